@@ -1,0 +1,115 @@
+"""From the command line to a `Config`: one absl flag per field."""
+
+import dataclasses
+import logging
+import os
+import sys
+import textwrap
+
+from absl import app
+from absl import flags
+from absl import logging as absl_logging
+
+from conrec_tf.config import SECTIONS, Config, UsageError
+
+FLAGS = flags.FLAGS
+
+USE_INSTEAD = {
+    "resnet_depth": "--unet_depth",
+    "width_multiplier": "--base_filters",
+    "sk_ratio": "--base_filters; a U-net has no selective kernels",
+    "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
+}
+
+INTRODUCTION = """\
+ConRec: image representations without labels, from a contrastive loss, image
+reconstruction and attention-weighted pooling.
+
+  python run.py --mode=train_then_eval
+  python run.py --mode=train_then_eval --dataset=oxford_flowers102 --train_epochs=100
+  python run.py --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
+
+Given twice, a flag takes its last value: flags after a --flagfile change what it says.
+"""
+
+
+def main(run):
+  """Parses the command line, calls `run(config)` and ends the process.
+
+  Args:
+    run: function of a `Config`. A `UsageError` becomes one line on stderr and exit 1.
+  """
+  for section in SECTIONS:
+    for field in dataclasses.fields(section):
+      define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer,
+                float: flags.DEFINE_float, str: flags.DEFINE_string}[field.type]
+      define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
+  app.run(lambda argv: _reporting(_run, run, argv), flags_parser=_parse)
+
+
+def help_text():
+  """What `--help` prints."""
+  parts = [INTRODUCTION]
+  for section in SECTIONS:
+    parts.append(f"{section.__name__}: {section.__doc__}")
+    for field in dataclasses.fields(section):
+      choices = field.metadata["choices"]
+      text = f"--{field.name}: {field.metadata['help']}"
+      text += f" One of {', '.join(map(str, choices))}." if choices else ""
+      text += f" (default: {'empty' if field.default == '' else field.default})"
+      parts.append(textwrap.fill(text, width=88, initial_indent="  ", subsequent_indent="      "))
+    parts.append("")
+  parts.append("--helpfull shows absl's own flags too, such as --flagfile and --verbosity.")
+  return "\n".join(parts)
+
+
+def _parse(argv):
+  """absl's flags parser, with errors in one line and our own `--help`."""
+  if {"--help", "-help", "--helpshort", "-h"} & set(argv[1:]):
+    print(help_text())
+    sys.exit(1)  # as absl does
+  return _reporting(_parsed, argv)
+
+
+def _parsed(argv):
+  try:
+    rest = FLAGS(argv)
+  except flags.UnrecognizedFlagError as error:
+    instead = USE_INSTEAD.get(error.flagname)
+    raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
+  except flags.Error as error:
+    raise UsageError(" ".join(str(error).split())) from error
+  if len(rest) > 1:
+    raise UsageError(f"arguments must be flags such as --mode=train. Received: {rest[1]}")
+  _config()
+  return rest
+
+
+def _config():
+  """The `Config` that the parsed flags describe."""
+  return Config(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(Config)})
+
+
+def _run(run, argv):
+  del argv
+  # TensorFlow reads this when it is imported; its start-up notices are no news to a user.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  logger = logging.getLogger("conrec_tf")
+  logger.addHandler(logging.StreamHandler(sys.stdout))
+  logger.propagate = False
+  logger.setLevel(absl_logging.converter.absl_to_standard(FLAGS.verbosity))
+  if not FLAGS["verbosity"].present:  # the libraries' own notes only when asked for
+    absl_logging.set_verbosity(absl_logging.WARNING)
+  run(_config())
+
+
+def _reporting(function, *args):
+  """Calls; a problem that the user can solve ends the process with one line."""
+  try:
+    return function(*args)
+  except UsageError as error:
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(1)
+  except KeyboardInterrupt:
+    print("Interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
+    sys.exit(130)

@@ -1,0 +1,187 @@
+"""Stage 2: what the network must undo (paper, section 2.2, after Models Genesis).
+
+`corrupt` is a pure function of (view, seed): one kind of corruption per view,
+each equally likely. Drawing and applying are separate functions. Ranges and
+probabilities follow the authors' settings. Below 21 pixels some ranges are empty.
+"""
+
+import tensorflow as tf
+
+MAX_RECTANGLES = 5
+MAX_BLOCKS = 15
+BORDER = 3
+RECTANGLE_GOES_ON = 0.95
+BLOCK_GOES_ON = 0.99
+CURVE_POINTS = 1000
+
+
+def corrupt(view, seed):
+  """Applies one random corruption.
+
+  Args:
+    view: float32 `[H, W, C]` in [0, 1], at least 21 pixels a side. One channel
+      may also meet a non-linear intensity map.
+    seed: integer `[2]`.
+
+  Returns:
+    float32 `[H, W, C]` in [0, 1].
+  """
+  kind_seed, seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  shape = view.shape.as_list()
+  one_channel = shape[-1] == 1
+  kinds = [
+      lambda: shuffle_blocks(view, *draw_blocks(
+          # As the authors: with one channel the blocks never stop early.
+          seed, shape[:2], goes_on=1.0 if one_channel else BLOCK_GOES_ON)),
+      lambda: in_paint(view, *draw_in_painting(seed, shape)),
+      lambda: out_paint(view, *draw_out_painting(seed, shape)),
+  ]
+  if one_channel:
+    kinds.append(lambda: map_intensity(view, *draw_intensity_map(seed)))
+  kind = tf.random.stateless_uniform([], kind_seed, maxval=len(kinds), dtype=tf.int32)
+  return tf.ensure_shape(tf.switch_case(kind, kinds), view.shape)
+
+
+def draw_in_painting(seed, shape):
+  """Up to 5 rectangles of 14 % to 20 % of a side, each of one random colour.
+
+  Returns:
+    boxes int32 `[5, 4]` (top, left, bottom, right), empty where there is none,
+    and colours float32 `[5, C]`.
+  """
+  height, width, channels = shape
+  uniform = tf.random.stateless_uniform([MAX_RECTANGLES, 5 + channels], seed)
+  exists = _going_on(uniform[:, 0], RECTANGLE_GOES_ON)
+  boxes = _boxes(uniform[:, 1:5], exists, (height, width), BORDER,
+                 *[(int(0.14 * side), int(0.2 * side)) for side in (height, width)])
+  return boxes, uniform[:, 5:]
+
+
+def draw_out_painting(seed, shape):
+  """1 to 5 kept rectangles of 4/7 to 5/7 of a side, and the colour of the rest.
+
+  Returns:
+    boxes int32 `[5, 4]`, empty where there is none, and colour float32 `[C]`.
+  """
+  height, width, channels = shape
+  uniform = tf.random.stateless_uniform([MAX_RECTANGLES * 5 + channels], seed)
+  colour, uniform = uniform[:channels], tf.reshape(uniform[channels:], [MAX_RECTANGLES, 5])
+  exists = tf.concat([[True], _going_on(uniform[1:, 0], RECTANGLE_GOES_ON)], 0)
+  boxes = _boxes(uniform[:, 1:], exists, (height, width), BORDER, *[
+      (side - 3 * side // 7 + 1, side - 2 * side // 7 + 1) for side in (height, width)])
+  return boxes, colour
+
+
+def draw_blocks(seed, shape, goes_on):
+  """Up to 15 blocks of 1 pixel to 20 % of a side, and the keys that order their pixels.
+
+  Returns:
+    boxes int32 `[15, 4]`, empty where there is none, and keys float32
+    `[sum of areas]` in [0, 1).
+  """
+  box_seed, key_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  uniform = tf.random.stateless_uniform([MAX_BLOCKS, 5], box_seed)
+  boxes = _boxes(uniform[:, 1:], _going_on(uniform[:, 0], goes_on), shape, 0,
+                 *[(1, int(0.2 * side)) for side in shape])
+  areas = tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+  return boxes, tf.random.stateless_uniform([tf.reduce_sum(areas)], key_seed)
+
+
+def draw_intensity_map(seed):
+  """Two control points of a Bezier curve, and whether it falls; `[2, 2]` (x, y) and bool."""
+  uniform = tf.random.stateless_uniform([5], seed)
+  return tf.reshape(uniform[:4], [2, 2]), uniform[4] < 0.5
+
+
+def in_paint(view, boxes, colours):
+  """Paints box i in colour i, later ones over earlier ones."""
+  for box, colour in zip(tf.unstack(boxes), tf.unstack(colours)):
+    size = tf.concat([box[2:] - box[:2], tf.shape(colour)], 0)
+    view = _paste(view, box, tf.broadcast_to(colour, size))
+  return view
+
+
+def out_paint(view, boxes, colour):
+  """Keeps the boxes and paints everything else in one colour."""
+  painted = tf.broadcast_to(colour, view.shape)
+  for box in tf.unstack(boxes):
+    painted = _paste(painted, box, view[box[0]:box[2], box[1]:box[3]])
+  return painted
+
+
+def shuffle_blocks(view, boxes, keys):
+  """Shuffles the pixels of each box; the channels of a pixel stay together.
+
+  Boxes read from the original view; where they overlap, the later box wins.
+
+  Args:
+    view: float32 `[H, W, C]`.
+    boxes: int32 `[n, 4]`.
+    keys: float32 `[sum of areas]` in [0, 1); the order of a box's keys is its permutation.
+  """
+  height, width, channels = view.shape
+  sides = boxes[:, 2:] - boxes[:, :2]
+  area = sides[:, 0] * sides[:, 1]
+  # One entry for each pixel of each box, box after box.
+  box = tf.repeat(tf.range(tf.shape(boxes)[0]), area)
+  place = tf.range(tf.size(box)) - tf.repeat(tf.cumsum(area, exclusive=True), area)
+  row, column = place // tf.gather(sides[:, 1], box), place % tf.gather(sides[:, 1], box)
+  target = (tf.gather(boxes[:, 0], box) + row) * width + tf.gather(boxes[:, 1], box) + column
+  # Sorting by (box, key) permutes within boxes only.
+  order = tf.argsort(tf.cast(box, tf.float64) + tf.cast(keys, tf.float64))
+  # The largest entry at a pixel is the last box's: well defined in whatever order they are written.
+  entry = tf.tensor_scatter_nd_max(
+      tf.fill([height * width], -1), target[:, tf.newaxis], tf.range(tf.size(box)))
+  shuffled = tf.concat([tf.gather(target, order), [0]], 0)
+  source = tf.where(entry < 0, tf.range(height * width), tf.gather(shuffled, tf.maximum(entry, 0)))
+  return tf.reshape(tf.gather(tf.reshape(view, [height * width, channels]), source), view.shape)
+
+
+def map_intensity(view, control_points, falls):
+  """Maps intensities through a cubic Bezier curve from (0, 0) to (1, 1).
+
+  Args:
+    view: float32 `[H, W, C]` in [0, 1].
+    control_points: float32 `[2, 2]`, (x, y) each in [0, 1].
+    falls: whether the curve runs from 1 to 0 instead, which inverts.
+  """
+  t = tf.linspace(0.0, 1.0, CURVE_POINTS)[:, tf.newaxis]
+  first, second = control_points[0], control_points[1]
+  curve = 3.0 * t * (1.0 - t) ** 2 * first + 3.0 * t**2 * (1.0 - t) * second + t**3
+  x, y = curve[:, 0], curve[:, 1]
+  y = tf.cond(falls, lambda: tf.reverse(y, [0]), lambda: y)
+  right = tf.clip_by_value(
+      tf.searchsorted(x, tf.reshape(view, [-1]), side="right"), 1, CURVE_POINTS - 1)
+  x0, x1 = tf.gather(x, right - 1), tf.gather(x, right)
+  y0, y1 = tf.gather(y, right - 1), tf.gather(y, right)
+  share = tf.math.divide_no_nan(tf.reshape(view, [-1]) - x0, x1 - x0)
+  return tf.reshape(y0 + share * (y1 - y0), view.shape)
+
+
+def _going_on(uniform, probability):
+  """bool `[n]`: whether all draws up to this one stay under `probability`."""
+  return tf.cast(tf.math.cumprod(tf.cast(uniform < probability, tf.int32)), tf.bool)
+
+
+def _boxes(uniform, exists, shape, border, height_limits, width_limits):
+  """Boxes int32 `[n, 4]` from uniform numbers `[n, 4]`.
+
+  Sides lie in [low, high), at least `border` pixels from the edge of the image;
+  a box that doesn't exist has sides of 0.
+  """
+  def between(share, low, high):
+    low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
+    return tf.cast(tf.minimum(tf.floor(low + share * (high - low)), high - 1.0), tf.int32)
+
+  sides = tf.stack([between(uniform[:, 0], *height_limits),
+                    between(uniform[:, 1], *width_limits)], axis=1)
+  starts = between(uniform[:, 2:], border, tf.constant(shape) - sides - border + 1)
+  return tf.concat([starts, starts + tf.where(exists[:, tf.newaxis], sides, 0)], axis=1)
+
+
+def _paste(view, box, content):
+  """`view` with `content` in `box`; far cheaper than a mask or a scatter."""
+  channels = content.shape[-1]
+  return tf.raw_ops.TensorStridedSliceUpdate(
+      input=view, begin=tf.concat([box[:2], [0]], 0), end=tf.concat([box[2:], [channels]], 0),
+      strides=[1, 1, 1], value=content)

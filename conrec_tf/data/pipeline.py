@@ -1,0 +1,107 @@
+"""From a `Source` to batches: shuffle records, decode once, two views, corrupt, batch."""
+
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.data.corruption import corrupt
+from conrec_tf.data.sources import open_source
+from conrec_tf.data.views import make_view
+
+SHUFFLE_BYTES = 64 * 2**20
+CENTRE_CROP = 0.875
+LARGEST_UNCROPPED = 32
+
+
+def pretraining_batches(config, source=None):
+  """Endless batches of two augmented views for pre-training.
+
+  Every epoch holds `examples // train_batch_size` batches; what is left over is
+  dropped. What is drawn for an image depends only on `config.seed` and on its
+  position in the stream, so that an iterator restored from a checkpoint goes on
+  as if it had never stopped.
+
+  Args:
+    config: `Config`.
+    source: `Source`, or None to open `config.dataset`.
+
+  Returns:
+    `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1].
+
+  Raises:
+    UsageError: the batch is larger than the split.
+  """
+  source = source or open_source(config)
+
+  def augment(position, record):
+    image = source.decode(record["image"])
+    seeds = tf.random.experimental.stateless_split(
+        tf.stack([tf.constant(config.seed, tf.int64), position]), 4)
+    targets = [make_view(image, seed, image_size=config.image_size,
+                         color_jitter_strength=config.color_jitter_strength,
+                         use_blur=config.use_blur)
+               for seed in tf.unstack(seeds[:2])]
+    if config.corruption == "none":
+      corrupted = targets
+    else:
+      corrupted = [corrupt(view, seed) for view, seed in zip(targets, tf.unstack(seeds[2:]))]
+    return {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
+
+  images = shuffled_records(source.train, config.train_batch_size, config.seed)
+  images = images.enumerate().map(augment, tf.data.AUTOTUNE, deterministic=True)
+  return images.batch(config.train_batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_per_epoch(split, batch_size):
+  """Whole batches in a split.
+
+  Raises:
+    UsageError: there is none.
+  """
+  if batch_size > split.num_examples:
+    raise UsageError(f"train_batch_size must be at most {split.num_examples}, the images in "
+                     f"{split.name}. Received: {batch_size}")
+  return split.num_examples // batch_size
+
+
+def shuffled_records(split, batch_size, seed):
+  """Encoded records, shuffled anew each epoch, endlessly; the buffer takes at most 64 MiB."""
+  buffer = min(split.num_examples, max(batch_size, int(SHUFFLE_BYTES / (split.record_bytes + 1))))
+  records = split.records().shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
+  return records.take(steps_per_epoch(split, batch_size) * batch_size).repeat()
+
+
+def evaluation_batches(config, source, split):
+  """A split once, in its own order, without augmentation.
+
+  Returns:
+    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`);
+    the last batch may be smaller.
+  """
+  def prepare(record):
+    image = source.decode(record["image"])
+    return evaluation_image(image, config.image_size, source.one_size), record["label"]
+
+  images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
+  return images.batch(config.eval_batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_image(image, image_size, one_size):
+  """Resizes bicubically; images of differing sizes lose all but the central 87.5 %.
+
+  As the authors (and SimCLR): no crop at 32 pixels or less.
+
+  Args:
+    image: uint8 `[h, w, C]`.
+    image_size: pixels.
+    one_size: whether all images of the dataset have one size.
+
+  Returns:
+    float32 `[image_size, image_size, C]` in [0, 1].
+  """
+  if not one_size and image_size > LARGEST_UNCROPPED:
+    shape = tf.shape(image)[:2]
+    side = tf.cast(tf.round(CENTRE_CROP * tf.cast(tf.reduce_min(shape), tf.float32)), tf.int32)
+    offset = (shape - side) // 2
+    image = image[offset[0]:offset[0] + side, offset[1]:offset[1] + side]
+  image = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
+  return tf.clip_by_value(image, 0.0, 1.0)

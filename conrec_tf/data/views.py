@@ -1,0 +1,184 @@
+"""Stage 1: the views of SimCLR (paper, section 2.2): crop, flip, colour, blur.
+
+`make_view` is a pure function of (image, seed). Drawing the random parameters
+and applying them are separate functions. Ranges, order and clipping follow the
+authors' settings, which are SimCLR's.
+"""
+
+import tensorflow as tf
+
+AREA_RANGE = (0.08, 1.0)
+ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
+JITTER_PROBABILITY = 0.8
+GREY_PROBABILITY = 0.2
+BLUR_PROBABILITY = 0.5
+BLUR_SIGMA_RANGE = (0.1, 2.0)
+JITTERS = ("brightness", "contrast", "saturation", "hue")
+
+
+def make_view(image, seed, *, image_size, color_jitter_strength=1.0, use_blur=True):
+  """One random view of an image.
+
+  Args:
+    image: uint8 `[h, w, C]`.
+    seed: integer `[2]`; the same seed gives the same view.
+    image_size: height and width of the view, pixels.
+    color_jitter_strength: 0 to 1.25; the jitter ranges scale with it.
+    use_blur: whether to blur half of the views (RGB only).
+
+  Returns:
+    float32 `[image_size, image_size, C]` in [0, 1].
+  """
+  color_seed, crop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  offset, size = draw_crop(crop_seed, tf.shape(image))
+  view = crop_and_resize(image, offset, size, image_size)
+  if image.shape[-1] == 3:
+    drawn = draw_color(color_seed, color_jitter_strength)
+    view = flip(view, drawn["flip"])
+    view = apply_color(view, drawn)
+    if use_blur:
+      view = tf.cond(drawn["blur"], lambda: blur(view, drawn["sigma"]), lambda: view)
+  else:
+    # As the authors: one channel is never blurred and always changes in contrast, then brightness.
+    drawn = draw_color(color_seed, color_jitter_strength)
+    planes = tf.transpose(flip(view, drawn["flip"]), [2, 0, 1])
+    planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
+    view = tf.transpose(planes, [1, 2, 0])
+  view = tf.clip_by_value(view, 0.0, 1.0)
+  return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
+
+
+def draw_crop(seed, image_shape):
+  """A box of 8 % to 100 % of the area with aspect ratio 3/4 to 4/3.
+
+  Returns:
+    offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
+  """
+  begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+      image_shape, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), seed, min_object_covered=0.0,
+      aspect_ratio_range=ASPECT_RATIO_RANGE, area_range=AREA_RANGE, max_attempts=100)
+  return begin[:2], size[:2]
+
+
+def draw_color(seed, strength):
+  """All other random parameters of a view, as a dict of scalars and one `[4]`."""
+  uniform = tf.random.stateless_uniform([14], seed)
+  spread = 0.8 * strength
+  low, high = BLUR_SIGMA_RANGE
+  return {
+      "flip": uniform[0] < 0.5,
+      "jitter": uniform[1] < JITTER_PROBABILITY,
+      "grey": uniform[2] < GREY_PROBABILITY,
+      "blur": uniform[3] < BLUR_PROBABILITY,
+      "sigma": low + (high - low) * uniform[4],
+      "brightness": 1.0 + spread * (2.0 * uniform[5] - 1.0),
+      "contrast": 1.0 + spread * (2.0 * uniform[6] - 1.0),
+      "saturation": 1.0 + spread * (2.0 * uniform[7] - 1.0),
+      "hue": 0.2 * strength * (2.0 * uniform[8] - 1.0),
+      "order": tf.argsort(uniform[10:]),
+  }
+
+
+def crop_and_resize(image, offset, size, image_size):
+  """Cuts a box and resizes it bicubically; uint8 `[h, w, C]` to float32 around [0, 1].
+
+  The cubic kernel can overshoot; values are clipped later, as in SimCLR.
+  """
+  crop = tf.slice(image, tf.concat([offset, [0]], 0), tf.concat([size, [image.shape[-1]]], 0))
+  return tf.image.resize(crop, [image_size, image_size], "bicubic") / 255.0
+
+
+def flip(view, flipped):
+  """Mirrors left and right if `flipped`."""
+  return tf.cond(flipped, lambda: tf.reverse(view, [1]), lambda: view)
+
+
+def apply_color(view, drawn):
+  """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
+  functions = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+
+  def jitter(planes):
+    for position in range(len(JITTERS)):
+      branches = [lambda name=name, planes=planes: functions[name](planes, drawn[name])
+                  for name in JITTERS]
+      planes = tf.switch_case(drawn["order"][position], branches)
+      planes = tf.clip_by_value(planes, 0.0, 1.0)
+    return planes
+
+  # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
+  planes = tf.transpose(view, [2, 0, 1])
+  planes = tf.cond(drawn["jitter"], lambda: jitter(planes), lambda: planes)
+  planes = tf.cond(drawn["grey"], lambda: grey(planes), lambda: planes)
+  return tf.transpose(planes, [1, 2, 0])
+
+
+def brightness(planes, factor):
+  """Multiplies; SimCLR's second version, unlike an additive change."""
+  return planes * factor
+
+
+def contrast(planes, factor):
+  """Moves each channel away from its mean by `factor`; `[C, H, W]`."""
+  mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
+  return planes * factor + mean * (1.0 - factor)
+
+
+def saturation(planes, factor):
+  """Scales HSV saturation by `factor`, up to 1; `[3, H, W]`.
+
+  With V the largest channel and m the smallest, saturation is (V - m) / V, and
+  every channel x keeps its share of V - m: x' = V - (V - x) min(factor, V / (V - m)).
+  """
+  value = tf.reduce_max(planes, axis=0)
+  chroma = value - tf.reduce_min(planes, axis=0)
+  return value - (value - planes) * tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+
+
+def hue(planes, delta):
+  """Turns the HSV hue by `delta` of a full circle, in [-0.5, 0.5]; `[3, H, W]`.
+
+  A channel is a trapezoid over the hue circle, so that no trip through HSV is
+  needed: V - chroma * clip(min(k, 4 - k), 0, 1), k = (n + 6 hue) mod 6, n = 5, 3, 1.
+  """
+  red, green, blue = tf.unstack(planes)
+  value = tf.reduce_max(planes, axis=0)
+  chroma = value - tf.reduce_min(planes, axis=0)
+  is_red, is_green = value == red, value == green
+  difference = tf.where(is_red, green - blue, tf.where(is_green, blue - red, red - green))
+  sextant = (tf.math.divide_no_nan(difference, chroma) + 6.0 * delta
+             + tf.where(is_red, 0.0, tf.where(is_green, 2.0, 4.0)))
+
+  def channel(n):
+    position = sextant + n
+    position -= 6.0 * tf.floor(position / 6.0)
+    return value - chroma * tf.clip_by_value(tf.minimum(position, 4.0 - position), 0.0, 1.0)
+
+  return tf.stack([channel(5.0), channel(3.0), channel(1.0)])
+
+
+def grey(planes):
+  """Luma (ITU-R 601) in all three channels; `[3, H, W]`."""
+  red, green, blue = tf.unstack(planes)
+  luma = 0.2989 * red + 0.5870 * green + 0.1140 * blue
+  return tf.stack([luma, luma, luma])
+
+
+def blur(view, sigma):
+  """Separable Gaussian blur with zeros outside the image, as in SimCLR; `[H, W, C]`.
+
+  Args:
+    view: float32 `[H, W, C]`.
+    sigma: standard deviation, pixels.
+
+  The window has H // 10 pixels, made odd, but no more than reach 3.5 sigma:
+  what lies beyond carries less than 0.05 % of the weight.
+  """
+  height, channels = view.shape[0], view.shape[-1]
+  reach = tf.minimum(height // 10 // 2, tf.cast(tf.math.ceil(3.5 * sigma), tf.int32))
+  distance = tf.cast(tf.range(-reach, reach + 1), tf.float32)
+  kernel = tf.nn.softmax(-tf.square(distance / sigma) / 2.0)
+  kernel = tf.tile(kernel[:, tf.newaxis, tf.newaxis, tf.newaxis], [1, 1, channels, 1])
+  result = view[tf.newaxis]
+  for filters in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
+    result = tf.nn.depthwise_conv2d(result, filters, [1, 1, 1, 1], "SAME")
+  return result[0]

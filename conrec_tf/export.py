@@ -1,0 +1,53 @@
+"""The trained representation as a SavedModel that needs TensorFlow alone."""
+
+import os
+import shutil
+
+import tensorflow as tf
+
+
+def representation(model, channels):
+  """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
+
+  Args:
+    model: a built `ConRec`.
+    channels: channels of the images.
+
+  Returns:
+    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
+    [0, 1], H and W any multiples of the network's stride, to float32 `[B, F]`. It has the
+    `variables`, `trainable_variables` and `regularization_losses` of just what the output
+    depends on.
+    signatures: `serving_default`, the call with training=False.
+  """
+  images = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+
+  @tf.function
+  def embed(images, training=False):
+    return model.embed(images, training=training)
+
+  parts = [model.encoder, model.pooling]
+  root = tf.train.Checkpoint()
+  root.__call__ = embed
+  root.variables = [variable for part in parts for variable in part.variables]
+  root.trainable_variables = [
+      variable for part in parts for variable in part.trainable_variables]
+  root.regularization_losses = []
+  embed.get_concrete_function(images, True)
+  return root, {"serving_default": embed.get_concrete_function(images, False)}
+
+
+def export_saved_model(model, channels, path):
+  """Writes a SavedModel to a folder, whole or not at all.
+
+  Args:
+    model: a built `ConRec`.
+    channels: channels of the images.
+    path: `pathlib.Path`; what is there is replaced.
+  """
+  temporary = path.with_name(path.name + ".tmp")
+  shutil.rmtree(temporary, ignore_errors=True)
+  root, signatures = representation(model, channels)
+  tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
+  shutil.rmtree(path, ignore_errors=True)
+  os.replace(temporary, path)

@@ -1,0 +1,78 @@
+"""The two losses of the paper: NT-Xent (Eq. 3) and reconstruction (Eq. 2)."""
+
+import tensorflow as tf
+
+MASKED = -1e9
+
+
+def nt_xent(projections, temperature, hidden_norm=True):
+  """Normalised temperature-scaled cross entropy, in SimCLR's convention.
+
+  The mean over the first views' rows plus the mean over the second views' rows: twice
+  Algorithm 1 of SimCLR, which averages over all 2B. With a reconstruction weight of 100
+  the factor matters. All-equal projections give 2 ln(2B - 1).
+
+  Args:
+    projections: float `[2B, D]`, view-major: row i and row B + i come from one image.
+    temperature: positive.
+    hidden_norm: whether rows are first normalised to unit length.
+
+  Returns:
+    Scalar.
+  """
+  return nt_xent_from_logits(contrastive_logits(projections, temperature, hidden_norm))
+
+
+def contrastive_logits(projections, temperature, hidden_norm=True):
+  """Similarities of all pairs over temperature, `[2B, 2B]`, the diagonal masked."""
+  if hidden_norm:
+    projections = tf.math.l2_normalize(projections, axis=-1)
+  logits = tf.matmul(projections, projections, transpose_b=True) / temperature
+  return tf.linalg.set_diag(logits, tf.fill(tf.shape(logits)[:1], tf.cast(MASKED, logits.dtype)))
+
+
+def nt_xent_from_logits(logits):
+  """`nt_xent` of what `contrastive_logits` returned."""
+  rows = tf.shape(logits)[0]
+  partner = tf.math.floormod(tf.range(rows) + rows // 2, rows)
+  return 2.0 * tf.reduce_mean(
+      tf.nn.sparse_softmax_cross_entropy_with_logits(labels=partner, logits=logits))
+
+
+def contrastive_accuracy(logits):
+  """Share of first views whose nearest second view is their own, as SimCLR logs it."""
+  block = _between_views(logits)
+  nearest = tf.argmax(block, axis=1, output_type=tf.int32)
+  return tf.reduce_mean(tf.cast(nearest == tf.range(tf.shape(block)[0]), tf.float32))
+
+
+def contrastive_entropy(logits):
+  """Mean entropy, in nats, of the softmax from first to second views, as SimCLR logs it."""
+  block = _between_views(logits)
+  return -tf.reduce_mean(
+      tf.reduce_sum(tf.nn.softmax(block) * tf.nn.log_softmax(block), axis=1))
+
+
+def reconstruction_loss(reconstruction, target, kind="mse"):
+  """Distance of the reconstruction from its target (paper, Eq. 2).
+
+  Args:
+    reconstruction, target: float `[B, H, W, C]` in [0, 1].
+    kind: mse, huber (delta 1), or ssim (1 - SSIM, at least 11 pixels a side).
+
+  Returns:
+    Scalar: the mean over images, pixels and channels.
+  """
+  if kind == "mse":
+    return tf.reduce_mean(tf.math.squared_difference(reconstruction, target))
+  if kind == "huber":
+    return tf.reduce_mean(tf.keras.losses.huber(target, reconstruction))
+  if kind == "ssim":
+    return 1.0 - tf.reduce_mean(tf.image.ssim(reconstruction, target, max_val=1.0))
+  raise ValueError(f"kind must be mse, huber or ssim. Received: {kind}")
+
+
+def _between_views(logits):
+  """The `[B, B]` block of first views against second views."""
+  views = tf.shape(logits)[0] // 2
+  return logits[:views, views:]

@@ -1,0 +1,94 @@
+"""ConRec (paper, Figure 1): one encoder, two heads."""
+
+from typing import NamedTuple, Optional
+
+import tensorflow as tf
+
+from conrec_tf.models.heads import ProjectionHead
+from conrec_tf.models.pooling import AttentionPooling, AveragePooling
+from conrec_tf.models.unet import UNetDecoder, UNetEncoder
+
+
+class Outputs(NamedTuple):
+  """What the network returns; None where the part isn't built.
+
+  Attributes:
+    embedding: `[B, f]`, the representation h = a(e(x)).
+    projection: `[B, proj_out_dim]`, z = p(a(e(x))).
+    reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
+  """
+
+  embedding: tf.Tensor
+  projection: Optional[tf.Tensor]
+  reconstruction: Optional[tf.Tensor]
+
+
+class ConRec(tf.keras.Model):
+  """Encoder, pooling, and either or both of projection head and decoder.
+
+  Args:
+    encoder: images -> (features, skips).
+    pooling: features -> embedding.
+    projection_head: embedding -> projection, or None.
+    decoder: (features, skips) -> reconstruction, or None.
+  """
+
+  def __init__(self, encoder, pooling, projection_head=None, decoder=None, **kwargs):
+    super().__init__(**kwargs)
+    self.encoder = encoder
+    self.pooling = pooling
+    self.projection_head = projection_head
+    self.decoder = decoder
+
+  def call(self, images, training=False, seed=None):
+    """Embeds, projects and reconstructs.
+
+    Args:
+      images: float32 `[B, H, W, C]` in [0, 1].
+      training: whether batch norm uses the batch's statistics and dropout drops.
+      seed: integer `[2]` for dropout; see `AttentionPooling`.
+
+    Returns:
+      `Outputs`.
+    """
+    features, skips = self.encoder(images, training=training)
+    embedding = self.pooling(features, training=training, seed=seed)
+    return Outputs(
+        embedding=embedding,
+        projection=self.projection_head and self.projection_head(embedding, training=training),
+        reconstruction=self.decoder and self.decoder(features, skips, training=training))
+
+  @tf.function(reduce_retracing=True)
+  def embed(self, images, training=False):
+    """The representation alone: float32 `[B, H, W, C]` in [0, 1] to `[B, f]`."""
+    features, _ = self.encoder(images, training=training)
+    return self.pooling(features, training=training)
+
+
+def build_model(config, channels=None):
+  """The network that `config` describes, with weights drawn from `config.seed`.
+
+  Sets the global random seed of Python, NumPy and TensorFlow.
+
+  Args:
+    config: `Config`.
+    channels: channels of the images; None takes `config.channels`.
+  """
+  tf.keras.utils.set_random_seed(config.seed)
+  channels = channels or config.channels
+  sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
+               batch_norm_decay=config.batch_norm_decay)
+  # Unlike the authors, because without a contrastive loss nothing trains the gate.
+  attention = config.pooling == "attention" and config.contrastive_weight
+  model = ConRec(
+      encoder=UNetEncoder(**sizes, name="encoder"),
+      pooling=(AttentionPooling(config.attention_dropout, name="pooling") if attention
+               else AveragePooling(name="pooling")),
+      projection_head=ProjectionHead(
+          config.proj_head_mode, config.num_proj_layers, config.proj_out_dim,
+          config.batch_norm_decay, name="projection_head") if config.contrastive_weight else None,
+      decoder=(UNetDecoder(channels, **sizes, name="decoder")
+               if config.reconstruction_weight else None))
+  stride = 2 ** (config.unet_depth - 1)
+  model(tf.zeros([1, stride, stride, channels]))  # creates the variables
+  return model

@@ -1,0 +1,100 @@
+"""The U-net (paper, section 2.1): encoder and decoder with skip connections."""
+
+import tensorflow as tf
+
+BATCH_NORM_EPSILON = 1e-5
+
+
+class ConvBlock(tf.keras.layers.Layer):
+  """Convolution with bias, batch norm, ReLU; `[B, h, w, c]` to `[B, h, w, filters]`."""
+
+  def __init__(self, filters, kernel_size, batch_norm_decay=0.9, epsilon=BATCH_NORM_EPSILON,
+               **kwargs):
+    super().__init__(**kwargs)
+    self.convolution = tf.keras.layers.Conv2D(filters, kernel_size, padding="same")
+    self.batch_norm = tf.keras.layers.BatchNormalization(momentum=batch_norm_decay,
+                                                         epsilon=epsilon)
+
+  def call(self, inputs, training=False):
+    return tf.nn.relu(self.batch_norm(self.convolution(inputs), training=training))
+
+
+class UNetEncoder(tf.keras.Model):
+  """Contracting path: at each level two 3x3 blocks, between levels a 2x2 max-pool.
+
+  Args:
+    base_filters: filters of the first level; level l has base_filters * 2**l.
+    depth: number of levels.
+    batch_norm_decay: momentum of the moving statistics.
+  """
+
+  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, **kwargs):
+    super().__init__(**kwargs)
+    self.filters = [base_filters * 2**level for level in range(depth)]
+    self.levels = [[ConvBlock(filters, 3, batch_norm_decay) for _ in range(2)]
+                   for filters in self.filters]
+
+  def call(self, images, training=False):
+    """Encodes.
+
+    Args:
+      images: float32 `[B, H, W, C]` in [0, 1]; H and W multiples of 2**(depth - 1).
+      training: whether batch norm uses the batch's statistics.
+
+    Returns:
+      features `[B, H/2**(depth-1), W/2**(depth-1), base_filters * 2**(depth-1)]` and
+      skips, a list of `[B, H/2**l, W/2**l, base_filters * 2**l]` for l = 0 ... depth-2.
+    """
+    skips, x = [], images
+    for level, blocks in enumerate(self.levels):
+      if level:
+        skips.append(x)
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+      for block in blocks:
+        x = block(x, training=training)
+    return x, skips
+
+
+class UNetDecoder(tf.keras.Model):
+  """Expanding path: upsample, join with the skip, two 3x3 blocks; last a 1x1 sigmoid.
+
+  As the authors: a skip first goes through a 1x1 block of the same width.
+
+  Args:
+    channels: channels of the reconstruction.
+    base_filters, depth, batch_norm_decay: as of the encoder.
+  """
+
+  def __init__(self, channels, base_filters=64, depth=4, batch_norm_decay=0.9, **kwargs):
+    super().__init__(**kwargs)
+    filters = [base_filters * 2**level for level in range(depth - 1)]
+    self.skip_blocks = [ConvBlock(width, 1, batch_norm_decay) for width in filters]
+    self.levels = [[ConvBlock(width, 3, batch_norm_decay) for _ in range(2)] for width in filters]
+    self.output_convolution = tf.keras.layers.Conv2D(channels, 1)
+
+  def call(self, features, skips, training=False):
+    """Reconstructs.
+
+    Args:
+      features, skips: what the encoder returned.
+      training: whether batch norm uses the batch's statistics.
+
+    Returns:
+      float32 `[B, H, W, channels]` in [0, 1].
+    """
+    x = features
+    for skip, skip_block, blocks in reversed(list(zip(skips, self.skip_blocks, self.levels))):
+      x = tf.concat([upsample(x), skip_block(skip, training=training)], axis=-1)
+      for block in blocks:
+        x = block(x, training=training)
+    return tf.sigmoid(self.output_convolution(x))
+
+
+def upsample(x):
+  """Nearest-neighbour upsampling by 2; `[B, h, w, c]` to `[B, 2h, 2w, c]`.
+
+  A broadcast, because the gradient of `UpSampling2D` isn't deterministic on GPUs.
+  """
+  batch, height, width, channels = tf.unstack(tf.shape(x))
+  x = tf.broadcast_to(x[:, :, tf.newaxis, :, tf.newaxis], [batch, height, 2, width, 2, channels])
+  return tf.reshape(x, [batch, 2 * height, 2 * width, x.shape[-1]])

@@ -1,0 +1,76 @@
+"""The files of a run: its `model_dir`.
+
+Everything is written under a temporary name and renamed, so that a reader never
+meets half a file.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from conrec_tf.config import UsageError
+
+
+class RunDirectory:
+  """A `model_dir` and what lies in it.
+
+  Args:
+    path: the folder; created by `start`.
+  """
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path)
+
+  def start(self, config):
+    """Creates the folder, or checks that it belongs to the same training.
+
+    Raises:
+      UsageError: the folder holds a run with other values of what determines
+        training, or can't be written.
+    """
+    stored = self.read("config.json")
+    if stored:
+      new = config.training_values
+      changed = [f"{name}: {stored[name]} -> {value}" for name, value in new.items()
+                 if name in stored and stored[name] != value]
+      if changed:
+        raise UsageError("model_dir must be new, or the values that determine training must be "
+                         f"those of the run in it. Received: {'; '.join(changed)} for {self.path}")
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      self.write("config.json", dataclasses.asdict(config))
+      write_text(self.path / "flags.cfg", flagfile(config))
+    except OSError as error:
+      raise UsageError(f"model_dir must be a folder that can be written ({error.strerror}). "
+                       f"Received: {self.path}") from error
+
+  def read(self, name):
+    """A JSON file's content, or None if there is no such file."""
+    try:
+      return json.loads((self.path / name).read_text())
+    except FileNotFoundError:
+      return None
+
+  def write(self, name, content):
+    """Writes a JSON file."""
+    write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+  def evaluations(self, last_step):
+    """`{step: result}` of the evaluations made at or before `last_step`, in order."""
+    steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
+    return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
+
+
+def flagfile(config):
+  """The text of a flagfile that repeats `config` in another `model_dir`."""
+  lines = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()
+           if name != "model_dir"]
+  return "\n".join(lines) + "\n"
+
+
+def write_text(path, text):
+  """Writes a file under a temporary name and renames it."""
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text(text)
+  os.replace(temporary, path)

@@ -1,0 +1,185 @@
+"""The one training loop: steps, metrics, progress; it knows no loss and no network."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.runs import write_text
+
+logger = logging.getLogger(__name__)
+
+
+class StepRunner(tf.Module):
+  """Runs training steps inside the graph and averages what they report.
+
+  Its metrics belong into the checkpoint, so that a resumed run logs the same rows.
+
+  Args:
+    strategy: `tf.distribute.Strategy`.
+    step: callable from a batch to `{name: scalar}`, with the names in `step.metric_names`.
+  """
+
+  def __init__(self, strategy, step):
+    super().__init__()
+    self._strategy = strategy
+    self._step = step
+    self.means = {name: tf.keras.metrics.Mean(name=name) for name in step.metric_names}
+    self.waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+
+  @tf.function
+  def __call__(self, iterator, count):
+    """Takes `count` steps; an int32 tensor, so that other counts don't trace anew."""
+    for _ in tf.range(count):
+      asked = tf.timestamp()
+      with tf.control_dependencies([asked]):
+        batch = next(iterator)
+      with tf.control_dependencies(tf.nest.flatten(batch)):
+        self.waited.assign_add(tf.timestamp() - asked)
+      for name, value in self._strategy.run(self._step, args=(batch,)).items():
+        self.means[name].update_state(value)
+
+  def collect(self):
+    """Means since the last call, `{name: float}`, and seconds spent waiting for data."""
+    result = {name: float(mean.result()) for name, mean in self.means.items()}
+    waited = float(self.waited)
+    for mean in self.means.values():
+      mean.reset_state()
+    self.waited.assign(0.0)
+    return result, waited
+
+
+def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
+          log, events):
+  """Trains from `first_step` to exactly `last_step`.
+
+  Args:
+    runner: `StepRunner`.
+    iterator: over endless batches.
+    first_step: steps already taken.
+    last_step: where to stop.
+    log_steps: steps between two rows of metrics.
+    images_per_step: for images/s.
+    learning_rate: callable that gives the current one.
+    log: `MetricsLog`.
+    events: list of (steps between, function of the step), called in this order after the
+      row of metrics; at `last_step` all of them are.
+
+  Raises:
+    UsageError: the loss isn't finite.
+  """
+  progress = Progress(first_step, last_step)
+  step, since, logged = first_step, time.monotonic(), first_step
+  intervals = [log_steps] + [interval for interval, _ in events]
+  while step < last_step:
+    count = min([last_step - step] + [interval - step % interval for interval in intervals])
+    runner(iterator, tf.constant(count))
+    step += count
+    if step % log_steps == 0 or step == last_step:
+      seconds = time.monotonic() - since
+      means, waited = runner.collect()
+      row = {"global_step": step, **means, "learning_rate": float(learning_rate()),
+             "images_per_second": (step - logged) * images_per_step / seconds,
+             "data_wait": waited / seconds}
+      if not math.isfinite(row["train/total_loss"]):
+        raise UsageError(f"the loss must be finite; a lower learning_rate often helps. Received: "
+                         f"{row['train/total_loss']} at step {step}, learning rate "
+                         f"{row['learning_rate']:g}")
+      log.write(row)
+      progress.show(row)
+      since, logged = time.monotonic(), step
+    began = time.monotonic()
+    for interval, event in events:
+      if step % interval == 0 or step == last_step:
+        progress.pause()
+        event(step)
+    since += time.monotonic() - began
+    progress.exclude(time.monotonic() - began)
+  progress.pause()
+
+
+class MetricsLog:
+  """`metrics.jsonl` and TensorBoard scalars.
+
+  Args:
+    model_dir: folder of the run.
+    first_step: rows of later steps, left by a run that was cut off, are dropped.
+  """
+
+  def __init__(self, model_dir, first_step):
+    self._path = model_dir / "metrics.jsonl"
+    if self._path.exists():
+      rows = [line for line in self._path.read_text().splitlines(keepends=True)
+              if line.endswith("\n") and json.loads(line)["global_step"] <= first_step]
+      write_text(self._path, "".join(rows))
+    self._board = tf.summary.create_file_writer(os.fspath(model_dir))
+
+  def write(self, row):
+    """Appends `{name: number}` with its `global_step`."""
+    with self._path.open("a") as file:
+      file.write(json.dumps(row) + "\n")
+    with self._board.as_default(step=row["global_step"]):
+      for name, value in row.items():
+        if name != "global_step":
+          tf.summary.scalar(name, value)
+    self._board.flush()
+
+
+class Progress:
+  """One line that lives in a terminal; in a file, a plain line now and then.
+
+  Args:
+    first_step, last_step: the range, for the time left.
+  """
+
+  SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+  def __init__(self, first_step, last_step):
+    self._first, self._last = first_step, last_step
+    self._began = time.monotonic()
+    self._shown = -math.inf
+    self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
+    self._open = False
+
+  def exclude(self, seconds):
+    """Leaves out time that wasn't spent on steps."""
+    self._began += seconds
+
+  def show(self, row):
+    """Shows a row of metrics."""
+    step = row["global_step"]
+    left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
+    parts = [f"step {step}/{self._last}"]
+    for label, name, form in (("loss", "train/total_loss", ".3f"),
+                              ("contrast", "train/contrast_loss", ".3f"),
+                              ("acc", "train/contrast_acc", ".2f"),
+                              ("reconstruction", "train/reconstruction_loss", ".4f")):
+      if name in row:
+        parts.append(f"{label} {row[name]:{form}}")
+    parts += [f"{row['images_per_second']:.0f} images/s", f"{duration(left)} left"]
+    line = "  ".join(parts)
+    if self._live:
+      sys.stdout.write("\r\033[K" + line)
+      sys.stdout.flush()
+      self._open = True
+    elif time.monotonic() - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
+      logger.info(line)
+      self._shown = time.monotonic()
+
+  def pause(self):
+    """Ends the live line, so that other output starts on its own."""
+    if self._open:
+      sys.stdout.write("\n")
+      self._open = False
+
+
+def duration(seconds):
+  """Seconds as h:mm:ss or m:ss."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
