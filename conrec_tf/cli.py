@@ -6,8 +6,7 @@ import os
 import sys
 import textwrap
 
-from absl import app
-from absl import flags
+from absl import app, flags
 from absl import logging as absl_logging
 
 from conrec_tf.config import SECTIONS, Config, UsageError

@@ -148,6 +148,7 @@ class Bookkeeping:
 
 SECTIONS = (Task, Data, Augmentation, Model, Objective, Optimization, Bookkeeping)
 SHORTEST_SIDE_FOR_CORRUPTION = 21
+SHORTEST_SIDE_FOR_SSIM = 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +170,9 @@ class Config(*reversed(SECTIONS)):
     if self.corruption != "none" and self.image_size < SHORTEST_SIDE_FOR_CORRUPTION:
       raise UsageError(f"image_size must be at least {SHORTEST_SIDE_FOR_CORRUPTION} for "
                        f"corruption={self.corruption}. Received: {self.image_size}")
+    if self.reconstruction_loss == "ssim" and self.image_size < SHORTEST_SIDE_FOR_SSIM:
+      raise UsageError(f"image_size must be at least {SHORTEST_SIDE_FOR_SSIM} for "
+                       f"reconstruction_loss=ssim. Received: {self.image_size}")
     if not self.contrastive_weight and not self.reconstruction_weight:
       raise UsageError("contrastive_weight or reconstruction_weight must be positive. "
                        "Received: 0 and 0")

@@ -42,8 +42,8 @@ class LARS(tf.keras.optimizers.Optimizer):
   """
 
   def __init__(self, learning_rate, momentum=0.9, lars_decay=0.0, trust_coefficient=0.001,
-               excluded=(), name="LARS", **kwargs):
-    super().__init__(name=name, jit_compile=False, **kwargs)
+               excluded=(), name="LARS", jit_compile=False, **kwargs):
+    super().__init__(name=name, jit_compile=jit_compile, **kwargs)
     self._learning_rate = self._build_learning_rate(learning_rate)
     self.momentum = momentum
     self.lars_decay = lars_decay

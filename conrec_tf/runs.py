@@ -49,7 +49,7 @@ class RunDirectory:
     """A JSON file's content, or None if there is no such file."""
     try:
       return json.loads((self.path / name).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
       return None
 
   def write(self, name, content):

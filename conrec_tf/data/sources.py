@@ -1,10 +1,10 @@
 """Where images come from: a dataset name becomes a `Source`."""
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import logging
 import os
-from typing import Callable
 
 import tensorflow as tf
 import tensorflow_datasets as tfds

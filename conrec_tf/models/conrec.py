@@ -1,6 +1,6 @@
 """ConRec (paper, Figure 1): one encoder, two heads."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -19,8 +19,8 @@ class Outputs(NamedTuple):
   """
 
   embedding: tf.Tensor
-  projection: Optional[tf.Tensor]
-  reconstruction: Optional[tf.Tensor]
+  projection: tf.Tensor | None
+  reconstruction: tf.Tensor | None
 
 
 class ConRec(tf.keras.Model):

@@ -70,7 +70,7 @@ def draw(rng, round_corners, equilateral):
   pen.rounded_rectangle([left, top, left + width - 1, top + height - 1],
                         radius=CORNER_RADIUS if round_corners else 0, fill=255)
 
-  room = (width - 2 * TRIANGLE_MARGIN, height - 2 * TRIANGLE_MARGIN)
+  room = [side - 2 * TRIANGLE_MARGIN - 1 for side in (width, height)]
   if equilateral:
     base = between(SMALLEST_TRIANGLE, min(room))
     rise = round(base * math.sqrt(3) / 2)

@@ -1,0 +1,47 @@
+"""Shared: a data_dir with the embedded dataset, prepared once, and a tiny configuration."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from conrec_tf.config import Config  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+  """A TFDS folder that holds rectangle_triangle."""
+  from conrec_tf.data.sources import open_source
+
+  path = str(tmp_path_factory.mktemp("tfds"))
+  open_source(Config(data_dir=path))
+  return path
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory):
+  """Keyword arguments of a configuration on small colour photographs of differing sizes."""
+  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+
+  from conrec_tf.data.sources import open_source
+
+  values = dict(dataset="tiny_flowers", data_dir=str(tmp_path_factory.mktemp("flowers")),
+                train_split="train+validation", image_size=24, base_filters=2, unet_depth=3,
+                train_batch_size=8)
+  open_source(Config(**values))
+  return values
+
+
+@pytest.fixture
+def tiny(data_dir, tmp_path):
+  """Keyword arguments of a configuration that trains in seconds."""
+  return dict(data_dir=data_dir, train_split="train[:48]", eval_split="test[:24]", image_size=24,
+              base_filters=2, unet_depth=3, train_batch_size=8, train_epochs=2,
+              model_dir=str(tmp_path / "run"))
+
+
+@pytest.fixture
+def rng():
+  return np.random.default_rng(0)

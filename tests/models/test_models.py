@@ -1,0 +1,103 @@
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.models import build_model
+from conrec_tf.models.heads import ProjectionHead
+from conrec_tf.models.pooling import AttentionPooling, AveragePooling
+from conrec_tf.models.unet import upsample
+
+
+def test_parameter_counts_of_the_paper():
+  model = build_model(Config(base_filters=64, image_channels=3))
+  assert model.encoder.count_params() == 4_693_056
+  assert model.encoder.count_params() + model.pooling.count_params() == 4_867_393
+
+
+@pytest.mark.parametrize("depth, size", [(2, 24), (4, 32)])
+def test_shapes(depth, size):
+  config = Config(base_filters=2, unet_depth=depth, image_channels=3, image_size=size)
+  model = build_model(config)
+  images = tf.zeros([2, size, 2 * size, 3])
+  features, skips = model.encoder(images)
+  stride = 2 ** (depth - 1)
+  assert features.shape == (2, size // stride, 2 * size // stride, 2 * stride)
+  assert [skip.shape[1] for skip in skips] == [size // 2**level for level in range(depth - 1)]
+  outputs = model(images)
+  assert outputs.embedding.shape == (2, 2 * stride)
+  assert outputs.projection.shape == (2, 128)
+  assert outputs.reconstruction.shape == images.shape
+  assert tf.reduce_min(outputs.reconstruction) >= 0 and tf.reduce_max(outputs.reconstruction) <= 1
+  np.testing.assert_allclose(model.embed(images), outputs.embedding, atol=1e-6)
+
+
+@pytest.mark.parametrize("values, built", [
+    (dict(), {"projection", "reconstruction"}),
+    (dict(reconstruction_weight=0.0), {"projection"}),
+    (dict(contrastive_weight=0.0), {"reconstruction"}),
+])
+def test_only_what_is_needed_is_built(values, built):
+  outputs = build_model(Config(base_filters=2, **values))(tf.zeros([1, 16, 16, 1]))
+  assert {name for name in ("projection", "reconstruction")
+          if getattr(outputs, name) is not None} == built
+
+
+def test_reconstruction_alone_pools_by_average():
+  model = build_model(Config(base_filters=2, contrastive_weight=0.0))
+  assert isinstance(model.pooling, AveragePooling)
+
+
+def test_one_seed_one_network():
+  weights = [build_model(Config(base_filters=2, seed=seed)).get_weights() for seed in (1, 1, 2)]
+  assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1]))
+  assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2]))
+
+
+def test_attention_pooling_is_equation_4(rng):
+  features = rng.normal(size=(2, 3, 4, 16)).astype(np.float32)
+  pooling = AttentionPooling()
+  pooled = pooling(features)
+  weights = pooling.attention(features)
+  assert weights.shape == (2, 3, 4, 1)
+  np.testing.assert_allclose(pooled, oracles.attention_pooling(features, weights.numpy()),
+                             rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_depends_on_the_seed_alone():
+  features = tf.random.stateless_uniform([4, 2, 2, 16], [0, 0])
+  pooling = AttentionPooling()
+  pooling(features)
+  call = tf.function(lambda seed: pooling.attention(features, training=True, seed=seed))
+  first = call(tf.constant([0, 1]))
+  tf.random.uniform([3])  # moves the global generator
+  np.testing.assert_array_equal(call(tf.constant([0, 1])), first)
+  assert not np.array_equal(call(tf.constant([0, 2])), first)
+
+
+@pytest.mark.parametrize("mode, layers", [("none", 0), ("linear", 1), ("nonlinear", 3)])
+def test_projection_head(mode, layers):
+  head = ProjectionHead(mode, out_dim=5)
+  embedding = tf.random.stateless_uniform([6, 8], [0, 0])
+  projection = head(embedding, training=True)
+  assert len(head.dense) == layers
+  assert projection.shape == (6, 5 if layers else 8)
+  assert not any("bias" in variable.name for variable in head.variables)
+  if layers:
+    # The last batch norm scales but doesn't shift: each column averages 0.
+    np.testing.assert_allclose(tf.reduce_mean(projection, 0), np.zeros(5), atol=1e-5)
+    assert head.batch_norms[-1].beta is None
+    assert np.std(head.dense[0].kernel) == pytest.approx(0.01, rel=0.4)
+
+
+def test_upsample_repeats_pixels():
+  x = tf.reshape(tf.range(12.0), [1, 2, 3, 2])
+  np.testing.assert_array_equal(upsample(x), np.repeat(np.repeat(x, 2, 1), 2, 2))
+
+
+def test_eager_equals_graph(rng):
+  model = build_model(Config(base_filters=2))
+  images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
+  for eager, graph in zip(model(images), tf.function(model)(images)):
+    np.testing.assert_allclose(eager, graph, atol=1e-6)

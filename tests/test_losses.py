@@ -1,0 +1,53 @@
+import numpy as np
+from oracles import algorithm_1
+import pytest
+import tensorflow as tf
+
+from conrec_tf import losses
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 16])
+@pytest.mark.parametrize("width", [2, 128])
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+def test_nt_xent_is_twice_algorithm_1(rng, images, width, temperature):
+  projections = rng.normal(size=(2 * images, width)).astype(np.float32)
+  expected = 2 * algorithm_1(projections, temperature)
+  np.testing.assert_allclose(losses.nt_xent(projections, temperature), expected, rtol=1e-5,
+                             atol=1e-6)
+  np.testing.assert_allclose(tf.function(losses.nt_xent)(projections, temperature), expected,
+                             rtol=1e-5, atol=1e-6)
+
+
+def test_nt_xent_of_equal_projections():
+  np.testing.assert_allclose(losses.nt_xent(tf.ones([32, 7]), 0.5), 2 * np.log(31), rtol=1e-6)
+
+
+def test_nt_xent_without_normalisation():
+  # Two images; all products by hand: rows [1, 0], [0, 2] twice.
+  projections = tf.constant([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 2.0]])
+  first = np.log(np.exp(1) + 2) - 1
+  second = np.log(np.exp(4) + 2) - 4
+  np.testing.assert_allclose(losses.nt_xent(projections, 1.0, hidden_norm=False), first + second,
+                             rtol=1e-5)
+
+
+def test_accuracy_and_entropy_look_at_the_block_between_views():
+  a = np.eye(3, dtype=np.float32)
+  b = a[[0, 2, 1]]  # only the first image finds its partner
+  logits = losses.contrastive_logits(np.concatenate([a, b]), temperature=1.0)
+  np.testing.assert_allclose(losses.contrastive_accuracy(logits), 1 / 3, rtol=1e-6)
+  p = np.exp([1.0, 0.0, 0.0]) / np.exp([1.0, 0.0, 0.0]).sum()
+  np.testing.assert_allclose(losses.contrastive_entropy(logits), -(p * np.log(p)).sum(), rtol=1e-5)
+
+
+def test_reconstruction_losses():
+  target = tf.zeros([2, 16, 16, 1])
+  half = tf.fill([2, 16, 16, 1], 0.5)
+  np.testing.assert_allclose(losses.reconstruction_loss(half, target), 0.25)
+  np.testing.assert_allclose(losses.reconstruction_loss(half, target, "huber"), 0.125)
+  np.testing.assert_allclose(losses.reconstruction_loss(half, half, "ssim"), 0.0, atol=1e-6)
+  # SSIM of two constants is (2ab + c1) / (a^2 + b^2 + c1) with c1 = 0.01^2.
+  np.testing.assert_allclose(losses.reconstruction_loss(half, target, "ssim"),
+                             1 - 1e-4 / (0.25 + 1e-4), rtol=1e-4)
+  with pytest.raises(ValueError, match="Received: mae"):
+    losses.reconstruction_loss(half, target, "mae")

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf import losses
+from conrec_tf.config import Config
+from conrec_tf.models import Outputs, build_model
+from conrec_tf.optimizers import build_optimizer
+from conrec_tf.pretrain import PretrainingStep, view_major
+
+
+def make_step(**values):
+  config = Config(base_filters=2, **values)
+  model = build_model(config)
+  optimizer = build_optimizer(config)
+  optimizer.build(model.trainable_variables)
+  return model, optimizer, PretrainingStep(config, model, optimizer)
+
+
+def make_batch():
+  return {name: tf.random.stateless_uniform([4, 2, 16, 16, 1], [0, seed])
+          for seed, name in enumerate(("corrupted", "target"))}
+
+
+def test_view_major():
+  views = tf.reshape(tf.range(6), [3, 2, 1])
+  np.testing.assert_array_equal(view_major(views)[:, 0], [0, 2, 4, 1, 3, 5])
+
+
+def test_total_is_contrast_plus_100_times_reconstruction():
+  _, _, step = make_step()
+  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
+  metrics = step.objective(outputs, tf.fill([8, 4, 4, 1], 0.1))
+  contrast = losses.nt_xent(outputs.projection, 0.5)
+  np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
+  np.testing.assert_allclose(metrics["train/total_loss"], contrast + 100 * 0.01, rtol=1e-6)
+  assert list(metrics) == step.metric_names
+
+
+@pytest.mark.parametrize("values", [
+    dict(), dict(reconstruction_weight=0.0, pooling="average"), dict(contrastive_weight=0.0)])
+def test_every_variable_moves(values):
+  model, optimizer, step = make_step(**values)
+  before = model.get_weights()
+  metrics = step(make_batch())
+  assert list(metrics) == step.metric_names
+  assert optimizer.iterations == 1
+  unmoved = [variable.name for variable, value in zip(model.variables, before)
+             if np.array_equal(variable, value)]
+  if not values.get("contrastive_weight", 1.0):
+    return
+  # Biases before a batch norm have no gradient but rounding; they may stay.
+  assert not [name for name in unmoved if not name.endswith("bias:0")]
+
+
+def test_eager_equals_graph():
+  results = []
+  for wrap in (lambda function: function, tf.function):
+    model, _, step = make_step()
+    step = wrap(step)
+    losses_seen = [float(step(make_batch())["train/total_loss"]) for _ in range(3)]
+    results.append((losses_seen, model.encoder.levels[0][0].convolution.kernel.numpy()))
+  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4)
+  np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-4)
+
+
+def test_learns_to_reconstruct_one_batch():
+  _, _, step = make_step(contrastive_weight=0.0, attention_dropout=0.0)
+  step = tf.function(step)
+  seen = [float(step(make_batch())["train/reconstruction_loss"]) for _ in range(30)]
+  assert seen[-1] < 0.95 * seen[0]

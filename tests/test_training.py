@@ -1,0 +1,92 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.strategy import build_strategy
+from conrec_tf.training import MetricsLog, Progress, StepRunner, duration, train
+
+
+class CountingStep:
+  """Reports the batch itself as the loss."""
+
+  metric_names = ["train/total_loss"]
+
+  def __call__(self, batch):
+    return {"train/total_loss": tf.cast(batch, tf.float32)}
+
+
+def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0):
+  runner = StepRunner(build_strategy(), CountingStep())
+  train(runner, iter(batches), first_step=first_step, last_step=last_step, log_steps=log_steps,
+        images_per_step=16, learning_rate=lambda: 0.3, log=MetricsLog(tmp_path, first_step),
+        events=list(events))
+  return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_steps_rows_and_events(tmp_path):
+  events = []
+  rows = run(tmp_path, tf.data.Dataset.range(100), last_step=11, events=[
+      (6, lambda step: events.append(("evaluate", step))),
+      (3, lambda step: events.append(("save", step)))])
+  assert [row["global_step"] for row in rows] == [4, 8, 11]
+  # Means of batches 0..3, 4..7 and 8..10: exactly 11 were taken, each once.
+  assert [row["train/total_loss"] for row in rows] == [1.5, 5.5, 9.0]
+  assert all(row["learning_rate"] == 0.3 and row["images_per_second"] > 0
+             and 0 <= row["data_wait"] <= 1 for row in rows)
+  assert events == [("save", 3), ("evaluate", 6), ("save", 6), ("save", 9), ("evaluate", 11),
+                    ("save", 11)]
+
+
+def test_tensorboard_scalars(tmp_path):
+  run(tmp_path, tf.data.Dataset.range(10), last_step=4)
+  [path] = tmp_path.glob("events*")
+  seen = {value.tag for event in tf.compat.v1.train.summary_iterator(str(path))
+          for value in event.summary.value}
+  assert {"train/total_loss", "learning_rate", "images_per_second", "data_wait"} <= seen
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  batches = tf.data.Dataset.from_tensors(np.float32("nan")).repeat()
+  with pytest.raises(UsageError, match="must be finite.* Received: nan at step 4"):
+    run(tmp_path, batches, last_step=8)
+
+
+def test_rows_after_the_restored_step_are_dropped(tmp_path):
+  log = MetricsLog(tmp_path, 0)
+  for step in (10, 20, 30):
+    log.write({"global_step": step, "train/total_loss": 1.0})
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"global_step": 40, "tr')  # cut off in the middle of a row
+  MetricsLog(tmp_path, 20).write({"global_step": 25})
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [row["global_step"] for row in rows] == [10, 20, 25]
+
+
+def test_metrics_travel_with_the_checkpoint(tmp_path):
+  runner = StepRunner(build_strategy(), CountingStep())
+  runner(iter(tf.data.Dataset.range(5)), tf.constant(4))
+  path = tf.train.Checkpoint(runner=runner).save(str(tmp_path / "ckpt"))
+  other = StepRunner(build_strategy(), CountingStep())
+  tf.train.Checkpoint(runner=other).restore(path)
+  assert other.collect()[0] == {"train/total_loss": 1.5}
+  assert other.collect()[0] == {"train/total_loss": 0.0}
+
+
+def test_plain_progress_lines(caplog):
+  progress = Progress(0, 200)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    for step in (100, 101, 200):
+      progress.show({"global_step": step, "train/total_loss": 1.23456, "images_per_second": 80.0})
+  lines = [record.message for record in caplog.records]
+  assert len(lines) == 2  # 101 comes too soon after 100
+  assert lines[0].startswith("step 100/200  loss 1.235  80 images/s  0:0")
+  assert lines[1].endswith("0:00 left")
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
+def test_duration(seconds, text):
+  assert duration(seconds) == text
