@@ -9,7 +9,8 @@ import textwrap
 from absl import app, flags
 from absl import logging as absl_logging
 
-from conrec_tf.config import SECTIONS, Config, UsageError
+from conrec_tf.config import Config, UsageError
+from conrec_tf.knobs import SECTIONS
 
 FLAGS = flags.FLAGS
 
@@ -27,6 +28,8 @@ reconstruction and attention-weighted pooling.
   python run.py --mode=train_then_eval
   python run.py --mode=train_then_eval --dataset=oxford_flowers102 --train_epochs=100
   python run.py --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
+  python run.py --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
+  python run.py --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
 """
@@ -73,6 +76,10 @@ def _parse(argv):
 def _parsed(argv):
   try:
     rest = FLAGS(argv)
+    stored = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
+    if FLAGS["mode"].value == "eval" and os.path.exists(stored):
+      # A run is evaluated with its own settings; what the command line says still counts.
+      rest = FLAGS([argv[0], f"--flagfile={stored}", *argv[1:]])
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname)
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error

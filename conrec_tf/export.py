@@ -6,12 +6,13 @@ import shutil
 import tensorflow as tf
 
 
-def representation(model, channels):
+def representation(model, channels, layer=0):
   """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
 
   Args:
     model: a built `ConRec`.
     channels: channels of the images.
+    layer: as of `ConRec.represent`.
 
   Returns:
     root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
@@ -24,9 +25,9 @@ def representation(model, channels):
 
   @tf.function
   def embed(images, training=False):
-    return model.embed(images, training=training)
+    return model.represent(images, training=training, layer=layer)
 
-  parts = [model.encoder, model.pooling]
+  parts = [model.encoder, model.pooling] + ([model.projection_head] if layer else [])
   root = tf.train.Checkpoint()
   root.__call__ = embed
   root.variables = [variable for part in parts for variable in part.variables]
@@ -37,17 +38,18 @@ def representation(model, channels):
   return root, {"serving_default": embed.get_concrete_function(images, False)}
 
 
-def export_saved_model(model, channels, path):
+def export_saved_model(model, channels, path, layer=0):
   """Writes a SavedModel to a folder, whole or not at all.
 
   Args:
     model: a built `ConRec`.
     channels: channels of the images.
     path: `pathlib.Path`; what is there is replaced.
+    layer: as of `ConRec.represent`.
   """
   temporary = path.with_name(path.name + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
-  root, signatures = representation(model, channels)
+  root, signatures = representation(model, channels, layer)
   tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
   shutil.rmtree(path, ignore_errors=True)
   os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""The two losses of the paper: NT-Xent (Eq. 3) and reconstruction (Eq. 2)."""
+"""The losses of the paper, NT-Xent (Eq. 3) and reconstruction (Eq. 2), and the supervised one."""
 
 import tensorflow as tf
 
@@ -70,6 +70,38 @@ def reconstruction_loss(reconstruction, target, kind="mse"):
   if kind == "ssim":
     return 1.0 - tf.reduce_mean(tf.image.ssim(reconstruction, target, max_val=1.0))
   raise ValueError(f"kind must be mse, huber or ssim. Received: {kind}")
+
+
+def supervised_loss(logits, labels, ordinal=False):
+  """Softmax cross entropy, or for grades binary cross entropy over cumulative bits.
+
+  Args:
+    logits: float `[B, K]`.
+    labels: int `[B]`; grade g stands for g + 1 ones and then zeros.
+    ordinal: whether labels are grades.
+
+  Returns:
+    Scalar: the mean over images (and bits).
+  """
+  if not ordinal:
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+  bits = tf.range(tf.shape(logits)[1], dtype=labels.dtype) <= labels[:, tf.newaxis]
+  return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(
+      labels=tf.cast(bits, logits.dtype), logits=logits))
+
+
+def predictions(logits, ordinal=False):
+  """Classes int64 `[B]` from logits `[B, K]`; grades count the bits over one half, less 1."""
+  if ordinal:
+    return tf.maximum(tf.math.count_nonzero(logits > 0, axis=1) - 1, 0)
+  return tf.argmax(logits, axis=1)
+
+
+def supervised_accuracy(logits, labels, ordinal=False):
+  """Share of right `predictions`; labels int `[B]`."""
+  right = predictions(logits, ordinal) == tf.cast(labels, tf.int64)
+  return tf.reduce_mean(tf.cast(right, tf.float32))
 
 
 def _between_views(logits):

@@ -1,22 +1,25 @@
 """What each --mode does, put together from the other modules."""
 
+import dataclasses
 import logging
 
+import numpy as np
+import tensorflow as tf
+
 from conrec_tf.checkpoints import Checkpoints
-from conrec_tf.data.pipeline import pretraining_batches, steps_per_epoch
+from conrec_tf.config import UsageError
+from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.data.sources import open_source
-from conrec_tf.evaluation import linear_evaluation
 from conrec_tf.export import export_saved_model
-from conrec_tf.models import build_model
-from conrec_tf.optimizers import build_optimizer
-from conrec_tf.pretrain import PretrainingStep
+from conrec_tf.jobs import build_job
+from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
 from conrec_tf.strategy import build_strategy
 from conrec_tf.training import MetricsLog, StepRunner, train
 
 logger = logging.getLogger(__name__)
 
-ACCURACY = "eval/linear_top_1_accuracy"
+SECONDS_BETWEEN_LOOKS = 5
 
 
 def run(config):
@@ -25,9 +28,21 @@ def run(config):
   Raises:
     UsageError: something that the user can put right.
   """
-  source = open_source(config)
-  epoch = steps_per_epoch(source.train, config.train_batch_size)
-  last_step = config.train_steps or config.train_epochs * epoch
+  if config.mode == "eval":
+    evaluate_checkpoints(config)
+  elif config.folds and not config.pretrains:
+    cross_validate(config)
+  else:
+    train_and_evaluate(config)
+
+
+def train_and_evaluate(config):
+  """Trains to the last step; in mode train_then_eval also evaluates and exports.
+
+  Returns:
+    The last result `{name: value}`, or None in mode train.
+  """
+  source, epoch, last_step = _open(config)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
   logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
@@ -35,72 +50,114 @@ def run(config):
 
   strategy = build_strategy()
   with strategy.scope():
-    model = build_model(config, source.channels)
-    optimizer = build_optimizer(config)
-    optimizer.build(model.trainable_variables)
-    runner = StepRunner(strategy, PretrainingStep(config, model, optimizer))
-  iterator = iter(pretraining_batches(config, source))
-  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, model,
-                            optimizer=optimizer, iterator=iterator, runner=runner)
+    job = build_job(config, source, last_step)
+    runner = StepRunner(strategy, job.step)
+  iterator = iter(job.batches())
+  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks,
+                            optimizer=job.optimizer, iterator=iterator, runner=runner)
   first_step = checkpoints.restore()
   log = MetricsLog(directory.path, first_step)
+  results = Results(directory, job.metric, job.selection)
+  final = max(first_step, last_step)
 
   def evaluate(step):
-    _evaluate(config, model, source, directory, log, step, checkpoints)
+    if not results.known(step):
+      result = results.add(step, job.measure(step == final))
+      if step and results.is_best(step, result):
+        checkpoints.save_best(step)
+      log.write({name: value for name, value in result.items() if np.isscalar(value)})
 
   evaluates = config.mode == "train_then_eval"
   events = [(config.checkpoint_steps or config.checkpoint_epochs * epoch, checkpoints.save)]
   if evaluates:
-    if first_step == 0:
+    if first_step == 0 and config.pretrains:
       evaluate(0)
-    events.insert(0, ((config.eval_every_epochs * epoch) or last_step, evaluate))
+    events.insert(0, (config.eval_every_epochs * epoch or last_step, evaluate))
   if first_step >= last_step:
     logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
-    if evaluates:
-      evaluate(first_step)
   train(runner, iterator, first_step=first_step, last_step=last_step, log_steps=config.log_steps,
-        images_per_step=config.train_batch_size, learning_rate=lambda: optimizer.learning_rate,
-        log=log, events=events)
-  if evaluates:
-    step = max(first_step, last_step)
-    exported = directory.path / "saved_model" / str(step)
-    exported.parent.mkdir(exist_ok=True)
-    export_saved_model(model, source.channels, exported)
-    _summarise(directory, step, exported)
+        images_per_step=config.train_batch_size,
+        learning_rate=lambda: job.optimizer.learning_rate, log=log, events=events)
+  if not evaluates:
+    return None
+  evaluate(final)
+  exported = directory.path / "saved_model" / str(final)
+  exported.parent.mkdir(exist_ok=True)
+  export_saved_model(job.model, source.channels, exported, config.ft_proj_selector)
+  results.finish(final, saved_model=str(exported.relative_to(directory.path)))
+  logger.info("SavedModel in %s", exported)
+  return directory.read(f"result_{final}.json")
 
 
-def _evaluate(config, model, source, directory, log, step, checkpoints):
-  """Measures the network after `step` steps, unless that is already on disk."""
-  if directory.read(f"result_{step}.json"):
+def evaluate_checkpoints(config):
+  """Evaluates each new checkpoint of a finished or running training until its last step.
+
+  A network with given weights and no training (ImageNet's) is evaluated as it is.
+  """
+  source, _, last_step = _open(config)
+  directory = RunDirectory(config.run_directory)
+  if config.encoder_weights:
+    directory.start(config)
+  elif not directory.read("config.json"):
+    raise UsageError("model_dir must be the folder of a run, for mode=eval. "
+                     f"Received: {directory.path}")
+  with build_strategy().scope():
+    job = build_job(config, source, last_step)
+  results = Results(directory, job.metric, job.selection)
+  if config.encoder_weights:
+    results.add(0, job.measure(True))
+    results.finish(0)
     return
-  metrics = linear_evaluation(config, model, source, standardise=step == 0)
-  result = {"global_step": step, **metrics}
-  if step == 0:
-    result = {name.replace("eval/", "eval/untrained_"): value for name, value in result.items()}
-  logger.info("Step %d: %s", step, ", ".join(
-      f"{name.removeprefix('eval/').replace('_', ' ')} {value:.2%}"
-      for name, value in result.items() if name != "global_step"))
-  before = [past.get(ACCURACY, -1.0) for past in directory.evaluations(step).values()]
-  if step and result[ACCURACY] > max(before, default=-1.0):
-    checkpoints.save_best(step)
-  directory.write(f"result_{step}.json", result)
-  log.write(result)
+  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks)
+  logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
+  for prefix in tf.train.checkpoints_iterator(checkpoints.folder, SECONDS_BETWEEN_LOOKS):
+    step = checkpoints.restore_networks(prefix)
+    result = results.add(step, job.measure(step >= last_step))
+    if results.is_best(step, result):
+      checkpoints.save_best(step)
+    results.finish(step)
+    if step >= last_step:
+      return
 
 
-def _summarise(directory, step, exported):
-  """Writes `result.json` and prints what came out."""
-  evaluations = directory.evaluations(step)
-  trained = {at: result[ACCURACY] for at, result in evaluations.items() if ACCURACY in result}
-  best = max(trained, key=trained.get)
-  result = {**evaluations.get(0, {}), "global_step": step, ACCURACY: trained[step],
-            "eval/best_linear_top_1_accuracy": trained[best], "eval/best_step": best,
-            "saved_model": str(exported.relative_to(directory.path))}
-  directory.write("result.json", result)
-  rows = [("untrained, raw embeddings", result.get("eval/untrained_linear_top_1_accuracy"), 0),
-          ("untrained, standardised embeddings",
-           result.get("eval/untrained_standardised_linear_top_1_accuracy"), 0),
-          ("last", trained[step], step), ("best on the evaluation split", trained[best], best)]
-  logger.info("Linear accuracy\n%s", "\n".join(
-      f"  {name:36}{accuracy:7.2%}  step {at}" for name, accuracy, at in rows
-      if accuracy is not None))
-  logger.info("Results in %s, SavedModel in %s", directory.path / "result.json", exported)
+def cross_validate(config):
+  """Finetunes once for each fold of `train_split` and repetition; reports mean and deviation.
+
+  Folds are consecutive shares of the split, which TFDS shuffled when it was prepared, and so
+  the same for every method.
+  """
+  if "[" in config.train_split or "+" in config.train_split:
+    raise UsageError("train_split must be a plain name such as train for finetuning with folds. "
+                     f"Received: {config.train_split}")
+  directory, metric, scores = RunDirectory(config.run_directory), None, []
+  directory.start(config)
+  borders = [round(100 * fold / config.folds) for fold in range(config.folds + 1)]
+  for repetition in range(config.repetitions):
+    for fold, (start, stop) in enumerate(zip(borders, borders[1:])):
+      name = config.train_split
+      rest = "+".join(part for part, length in (
+          (f"{name}[:{start}%]", start), (f"{name}[{stop}%:]", 100 - stop)) if length)
+      part = dataclasses.replace(
+          config, folds=0, seed=config.seed + repetition, train_split=rest,
+          eval_split=f"{name}[{start}%:{stop}%]",
+          model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"))
+      logger.info("Repetition %d of %d, fold %d of %d", repetition + 1, config.repetitions,
+                  fold + 1, config.folds)
+      result = train_and_evaluate(part)
+      if result:
+        metric = "quadratic_weighted_kappa" if config.ordinal_labels else "top_1_accuracy"
+        scores.append(result[f"eval/label_{metric}"])
+  if scores:
+    result = {f"eval/label_{metric}": float(np.mean(scores)),
+              f"eval/label_{metric}_std": float(np.std(scores)), "trainings": len(scores)}
+    directory.write("result.json", result)
+    logger.info("%s over %d trainings: %.2f%%, standard deviation %.2f%%",
+                metric.replace("_", " "), len(scores), 100 * np.mean(scores),
+                100 * np.std(scores))
+
+
+def _open(config):
+  """The source, the steps of an epoch and the last step."""
+  source = open_source(config)
+  epoch = steps_per_epoch(source.train, config.train_batch_size)
+  return source, epoch, config.train_steps or config.train_epochs * epoch

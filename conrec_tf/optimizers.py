@@ -1,4 +1,4 @@
-"""LARS, and SimCLR's scaling of the learning rate."""
+"""LARS, learning-rate schedules, and where weights decay, as in SimCLR."""
 
 import math
 
@@ -77,6 +77,32 @@ class LARS(tf.keras.optimizers.Optimizer):
             "trust_coefficient": self.trust_coefficient}
 
 
+class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
+  """Linear warm-up from 0, then a constant rate or a cosine to 0, as in SimCLR.
+
+  Args:
+    peak: learning rate after the warm-up.
+    warmup_steps: steps of linear rise; step 0 has rate 0 if there are any.
+    last_step: where the cosine reaches 0; None for a constant rate.
+  """
+
+  def __init__(self, peak, warmup_steps, last_step=None):
+    self.peak, self.warmup_steps, self.last_step = peak, warmup_steps, last_step
+
+  def __call__(self, step):
+    step = tf.cast(step, tf.float32)
+    rate = tf.constant(self.peak, tf.float32)
+    if self.last_step is not None:
+      share = (step - self.warmup_steps) / max(1, self.last_step - self.warmup_steps)
+      rate *= 0.5 * (1.0 + tf.cos(math.pi * tf.clip_by_value(share, 0.0, 1.0)))
+    if self.warmup_steps:
+      rate = tf.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, rate)
+    return rate
+
+  def get_config(self):
+    return {"peak": self.peak, "warmup_steps": self.warmup_steps, "last_step": self.last_step}
+
+
 def scaled_learning_rate(config):
   """SimCLR's scaling: base * sqrt(batch), base * batch / 256, or base."""
   scale = {"sqrt": math.sqrt(config.train_batch_size), "linear": config.train_batch_size / 256,
@@ -84,7 +110,38 @@ def scaled_learning_rate(config):
   return config.learning_rate * scale[config.learning_rate_scaling]
 
 
-def build_optimizer(config):
-  """The optimizer that `config` describes."""
-  return LARS(scaled_learning_rate(config), momentum=config.momentum,
-              lars_decay=config.weight_decay)
+def build_optimizer(config, examples, last_step, head=()):
+  """The optimizer that `config` describes.
+
+  Args:
+    config: `Config`.
+    examples: images of an epoch, for the warm-up.
+    last_step: where a cosine schedule ends.
+    head: variables of a supervised head, which LARS leaves out.
+  """
+  rate = scaled_learning_rate(config)
+  warmup_steps = round(config.warmup_epochs * examples // config.train_batch_size)
+  cosine = config.learning_rate_schedule == "cosine"
+  if warmup_steps or cosine:
+    rate = WarmUp(rate, warmup_steps, last_step if cosine else None)
+  if config.optimizer == "momentum":
+    return tf.keras.optimizers.SGD(rate, config.momentum, nesterov=True)
+  if config.optimizer == "adam":
+    return tf.keras.optimizers.Adam(rate)
+  return LARS(rate, momentum=config.momentum, lars_decay=config.weight_decay, excluded=head)
+
+
+def decay_loss(config, variables, head=()):
+  """The L2 term of the loss: weight_decay / 2 times the sum of squares of what decays there.
+
+  LARS decays by itself, all but the supervised head; other optimizers decay here.
+  Biases and batch norm never decay.
+
+  Args:
+    config: `Config`.
+    variables: all trainable ones.
+    head: those of a supervised head among them.
+  """
+  decayed = head if config.optimizer == "lars" else variables
+  squares = [tf.nn.l2_loss(variable) for variable in decayed if variable.shape.rank >= 2]
+  return config.weight_decay * tf.add_n(squares) if squares else tf.constant(0.0)

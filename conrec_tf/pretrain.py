@@ -3,6 +3,8 @@
 import tensorflow as tf
 
 from conrec_tf import losses
+from conrec_tf.optimizers import decay_loss
+from conrec_tf.training import means
 
 
 class PretrainingStep:
@@ -12,17 +14,28 @@ class PretrainingStep:
     config: `Config`.
     model: `ConRec`.
     optimizer: Keras optimizer; its `iterations` is the global step.
+    head: `LinearHead` to train beside the network, or None. The batch then also holds
+      `label` `[B]`, and no gradient of the head reaches the network.
   """
 
-  def __init__(self, config, model, optimizer):
+  def __init__(self, config, model, optimizer, head=None):
     self._config = config
     self._model = model
     self._optimizer = optimizer
-    self.metric_names = ["train/total_loss"]
+    self._head = head
+    self._head_variables = head.trainable_variables if head else []
+    self._variables = model.trainable_variables + self._head_variables
+
+  def metrics(self):
+    """The Keras metrics of what a step reports."""
+    config, names = self._config, ["train/total_loss"]
     if config.contrastive_weight:
-      self.metric_names += ["train/contrast_loss", "train/contrast_acc", "train/contrast_entropy"]
+      names += ["train/contrast_loss", "train/contrast_acc", "train/contrast_entropy"]
     if config.reconstruction_weight:
-      self.metric_names += ["train/reconstruction_loss"]
+      names += ["train/reconstruction_loss"]
+    if self._head:
+      names += ["train/supervised_loss", "train/supervised_acc"]
+    return means(*names, "train/weight_decay")
 
   def __call__(self, batch):
     """Updates the model; returns `{metric name: scalar}`."""
@@ -30,18 +43,27 @@ class PretrainingStep:
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     with tf.GradientTape() as tape:
       outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed)
-      metrics = self.objective(outputs, view_major(batch["target"]))
-    variables = self._model.trainable_variables
-    gradients = tape.gradient(metrics["train/total_loss"], variables)
-    self._optimizer.apply_gradients(zip(gradients, variables))
-    return metrics
+      total, metrics = self.objective(outputs, view_major(batch["target"]))
+      if self._head:
+        supervised, metrics["train/supervised_acc"] = self._supervise(
+            outputs.embedding, tf.tile(batch["label"], [2]))
+        metrics["train/supervised_loss"] = supervised
+        total += supervised
+      decay = decay_loss(self._config, self._variables, self._head_variables)
+      total += decay
+    gradients = tape.gradient(total, self._variables)
+    self._optimizer.apply_gradients(zip(gradients, self._variables))
+    return {"train/total_loss": total, "train/weight_decay": decay, **metrics}
 
   def objective(self, outputs, target):
-    """The losses and what is logged beside them.
+    """The joint loss (paper, Eq. 1) and what is logged of it.
 
     Args:
       outputs: `Outputs` of the corrupted views, view-major.
       target: float32 `[2B, H, W, C]`.
+
+    Returns:
+      Scalar and `{metric name: scalar}`.
     """
     config, metrics, total = self._config, {}, 0.0
     if config.contrastive_weight:
@@ -57,7 +79,13 @@ class PretrainingStep:
                                                   config.reconstruction_loss)
       total += config.reconstruction_weight * reconstruction
       metrics["train/reconstruction_loss"] = reconstruction
-    return {"train/total_loss": total, **metrics}
+    return total, metrics
+
+  def _supervise(self, embedding, labels):
+    """Loss and accuracy of the head, as if the embedding were given."""
+    logits = self._head(tf.stop_gradient(embedding))
+    return (losses.supervised_loss(logits, labels, self._config.ordinal_labels),
+            losses.supervised_accuracy(logits, labels, self._config.ordinal_labels))
 
 
 def view_major(views):

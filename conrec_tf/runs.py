@@ -52,9 +52,9 @@ class RunDirectory:
     except (FileNotFoundError, NotADirectoryError):
       return None
 
-  def write(self, name, content):
+  def write(self, name, content, indent=2):
     """Writes a JSON file."""
-    write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+    write_text(self.path / name, json.dumps(content, indent=indent) + "\n")
 
   def evaluations(self, last_step):
     """`{step: result}` of the evaluations made at or before `last_step`, in order."""

@@ -16,20 +16,21 @@ logger = logging.getLogger(__name__)
 
 
 class StepRunner(tf.Module):
-  """Runs training steps inside the graph and averages what they report.
+  """Runs training steps inside the graph and gathers what they report.
 
   Its metrics belong into the checkpoint, so that a resumed run logs the same rows.
 
   Args:
     strategy: `tf.distribute.Strategy`.
-    step: callable from a batch to `{name: scalar}`, with the names in `step.metric_names`.
+    step: callable from a batch to `{name: scalar, or arguments of the metric}`, with
+      `step.metrics()`, the Keras metrics of those names.
   """
 
   def __init__(self, strategy, step):
     super().__init__()
     self._strategy = strategy
     self._step = step
-    self.means = {name: tf.keras.metrics.Mean(name=name) for name in step.metric_names}
+    self.metrics = step.metrics()
     self.waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
 
   @tf.function
@@ -42,16 +43,21 @@ class StepRunner(tf.Module):
       with tf.control_dependencies(tf.nest.flatten(batch)):
         self.waited.assign_add(tf.timestamp() - asked)
       for name, value in self._strategy.run(self._step, args=(batch,)).items():
-        self.means[name].update_state(value)
+        self.metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
 
   def collect(self):
-    """Means since the last call, `{name: float}`, and seconds spent waiting for data."""
-    result = {name: float(mean.result()) for name, mean in self.means.items()}
+    """What the metrics say since the last call, and seconds spent waiting for data."""
+    result = {name: float(metric.result()) for name, metric in self.metrics.items()}
     waited = float(self.waited)
-    for mean in self.means.values():
-      mean.reset_state()
+    for metric in self.metrics.values():
+      metric.reset_state()
     self.waited.assign(0.0)
     return result, waited
+
+
+def means(*names):
+  """A Keras mean for each name."""
+  return {name: tf.keras.metrics.Mean(name=name) for name in names}
 
 
 def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
@@ -82,8 +88,8 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
     step += count
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since
-      means, waited = runner.collect()
-      row = {"global_step": step, **means, "learning_rate": float(learning_rate()),
+      metrics, waited = runner.collect()
+      row = {"global_step": step, **metrics, "learning_rate": float(learning_rate()),
              "images_per_second": (step - logged) * images_per_step / seconds,
              "data_wait": waited / seconds}
       if not math.isfinite(row["train/total_loss"]):
@@ -158,6 +164,7 @@ class Progress:
     for label, name, form in (("loss", "train/total_loss", ".3f"),
                               ("contrast", "train/contrast_loss", ".3f"),
                               ("acc", "train/contrast_acc", ".2f"),
+                              ("supervised acc", "train/supervised_acc", ".2f"),
                               ("reconstruction", "train/reconstruction_loss", ".4f")):
       if name in row:
         parts.append(f"{label} {row[name]:{form}}")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from conrec_tf.config import SECTIONS, Config, UsageError
+from conrec_tf.config import Config, UsageError
+from conrec_tf.knobs import SECTIONS
 
 
 @pytest.mark.parametrize("values, message", [

@@ -1,46 +1,18 @@
-import logging
-
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 import tensorflow as tf
 
 from conrec_tf import evaluation
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.sources import open_source
 from conrec_tf.models import build_model
 
 
-def test_accuracy_is_scikit_learns(rng):
-  centres = rng.normal(size=(5, 8))
-  train, evaluated = [(centres[labels] + rng.normal(size=(len(labels), 8)), labels)
-                      for labels in (rng.integers(0, 5, 200), rng.integers(0, 5, 100))]
-  expected = LogisticRegression(max_iter=10000, random_state=0).fit(*train).score(*evaluated)
-  assert evaluation.linear_accuracy(train, evaluated) == expected
-  assert 0.4 < expected < 1.0
-
-
-def test_standardising_rescues_nearly_constant_features(rng):
-  labels = np.arange(200) % 2
-  features = 1.0 + 1e-6 * (labels[:, None] + 0.1 * rng.normal(size=(200, 3)))
-  split = (features, labels)
-  assert evaluation.linear_accuracy(split, split) < 0.9
-  assert evaluation.linear_accuracy(split, split, standardise=True) == 1.0
-
-
-def test_one_class_only():
-  split = (np.eye(4), np.zeros(4, int))
-  with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
-    evaluation.linear_accuracy(split, split)
-
-
-def test_no_convergence_is_said(rng, monkeypatch, caplog):
-  monkeypatch.setattr(evaluation, "LogisticRegression",
-                      lambda **_: LogisticRegression(max_iter=1, random_state=0))
-  split = (rng.normal(size=(50, 8)), np.arange(50) % 2)
-  with caplog.at_level(logging.WARNING):
-    evaluation.linear_accuracy(split, split)
-  assert "did not converge" in caplog.text
+@pytest.fixture
+def splits(rng):
+  centres = rng.normal(size=(5, 6))
+  return [(centres[labels] + 0.5 * rng.normal(size=(len(labels), 6)), labels)
+          for labels in (rng.integers(0, 5, 200), rng.integers(0, 5, 100))]
 
 
 def test_embeddings_of_a_split(tiny):
@@ -56,9 +28,53 @@ def test_embeddings_of_a_split(tiny):
   np.testing.assert_allclose(embeddings[13], expected, atol=1e-6)
 
 
-def test_linear_evaluation_names(tiny):
-  config = Config(**tiny)
-  metrics = evaluation.linear_evaluation(config, build_model(config), open_source(config),
-                                         standardise=True)
-  assert set(metrics) == {"eval/linear_top_1_accuracy", "eval/standardised_linear_top_1_accuracy"}
-  assert all(0 <= value <= 1 for value in metrics.values())
+@pytest.mark.parametrize("selector, width", [(0, 8), (1, 8), (3, 128), (-1, 128)])
+def test_layer_selection(tiny, selector, width):
+  config = Config(**tiny, ft_proj_selector=selector)
+  source = open_source(config)
+  embeddings, _ = evaluation.embed_split(config, build_model(config), source, source.eval)
+  assert embeddings.shape == (24, width)
+
+
+def test_linear_evaluation(splits):
+  metrics = evaluation.linear_evaluation(Config(), *splits, classes=5)
+  assert set(metrics) == {f"eval/{kind}linear_top_{k}_accuracy"
+                          for kind in ("", "standardised_") for k in (1, 3)}
+  assert 0.5 < metrics["eval/linear_top_1_accuracy"] < metrics["eval/linear_top_3_accuracy"] <= 1
+
+
+def test_selection_on_a_validation_share(splits):
+  config = Config(select_on="validation")
+  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
+  name = evaluation.selection_metric(config)
+  assert name == "eval/validation_linear_top_1_accuracy" and 0.5 < metrics[name] <= 1
+  other = (splits[1][0], np.zeros(100, int))  # the evaluation labels play no part
+  assert evaluation.linear_evaluation(config, splits[0], other, 5)[name] == metrics[name]
+
+
+def test_cross_validation(splits):
+  metrics = evaluation.linear_evaluation(Config(folds=4), splits[0], None, classes=5)
+  assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
+  assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
+  full = evaluation.full_evaluation(Config(folds=4), splits[0], None, classes=5)
+  assert set(full) == {"eval/knn_accuracy"}
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_ordinal_labels_are_measured_by_kappa(splits, folds):
+  config = Config(ordinal_labels=True, folds=folds)
+  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
+  assert evaluation.main_metric(config) in metrics
+  assert not any("accuracy" in name for name in metrics)
+  assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
+
+
+def test_full_evaluation(splits):
+  config = Config(label_fractions="0.1,1", repetitions=2)
+  metrics = evaluation.full_evaluation(config, *splits, classes=5)
+  assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
+  assert np.sum(metrics["eval/confusions"]) == 100
+  small, whole = metrics["eval/label_fractions"]
+  quick = evaluation.linear_evaluation(config, *splits, classes=5)
+  assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
+  assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0

@@ -8,15 +8,18 @@ import pytest
 import conrec_tf
 
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
-TENSORFLOW_ONLY = {"losses", "optimizers", "data.views", "data.corruption", "models.unet",
-                   "models.pooling", "models.heads", "models.conrec", "strategy"}
 LEVELS = [
+    {"knobs"},
     {"config"},
-    TENSORFLOW_ONLY,
-    {"data.builders", "data.builders.rectangle_triangle"},
+    {"losses", "optimizers", "strategy", "data.views", "data.supervised", "data.corruption",
+     "models.unet", "models.pooling", "models.heads", "models.baselines", "models.conrec",
+     "probes"},
+    {"data.builders", "data.builders.rectangle_triangle", "data.builders.circles_square",
+     "data.builders.aptos2019"},
     {"data.sources", "models", "runs"},
     {"data.pipeline", "checkpoints", "training"},
-    {"pretrain", "evaluation", "export"},
+    {"pretrain", "finetune", "evaluation", "export", "results"},
+    {"jobs"},
     {"modes"},
     {"cli"},
 ]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
-from conrec_tf.optimizers import LARS, build_optimizer, lars_update, scaled_learning_rate
+from conrec_tf.optimizers import LARS, WarmUp, build_optimizer, lars_update, scaled_learning_rate
 
 
 def test_three_steps_by_hand():
@@ -48,7 +48,7 @@ def test_100_steps_equal_numpy(rng, decay):
 
 def test_exclusions_are_biases_and_batch_norm():
   model = build_model(Config(base_filters=4))
-  optimizer = build_optimizer(Config())
+  optimizer = build_optimizer(Config(), examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
   excluded = {v.name.split("/")[-1] for v in model.trainable_variables if optimizer.is_excluded(v)}
   decayed = {v.name.split("/")[-1] for v in model.trainable_variables
@@ -75,3 +75,36 @@ def test_config_round_trip():
   optimizer = LARS(0.3, momentum=0.8, lars_decay=0.1, trust_coefficient=0.01)
   clone = LARS.from_config(optimizer.get_config())
   assert clone.get_config() == optimizer.get_config()
+
+
+def test_warm_up_and_cosine():
+  schedule = WarmUp(0.4, warmup_steps=4, last_step=12)
+  expected = [0.0, 0.1, 0.2, 0.3, 0.4] + [0.2 * (1 + np.cos(np.pi * k / 8)) for k in range(1, 9)]
+  np.testing.assert_allclose([schedule(step) for step in range(13)], expected, atol=1e-7)
+  np.testing.assert_allclose(WarmUp(0.4, 2)(1000), 0.4)
+  np.testing.assert_allclose(WarmUp(0.4, 0, 10)(0), 0.4)
+
+
+@pytest.mark.parametrize("name, kind", [("lars", LARS), ("momentum", tf.keras.optimizers.SGD),
+                                        ("adam", tf.keras.optimizers.Adam)])
+def test_optimizers_follow_the_schedule(name, kind):
+  # SimCLR's warm-up: 1.5 epochs of 32 images are 3 steps of 16.
+  config = Config(optimizer=name, warmup_epochs=1.5, learning_rate_schedule="cosine",
+                  learning_rate_scaling="none", learning_rate=0.3)
+  optimizer = build_optimizer(config, examples=32, last_step=9)
+  assert isinstance(optimizer, kind)
+  variable = tf.Variable([[1.0]])
+  optimizer.build([variable])
+  for step in range(4):
+    before = variable.numpy()
+    optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
+    np.testing.assert_allclose(optimizer.learning_rate, 0.1 * step, atol=1e-6)
+    assert np.array_equal(variable, before) == (step == 0)
+
+
+def test_momentum_is_nesterov():
+  variable = tf.Variable([[1.0]])
+  optimizer = build_optimizer(Config(optimizer="momentum", learning_rate=0.1,
+                                     learning_rate_scaling="none"), 100, 10)
+  optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
+  np.testing.assert_allclose(variable, [[1 - 0.1 * 1.9]], rtol=1e-6)

@@ -5,6 +5,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.data.corruption import corrupt
 from conrec_tf.data.sources import open_source
+from conrec_tf.data.supervised import make_cropped, make_zoomed
 from conrec_tf.data.views import make_view
 
 SHUFFLE_BYTES = 64 * 2**20
@@ -25,7 +26,8 @@ def pretraining_batches(config, source=None):
     source: `Source`, or None to open `config.dataset`.
 
   Returns:
-    `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1].
+    `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
+    `lineareval_while_pretraining` also `label`, int64 `[B]`.
 
   Raises:
     UsageError: the batch is larger than the split.
@@ -44,10 +46,35 @@ def pretraining_batches(config, source=None):
       corrupted = targets
     else:
       corrupted = [corrupt(view, seed) for view, seed in zip(targets, tf.unstack(seeds[2:]))]
-    return {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
+    batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
+    if config.lineareval_while_pretraining:
+      batch["label"] = record["label"]
+    return batch
 
-  images = shuffled_records(source.train, config.train_batch_size, config.seed)
-  images = images.enumerate().map(augment, tf.data.AUTOTUNE, deterministic=True)
+  return _shuffled_batches(config, source, augment)
+
+
+def finetuning_batches(config, source):
+  """Endless batches of labelled images for finetuning, augmented without colour.
+
+  Args and Raises: as of `pretraining_batches`.
+
+  Returns:
+    `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
+  """
+  def augment(position, record):
+    seed = tf.stack([tf.constant(config.seed, tf.int64), position])
+    make = {"crop": make_cropped, "zoom": make_zoomed}[config.supervised_augmentation]
+    return {"image": make(source.decode(record["image"]), seed, image_size=config.image_size),
+            "label": record["label"]}
+
+  return _shuffled_batches(config, source, augment)
+
+
+def _shuffled_batches(config, source, augment):
+  """Batches of `augment(position in the stream, record)`."""
+  records = shuffled_records(source.train, config.train_batch_size, config.seed)
+  images = records.enumerate().map(augment, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(config.train_batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from conrec_tf.models.baselines import DenseNetEncoder
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
@@ -58,11 +59,36 @@ class ConRec(tf.keras.Model):
         projection=self.projection_head and self.projection_head(embedding, training=training),
         reconstruction=self.decoder and self.decoder(features, skips, training=training))
 
-  @tf.function(reduce_retracing=True)
-  def embed(self, images, training=False):
-    """The representation alone: float32 `[B, H, W, C]` in [0, 1] to `[B, f]`."""
+  def represent(self, images, training=False, seed=None, layer=0):
+    """What a classifier sees.
+
+    Args:
+      images, training, seed: as of the call.
+      layer: 0 for the embedding `[B, f]`, n for the output of the projection head's n-th
+        layer, -1 of its last.
+    """
     features, _ = self.encoder(images, training=training)
-    return self.pooling(features, training=training)
+    embedding = self.pooling(features, training=training, seed=seed)
+    if layer:
+      return self.projection_head(embedding, training=training, layers=layer)
+    return embedding
+
+  @tf.function(reduce_retracing=True)
+  def embed(self, images, training=False, layer=0):
+    """`represent` as a graph."""
+    return self.represent(images, training=training, layer=layer)
+
+  def freeze(self, blocks):
+    """Fixes what comes before and in the n-th block of the encoder; with -1, nothing.
+
+    With all blocks of the encoder, the pooling and projection head are fixed too.
+    """
+    if blocks >= 0:
+      self.encoder.freeze(blocks)
+    if blocks == self.encoder.num_blocks:
+      self.pooling.trainable = False
+      if self.projection_head:
+        self.projection_head.trainable = False
 
 
 def build_model(config, channels=None):
@@ -79,16 +105,18 @@ def build_model(config, channels=None):
   sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
                batch_norm_decay=config.batch_norm_decay)
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
-  attention = config.pooling == "attention" and config.contrastive_weight
+  attention = config.pooling == "attention" and (config.contrastive_weight or not config.pretrains)
+  projects = config.contrastive_weight if config.pretrains else config.ft_proj_selector
+  decodes = config.reconstruction_weight and config.pretrains
   model = ConRec(
-      encoder=UNetEncoder(**sizes, name="encoder"),
+      encoder=(UNetEncoder(**sizes, name="encoder") if config.encoder == "unet"
+               else DenseNetEncoder(config.encoder_weights, name="encoder")),
       pooling=(AttentionPooling(config.attention_dropout, name="pooling") if attention
                else AveragePooling(name="pooling")),
       projection_head=ProjectionHead(
           config.proj_head_mode, config.num_proj_layers, config.proj_out_dim,
-          config.batch_norm_decay, name="projection_head") if config.contrastive_weight else None,
-      decoder=(UNetDecoder(channels, **sizes, name="decoder")
-               if config.reconstruction_weight else None))
-  stride = 2 ** (config.unet_depth - 1)
-  model(tf.zeros([1, stride, stride, channels]))  # creates the variables
+          config.batch_norm_decay, name="projection_head") if projects else None,
+      decoder=UNetDecoder(channels, **sizes, name="decoder") if decodes else None)
+  side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
+  model(tf.zeros([1, side, side, channels]))  # creates the variables
   return model

@@ -37,9 +37,36 @@ class ProjectionHead(tf.keras.Model):
         for layer in range(self.num_layers)]
     super().build(input_shape)
 
-  def call(self, embedding, training=False):
+  def call(self, embedding, training=False, layers=-1):
+    """Projects.
+
+    Args:
+      embedding: `[B, f]`.
+      training: whether batch norm uses the batch's statistics.
+      layers: how many layers to apply; -1 for all.
+    """
     x = embedding
     for layer, (dense, batch_norm) in enumerate(zip(self.dense, self.batch_norms)):
-      x = tf.nn.relu(x) if layer else x
+      if layer == layers:
+        break
       x = batch_norm(dense(x), training=training)
+      x = tf.nn.relu(x) if layer < self.num_layers - 1 else x
     return x
+
+
+class LinearHead(tf.keras.Model):
+  """The supervised head: one dense layer, `[B, f]` to logits `[B, outputs]`.
+
+  Args:
+    outputs: classes, or bits for ordinal labels.
+    zero_init: whether it starts from zeros.
+  """
+
+  def __init__(self, outputs, zero_init=False, **kwargs):
+    super().__init__(**kwargs)
+    initializer = tf.keras.initializers.Zeros() if zero_init else (
+        tf.keras.initializers.RandomNormal(stddev=0.01))
+    self.dense = tf.keras.layers.Dense(outputs, kernel_initializer=initializer)
+
+  def call(self, embedding):
+    return self.dense(embedding)

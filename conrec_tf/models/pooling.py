@@ -46,7 +46,8 @@ class AttentionPooling(tf.keras.Model):
       seed: integer `[2]` for the dropout mask, so that a resumed run draws the same.
         None draws it from TensorFlow's global generator.
     """
-    x = drop(features, self.dropout, seed) if training and self.dropout else features
+    drops = training and self.trainable and self.dropout
+    x = drop(features, self.dropout, seed) if drops else features
     for block in self.blocks:
       x = block(x, training=training)
     return self.gate(x)

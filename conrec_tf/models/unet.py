@@ -34,6 +34,17 @@ class UNetEncoder(tf.keras.Model):
     self.levels = [[ConvBlock(filters, 3, batch_norm_decay) for _ in range(2)]
                    for filters in self.filters]
 
+  @property
+  def num_blocks(self):
+    """Blocks that `freeze` counts: the levels."""
+    return len(self.levels)
+
+  def freeze(self, blocks):
+    """Fixes the first `blocks` levels, batch norm included."""
+    for level in self.levels[:blocks]:
+      for block in level:
+        block.trainable = False
+
   def call(self, images, training=False):
     """Encodes.
 

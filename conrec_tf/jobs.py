@@ -1,0 +1,100 @@
+"""What a training consists of: pre-training or finetuning, behind one interface."""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+
+import tensorflow as tf
+
+from conrec_tf import evaluation
+from conrec_tf.checkpoints import restore_representation
+from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
+from conrec_tf.finetune import FinetuningStep, supervised_evaluation
+from conrec_tf.models import ConRec, build_model
+from conrec_tf.models.heads import LinearHead
+from conrec_tf.optimizers import build_optimizer
+from conrec_tf.pretrain import PretrainingStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One training.
+
+  Attributes:
+    model: the network.
+    networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
+    optimizer: Keras optimizer.
+    step: the training step.
+    batches: makes the endless batches.
+    measure: function of `full` (whether to take the slow measures too) to `{name: value}`.
+    metric: the name of the number that runs are compared by.
+    selection: the name of the number that the best checkpoint is chosen by.
+  """
+
+  model: ConRec
+  networks: dict
+  optimizer: tf.keras.optimizers.Optimizer
+  step: Callable
+  batches: Callable[[], Iterable]
+  measure: Callable[[bool], dict]
+  metric: str
+  selection: str
+
+
+def build_job(config, source, last_step):
+  """The job that `config.train_mode` names; call it within the strategy's scope.
+
+  Raises:
+    UsageError: `config.checkpoint` can't be restored.
+  """
+  build = _pretraining if config.pretrains else _finetuning
+  return build(config, source, last_step)
+
+
+def _pretraining(config, source, last_step):
+  model = build_model(config, source.channels)
+  head = _head(config, model, source) if config.lineareval_while_pretraining else None
+  variables = head.trainable_variables if head else []
+  optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
+  optimizer.build(model.trainable_variables + variables)
+
+  def measure(full):
+    splits = evaluation.embed_source(config, model, source)
+    classes = len(source.class_names)
+    metrics = evaluation.linear_evaluation(config, *splits, classes)
+    if full:
+      metrics.update(evaluation.full_evaluation(config, *splits, classes))
+    if head:
+      metrics.update(supervised_evaluation(config, model, head, source))
+    return metrics
+
+  return Job(
+      model, {"model": model, **({"head": head} if head else {})}, optimizer,
+      PretrainingStep(config, model, optimizer, head),
+      lambda: pretraining_batches(config, source), measure, evaluation.main_metric(config),
+      evaluation.selection_metric(config))
+
+
+def _finetuning(config, source, last_step):
+  model = build_model(config, source.channels)
+  if config.checkpoint:
+    restore_representation(config.checkpoint, model)
+  model.freeze(config.fine_tune_after_block)
+  head = _head(config, model, source)
+  optimizer = build_optimizer(config, source.train.num_examples, last_step,
+                              head.trainable_variables)
+  optimizer.build(model.trainable_variables + head.trainable_variables)
+  metric = ("eval/label_quadratic_weighted_kappa" if config.ordinal_labels
+            else "eval/label_top_1_accuracy")
+  return Job(
+      model, {"model": model, "head": head}, optimizer,
+      FinetuningStep(config, model, head, optimizer, len(source.class_names)),
+      lambda: finetuning_batches(config, source),
+      lambda full: supervised_evaluation(config, model, head, source), metric, metric)
+
+
+def _head(config, model, source):
+  """A built supervised head."""
+  head = LinearHead(len(source.class_names), config.zero_init_logits_layer)
+  images = tf.zeros([1, config.image_size, config.image_size, source.channels])
+  head(model.represent(images, layer=config.ft_proj_selector))
+  return head

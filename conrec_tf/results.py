@@ -1,0 +1,82 @@
+"""What evaluations found: files in `model_dir`, and the table at the end."""
+
+import logging
+
+logger = logging.getLogger(__name__)
+
+HIDDEN = ("eval/confusions", "eval/label_fractions")
+
+
+class Results:
+  """The evaluations of a run.
+
+  Args:
+    directory: `RunDirectory`.
+    metric: the name of the number that runs are compared by.
+    selection: the name of the number that the best checkpoint is chosen by.
+  """
+
+  def __init__(self, directory, metric, selection):
+    self._directory = directory
+    self._metric = metric
+    self._selection = selection
+
+  def known(self, step):
+    """Whether the network after `step` steps has been evaluated."""
+    return self._directory.read(f"result_{step}.json") is not None
+
+  def is_best(self, step, result):
+    """Whether a result beats those of earlier steps."""
+    before = [past[self._selection] for past in self._directory.evaluations(step - 1).values()
+              if self._selection in past]
+    return all(result[self._selection] > value for value in before)
+
+  def add(self, step, metrics):
+    """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
+    if step == 0:
+      metrics = {name.replace("eval/", "eval/untrained_"): value
+                 for name, value in metrics.items()}
+    result = {"global_step": step, **metrics}
+    if "eval/confusions" in result:
+      self._directory.write(f"confusions_{step}.json", result.pop("eval/confusions"), indent=None)
+    self._directory.write(f"result_{step}.json", result)
+    shown = [f"{_words(name)} {value:.2%}" for name, value in metrics.items()
+             if name not in HIDDEN]
+    logger.info("Step %d: %s", step, ", ".join(shown))
+    return result
+
+  def finish(self, step, **more):
+    """Writes `result.json` for the last step and prints the summary.
+
+    Args:
+      step: the last one.
+      **more: what else belongs into the file.
+    """
+    evaluations = self._directory.evaluations(step)
+    last = evaluations[step]
+    chosen = {at: result[self._selection] for at, result in evaluations.items()
+              if self._selection in result}
+    best = max(chosen, key=chosen.get) if chosen else step
+    best_name = self._metric.replace("eval/", "eval/best_")
+    result = {**evaluations.get(0, {}), **last, **more, "global_step": step}
+    if step:
+      result |= {best_name: evaluations[best][self._metric], "eval/best_step": best,
+                 "eval/best_selected_by": self._selection}
+    self._directory.write("result.json", result)
+    rows = [(_words(name), 0, value) for name, value in evaluations.get(0, {}).items()
+            if "untrained" in name and name not in HIDDEN]
+    rows += [(_words(name), step, value) for name, value in last.items()
+             if name.startswith("eval/") and name not in HIDDEN and step]
+    rows += [(f"label fraction {row['fraction']:g} ({row['labels']} labels, std "
+              f"{row['std']:.2%})", step, row["mean"])
+             for row in last.get("eval/label_fractions", ())]
+    if step:
+      rows.append((f"best, by {_words(self._selection)}", best, result[best_name]))
+    width = max(len(row[0]) for row in rows) + 2
+    logger.info("%s", "\n".join(f"  {name:{width}}{value:8.2%}   step {at}"
+                                for name, at, value in rows))
+    logger.info("Results in %s", self._directory.path / "result.json")
+
+
+def _words(name):
+  return name.removeprefix("eval/").replace("_", " ")
