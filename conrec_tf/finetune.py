@@ -69,12 +69,8 @@ def supervised_evaluation(config, model, head, source):
     `{name: number}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  @tf.function(reduce_retracing=True)
-  def classify(images):
-    return head(model.represent(images, layer=config.ft_proj_selector))
-
   logits, labels = (np.concatenate(parts) for parts in zip(*[
-      (classify(images).numpy(), label.numpy())
+      (head(model.embed(images, layer=config.ft_proj_selector)), label)
       for images, label in evaluation_batches(config, source, source.eval)]))
   if config.ordinal_labels:
     grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))

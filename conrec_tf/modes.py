@@ -84,7 +84,7 @@ def train_and_evaluate(config):
   exported = directory.path / "saved_model" / str(final)
   exported.parent.mkdir(exist_ok=True)
   export_saved_model(job.model, source.channels, exported, config.ft_proj_selector)
-  results.finish(final, saved_model=str(exported.relative_to(directory.path)))
+  results.finish(final)
   logger.info("SavedModel in %s", exported)
   return directory.read(f"result_{final}.json")
 

@@ -45,20 +45,15 @@ class Results:
     logger.info("Step %d: %s", step, ", ".join(shown))
     return result
 
-  def finish(self, step, **more):
-    """Writes `result.json` for the last step and prints the summary.
-
-    Args:
-      step: the last one.
-      **more: what else belongs into the file.
-    """
+  def finish(self, step):
+    """Writes `result.json` for the last step and prints the summary."""
     evaluations = self._directory.evaluations(step)
     last = evaluations[step]
     chosen = {at: result[self._selection] for at, result in evaluations.items()
               if self._selection in result}
     best = max(chosen, key=chosen.get) if chosen else step
     best_name = self._metric.replace("eval/", "eval/best_")
-    result = {**evaluations.get(0, {}), **last, **more, "global_step": step}
+    result = {**evaluations.get(0, {}), **last, "global_step": step}
     if step:
       result |= {best_name: evaluations[best][self._metric], "eval/best_step": best,
                  "eval/best_selected_by": self._selection}
@@ -71,7 +66,8 @@ class Results:
               f"{row['std']:.2%})", step, row["mean"])
              for row in last.get("eval/label_fractions", ())]
     if step:
-      rows.append((f"best, by {_words(self._selection)}", best, result[best_name]))
+      on = "validation share" if "validation" in self._selection else "evaluation split"
+      rows.append((f"best on the {on}, {_words(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2
     logger.info("%s", "\n".join(f"  {name:{width}}{value:8.2%}   step {at}"
                                 for name, at, value in rows))

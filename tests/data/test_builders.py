@@ -1,10 +1,12 @@
 import collections
 
 import numpy as np
+from PIL import Image
 import pytest
+from scipy.ndimage import find_objects, label
 
-from conrec_tf.config import Config
-from conrec_tf.data.builders import rectangle_triangle
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.builders import circles_square, rectangle_triangle
 from conrec_tf.data.sources import open_source
 
 
@@ -16,7 +18,7 @@ def test_prepared_data_is_balanced_and_binary(data_dir):
     for record in split.records().as_numpy_iterator():
       labels[record["label"]] += 1
       seen.add(record["image"])
-    assert labels == {label: per_class for label in range(4)}
+    assert labels == dict.fromkeys(range(4), per_class)
   assert len(seen) == 1500
   image = source.decode(record["image"]).numpy()
   assert image.shape == (128, 128, 1) and set(np.unique(image)) == {0, 255}
@@ -54,3 +56,62 @@ def test_one_rng_one_picture():
   pictures = [rectangle_triangle.draw(np.random.default_rng(seed), True, True)
               for seed in (1, 1, 2)]
   assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
+
+
+def test_circles_square(tmp_path):
+  source = open_source(Config(dataset="circles_square", data_dir=str(tmp_path)))
+  for split, per_class in ((source.train, 200), (source.eval, 133)):
+    labels = collections.Counter(int(record["label"]) for record in split.records())
+    assert labels == dict.fromkeys(range(3), per_class)
+  assert source.class_names == ("two_circles", "square_and_circle", "two_squares")
+
+
+@pytest.mark.parametrize("squares", [0, 1, 2])
+def test_circles_square_geometry(monkeypatch, squares):
+  monkeypatch.setattr("PIL.Image.Image.rotate", lambda picture, angle: picture)
+  for seed in range(30):
+    white = circles_square.draw(np.random.default_rng(seed), squares)[..., 0] > 0
+    parts, count = label(white)
+    assert count == 2
+    boxes = [(rows.stop - rows.start, columns.stop - columns.start)
+             for rows, columns in find_objects(parts)]
+    assert all(16 <= side <= 42 for box in boxes for side in box)
+    full = sum(np.sum(parts == index + 1) == height * width
+               for index, (height, width) in enumerate(boxes))
+    assert full == squares
+
+
+@pytest.fixture
+def kaggle(tmp_path):
+  """A folder in the layout of Kaggle's download: ten retinas, grades 0 to 4."""
+  manual = tmp_path / "downloads" / "manual"
+  (manual / "train_images").mkdir(parents=True)
+  lines = ["id_code,diagnosis"]
+  for index in range(10):
+    image = np.full((60 + index, 80, 3), 20 * index, np.uint8)
+    Image.fromarray(image).save(manual / "train_images" / f"eye{index}.png")
+    lines.append(f"eye{index},{index % 5}")
+  (manual / "train.csv").write_text("\n".join(lines) + "\n")
+  return tmp_path
+
+
+def test_aptos2019(kaggle):
+  config = Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train")
+  source = open_source(config)
+  assert source.train.num_examples == 10 and source.one_size and source.channels == 3
+  for record in source.train.records():
+    image = source.decode(record["image"]).numpy()
+    assert image.shape == (224, 224, 3)
+    assert image[0, 0, 0] // 20 % 5 == record["label"]
+
+
+def test_aptos2019_with_a_bad_grade(kaggle):
+  with (kaggle / "downloads/manual/train.csv").open("a") as file:
+    file.write("eye0b,2.5\n")
+  with pytest.raises(UsageError, match=r"diagnosis must be 0 to 4. Received: 2.5 for eye0b"):
+    open_source(Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train"))
+
+
+def test_aptos2019_that_is_not_there(tmp_path):
+  with pytest.raises(UsageError, match="downloaded or prepared .* Received: aptos2019"):
+    open_source(Config(dataset="aptos2019", data_dir=str(tmp_path), eval_split="train"))

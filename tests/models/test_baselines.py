@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.models import build_model
+
+
+@pytest.fixture(scope="module")
+def model():
+  return build_model(Config(encoder="densenet121", reconstruction_weight=0.0, pooling="average",
+                            corruption="none", image_channels=3))
+
+
+def test_parameter_counts_of_the_paper(model):
+  assert model.encoder.count_params() == 7_037_504
+  classes = 1000  # the paper counts ImageNet's top as well
+  assert model.encoder.count_params() + 1024 * classes + classes == 8_062_504
+
+
+def test_same_interface(model):
+  images = tf.random.stateless_uniform([2, 64, 96, 3], [0, 0])
+  features, skips = model.encoder(images)
+  assert features.shape == (2, 2, 3, 1024) and skips == []
+  assert model.embed(images).shape == (2, 1024)
+  assert model(images).reconstruction is None
+
+
+def test_images_are_preprocessed_as_keras_wants(model):
+  images = tf.random.stateless_uniform([1, 32, 32, 3], [0, 0])
+  mean, deviation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+  expected = model.encoder.network((images - mean) / deviation)
+  np.testing.assert_allclose(model.encoder(images)[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_from_a_file(model, tmp_path):
+  path = str(tmp_path / "weights.h5")
+  model.encoder.network.save_weights(path)
+  values = dict(encoder="densenet121", reconstruction_weight=0.0, corruption="none", seed=5)
+  other = build_model(Config(**values, encoder_weights=path))
+  for a, b in zip(model.encoder.get_weights(), other.encoder.get_weights()):
+    np.testing.assert_array_equal(a, b)
+  with pytest.raises(UsageError, match="_notop.h5 in ~/.keras/models .* Received: nowhere.h5"):
+    build_model(Config(**values, encoder_weights="nowhere.h5"))
+
+
+def test_imagenet_weights_without_network(monkeypatch):
+  def fail(*args, **kwargs):
+    raise Exception("URL fetch failure on https://storage.googleapis.com\nmore")
+  monkeypatch.setattr("keras.src.utils.data_utils.get_file", fail)
+  with pytest.raises(UsageError, match="encoder_weights must be imagenet, with .* imagenet .URL"):
+    build_model(Config(encoder="densenet121", encoder_weights="imagenet", corruption="none",
+                       reconstruction_weight=0.0))
+
+
+@pytest.mark.parametrize("blocks, first", [(0, "conv2_block1_0_bn"), (1, "conv3_block1_0_bn"),
+                                           (3, "conv5_block1_0_bn"), (4, None)])
+def test_freezing_after_a_block(blocks, first):
+  model = build_model(Config(encoder="densenet121", train_mode="finetune", pooling="average"))
+  model.freeze(blocks)
+  trained = [layer.name for layer in model.encoder.network.layers
+             if layer.trainable and layer.weights]
+  assert trained[:1] == ([first] if first else [])
