@@ -105,7 +105,7 @@ def _run(run, argv):
   logger.propagate = False
   logger.setLevel(absl_logging.converter.absl_to_standard(FLAGS.verbosity))
   if not FLAGS["verbosity"].present:  # the libraries' own notes only when asked for
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.ERROR)
   run(_config())
 
 

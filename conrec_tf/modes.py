@@ -43,15 +43,14 @@ def train_and_evaluate(config):
     The last result `{name: value}`, or None in mode train.
   """
   source, epoch, last_step = _open(config)
-  directory = RunDirectory(config.run_directory)
-  directory.start(config)
-  logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
-              source.name, source.train.num_examples, last_step)
-
   strategy = build_strategy()
   with strategy.scope():
     job = build_job(config, source, last_step)
     runner = StepRunner(strategy, job.step)
+  directory = RunDirectory(config.run_directory)
+  directory.start(config)
+  logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
+              source.name, source.train.num_examples, last_step)
   iterator = iter(job.batches())
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks,
                             optimizer=job.optimizer, iterator=iterator, runner=runner)
@@ -96,15 +95,14 @@ def evaluate_checkpoints(config):
   """
   source, _, last_step = _open(config)
   directory = RunDirectory(config.run_directory)
-  if config.encoder_weights:
-    directory.start(config)
-  elif not directory.read("config.json"):
+  if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError("model_dir must be the folder of a run, for mode=eval. "
                      f"Received: {directory.path}")
   with build_strategy().scope():
     job = build_job(config, source, last_step)
   results = Results(directory, job.metric, job.selection)
   if config.encoder_weights:
+    directory.start(config)
     results.add(0, job.measure(True))
     results.finish(0)
     return

@@ -2,9 +2,9 @@
 
 import logging
 
-logger = logging.getLogger(__name__)
+import numpy as np
 
-HIDDEN = ("eval/confusions", "eval/label_fractions")
+logger = logging.getLogger(__name__)
 
 
 class Results:
@@ -33,15 +33,16 @@ class Results:
 
   def add(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
+    if "eval/confusions" in metrics:
+      metrics = dict(metrics)
+      self._directory.write(f"confusions_{step}.json", metrics.pop("eval/confusions"), indent=None)
     if step == 0:
       metrics = {name.replace("eval/", "eval/untrained_"): value
                  for name, value in metrics.items()}
     result = {"global_step": step, **metrics}
-    if "eval/confusions" in result:
-      self._directory.write(f"confusions_{step}.json", result.pop("eval/confusions"), indent=None)
     self._directory.write(f"result_{step}.json", result)
     shown = [f"{_words(name)} {value:.2%}" for name, value in metrics.items()
-             if name not in HIDDEN]
+             if np.isscalar(value)]
     logger.info("Step %d: %s", step, ", ".join(shown))
     return result
 
@@ -59,12 +60,12 @@ class Results:
                  "eval/best_selected_by": self._selection}
     self._directory.write("result.json", result)
     rows = [(_words(name), 0, value) for name, value in evaluations.get(0, {}).items()
-            if "untrained" in name and name not in HIDDEN]
+            if "untrained" in name and np.isscalar(value)]
     rows += [(_words(name), step, value) for name, value in last.items()
-             if name.startswith("eval/") and name not in HIDDEN and step]
+             if name.startswith("eval/") and np.isscalar(value) and step]
     rows += [(f"label fraction {row['fraction']:g} ({row['labels']} labels, std "
               f"{row['std']:.2%})", step, row["mean"])
-             for row in last.get("eval/label_fractions", ())]
+             for name in last if name.endswith("label_fractions") for row in last[name]]
     if step:
       on = "validation share" if "validation" in self._selection else "evaluation split"
       rows.append((f"best on the {on}, {_words(self._metric)}", best, result[best_name]))

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 import pytest  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
@@ -40,6 +41,20 @@ def tiny(data_dir, tmp_path):
   return dict(data_dir=data_dir, train_split="train[:48]", eval_split="test[:24]", image_size=24,
               base_filters=2, unet_depth=3, train_batch_size=8, train_epochs=2,
               model_dir=str(tmp_path / "run"))
+
+
+@pytest.fixture
+def kaggle(tmp_path):
+  """A folder in the layout of Kaggle's download: ten retinas, grades 0 to 4."""
+  manual = tmp_path / "downloads" / "manual"
+  (manual / "train_images").mkdir(parents=True)
+  lines = ["id_code,diagnosis"]
+  for index in range(10):
+    image = np.full((60 + index, 80, 3), 20 * index, np.uint8)
+    Image.fromarray(image).save(manual / "train_images" / f"eye{index}.png")
+    lines.append(f"eye{index},{index % 5}")
+  (manual / "train.csv").write_text("\n".join(lines) + "\n")
+  return tmp_path
 
 
 @pytest.fixture

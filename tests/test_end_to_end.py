@@ -1,6 +1,7 @@
 """The command as a user runs it, on a slice of the embedded data."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def test_train_then_eval_continue_and_repeat(tiny):
   done = command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""
-  assert "step 7/7" in done.stdout and "untrained, standardised" in done.stdout
+  assert "step 7/7" in done.stdout
+  assert "untrained standardised linear top 1 accuracy" in done.stdout
   rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
   assert [row["global_step"] for row in rows if "train/total_loss" in row] == [2, 4, 6, 7]
   assert [row["global_step"] for row in rows if "eval/linear_top_1_accuracy" in row] == [6, 7]
@@ -81,10 +83,117 @@ def test_training_alone_evaluates_nothing(tiny):
   assert left == {"checkpoints", "config", "events", "flags", "metrics"}
 
 
+FLAGFILES = ROOT / "flags"
+
+
+def presets(*names):
+  return [f"--flagfile={FLAGFILES / name}.cfg" for name in names]
+
+
+def run_presets(names, scale, *flags):
+  """Runs presets at a tiny scale; returns (stdout, result.json)."""
+  done = command(*presets(*names), *as_flags(scale), "--train_steps=2", "--eval_every_epochs=0",
+                 *flags)
+  assert done.returncode == 0, done.stderr
+  result = json.loads((pathlib.Path(scale["model_dir"]) / "result.json").read_text())
+  assert all(np.isfinite(value) for value in result.values() if isinstance(value, float))
+  return done.stdout, result
+
+
+@pytest.mark.parametrize("method", ["conrec_ga_pool", "simclr", "simclr_attention",
+                                    "reconstruction"])
+def test_methods(tiny, method):
+  stdout, result = run_presets(["rectangle_triangle", method], tiny)
+  assert f": {method} on rectangle_triangle" in stdout
+  assert {"eval/linear_top_1_accuracy", "eval/knn_accuracy"} <= set(result)
+
+
+def test_pretraining_then_every_use_of_it(tiny, tmp_path):
+  """ConRec, its evaluation again, and a head, first on the frozen then on the free network."""
+  pretrained = tiny["model_dir"]
+  _, result = run_presets(
+      ["circles_square", "conrec"], {**tiny, "dataset": "rectangle_triangle"},
+      "--lineareval_while_pretraining", "--warmup_epochs=0.1", "--learning_rate_schedule=cosine",
+      "--select_on=validation")
+  assert {"eval/label_top_1_accuracy", "eval/validation_linear_top_1_accuracy"} <= set(result)
+  assert result["eval/best_selected_by"] == "eval/validation_linear_top_1_accuracy"
+
+  done = command("--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0",
+                 "--repetitions=2")
+  assert done.returncode == 0, done.stderr
+  again = json.loads((pathlib.Path(pretrained) / "result.json").read_text())
+  assert [row["labels"] for row in again.pop("eval/label_fractions")] == [12, 48]
+  assert again == result
+
+  scale = {**tiny, "checkpoint": pretrained, "dataset": "rectangle_triangle"}
+  stdout, head = run_presets(["oxford_flowers102_linear_head", "conrec"], {
+      **scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 3})
+  assert "finetune on rectangle_triangle" in stdout and "Starting from" in stdout
+  assert {"eval/label_top_1_accuracy", "eval/best_label_top_1_accuracy"} <= set(head)
+  reader = tf.train.load_checkpoint
+  before = reader(f"{pretrained}/checkpoints/ckpt-2")
+  after = reader(f"{tmp_path}/head/checkpoints/ckpt-2")
+  names = [name for name in before.get_variable_to_shape_map()
+           if name.startswith(("model/encoder", "model/pooling")) and "VARIABLE_VALUE" in name
+           and "OPTIMIZER_SLOT" not in name]
+  assert len(names) > 20
+  for name in names:
+    np.testing.assert_array_equal(before.get_tensor(name), after.get_tensor(name), name)
+
+  run_presets(["conrec"], {**scale, "model_dir": tmp_path / "free", "train_mode": "finetune",
+                           "fine_tune_after_block": 1, "ft_proj_selector": 2})
+
+
+def test_supervised_unet(flowers, tmp_path):
+  scale = {**flowers, "eval_split": "test", "model_dir": tmp_path / "run"}
+  code = "import datasets.tiny_flowers, run; run.cli.main(run.run)"
+  done = subprocess.run(
+      [sys.executable, "-c", code, *presets("oxford_flowers102_supervised", "supervised_unet"),
+       *as_flags(scale), "--train_steps=2"], cwd=ROOT, capture_output=True, text=True,
+      env={**os.environ, "PYTHONPATH": "tests"})
+  assert done.returncode == 0, done.stderr
+  assert "supervised_unet on tiny_flowers, 36 training images" in done.stdout
+
+
+@pytest.mark.parametrize("names", [("stanford_dogs_supervised", "supervised_densenet121"),
+                                   ("stanford_dogs", "simclr")])
+def test_stanford_dogs(tmp_path, names):
+  """On random images with the true dataset's features and classes."""
+  scale = dict(data_dir=tmp_path / "tfds", model_dir=tmp_path / "run", image_size=32,
+               base_filters=2, train_batch_size=4, train_steps=2)
+  done = subprocess.run(
+      [sys.executable, "-m", "datasets.mock_dogs", *presets(*names), *as_flags(scale)],
+      cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "tests"})
+  assert done.returncode == 0, done.stderr
+  assert " on stanford_dogs" in done.stdout
+  assert (tmp_path / "run/saved_model/2").is_dir()
+
+
+@pytest.mark.parametrize("names, left", [
+    (("aptos2019", "conrec"), {"result.json", "saved_model", "flags.cfg"}),
+    (("aptos2019_supervised", "supervised_unet"),
+     {"result.json", "flags.cfg", "repetition_0_fold_0", "repetition_0_fold_1"})])
+def test_aptos2019(kaggle, tmp_path, names, left):
+  scale = dict(data_dir=kaggle, model_dir=tmp_path / "run", image_size=24, base_filters=2,
+               unet_depth=3, train_batch_size=4, folds=2, repetitions=1)
+  stdout, result = run_presets(names, scale)
+  assert left <= {path.name for path in (tmp_path / "run").iterdir()}
+  kappas = [name for name in result if name.endswith("quadratic_weighted_kappa")]
+  assert kappas and all(-1 <= result[name] <= 1 for name in kappas)
+
+
+def test_weights_from_a_file(tiny, tmp_path):
+  network = tf.keras.applications.DenseNet121(include_top=False, weights=None)
+  network.save_weights(tmp_path / "densenet.h5")
+  _, result = run_presets(["rectangle_triangle", "densenet121_imagenet"], {
+      **tiny, "image_size": 32, "encoder_weights": tmp_path / "densenet.h5"})
+  assert "eval/untrained_knn_accuracy" in result
+
+
 @pytest.mark.parametrize("flags, message", [
     (["--no_such_flag=1"], "Unknown command line flag 'no_such_flag'"),
     (["--resnet_depth=50"], "Use --unet_depth."),
-    (["--mode=dance"], "mode must be one of train, train_then_eval. Received: 'dance'"),
+    (["--mode=dance"], "mode must be one of train, train_then_eval, eval. Received: 'dance'"),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
     (["--image_size=50"], "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
@@ -95,6 +204,16 @@ def test_training_alone_evaluates_nothing(tiny):
     (["--dataset=no_such_data"], "Received: no_such_data"),
     (["--train_split=trane"], "train_split must be made of test, train"),
     (["--train_batch_size=1001"], "train_batch_size must be at most 1000"),
+    (["--label_fractions=0.1,two"], "label_fractions must be numbers above 0 and up to 1"),
+    (["--checkpoint=runs/a"], "checkpoint must be empty unless train_mode=finetune"),
+    (["--train_mode=finetune", "--checkpoint=nowhere"], "checkpoint must be a model_dir with a"),
+    (["--train_mode=finetune", "--fine_tune_after_block=5"], "must be at most 4"),
+    (["--encoder=densenet121"], "reconstruction_weight must be 0 for encoder=densenet121"),
+    (["--encoder=densenet121", "--reconstruction_weight=0", "--encoder_weights=no.h5"],
+     "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering"),
+    (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
+    (["--train_mode=finetune", "--folds=2", "--train_split=train[:50%]"],
+     "train_split must be a plain name such as train for finetuning with folds"),
 ])
 def test_bad_input_is_one_line(data_dir, tmp_path, flags, message):
   done = command(f"--data_dir={data_dir}", f"--model_dir={tmp_path / 'run'}", *flags)

@@ -117,10 +117,10 @@ def _split(builder, flag, expression):
   record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
 
   def records():
-    dataset = builder.as_dataset(
-        split=expression, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(try_autocache=False))
-    return dataset.map(lambda record: {name: record[name] for name in ("image", "label")})
+    wanted = tfds.decode.PartialDecoding(
+        {"image": True, "label": True}, decoders={"image": tfds.decode.SkipDecoding()})
+    return builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted,
+                              read_config=tfds.ReadConfig(try_autocache=False))
 
   return Split(expression, num_examples, record_bytes, records)
 

@@ -1,7 +1,6 @@
 import collections
 
 import numpy as np
-from PIL import Image
 import pytest
 from scipy.ndimage import find_objects, label
 
@@ -79,20 +78,6 @@ def test_circles_square_geometry(monkeypatch, squares):
     full = sum(np.sum(parts == index + 1) == height * width
                for index, (height, width) in enumerate(boxes))
     assert full == squares
-
-
-@pytest.fixture
-def kaggle(tmp_path):
-  """A folder in the layout of Kaggle's download: ten retinas, grades 0 to 4."""
-  manual = tmp_path / "downloads" / "manual"
-  (manual / "train_images").mkdir(parents=True)
-  lines = ["id_code,diagnosis"]
-  for index in range(10):
-    image = np.full((60 + index, 80, 3), 20 * index, np.uint8)
-    Image.fromarray(image).save(manual / "train_images" / f"eye{index}.png")
-    lines.append(f"eye{index},{index % 5}")
-  (manual / "train.csv").write_text("\n".join(lines) + "\n")
-  return tmp_path
 
 
 def test_aptos2019(kaggle):
