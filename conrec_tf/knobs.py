@@ -138,7 +138,7 @@ class Optimization:
   """How long, how fast."""
 
   train_batch_size: int = knob(16, "Images a step; each gives two views.", low=2)
-  train_epochs: int = knob(30, "Passes over the training split. Paper: 1000 to 2700.", low=1)
+  train_epochs: int = knob(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = knob(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = knob("lars", "LARS, SGD with Nesterov momentum, or Adam.",
                         choices=("lars", "momentum", "adam"))

@@ -3,11 +3,11 @@ import oracles
 import pytest
 import tensorflow as tf
 
+from benchmarks.plain import copy_weights, plain_conrec
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
-from conrec_tf.models.unet import upsample
 
 
 def test_parameter_counts_of_the_paper():
@@ -91,9 +91,37 @@ def test_projection_head(mode, layers):
     assert np.std(head.dense[0].kernel) == pytest.approx(0.01, rel=0.4)
 
 
-def test_upsample_repeats_pixels():
-  x = tf.reshape(tf.range(12.0), [1, 2, 3, 2])
-  np.testing.assert_array_equal(upsample(x), np.repeat(np.repeat(x, 2, 1), 2, 2))
+@pytest.mark.parametrize("training", [False, True])
+def test_the_network_is_the_plain_one(rng, training):
+  """Values, and gradients in float64, are those of upsampling and concatenating."""
+  tf.keras.backend.set_floatx("float64")
+  try:
+    model = build_model(Config(base_filters=4, attention_dropout=0.0))
+    plain = plain_conrec(16, 1, 4)
+    for layer in plain.layers:
+      if isinstance(layer, tf.keras.layers.Dropout):
+        layer.rate = 0.0
+    copy_weights(model, plain)
+    images = tf.constant(rng.uniform(size=(3, 16, 16, 1)))
+    weights = [tf.constant(rng.normal(size=output.shape))
+               for output in plain(images, training=False)]
+
+    def loss_and_gradients(network):
+      with tf.GradientTape() as tape:
+        outputs = network(images, training=training)
+        loss = tf.add_n([tf.reduce_sum(weight * output)
+                         for weight, output in zip(weights, outputs)])
+      return outputs, tape.gradient(loss, network.trainable_variables)
+
+    (ours, gradients), (theirs, expected) = map(loss_and_gradients, (model, plain))
+  finally:
+    tf.keras.backend.set_floatx("float32")
+  for a, b in zip(ours, theirs):
+    np.testing.assert_allclose(a, b, rtol=1e-9)
+  # The orders differ; sorted by norm, equal sets of gradients are equal.
+  norms = [sorted(float(tf.norm(g)) for g in part if g.shape.rank != 1)
+           for part in (gradients, expected)]
+  np.testing.assert_allclose(*norms, rtol=1e-7)
 
 
 def test_eager_equals_graph(rng):
