@@ -18,9 +18,10 @@ import tensorflow as tf  # noqa: E402
 from benchmarks.plain import plain_conrec  # noqa: E402
 from conrec_tf import losses  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
+from conrec_tf.losses import view_major  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
 from conrec_tf.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.pretrain import PretrainingStep, view_major  # noqa: E402
+from conrec_tf.pretrain import PretrainingStep  # noqa: E402
 
 
 def our_step(config):

@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import os
+import re
 
 from conrec_tf.knobs import SECTIONS
 
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
+OWN_DATASETS = ("image_folder", "npz")
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_DENSENET = 32
@@ -80,7 +83,10 @@ class Config(*reversed(SECTIONS)):
   @property
   def run_directory(self):
     """`model_dir`, or the default that is a function of `training_values`."""
-    digest = hashlib.sha256(json.dumps(self.training_values, sort_keys=True).encode())
+    values = dict(self.training_values)
+    if self.dataset in OWN_DATASETS:
+      values["data_dir"] = os.path.realpath(os.path.expanduser(self.data_dir))
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
 
@@ -115,6 +121,16 @@ def _contradictions(config):
   yield (not all(0 < fraction <= 1 for fraction in config.fractions),
          "label_fractions must be numbers above 0 and up to 1, separated by commas",
          config.label_fractions)
+  yield (not all(re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text)
+                 for text in config.max_bad_images.split(",")),
+         "max_bad_images must be numbers or shares such as 1%, separated by commas",
+         config.max_bad_images)
+  yield (config.labels == "none" and not config.pretrains,
+         "labels must be auto or folders for train_mode=finetune", config.labels)
+  yield (config.labels == "none" and config.lineareval_while_pretraining,
+         "labels must be auto or folders for lineareval_while_pretraining", config.labels)
+  yield (config.eval_dataset and not config.pretrains,
+         "eval_dataset must be empty for train_mode=finetune", config.eval_dataset)
   yield (config.checkpoint and config.pretrains,
          "checkpoint must be empty unless train_mode=finetune", config.checkpoint)
 

@@ -2,13 +2,16 @@
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+import tensorflow as tf
 
 from conrec_tf import probes
-from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.pipeline import evaluation_batches, validation_batches
+from conrec_tf.losses import view_major
 
 VALIDATION_SHARE = 0.2
 ACCURACY = "eval/linear_top_1_accuracy"
 KAPPA = "eval/quadratic_weighted_kappa"
+VALIDATION_LOSS = "eval/total_loss"
 
 
 def main_metric(config):
@@ -35,6 +38,28 @@ def embed_source(config, model, source):
   """The train and the eval split; with folds there is no eval split (None)."""
   train = embed_split(config, model, source, source.train)
   return train, None if config.folds else embed_split(config, model, source, source.eval)
+
+
+def validation_losses(config, model, objective, source):
+  """The pre-training losses on the eval split, for data without labels.
+
+  Args:
+    config: `Config`.
+    model: `ConRec`; it runs in inference mode.
+    objective: function of (`Outputs`, target) to (total, `{metric name: scalar}`).
+    source: `Source`.
+
+  Returns:
+    `{name: number}`, means over the batches.
+  """
+  @tf.function
+  def measure(batch):
+    total, metrics = objective(model(view_major(batch["corrupted"])), view_major(batch["target"]))
+    return {VALIDATION_LOSS: total, **metrics}
+
+  rows = [measure(batch) for batch in validation_batches(config, source)]
+  return {name.replace("train/", "eval/"): float(np.mean([row[name] for row in rows]))
+          for name in rows[0]}
 
 
 def linear_evaluation(config, train, evaluated, classes):

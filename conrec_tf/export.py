@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 
 import tensorflow as tf
 
@@ -38,7 +39,7 @@ def representation(model, channels, layer=0):
   return root, {"serving_default": embed.get_concrete_function(images, False)}
 
 
-def export_saved_model(model, channels, path, layer=0):
+def export_saved_model(model, channels, path, layer=0, class_names=()):
   """Writes a SavedModel to a folder, whole or not at all.
 
   Args:
@@ -46,10 +47,17 @@ def export_saved_model(model, channels, path, layer=0):
     channels: channels of the images.
     path: `pathlib.Path`; what is there is replaced.
     layer: as of `ConRec.represent`.
+    class_names: kept beside the network as `assets/class_names.txt`, one a line.
   """
   temporary = path.with_name(path.name + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
   root, signatures = representation(model, channels, layer)
-  tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
+  with tempfile.TemporaryDirectory() as folder:
+    if class_names:
+      names = os.path.join(folder, "class_names.txt")
+      with open(names, "w") as file:
+        file.write("\n".join(class_names) + "\n")
+      root.class_names = tf.saved_model.Asset(names)
+    tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
   shutil.rmtree(path, ignore_errors=True)
   os.replace(temporary, path)

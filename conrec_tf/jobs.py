@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from conrec_tf import evaluation
 from conrec_tf.checkpoints import restore_representation
+from conrec_tf.config import UsageError
 from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
 from conrec_tf.finetune import FinetuningStep, supervised_evaluation
 from conrec_tf.models import ConRec, build_model
@@ -40,26 +41,44 @@ class Job:
   selection: str
 
 
-def build_job(config, source, last_step):
+def build_job(config, source, evaluated, last_step):
   """The job that `config.train_mode` names; call it within the strategy's scope.
 
+  Args:
+    config: `Config`.
+    source: `Source` to learn from.
+    evaluated: `Source` for linear evaluation; without labels the eval split's own losses are
+      measured instead.
+    last_step: where training ends.
+
   Raises:
-    UsageError: `config.checkpoint` can't be restored.
+    UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
-  build = _pretraining if config.pretrains else _finetuning
-  return build(config, source, last_step)
+  supervised = not config.pretrains or config.lineareval_while_pretraining
+  if supervised and not source.class_names:
+    raise UsageError("dataset must have labels for finetuning and for "
+                     f"lineareval_while_pretraining. Received: {source.name} without")
+  if config.encoder == "densenet121" and source.channels not in (1, 3):
+    raise UsageError("encoder must be unet for images that are neither grey nor RGB. "
+                     f"Received: densenet121 for {source.channels} channels")
+  if config.pretrains:
+    return _pretraining(config, source, evaluated, last_step)
+  return _finetuning(config, source, last_step)
 
 
-def _pretraining(config, source, last_step):
+def _pretraining(config, source, evaluated, last_step):
   model = build_model(config, source.channels)
   head = _head(config, model, source) if config.lineareval_while_pretraining else None
   variables = head.trainable_variables if head else []
   optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
   optimizer.build(model.trainable_variables + variables)
+  step = PretrainingStep(config, model, optimizer, head)
+  classes = len(evaluated.class_names)
 
   def measure(full):
-    splits = evaluation.embed_source(config, model, source)
-    classes = len(source.class_names)
+    if not classes:
+      return evaluation.validation_losses(config, model, step.objective, source)
+    splits = evaluation.embed_source(config, model, evaluated)
     metrics = evaluation.linear_evaluation(config, *splits, classes)
     if full:
       metrics.update(evaluation.full_evaluation(config, *splits, classes))
@@ -67,11 +86,12 @@ def _pretraining(config, source, last_step):
       metrics.update(supervised_evaluation(config, model, head, source))
     return metrics
 
+  metric, selection = evaluation.main_metric(config), evaluation.selection_metric(config)
+  if not classes:
+    metric = selection = evaluation.VALIDATION_LOSS
   return Job(
-      model, {"model": model, **({"head": head} if head else {})}, optimizer,
-      PretrainingStep(config, model, optimizer, head),
-      lambda: pretraining_batches(config, source), measure, evaluation.main_metric(config),
-      evaluation.selection_metric(config))
+      model, {"model": model, **({"head": head} if head else {})}, optimizer, step,
+      lambda: pretraining_batches(config, source), measure, metric, selection)
 
 
 def _finetuning(config, source, last_step):

@@ -31,9 +31,10 @@ class Task:
   """What to do, and where the results go."""
 
   mode: str = knob(
-      "train_then_eval", "What to do: train; train, evaluate and export; or evaluate the "
-      "checkpoints of model_dir, following a running training until its last step.",
-      choices=("train", "train_then_eval", "eval"), changes_training=False)
+      "train_then_eval", "What to do: train; train, evaluate and export; evaluate the "
+      "checkpoints of model_dir, following a running training until its last step; or decode "
+      "all images once and tell what they are.",
+      choices=("train", "train_then_eval", "eval", "check_data"), changes_training=False)
   train_mode: str = knob(
       "pretrain", "Learn without labels, or learn a supervised head: on a frozen or trainable "
       "network from --checkpoint, or from scratch.", choices=("pretrain", "finetune"))
@@ -52,14 +53,29 @@ class Task:
 class Data:
   """Images."""
 
-  dataset: str = knob("rectangle_triangle", "A TensorFlow Datasets name with image and "
-                      "label; rectangle_triangle and circles_square are drawn locally.")
-  data_dir: str = knob("", "Folder of prepared TFDS data. Empty: TFDS's own default, "
-                       "~/tensorflow_datasets.", changes_training=False)
+  dataset: str = knob("rectangle_triangle", "image_folder, npz, or a TensorFlow Datasets name "
+                      "(rectangle_triangle and circles_square are drawn locally).")
+  data_dir: str = knob(
+      "", "The folder of images, the .npz file (x_train, y_train, x_test, y_test), or the folder "
+      "of prepared TFDS data (empty: ~/tensorflow_datasets).", changes_training=False)
+  labels: str = knob(
+      "auto", "Labels of an image folder: its folders (split/label/file or label/file), none "
+      "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
+      choices=("auto", "folders", "none"))
   train_split: str = knob("train", "Split to learn from, e.g. train+validation or "
                           "train[:10%].")
   eval_split: str = knob("test", "Split to measure linear accuracy on.",
                          changes_training=False)
+  eval_dataset: str = knob(
+      "", "Labelled dataset for linear evaluation, in place of the one that is learnt from.",
+      changes_training=False)
+  eval_data_dir: str = knob("", "Its data_dir. Empty: the same as data_dir.",
+                            changes_training=False)
+  eval_train_split: str = knob("train", "The split of eval_dataset that the classifier learns "
+                               "from.", changes_training=False)
+  max_bad_images: str = knob(
+      "10,1%", "How many images of a folder may fail to decode (the next good one stands in): a "
+      "number, a share, or the larger of several.", changes_training=False)
   image_size: int = knob(64, "Height and width that the network works at, in pixels. "
                          "Paper: 128 synthetic, 224 otherwise.", low=8)
   ordinal_labels: bool = knob(

@@ -5,6 +5,11 @@ import tensorflow as tf
 MASKED = -1e9
 
 
+def view_major(views):
+  """`[B, 2, ...]` to `[2B, ...]`: all first views, then all second views."""
+  return tf.concat([views[:, 0], views[:, 1]], axis=0)
+
+
 def nt_xent(projections, temperature, hidden_norm=True):
   """Normalised temperature-scaled cross entropy, in SimCLR's convention.
 

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from conrec_tf.checkpoints import Checkpoints
 from conrec_tf.config import UsageError
+from conrec_tf.data.inspection import report
 from conrec_tf.data.pipeline import steps_per_epoch
-from conrec_tf.data.sources import open_source
+from conrec_tf.data.sources import open_evaluation_source, open_source
 from conrec_tf.export import export_saved_model
 from conrec_tf.jobs import build_job
 from conrec_tf.results import Results
@@ -28,7 +29,9 @@ def run(config):
   Raises:
     UsageError: something that the user can put right.
   """
-  if config.mode == "eval":
+  if config.mode == "check_data":
+    report(config, open_source(config))
+  elif config.mode == "eval":
     evaluate_checkpoints(config)
   elif config.folds and not config.pretrains:
     cross_validate(config)
@@ -42,15 +45,20 @@ def train_and_evaluate(config):
   Returns:
     The last result `{name: value}`, or None in mode train.
   """
-  source, epoch, last_step = _open(config)
+  source, evaluated, epoch, last_step = _open(config)
   strategy = build_strategy()
   with strategy.scope():
-    job = build_job(config, source, last_step)
+    job = build_job(config, source, evaluated, last_step)
     runner = StepRunner(strategy, job.step)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
+  directory.write_lines("bad_images.txt", source.bad)
+  directory.write_lines("class_names.txt", evaluated.class_names)
   logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
               source.name, source.train.num_examples, last_step)
+  if source.channels not in (1, 3):
+    logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
+                source.channels)
   iterator = iter(job.batches())
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks,
                             optimizer=job.optimizer, iterator=iterator, runner=runner)
@@ -82,7 +90,8 @@ def train_and_evaluate(config):
   evaluate(final)
   exported = directory.path / "saved_model" / str(final)
   exported.parent.mkdir(exist_ok=True)
-  export_saved_model(job.model, source.channels, exported, config.ft_proj_selector)
+  export_saved_model(job.model, source.channels, exported, config.ft_proj_selector,
+                     evaluated.class_names)
   results.finish(final)
   logger.info("SavedModel in %s", exported)
   return directory.read(f"result_{final}.json")
@@ -93,13 +102,13 @@ def evaluate_checkpoints(config):
 
   A network with given weights and no training (ImageNet's) is evaluated as it is.
   """
-  source, _, last_step = _open(config)
+  source, evaluated, _, last_step = _open(config)
   directory = RunDirectory(config.run_directory)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError("model_dir must be the folder of a run, for mode=eval. "
                      f"Received: {directory.path}")
   with build_strategy().scope():
-    job = build_job(config, source, last_step)
+    job = build_job(config, source, evaluated, last_step)
   results = Results(directory, job.metric, job.selection)
   if config.encoder_weights:
     directory.start(config)
@@ -155,7 +164,8 @@ def cross_validate(config):
 
 
 def _open(config):
-  """The source, the steps of an epoch and the last step."""
+  """The source, the one for linear evaluation, the steps of an epoch and the last step."""
   source = open_source(config)
   epoch = steps_per_epoch(source.train, config.train_batch_size)
-  return source, epoch, config.train_steps or config.train_epochs * epoch
+  return (source, open_evaluation_source(config, source), epoch,
+          config.train_steps or config.train_epochs * epoch)

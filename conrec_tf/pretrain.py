@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from conrec_tf import losses
+from conrec_tf.losses import view_major
 from conrec_tf.optimizers import decay_loss
 from conrec_tf.training import means
 
@@ -86,8 +87,3 @@ class PretrainingStep:
     logits = self._head(tf.stop_gradient(embedding))
     return (losses.supervised_loss(logits, labels, self._config.ordinal_labels),
             losses.supervised_accuracy(logits, labels, self._config.ordinal_labels))
-
-
-def view_major(views):
-  """`[B, 2, ...]` to `[2B, ...]`: all first views, then all second views."""
-  return tf.concat([views[:, 0], views[:, 1]], axis=0)

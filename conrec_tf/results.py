@@ -29,7 +29,8 @@ class Results:
     """Whether a result beats those of earlier steps."""
     before = [past[self._selection] for past in self._directory.evaluations(step - 1).values()
               if self._selection in past]
-    return all(result[self._selection] > value for value in before)
+    return all(_worth(self._selection, result[self._selection]) > _worth(self._selection, value)
+               for value in before)
 
   def add(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
@@ -41,7 +42,7 @@ class Results:
                  for name, value in metrics.items()}
     result = {"global_step": step, **metrics}
     self._directory.write(f"result_{step}.json", result)
-    shown = [f"{_words(name)} {value:.2%}" for name, value in metrics.items()
+    shown = [f"{_words(name)} {_shown(name, value)}" for name, value in metrics.items()
              if np.isscalar(value)]
     logger.info("Step %d: %s", step, ", ".join(shown))
     return result
@@ -52,7 +53,7 @@ class Results:
     last = evaluations[step]
     chosen = {at: result[self._selection] for at, result in evaluations.items()
               if self._selection in result}
-    best = max(chosen, key=chosen.get) if chosen else step
+    best = max(chosen, key=lambda at: _worth(self._selection, chosen[at])) if chosen else step
     best_name = self._metric.replace("eval/", "eval/best_")
     result = {**evaluations.get(0, {}), **last, "global_step": step}
     if step:
@@ -70,9 +71,19 @@ class Results:
       on = "validation share" if "validation" in self._selection else "evaluation split"
       rows.append((f"best on the {on}, {_words(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2
-    logger.info("%s", "\n".join(f"  {name:{width}}{value:8.2%}   step {at}"
+    logger.info("%s", "\n".join(f"  {name:{width}}{_shown(name, value):>8}   step {at}"
                                 for name, at, value in rows))
     logger.info("Results in %s", self._directory.path / "result.json")
+
+
+def _worth(name, value):
+  """What is to be as large as possible: of losses, the negative."""
+  return -value if name.endswith("loss") else value
+
+
+def _shown(name, value):
+  """A share in per cent; a loss or an entropy as it is."""
+  return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 
 
 def _words(name):

@@ -56,6 +56,13 @@ class RunDirectory:
     """Writes a JSON file."""
     write_text(self.path / name, json.dumps(content, indent=indent) + "\n")
 
+  def write_lines(self, name, lines):
+    """Writes a text file, or removes it where there is nothing to say."""
+    if lines:
+      write_text(self.path / name, "\n".join(lines) + "\n")
+    else:
+      (self.path / name).unlink(missing_ok=True)
+
   def evaluations(self, last_step):
     """`{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 
@@ -81,6 +82,34 @@ def test_training_alone_evaluates_nothing(tiny):
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
   assert left == {"checkpoints", "config", "events", "flags", "metrics"}
+
+
+def test_own_images_without_labels(tmp_path, rng):
+  """From a look at a folder, one image of it bad, to a SavedModel."""
+  for index in range(30):
+    pixels = rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)
+    (tmp_path / "images").mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(tmp_path / f"images/{index}.png")
+  (tmp_path / "images/7.png").write_bytes(b"")
+  flags = as_flags(dict(dataset="image_folder", data_dir=tmp_path / "images", image_size=24,
+                        base_filters=2, unet_depth=3, train_batch_size=8))
+  done = command("--mode=check_data", *flags)
+  assert done.returncode == 0, done.stderr
+  for text in ("train: 27 images", "test: 3 images", "3 in 27", "classes    none", "7.png: "):
+    assert text in done.stdout
+  assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+  done = command(*flags, f"--model_dir={tmp_path / 'run'}", "--train_steps=3")
+  assert done.returncode == 0, done.stderr
+  result = json.loads((tmp_path / "run/result.json").read_text())
+  assert {"eval/total_loss", "eval/contrast_loss", "eval/reconstruction_loss",
+          "eval/untrained_total_loss", "eval/best_total_loss"} <= set(result)
+  assert not any("linear" in name for name in result)
+  assert "7.png: " in (tmp_path / "run/bad_images.txt").read_text()
+  assert (tmp_path / "run/saved_model/3").is_dir()
+
+  done = command("--train_mode=finetune", *flags, f"--model_dir={tmp_path / 'head'}")
+  assert done.returncode == 1 and "dataset must have labels" in done.stderr
 
 
 FLAGFILES = ROOT / "flags"

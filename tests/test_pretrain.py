@@ -4,10 +4,11 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.config import Config
+from conrec_tf.losses import view_major
 from conrec_tf.models import Outputs, build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.optimizers import build_optimizer
-from conrec_tf.pretrain import PretrainingStep, view_major
+from conrec_tf.pretrain import PretrainingStep
 
 
 def make_step(**values):

@@ -33,7 +33,23 @@ def pretraining_batches(config, source=None):
     UsageError: the batch is larger than the split.
   """
   source = source or open_source(config)
+  return _shuffled_batches(config, source, two_views(config, source))
 
+
+def validation_batches(config, source):
+  """The eval split once, in its own order, in two views as for pre-training.
+
+  Returns:
+    As of `pretraining_batches`, with as many images a batch, or fewer in a smaller split.
+  """
+  images = source.eval.records().enumerate().map(two_views(config, source), tf.data.AUTOTUNE,
+                                                 deterministic=True)
+  batch_size = min(config.train_batch_size, source.eval.num_examples)
+  return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def two_views(config, source):
+  """The function of (position in the stream, record) that makes a training example."""
   def augment(position, record):
     image = source.decode(record["image"])
     seeds = tf.random.experimental.stateless_split(
@@ -51,7 +67,7 @@ def pretraining_batches(config, source=None):
       batch["label"] = record["label"]
     return batch
 
-  return _shuffled_batches(config, source, augment)
+  return augment
 
 
 def finetuning_batches(config, source):

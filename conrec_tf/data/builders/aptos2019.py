@@ -44,7 +44,11 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     if not table.exists():
       raise FileNotFoundError(f"train.csv is expected in {folder}")
     with table.open(newline="") as file:
-      grades = {row["id_code"]: row["diagnosis"] for row in csv.DictReader(file)}
+      rows = csv.DictReader(file)
+      if not {"id_code", "diagnosis"} <= set(rows.fieldnames or ()):
+        raise ValueError("train.csv must have the columns id_code and diagnosis. "
+                         f"Received: {', '.join(rows.fieldnames or ['nothing'])}")
+      grades = {row["id_code"]: row["diagnosis"] for row in rows}
     for name, grade in grades.items():
       if grade not in map(str, range(len(GRADES))):
         raise ValueError(f"train.csv: the diagnosis must be 0 to 4. Received: {grade} for {name}")

@@ -1,0 +1,70 @@
+"""Image files to pixels, and a look at all of them that survives the bad ones."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+NATIVE = 0
+
+
+def decode_image(encoded, channels):
+  """Decodes a JPEG, PNG, BMP or GIF (its first frame), whatever its name says.
+
+  As TensorFlow's decoders do it: palettes are looked up (but those of BMP), 16 bits are cut to
+  8, alpha is dropped, CMYK becomes RGB, and grey becomes RGB or RGB grey as asked.
+
+  Args:
+    encoded: scalar string.
+    channels: 1, 3, or `NATIVE` for what the file holds.
+
+  Returns:
+    uint8 `[h, w, channels]`.
+  """
+  native = tf.io.decode_image(encoded, expand_animations=False)
+  if channels == NATIVE:
+    return native
+  stored = tf.shape(native)[-1]
+  grey = native[:, :, :1]
+  if channels == 1:
+    image = tf.cond(stored <= 2, lambda: grey,
+                    lambda: tf.image.rgb_to_grayscale(decode_image(encoded, 3)))
+  else:
+    is_cmyk = tf.io.is_jpeg(encoded) & (stored == 4)
+    image = tf.case([(stored <= 2, lambda: tf.repeat(grey, 3, axis=-1)),
+                     (is_cmyk, lambda: tf.io.decode_jpeg(encoded, 3))],
+                    default=lambda: native[:, :, :3])
+  return tf.ensure_shape(image, [None, None, channels])
+
+
+def look_at_all(images, decode, description):
+  """Decodes every image once, with a progress bar in a terminal.
+
+  Args:
+    images: finite `tf.data.Dataset` of what `decode` takes.
+    decode: -> uint8 `[h, w, c]`; whatever TensorFlow error it raises marks a bad image.
+    description: of the progress bar.
+
+  Returns:
+    int32 `[N, 3]`: heights, widths, channels; zeros where decoding failed.
+  """
+  count = int(images.cardinality())
+  shapes = np.zeros([count, 3], np.int32)
+  looked = images.enumerate().map(lambda index, image: (index, tf.shape(decode(image))),
+                                  tf.data.AUTOTUNE).ignore_errors(log_warning=False)
+  with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
+    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+      shapes[index] = shape
+      bar.update()
+  return shapes
+
+
+def why_bad(decode, image):
+  """Why `decode` fails on an image, in a few words."""
+  try:
+    decode(image)
+  except tf.errors.OpError as error:
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$", "", error.message.splitlines()[0])
+    return " ".join(text.split()).rstrip(". ") or type(error).__name__
+  return "unreadable at first"

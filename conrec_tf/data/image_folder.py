@@ -1,0 +1,162 @@
+"""Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
+
+import collections
+import hashlib
+import logging
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.data.decoding import NATIVE, decode_image, look_at_all, why_bad
+from conrec_tf.data.splits import Source, existing_path, held_out, listed_split
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+
+def open_image_folder(config):
+  """The `Source` of `--dataset=image_folder --data_dir=DIR`.
+
+  With `labels=auto`, files in two levels of folders are `split/label/file`, in one level
+  `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
+  tenth held out; with `labels=none` all files are unlabelled wherever they lie. Images are
+  ordered by base name, then content, so that a run doesn't depend on where files lie.
+
+  Raises:
+    UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
+      has a single class, or more images than `max_bad_images` can't be decoded.
+  """
+  root = existing_path(config, "a folder of images")
+  paths = _ordered(_image_files(root))
+  parts = [os.path.relpath(path, root).split(os.sep)[:-1] for path in paths]
+  splits, labels, class_names = _layout(config.labels, parts, root)
+
+  def decode_native(path):
+    return decode_image(tf.io.read_file(path), NATIVE)
+
+  images = np.array([os.fsencode(path) for path in paths], object)
+  shapes = look_at_all(tf.data.Dataset.from_tensor_slices(images), decode_native,
+                       "Checking images")
+  is_good = shapes[:, 2] > 0
+  if not np.any(is_good):
+    raise UsageError("data_dir must hold images that can be decoded. Received: "
+                     f"{len(paths)} bad ones in {root}")
+  bad = tuple(f"{os.path.relpath(paths[i], root)}: {why_bad(decode_native, images[i])}"
+              for i in np.flatnonzero(~is_good))
+  if config.mode != "check_data":
+    _check_count(config.max_bad_images, bad, len(paths))
+  good = shapes[is_good]
+  channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
+  stored = {name: _substituted(np.flatnonzero(splits == name), is_good)
+            for name in np.unique(splits)}
+  columns = ({name: values[index] for name, index in stored.items()}
+             for values in (images, labels, shapes))
+  by_image, by_label, by_shape = columns
+  arguments = (by_image, by_label if class_names else None, by_shape)
+  return Source(
+      name=os.path.basename(os.path.abspath(root)), channels=channels,
+      decode=lambda path: decode_image(tf.io.read_file(path), channels),
+      train=listed_split("train_split", config.train_split, *arguments),
+      eval=listed_split("eval_split", config.eval_split, *arguments),
+      one_size=len(np.unique(good[:, :2], axis=0)) == 1, class_names=class_names, bad=bad)
+
+
+def _image_files(root):
+  """Paths of all images under a folder, links followed."""
+  images, others, seen = [], [], set()
+
+  def fail(error):
+    raise UsageError(f"data_dir must be a folder that can be read ({error.strerror}). "
+                     f"Received: {error.filename}")
+
+  for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
+    if os.path.realpath(folder) in seen:  # a link back to where the walk has been
+      folders.clear()
+      continue
+    seen.add(os.path.realpath(folder))
+    for file in files:
+      path = os.path.join(folder, file)
+      (images if file.lower().endswith(ENDINGS) else others).append(path)
+  if not images:
+    raise UsageError(f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
+                     f"{len(others)} other files")
+  if others:
+    logger.info("Left out %d files that aren't images, e.g. %s", len(others), min(others))
+  return images
+
+
+def _ordered(paths):
+  """Sorts by base name, and files of one name by content."""
+  names = collections.Counter(map(os.path.basename, paths))
+
+  def key(path):
+    name = os.path.basename(path)
+    return name, _digest(path) if names[name] > 1 else b"", path
+
+  return sorted(paths, key=key)
+
+
+def _digest(path):
+  try:
+    with open(path, "rb") as file:
+      return hashlib.file_digest(file, "sha256").digest()
+  except OSError:
+    return b""
+
+
+def _layout(labels, parts, root):
+  """Split names `[N]`, labels int `[N]` and class names, from each file's folders."""
+  depths = {len(folders) for folders in parts}
+  if labels == "folders" and depths not in ({1}, {2}):
+    raise UsageError("data_dir must hold label/file or split/label/file, for labels=folders. "
+                     f"Received: {root} with files {_words(depths)} folders deep")
+  if labels == "auto" and depths not in ({0}, {1}, {2}):
+    raise UsageError("labels must be none for images that lie neither flat nor as label/file or "
+                     f"split/label/file. Received: auto for files {_words(depths)} folders deep")
+  if labels == "none" or depths == {0}:
+    logger.info("%d images without labels; a tenth is held out as split test", len(parts))
+    return _shares(None, len(parts)), np.zeros(len(parts), np.int64), ()
+  names = [folders[-1] for folders in parts]
+  class_names, indices = np.unique(names, return_inverse=True)
+  indices = indices.astype(np.int64)
+  if len(class_names) < 2:
+    raise UsageError("data_dir must hold at least two labels; without labels use --labels=none. "
+                     f"Received: {class_names[0]} alone in {root}")
+  logger.info("%d images; folders are %d labels: %s", len(parts), len(class_names),
+              ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else ""))
+  if depths == {2}:
+    return np.array([folders[0] for folders in parts]), indices, tuple(class_names)
+  logger.info("There are no splits; a fifth of each label is held out as split test "
+              "(--labels=none if the folders aren't labels)")
+  return _shares(indices, len(parts)), indices, tuple(class_names)
+
+
+def _shares(labels, count):
+  return np.where(held_out(labels, count), "test", "train")
+
+
+def _substituted(indices, is_good):
+  """Each bad image's place taken by the next good one of the split, the first after the last."""
+  good = indices[is_good[indices]]
+  if not len(good):
+    return good
+  place = np.searchsorted(good, indices)
+  return good[place % len(good)]
+
+
+def _check_count(limit, bad, count):
+  """Raises UsageError when there are more bad images than the limit allows."""
+  allowed = max(int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
+                for text in limit.split(","))
+  for line in bad:
+    logger.warning("Bad image, the next one stands in for it: %s", line)
+  if len(bad) > allowed:
+    raise UsageError(f"data_dir must hold at most max_bad_images={limit} images that can't be "
+                     f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}")
+
+
+def _words(depths):
+  return " and ".join(map(str, sorted(depths)))

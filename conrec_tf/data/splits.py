@@ -1,0 +1,141 @@
+"""`Source` and `Split`: what the pipeline knows of a dataset; how lists of images become one."""
+
+from collections.abc import Callable
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from conrec_tf.config import UsageError
+
+LABELLED_EVAL_SHARE = 0.2
+UNLABELLED_EVAL_SHARE = 0.1
+RECORD_BYTES = 200.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """A named part of a dataset.
+
+  Attributes:
+    name: the split expression, e.g. `train+validation`.
+    num_examples: how many images.
+    record_bytes: mean size of a record, bytes.
+    records: makes a finite `tf.data.Dataset` of `{image, label}` (no label where there is none),
+      in a fixed order; what an image is, `Source.decode` knows: bytes, a path, an index.
+    shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
+      looked at, or None; zeros for images that can't be decoded.
+  """
+
+  name: str
+  num_examples: int
+  record_bytes: float
+  records: Callable[[], tf.data.Dataset]
+  shapes: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A dataset as the pipeline sees it.
+
+  Attributes:
+    name: the dataset's name.
+    train, eval: `Split`.
+    decode: record's image -> uint8 `[h, w, channels]`.
+    channels: how many; colour jitter in full needs 3.
+    one_size: whether all images have the same height and width.
+    class_names: tuple of names, in the order of the labels; empty without labels.
+    bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
+      split stands in for each.
+  """
+
+  name: str
+  train: Split
+  eval: Split
+  decode: Callable[[tf.Tensor], tf.Tensor]
+  channels: int
+  one_size: bool
+  class_names: tuple
+  bad: tuple = ()
+
+
+def listed_split(flag, expression, images, labels, shapes):
+  """A `Split` of data that lies in lists, one for each stored split.
+
+  Args:
+    flag: the flag that `expression` comes from, for messages.
+    expression: as TFDS writes them: names, sums and slices.
+    images: `{name: array}` of whatever `Source.decode` takes.
+    labels: `{name: int array}`, or None without labels.
+    shapes: `{name: int array [n, 3]}`.
+
+  Raises:
+    UsageError: the expression names no such split, or selects nothing.
+  """
+  counts = {name: len(stored) for name, stored in images.items()}
+  infos = tfds.core.splits.SplitDict(
+      [tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0)
+       for name, count in counts.items() if count])
+  try:
+    parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
+  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
+    raise wrong_split(flag, expression, infos) from error
+
+  def chosen(stored):
+    return np.concatenate([stored[part.splitname][part.from_:part.to] for part in parts])
+
+  columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
+  if not len(columns["image"]):
+    raise empty_split(flag, expression)
+  return Split(expression, len(columns["image"]), RECORD_BYTES,
+               lambda: tf.data.Dataset.from_tensor_slices(columns), chosen(shapes))
+
+
+def wrong_split(flag, expression, names):
+  """The `UsageError` for a split that isn't there."""
+  return UsageError(f"{flag} must be made of {', '.join(sorted(names))}, e.g. train[:10%] or "
+                    f"train+test. Received: {expression}")
+
+
+def empty_split(flag, expression):
+  """The `UsageError` for a split without images."""
+  return UsageError(f"{flag} must hold images. Received: {expression}, which is empty")
+
+
+def held_out(labels, count):
+  """Which images make the eval share of data without splits; the same whatever the run's seed.
+
+  Args:
+    labels: int `[count]`, of which each class gives the same share, or None.
+    count: how many images there are.
+
+  Returns:
+    bool `[count]`. A class with a single image keeps it for training.
+  """
+  share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
+  groups = np.zeros(count, int) if labels is None else labels
+  generator, held = np.random.default_rng(0), np.zeros(count, bool)
+  for group in np.unique(groups):
+    members = generator.permutation(np.flatnonzero(groups == group))
+    held[members[:min(len(members) - 1, max(1, round(share * len(members))))]] = True
+  return held
+
+
+def existing_path(config, what):
+  """`config.data_dir` as a path.
+
+  Args:
+    config: `Config`.
+    what: what it should be, for the message.
+
+  Raises:
+    UsageError: there is nothing there.
+  """
+  path = os.path.expanduser(config.data_dir)
+  if not path or not os.path.exists(path):
+    raise UsageError(f"data_dir must be {what}, for dataset={config.dataset}. "
+                     f"Received: {config.data_dir or 'nothing'}"
+                     + (", which doesn't exist" if path else ""))
+  return path

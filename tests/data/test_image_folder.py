@@ -1,0 +1,229 @@
+"""Folders of images, as people have them."""
+
+import io
+import os
+import pathlib
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.pipeline import evaluation_batches, pretraining_batches
+from conrec_tf.data.sources import open_evaluation_source, open_source
+
+
+def photograph(index, size=(40, 30)):
+  rng = np.random.default_rng(index)
+  return Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+
+
+def encoded(image, kind="JPEG", **options):
+  buffer = io.BytesIO()
+  image.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+def write(root, name, content):
+  path = pathlib.Path(root, name)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(content)
+
+
+@pytest.fixture
+def tree(tmp_path):
+  """split/label/file: 2 splits, 2 labels, 12 and 6 images each."""
+  for split, count in (("train", 12), ("test", 6)):
+    for label, name in enumerate(("iris", "rose")):
+      for index in range(count):
+        number = 100 * label + index + 1000 * (split == "test")
+        write(tmp_path / "tree", f"{split}/{name}/{number}.jpg", encoded(photograph(number)))
+  return tmp_path / "tree"
+
+
+def config(path, **values):
+  return Config(**{**dict(dataset="image_folder", data_dir=str(path), image_size=24,
+                          base_filters=2, unet_depth=3, train_batch_size=8), **values})
+
+
+def pixels(source, split):
+  return [source.decode(record["image"]).numpy() for record in split.records()]
+
+
+def test_splits_and_labels(tree):
+  source = open_source(config(tree))
+  assert (source.train.num_examples, source.eval.num_examples) == (24, 12)
+  assert source.class_names == ("iris", "rose") and source.channels == 3 and source.one_size
+  labels = [int(record["label"]) for record in source.train.records()]
+  names = [os.path.basename(record["image"].numpy()) for record in source.train.records()]
+  assert names == sorted(names)
+  assert all(label == (name[-7:-6] == b"1") for label, name in zip(labels, names) if len(name) > 6)
+  assert sum(labels) == 12
+  half = open_source(config(tree, train_split="train[:50%]+test"))
+  assert half.train.num_examples == 24
+
+
+def test_labels_without_splits(tree, caplog):
+  for number in range(5):
+    write(tree, f"train/lone/{number}.png", encoded(photograph(number), "PNG"))
+  write(tree, "train/single/x.PNG", encoded(photograph(77), "PNG"))
+  write(tree, "train/rose/notes.txt", b"hello")
+  with caplog.at_level("INFO", "conrec_tf"):
+    source = open_source(config(tree / "train"))
+  held = [int(record["label"]) for record in source.eval.records()]
+  assert np.bincount(held, minlength=4).tolist() == [2, 1, 2, 0]  # a fifth; a single image stays
+  assert source.train.num_examples == 30 - 5
+  again = open_source(config(tree / "train", seed=3))
+  assert [r["image"].numpy() for r in again.eval.records()] == [
+      r["image"].numpy() for r in source.eval.records()]
+  assert "Left out 1 files that aren't images" in caplog.text
+  assert "a fifth of each label is held out" in caplog.text
+
+
+def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
+  for path in tree.rglob("*.jpg"):
+    write(tmp_path / "flat", path.name, path.read_bytes())
+  write(tmp_path / "flat", "other.txt", b"")
+  nested = open_source(config(tree, labels="none"))
+  flat = open_source(config(tmp_path / "flat"))
+  assert nested.class_names == flat.class_names == ()
+  assert nested.eval.num_examples == 4
+  for a, b in zip(pretraining_batches(config(tree, labels="none"), nested).take(6),
+                  pretraining_batches(config(tmp_path / "flat"), flat)):
+    assert set(a) == {"corrupted", "target"}
+    for name in a:
+      np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_files_of_one_name_are_ordered_by_content(tmp_path):
+  for root, folders in (("a", "xyz"), ("b", "zxy")):
+    for number, folder in enumerate(folders):
+      write(tmp_path / root, f"{folder}/same.jpg", encoded(photograph(number)))
+  one, other = (pixels(source, source.train) for source in (
+      open_source(config(tmp_path / root, labels="none", train_split="train+test"))
+      for root in "ab"))
+  assert len(one) == 3
+  for a, b in zip(one, other):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name, content, expected", [
+    ("grey.png", lambda: encoded(photograph(0).convert("L"), "PNG"), "L"),
+    ("alpha.png", lambda: encoded(photograph(0).convert("RGBA"), "PNG"), "RGB"),
+    ("grey_alpha.png", lambda: encoded(photograph(0).convert("LA"), "PNG"), "L"),
+    ("palette.png", lambda: encoded(photograph(0).quantize(16), "PNG"), "RGB"),
+    ("PHOTO.BMP", lambda: encoded(photograph(0), "BMP"), "RGB"),
+    ("gif.GIF", lambda: encoded(photograph(0).quantize(16), "GIF"), "RGB"),
+    ("a_png.jpg", lambda: encoded(photograph(0), "PNG"), "RGB"),
+])
+def test_kinds_of_files(tmp_path, name, content, expected):
+  write(tmp_path, name, content())
+  write(tmp_path, "a.png", encoded(photograph(1), "PNG"))
+  source = open_source(config(tmp_path, train_split="train+test", image_channels=3))
+  images = dict(zip([os.path.basename(r["image"].numpy()).decode()
+                     for r in source.train.records()], pixels(source, source.train)))
+  with Image.open(io.BytesIO(content())) as picture:
+    np.testing.assert_array_equal(images[name], picture.convert(expected).convert("RGB"))
+
+
+def test_channels(tmp_path):
+  sixteen = np.arange(900, dtype=np.uint16).reshape(30, 30) * 70
+  write(tmp_path, "deep.png", encoded(Image.fromarray(sixteen), "PNG"))
+  write(tmp_path, "grey.jpg", encoded(photograph(0).convert("L")))
+  source = open_source(config(tmp_path, train_split="train+test"))
+  assert source.channels == 1 and not source.one_size
+  deep, = (image for image in pixels(source, source.train) if len(image) == 30)
+  np.testing.assert_allclose(deep[:, :, 0], sixteen / 256, atol=1)
+  write(tmp_path, "colour.gif", encoded(photograph(0).quantize(16), "GIF"))
+  write(tmp_path, "cmyk.jpg", encoded(photograph(0).convert("CMYK")))
+  assert open_source(config(tmp_path)).channels == 3
+  grey = open_source(config(tmp_path, train_split="train+test", image_channels=1))
+  assert {image.shape[-1] for image in pixels(grey, grey.train)} == {1}
+
+
+def test_tiny_images(tmp_path):
+  for index in range(9):
+    write(tmp_path, f"{index}.png", encoded(photograph(index, (1 + index % 3, 2)), "PNG"))
+  values = config(tmp_path, train_batch_size=2)
+  source = open_source(values)
+  batch = next(iter(pretraining_batches(values, source)))
+  assert batch["target"].shape == (2, 2, 24, 24, 3)
+
+
+def make_bad(root):
+  """Replaces images by bad ones of eight kinds; returns their names."""
+  good = encoded(photograph(5))
+  png = encoded(photograph(5), "PNG")
+  kinds = {"0.jpg": b"", "1.jpg": good[:len(good) // 2], "2.jpg": b"not an image at all",
+           "3.jpg": png[:100], "4.jpg": bytes(500), "5.jpg": good[:2] + bytes(300),
+           "100.jpg": encoded(photograph(1), "BMP")[:60], "101.jpg": b"GIF89a"}
+  for name, content in kinds.items():
+    path, = root.rglob(name)
+    path.write_bytes(content)
+  return set(kinds)
+
+
+def test_bad_images_keep_position_and_count(tree):
+  before = open_source(config(tree))
+  images = pixels(before, before.train)
+  names = [os.path.basename(r["image"].numpy()).decode() for r in before.train.records()]
+  bad = make_bad(tree)
+  source = open_source(config(tree))
+  assert {os.path.basename(line.split(":")[0]) for line in source.bad} == bad
+  assert all(line.split(": ", 1)[1] for line in source.bad)
+  replaced = pixels(source, source.train)
+  assert len(replaced) == len(images)
+  for index in range(len(names)):
+    stand_in = index
+    while names[stand_in % len(names)] in bad:
+      stand_in += 1
+    np.testing.assert_array_equal(replaced[index], images[stand_in % len(names)])
+  for batch, _ in evaluation_batches(config(tree), source, source.train):
+    assert np.all(np.isfinite(batch))
+  with pytest.raises(UsageError, match="at most max_bad_images=3 .*, 3 of 36. Received: 8, e.g. "):
+    open_source(config(tree, max_bad_images="3"))
+  open_source(config(tree, max_bad_images="3,30%"))
+
+
+@pytest.mark.parametrize("values, message", [
+    (dict(data_dir=""), "data_dir must be a folder of images, .* Received: nothing"),
+    (dict(data_dir="/no/such/folder"), "Received: /no/such/folder, which doesn't exist"),
+    (dict(train_split="dev"), "train_split must be made of test, train, .* Received: dev"),
+    (dict(labels="folders", data_dir="{}/train/iris"), "must hold label/file or split/label/file"),
+])
+def test_bad_folders(tree, values, message):
+  values = {name: value.format(tree) for name, value in values.items()}
+  with pytest.raises(UsageError, match=message):
+    open_source(config(tree, **values))
+
+
+def test_other_bad_folders(tree, tmp_path):
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(UsageError, match=r"must hold images .* with 0 other files"):
+    open_source(config(tmp_path / "empty"))
+  shutil.copytree(tree, tmp_path / "deep" / "a" / "b")
+  with pytest.raises(UsageError, match="labels must be none .* auto for files 4 folders deep"):
+    open_source(config(tmp_path / "deep"))
+  shutil.rmtree(tree / "train" / "iris")
+  with pytest.raises(UsageError, match="at least two labels.* rose alone"):
+    open_source(config(tree / "train"))
+  for path in tree.rglob("*.jpg"):
+    path.write_bytes(b"x")
+  with pytest.raises(UsageError, match="must hold images that can be decoded. Received: 24 bad"):
+    open_source(config(tree))
+
+
+def test_a_link_in_a_circle_ends(tree):
+  os.symlink(tree, tree / "train" / "rose" / "again")
+  assert open_source(config(tree)).train.num_examples == 24
+
+
+def test_a_labelled_dataset_for_evaluation(tree, flowers):
+  values = config(tree, labels="none", eval_dataset="tiny_flowers",
+                  eval_data_dir=flowers["data_dir"], eval_train_split="train+validation")
+  source = open_source(values)
+  evaluated = open_evaluation_source(values, source)
+  assert evaluated.class_names == ("rose", "iris", "daisy")
+  assert evaluated.train.num_examples == 36 and evaluated.channels == 3
+  assert open_evaluation_source(config(tree), source) is source

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.pipeline import pretraining_batches
+from conrec_tf.data.sources import open_source
+
+
+def good(channels=3, dtype=np.uint8):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (30, 26, 26, channels)).astype(np.uint8)
+  if dtype != np.uint8:
+    images = (images / 255).astype(dtype)
+  labels = np.arange(30) % 3
+  return dict(x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
+
+
+def config(path, **values):
+  return Config(**{**dict(dataset="npz", data_dir=str(path), image_size=24, base_filters=2,
+                          unet_depth=3, train_batch_size=8), **values})
+
+
+def saved(tmp_path, arrays):
+  np.savez(tmp_path / "data.npz", **arrays)
+  return tmp_path / "data.npz"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_arrays(tmp_path, dtype):
+  path = saved(tmp_path, good(dtype=dtype))
+  source = open_source(config(path))
+  assert (source.train.num_examples, source.eval.num_examples) == (20, 10)
+  assert source.class_names == ("0", "1", "2") and source.one_size
+  records = list(source.eval.records())
+  assert [int(record["label"]) for record in records] == [2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
+  np.testing.assert_array_equal(source.decode(records[0]["image"]), good()["x_test"][0])
+
+
+def test_grey_without_channel_axis_and_without_labels(tmp_path):
+  path = saved(tmp_path, {"x_train": good(1)["x_train"][..., 0]})
+  source = open_source(config(path))
+  assert source.class_names == () and source.channels == 1
+  assert (source.train.num_examples, source.eval.num_examples) == (18, 2)
+  assert open_source(config(path, image_channels=3)).decode(
+      next(iter(source.train.records()))["image"]).shape == (26, 26, 3)
+
+
+def test_five_channels(tmp_path):
+  values = config(saved(tmp_path, good(5)))
+  batch = next(iter(pretraining_batches(values)))
+  assert batch["corrupted"].shape == (8, 2, 24, 24, 5)
+  assert np.min(batch["corrupted"]) >= 0 and np.max(batch["target"]) <= 1
+  with pytest.raises(UsageError, match="image_channels must be 0 .* Received: 3 for 5 channels"):
+    open_source(config(saved(tmp_path, good(5)), image_channels=3))
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(x_train=None), "must hold x_train .* Received: y_train, x_test, y_test"),
+    (dict(y_test=None), "must hold y_test too"),
+    (dict(x_train=np.zeros([20, 5])), r"x_train must be \[N, h, w\] or .* Received: \(20, 5\)"),
+    (dict(x_train=np.full([20, 26, 26, 3], np.nan)), "x_train must be finite"),
+    (dict(x_train=np.full([20, 26, 26, 3], 255.0)), "Received: 255 to 255"),
+    (dict(x_train=np.zeros([20, 26, 26, 3], np.int32)), "Received: int32"),
+    (dict(x_test=np.zeros([10, 8, 8, 3], np.uint8)), "must have one size"),
+    (dict(x_test=np.zeros([10, 26, 26, 1], np.uint8)), "must have one size"),
+    (dict(y_train=np.zeros(19, int)), r"y_train must be \[20\]"),
+    (dict(y_train=np.full(20, 0.5)), "y_train must be whole numbers from 0. Received: float64"),
+    (dict(y_train=np.full(20, -1)), "Received: int64 from -1"),
+    (dict(x_train=np.array([{}] * 20)), "of plain arrays"),
+])
+def test_bad_arrays(tmp_path, change, message):
+  arrays = {name: array for name, array in {**good(), **change}.items() if array is not None}
+  with pytest.raises(UsageError, match=message):
+    open_source(config(saved(tmp_path, arrays)))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK nothing", b"\x93NUMPY", bytes(100)])
+def test_bad_files(tmp_path, content):
+  (tmp_path / "data.npz").write_bytes(content)
+  with pytest.raises(UsageError, match="data_dir must be an .npz file of plain arrays"):
+    open_source(config(tmp_path / "data.npz"))
+  with pytest.raises(UsageError, match="data_dir must be an .npz file.* which doesn't exist"):
+    open_source(config(tmp_path / "other.npz"))
