@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.decoding import NATIVE, decode_image, look_at_all, why_bad
-from conrec_tf.data.splits import Source, existing_path, held_out, listed_split
+from conrec_tf.data.splits import Source, existing_path, held_out, listed_split, tell_cached
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,15 @@ def open_image_folder(config):
   parts = [os.path.relpath(path, root).split(os.sep)[:-1] for path in paths]
   splits, labels, class_names = _layout(config.labels, parts, root)
 
-  def decode_native(path):
-    return decode_image(tf.io.read_file(path), NATIVE)
-
   images = np.array([os.fsencode(path) for path in paths], object)
+  read = tf.io.read_file
+  if config.cache_dataset:
+    tell_cached("the image folder", sum(map(os.path.getsize, paths)))
+    images, read = np.array([_content(path) for path in paths], object), tf.identity
+
+  def decode_native(image):
+    return decode_image(read(image), NATIVE)
+
   shapes = look_at_all(tf.data.Dataset.from_tensor_slices(images), decode_native,
                        "Checking images")
   is_good = shapes[:, 2] > 0
@@ -58,7 +63,7 @@ def open_image_folder(config):
   arguments = (by_image, by_label if class_names else None, by_shape)
   return Source(
       name=os.path.basename(os.path.abspath(root)), channels=channels,
-      decode=lambda path: decode_image(tf.io.read_file(path), channels),
+      decode=lambda image: decode_image(read(image), channels),
       train=listed_split("train_split", config.train_split, *arguments),
       eval=listed_split("eval_split", config.eval_split, *arguments),
       one_size=len(np.unique(good[:, :2], axis=0)) == 1, class_names=class_names, bad=bad)
@@ -100,9 +105,14 @@ def _ordered(paths):
 
 
 def _digest(path):
+  return hashlib.sha256(_content(path)).digest()
+
+
+def _content(path):
+  """A file's bytes; none if it can't be read, which later shows as a bad image."""
   try:
     with open(path, "rb") as file:
-      return hashlib.file_digest(file, "sha256").digest()
+      return file.read()
   except OSError:
     return b""
 

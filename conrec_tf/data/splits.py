@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import logging
 import os
 
 import numpy as np
@@ -9,6 +10,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
+
+logger = logging.getLogger(__name__)
 
 LABELLED_EVAL_SHARE = 0.2
 UNLABELLED_EVAL_SHARE = 0.1
@@ -121,6 +124,16 @@ def held_out(labels, count):
     members = generator.permutation(np.flatnonzero(groups == group))
     held[members[:min(len(members) - 1, max(1, round(share * len(members))))]] = True
   return held
+
+
+def tell_cached(name, size):
+  """Logs what will be held in memory.
+
+  Args:
+    name: of the data.
+    size: bytes.
+  """
+  logger.info("Keeping %s in memory: %.0f MB", name, size / 1e6)
 
 
 def existing_path(config, what):

@@ -4,12 +4,13 @@ import contextlib
 import logging
 import os
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
-from conrec_tf.data.splits import Source, Split, empty_split, wrong_split
+from conrec_tf.data.splits import Source, Split, empty_split, tell_cached, wrong_split
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def open_tfds(config):
 
   return Source(
       name=config.dataset, decode=decode, channels=channels, one_size=None not in stored[:2],
-      train=_split(builder, "train_split", config.train_split, labelled),
-      eval=_split(builder, "eval_split", config.eval_split, labelled),
+      train=_split(builder, "train_split", config.train_split, labelled, config.cache_dataset),
+      eval=_split(builder, "eval_split", config.eval_split, labelled, config.cache_dataset),
       class_names=tuple(features["label"].names) if labelled else ())
 
 
@@ -66,7 +67,7 @@ def _prepared_builder(name, data_dir):
   return builder
 
 
-def _split(builder, flag, expression, labelled):
+def _split(builder, flag, expression, labelled, cache):
   try:
     num_examples = builder.info.splits[expression].num_examples
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
@@ -83,6 +84,13 @@ def _split(builder, flag, expression, labelled):
     return builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted,
                               read_config=tfds.ReadConfig(try_autocache=False))
 
+  if cache:
+    tell_cached(expression, num_examples * record_bytes)
+    stored = list(records().as_numpy_iterator())
+    columns = {name: np.array([record[name] for record in stored], kind)
+               for name, kind in (("image", object), ("label", np.int64)) if name in stored[0]}
+    return Split(expression, num_examples, record_bytes,
+                 lambda: tf.data.Dataset.from_tensor_slices(columns))
   return Split(expression, num_examples, record_bytes, records)
 
 

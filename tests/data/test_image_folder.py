@@ -214,6 +214,16 @@ def test_other_bad_folders(tree, tmp_path):
     open_source(config(tree))
 
 
+def test_in_memory_it_is_the_same(tree, flowers, caplog):
+  make_bad(tree)
+  with caplog.at_level("INFO", "conrec_tf"):
+    for values in (dict(dataset="image_folder", data_dir=str(tree)), flowers):
+      kept, read = (next(iter(pretraining_batches(config(tree, **{**values, "cache_dataset": on}))))
+                    for on in (True, False))
+      np.testing.assert_array_equal(kept["corrupted"], read["corrupted"])
+  assert "Keeping the image folder in memory: 0 MB" in caplog.text
+
+
 def test_a_link_in_a_circle_ends(tree):
   os.symlink(tree, tree / "train" / "rose" / "again")
   assert open_source(config(tree)).train.num_examples == 24
