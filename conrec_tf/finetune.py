@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from conrec_tf import losses, probes
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.optimizers import decay_loss
+from conrec_tf.optimizers import apply_gradients, decay_loss, scaled_loss
 from conrec_tf.training import means
 
 
@@ -49,8 +49,8 @@ class FinetuningStep:
       loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
       decay = decay_loss(config, self._variables, self._head.trainable_variables)
       total = loss + decay
-    gradients = tape.gradient(total, self._variables)
-    self._optimizer.apply_gradients(zip(gradients, self._variables))
+      scaled = scaled_loss(self._optimizer, total)
+    apply_gradients(self._optimizer, tape.gradient(scaled, self._variables), self._variables)
     metrics = {"train/total_loss": total, "train/supervised_loss": loss,
                "train/weight_decay": decay, "train/supervised_acc":
                    losses.supervised_accuracy(logits, labels, config.ordinal_labels)}

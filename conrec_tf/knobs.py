@@ -170,6 +170,10 @@ class Optimization:
   warmup_epochs: float = knob(0.0, "Epochs of linear warm-up from 0.", low=0.0)
   momentum: float = knob(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
   weight_decay: float = knob(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
+  mixed_precision: str = knob(
+      "float32", "What the network computes in; weights and losses stay float32. auto: "
+      "mixed_bfloat16 where the GPU or processor has it.",
+      choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.losses import view_major
-from conrec_tf.optimizers import decay_loss
+from conrec_tf.optimizers import apply_gradients, decay_loss, scaled_loss
 from conrec_tf.training import means
 
 
@@ -52,8 +52,8 @@ class PretrainingStep:
         total += supervised
       decay = decay_loss(self._config, self._variables, self._head_variables)
       total += decay
-    gradients = tape.gradient(total, self._variables)
-    self._optimizer.apply_gradients(zip(gradients, self._variables))
+      scaled = scaled_loss(self._optimizer, total)
+    apply_gradients(self._optimizer, tape.gradient(scaled, self._variables), self._variables)
     return {"train/total_loss": total, "train/weight_decay": decay, **metrics}
 
   def objective(self, outputs, target):

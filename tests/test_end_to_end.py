@@ -81,7 +81,7 @@ def test_training_alone_evaluates_nothing(tiny):
                  "--reconstruction_weight=0", "--corruption=none", "--pooling=average")
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
-  assert left == {"checkpoints", "config", "events", "flags", "metrics"}
+  assert left == {"checkpoints", "class_names", "config", "events", "flags", "metrics"}
 
 
 def test_own_images_without_labels(tmp_path, rng):
@@ -222,7 +222,8 @@ def test_weights_from_a_file(tiny, tmp_path):
 @pytest.mark.parametrize("flags, message", [
     (["--no_such_flag=1"], "Unknown command line flag 'no_such_flag'"),
     (["--resnet_depth=50"], "Use --unet_depth."),
-    (["--mode=dance"], "mode must be one of train, train_then_eval, eval. Received: 'dance'"),
+    (["--mode=dance"],
+     "mode must be one of train, train_then_eval, eval, check_data. Received: 'dance'"),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
     (["--image_size=50"], "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),

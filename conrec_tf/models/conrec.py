@@ -7,6 +7,7 @@ import tensorflow as tf
 from conrec_tf.models.baselines import DenseNetEncoder
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
+from conrec_tf.models.precision import precision, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
 
@@ -101,7 +102,11 @@ def build_model(config, channels=None):
     channels: channels of the images; None takes `config.channels`.
   """
   tf.keras.utils.set_random_seed(config.seed)
-  channels = channels or config.channels
+  with precision(resolve_precision(config.mixed_precision)):
+    return _build(config, channels or config.channels)
+
+
+def _build(config, channels):
   sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
                batch_norm_decay=config.batch_norm_decay)
   # Unlike the authors, because without a contrastive loss nothing trains the gate.

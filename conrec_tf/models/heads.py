@@ -19,7 +19,8 @@ class ProjectionHead(tf.keras.Model):
   """
 
   def __init__(self, mode="nonlinear", num_layers=3, out_dim=128, batch_norm_decay=0.9, **kwargs):
-    super().__init__(**kwargs)
+    # Small, and before the softmax of NT-Xent: always in the precision of the weights.
+    super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     self.num_layers = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
     self.out_dim = out_dim
     self.batch_norm_decay = batch_norm_decay
@@ -27,13 +28,13 @@ class ProjectionHead(tf.keras.Model):
   def build(self, input_shape):
     widths = [input_shape[-1]] * (self.num_layers - 1) + [self.out_dim] * (self.num_layers > 0)
     initializer = tf.keras.initializers.RandomNormal
-    self.dense = [tf.keras.layers.Dense(width, use_bias=False,
+    self.dense = [tf.keras.layers.Dense(width, use_bias=False, dtype=self.dtype,
                                         kernel_initializer=initializer(stddev=0.01))
                   for width in widths]
     self.batch_norms = [
         tf.keras.layers.BatchNormalization(
             momentum=self.batch_norm_decay, epsilon=BATCH_NORM_EPSILON,
-            center=layer < self.num_layers - 1)
+            center=layer < self.num_layers - 1, dtype=self.dtype)
         for layer in range(self.num_layers)]
     super().build(input_shape)
 
@@ -63,10 +64,10 @@ class LinearHead(tf.keras.Model):
   """
 
   def __init__(self, outputs, zero_init=False, **kwargs):
-    super().__init__(**kwargs)
+    super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     initializer = tf.keras.initializers.Zeros() if zero_init else (
         tf.keras.initializers.RandomNormal(stddev=0.01))
-    self.dense = tf.keras.layers.Dense(outputs, kernel_initializer=initializer)
+    self.dense = tf.keras.layers.Dense(outputs, kernel_initializer=initializer, dtype=self.dtype)
 
   def call(self, embedding):
     return self.dense(embedding)

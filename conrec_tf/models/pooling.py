@@ -10,7 +10,7 @@ class AveragePooling(tf.keras.Model):
 
   def call(self, features, training=False, seed=None):
     del training, seed
-    return tf.reduce_mean(features, axis=[1, 2])
+    return tf.reduce_mean(tf.cast(features, self.variable_dtype), axis=[1, 2])
 
 
 class AttentionPooling(tf.keras.Model):
@@ -54,6 +54,7 @@ class AttentionPooling(tf.keras.Model):
 
   def call(self, features, training=False, seed=None):
     weights = self.attention(features, training=training, seed=seed)
+    weights, features = (tf.cast(x, self.variable_dtype) for x in (weights, features))
     weighted = tf.reduce_mean(weights * features, axis=[1, 2])
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 

@@ -117,7 +117,7 @@ class UNetDecoder(tf.keras.Model):
     self.skip_blocks = [ConvBlock(width, 1, batch_norm_decay) for width in filters]
     self.levels = [[block(width, 3, batch_norm_decay) for block in (JoinBlock, ConvBlock)]
                    for width in filters]
-    self.output_convolution = tf.keras.layers.Conv2D(channels, 1)
+    self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 
   def call(self, features, skips, training=False):
     """Reconstructs.

@@ -95,6 +95,7 @@ def test_projection_head(mode, layers):
 def test_the_network_is_the_plain_one(rng, training):
   """Values, and gradients in float64, are those of upsampling and concatenating."""
   tf.keras.backend.set_floatx("float64")
+  tf.keras.mixed_precision.set_global_policy("float64")
   try:
     model = build_model(Config(base_filters=4, attention_dropout=0.0))
     plain = plain_conrec(16, 1, 4)
@@ -116,6 +117,7 @@ def test_the_network_is_the_plain_one(rng, training):
     (ours, gradients), (theirs, expected) = map(loss_and_gradients, (model, plain))
   finally:
     tf.keras.backend.set_floatx("float32")
+    tf.keras.mixed_precision.set_global_policy("float32")
   for a, b in zip(ours, theirs):
     np.testing.assert_allclose(a, b, rtol=1e-9)
   # The orders differ; sorted by norm, equal sets of gradients are equal.

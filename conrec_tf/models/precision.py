@@ -1,0 +1,45 @@
+"""In which precision the network computes; its weights, losses and statistics are float32."""
+
+import contextlib
+import pathlib
+
+import tensorflow as tf
+
+CPU_INFO = pathlib.Path("/proc/cpuinfo")
+BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+BFLOAT16_CAPABILITY = (8, 0)
+
+
+def resolve_precision(name):
+  """The Keras policy for a value of `mixed_precision`.
+
+  Args:
+    name: float32, mixed_bfloat16, mixed_float16, or auto for mixed_bfloat16 where the GPU
+      (compute capability 8.0), or without one the processor, has instructions for it.
+  """
+  if name != "auto":
+    return name
+  return "mixed_bfloat16" if _has_bfloat16() else "float32"
+
+
+@contextlib.contextmanager
+def precision(name):
+  """Layers made inside compute as a Keras policy says; float32 leaves Keras as it is."""
+  if name == "float32":
+    yield
+    return
+  before = tf.keras.mixed_precision.global_policy()
+  tf.keras.mixed_precision.set_global_policy(name)
+  try:
+    yield
+  finally:
+    tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _has_bfloat16():
+  gpus = tf.config.list_physical_devices("GPU")
+  if gpus:
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("compute_capability", (0, 0)) >= BFLOAT16_CAPABILITY
+  words = CPU_INFO.read_text().split() if CPU_INFO.exists() else ()
+  return not BFLOAT16_INSTRUCTIONS.isdisjoint(words)

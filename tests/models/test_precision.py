@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.models import build_model, precision
+from conrec_tf.optimizers import build_optimizer
+from conrec_tf.pretrain import PretrainingStep
+
+
+@pytest.mark.parametrize("name, pooling", [("mixed_bfloat16", "attention"),
+                                           ("mixed_float16", "average")])
+def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
+  batch = {part: tf.constant(rng.uniform(size=(8, 2, 24, 24, 1)), tf.float32)
+           for part in ("corrupted", "target")}
+  losses, updates = [], []
+  for value in ("float32", name):
+    config = Config(base_filters=4, image_size=24, unet_depth=3, train_batch_size=8,
+                    mixed_precision=value, attention_dropout=0.0, pooling=pooling)
+    model = build_model(config)
+    assert {variable.dtype for variable in model.variables} == {tf.float32}
+    assert model.encoder.levels[0][0].convolution.compute_dtype == value.removeprefix("mixed_")
+    outputs = model(batch["target"][:, 0])
+    assert {output.dtype for output in outputs} == {tf.float32}
+    optimizer = build_optimizer(Config(train_batch_size=8), 80, 80)
+    if value == "mixed_float16":
+      # The first scale by default overflows for some steps, which are left out.
+      optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=256)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    step = tf.function(PretrainingStep(config, model, optimizer))
+    losses.append(float(step(batch)["train/total_loss"]))
+    # Biases before batch norm have no gradient but rounding.
+    updates.append([new.numpy() - old for new, old in zip(model.trainable_variables, before)
+                    if new.shape.rank > 1])
+  np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
+  assert tf.keras.mixed_precision.global_policy().name == "float32"
+  for half, full in zip(*reversed(updates)):
+    # LARS gives each kernel a length; a wrong scale of the loss would show in it.
+    assert np.linalg.norm(half) == pytest.approx(np.linalg.norm(full), rel=0.05)
+  half, full = (np.concatenate([part.ravel() for part in one]) for one in reversed(updates))
+  assert np.dot(half, full) > 0.95 * np.linalg.norm(half) * np.linalg.norm(full)
+
+
+def test_overflowing_gradients_are_left_out_and_the_scale_falls():
+  config = Config(base_filters=2, image_size=24, unet_depth=3, mixed_precision="mixed_float16")
+  model = build_model(config)
+  optimizer = build_optimizer(config, 80, 80)
+  step = PretrainingStep(config, model, optimizer)
+  batch = {part: tf.fill([4, 2, 24, 24, 1], np.float32("nan")) for part in ("corrupted", "target")}
+  before, scale = model.get_weights(), float(optimizer.loss_scale)
+  step(batch)
+  trainable = [variable.name for variable in model.trainable_variables]
+  for variable, value in zip(model.weights, before):
+    if variable.name in trainable:
+      np.testing.assert_array_equal(variable, value)
+  assert float(optimizer.loss_scale) == scale / 2
+
+
+@pytest.mark.parametrize("flags, expected", [("fpu avx512f avx512_bf16", "mixed_bfloat16"),
+                                             ("fpu avx512f", "float32"), (None, "float32")])
+def test_auto(tmp_path, monkeypatch, flags, expected):
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+  monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+  if flags:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+  assert precision.resolve_precision("auto") == expected
+  assert precision.resolve_precision("mixed_float16") == "mixed_float16"
