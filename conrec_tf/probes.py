@@ -8,7 +8,6 @@ import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from sklearn.model_selection import KFold
 from sklearn.multiclass import OneVsRestClassifier
@@ -17,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from conrec_tf.config import UsageError
+from conrec_tf.logistic_regression import RotatedLogisticRegression
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ NEIGHBOURS = 20
 
 
 def linear_scores(train, evaluated, standardise=False):
-  """Probabilities `[N, K]` of scikit-learn's logistic regression with the authors' settings.
+  """Probabilities `[N, K]` of logistic regression with the authors' objective.
+
+  That is the one of scikit-learn's defaults, which `RotatedLogisticRegression` minimises.
 
   Args:
     train: what it learns from; classes that it doesn't hold get no column.
@@ -38,7 +40,7 @@ def linear_scores(train, evaluated, standardise=False):
     UsageError: the training labels are all alike.
   """
   _check_classes(train[1])
-  classifier = _fit(LogisticRegression(max_iter=10000, random_state=0), *train, standardise)
+  classifier = _fit(RotatedLogisticRegression(), *train, standardise)
   return classifier.predict_proba(evaluated[0]), classifier.classes_
 
 
@@ -128,7 +130,7 @@ def ordinal_predictions(train, evaluated, count):
     # The first bit is always set; scikit-learn says so each time.
     warnings.filterwarnings("ignore", "Label .* is present in all training examples")
     warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
-    classifier = _fit(OneVsRestClassifier(LogisticRegression(max_iter=10000, random_state=0)),
+    classifier = _fit(OneVsRestClassifier(RotatedLogisticRegression()),
                       train[0], cumulative_bits(train[1], count))
   return decode_bits(classifier.predict_proba(evaluated[0]))
 

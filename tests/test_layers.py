@@ -10,10 +10,10 @@ import conrec_tf
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 LEVELS = [
     {"knobs"},
-    {"config"},
+    {"config", "logistic_regression"},
     {"losses", "optimizers", "strategy", "data.views", "data.supervised", "data.corruption",
-     "models.unet", "models.pooling", "models.heads", "models.baselines", "models.conrec",
-     "probes"},
+     "models.unet", "models.pooling", "models.precision", "models.heads", "models.baselines",
+     "models.conrec", "probes"},
     {"data.builders", "data.builders.rectangle_triangle", "data.builders.circles_square",
      "data.builders.aptos2019"},
     {"data.splits", "data.decoding", "models", "runs"},

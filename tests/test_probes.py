@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from conrec_tf import probes
 from conrec_tf.config import UsageError
+from conrec_tf.logistic_regression import RotatedLogisticRegression
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def test_one_class_only():
 
 
 def test_no_convergence_is_said(splits, monkeypatch, caplog):
-  monkeypatch.setattr(probes, "LogisticRegression",
-                      lambda **_: LogisticRegression(max_iter=1, random_state=0))
+  monkeypatch.setattr(probes, "RotatedLogisticRegression",
+                      lambda: RotatedLogisticRegression(max_iter=1))
   with caplog.at_level(logging.WARNING):
     probes.linear_scores(*splits)
   assert "did not converge" in caplog.text

@@ -1,0 +1,88 @@
+"""The classifier of linear evaluation: scikit-learn's objective, reached faster."""
+
+import warnings
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import validate_data
+
+
+class RotatedLogisticRegression(LogisticRegression):
+  """Scikit-learn's logistic regression, same objective, by a better-conditioned route.
+
+  Embeddings vary a lot in a few directions, hardly in most, and around a mean that is far
+  from 0. L-BFGS as scikit-learn runs it takes many hundreds of steps on such features, and
+  more than half of its work is to undo the mean. Here it works on other coordinates of the
+  same problem,
+
+      C * sum of cross entropies + 0.5 * sum of squared weights, intercepts free,
+
+  with three changes, none of which moves the minimum. The features are centred, which the
+  free intercepts absorb. They are rotated onto their principal axes, which leaves the sum of
+  squares as it is. And each weight is measured in units of 1 / sqrt(curvature), with the
+  curvature that the objective has when every example is given the class frequencies: there
+  the weights of a class then have the unit matrix as their Hessian.
+
+  The heavy arithmetic is in the dtype of the features, as in scikit-learn.
+
+  Args:
+    C: weight of the cross entropies, as of `LogisticRegression`.
+    tol: the solver stops at a step that lessens the objective by less than this share of it.
+      It then lies within some 1e-4 of the minimum, mostly below where `LogisticRegression`
+      with its default tolerance stops.
+    max_iter: steps after which it gives up, with a `ConvergenceWarning`.
+  """
+
+  def __init__(self, C=1.0, tol=1e-6, max_iter=10000):
+    super().__init__(C=C, tol=tol, max_iter=max_iter)
+
+  def fit(self, X, y):
+    """Learns from features `[N, F]` and labels `[N]` of K >= 2 classes.
+
+    Sets `classes_`, `coef_`, `intercept_` and `n_iter_` as `LogisticRegression` does: K rows
+    of weights, or one row if K = 2, where the first class has logit 0.
+    """
+    X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+    self.classes_, targets, counts = np.unique(y, return_inverse=True, return_counts=True)
+    examples, rows = len(y), np.arange(len(y))
+    rotation = PCA(svd_solver="covariance_eigh")
+    # In double precision: means may be many times the spread.
+    features = rotation.fit_transform(X.astype(np.float64))
+    features = np.column_stack([features, np.ones(examples)]).astype(X.dtype)
+    squares = np.append((examples - 1) * rotation.explained_variance_, examples)
+    penalty = np.append(np.ones(rotation.n_components_), 0.0)[:, np.newaxis]
+
+    free = slice(1 if len(counts) == 2 else 0, None)  # the classes that have weights
+    shares = counts[free] / examples
+    scale = 1.0 / np.sqrt(penalty + self.C * np.outer(squares, shares * (1.0 - shares)))
+
+    def objective(position):
+      """The objective and its gradient, by example, at scaled weights `[(F' + 1) * K']`."""
+      weights = scale * position.reshape(scale.shape)
+      logits = np.zeros((examples, len(counts)), X.dtype)
+      np.matmul(features, weights.astype(X.dtype), out=logits[:, free])
+      logs = log_softmax(logits, axis=1)
+      value = -self.C * logs[rows, targets].sum(dtype=np.float64) + 0.5 * np.sum(
+          penalty * weights**2)
+      residuals = np.exp(logs)
+      residuals[rows, targets] -= 1.0
+      gradient = scale * (self.C * (features.T @ residuals[:, free]) + penalty * weights)
+      return value / examples, gradient.ravel() / examples
+
+    start = np.zeros(scale.shape)
+    start[-1] = np.log(counts / counts[0])[free]
+    # A gradient below 1e-6 is little but rounding in single precision.
+    result = minimize(objective, (start / scale).ravel(), jac=True, method="L-BFGS-B", options={
+        "maxiter": self.max_iter, "maxfun": 50 * self.max_iter, "maxls": 50,
+        "ftol": self.tol, "gtol": 1e-6})
+    if not result.success:
+      warnings.warn(result.message, ConvergenceWarning, stacklevel=2)
+    weights = scale * result.x.reshape(scale.shape)
+    self.coef_ = weights[:-1].T @ rotation.components_
+    self.intercept_ = weights[-1] - self.coef_ @ rotation.mean_
+    self.n_iter_ = np.array([result.nit], np.int32)
+    return self
