@@ -174,6 +174,7 @@ class Optimization:
       "float32", "What the network computes in; weights and losses stay float32. auto: "
       "mixed_bfloat16 where the GPU or processor has it.",
       choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"))
+  jit_compile: bool = knob(False, "Let XLA compile the training step; needs a GPU.")
 
 
 @dataclasses.dataclass(frozen=True)

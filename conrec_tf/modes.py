@@ -46,10 +46,10 @@ def train_and_evaluate(config):
     The last result `{name: value}`, or None in mode train.
   """
   source, evaluated, epoch, last_step = _open(config)
-  strategy = build_strategy()
+  strategy = build_strategy(config.jit_compile)
   with strategy.scope():
     job = build_job(config, source, evaluated, last_step)
-    runner = StepRunner(strategy, job.step)
+    runner = StepRunner(strategy, job.step, config.jit_compile)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
   directory.write_lines("bad_images.txt", source.bad)

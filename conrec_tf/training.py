@@ -24,12 +24,13 @@ class StepRunner(tf.Module):
     strategy: `tf.distribute.Strategy`.
     step: callable from a batch to `{name: scalar, or arguments of the metric}`, with
       `step.metrics()`, the Keras metrics of those names.
+    jit_compile: whether XLA compiles the step.
   """
 
-  def __init__(self, strategy, step):
+  def __init__(self, strategy, step, jit_compile=False):
     super().__init__()
     self._strategy = strategy
-    self._step = step
+    self._step = tf.function(step, jit_compile=True) if jit_compile else step
     self.metrics = step.metrics()
     self.waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
 

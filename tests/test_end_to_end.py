@@ -241,6 +241,7 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--encoder=densenet121"], "reconstruction_weight must be 0 for encoder=densenet121"),
     (["--encoder=densenet121", "--reconstruction_weight=0", "--encoder_weights=no.h5"],
      "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering"),
+    (["--jit_compile"], "jit_compile must be false without a GPU"),
     (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
     (["--train_mode=finetune", "--folds=2", "--train_split=train[:50%]"],
      "train_split must be a plain name such as train for finetuning with folds"),

@@ -98,3 +98,15 @@ def test_learns_to_reconstruct_one_batch():
   step = tf.function(step)
   seen = [float(step(make_batch())["train/reconstruction_loss"]) for _ in range(30)]
   assert seen[-1] < 0.95 * seen[0]
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same():
+  results = []
+  for jit_compile in (False, True):
+    model, _, step = make_step(attention_dropout=0.0)  # XLA draws other random numbers
+    metrics = tf.function(step, jit_compile=jit_compile)(make_batch())
+    results.append((float(metrics["train/total_loss"]), model.get_weights()))
+  assert results[1][0] == pytest.approx(results[0][0], rel=1e-4)
+  for compiled, plain in zip(*(weights for _, weights in reversed(results))):
+    np.testing.assert_allclose(compiled, plain, atol=1e-3)

@@ -1,0 +1,71 @@
+"""Training with its data against the step alone.
+
+    python -m benchmarks.end_to_end --rounds=5
+    python -m benchmarks.end_to_end --dataset=oxford_flowers102 --train_split=train+validation
+
+The loop of `run.py`, and the same loop on one batch that stays in memory, take turns; the table
+gives medians of images/s, the median of the rounds' ratios and the share of its time that
+training waited for data. Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf  # noqa: E402
+
+from conrec_tf.config import Config  # noqa: E402
+from conrec_tf.data.pipeline import pretraining_batches  # noqa: E402
+from conrec_tf.data.sources import open_source  # noqa: E402
+from conrec_tf.models import build_model  # noqa: E402
+from conrec_tf.optimizers import build_optimizer  # noqa: E402
+from conrec_tf.pretrain import PretrainingStep  # noqa: E402
+from conrec_tf.strategy import build_strategy  # noqa: E402
+from conrec_tf.training import StepRunner  # noqa: E402
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  for name in ("dataset", "data_dir", "train_split", "image_size", "base_filters",
+               "mixed_precision"):
+    default = getattr(Config, name)
+    parser.add_argument(f"--{name}", type=type(default), default=default)
+  parser.add_argument("--rounds", type=int, default=5, help="pairs of turns")
+  parser.add_argument("--steps", type=int, default=50, help="steps in a turn")
+  args = vars(parser.parse_args())
+  rounds, steps = args.pop("rounds"), args.pop("steps")
+  config = Config(**args)
+  source = open_source(config)
+  strategy = build_strategy()
+  with strategy.scope():
+    model = build_model(config, source.channels)
+    optimizer = build_optimizer(config, source.train.num_examples, 10**6)
+    optimizer.build(model.trainable_variables)
+    runner = StepRunner(strategy, PretrainingStep(config, model, optimizer))
+  data = iter(pretraining_batches(config, source))
+  batch = next(data)
+  alone = iter(tf.data.Dataset.from_tensors(batch).repeat())
+
+  def turn(iterator):
+    """Images/s and the share of time waiting for data."""
+    runner.collect()
+    began = time.perf_counter()
+    runner(iterator, tf.constant(steps))
+    _, waited = runner.collect()
+    taken = time.perf_counter() - began
+    return steps * config.train_batch_size / taken, waited / taken
+
+  turn(alone), turn(data)
+  pairs = [(turn(alone), turn(data)) for _ in range(rounds)]
+  step_only, trained = (statistics.median(rate for rate, _ in part) for part in zip(*pairs))
+  ratio = statistics.median(b[0] / a[0] for a, b in pairs)
+  waited = statistics.median(b[1] for _, b in pairs)
+  print(f"{'dataset':22}{'step alone, images/s':>22}{'with data':>11}{'ratio':>8}{'waiting':>9}")
+  print(f"{source.name:22}{step_only:22.1f}{trained:11.1f}{ratio:8.3f}{waited:9.1%}")
+
+
+if __name__ == "__main__":
+  main()
