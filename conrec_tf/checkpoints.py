@@ -1,11 +1,14 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
+import glob
 import logging
 import os
+import shutil
 
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.runs import writing
 
 logger = logging.getLogger(__name__)
 
@@ -18,26 +21,41 @@ class Checkpoints:
   Args:
     model_dir: folder of the run.
     keep: how many numbered checkpoints to keep.
+    keep_every: those of multiples of this step are kept for good; 0: none.
     networks: `{name: trackable}` of everything with weights.
     **others: what else a resumed training needs: optimizer, iterator, metrics.
   """
 
-  def __init__(self, model_dir, keep, networks, **others):
+  def __init__(self, model_dir, keep, networks, keep_every=0, **others):
     self._networks = tf.train.Checkpoint(**networks)
     self._everything = tf.train.Checkpoint(**networks, **others)
+    self._keep, self._keep_every = keep, keep_every
     self.folder = os.path.join(model_dir, FOLDER)
-    self._manager = tf.train.CheckpointManager(self._everything, self.folder, max_to_keep=keep)
+    # What is old is removed here, so that nothing stays behind when a process is killed.
+    self._manager = tf.train.CheckpointManager(self._everything, self.folder, max_to_keep=None)
     self._best = tf.train.CheckpointManager(
-        self._networks, os.path.join(model_dir, "best"), max_to_keep=1)
+        self._networks, os.path.join(model_dir, "best"), max_to_keep=None)
 
   def restore(self):
-    """Restores the newest checkpoint, if there is one; returns its step, or 0."""
-    newest = self._manager.latest_checkpoint
-    if not newest:
-      return 0
-    self._everything.restore(newest).assert_existing_objects_matched()
-    logger.info("Continuing from step %d (%s)", step_of(newest), newest)
-    return step_of(newest)
+    """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
+
+    Raises:
+      UsageError: there are checkpoints, but none can be read.
+    """
+    prefixes = _prefixes(self.folder)
+    for prefix in reversed(prefixes):
+      try:
+        self._everything.restore(prefix).assert_existing_objects_matched()
+      except (AssertionError, ValueError, tf.errors.OpError) as error:
+        logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
+                       str(error).strip().splitlines()[0])
+        continue
+      logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
+      return step_of(prefix)
+    if prefixes:
+      raise UsageError("checkpoints in model_dir must be readable, or removed to train anew. "
+                       f"Received: {len(prefixes)} damaged ones in {self.folder}")
+    return 0
 
   def restore_networks(self, prefix):
     """Restores weights alone from one checkpoint; returns its step."""
@@ -45,12 +63,47 @@ class Checkpoints:
     return step_of(prefix)
 
   def save(self, step):
-    """Saves everything under the number of the step."""
-    self._manager.save(checkpoint_number=step)
+    """Saves everything under the number of the step; removes what isn't to be kept.
+
+    Raises:
+      UsageError: the folder can't be written; checkpoints before are untouched.
+    """
+    _save(self._manager, step)
+    for prefix in _prefixes(self.folder)[:-self._keep]:
+      if not self._keep_every or step_of(prefix) % self._keep_every:
+        _remove(prefix)
+
+  @property
+  def best_step(self):
+    """The step of the best networks, or None."""
+    newest = self._best.latest_checkpoint
+    return step_of(newest) if newest else None
 
   def save_best(self, step):
     """Saves the networks alone, in place of the best ones before."""
-    self._best.save(checkpoint_number=step)
+    saved = _save(self._best, step)
+    for prefix in _prefixes(self._best.directory):
+      if prefix != saved:
+        _remove(prefix)
+
+
+def _save(manager, step):
+  """Writes a checkpoint, under a temporary name first; returns its prefix."""
+  for leftover in glob.glob(os.path.join(glob.escape(manager.directory), "*temp*")):
+    shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
+  with writing(os.path.dirname(manager.directory), tf.errors.OpError):
+    return manager.save(checkpoint_number=step)
+
+
+def _prefixes(folder):
+  """The checkpoints in a folder, those of earlier steps first."""
+  files = glob.glob(os.path.join(glob.escape(folder), "ckpt-*.index"))
+  return sorted((name.removesuffix(".index") for name in files), key=step_of)
+
+
+def _remove(prefix):
+  for name in glob.glob(glob.escape(prefix) + ".*"):
+    os.remove(name)
 
 
 def restore_representation(path, model):
@@ -72,6 +125,9 @@ def restore_representation(path, model):
   try:
     restored = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts)).restore(prefix)
     restored.assert_existing_objects_matched().expect_partial()
+  except tf.errors.OpError as error:
+    raise UsageError(f"checkpoint must be readable ({str(error).splitlines()[0]}). "
+                     f"Received: {prefix}") from error
   except (AssertionError, ValueError) as error:
     raise UsageError("checkpoint must hold the network that the flags describe (encoder, "
                      "base_filters, unet_depth, pooling, channels). "

@@ -11,6 +11,7 @@ from absl import logging as absl_logging
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.knobs import SECTIONS
+from conrec_tf.signals import Stopped
 
 FLAGS = flags.FLAGS
 
@@ -116,6 +117,10 @@ def _reporting(function, *args):
   except UsageError as error:
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(1)
+  except Stopped as stopped:
+    print(f"Stopped by {stopped} after step {stopped.step}; the same command continues.",
+          file=sys.stderr)
+    sys.exit(128 + stopped.signum)
   except KeyboardInterrupt:
     print("Interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
     sys.exit(130)

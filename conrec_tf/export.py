@@ -6,6 +6,8 @@ import tempfile
 
 import tensorflow as tf
 
+from conrec_tf.runs import writing
+
 
 def representation(model, channels, layer=0):
   """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
@@ -50,6 +52,8 @@ def export_saved_model(model, channels, path, layer=0, class_names=()):
     class_names: kept beside the network as `assets/class_names.txt`, one a line.
   """
   temporary = path.with_name(path.name + ".tmp")
+  with writing(path.parent):
+    path.parent.mkdir(exist_ok=True)
   shutil.rmtree(temporary, ignore_errors=True)
   root, signatures = representation(model, channels, layer)
   with tempfile.TemporaryDirectory() as folder:
@@ -58,6 +62,7 @@ def export_saved_model(model, channels, path, layer=0, class_names=()):
       with open(names, "w") as file:
         file.write("\n".join(class_names) + "\n")
       root.class_names = tf.saved_model.Asset(names)
-    tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
-  shutil.rmtree(path, ignore_errors=True)
-  os.replace(temporary, path)
+    with writing(path.parent, tf.errors.OpError):
+      tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
+      shutil.rmtree(path, ignore_errors=True)
+      os.replace(temporary, path)

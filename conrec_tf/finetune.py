@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from conrec_tf import losses, probes
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.optimizers import apply_gradients, decay_loss, scaled_loss
-from conrec_tf.training import means
+from conrec_tf.optimizers import decay_loss
+from conrec_tf.updates import GuardedUpdate, means
 
 
 class FinetuningStep:
@@ -29,19 +29,21 @@ class FinetuningStep:
     self._optimizer = optimizer
     self._classes = classes
     self._variables = model.trainable_variables + head.trainable_variables
+    self._update = GuardedUpdate(config, optimizer, self._variables, model.non_trainable_variables)
 
   def metrics(self):
     """The Keras metrics of what a step reports."""
-    names = ["train/total_loss", "train/supervised_loss", "train/supervised_acc",
-             "train/weight_decay"]
+    metrics = {**means("train/total_loss", "train/supervised_loss", "train/supervised_acc",
+                       "train/weight_decay"), **self._update.metrics()}
     if self._config.ordinal_labels:
-      return {**means(*names), "train/quadratic_weighted_kappa": _kappa(self._classes)}
-    return means(*names, "train/supervised_top_5_acc")
+      return {**metrics, "train/quadratic_weighted_kappa": _kappa(self._classes)}
+    return {**metrics, **means("train/supervised_top_5_acc")}
 
   def __call__(self, batch):
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
     config, labels = self._config, batch["label"]
     seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
+    before = self._update.before()
     with tf.GradientTape() as tape:
       representation = self._model.represent(batch["image"], training=True, seed=seed,
                                              layer=config.ft_proj_selector)
@@ -49,16 +51,16 @@ class FinetuningStep:
       loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
       decay = decay_loss(config, self._variables, self._head.trainable_variables)
       total = loss + decay
-      scaled = scaled_loss(self._optimizer, total)
-    apply_gradients(self._optimizer, tape.gradient(scaled, self._variables), self._variables)
+      scaled = self._update.scaled(total)
     metrics = {"train/total_loss": total, "train/supervised_loss": loss,
                "train/weight_decay": decay, "train/supervised_acc":
                    losses.supervised_accuracy(logits, labels, config.ordinal_labels)}
-    if config.ordinal_labels:
-      metrics["train/quadratic_weighted_kappa"] = (labels, losses.predictions(logits, True))
-    else:
+    if not config.ordinal_labels:
       metrics["train/supervised_top_5_acc"] = tf.reduce_mean(tf.cast(
           tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32))
+    metrics = self._update(total, tape.gradient(scaled, self._variables), before, metrics)
+    if config.ordinal_labels:
+      metrics["train/quadratic_weighted_kappa"] = (labels, losses.predictions(logits, True))
     return metrics
 
 

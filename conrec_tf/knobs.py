@@ -174,6 +174,7 @@ class Optimization:
       "float32", "What the network computes in; weights and losses stay float32. auto: "
       "mixed_bfloat16 where the GPU or processor has it.",
       choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"))
+  deterministic: bool = knob(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = knob(False, "Let XLA compile the training step; needs a GPU.")
 
 
@@ -188,6 +189,11 @@ class Bookkeeping:
   checkpoint_steps: int = knob(0, "Steps between two checkpoints; if positive it overrides "
                                "checkpoint_epochs.", low=0, changes_training=False)
   keep_checkpoint_max: int = knob(3, "Checkpoints to keep.", low=1, changes_training=False)
+  keep_checkpoint_every_epochs: int = knob(
+      0, "Epochs between two checkpoints that are kept for good; 0: none.", low=0,
+      changes_training=False)
+  on_nan: str = knob("stop", "When a loss or gradient isn't finite: stop, or skip such steps and "
+                     "count them.", choices=("stop", "skip"), changes_training=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ from conrec_tf.config import UsageError
 from conrec_tf.data.inspection import report
 from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.data.sources import open_evaluation_source, open_source
-from conrec_tf.export import export_saved_model
 from conrec_tf.jobs import build_job
 from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
+from conrec_tf.signals import Interruption
 from conrec_tf.strategy import build_strategy
-from conrec_tf.training import MetricsLog, StepRunner, train
+from conrec_tf.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ def run(config):
   Raises:
     UsageError: something that the user can put right.
   """
+  if config.deterministic:
+    tf.config.experimental.enable_op_determinism()
   if config.mode == "check_data":
     report(config, open_source(config))
   elif config.mode == "eval":
@@ -49,52 +51,18 @@ def train_and_evaluate(config):
   strategy = build_strategy(config.jit_compile)
   with strategy.scope():
     job = build_job(config, source, evaluated, last_step)
-    runner = StepRunner(strategy, job.step, config.jit_compile)
   directory = RunDirectory(config.run_directory)
-  directory.start(config)
-  directory.write_lines("bad_images.txt", source.bad)
-  directory.write_lines("class_names.txt", evaluated.class_names)
-  logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
-              source.name, source.train.num_examples, last_step)
-  if source.channels not in (1, 3):
-    logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
-                source.channels)
-  iterator = iter(job.batches())
-  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks,
-                            optimizer=job.optimizer, iterator=iterator, runner=runner)
-  first_step = checkpoints.restore()
-  log = MetricsLog(directory.path, first_step)
-  results = Results(directory, job.metric, job.selection)
-  final = max(first_step, last_step)
-
-  def evaluate(step):
-    if not results.known(step):
-      result = results.add(step, job.measure(step == final))
-      if step and results.is_best(step, result):
-        checkpoints.save_best(step)
-      log.write({name: value for name, value in result.items() if np.isscalar(value)})
-
-  evaluates = config.mode == "train_then_eval"
-  events = [(config.checkpoint_steps or config.checkpoint_epochs * epoch, checkpoints.save)]
-  if evaluates:
-    if first_step == 0 and config.pretrains:
-      evaluate(0)
-    events.insert(0, (config.eval_every_epochs * epoch or last_step, evaluate))
-  if first_step >= last_step:
-    logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
-  train(runner, iterator, first_step=first_step, last_step=last_step, log_steps=config.log_steps,
-        images_per_step=config.train_batch_size,
-        learning_rate=lambda: job.optimizer.learning_rate, log=log, events=events)
-  if not evaluates:
-    return None
-  evaluate(final)
-  exported = directory.path / "saved_model" / str(final)
-  exported.parent.mkdir(exist_ok=True)
-  export_saved_model(job.model, source.channels, exported, config.ft_proj_selector,
-                     evaluated.class_names)
-  results.finish(final)
-  logger.info("SavedModel in %s", exported)
-  return directory.read(f"result_{final}.json")
+  with directory.locked(), Interruption() as interruption:
+    directory.start(config)
+    directory.write_lines("bad_images.txt", source.bad)
+    directory.write_lines("class_names.txt", evaluated.class_names)
+    logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
+                source.name, source.train.num_examples, last_step)
+    if source.channels not in (1, 3):
+      logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
+                  source.channels)
+    return Trainer(config, directory, job, source, evaluated, strategy, epoch, last_step,
+                   interruption).run()
 
 
 def evaluate_checkpoints(config):

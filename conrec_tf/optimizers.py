@@ -126,22 +126,6 @@ def build_optimizer(config, examples, last_step, head=()):
   return optimizer
 
 
-def scaled_loss(optimizer, loss):
-  """The loss to differentiate: with float16 a multiple, so that small gradients don't vanish."""
-  scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-  return optimizer.get_scaled_loss(loss) if scales else loss
-
-
-def apply_gradients(optimizer, gradients, variables):
-  """Updates variables by the gradients of a `scaled_loss`.
-
-  With float16, gradients that overflowed are left out and the scale falls.
-  """
-  if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-    gradients = optimizer.get_unscaled_gradients(gradients)
-  optimizer.apply_gradients(zip(gradients, variables))
-
-
 def _build(config, examples, last_step, head):
   rate = scaled_learning_rate(config)
   warmup_steps = round(config.warmup_epochs * examples // config.train_batch_size)

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.losses import view_major
-from conrec_tf.optimizers import apply_gradients, decay_loss, scaled_loss
-from conrec_tf.training import means
+from conrec_tf.optimizers import decay_loss
+from conrec_tf.updates import GuardedUpdate, means
 
 
 class PretrainingStep:
@@ -26,6 +26,7 @@ class PretrainingStep:
     self._head = head
     self._head_variables = head.trainable_variables if head else []
     self._variables = model.trainable_variables + self._head_variables
+    self._update = GuardedUpdate(config, optimizer, self._variables, model.non_trainable_variables)
 
   def metrics(self):
     """The Keras metrics of what a step reports."""
@@ -36,12 +37,13 @@ class PretrainingStep:
       names += ["train/reconstruction_loss"]
     if self._head:
       names += ["train/supervised_loss", "train/supervised_acc"]
-    return means(*names, "train/weight_decay")
+    return {**means(*names, "train/weight_decay"), **self._update.metrics()}
 
   def __call__(self, batch):
-    """Updates the model; returns `{metric name: scalar}`."""
+    """Updates the model; returns `{metric name: scalar, or arguments of the metric}`."""
     # Dropout depends on the step alone, whatever happened before it in this process.
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
+    before = self._update.before()
     with tf.GradientTape() as tape:
       outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed)
       total, metrics = self.objective(outputs, view_major(batch["target"]))
@@ -52,9 +54,9 @@ class PretrainingStep:
         total += supervised
       decay = decay_loss(self._config, self._variables, self._head_variables)
       total += decay
-      scaled = scaled_loss(self._optimizer, total)
-    apply_gradients(self._optimizer, tape.gradient(scaled, self._variables), self._variables)
-    return {"train/total_loss": total, "train/weight_decay": decay, **metrics}
+      scaled = self._update.scaled(total)
+    return self._update(total, tape.gradient(scaled, self._variables), before,
+                        {"train/total_loss": total, "train/weight_decay": decay, **metrics})
 
   def objective(self, outputs, target):
     """The joint loss (paper, Eq. 1) and what is logged of it.

@@ -22,8 +22,8 @@ class Results:
     self._selection = selection
 
   def known(self, step):
-    """Whether the network after `step` steps has been evaluated."""
-    return self._directory.read(f"result_{step}.json") is not None
+    """What the network after `step` steps was found to do, or None."""
+    return self._directory.read(f"result_{step}.json")
 
   def is_best(self, step, result):
     """Whether a result beats those of earlier steps."""

@@ -4,10 +4,13 @@ Everything is written under a temporary name and renamed, so that a reader never
 meets half a file.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
+import socket
 
 from conrec_tf.config import UsageError
 
@@ -37,13 +40,32 @@ class RunDirectory:
       if changed:
         raise UsageError("model_dir must be new, or the values that determine training must be "
                          f"those of the run in it. Received: {'; '.join(changed)} for {self.path}")
-    try:
+    with writing(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-      self.write("config.json", dataclasses.asdict(config))
-      write_text(self.path / "flags.cfg", flagfile(config))
-    except OSError as error:
-      raise UsageError(f"model_dir must be a folder that can be written ({error.strerror}). "
-                       f"Received: {self.path}") from error
+    self.write("config.json", dataclasses.asdict(config))
+    write_text(self.path / "flags.cfg", flagfile(config))
+
+  @contextlib.contextmanager
+  def locked(self):
+    """Keeps other trainings out; the lock of a process that died is free.
+
+    Raises:
+      UsageError: another process trains here.
+    """
+    with writing(self.path):
+      self.path.mkdir(parents=True, exist_ok=True)
+      file = open(self.path / "lock", "a+")
+    with file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        file.seek(0)
+        raise UsageError("model_dir must not be in use by another training. "
+                         f"Received: {self.path}, in use by {file.read().strip()}") from error
+      file.truncate(0)
+      file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+      file.flush()
+      yield
 
   def read(self, name):
     """A JSON file's content, or None if there is no such file."""
@@ -79,5 +101,30 @@ def flagfile(config):
 def write_text(path, text):
   """Writes a file under a temporary name and renames it."""
   temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(text)
-  os.replace(temporary, path)
+  with writing(path.parent):
+    try:
+      temporary.write_text(text)
+      os.replace(temporary, path)
+    except OSError:
+      with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+      raise
+
+
+@contextlib.contextmanager
+def writing(folder, *errors):
+  """Says in one line that a folder can't be written, full disks included.
+
+  Args:
+    folder: what is written to.
+    *errors: exception classes that mean the same as an OSError there.
+
+  Raises:
+    UsageError: an OSError or one of `errors` was raised inside.
+  """
+  try:
+    yield
+  except (OSError, *errors) as error:
+    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+    raise UsageError(f"model_dir must be a folder that can be written ({reason}). "
+                     f"Received: {folder}") from error

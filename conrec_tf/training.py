@@ -10,9 +10,13 @@ import time
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.runs import write_text
+from conrec_tf.runs import write_text, writing
+from conrec_tf.signals import Stopped
+from conrec_tf.updates import NON_FINITE
 
 logger = logging.getLogger(__name__)
+
+SECONDS_IN_GRAPH = 2.0  # how long a signal may wait
 
 
 class StepRunner(tf.Module):
@@ -56,13 +60,8 @@ class StepRunner(tf.Module):
     return result, waited
 
 
-def means(*names):
-  """A Keras mean for each name."""
-  return {name: tf.keras.metrics.Mean(name=name) for name in names}
-
-
 def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
-          log, events):
+          log, events, interruption, ids=lambda step: "unknown"):
   """Trains from `first_step` to exactly `last_step`.
 
   Args:
@@ -76,30 +75,41 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
     log: `MetricsLog`.
     events: list of (steps between, function of the step), called in this order after the
       row of metrics; at `last_step` all of them are.
+    interruption: entered `Interruption`.
+    ids: function of a step that tells its images.
 
   Raises:
-    UsageError: the loss isn't finite.
+    UsageError: a loss or gradient isn't finite.
+    Stopped: a signal came; no event of that step has been called.
   """
   progress = Progress(first_step, last_step)
   step, since, logged = first_step, time.monotonic(), first_step
   intervals = [log_steps] + [interval for interval, _ in events]
+  at_once = 1
   while step < last_step:
-    count = min([last_step - step] + [interval - step % interval for interval in intervals])
+    count = min([last_step - step, at_once]
+                + [interval - step % interval for interval in intervals])
+    began = time.monotonic()
     runner(iterator, tf.constant(count))
+    at_once = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
     step += count
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
+      trouble = int(metrics.pop(NON_FINITE, 0))
       row = {"global_step": step, **metrics, "learning_rate": float(learning_rate()),
              "images_per_second": (step - logged) * images_per_step / seconds,
              "data_wait": waited / seconds}
-      if not math.isfinite(row["train/total_loss"]):
-        raise UsageError(f"the loss must be finite; a lower learning_rate often helps. Received: "
-                         f"{row['train/total_loss']} at step {step}, learning rate "
-                         f"{row['learning_rate']:g}")
+      if trouble:
+        raise UsageError("loss and gradients must be finite; a lower learning_rate often helps, "
+                         f"on_nan=skip goes on without such steps. Received: step {trouble}, "
+                         f"learning rate {row['learning_rate']:g}, images {ids(trouble)}")
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
+    if interruption.received:
+      progress.pause()
+      raise Stopped(interruption.received, step)
     began = time.monotonic()
     for interval, event in events:
       if step % interval == 0 or step == last_step:
@@ -115,26 +125,28 @@ class MetricsLog:
 
   Args:
     model_dir: folder of the run.
-    first_step: rows of later steps, left by a run that was cut off, are dropped.
+    first_step: rows of later steps, left by a run that was cut off, are dropped; with 0, all.
   """
 
   def __init__(self, model_dir, first_step):
     self._path = model_dir / "metrics.jsonl"
     if self._path.exists():
       rows = [line for line in self._path.read_text().splitlines(keepends=True)
-              if line.endswith("\n") and json.loads(line)["global_step"] <= first_step]
+              if first_step and line.endswith("\n")
+              and json.loads(line)["global_step"] <= first_step]
       write_text(self._path, "".join(rows))
     self._board = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row):
     """Appends `{name: number}` with its `global_step`."""
-    with self._path.open("a") as file:
-      file.write(json.dumps(row) + "\n")
-    with self._board.as_default(step=row["global_step"]):
-      for name, value in row.items():
-        if name != "global_step":
-          tf.summary.scalar(name, value)
-    self._board.flush()
+    with writing(self._path.parent, tf.errors.OpError):
+      with self._path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+      with self._board.as_default(step=row["global_step"]):
+        for name, value in row.items():
+          if name != "global_step":
+            tf.summary.scalar(name, value)
+      self._board.flush()
 
 
 class Progress:

@@ -81,7 +81,7 @@ def test_training_alone_evaluates_nothing(tiny):
                  "--reconstruction_weight=0", "--corruption=none", "--pooling=average")
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
-  assert left == {"checkpoints", "class_names", "config", "events", "flags", "metrics"}
+  assert left == {"checkpoints", "class_names", "config", "events", "flags", "lock", "metrics"}
 
 
 def test_own_images_without_labels(tmp_path, rng):

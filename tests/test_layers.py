@@ -10,18 +10,19 @@ import conrec_tf
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 LEVELS = [
     {"knobs"},
-    {"config", "logistic_regression"},
+    {"config", "logistic_regression", "signals"},
     {"losses", "optimizers", "strategy", "data.views", "data.supervised", "data.corruption",
      "models.unet", "models.pooling", "models.precision", "models.heads", "models.baselines",
      "models.conrec", "probes"},
     {"data.builders", "data.builders.rectangle_triangle", "data.builders.circles_square",
      "data.builders.aptos2019"},
-    {"data.splits", "data.decoding", "models", "runs"},
+    {"data.splits", "data.decoding", "models", "runs", "updates"},
     {"data.tfds_source", "data.image_folder", "data.npz", "data.inspection"},
     {"data.sources"},
     {"data.pipeline", "checkpoints", "training"},
     {"pretrain", "finetune", "evaluation", "export", "results"},
     {"jobs"},
+    {"trainer"},
     {"modes"},
     {"cli"},
 ]

@@ -1,30 +1,38 @@
 import json
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.strategy import build_strategy
-from conrec_tf.training import MetricsLog, Progress, StepRunner, duration, means, train
+from conrec_tf.training import MetricsLog, Progress, StepRunner, duration, train
+from conrec_tf.updates import NON_FINITE, FirstStep, means
 
 
 class CountingStep:
   """Reports the batch itself as the loss."""
 
   def metrics(self):
-    return means("train/total_loss")
+    return {**means("train/total_loss"), NON_FINITE: FirstStep(NON_FINITE)}
 
   def __call__(self, batch):
-    return {"train/total_loss": tf.cast(batch, tf.float32)}
+    loss = tf.cast(batch, tf.float32)
+    return {"train/total_loss": loss,
+            NON_FINITE: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss))}
 
 
-def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0):
+def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0,
+        interruption=None):
   runner = StepRunner(build_strategy(), CountingStep())
   train(runner, iter(batches), first_step=first_step, last_step=last_step, log_steps=log_steps,
         images_per_step=16, learning_rate=lambda: 0.3, log=MetricsLog(tmp_path, first_step),
-        events=list(events))
+        events=list(events), interruption=interruption or Interruption(),
+        ids=lambda step: f"of step {step}")
   return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -52,8 +60,27 @@ def test_tensorboard_scalars(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   batches = tf.data.Dataset.from_tensors(np.float32("nan")).repeat()
-  with pytest.raises(UsageError, match="must be finite.* Received: nan at step 4"):
+  with pytest.raises(UsageError, match="must be finite.* Received: step 7, learning rate 0.3, "
+                                       "images of step 7$"):
     run(tmp_path, batches, last_step=8)
+
+
+def test_a_signal_stops_after_the_step(tmp_path):
+  events = []
+  with Interruption() as interruption, pytest.raises(Stopped, match="SIGTERM") as caught:
+    run(tmp_path, tf.data.Dataset.range(100), last_step=50, interruption=interruption, events=[
+        (6, lambda step: os.kill(os.getpid(), signal.SIGTERM)),
+        (1, lambda step: events.append(step))])
+  assert caught.value.signum == signal.SIGTERM
+  assert events == list(range(1, 7)) and caught.value.step == 7
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_what_is_allowed_to_be_broken_off_is():
+  with Interruption() as interruption, pytest.raises(Stopped):
+    with interruption.allowed():
+      os.kill(os.getpid(), signal.SIGINT)
+      pytest.fail("the signal comes at once")
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):
@@ -73,8 +100,8 @@ def test_metrics_travel_with_the_checkpoint(tmp_path):
   path = tf.train.Checkpoint(runner=runner).save(str(tmp_path / "ckpt"))
   other = StepRunner(build_strategy(), CountingStep())
   tf.train.Checkpoint(runner=other).restore(path)
-  assert other.collect()[0] == {"train/total_loss": 1.5}
-  assert other.collect()[0] == {"train/total_loss": 0.0}
+  assert other.collect()[0] == {"train/total_loss": 1.5, NON_FINITE: 0}
+  assert other.collect()[0] == {"train/total_loss": 0.0, NON_FINITE: 0}
 
 
 def test_plain_progress_lines(caplog):

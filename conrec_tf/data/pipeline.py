@@ -108,9 +108,23 @@ def steps_per_epoch(split, batch_size):
 
 def shuffled_records(split, batch_size, seed):
   """Encoded records, shuffled anew each epoch, endlessly; the buffer takes at most 64 MiB."""
+  return _shuffled(split.records(), split, batch_size, seed)
+
+
+def batch_ids(config, source, step):
+  """Which images a training step took: `config.train_batch_size` numbers within its split."""
+  batch_size = config.train_batch_size
+  numbers = tf.data.Dataset.range(source.train.num_examples)
+  stream = _shuffled(numbers, source.train, batch_size, config.seed)
+  return [int(number) for number in
+          stream.skip((step - 1) * batch_size).take(batch_size).as_numpy_iterator()]
+
+
+def _shuffled(elements, split, batch_size, seed):
+  """Elements, one for each record of a split, in the order of training."""
   buffer = min(split.num_examples, max(batch_size, int(SHUFFLE_BYTES / (split.record_bytes + 1))))
-  records = split.records().shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-  return records.take(steps_per_epoch(split, batch_size) * batch_size).repeat()
+  elements = elements.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
+  return elements.take(steps_per_epoch(split, batch_size) * batch_size).repeat()
 
 
 def evaluation_batches(config, source, split):

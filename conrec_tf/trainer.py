@@ -1,0 +1,120 @@
+"""A run: restore, train, evaluate, save, export; and stop so that it can go on."""
+
+import logging
+
+import numpy as np
+
+from conrec_tf.checkpoints import Checkpoints
+from conrec_tf.data.pipeline import batch_ids
+from conrec_tf.export import export_saved_model
+from conrec_tf.results import Results
+from conrec_tf.signals import Stopped
+from conrec_tf.training import MetricsLog, StepRunner, train
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+  """One job in its `model_dir`, from the newest checkpoint on.
+
+  Whatever moment the process ends at, another one goes on so that weights, metrics, results
+  and the order of images are those of a run that never stopped: an evaluation comes before
+  the checkpoint of its step, and what was written after the newest checkpoint is written again.
+
+  Args:
+    config: `Config`.
+    directory: `RunDirectory`, locked and started.
+    job: `Job`.
+    source, evaluated: `Source` to learn from and for linear evaluation.
+    strategy: `tf.distribute.Strategy`.
+    epoch, last_step: steps of an epoch, and where training ends.
+    interruption: entered `Interruption`.
+  """
+
+  def __init__(self, config, directory, job, source, evaluated, strategy, epoch, last_step,
+               interruption):
+    self._config, self._directory, self._job = config, directory, job
+    self._source, self._evaluated, self._interruption = source, evaluated, interruption
+    self._last_step, self._epoch = last_step, epoch
+    with strategy.scope():
+      self._runner = StepRunner(strategy, job.step, config.jit_compile)
+    self._iterator = iter(job.batches())
+    self._checkpoints = Checkpoints(
+        directory.path, config.keep_checkpoint_max, job.networks,
+        config.keep_checkpoint_every_epochs * epoch,
+        optimizer=job.optimizer, iterator=self._iterator, runner=self._runner)
+    self._first_step = self._step = self._checkpoints.restore()
+    self._final = max(self._first_step, last_step)
+    self._log = MetricsLog(directory.path, self._first_step)
+    self._results = Results(directory, job.metric, job.selection)
+
+  def run(self):
+    """Trains to the last step; in mode train_then_eval also evaluates and exports.
+
+    Returns:
+      The last result `{name: value}`, or None in mode train.
+
+    Raises:
+      Stopped: a signal came; what was trained is saved.
+      UsageError: something that the user can put right.
+    """
+    try:
+      if self._config.mode == "train":
+        self._train([])
+        return None
+      interval = self._config.eval_every_epochs * self._epoch
+      if self._is_due(interval):
+        self._evaluate(self._first_step)
+      self._train([(interval or self._last_step, self._evaluate)])
+      if self._first_step >= self._last_step:
+        self._evaluate(self._final)
+    except Stopped as stopped:
+      step = stopped.step or self._step
+      if step > self._first_step:
+        self._checkpoints.save(step)
+      raise Stopped(stopped.signum, step) from None
+    return self._export()
+
+  def _train(self, events):
+    config = self._config
+    if self._first_step >= self._last_step:
+      logger.info("Nothing to train: step %d of %d is done", self._first_step, self._last_step)
+      return
+    interval = config.checkpoint_steps or config.checkpoint_epochs * self._epoch
+    train(self._runner, self._iterator, first_step=self._first_step, last_step=self._last_step,
+          log_steps=config.log_steps, images_per_step=config.train_batch_size,
+          learning_rate=lambda: self._job.optimizer.learning_rate, log=self._log,
+          events=[*events, (interval, self._checkpoints.save)], interruption=self._interruption,
+          ids=self._ids)
+
+  def _is_due(self, interval):
+    """Whether the network that training starts from is to be evaluated."""
+    if not self._first_step:
+      return self._config.pretrains
+    return interval and self._first_step % interval == 0
+
+  def _evaluate(self, step):
+    """Evaluates, unless that was done, and keeps the network if it is the best so far."""
+    self._step = step
+    result = self._results.known(step)
+    measures = result is None
+    if measures:
+      with self._interruption.allowed():
+        metrics = self._job.measure(step == self._final)
+      result = self._results.add(step, metrics)
+    if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
+      self._checkpoints.save_best(step)
+    if measures or step > self._first_step or not self._first_step:
+      self._log.write({name: value for name, value in result.items() if np.isscalar(value)})
+
+  def _export(self):
+    path = self._directory.path / "saved_model" / str(self._final)
+    export_saved_model(self._job.model, self._source.channels, path,
+                       self._config.ft_proj_selector, self._evaluated.class_names)
+    self._results.finish(self._final)
+    logger.info("SavedModel in %s", path)
+    return self._results.known(self._final)
+
+  def _ids(self, step):
+    numbers = batch_ids(self._config, self._source, step)
+    return f"{', '.join(map(str, numbers))} of {self._source.train.name}"

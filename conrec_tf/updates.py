@@ -1,0 +1,94 @@
+"""One update of the weights, guarded against numbers that aren't finite."""
+
+import tensorflow as tf
+
+NON_FINITE = "train/first_non_finite_step"
+SKIPPED = "train/skipped_updates"
+
+
+class GuardedUpdate:
+  """Applies gradients; with `on_nan=skip` only if loss and gradients are finite.
+
+  With float16 the loss that is differentiated is a multiple, so that small gradients don't
+  vanish. Its optimizer leaves out gradients that overflowed and lowers the multiple; that
+  happens in every such training and is no trouble.
+
+  Args:
+    config: `Config`.
+    optimizer: Keras optimizer; its `iterations` counts all steps, skipped ones too.
+    variables: what is trained.
+    statistics: what the forward pass itself changes, such as moving averages.
+  """
+
+  def __init__(self, config, optimizer, variables, statistics):
+    self._skips = config.on_nan == "skip"
+    self._optimizer = optimizer
+    self._variables = variables
+    self._statistics = statistics if self._skips else []
+    self._scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+  def metrics(self):
+    """The Keras metrics of what it reports."""
+    return ({SKIPPED: tf.keras.metrics.Sum(SKIPPED)} if self._skips
+            else {NON_FINITE: FirstStep(NON_FINITE)})
+
+  def before(self):
+    """What to hand to the call; to be taken before the forward pass."""
+    return [tf.identity(variable) for variable in self._statistics]
+
+  def scaled(self, loss):
+    """What to differentiate in place of the loss."""
+    return self._optimizer.get_scaled_loss(loss) if self._scales else loss
+
+  def __call__(self, loss, gradients, before, metrics):
+    """Updates.
+
+    Args:
+      loss: scalar.
+      gradients: of the scaled loss, by variable.
+      before: what `before` returned.
+      metrics: what the step reports, `{name: scalar}`.
+
+    Returns:
+      `metrics` and its own; a skipped step doesn't count in the means.
+    """
+    step = self._optimizer.iterations + 1
+    finite = tf.math.is_finite(loss)
+    if self._scales:
+      gradients = self._optimizer.get_unscaled_gradients(gradients)
+    else:
+      finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
+    if not self._skips:
+      self._apply(gradients)
+      return {**metrics, NON_FINITE: (step, ~finite)}
+    tf.cond(finite, lambda: self._apply(gradients), lambda: self._pass_over(step))
+    for variable, value in zip(self._statistics, before):
+      variable.assign(tf.where(finite, variable, value))
+    counted = {name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
+               for name, value in metrics.items()}
+    return {**counted, SKIPPED: tf.cast(~finite, tf.float32)}
+
+  def _apply(self, gradients):
+    self._optimizer.apply_gradients(zip(gradients, self._variables))
+
+  def _pass_over(self, step):
+    self._optimizer.iterations.assign(step)
+
+
+class FirstStep(tf.keras.metrics.Metric):
+  """The first step at which something happened; 0 if it didn't."""
+
+  def __init__(self, name):
+    super().__init__(name=name, dtype=tf.int64)
+    self._first = self.add_weight("first", initializer="zeros", dtype=tf.int64)
+
+  def update_state(self, step, happened):
+    self._first.assign(tf.where(happened & (self._first == 0), step, self._first))
+
+  def result(self):
+    return tf.identity(self._first)
+
+
+def means(*names):
+  """A Keras mean for each name."""
+  return {name: tf.keras.metrics.Mean(name=name) for name in names}
