@@ -15,6 +15,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from absl import logging  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
@@ -37,6 +38,7 @@ def main():
   parser.add_argument("--steps", type=int, default=50, help="steps in a turn")
   args = vars(parser.parse_args())
   rounds, steps = args.pop("rounds"), args.pop("steps")
+  logging.set_verbosity(logging.ERROR)
   config = Config(**args)
   source = open_source(config)
   strategy = build_strategy()

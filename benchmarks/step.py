@@ -61,10 +61,11 @@ def plain_step(config):
 
 
 def make_step(name, size, filters, channels):
-  """A step and its batch; name is plain or a precision of ours."""
-  precision = "float32" if name == "plain" else name
+  """A step and its batch; name is plain, or of ours a precision, perhaps with +recompute."""
+  precision, *recompute = name.split("+")
   config = Config(image_size=size, base_filters=filters, image_channels=channels,
-                  mixed_precision=precision)
+                  mixed_precision="float32" if name == "plain" else precision,
+                  recompute=recompute == ["recompute"])
   shape = [config.train_batch_size, 2, size, size, channels]
   batch = {part: tf.random.stateless_uniform(shape, [seed, 0])
            for seed, part in enumerate(("corrupted", "target"))}
@@ -120,14 +121,15 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--sizes", default="64x16,128x16,128x64",
                       help="comma-separated <image size>x<filters>")
-  parser.add_argument("--precisions", default="float32,mixed_bfloat16", help="of our step")
+  parser.add_argument("--precisions", default="float32,mixed_bfloat16",
+                      help="of our step; +recompute after one recomputes")
   parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
   parser.add_argument("--rounds", type=int, default=5, help="turns at each size")
   parser.add_argument("--memory_of", help=argparse.SUPPRESS)
   args = parser.parse_args()
   names = ["plain", *args.precisions.split(",")]
   if not args.memory_of:
-    print(f"{'size x filters':16}{'step':16}{'s':>8}{'plain / it':>12}{'GFLOP/s':>9}"
+    print(f"{'size x filters':16}{'step':26}{'s':>8}{'plain / it':>12}{'GFLOP/s':>9}"
           f"{'convolution':>13}{'peak GB':>9}{'of plain':>10}", flush=True)
   for text in args.sizes.split(","):
     size, filters = map(int, text.split("x"))
@@ -146,7 +148,7 @@ def main():
     for index, name in enumerate(names):
       median = statistics.median(times[index] for times in rounds)
       ratio = statistics.median(times[0] / times[index] for times in rounds)
-      print(f"{text:16}{name:16}{median:8.3f}{ratio:12.2f}{work / median:9.0f}{rate:13.0f}"
+      print(f"{text:16}{name:26}{median:8.3f}{ratio:12.2f}{work / median:9.0f}{rate:13.0f}"
             f"{memory[index]:9.2f}{memory[index] / memory[0]:10.2f}", flush=True)
 
 

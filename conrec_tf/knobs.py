@@ -174,6 +174,8 @@ class Optimization:
       "float32", "What the network computes in; weights and losses stay float32. auto: "
       "mixed_bfloat16 where the GPU or processor has it.",
       choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"))
+  recompute: bool = knob(False, "Compute the U-net's inner maps again for the gradient: slower, in "
+                         "less memory; for large images.", changes_training=False)
   deterministic: bool = knob(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = knob(False, "Let XLA compile the training step; needs a GPU.")
 

@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 
@@ -82,6 +84,22 @@ def test_training_alone_evaluates_nothing(tiny):
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
   assert left == {"checkpoints", "class_names", "config", "events", "flags", "lock", "metrics"}
+
+
+def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
+  flags = [*as_flags(tiny), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
+  process = subprocess.Popen([sys.executable, "run.py", *flags, "--train_steps=1000000"], cwd=ROOT,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  next(line for line in process.stdout if line.startswith("step "))
+  done = command(*flags, "--train_steps=1000000")
+  assert done.returncode == 1 and f"in use by process {process.pid} on " in done.stderr
+  process.send_signal(signal.SIGTERM)
+  _, errors = process.communicate()
+  assert process.returncode == 143
+  step = int(re.fullmatch(r"Stopped by SIGTERM after step (\d+); the same command continues.\n",
+                          errors).group(1))
+  done = command(*flags, f"--train_steps={step + 1}")
+  assert done.returncode == 0 and f"Continuing from step {step}" in done.stdout
 
 
 def test_own_images_without_labels(tmp_path, rng):

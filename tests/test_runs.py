@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import resource
 
 import pytest
 
@@ -43,3 +44,26 @@ def test_evaluations_up_to_a_step(tmp_path):
     run.write(f"result_{step}.json", {"a": step})
   assert run.evaluations(10) == {0: {"a": 0}, 5: {"a": 5}, 10: {"a": 10}}
   assert run.read("no.json") is None
+
+
+def test_a_second_training_in_the_folder_is_refused(tmp_path):
+  with RunDirectory(tmp_path).locked():
+    with pytest.raises(UsageError, match=f"in use by process {os.getpid()} on "):
+      with RunDirectory(tmp_path).locked():
+        pytest.fail("two at once")
+  (tmp_path / "lock").write_text("process 1 on another machine, long dead")
+  with RunDirectory(tmp_path).locked():
+    assert "dead" not in (tmp_path / "lock").read_text()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.write("result.json", {"a": 1})
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))  # bytes in a file
+  try:
+    with pytest.raises(UsageError, match=r"can be written \(File too large\). Received: .*"):
+      run.write("result.json", {"a": "b" * 100})
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert run.read("result.json") == {"a": 1} and os.listdir(tmp_path) == ["result.json"]

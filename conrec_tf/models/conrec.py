@@ -108,7 +108,7 @@ def build_model(config, channels=None):
 
 def _build(config, channels):
   sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
-               batch_norm_decay=config.batch_norm_decay)
+               batch_norm_decay=config.batch_norm_decay, recompute=config.recompute)
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
   attention = config.pooling == "attention" and (config.contrastive_weight or not config.pretrains)
   projects = config.contrastive_weight if config.pretrains else config.ft_proj_selector

@@ -26,10 +26,12 @@ class UNetEncoder(tf.keras.Model):
     base_filters: filters of the first level; level l has base_filters * 2**l.
     depth: number of levels.
     batch_norm_decay: momentum of the moving statistics.
+    recompute: whether the gradient computes a level's inner maps again, in less memory.
   """
 
-  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, **kwargs):
+  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False, **kwargs):
     super().__init__(**kwargs)
+    self.recompute = recompute
     self.filters = [base_filters * 2**level for level in range(depth)]
     self.levels = [[ConvBlock(filters, 3, batch_norm_decay) for _ in range(2)]
                    for filters in self.filters]
@@ -61,8 +63,7 @@ class UNetEncoder(tf.keras.Model):
       if level:
         skips.append(x)
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-      for block in blocks:
-        x = block(x, training=training)
+      x = _in_a_row(blocks, training, self.recompute)(x)
     return x, skips
 
 
@@ -80,6 +81,7 @@ class JoinBlock(ConvBlock):
     super().build(input_shapes)
 
   def call(self, inputs, training=False):
+    """Joins `[x [B, h, w, c], skip [B, 2h, 2w, k]]` to `[B, 2h, 2w, filters]`."""
     x, skip = inputs
     kernel, bias = self.convolution.kernel, self.convolution.bias
     kernel = tf.cast(kernel, x.dtype)
@@ -108,11 +110,13 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay: as of the encoder.
+    base_filters, depth, batch_norm_decay, recompute: as of the encoder.
   """
 
-  def __init__(self, channels, base_filters=64, depth=4, batch_norm_decay=0.9, **kwargs):
+  def __init__(self, channels, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False,
+               **kwargs):
     super().__init__(**kwargs)
+    self.recompute = recompute
     filters = [base_filters * 2**level for level in range(depth - 1)]
     self.skip_blocks = [ConvBlock(width, 1, batch_norm_decay) for width in filters]
     self.levels = [[block(width, 3, batch_norm_decay) for block in (JoinBlock, ConvBlock)]
@@ -130,8 +134,24 @@ class UNetDecoder(tf.keras.Model):
       float32 `[B, H, W, channels]` in [0, 1].
     """
     x = features
-    for skip, skip_block, (join, block) in reversed(
-        list(zip(skips, self.skip_blocks, self.levels))):
-      x = block(join([x, skip_block(skip, training=training)], training=training),
-                training=training)
+    for skip, skip_block, blocks in reversed(list(zip(skips, self.skip_blocks, self.levels))):
+      skip = _in_a_row([skip_block], training, self.recompute)(skip)
+      x = _in_a_row(blocks, training, self.recompute)([x, skip])
     return tf.sigmoid(self.output_convolution(x))
+
+
+def _in_a_row(blocks, training, recompute):
+  """Blocks one after the other, as a function."""
+  calls = []
+
+  def run(x):
+    calls.append(None)
+    for block in blocks:
+      momentum = block.batch_norm.momentum
+      if len(calls) > 1:
+        block.batch_norm.momentum = 1.0  # the statistics moved when the maps were first computed
+      x = block(x, training=training)
+      block.batch_norm.momentum = momentum
+    return x
+
+  return tf.recompute_grad(run) if recompute and training else run

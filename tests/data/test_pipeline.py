@@ -91,3 +91,14 @@ def test_evaluation_image_crops_the_centre(rng, size, one_size, cropped):
 def test_channels_are_converted(tiny, channels):
   config = dataclasses.replace(Config(**tiny), image_channels=channels)
   assert take(config, 1)[0]["target"].shape[-1] == channels
+
+
+def test_ids_of_a_batch(tiny):
+  config = Config(**{**tiny, "train_split": "train[:20]", "train_batch_size": 8})
+  source = open_source(config)
+  images = [record["image"].numpy() for record in source.train.records()]
+  records = pipeline.shuffled_records(source.train, 8, config.seed)
+  taken = [record["image"].numpy() for record in records.take(40)]
+  for step in (1, 2, 5):  # the last in the third epoch
+    ids = pipeline.batch_ids(config, source, step)
+    assert [images[number] for number in ids] == taken[8 * (step - 1):8 * step]

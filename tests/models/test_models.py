@@ -131,3 +131,23 @@ def test_eager_equals_graph(rng):
   images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
   for eager, graph in zip(model(images), tf.function(model)(images)):
     np.testing.assert_allclose(eager, graph, atol=1e-6)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_recomputing_changes_nothing_but_memory(rng, graph):
+  images = rng.uniform(size=(4, 16, 16, 1)).astype(np.float32)
+  results = []
+  for recompute in (False, True):
+    model = build_model(Config(base_filters=2, attention_dropout=0.0, recompute=recompute))
+
+    def step(model=model):
+      with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = sum(tf.reduce_sum(output**2) for output in outputs)
+      return loss, tape.gradient(loss, model.trainable_variables)
+
+    loss, gradients = (tf.function(step) if graph else step)()
+    results.append([loss, *gradients, *model.non_trainable_variables])
+    assert model(images).embedding.shape == (4, 16)
+  for plain, recomputed in zip(*results):
+    np.testing.assert_allclose(recomputed, plain, rtol=1e-4, atol=1e-3)

@@ -1,0 +1,132 @@
+"""Kills a real training with SIGKILL at random times and compares what it ends in.
+
+    python -m benchmarks.kill --kills=50
+
+A short pre-training (supervised head, warm-up, cosine, dropout, evaluations, checkpoints every
+few steps) runs once without harm. Then it runs again and again, killed at a random time after
+each start and started anew with the same command, until it is done. Weights, optimizer, metrics,
+results, the best checkpoint and the SavedModel's weights must be the same bits.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLAGS = ["--mode=train_then_eval", "--train_split=train[:20%]", "--eval_split=test[:20%]",
+         "--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_steps=60",
+         "--checkpoint_steps=4", "--log_steps=3", "--eval_every_epochs=1", "--warmup_epochs=1",
+         "--learning_rate_schedule=cosine", "--lineareval_while_pretraining"]
+TIMES = ("images_per_second", "data_wait")
+
+
+def start(data_dir, model_dir):
+  """The training as a process."""
+  command = [sys.executable, "run.py", f"--data_dir={data_dir}", f"--model_dir={model_dir}", *FLAGS]
+  return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+
+
+def finish(process):
+  """Waits for a process that must succeed."""
+  output, _ = process.communicate()
+  if process.returncode:
+    raise RuntimeError(output)
+
+
+def seconds_of_work(data_dir, model_dir):
+  """Runs to the end; how long that took after the data was open."""
+  process = start(data_dir, model_dir)
+  next(line for line in process.stdout if line.startswith("Run "))
+  began = time.monotonic()
+  finish(process)
+  return time.monotonic() - began
+
+
+def kill_until_done(data_dir, model_dir, work, rng):
+  """Kills and starts again until a training ends; returns kills, and those that hit a write."""
+  kills = writes = 0
+  while True:
+    process = start(data_dir, model_dir)
+    if next((line for line in process.stdout if line.startswith("Run ")), None) is None:
+      raise RuntimeError("the training doesn't start")
+    try:
+      process.communicate(timeout=rng.uniform(0.0, work / 2))
+      finish(process)
+      return kills, writes
+    except subprocess.TimeoutExpired:
+      process.kill()
+      process.communicate()
+      kills += 1
+      writes += any("tmp" in path.name or "temp" in path.name for path in model_dir.rglob("*"))
+
+
+def differences(ours, reference):
+  """Names of what isn't the same in two finished runs."""
+  found = []
+  for name in ("checkpoints", "best"):
+    found += _differing_variables(*(tf.train.latest_checkpoint(run / name)
+                                    for run in (ours, reference)))
+  exported = [max((run / "saved_model").iterdir()) / "variables/variables"
+              for run in (ours, reference)]
+  found += _differing_variables(*map(os.fspath, exported))
+  for path in reference.glob("*.json"):
+    if path.name != "config.json" and path.read_text() != (ours / path.name).read_text():
+      found.append(path.name)
+  rows = [[{name: value for name, value in json.loads(line).items() if name not in TIMES}
+           for line in (run / "metrics.jsonl").read_text().splitlines()]
+          for run in (ours, reference)]
+  found += [f"metrics row {number}" for number, pair in
+            enumerate(itertools.zip_longest(*rows)) if pair[0] != pair[1]]
+  return found
+
+
+def _differing_variables(prefix, reference):
+  readers = [tf.train.load_checkpoint(path) for path in (prefix, reference)]
+  maps = [reader.get_variable_to_shape_map() for reader in readers]
+  if maps[0] != maps[1]:
+    return [f"variables of {prefix}"]
+  # Seconds of waiting, and the serialised state of tf.data with its pointers, aren't compared:
+  # what comes out of the iterator shows in all that follows.
+  names = [name for name in maps[0] if "waited" not in name and "iterator" not in name
+           and "OBJECT_GRAPH" not in name]
+  return [name for name in names if np.asarray(readers[0].get_tensor(name)).tobytes()
+          != np.asarray(readers[1].get_tensor(name)).tobytes()]
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--kills", type=int, default=50)
+  parser.add_argument("--seed", type=int, default=0)
+  args = parser.parse_args()
+  rng = random.Random(args.seed)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    seconds_of_work(folder / "tfds", folder / "prepares")
+    work = seconds_of_work(folder / "tfds", folder / "reference")
+    trainings = kills = writes = 0
+    found = differences(folder / "prepares", folder / "reference")
+    while kills < args.kills:
+      run = folder / f"killed_{trainings}"
+      counts = kill_until_done(folder / "tfds", run, work, rng)
+      trainings, kills, writes = trainings + 1, kills + counts[0], writes + counts[1]
+      found += differences(run, folder / "reference")
+      print(f"{trainings} trainings, {kills} kills, {writes} of them within a write, "
+            f"{len(found)} differences {found[:3] or ''}", flush=True)
+  sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+  main()
