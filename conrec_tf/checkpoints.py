@@ -13,6 +13,8 @@ from conrec_tf.runs import writing
 logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
+# What TensorFlow's reader raises on bad files, by where they are bad.
+UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 
 
 class Checkpoints:
@@ -46,7 +48,7 @@ class Checkpoints:
     for prefix in reversed(prefixes):
       try:
         self._everything.restore(prefix).assert_existing_objects_matched()
-      except (AssertionError, ValueError, tf.errors.OpError) as error:
+      except (AssertionError, ValueError, *UNREADABLE) as error:
         logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
                        str(error).strip().splitlines()[0])
         continue
@@ -125,7 +127,7 @@ def restore_representation(path, model):
   try:
     restored = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts)).restore(prefix)
     restored.assert_existing_objects_matched().expect_partial()
-  except tf.errors.OpError as error:
+  except UNREADABLE as error:
     raise UsageError(f"checkpoint must be readable ({str(error).splitlines()[0]}). "
                      f"Received: {prefix}") from error
   except (AssertionError, ValueError) as error:
