@@ -202,8 +202,9 @@ def test_supervised_unet(flowers, tmp_path):
   assert "supervised_unet on tiny_flowers, 36 training images" in done.stdout
 
 
-@pytest.mark.parametrize("names", [("stanford_dogs_supervised", "supervised_densenet121"),
-                                   ("stanford_dogs", "simclr")])
+@pytest.mark.parametrize("names", [
+    pytest.param(("stanford_dogs_supervised", "supervised_densenet121"), marks=pytest.mark.slow),
+    ("stanford_dogs", "simclr")])
 def test_stanford_dogs(tmp_path, names):
   """On random images with the true dataset's features and classes."""
   scale = dict(data_dir=tmp_path / "tfds", model_dir=tmp_path / "run", image_size=32,
