@@ -91,10 +91,13 @@ class Checkpoints:
 
 def _save(manager, step):
   """Writes a checkpoint, under a temporary name first; returns its prefix."""
-  for leftover in glob.glob(os.path.join(glob.escape(manager.directory), "*temp*")):
-    shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
-  with writing(os.path.dirname(manager.directory), tf.errors.OpError):
-    return manager.save(checkpoint_number=step)
+  try:
+    with writing(os.path.dirname(manager.directory), tf.errors.OpError):
+      return manager.save(checkpoint_number=step)
+  finally:
+    # Of this one if it failed, or of a process that was killed.
+    for leftover in glob.glob(os.path.join(glob.escape(manager.directory), "*temp*")):
+      shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _prefixes(folder):

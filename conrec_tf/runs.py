@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import socket
 
 from conrec_tf.config import UsageError
@@ -125,6 +126,8 @@ def writing(folder, *errors):
   try:
     yield
   except (OSError, *errors) as error:
-    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+    # TensorFlow says "{{node}} path; reason [Op:name]".
+    reason = getattr(error, "strerror", None) or re.sub(
+        r" \[Op:\w+\]$", "", str(error).strip().splitlines()[0].rsplit("; ", 1)[-1])
     raise UsageError(f"model_dir must be a folder that can be written ({reason}). "
                      f"Received: {folder}") from error

@@ -12,7 +12,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.runs import write_text, writing
 from conrec_tf.signals import Stopped
-from conrec_tf.updates import NON_FINITE
+from conrec_tf.updates import NON_FINITE, SKIPPED
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +52,17 @@ class StepRunner(tf.Module):
 
   def collect(self):
     """What the metrics say since the last call, and seconds spent waiting for data."""
-    result = {name: float(metric.result()) for name, metric in self.metrics.items()}
+    result = {name: float(metric.result()) for name, metric in self.metrics.items()
+              if name != NON_FINITE}
     waited = float(self.waited)
     for metric in self.metrics.values():
       metric.reset_state()
     self.waited.assign(0.0)
     return result, waited
+
+  def first_non_finite_step(self):
+    """The first step since the last `collect` whose loss or gradient wasn't finite, or 0."""
+    return int(self.metrics[NON_FINITE].result()) if NON_FINITE in self.metrics else 0
 
 
 def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
@@ -93,17 +98,20 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
     runner(iterator, tf.constant(count))
     at_once = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
     step += count
+    trouble = runner.first_non_finite_step()
+    if trouble:
+      progress.pause()
+      raise UsageError("loss and gradients must be finite; a lower learning_rate often helps, "
+                       f"on_nan=skip goes on without such steps. Received: step {trouble}, "
+                       f"learning rate {float(learning_rate()):g}, images {ids(trouble)}")
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
-      trouble = int(metrics.pop(NON_FINITE, 0))
+      if metrics.get(SKIPPED) == step - logged:
+        metrics = {SKIPPED: metrics[SKIPPED]}  # of nothing there is no mean
       row = {"global_step": step, **metrics, "learning_rate": float(learning_rate()),
              "images_per_second": (step - logged) * images_per_step / seconds,
              "data_wait": waited / seconds}
-      if trouble:
-        raise UsageError("loss and gradients must be finite; a lower learning_rate often helps, "
-                         f"on_nan=skip goes on without such steps. Received: step {trouble}, "
-                         f"learning rate {row['learning_rate']:g}, images {ids(trouble)}")
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
@@ -178,7 +186,8 @@ class Progress:
                               ("contrast", "train/contrast_loss", ".3f"),
                               ("acc", "train/contrast_acc", ".2f"),
                               ("supervised acc", "train/supervised_acc", ".2f"),
-                              ("reconstruction", "train/reconstruction_loss", ".4f")):
+                              ("reconstruction", "train/reconstruction_loss", ".4f"),
+                              ("skipped", SKIPPED, ".0f")):
       if name in row:
         parts.append(f"{label} {row[name]:{form}}")
     parts += [f"{row['images_per_second']:.0f} images/s", f"{duration(left)} left"]

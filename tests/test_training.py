@@ -100,8 +100,8 @@ def test_metrics_travel_with_the_checkpoint(tmp_path):
   path = tf.train.Checkpoint(runner=runner).save(str(tmp_path / "ckpt"))
   other = StepRunner(build_strategy(), CountingStep())
   tf.train.Checkpoint(runner=other).restore(path)
-  assert other.collect()[0] == {"train/total_loss": 1.5, NON_FINITE: 0}
-  assert other.collect()[0] == {"train/total_loss": 0.0, NON_FINITE: 0}
+  assert other.collect()[0] == {"train/total_loss": 1.5}
+  assert other.collect()[0] == {"train/total_loss": 0.0}
 
 
 def test_plain_progress_lines(caplog):
