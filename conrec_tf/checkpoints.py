@@ -34,9 +34,8 @@ class Checkpoints:
     self._keep, self._keep_every = keep, keep_every
     self.folder = os.path.join(model_dir, FOLDER)
     # What is old is removed here, so that nothing stays behind when a process is killed.
-    self._manager = tf.train.CheckpointManager(self._everything, self.folder, max_to_keep=None)
-    self._best = tf.train.CheckpointManager(
-        self._networks, os.path.join(model_dir, "best"), max_to_keep=None)
+    self._manager = _manager(self._everything, self.folder)
+    self._best = _manager(self._networks, os.path.join(model_dir, "best"))
 
   def restore(self):
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
@@ -60,8 +59,12 @@ class Checkpoints:
     return 0
 
   def restore_networks(self, prefix):
-    """Restores weights alone from one checkpoint; returns its step."""
-    self._networks.restore(prefix).assert_existing_objects_matched().expect_partial()
+    """Restores weights alone from one checkpoint; returns its step.
+
+    Raises:
+      UsageError: it can't be read, or is of another network.
+    """
+    _restore(self._networks, prefix)
     return step_of(prefix)
 
   def save(self, step):
@@ -71,7 +74,11 @@ class Checkpoints:
       UsageError: the folder can't be written; checkpoints before are untouched.
     """
     _save(self._manager, step)
-    for prefix in _prefixes(self.folder)[:-self._keep]:
+    prefixes = _prefixes(self.folder)
+    for prefix in prefixes:
+      if step_of(prefix) > step:  # damaged, since it wasn't continued from
+        _remove(prefix)
+    for prefix in [prefix for prefix in prefixes if step_of(prefix) <= step][:-self._keep]:
       if not self._keep_every or step_of(prefix) % self._keep_every:
         _remove(prefix)
 
@@ -87,6 +94,28 @@ class Checkpoints:
     for prefix in _prefixes(self._best.directory):
       if prefix != saved:
         _remove(prefix)
+
+
+def _manager(checkpoint, folder):
+  """A manager that removes nothing, and knows nothing if its list was damaged."""
+  try:
+    tf.train.get_checkpoint_state(folder)
+  except ValueError:
+    os.remove(os.path.join(folder, "checkpoint"))
+  return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=None)
+
+
+def _restore(checkpoint, prefix):
+  """Restores a part of what a checkpoint holds."""
+  try:
+    checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+  except UNREADABLE as error:
+    raise UsageError(f"checkpoint must be readable ({str(error).splitlines()[0]}). "
+                     f"Received: {prefix}") from error
+  except (AssertionError, ValueError) as error:
+    raise UsageError("checkpoint must hold the network that the flags describe (encoder, "
+                     "base_filters, unet_depth, pooling, channels). "
+                     f"Received: {prefix}") from error
 
 
 def _save(manager, step):
@@ -127,16 +156,7 @@ def restore_representation(path, model):
                      f"prefix. Received: {path}")
   parts = {name: part for name in ("encoder", "pooling", "projection_head")
            if (part := getattr(model, name))}
-  try:
-    restored = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts)).restore(prefix)
-    restored.assert_existing_objects_matched().expect_partial()
-  except UNREADABLE as error:
-    raise UsageError(f"checkpoint must be readable ({str(error).splitlines()[0]}). "
-                     f"Received: {prefix}") from error
-  except (AssertionError, ValueError) as error:
-    raise UsageError("checkpoint must hold the network that the flags describe (encoder, "
-                     "base_filters, unet_depth, pooling, channels). "
-                     f"Received: {prefix}") from error
+  _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts)), prefix)
   logger.info("Starting from %s", prefix)
 
 

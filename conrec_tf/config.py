@@ -77,16 +77,16 @@ class Config(*reversed(SECTIONS)):
     with the shorter one.
     """
     free = ("train_epochs", "train_steps") if self.learning_rate_schedule == "constant" else ()
-    return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-            if field.metadata["changes_training"] and field.name not in free}
+    values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+              if field.metadata["changes_training"] and field.name not in free}
+    if self.dataset in OWN_DATASETS:
+      values["data_dir"] = os.path.realpath(os.path.expanduser(self.data_dir))
+    return values
 
   @property
   def run_directory(self):
     """`model_dir`, or the default that is a function of `training_values`."""
-    values = dict(self.training_values)
-    if self.dataset in OWN_DATASETS:
-      values["data_dir"] = os.path.realpath(os.path.expanduser(self.data_dir))
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(self.training_values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
 

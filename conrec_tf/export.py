@@ -56,13 +56,12 @@ def export_saved_model(model, channels, path, layer=0, class_names=()):
     path.parent.mkdir(exist_ok=True)
   shutil.rmtree(temporary, ignore_errors=True)
   root, signatures = representation(model, channels, layer)
-  with tempfile.TemporaryDirectory() as folder:
+  with writing(path.parent, tf.errors.OpError), tempfile.TemporaryDirectory() as folder:
     if class_names:
       names = os.path.join(folder, "class_names.txt")
       with open(names, "w") as file:
         file.write("\n".join(class_names) + "\n")
       root.class_names = tf.saved_model.Asset(names)
-    with writing(path.parent, tf.errors.OpError):
-      tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
-      shutil.rmtree(path, ignore_errors=True)
-      os.replace(temporary, path)
+    tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(temporary, path)

@@ -74,8 +74,7 @@ class Data:
   eval_train_split: str = knob("train", "The split of eval_dataset that the classifier learns "
                                "from.", changes_training=False)
   cache_dataset: bool = knob(
-      False, "Keep encoded images in memory, for slow disks; the size is told beforehand.",
-      changes_training=False)
+      False, "Keep encoded images in memory, for slow disks; the size is told beforehand.")
   max_bad_images: str = knob(
       "10,1%", "How many images of a folder may fail to decode (the next good one stands in): a "
       "number, a share, or the larger of several.", changes_training=False)

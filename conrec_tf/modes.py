@@ -14,7 +14,7 @@ from conrec_tf.data.sources import open_evaluation_source, open_source
 from conrec_tf.jobs import build_job
 from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
-from conrec_tf.signals import Interruption
+from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.strategy import build_strategy
 from conrec_tf.trainer import Trainer
 
@@ -61,8 +61,11 @@ def train_and_evaluate(config):
     if source.channels not in (1, 3):
       logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
                   source.channels)
-    return Trainer(config, directory, job, source, evaluated, strategy, epoch, last_step,
-                   interruption).run()
+    result = Trainer(config, directory, job, source, evaluated, strategy, epoch, last_step,
+                     interruption).run()
+    if interruption.received:  # while the last files were written
+      raise Stopped(interruption.received, last_step)
+    return result
 
 
 def evaluate_checkpoints(config):
@@ -75,15 +78,18 @@ def evaluate_checkpoints(config):
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError("model_dir must be the folder of a run, for mode=eval. "
                      f"Received: {directory.path}")
+  if config.folds and not config.pretrains:
+    raise UsageError("model_dir must be the folder of one training, not of a cross-validation, "
+                     f"for mode=eval. Received: {directory.path}")
   with build_strategy().scope():
     job = build_job(config, source, evaluated, last_step)
   results = Results(directory, job.metric, job.selection)
-  if config.encoder_weights:
+  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks)
+  if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     directory.start(config)
     results.add(0, job.measure(True))
     results.finish(0)
     return
-  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks)
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   for prefix in tf.train.checkpoints_iterator(checkpoints.folder, SECONDS_BETWEEN_LOOKS):
     step = checkpoints.restore_networks(prefix)

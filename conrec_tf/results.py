@@ -22,15 +22,18 @@ class Results:
     self._selection = selection
 
   def known(self, step):
-    """What the network after `step` steps was found to do, or None."""
-    return self._directory.read(f"result_{step}.json")
+    """What the network after `step` steps was found to do, or None if that says too little."""
+    result = self._directory.read(f"result_{step}.json")
+    says = result and (not step or {self._metric, self._selection} <= set(result))
+    return result if says else None
 
   def is_best(self, step, result):
-    """Whether a result beats those of earlier steps."""
-    before = [past[self._selection] for past in self._directory.evaluations(step - 1).values()
-              if self._selection in past]
-    return all(_worth(self._selection, result[self._selection]) > _worth(self._selection, value)
-               for value in before)
+    """Whether a result beats those of earlier steps, and none of a later step beats it."""
+    worth = {at: _worth(self._selection, other[self._selection])
+             for at, other in self._directory.evaluations().items() if self._selection in other}
+    mine = _worth(self._selection, result[self._selection])
+    return all(mine > other if at < step else mine >= other
+               for at, other in worth.items() if at != step)
 
   def add(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""

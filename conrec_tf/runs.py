@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import pathlib
 import re
@@ -43,7 +44,7 @@ class RunDirectory:
                          f"those of the run in it. Received: {'; '.join(changed)} for {self.path}")
     with writing(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-    self.write("config.json", dataclasses.asdict(config))
+    self.write("config.json", {**dataclasses.asdict(config), **config.training_values})
     write_text(self.path / "flags.cfg", flagfile(config))
 
   @contextlib.contextmanager
@@ -57,15 +58,16 @@ class RunDirectory:
       self.path.mkdir(parents=True, exist_ok=True)
       file = open(self.path / "lock", "a+")
     with file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        file.seek(0)
-        raise UsageError("model_dir must not be in use by another training. "
-                         f"Received: {self.path}, in use by {file.read().strip()}") from error
-      file.truncate(0)
-      file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-      file.flush()
+      with writing(self.path):
+        try:
+          fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+          file.seek(0)
+          raise UsageError("model_dir must not be in use by another training. "
+                           f"Received: {self.path}, in use by {file.read().strip()}") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
       yield
 
   def read(self, name):
@@ -86,7 +88,7 @@ class RunDirectory:
     else:
       (self.path / name).unlink(missing_ok=True)
 
-  def evaluations(self, last_step):
+  def evaluations(self, last_step=math.inf):
     """`{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
     return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
@@ -104,7 +106,10 @@ def write_text(path, text):
   temporary = path.with_name(path.name + ".tmp")
   with writing(path.parent):
     try:
-      temporary.write_text(text)
+      with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
       os.replace(temporary, path)
     except OSError:
       with contextlib.suppress(OSError):

@@ -5,8 +5,8 @@ import os
 import signal
 
 
-class Stopped(Exception):
-  """A signal asked the process to end.
+class Stopped(BaseException):
+  """A signal asked the process to end; like KeyboardInterrupt it is no Exception.
 
   Attributes:
     signum: which one.

@@ -44,6 +44,7 @@ class Trainer:
         config.keep_checkpoint_every_epochs * epoch,
         optimizer=job.optimizer, iterator=self._iterator, runner=self._runner)
     self._first_step = self._step = self._checkpoints.restore()
+    self._runner.waited.assign(0.0)  # that was another process's time
     self._final = max(self._first_step, last_step)
     self._log = MetricsLog(directory.path, self._first_step)
     self._results = Results(directory, job.metric, job.selection)
@@ -104,7 +105,7 @@ class Trainer:
       result = self._results.add(step, metrics)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
-    if measures or step > self._first_step or not self._first_step:
+    if step not in self._log.evaluated:
       self._log.write({name: value for name, value in result.items() if np.isscalar(value)})
 
   def _export(self):

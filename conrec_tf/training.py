@@ -53,12 +53,18 @@ class StepRunner(tf.Module):
   def collect(self):
     """What the metrics say since the last call, and seconds spent waiting for data."""
     result = {name: float(metric.result()) for name, metric in self.metrics.items()
-              if name != NON_FINITE}
+              if self._says_something(name, metric)}
     waited = float(self.waited)
     for metric in self.metrics.values():
       metric.reset_state()
     self.waited.assign(0.0)
     return result, waited
+
+  @staticmethod
+  def _says_something(name, metric):
+    if isinstance(metric, tf.keras.metrics.Mean):
+      return metric.count > 0  # of nothing there is no mean
+    return name != NON_FINITE and (name != SKIPPED or metric.result() > 0)
 
   def first_non_finite_step(self):
     """The first step since the last `collect` whose loss or gradient wasn't finite, or 0."""
@@ -107,8 +113,6 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
-      if metrics.get(SKIPPED) == step - logged:
-        metrics = {SKIPPED: metrics[SKIPPED]}  # of nothing there is no mean
       row = {"global_step": step, **metrics, "learning_rate": float(learning_rate()),
              "images_per_second": (step - logged) * images_per_step / seconds,
              "data_wait": waited / seconds}
@@ -131,6 +135,8 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
 class MetricsLog:
   """`metrics.jsonl` and TensorBoard scalars.
 
+  `evaluated` holds the steps that have a row of an evaluation.
+
   Args:
     model_dir: folder of the run.
     first_step: rows of later steps, left by a run that was cut off, are dropped; with 0, all.
@@ -138,11 +144,13 @@ class MetricsLog:
 
   def __init__(self, model_dir, first_step):
     self._path = model_dir / "metrics.jsonl"
+    self.evaluated = set()
     if self._path.exists():
-      rows = [line for line in self._path.read_text().splitlines(keepends=True)
-              if first_step and line.endswith("\n")
-              and json.loads(line)["global_step"] <= first_step]
-      write_text(self._path, "".join(rows))
+      lines = self._path.read_text().splitlines(keepends=True)
+      rows = [json.loads(line) for line in lines if first_step and line.endswith("\n")]
+      rows = [row for row in rows if row["global_step"] <= first_step]
+      write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+      self.evaluated.update(row["global_step"] for row in rows if _is_evaluation(row))
     self._board = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row):
@@ -155,6 +163,12 @@ class MetricsLog:
           if name != "global_step":
             tf.summary.scalar(name, value)
       self._board.flush()
+    if _is_evaluation(row):
+      self.evaluated.add(row["global_step"])
+
+
+def _is_evaluation(row):
+  return any(name.startswith("eval/") for name in row)
 
 
 class Progress:

@@ -29,8 +29,8 @@ class GuardedUpdate:
 
   def metrics(self):
     """The Keras metrics of what it reports."""
-    return ({SKIPPED: tf.keras.metrics.Sum(SKIPPED)} if self._skips
-            else {NON_FINITE: FirstStep(NON_FINITE)})
+    # Both in any case: checkpoints go on with another on_nan.
+    return {SKIPPED: tf.keras.metrics.Sum(SKIPPED), NON_FINITE: FirstStep(NON_FINITE)}
 
   def before(self):
     """What to hand to the call; to be taken before the forward pass."""

@@ -77,10 +77,20 @@ def test_nothing_but_damaged_checkpoints(tmp_path, weights):
     saved(tmp_path, weights, []).restore()
 
 
-def test_a_list_of_checkpoints_that_is_lost(tmp_path, weights):
+@pytest.mark.parametrize("content", ["", "nonsense"])
+def test_a_list_of_checkpoints_that_is_lost(tmp_path, weights, content):
   saved(tmp_path, weights, [1, 2])
-  (tmp_path / "checkpoints/checkpoint").write_text("nonsense")
+  (tmp_path / "checkpoints/checkpoint").write_text(content)
   assert saved(tmp_path, weights, []).restore() == 2
+
+
+def test_a_damaged_one_does_not_crowd_out_good_ones(tmp_path, weights):
+  saved(tmp_path, weights, [4, 8], keep=1, keep_every=4)
+  truncate(tmp_path / "checkpoints/ckpt-8.data-00000-of-00001")
+  checkpoints = saved(tmp_path, weights, [], keep=1, keep_every=4)
+  assert checkpoints.restore() == 4
+  checkpoints.save(6)
+  assert steps_in(tmp_path / "checkpoints") == [4, 6]
 
 
 def test_no_room_is_said_and_what_was_there_stays(tmp_path, weights):
