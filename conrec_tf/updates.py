@@ -60,13 +60,13 @@ class GuardedUpdate:
       finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
     if not self._skips:
       self._apply(gradients)
-      return {**metrics, NON_FINITE: (step, ~finite)}
+      return {**metrics, NON_FINITE: (step, ~finite), SKIPPED: 0.0}
     tf.cond(finite, lambda: self._apply(gradients), lambda: self._pass_over(step))
     for variable, value in zip(self._statistics, before):
       variable.assign(tf.where(finite, variable, value))
     counted = {name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
                for name, value in metrics.items()}
-    return {**counted, SKIPPED: tf.cast(~finite, tf.float32)}
+    return {**counted, NON_FINITE: (step, False), SKIPPED: tf.cast(~finite, tf.float32)}
 
   def _apply(self, gradients):
     self._optimizer.apply_gradients(zip(gradients, self._variables))
