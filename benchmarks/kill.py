@@ -96,15 +96,14 @@ def differences(ours, reference):
 
 def _differing_variables(prefix, reference):
   readers = [tf.train.load_checkpoint(path) for path in (prefix, reference)]
-  maps = [reader.get_variable_to_shape_map() for reader in readers]
-  if maps[0] != maps[1]:
-    return [f"variables of {prefix}"]
   # Not compared: seconds of waiting, how often a process saved, and the serialised state of
   # tf.data, since what comes out of it shows in all that follows.
-  names = [name for name in maps[0] if not any(
-      part in name for part in ("waited", "save_counter", "iterator", "OBJECT_GRAPH"))]
-  return [name for name in names if np.asarray(readers[0].get_tensor(name)).tobytes()
-          != np.asarray(readers[1].get_tensor(name)).tobytes()]
+  names, expected = ({name for name in reader.get_variable_to_shape_map() if not any(
+      part in name for part in ("waited", "save_counter", "iterator", "OBJECT_GRAPH"))}
+                     for reader in readers)
+  return sorted(names ^ expected) + [
+      name for name in names & expected if np.asarray(readers[0].get_tensor(name)).tobytes()
+      != np.asarray(readers[1].get_tensor(name)).tobytes()]
 
 
 def main():
