@@ -4,11 +4,13 @@
 
 A short pre-training (supervised head, warm-up, cosine, dropout, evaluations, checkpoints every
 few steps) runs once without harm. Then it runs again and again, killed at a random time after
-each start and started anew with the same command, until it is done. Weights, optimizer, metrics,
+each start, every other time in the first write after that, and started anew with the same
+command, until it is done. Weights, optimizer, metrics,
 results, the best checkpoint and the SavedModel's weights must be the same bits.
 """
 
 import argparse
+import glob
 import itertools
 import json
 import os
@@ -29,6 +31,7 @@ FLAGS = ["--mode=train_then_eval", "--train_split=train[:20%]", "--eval_split=te
          "--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_steps=60",
          "--checkpoint_steps=2", "--log_steps=3", "--eval_every_epochs=1", "--warmup_epochs=1",
          "--learning_rate_schedule=cosine", "--lineareval_while_pretraining"]
+SECONDS_FOR_A_WRITE = 3.0
 TIMES = ("images_per_second", "data_wait")
 
 
@@ -55,6 +58,11 @@ def seconds_of_work(data_dir, model_dir):
   return time.monotonic() - began
 
 
+def half_written(model_dir):
+  """Whether there is something under a temporary name."""
+  return any(glob.glob(str(model_dir / pattern)) for pattern in ("*.tmp", "*/*temp*", "*/*.tmp"))
+
+
 def kill_until_done(data_dir, model_dir, work, rng):
   """Kills and starts again until a training ends; returns kills, and those that hit a write."""
   kills = writes = 0
@@ -67,10 +75,13 @@ def kill_until_done(data_dir, model_dir, work, rng):
       finish(process)
       return kills, writes
     except subprocess.TimeoutExpired:
+      until = time.monotonic() + SECONDS_FOR_A_WRITE * (kills % 2)
+      while time.monotonic() < until and not half_written(model_dir):
+        pass
       process.kill()
       process.communicate()
       kills += 1
-      writes += any("tmp" in path.name or "temp" in path.name for path in model_dir.rglob("*"))
+      writes += half_written(model_dir)
       print(f"  killed {kills} times, {writes} within a write", flush=True)
 
 
