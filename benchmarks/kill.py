@@ -80,6 +80,8 @@ def kill_until_done(data_dir, model_dir, work, rng):
         pass
       process.kill()
       process.communicate()
+      if not process.returncode:
+        return kills, writes  # it was done before
       kills += 1
       writes += half_written(model_dir)
       print(f"  killed {kills} times, {writes} within a write", flush=True)

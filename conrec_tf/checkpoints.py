@@ -8,7 +8,7 @@ import shutil
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.runs import writing
+from conrec_tf.runs import reason, writing
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Checkpoints:
         self._everything.restore(prefix).assert_existing_objects_matched()
       except (AssertionError, ValueError, *UNREADABLE) as error:
         logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
-                       str(error).strip().splitlines()[0])
+                       reason(error))
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       return step_of(prefix)
@@ -110,7 +110,7 @@ def _restore(checkpoint, prefix):
   try:
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
   except UNREADABLE as error:
-    raise UsageError(f"checkpoint must be readable ({str(error).splitlines()[0]}). "
+    raise UsageError(f"checkpoint must be readable ({reason(error)}). "
                      f"Received: {prefix}") from error
   except (AssertionError, ValueError) as error:
     raise UsageError("checkpoint must hold the network that the flags describe (encoder, "

@@ -52,8 +52,6 @@ def export_saved_model(model, channels, path, layer=0, class_names=()):
     class_names: kept beside the network as `assets/class_names.txt`, one a line.
   """
   temporary = path.with_name(path.name + ".tmp")
-  with writing(path.parent):
-    path.parent.mkdir(exist_ok=True)
   shutil.rmtree(temporary, ignore_errors=True)
   root, signatures = representation(model, channels, layer)
   with writing(path.parent, tf.errors.OpError), tempfile.TemporaryDirectory() as folder:

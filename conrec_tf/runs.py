@@ -131,8 +131,13 @@ def writing(folder, *errors):
   try:
     yield
   except (OSError, *errors) as error:
-    # TensorFlow says "{{node}} path; reason [Op:name]".
-    reason = getattr(error, "strerror", None) or re.sub(
-        r" \[Op:\w+\]$", "", str(error).strip().splitlines()[0].rsplit("; ", 1)[-1])
-    raise UsageError(f"model_dir must be a folder that can be written ({reason}). "
+    raise UsageError(f"model_dir must be a folder that can be written ({reason(error)}). "
                      f"Received: {folder}") from error
+
+
+def reason(error):
+  """What an exception says, in a few words."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  # TensorFlow says "{{node}} path; reason [Op:name]".
+  return getattr(error, "strerror", None) or re.sub(
+      r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1])

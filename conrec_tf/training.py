@@ -72,7 +72,7 @@ class StepRunner(tf.Module):
 
 
 def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
-          log, events, interruption, ids=lambda step: "unknown"):
+          log, events, interruption, ids):
   """Trains from `first_step` to exactly `last_step`.
 
   Args:
