@@ -8,11 +8,13 @@ import shutil
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.original import OriginalFile
 from conrec_tf.runs import reason, writing
+from conrec_tf.stored import BEST, CHECKPOINTS, prefixes, step_of
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "checkpoints"
+PARTS = ("encoder", "pooling", "projection_head", "decoder")
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 
@@ -32,10 +34,10 @@ class Checkpoints:
     self._networks = tf.train.Checkpoint(**networks)
     self._everything = tf.train.Checkpoint(**networks, **others)
     self._keep, self._keep_every = keep, keep_every
-    self.folder = os.path.join(model_dir, FOLDER)
+    self.folder = os.path.join(model_dir, CHECKPOINTS)
     # What is old is removed here, so that nothing stays behind when a process is killed.
     self._manager = _manager(self._everything, self.folder)
-    self._best = _manager(self._networks, os.path.join(model_dir, "best"))
+    self._best = _manager(self._networks, os.path.join(model_dir, BEST))
 
   def restore(self):
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
@@ -43,8 +45,8 @@ class Checkpoints:
     Raises:
       UsageError: there are checkpoints, but none can be read.
     """
-    prefixes = _prefixes(self.folder)
-    for prefix in reversed(prefixes):
+    saved = prefixes(self.folder)
+    for prefix in reversed(saved):
       try:
         self._everything.restore(prefix).assert_existing_objects_matched()
       except (AssertionError, ValueError, *UNREADABLE) as error:
@@ -53,9 +55,9 @@ class Checkpoints:
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       return step_of(prefix)
-    if prefixes:
+    if saved:
       raise UsageError("checkpoints in model_dir must be readable, or removed to train anew. "
-                       f"Received: {len(prefixes)} damaged ones in {self.folder}")
+                       f"Received: {len(saved)} damaged ones in {self.folder}")
     return 0
 
   def restore_networks(self, prefix):
@@ -74,11 +76,11 @@ class Checkpoints:
       UsageError: the folder can't be written; checkpoints before are untouched.
     """
     _save(self._manager, step)
-    prefixes = _prefixes(self.folder)
-    for prefix in prefixes:
+    saved = prefixes(self.folder)
+    for prefix in saved:
       if step_of(prefix) > step:  # damaged, since it wasn't continued from
         _remove(prefix)
-    for prefix in [prefix for prefix in prefixes if step_of(prefix) <= step][:-self._keep]:
+    for prefix in [prefix for prefix in saved if step_of(prefix) <= step][:-self._keep]:
       if not self._keep_every or step_of(prefix) % self._keep_every:
         _remove(prefix)
 
@@ -91,7 +93,7 @@ class Checkpoints:
   def save_best(self, step):
     """Saves the networks alone, in place of the best ones before."""
     saved = _save(self._best, step)
-    for prefix in _prefixes(self._best.directory):
+    for prefix in prefixes(self._best.directory):
       if prefix != saved:
         _remove(prefix)
 
@@ -129,37 +131,41 @@ def _save(manager, step):
       shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _prefixes(folder):
-  """The checkpoints in a folder, those of earlier steps first."""
-  files = glob.glob(os.path.join(glob.escape(folder), "ckpt-*.index"))
-  return sorted((name.removesuffix(".index") for name in files), key=step_of)
-
-
 def _remove(prefix):
   for name in glob.glob(glob.escape(prefix) + ".*"):
     os.remove(name)
 
 
-def restore_representation(path, model):
-  """Restores encoder, pooling and, where the model has one, projection head.
+def parts_of(model, head=None):
+  """`{name: layer}` of a network's parts that have weights.
 
   Args:
-    path: a model_dir, whose last checkpoint counts, or the prefix of a checkpoint.
     model: a built `ConRec`.
+    head: a built `LinearHead`, or None.
+  """
+  parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
+  return {name: part for name, part in parts.items() if part and part.weights}
+
+
+def load_network(stored, model, head=None):
+  """Gives a network the weights of a stored one.
+
+  Args:
+    stored: `Stored`; parts that the model lacks are left out.
+    model: a built `ConRec`.
+    head: a built `LinearHead`, or None.
 
   Raises:
-    UsageError: there is no checkpoint, or it is of another network.
+    UsageError: it can't be read, or is another network.
   """
-  prefix = tf.train.latest_checkpoint(os.path.join(path, FOLDER)) or path
-  if not os.path.exists(prefix + ".index"):
-    raise UsageError("checkpoint must be a model_dir with a checkpoint in it, or a checkpoint's "
-                     f"prefix. Received: {path}")
-  parts = {name: part for name in ("encoder", "pooling", "projection_head")
-           if (part := getattr(model, name))}
-  _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts)), prefix)
-  logger.info("Starting from %s", prefix)
-
-
-def step_of(prefix):
-  """The step in a checkpoint's name."""
-  return int(prefix.rsplit("-", 1)[1])
+  if stored.kind == "hdf5":
+    OriginalFile(stored.path).assign(model)
+  elif stored.kind == "saved_model":
+    weights = {name: part.weights for name, part in parts_of(model, head).items()}
+    _restore(tf.train.Checkpoint(parts=weights),
+             os.path.join(stored.path, "variables", "variables"))
+  else:
+    parts = parts_of(model, head)
+    heads = {"head": parts.pop("head")} if head else {}
+    _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts), **heads), stored.path)
+  logger.info("Network from %s", stored.path)

@@ -12,9 +12,11 @@ from absl import logging as absl_logging
 from conrec_tf.config import Config, UsageError
 from conrec_tf.knobs import SECTIONS
 from conrec_tf.signals import Stopped
+from conrec_tf.stored import find
 
 FLAGS = flags.FLAGS
 
+MODES_OF_A_RUN = ("eval", "embed", "export")
 USE_INSTEAD = {
     "resnet_depth": "--unet_depth",
     "width_multiplier": "--base_filters",
@@ -31,6 +33,8 @@ reconstruction and attention-weighted pooling.
   python run.py --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
   python run.py --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
   python run.py --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
+  python run.py --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
+  python run.py --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
 """
@@ -77,10 +81,7 @@ def _parse(argv):
 def _parsed(argv):
   try:
     rest = FLAGS(argv)
-    stored = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
-    if FLAGS["mode"].value == "eval" and os.path.exists(stored):
-      # A run is evaluated with its own settings; what the command line says still counts.
-      rest = FLAGS([argv[0], f"--flagfile={stored}", *argv[1:]])
+    rest = FLAGS([argv[0], *_stored_flags(), *argv[1:]])
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname)
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
@@ -90,6 +91,18 @@ def _parsed(argv):
     raise UsageError(f"arguments must be flags such as --mode=train. Received: {rest[1]}")
   _config()
   return rest
+
+
+def _stored_flags():
+  """What a run or a network says of itself; the command line comes after it and still counts."""
+  mode, checkpoint = FLAGS["mode"].value, FLAGS["checkpoint"].value
+  stored = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
+  arguments = []
+  if mode in MODES_OF_A_RUN and os.path.exists(stored):
+    arguments.append(f"--flagfile={stored}")
+  if checkpoint and mode != "check_data":
+    arguments += [f"--{name}={value}" for name, value in find(checkpoint).values.items()]
+  return arguments
 
 
 def _config():

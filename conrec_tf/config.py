@@ -13,6 +13,7 @@ OWN_DATASETS = ("image_folder", "npz")
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_DENSENET = 32
+EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 
 class UsageError(ValueError):
@@ -54,6 +55,11 @@ class Config(*reversed(SECTIONS)):
   def fractions(self):
     """`label_fractions` as floats; what can't be read is 0."""
     return tuple(_number(text) for text in self.label_fractions.split(",") if text.strip())
+
+  @property
+  def export_formats(self):
+    """`export_format` as a tuple of names."""
+    return tuple(text.strip() for text in self.export_format.split(",") if text.strip())
 
   @property
   def method(self):
@@ -131,8 +137,11 @@ def _contradictions(config):
          "labels must be auto or folders for lineareval_while_pretraining", config.labels)
   yield (config.eval_dataset and not config.pretrains,
          "eval_dataset must be empty for train_mode=finetune", config.eval_dataset)
-  yield (config.checkpoint and config.pretrains,
-         "checkpoint must be empty unless train_mode=finetune", config.checkpoint)
+  yield (config.checkpoint and config.pretrains and config.mode in ("train", "train_then_eval"),
+         "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
+         "mode=eval, embed or export", config.checkpoint)
+  yield (not set(config.export_formats) <= set(EXPORT_FORMATS),
+         f"export_format must be made of {', '.join(EXPORT_FORMATS)}", config.export_format)
 
 
 def _number(text):

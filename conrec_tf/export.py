@@ -1,65 +1,178 @@
-"""The trained representation as a SavedModel that needs TensorFlow alone."""
+"""The trained network leaves home: one function for each `--export_format`."""
 
+import contextlib
+import dataclasses
+import importlib.util
+import logging
 import os
+import pathlib
 import shutil
-import tempfile
+import subprocess
 
+import numpy as np
 import tensorflow as tf
 
+import conrec_tf
+from conrec_tf import conversions, saved_model
+from conrec_tf.checkpoints import load_network
+from conrec_tf.config import UsageError
+from conrec_tf.models import build_head, build_model
 from conrec_tf.runs import writing
 
+logger = logging.getLogger(__name__)
 
-def representation(model, channels, layer=0):
-  """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
-
-  Args:
-    model: a built `ConRec`.
-    channels: channels of the images.
-    layer: as of `ConRec.represent`.
-
-  Returns:
-    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
-    [0, 1], H and W any multiples of the network's stride, to float32 `[B, F]`. It has the
-    `variables`, `trainable_variables` and `regularization_losses` of just what the output
-    depends on.
-    signatures: `serving_default`, the call with training=False.
-  """
-  images = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
-
-  @tf.function
-  def embed(images, training=False):
-    return model.represent(images, training=training, layer=layer)
-
-  parts = [model.encoder, model.pooling] + ([model.projection_head] if layer else [])
-  root = tf.train.Checkpoint()
-  root.__call__ = embed
-  root.variables = [variable for part in parts for variable in part.variables]
-  root.trainable_variables = [
-      variable for part in parts for variable in part.trainable_variables]
-  root.regularization_losses = []
-  embed.get_concrete_function(images, True)
-  return root, {"serving_default": embed.get_concrete_function(images, False)}
+# The largest difference from the network, as a share of its largest number.
+TOLERANCE = {"saved_model": 1e-5, "onnx": 1e-4, "tflite": 1e-4, "tflite_dynamic_range": 0.1}
+IMAGES_TO_COMPARE = 4
 
 
-def export_saved_model(model, channels, path, layer=0, class_names=()):
-  """Writes a SavedModel to a folder, whole or not at all.
+def export(config, stored, directory):
+  """Writes a stored network in each of `config.export_format` and compares what was written.
+
+  The network is float32 without synchronised batch norm, whatever it was trained in.
 
   Args:
-    model: a built `ConRec`.
-    channels: channels of the images.
-    path: `pathlib.Path`; what is there is replaced.
-    layer: as of `ConRec.represent`.
-    class_names: kept beside the network as `assets/class_names.txt`, one a line.
+    config: `Config` of the network.
+    stored: `Stored`.
+    directory: `RunDirectory` to write to: `saved_model/<step>/`, `onnx/<step>.onnx`,
+      `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
+
+  Raises:
+    UsageError: it can't be read or written, or what was written computes something else.
   """
+  channels = stored.channels or config.channels
+  model, head = portable_network(config, stored)
+  size, layer = config.image_size, config.ft_proj_selector
+  images = _smooth_images(size, channels)
+  expected = model.embed(images, layer=layer).numpy()
+  free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+  fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
+  step = str(stored.step)
+
+  def embed(images):
+    return model.represent(images, layer=layer)
+
+  def write_saved_model(path):
+    saved_model.save(model, head, path, metadata(config, stored, channels))
+
+  def run_saved_model(path, images):
+    return tf.saved_model.load(os.fspath(path))(images).numpy()
+
+  def tflite(dynamic_range):
+    return lambda path: path.write_bytes(conversions.tflite_bytes(embed, fixed, dynamic_range))
+
+  exports = {
+      "saved_model": [("saved_model", step, write_saved_model, run_saved_model)],
+      "onnx": [("onnx", f"{step}.onnx", lambda path: path.write_bytes(
+          conversions.onnx_bytes(embed, free)), conversions.run_onnx)],
+      "tflite": [("tflite", f"{step}.tflite", tflite(False), conversions.run_tflite),
+                 ("tflite_dynamic_range", f"{step}_dynamic_range.tflite", tflite(True),
+                  conversions.run_tflite)]}
+  for kind in config.export_formats:
+    for name, file, write, run in exports[kind]:
+      path = directory.path / kind / file
+      with _replacing(path) as temporary:
+        write(temporary)
+        difference = _compared(name, expected, run(temporary, images))
+      logger.info("%s in %s, largest difference from the network %.1e",
+                  "SavedModel" if kind == "saved_model" else name, path, difference)
+  _remove_old(directory.path / "saved_model", step, config.keep_hub_module_max)
+
+
+def portable_network(config, stored):
+  """A stored network on its own: (`ConRec` in float32, `LinearHead` or None)."""
+  channels = stored.channels or config.channels
+  plain = dataclasses.replace(config, mixed_precision="float32", recompute=False)
+  model, head = build_model(plain, channels), None
+  supervised = not config.pretrains or config.lineareval_while_pretraining
+  if supervised and stored.kind != "hdf5":
+    head = build_head(config, model, channels, len(stored.class_names))
+  load_network(stored, model, head)
+  return model, head
+
+
+def metadata(config, stored, channels):
+  """What is kept beside a SavedModel, as a dict that JSON can hold."""
+  return {
+      "global_step": stored.step, "channels": channels, "image_size": config.image_size,
+      "one_size": stored.one_size, "layer": config.ft_proj_selector,
+      "class_names": list(stored.class_names), "result": stored.result,
+      "flags": dataclasses.asdict(config), "git_revision": _git_revision(),
+      "versions": {"conrec_tf": conrec_tf.__version__, "tensorflow": tf.__version__}}
+
+
+def check_formats(config):
+  """Finds out before a training whether its network can be exported after it.
+
+  Raises:
+    UsageError: a package is missing.
+  """
+  missing = [name for name in ("tf2onnx", "onnxruntime") if not importlib.util.find_spec(name)]
+  if "onnx" in config.export_formats and missing:
+    raise UsageError("export_format=onnx needs: pip install -r requirements-onnx.txt. "
+                     f"Received: no {' and no '.join(missing)}")
+
+
+@contextlib.contextmanager
+def _replacing(path):
+  """A temporary path whose file or folder then takes the place of `path`, whole or not at all."""
   temporary = path.with_name(path.name + ".tmp")
-  shutil.rmtree(temporary, ignore_errors=True)
-  root, signatures = representation(model, channels, layer)
-  with writing(path.parent, tf.errors.OpError), tempfile.TemporaryDirectory() as folder:
-    if class_names:
-      names = os.path.join(folder, "class_names.txt")
-      with open(names, "w") as file:
-        file.write("\n".join(class_names) + "\n")
-      root.class_names = tf.saved_model.Asset(names)
-    tf.saved_model.save(root, os.fspath(temporary), signatures=signatures)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
+  with writing(path.parent, tf.errors.OpError):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(temporary)
+    try:
+      yield temporary
+      _remove(path)
+      os.replace(temporary, path)
+    finally:
+      _remove(temporary)
+
+
+def _remove(path):
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _remove_old(folder, step, keep):
+  """Removes SavedModels of the fewest steps, but not the one of `step`; 0 keeps all."""
+  others = sorted((path for path in folder.glob("*") if path.name.isdigit() and path.name != step),
+                  key=lambda path: int(path.name))
+  for path in others[:max(0, len(others) + 1 - keep)] if keep else []:
+    shutil.rmtree(path)
+
+
+def _compared(name, expected, found):
+  """The largest difference of an export's embeddings from the network's.
+
+  Raises:
+    UsageError: it is more than rounding.
+  """
+  difference = float(np.max(np.abs(found - expected)))
+  limit = TOLERANCE[name] * max(1.0, float(np.max(np.abs(expected))))
+  if not difference <= limit:
+    raise UsageError(f"{name} must give the network's embeddings to {limit:.1e}. "
+                     f"Received: {difference:.1e} as the largest difference")
+  return difference
+
+
+def _smooth_images(size, channels):
+  """Images `[IMAGES_TO_COMPARE, size, size, channels]` in [0, 1] with coarse and fine detail."""
+  shapes = [[IMAGES_TO_COMPARE, side, side, channels] for side in (4, size)]
+  coarse, fine = (tf.random.stateless_uniform(shape, [0, seed])
+                  for seed, shape in enumerate(shapes))
+  return 0.8 * tf.image.resize(coarse, [size, size]) + 0.2 * fine
+
+
+def _git_revision():
+  """The commit of the code, with -dirty if files were changed since; None outside a clone."""
+  root = pathlib.Path(conrec_tf.__file__).parents[1]
+  if not (root / ".git").exists():
+    return None
+  try:
+    return subprocess.run(["git", "-C", os.fspath(root), "describe", "--always", "--dirty",
+                           "--abbrev=40", "--exclude=*"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return None

@@ -6,14 +6,14 @@ import dataclasses
 import tensorflow as tf
 
 from conrec_tf import evaluation
-from conrec_tf.checkpoints import restore_representation
+from conrec_tf.checkpoints import load_network
 from conrec_tf.config import UsageError
 from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
 from conrec_tf.finetune import FinetuningStep, supervised_evaluation
-from conrec_tf.models import ConRec, build_model
-from conrec_tf.models.heads import LinearHead
+from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.optimizers import build_optimizer
 from conrec_tf.pretrain import PretrainingStep
+from conrec_tf.stored import find
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,9 @@ def build_job(config, source, evaluated, last_step):
 
 def _pretraining(config, source, evaluated, last_step):
   model = build_model(config, source.channels)
-  head = _head(config, model, source) if config.lineareval_while_pretraining else None
+  head = None
+  if config.lineareval_while_pretraining:
+    head = build_head(config, model, source.channels, len(source.class_names))
   variables = head.trainable_variables if head else []
   optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
   optimizer.build(model.trainable_variables + variables)
@@ -97,9 +99,9 @@ def _pretraining(config, source, evaluated, last_step):
 def _finetuning(config, source, last_step):
   model = build_model(config, source.channels)
   if config.checkpoint:
-    restore_representation(config.checkpoint, model)
+    load_network(find(config.checkpoint), model)
   model.freeze(config.fine_tune_after_block)
-  head = _head(config, model, source)
+  head = build_head(config, model, source.channels, len(source.class_names))
   optimizer = build_optimizer(config, source.train.num_examples, last_step,
                               head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
@@ -110,11 +112,3 @@ def _finetuning(config, source, last_step):
       FinetuningStep(config, model, head, optimizer, len(source.class_names)),
       lambda: finetuning_batches(config, source),
       lambda full: supervised_evaluation(config, model, head, source), metric, metric)
-
-
-def _head(config, model, source):
-  """A built supervised head."""
-  head = LinearHead(len(source.class_names), config.zero_init_logits_layer)
-  images = tf.zeros([1, config.image_size, config.image_size, source.channels])
-  head(model.represent(images, layer=config.ft_proj_selector))
-  return head

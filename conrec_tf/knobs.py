@@ -32,9 +32,11 @@ class Task:
 
   mode: str = knob(
       "train_then_eval", "What to do: train; train, evaluate and export; evaluate the "
-      "checkpoints of model_dir, following a running training until its last step; or decode "
+      "checkpoints of model_dir, following a running training until its last step (or evaluate "
+      "--checkpoint); embed all images of the two splits; export a trained network; or decode "
       "all images once and tell what they are.",
-      choices=("train", "train_then_eval", "eval", "check_data"), changes_training=False)
+      choices=("train", "train_then_eval", "eval", "embed", "export", "check_data"),
+      changes_training=False)
   train_mode: str = knob(
       "pretrain", "Learn without labels, or learn a supervised head: on a frozen or trainable "
       "network from --checkpoint, or from scratch.", choices=("pretrain", "finetune"))
@@ -43,8 +45,10 @@ class Task:
       "it. Empty: runs/<dataset>-<method>-<hash of what determines training>.",
       changes_training=False)
   checkpoint: str = knob(
-      "", "Network to finetune: a model_dir (its last checkpoint) or the prefix of a "
-      "checkpoint. Empty: from scratch.")
+      "", "Network to finetune, evaluate, embed with or export: a model_dir (its last checkpoint), "
+      "the prefix of a checkpoint, an exported SavedModel, or an HDF5 file of the authors' "
+      "implementation. Flags that describe the network are its own unless given. Empty: finetune "
+      "from scratch, else model_dir's network.")
   seed: int = knob(0, "Determines initial weights, order of images, augmentation and "
                    "dropout.", low=0, high=2**31 - 1)
 
@@ -218,5 +222,20 @@ class Evaluation:
                     "eval_split; 0: don't.", low=0, changes_training=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """The trained network for use elsewhere."""
+
+  export_format: str = knob(
+      "saved_model", "Formats to write, separated by commas: saved_model, onnx (needs "
+      "requirements-onnx.txt), tflite (float32, and dynamic-range quantised). Empty: none.",
+      changes_training=False)
+  export_checkpoint: str = knob(
+      "last", "What to export from, and embed with, of a model_dir: its last checkpoint or the "
+      "one with the best evaluation.", choices=("last", "best"), changes_training=False)
+  keep_hub_module_max: int = knob(1, "SavedModels to keep in model_dir; 0: all.", low=0,
+                                  changes_training=False)
+
+
 SECTIONS = (Task, Data, Augmentation, Model, Objective, Optimization, Bookkeeping,
-            Evaluation)
+            Evaluation, Export)

@@ -6,15 +6,18 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.checkpoints import Checkpoints
+from conrec_tf.checkpoints import Checkpoints, load_network
 from conrec_tf.config import UsageError
 from conrec_tf.data.inspection import report
 from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.data.sources import open_evaluation_source, open_source
+from conrec_tf.embedding import embed
+from conrec_tf.export import check_formats, export
 from conrec_tf.jobs import build_job
 from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
 from conrec_tf.signals import Interruption, Stopped
+from conrec_tf.stored import find
 from conrec_tf.strategy import build_strategy
 from conrec_tf.trainer import Trainer
 
@@ -31,8 +34,16 @@ def run(config):
   """
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
+  if config.mode in ("train_then_eval", "export"):
+    check_formats(config)
   if config.mode == "check_data":
     report(config, open_source(config))
+  elif config.mode == "embed":
+    embed(config, stored_network(config), RunDirectory(config.run_directory))
+  elif config.mode == "export":
+    export(config, stored_network(config), RunDirectory(config.run_directory))
+  elif config.mode == "eval" and config.checkpoint and config.pretrains:
+    evaluate_network(config)
   elif config.mode == "eval":
     evaluate_checkpoints(config)
   elif config.folds and not config.pretrains:
@@ -56,6 +67,9 @@ def train_and_evaluate(config):
     directory.start(config)
     directory.write_lines("bad_images.txt", source.bad)
     directory.write_lines("class_names.txt", evaluated.class_names)
+    directory.write("images.json", {
+        "channels": source.channels, "one_size": evaluated.one_size,
+        "class_names": source.class_names or evaluated.class_names})
     logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
                 source.name, source.train.num_examples, last_step)
     if source.channels not in (1, 3):
@@ -99,6 +113,30 @@ def evaluate_checkpoints(config):
     results.finish(step)
     if step >= last_step:
       return
+
+
+def evaluate_network(config):
+  """Evaluates the network of `config.checkpoint` once."""
+  source, evaluated, _, last_step = _open(config)
+  stored = find(config.checkpoint)
+  with build_strategy().scope():
+    job = build_job(config, source, evaluated, last_step)
+  load_network(stored, job.model)
+  directory = RunDirectory(config.run_directory)
+  directory.start(config)
+  results = Results(directory, job.metric, job.selection, trained_at_0=True)
+  results.add(stored.step, job.measure(True))
+  results.finish(stored.step)
+
+
+def stored_network(config):
+  """The `Stored` network of mode=embed and mode=export.
+
+  `config.checkpoint`, or the one in model_dir; the checkpoint of a finetuning is where it began.
+  """
+  if config.checkpoint and config.pretrains:
+    return find(config.checkpoint, config.export_checkpoint)
+  return find(config.run_directory, config.export_checkpoint, "model_dir or checkpoint")
 
 
 def cross_validate(config):

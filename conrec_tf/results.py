@@ -14,9 +14,11 @@ class Results:
     directory: `RunDirectory`.
     metric: the name of the number that runs are compared by.
     selection: the name of the number that the best checkpoint is chosen by.
+    trained_at_0: whether a network of 0 steps isn't an untrained one, but one from elsewhere.
   """
 
-  def __init__(self, directory, metric, selection):
+  def __init__(self, directory, metric, selection, trained_at_0=False):
+    self._first = -1 if trained_at_0 else 0  # the step of the untrained network
     self._directory = directory
     self._metric = metric
     self._selection = selection
@@ -40,7 +42,7 @@ class Results:
     if "eval/confusions" in metrics:
       metrics = dict(metrics)
       self._directory.write(f"confusions_{step}.json", metrics.pop("eval/confusions"), indent=None)
-    if step == 0:
+    if step == self._first:
       metrics = {name.replace("eval/", "eval/untrained_"): value
                  for name, value in metrics.items()}
     result = {"global_step": step, **metrics}
@@ -58,19 +60,19 @@ class Results:
               if self._selection in result}
     best = max(chosen, key=lambda at: _worth(self._selection, chosen[at])) if chosen else step
     best_name = self._metric.replace("eval/", "eval/best_")
-    result = {**evaluations.get(0, {}), **last, "global_step": step}
-    if step:
+    result = {**evaluations.get(self._first, {}), **last, "global_step": step}
+    if step != self._first:
       result |= {best_name: evaluations[best][self._metric], "eval/best_step": best,
                  "eval/best_selected_by": self._selection}
     self._directory.write("result.json", result)
-    rows = [(_words(name), 0, value) for name, value in evaluations.get(0, {}).items()
+    rows = [(_words(name), 0, value) for name, value in evaluations.get(self._first, {}).items()
             if "untrained" in name and np.isscalar(value)]
     rows += [(_words(name), step, value) for name, value in last.items()
-             if name.startswith("eval/") and np.isscalar(value) and step]
+             if name.startswith("eval/") and np.isscalar(value) and step != self._first]
     rows += [(f"label fraction {row['fraction']:g} ({row['labels']} labels, std "
               f"{row['std']:.2%})", step, row["mean"])
              for name in last if name.endswith("label_fractions") for row in last[name]]
-    if step:
+    if step != self._first:
       on = "validation share" if "validation" in self._selection else "evaluation split"
       rows.append((f"best on the {on}, {_words(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2

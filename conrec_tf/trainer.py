@@ -6,9 +6,10 @@ import numpy as np
 
 from conrec_tf.checkpoints import Checkpoints
 from conrec_tf.data.pipeline import batch_ids
-from conrec_tf.export import export_saved_model
+from conrec_tf.export import export
 from conrec_tf.results import Results
 from conrec_tf.signals import Stopped
+from conrec_tf.stored import find
 from conrec_tf.training import MetricsLog, StepRunner, train
 
 logger = logging.getLogger(__name__)
@@ -109,11 +110,9 @@ class Trainer:
       self._log.write({name: value for name, value in result.items() if np.isscalar(value)})
 
   def _export(self):
-    path = self._directory.path / "saved_model" / str(self._final)
-    export_saved_model(self._job.model, self._source.channels, path,
-                       self._config.ft_proj_selector, self._evaluated.class_names)
     self._results.finish(self._final)
-    logger.info("SavedModel in %s", path)
+    stored = find(self._directory.path, self._config.export_checkpoint, "model_dir")
+    export(self._config, stored, self._directory)
     return self._results.known(self._final)
 
   def _ids(self, step):

@@ -57,10 +57,11 @@ def open_image_folder(config):
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
   stored = {name: _substituted(np.flatnonzero(splits == name), is_good)
             for name in np.unique(splits)}
+  names = np.array([os.path.relpath(path, root) for path in paths], object)
   columns = ({name: values[index] for name, index in stored.items()}
-             for values in (images, labels, shapes))
-  by_image, by_label, by_shape = columns
-  arguments = (by_image, by_label if class_names else None, by_shape)
+             for values in (images, labels, shapes, names))
+  by_image, by_label, by_shape, by_name = columns
+  arguments = (by_image, by_label if class_names else None, by_shape, by_name)
   return Source(
       name=os.path.basename(os.path.abspath(root)), channels=channels,
       decode=lambda image: decode_image(read(image), channels),

@@ -30,6 +30,8 @@ class Split:
       in a fixed order; what an image is, `Source.decode` knows: bytes, a path, an index.
     shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
       looked at, or None; zeros for images that can't be decoded.
+    names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
+      stands in for a bad one is named again.
   """
 
   name: str
@@ -37,6 +39,7 @@ class Split:
   record_bytes: float
   records: Callable[[], tf.data.Dataset]
   shapes: np.ndarray | None = None
+  names: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Source:
   bad: tuple = ()
 
 
-def listed_split(flag, expression, images, labels, shapes):
+def listed_split(flag, expression, images, labels, shapes, names=None):
   """A `Split` of data that lies in lists, one for each stored split.
 
   Args:
@@ -73,6 +76,7 @@ def listed_split(flag, expression, images, labels, shapes):
     images: `{name: array}` of whatever `Source.decode` takes.
     labels: `{name: int array}`, or None without labels.
     shapes: `{name: int array [n, 3]}`.
+    names: `{name: object array [n]}` of the images' names, or None.
 
   Raises:
     UsageError: the expression names no such split, or selects nothing.
@@ -93,7 +97,8 @@ def listed_split(flag, expression, images, labels, shapes):
   if not len(columns["image"]):
     raise empty_split(flag, expression)
   return Split(expression, len(columns["image"]), RECORD_BYTES,
-               lambda: tf.data.Dataset.from_tensor_slices(columns), chosen(shapes))
+               lambda: tf.data.Dataset.from_tensor_slices(columns), chosen(shapes),
+               None if names is None else chosen(names))
 
 
 def wrong_split(flag, expression, names):

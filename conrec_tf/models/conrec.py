@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from conrec_tf.models.baselines import DenseNetEncoder
-from conrec_tf.models.heads import ProjectionHead
+from conrec_tf.models.heads import LinearHead, ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import precision, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
@@ -104,6 +104,21 @@ def build_model(config, channels=None):
   tf.keras.utils.set_random_seed(config.seed)
   with precision(resolve_precision(config.mixed_precision)):
     return _build(config, channels or config.channels)
+
+
+def build_head(config, model, channels, classes):
+  """A supervised head on what `model` represents, with its variables.
+
+  Args:
+    config: `Config`.
+    model: a built `ConRec`.
+    channels: channels of the images.
+    classes: how many logits.
+  """
+  head = LinearHead(classes, config.zero_init_logits_layer)
+  images = tf.zeros([1, config.image_size, config.image_size, channels])
+  head(model.represent(images, layer=config.ft_proj_selector))
+  return head
 
 
 def _build(config, channels):

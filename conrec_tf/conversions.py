@@ -1,0 +1,78 @@
+"""The representation for other runtimes: ONNX and TensorFlow Lite."""
+
+import contextlib
+import os
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+
+def onnx_bytes(function, spec):
+  """An ONNX model.
+
+  Args:
+    function: images -> embedding.
+    spec: `tf.TensorSpec` of the images, float32; None where a size is free.
+
+  Returns:
+    bytes; its input is called images, its output embedding.
+  """
+  import tf2onnx  # an optional package
+
+  named = tf.function(lambda images: tf.identity(function(images), name="embedding"))
+  model, _ = tf2onnx.convert.from_function(named, [spec], opset=17)
+  [output] = model.graph.output
+  for node in model.graph.node:
+    node.output[:] = ["embedding" if name == output.name else name for name in node.output]
+  output.name = "embedding"
+  return model.SerializeToString()
+
+
+def tflite_bytes(function, spec, dynamic_range=False):
+  """A TensorFlow Lite model.
+
+  Args:
+    function, spec: as of `onnx_bytes`, but of one fixed size; the batch can be resized.
+    dynamic_range: whether weights are quantised to 8 bits.
+  """
+  concrete = tf.function(function).get_concrete_function(spec)
+  converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+  if dynamic_range:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  with _quiet():
+    return converter.convert()
+
+
+def run_onnx(path, images):
+  """Embeddings float32 `[B, F]` of images as onnxruntime computes them on the CPU."""
+  import onnxruntime
+
+  session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+  return session.run(["embedding"], {"images": np.asarray(images)})[0]
+
+
+def run_tflite(path, images):
+  """Embeddings float32 `[B, F]` of images as TensorFlow Lite's interpreter computes them."""
+  with _quiet():
+    interpreter = tf.lite.Interpreter(os.fspath(path))
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(taken["index"], images.shape)
+    interpreter.allocate_tensors()
+  interpreter.set_tensor(taken["index"], np.asarray(images))
+  interpreter.invoke()
+  return interpreter.get_tensor(given["index"])
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Without the statistics that TensorFlow Lite writes past Python's streams."""
+  sys.stderr.flush()
+  kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+  os.dup2(null, 2)
+  try:
+    yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
+    os.close(null)

@@ -1,0 +1,182 @@
+"""Keras HDF5 files of the authors' implementation: ConRec and SimCLR U-nets.
+
+Such a file holds a functional model whose layers are known by kind and order of creation alone:
+`conv2d`, `conv2d_1`, ... The convolutions come level by level of the encoder (two, then the
+skip's 1x1, which SimCLR files lack), then the attention's four, then the decoder's from the
+deepest level up; batch norms and dense layers come in the same order, the projection head's
+after the attention's. Only arrays are read.
+"""
+
+import json
+
+import h5py
+import numpy as np
+
+from conrec_tf.config import UsageError
+
+# Arrays in the order of Keras' `set_weights`, by kind of layer.
+KINDS = {"conv2d": ("kernel", "bias"), "dense": ("kernel", "bias"),
+         "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance")}
+# The replication of a location's weight over channels, and the decoder's last convolution.
+REPLICATION, OUTPUT = "attention_up", "reconst_output"
+
+
+class OriginalFile:
+  """The weights in a file, by their role in the network.
+
+  Attributes:
+    roles: `{role: [layer, ...]}` in order of creation, a layer being its list of arrays; the
+      roles are encoder, skips, attention, gate, projection, decoder, output, and each but
+      gate and output alternates convolution (or dense) and batch norm.
+    channels: of the images.
+    values: `{knob: value}` of the network.
+
+  Args:
+    path: a whole model, or weights alone.
+
+  Raises:
+    UsageError: it is no such file, or holds layers that have no place in this network.
+  """
+
+  def __init__(self, path):
+    self._path = path
+    layers, image_size = _read(path)
+    try:
+      self.roles = self._sorted_by_role(layers)
+      first, deepest = self.roles["encoder"][0][0], self.roles["encoder"][-2][0]
+    except IndexError:
+      raise self._error("layers that don't make an encoder") from None
+    if layers:
+      raise self._error(f"layers without a place: {', '.join(layers)}")
+    self.channels = first.shape[2]
+    projection = self.roles["projection"][0::2]
+    self.values = {
+        "train_mode": "pretrain", "encoder": "unet", "base_filters": first.shape[3],
+        "unet_depth": 1 + int(np.log2(deepest.shape[3] / first.shape[3])),
+        "pooling": "attention" if self.roles["gate"] else "average",
+        "proj_head_mode": "nonlinear" if projection else "none",
+        "contrastive_weight": 1.0, "reconstruction_weight": 100.0 if self.roles["output"] else 0.0,
+        "image_channels": self.channels if self.channels in (1, 3) else 0,
+        **({"num_proj_layers": len(projection),
+            "proj_out_dim": projection[-1][0].shape[1]} if projection else {}),
+        **({"image_size": image_size} if image_size else {})}
+
+  def assign(self, model):
+    """Gives the weights to a built `ConRec`.
+
+    Raises:
+      UsageError: a part of the model has other shapes, or no weights in the file.
+    """
+    places = {"encoder": [block for level in model.encoder.levels for block in level]}
+    if self.values["pooling"] == "attention":
+      places["attention"] = model.pooling.blocks
+    if model.decoder:
+      places["skips"] = model.decoder.skip_blocks
+      places["decoder"] = [block for level in reversed(model.decoder.levels) for block in level]
+    found = {role: [part for block in blocks for part in (block.convolution, block.batch_norm)]
+             for role, blocks in places.items()}
+    found["gate"] = [getattr(model.pooling, "gate", None)]
+    if model.projection_head:
+      head = model.projection_head
+      found["projection"] = [part for pair in zip(head.dense, head.batch_norms) for part in pair]
+    if model.decoder:
+      found["output"] = [model.decoder.output_convolution]
+    for role, parts in found.items():
+      parts = [part for part in parts if part]
+      ours, theirs = ([[array.shape for array in layer] for layer in layers] for layers in (
+          [part.get_weights() for part in parts], self.roles[role]))
+      if ours != theirs:
+        raise UsageError("checkpoint must hold the network that the flags describe. Received: "
+                         f"{self._path}, whose {role} has other layers")
+      for part, arrays in zip(parts, self.roles[role]):
+        part.set_weights(arrays)
+
+  def _sorted_by_role(self, layers):
+    """Takes layers out of `{name: arrays}` and puts them where they belong."""
+    convolutions, dense, batch_norms = (
+        [layers.pop(name) for name in sorted(
+            (name for name in layers if _kind(name) == kind), key=_creation)]
+        for kind in ("conv2d", "dense", "batch_normalization"))
+    roles = {role: [] for role in ("encoder", "skips", "attention", "gate", "projection",
+                                   "decoder", "output")}
+
+    def take(role, queue):
+      roles[role] += [queue.pop(0), batch_norms.pop(0)]
+
+    width = None
+    while _begins_level(convolutions, width):
+      width = convolutions[0][0].shape[3]
+      take("encoder", convolutions)
+      take("encoder", convolutions)
+      if convolutions and convolutions[0][0].shape == (1, 1, width, width):
+        take("skips", convolutions)
+    if convolutions and convolutions[0][0].shape[:3] == (1, 1, width):
+      for _ in range(3):
+        take("attention", convolutions)
+      roles["gate"].append(convolutions.pop(0))
+      replication = layers.pop(REPLICATION, [np.ones(1)])
+      if not (np.all(replication[0] == 1) and not np.any(replication[1:])):
+        raise self._error(f"{REPLICATION} with weights other than 1")
+    while dense:
+      take("projection", dense)
+    while convolutions:
+      take("decoder", convolutions)
+    roles["output"] = [layers.pop(OUTPUT)] if OUTPUT in layers else []
+    if batch_norms:
+      raise self._error(f"{len(batch_norms)} batch norms too many")
+    return roles
+
+  def _error(self, what):
+    return UsageError("checkpoint must be a U-net of the authors' implementation. "
+                      f"Received: {self._path} with {what}")
+
+
+def _read(path):
+  """`{layer name: [array, ...]}` of layers with weights, and the images' side if it is told."""
+  try:
+    with h5py.File(path, "r") as file:
+      layers = {}
+      for name, group in file.get("model_weights", file).items():
+        keys = [_text(key) for key in group.attrs["weight_names"]]
+        arrays = {key.rsplit("/", 1)[-1].split(":")[0]: np.asarray(group[key]) for key in keys}
+        order = KINDS.get(_kind(name), KINDS["conv2d"])
+        if arrays:
+          layers[name] = [arrays[part] for part in order if part in arrays]
+      return layers, _image_size(file)
+  except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+    raise UsageError("checkpoint must be an HDF5 file of the authors' implementation "
+                     f"({str(error).splitlines()[0]}). Received: {path}") from error
+
+
+def _image_size(file):
+  """Height of the input layer, or None."""
+  if "model_config" not in file.attrs:
+    return None
+  layers = json.loads(_text(file.attrs["model_config"]))["config"]["layers"]
+  return next((layer["config"]["batch_input_shape"][1] for layer in layers
+               if "batch_input_shape" in layer["config"]), None)
+
+
+def _begins_level(convolutions, before):
+  """Whether two 3x3 convolutions follow, from `before` filters to twice as many."""
+  if len(convolutions) < 2:
+    return False
+  first, second = (layer[0].shape for layer in convolutions[:2])
+  return (first[:2] == second[:2] == (3, 3) and first[3] == second[2] == second[3]
+          and before in (None, first[2]) and (before is None or first[3] == 2 * before))
+
+
+def _kind(name):
+  """A layer's name without the number that Keras appends."""
+  stem, _, number = name.rpartition("_")
+  return stem if number.isdigit() else name
+
+
+def _creation(name):
+  """The number in a layer's name."""
+  number = name.rpartition("_")[2]
+  return int(number) if number.isdigit() else 0
+
+
+def _text(value):
+  return value.decode() if isinstance(value, bytes) else str(value)
