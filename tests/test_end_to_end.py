@@ -83,7 +83,8 @@ def test_training_alone_evaluates_nothing(tiny):
                  "--reconstruction_weight=0", "--corruption=none", "--pooling=average")
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
-  assert left == {"checkpoints", "class_names", "config", "events", "flags", "lock", "metrics"}
+  assert left == {"checkpoints", "class_names", "config", "events", "flags", "images", "lock",
+                  "metrics"}
 
 
 def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
@@ -175,7 +176,7 @@ def test_pretraining_then_every_use_of_it(tiny, tmp_path):
   scale = {**tiny, "checkpoint": pretrained, "dataset": "rectangle_triangle"}
   stdout, head = run_presets(["oxford_flowers102_linear_head", "conrec"], {
       **scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 3})
-  assert "finetune on rectangle_triangle" in stdout and "Starting from" in stdout
+  assert "finetune on rectangle_triangle" in stdout and "Network from" in stdout
   assert {"eval/label_top_1_accuracy", "eval/best_label_top_1_accuracy"} <= set(head)
   reader = tf.train.load_checkpoint
   before = reader(f"{pretrained}/checkpoints/ckpt-2")
@@ -189,6 +190,35 @@ def test_pretraining_then_every_use_of_it(tiny, tmp_path):
 
   run_presets(["conrec"], {**scale, "model_dir": tmp_path / "free", "train_mode": "finetune",
                            "fine_tune_after_block": 1, "ft_proj_selector": 2})
+
+
+def test_a_network_leaves_home(tiny, tmp_path):
+  """Trained, exported best, and that SavedModel evaluated and used elsewhere."""
+  done = command(*as_flags(tiny), "--train_steps=12", "--eval_every_epochs=1",
+                 "--export_checkpoint=best")
+  assert done.returncode == 0, done.stderr
+  run = pathlib.Path(tiny["model_dir"])
+  best = json.loads((run / "result.json").read_text())["eval/best_step"]
+  exported = run / f"saved_model/{best}"
+  result = json.loads((run / f"result_{best}.json").read_text())
+  metadata = json.loads((exported / "assets/metadata.json").read_text())
+  assert metadata["result"] == result and metadata["global_step"] == best
+
+  data = as_flags({name: tiny[name] for name in ("data_dir", "train_split", "eval_split")})
+  done = command("--mode=eval", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'eval'}",
+                 *data)
+  assert done.returncode == 0, done.stderr
+  again = json.loads((tmp_path / f"eval/result_{best}.json").read_text())
+  assert again["eval/linear_top_1_accuracy"] == result["eval/linear_top_1_accuracy"]
+  assert "untrained" not in done.stdout
+
+  done = command("--mode=export", f"--model_dir={run}", "--export_format=tflite")
+  assert done.returncode == 0 and done.stderr == ""
+  assert (run / "tflite/12.tflite").exists()
+  done = command("--mode=embed", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'there'}",
+                 *data)
+  assert done.returncode == 0 and done.stderr == ""
+  assert "72 images in " in done.stdout
 
 
 def test_supervised_unet(flowers, tmp_path):
@@ -242,7 +272,8 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--no_such_flag=1"], "Unknown command line flag 'no_such_flag'"),
     (["--resnet_depth=50"], "Use --unet_depth."),
     (["--mode=dance"],
-     "mode must be one of train, train_then_eval, eval, check_data. Received: 'dance'"),
+     "mode must be one of train, train_then_eval, eval, embed, export, check_data. "
+     "Received: 'dance'"),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
     (["--image_size=50"], "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
@@ -254,7 +285,10 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--train_split=trane"], "train_split must be made of test, train"),
     (["--train_batch_size=1001"], "train_batch_size must be at most 1000"),
     (["--label_fractions=0.1,two"], "label_fractions must be numbers above 0 and up to 1"),
-    (["--checkpoint=runs/a"], "checkpoint must be empty unless train_mode=finetune"),
+    (["--checkpoint=runs/a"], "checkpoint must be a model_dir with a checkpoint in it"),
+    (["--mode=embed"], "model_dir or checkpoint must be a model_dir with a checkpoint in it"),
+    (["--export_format=onnx,caffe"], "export_format must be made of saved_model, onnx, tflite. "
+     "Received: onnx,caffe"),
     (["--train_mode=finetune", "--checkpoint=nowhere"], "checkpoint must be a model_dir with a"),
     (["--train_mode=finetune", "--fine_tune_after_block=5"], "must be at most 4"),
     (["--encoder=densenet121"], "reconstruction_weight must be 0 for encoder=densenet121"),
