@@ -52,7 +52,7 @@ def main():
   parser.add_argument("--batch", type=int, default=64, help="images a call")
   parser.add_argument("--rounds", type=int, default=9)
   args = parser.parse_args()
-  exported = max((args.model_dir / "saved_model").iterdir(), key=lambda path: int(path.name))
+  exported = max((args.model_dir / "saved_model").glob("*[0-9]"), key=lambda path: int(path.name))
   metadata = json.loads((exported / "assets/metadata.json").read_text())
   shape = [args.batch, metadata["image_size"], metadata["image_size"], metadata["channels"]]
   images = np.random.default_rng(0).uniform(size=shape).astype(np.float32)

@@ -11,6 +11,7 @@ from absl import logging as absl_logging
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.knobs import SECTIONS
+from conrec_tf.runs import RunDirectory
 from conrec_tf.signals import Stopped
 from conrec_tf.stored import find
 
@@ -100,6 +101,12 @@ def _stored_flags():
   arguments = []
   if mode in MODES_OF_A_RUN and os.path.exists(stored):
     arguments.append(f"--flagfile={stored}")
+    run = RunDirectory(FLAGS["model_dir"].value)
+    if mode != "eval" and (run.read("config.json") or {}).get("train_mode") == "finetune":
+      arguments.append("--checkpoint=")  # where it began
+    channels = (run.read("images.json") or {}).get("channels")
+    if mode == "embed" and channels in (1, 3):
+      arguments.append(f"--image_channels={channels}")
   if checkpoint and mode != "check_data":
     arguments += [f"--{name}={value}" for name, value in find(checkpoint).values.items()]
   return arguments

@@ -13,6 +13,7 @@ OWN_DATASETS = ("image_folder", "npz")
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_DENSENET = 32
+PATTERNS = "*?[]"
 EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 
@@ -131,15 +132,20 @@ def _contradictions(config):
                  for text in config.max_bad_images.split(",")),
          "max_bad_images must be numbers or shares such as 1%, separated by commas",
          config.max_bad_images)
-  yield (config.labels == "none" and not config.pretrains,
+  learns = config.mode not in ("embed", "export")
+  yield (config.labels == "none" and not config.pretrains and learns,
          "labels must be auto or folders for train_mode=finetune", config.labels)
-  yield (config.labels == "none" and config.lineareval_while_pretraining,
+  yield (config.labels == "none" and config.lineareval_while_pretraining and learns,
          "labels must be auto or folders for lineareval_while_pretraining", config.labels)
   yield (config.eval_dataset and not config.pretrains,
          "eval_dataset must be empty for train_mode=finetune", config.eval_dataset)
   yield (config.checkpoint and config.pretrains and config.mode in ("train", "train_then_eval"),
          "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
          "mode=eval, embed or export", config.checkpoint)
+  for name in ("model_dir", "checkpoint"):
+    path = getattr(config, name)
+    yield (set(path) & set(PATTERNS), f"{name} must not contain any of {' '.join(PATTERNS)}, which "
+           "TensorFlow takes for patterns", path)
   yield (not set(config.export_formats) <= set(EXPORT_FORMATS),
          f"export_format must be made of {', '.join(EXPORT_FORMATS)}", config.export_format)
 

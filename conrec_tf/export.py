@@ -15,7 +15,7 @@ import tensorflow as tf
 import conrec_tf
 from conrec_tf import conversions, saved_model
 from conrec_tf.checkpoints import load_network
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.models import build_head, build_model
 from conrec_tf.runs import writing
 
@@ -32,7 +32,8 @@ def export(config, stored, directory):
   The network is float32 without synchronised batch norm, whatever it was trained in.
 
   Args:
-    config: `Config` of the network.
+    config: `Config`; of the network's own settings only `image_size` and `ft_proj_selector` can
+      be changed, and all if it doesn't tell them itself.
     stored: `Stored`.
     directory: `RunDirectory` to write to: `saved_model/<step>/`, `onnx/<step>.onnx`,
       `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
@@ -41,49 +42,75 @@ def export(config, stored, directory):
     UsageError: it can't be read or written, or what was written computes something else.
   """
   channels = stored.channels or config.channels
+  config, formats = network_config(config, stored), config.export_formats
   model, head = portable_network(config, stored)
   size, layer = config.image_size, config.ft_proj_selector
   images = _smooth_images(size, channels)
   expected = model.embed(images, layer=layer).numpy()
   free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
-  step = str(stored.step)
 
   def embed(images):
     return model.represent(images, layer=layer)
 
-  def write_saved_model(path):
-    saved_model.save(model, head, path, metadata(config, stored, channels))
-
   def run_saved_model(path, images):
     return tf.saved_model.load(os.fspath(path))(images).numpy()
 
-  def tflite(dynamic_range):
-    return lambda path: path.write_bytes(conversions.tflite_bytes(embed, fixed, dynamic_range))
+  def write_saved_model(path):
+    with writing(path.parent, tf.errors.OpError):
+      saved_model.save(model, head, path, metadata(config, stored, channels))
+
+  def writes(convert, *args):
+    def write(path):
+      content = convert(embed, *args)
+      with writing(path.parent):
+        path.write_bytes(content)
+    return write
 
   exports = {
-      "saved_model": [("saved_model", step, write_saved_model, run_saved_model)],
-      "onnx": [("onnx", f"{step}.onnx", lambda path: path.write_bytes(
-          conversions.onnx_bytes(embed, free)), conversions.run_onnx)],
-      "tflite": [("tflite", f"{step}.tflite", tflite(False), conversions.run_tflite),
-                 ("tflite_dynamic_range", f"{step}_dynamic_range.tflite", tflite(True),
-                  conversions.run_tflite)]}
-  for kind in config.export_formats:
-    for name, file, write, run in exports[kind]:
-      path = directory.path / kind / file
+      "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
+      "onnx": [("onnx", ".onnx", writes(conversions.onnx_bytes, free), conversions.run_onnx)],
+      "tflite": [("tflite", ".tflite", writes(conversions.tflite_bytes, fixed),
+                  conversions.run_tflite),
+                 ("tflite_dynamic_range", "_dynamic_range.tflite",
+                  writes(conversions.tflite_bytes, fixed, True), conversions.run_tflite)]}
+  for kind in formats:
+    for name, ending, write, run in exports[kind]:
+      path = directory.path / kind / f"{stored.step}{ending}"
       with _replacing(path) as temporary:
         write(temporary)
         difference = _compared(name, expected, run(temporary, images))
       logger.info("%s in %s, largest difference from the network %.1e",
                   "SavedModel" if kind == "saved_model" else name, path, difference)
-  _remove_old(directory.path / "saved_model", step, config.keep_hub_module_max)
+
+
+def remove_old(directory, step, keep):
+  """Removes SavedModels of a run.
+
+  Args:
+    directory: `RunDirectory`.
+    step: whose SavedModel stays in any case.
+    keep: how many stay, those of the most steps; 0: all.
+  """
+  others = sorted((path for path in (directory.path / "saved_model").glob("*")
+                   if path.name.isdigit() and int(path.name) != step),
+                  key=lambda path: int(path.name))
+  for path in others[:max(0, len(others) + 1 - keep)] if keep else []:
+    shutil.rmtree(path)
+
+
+def network_config(config, stored):
+  """The `Config` of a stored network, to build it with."""
+  own = Config(**{**stored.settings, "mode": "export"}) if stored.settings else config
+  return dataclasses.replace(
+      own, mixed_precision="float32", recompute=False, encoder_weights="",
+      image_size=config.image_size, ft_proj_selector=config.ft_proj_selector)
 
 
 def portable_network(config, stored):
   """A stored network on its own: (`ConRec` in float32, `LinearHead` or None)."""
   channels = stored.channels or config.channels
-  plain = dataclasses.replace(config, mixed_precision="float32", recompute=False)
-  model, head = build_model(plain, channels), None
+  model, head = build_model(config, channels), None
   supervised = not config.pretrains or config.lineareval_while_pretraining
   if supervised and stored.kind != "hdf5":
     head = build_head(config, model, channels, len(stored.class_names))
@@ -97,7 +124,7 @@ def metadata(config, stored, channels):
       "global_step": stored.step, "channels": channels, "image_size": config.image_size,
       "one_size": stored.one_size, "layer": config.ft_proj_selector,
       "class_names": list(stored.class_names), "result": stored.result,
-      "flags": dataclasses.asdict(config), "git_revision": _git_revision(),
+      "flags": stored.settings or dataclasses.asdict(config), "git_revision": _git_revision(),
       "versions": {"conrec_tf": conrec_tf.__version__, "tensorflow": tf.__version__}}
 
 
@@ -116,16 +143,21 @@ def check_formats(config):
 @contextlib.contextmanager
 def _replacing(path):
   """A temporary path whose file or folder then takes the place of `path`, whole or not at all."""
-  temporary = path.with_name(path.name + ".tmp")
-  with writing(path.parent, tf.errors.OpError):
+  temporary, before = (path.with_name(path.name + ending) for ending in (".tmp", ".old"))
+  with writing(path.parent):
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove(temporary)
-    try:
-      yield temporary
-      _remove(path)
+    for leftover in path.parent.glob("*.tmp"):
+      _remove(leftover)
+  try:
+    yield temporary
+    with writing(path.parent):
+      _remove(before)
+      if path.exists():
+        os.replace(path, before)
       os.replace(temporary, path)
-    finally:
-      _remove(temporary)
+      _remove(before)
+  finally:
+    _remove(temporary)
 
 
 def _remove(path):
@@ -135,14 +167,6 @@ def _remove(path):
     path.unlink(missing_ok=True)
 
 
-def _remove_old(folder, step, keep):
-  """Removes SavedModels of the fewest steps, but not the one of `step`; 0 keeps all."""
-  others = sorted((path for path in folder.glob("*") if path.name.isdigit() and path.name != step),
-                  key=lambda path: int(path.name))
-  for path in others[:max(0, len(others) + 1 - keep)] if keep else []:
-    shutil.rmtree(path)
-
-
 def _compared(name, expected, found):
   """The largest difference of an export's embeddings from the network's.
 
@@ -150,7 +174,7 @@ def _compared(name, expected, found):
     UsageError: it is more than rounding.
   """
   difference = float(np.max(np.abs(found - expected)))
-  limit = TOLERANCE[name] * max(1.0, float(np.max(np.abs(expected))))
+  limit = TOLERANCE[name] * float(np.max(np.abs(expected)))
   if not difference <= limit:
     raise UsageError(f"{name} must give the network's embeddings to {limit:.1e}. "
                      f"Received: {difference:.1e} as the largest difference")

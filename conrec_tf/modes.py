@@ -117,10 +117,11 @@ def evaluate_checkpoints(config):
 
 def evaluate_network(config):
   """Evaluates the network of `config.checkpoint` once."""
-  source, evaluated, _, last_step = _open(config)
-  stored = find(config.checkpoint)
+  source = open_source(config)
+  evaluated, stored = open_evaluation_source(config, source), find(config.checkpoint)
+  plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
   with build_strategy().scope():
-    job = build_job(config, source, evaluated, last_step)
+    job = build_job(plain, source, evaluated, last_step=1)
   load_network(stored, job.model)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
@@ -130,11 +131,8 @@ def evaluate_network(config):
 
 
 def stored_network(config):
-  """The `Stored` network of mode=embed and mode=export.
-
-  `config.checkpoint`, or the one in model_dir; the checkpoint of a finetuning is where it began.
-  """
-  if config.checkpoint and config.pretrains:
+  """The `Stored` network of mode=embed and mode=export: `checkpoint`, or the one in model_dir."""
+  if config.checkpoint:
     return find(config.checkpoint, config.export_checkpoint)
   return find(config.run_directory, config.export_checkpoint, "model_dir or checkpoint")
 

@@ -67,9 +67,9 @@ class OriginalFile:
     Raises:
       UsageError: a part of the model has other shapes, or no weights in the file.
     """
-    places = {"encoder": [block for level in model.encoder.levels for block in level]}
-    if self.values["pooling"] == "attention":
-      places["attention"] = model.pooling.blocks
+    levels = getattr(model.encoder, "levels", [])
+    places = {"encoder": [block for level in levels for block in level],
+              "attention": getattr(model.pooling, "blocks", [])}
     if model.decoder:
       places["skips"] = model.decoder.skip_blocks
       places["decoder"] = [block for level in reversed(model.decoder.levels) for block in level]
@@ -81,13 +81,13 @@ class OriginalFile:
       found["projection"] = [part for pair in zip(head.dense, head.batch_norms) for part in pair]
     if model.decoder:
       found["output"] = [model.decoder.output_convolution]
+    found = {role: [part for part in parts if part] for role, parts in found.items()}
+    others = [role for role, parts in found.items() if _shapes(self.roles[role]) != _shapes(
+        [part.get_weights() for part in parts])]
+    if others:
+      raise UsageError("checkpoint must hold the network that the flags describe. Received: "
+                       f"{self._path} with other layers in {', '.join(others)}")
     for role, parts in found.items():
-      parts = [part for part in parts if part]
-      ours, theirs = ([[array.shape for array in layer] for layer in layers] for layers in (
-          [part.get_weights() for part in parts], self.roles[role]))
-      if ours != theirs:
-        raise UsageError("checkpoint must hold the network that the flags describe. Received: "
-                         f"{self._path}, whose {role} has other layers")
       for part, arrays in zip(parts, self.roles[role]):
         part.set_weights(arrays)
 
@@ -129,6 +129,10 @@ class OriginalFile:
   def _error(self, what):
     return UsageError("checkpoint must be a U-net of the authors' implementation. "
                       f"Received: {self._path} with {what}")
+
+
+def _shapes(layers):
+  return [[array.shape for array in layer] for layer in layers]
 
 
 def _read(path):

@@ -76,6 +76,9 @@ class RunDirectory:
       return json.loads((self.path / name).read_text())
     except (FileNotFoundError, NotADirectoryError):
       return None
+    except (OSError, ValueError) as error:
+      raise UsageError(f"{name} must be a JSON file that can be read ({reason(error)}). "
+                       f"Received: {self.path / name}") from error
 
   def write(self, name, content, indent=2):
     """Writes a JSON file."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 
 import tensorflow as tf
@@ -32,11 +31,7 @@ def save(model, head, path, metadata):
     with open(file, "w") as stream:
       json.dump(metadata, stream, indent=2)
     root.metadata = tf.saved_model.Asset(file)
-    try:
-      tf.saved_model.save(root, os.fspath(path), signatures=signatures)
-    except BaseException:
-      shutil.rmtree(path, ignore_errors=True)
-      raise
+    tf.saved_model.save(root, os.fspath(path), signatures=signatures)
 
 
 def representation(model, head, metadata):
@@ -74,8 +69,8 @@ def representation(model, head, metadata):
     return tf.function(lambda images: {name: function(images)}, input_signature=[spec])
 
   parts = parts_of(model, head)
-  used = [parts[name] for name in ("encoder", "pooling", *(["projection_head"] if layer else []))
-          if name in parts]
+  used = [parts[name] for name in ("encoder", "pooling") if name in parts]
+  used += model.projection_head.used(layer) if layer else []
   root = tf.train.Checkpoint()
   root.__call__ = embed
   root.variables = [variable for part in used for variable in part.variables]

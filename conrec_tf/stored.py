@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.runs import RunDirectory
 
 CHECKPOINTS = "checkpoints"
@@ -15,6 +15,7 @@ METADATA = "metadata.json"
 # The knobs that say which network weights belong to, and what it takes and gives.
 NETWORK = ("encoder", "base_filters", "unet_depth", "pooling", "proj_head_mode",
            "num_proj_layers", "proj_out_dim", "ft_proj_selector", "batch_norm_decay",
+           "attention_dropout",
            "contrastive_weight", "reconstruction_weight", "corruption", "image_size",
            "image_channels")
 
@@ -28,6 +29,7 @@ class Stored:
     path: a checkpoint's prefix, a SavedModel's folder, or a file.
     step: how many steps it was trained; 0 if that isn't known.
     values: `{knob: value}` of those in `NETWORK` that are known.
+    settings: `{knob: value}` of the training, as far as they are known and still exist.
     channels: of the images, or 0 if that isn't known.
     one_size: whether all images that it was evaluated on have one size.
     class_names: of the labels that it was trained or evaluated on.
@@ -38,6 +40,7 @@ class Stored:
   path: str
   step: int = 0
   values: dict = dataclasses.field(default_factory=dict)
+  settings: dict = dataclasses.field(default_factory=dict)
   channels: int = 0
   one_size: bool = False
   class_names: tuple = ()
@@ -57,6 +60,7 @@ def find(path, which="last", flag="checkpoint"):
     UsageError: it is none of these.
   """
   path = os.path.expanduser(path)
+  path = path.removesuffix(".index")
   if os.path.exists(os.path.join(path, "saved_model.pb")):
     return _saved_model(path)
   if os.path.isfile(path):
@@ -84,25 +88,38 @@ def step_of(prefix):
   return int(number) if number.isdigit() else 0
 
 
-def network_values(config):
-  """Those of a run's values (`{knob: value}`) that describe its network, as one for embedding."""
-  values = {"train_mode": "pretrain", **{name: config[name] for name in NETWORK if name in config}}
-  if config.get("train_mode") == "finetune":
-    values.update(contrastive_weight=float(bool(config["ft_proj_selector"])),
-                  reconstruction_weight=0.0, corruption="none")
-    if not config["ft_proj_selector"]:
-      values.update(contrastive_weight=1.0, proj_head_mode="none", num_proj_layers=1)
-  elif not config.get("contrastive_weight", True):
+def network_values(settings, channels):
+  """Those of a run's settings that describe its network, as one that represents images.
+
+  Args:
+    settings: `{knob: value}`.
+    channels: of its images, or 0 if that isn't known.
+  """
+  values = {"train_mode": "pretrain",
+            **{name: settings[name] for name in NETWORK if name in settings}}
+  if channels in (1, 3):
+    values["image_channels"] = channels
+  if settings.get("train_mode") == "finetune":
+    values.update(contrastive_weight=1.0, reconstruction_weight=0.0, corruption="none")
+    if not settings["ft_proj_selector"]:
+      values["proj_head_mode"] = "none"
+  elif not settings.get("contrastive_weight", True):
     values["pooling"] = "average"
   return values
+
+
+def _known(settings):
+  names = {field.name for field in dataclasses.fields(Config)}
+  return {name: value for name, value in settings.items() if name in names}
 
 
 def _checkpoint(prefix):
   directory = RunDirectory(pathlib.Path(prefix).parent.parent)
   step, images = step_of(prefix), directory.read("images.json") or {}
+  settings, channels = directory.read("config.json") or {}, images.get("channels", 0)
   return Stored(
-      "checkpoint", prefix, step, network_values(directory.read("config.json") or {}),
-      images.get("channels", 0), images.get("one_size", False),
+      "checkpoint", prefix, step, network_values(settings, channels), _known(settings),
+      channels, images.get("one_size", False),
       tuple(images.get("class_names", ())),
       directory.read(f"result_{step}.json") or {})
 
@@ -110,9 +127,10 @@ def _checkpoint(prefix):
 def _saved_model(path):
   try:
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
+    settings, channels = metadata["flags"], metadata["channels"]
     return Stored(
-        "saved_model", path, metadata["global_step"], network_values(metadata["flags"]),
-        metadata["channels"], metadata["one_size"], tuple(metadata["class_names"]),
+        "saved_model", path, metadata["global_step"], network_values(settings, channels),
+        _known(settings), channels, metadata["one_size"], tuple(metadata["class_names"]),
         metadata["result"])
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UsageError(f"checkpoint must be a SavedModel with its assets/{METADATA}, as exported "

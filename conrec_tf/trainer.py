@@ -6,7 +6,7 @@ import numpy as np
 
 from conrec_tf.checkpoints import Checkpoints
 from conrec_tf.data.pipeline import batch_ids
-from conrec_tf.export import export
+from conrec_tf.export import export, remove_old
 from conrec_tf.results import Results
 from conrec_tf.signals import Stopped
 from conrec_tf.stored import find
@@ -113,6 +113,7 @@ class Trainer:
     self._results.finish(self._final)
     stored = find(self._directory.path, self._config.export_checkpoint, "model_dir")
     export(self._config, stored, self._directory)
+    remove_old(self._directory, stored.step, self._config.keep_hub_module_max)
     return self._results.known(self._final)
 
   def _ids(self, step):

@@ -78,7 +78,14 @@ def test_goes_on_where_it_stopped(photos, monkeypatch):
 def test_of_other_images_or_networks(photos):
   embed(photos)
   Checkpoints(photos.model_dir, 1, {"model": build_model(photos, 3)}).save(6)
-  with pytest.raises(UsageError, match="Received: network: .*ckpt-5 -> .*ckpt-6; global_step: 5"):
+  with pytest.raises(UsageError, match="Received: network: .* -> .*; global_step: 5 -> 6"):
+    embed(photos)
+
+
+def test_of_images_that_changed_since(photos, tmp_path):
+  embed(photos)
+  (tmp_path / "photos/odd/21.png").write_bytes((tmp_path / "photos/odd/05.png").read_bytes())
+  with pytest.raises(UsageError, match="by the same network. Received: images: "):
     embed(photos)
 
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 import tensorflow_hub as hub
 
 from conrec_tf import export as exporting
+from conrec_tf import saved_model
 from conrec_tf.checkpoints import Checkpoints, load_network
 from conrec_tf.config import Config, UsageError
-from conrec_tf.export import export, portable_network
+from conrec_tf.export import export, network_config, portable_network
 from conrec_tf.models import build_head, build_model
 from conrec_tf.runs import RunDirectory
 from conrec_tf.stored import find
@@ -153,21 +154,51 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch
 
 def test_the_network_stands_alone(tmp_path, images):
   """Neither frozen parts nor the precision of the training are exported."""
-  config, _, model, _ = trained(tmp_path)
+  config, directory, model, head = trained(tmp_path)
+  model.trainable = False
+  Checkpoints(tmp_path, 1, {"model": model, "head": head}).save(8)
   bfloat16 = dataclasses.replace(config, mixed_precision="mixed_bfloat16")
-  network, _ = portable_network(bfloat16, find(tmp_path))
+  stored = find(tmp_path)
+  network, _ = portable_network(network_config(bfloat16, stored), stored)
+  assert network.trainable_weights and not model.trainable_weights
   np.testing.assert_array_equal(network.embed(images), model.embed(images))
 
 
 def test_old_saved_models_are_removed(tmp_path):
   for step in (5, 9, 30):
-    (tmp_path / str(step)).mkdir()
-  exporting._remove_old(tmp_path, "9", keep=0)
-  assert len(list(tmp_path.iterdir())) == 3
-  exporting._remove_old(tmp_path, "9", keep=2)
-  assert {path.name for path in tmp_path.iterdir()} == {"9", "30"}
-  exporting._remove_old(tmp_path, "9", keep=1)
-  assert {path.name for path in tmp_path.iterdir()} == {"9"}
+    (tmp_path / "saved_model" / str(step)).mkdir(parents=True)
+
+  def left(keep):
+    exporting.remove_old(RunDirectory(tmp_path), 9, keep)
+    return {int(path.name) for path in (tmp_path / "saved_model").iterdir()}
+
+  assert left(0) == {5, 9, 30}
+  assert left(2) == {9, 30}
+  assert left(1) == {9}
+
+
+def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
+  config, _, model, head = trained(tmp_path, ft_proj_selector=1)
+  root, _ = saved_model.representation(model, None, {
+      "channels": 3, "image_size": 24, "one_size": True, "layer": 1})
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)
+  gradients = tape.gradient(loss, root.trainable_variables)
+  assert all(gradient is not None for gradient in gradients)
+  assert len(gradients) == len(model.encoder.trainable_weights) + len(
+      model.pooling.trainable_weights) + 3  # a kernel, a scale, an offset
+
+
+def test_a_finetuned_network_keeps_its_head(tmp_path, images):
+  """Also when its checkpoint is named, and with the settings of its training."""
+  config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)
+  stored = find(tmp_path / "checkpoints/ckpt-7.index")
+  export(Config(mode="export", **{**stored.values, "image_size": 24}), stored, directory)
+  loaded = tf.saved_model.load(str(tmp_path / "saved_model/7"))
+  np.testing.assert_allclose(loaded.logits(images), head(model.embed(images)), atol=1e-5)
+  metadata = json.loads((tmp_path / "saved_model/7/assets/metadata.json").read_text())
+  assert metadata["flags"]["train_mode"] == "finetune"
+  assert metadata["flags"]["temperature"] == 0.3
 
 
 @pytest.mark.parametrize("which, message", [

@@ -107,8 +107,11 @@ def test_what_does_not_fit_is_named(tmp_path):
   model, _ = authors_model(1, True, True)
   path = tmp_path / "model.hdf5"
   model.save(path, include_optimizer=False)
-  with pytest.raises(UsageError, match="whose encoder has other layers"):
+  with pytest.raises(UsageError, match="with other layers in encoder, attention, skips, "
+                                       "decoder, gate, projection, output"):
     ours(path, base_filters=8)
+  with pytest.raises(UsageError, match="with other layers in attention, gate"):
+    ours(path, pooling="average")
   with h5py.File(path, "a") as file:
     file.copy("model_weights/dense", "model_weights/lstm_4")
   with pytest.raises(UsageError, match="model.hdf5 with layers without a place: lstm_4"):

@@ -57,7 +57,7 @@ def open_image_folder(config):
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
   stored = {name: _substituted(np.flatnonzero(splits == name), is_good)
             for name in np.unique(splits)}
-  names = np.array([os.path.relpath(path, root) for path in paths], object)
+  names = np.array([_text(os.path.relpath(path, root)) for path in paths], object)
   columns = ({name: values[index] for name, index in stored.items()}
              for values in (images, labels, shapes, names))
   by_image, by_label, by_shape, by_name = columns
@@ -147,6 +147,11 @@ def _layout(labels, parts, root):
 
 def _shares(labels, count):
   return np.where(held_out(labels, count), "test", "train")
+
+
+def _text(name):
+  """A file's name as text that can be written, whatever bytes it has."""
+  return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _substituted(indices, is_good):

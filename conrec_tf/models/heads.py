@@ -54,6 +54,11 @@ class ProjectionHead(tf.keras.Model):
       x = tf.nn.relu(x) if layer < self.num_layers - 1 else x
     return x
 
+  def used(self, layers):
+    """The Keras layers that the first `layers` layers consist of; -1 for all."""
+    count = self.num_layers if layers < 0 else layers
+    return [*self.dense[:count], *self.batch_norms[:count]]
+
 
 class LinearHead(tf.keras.Model):
   """The supervised head: one dense layer, `[B, f]` to logits `[B, outputs]`.
