@@ -20,7 +20,8 @@ def onnx_bytes(function, spec):
   """
   import tf2onnx  # an optional package
 
-  named = tf.function(lambda images: tf.identity(function(images), name="embedding"))
+  named = tf.function(lambda images: tf.identity(function(images), name="embedding"),
+                      autograph=False)
   model, _ = tf2onnx.convert.from_function(named, [spec], opset=17)
   [output] = model.graph.output
   for node in model.graph.node:
@@ -36,7 +37,7 @@ def tflite_bytes(function, spec, dynamic_range=False):
     function, spec: as of `onnx_bytes`, but of one fixed size; the batch can be resized.
     dynamic_range: whether weights are quantised to 8 bits.
   """
-  concrete = tf.function(function).get_concrete_function(spec)
+  concrete = tf.function(function, autograph=False).get_concrete_function(spec)
   converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
   if dynamic_range:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -52,7 +52,7 @@ def validation_losses(config, model, objective, source):
   Returns:
     `{name: number}`, means over the batches.
   """
-  @tf.function
+  @tf.function(autograph=False)
   def measure(batch):
     total, metrics = objective(model(view_major(batch["corrupted"])), view_major(batch["target"]))
     return {VALIDATION_LOSS: total, **metrics}

@@ -39,6 +39,7 @@ class FinetuningStep:
       return {**metrics, "train/quadratic_weighted_kappa": _kappa(self._classes)}
     return {**metrics, **means("train/supervised_top_5_acc")}
 
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch):
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
     config, labels = self._config, batch["label"]

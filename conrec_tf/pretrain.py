@@ -39,6 +39,7 @@ class PretrainingStep:
       names += ["train/supervised_loss", "train/supervised_acc"]
     return {**means(*names, "train/weight_decay"), **self._update.metrics()}
 
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch):
     """Updates the model; returns `{metric name: scalar, or arguments of the metric}`."""
     # Dropout depends on the step alone, whatever happened before it in this process.

@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # more would wait for each other's turn on a core
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402

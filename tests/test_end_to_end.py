@@ -1,32 +1,21 @@
 """The command as a user runs it, on a slice of the embedded data."""
 
 import json
-import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
 
+from commands import ROOT, as_flags, cold_command, command, start
 import numpy as np
 from PIL import Image
 import pytest
 import tensorflow as tf
 
-ROOT = pathlib.Path(__file__).parent.parent
-
-
-def command(*flags, cwd=ROOT):
-  return subprocess.run([sys.executable, str(ROOT / "run.py"), *flags], cwd=cwd,
-                        capture_output=True, text=True)
-
-
-def as_flags(values):
-  return [f"--{name}={value}" for name, value in values.items()]
-
 
 def test_help_explains_every_flag_without_tensorflow():
-  done = command("--help")
+  done = cold_command("--help")
   assert done.returncode == 1  # as absl's
   for text in ("Optimization: How long, how fast.", "--temperature: Temperature of NT-Xent.",
                "One of attention, average. (default: attention)"):
@@ -39,7 +28,8 @@ def test_help_explains_every_flag_without_tensorflow():
 
 def test_train_then_eval_continue_and_repeat(tiny):
   model_dir = pathlib.Path(tiny["model_dir"])
-  done = command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
+  done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1",
+                      "--log_steps=2")
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""
   assert "step 7/7" in done.stdout
@@ -89,8 +79,7 @@ def test_training_alone_evaluates_nothing(tiny):
 
 def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
   flags = [*as_flags(tiny), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
-  process = subprocess.Popen([sys.executable, "run.py", *flags, "--train_steps=1000000"], cwd=ROOT,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  process = start(*flags, "--train_steps=1000000")
   next(line for line in process.stdout if line.startswith("step "))
   done = command(*flags, "--train_steps=1000000")
   assert done.returncode == 1 and f"in use by process {process.pid} on " in done.stderr
@@ -223,11 +212,8 @@ def test_a_network_leaves_home(tiny, tmp_path):
 
 def test_supervised_unet(flowers, tmp_path):
   scale = {**flowers, "eval_split": "test", "model_dir": tmp_path / "run"}
-  code = "import datasets.tiny_flowers, run; run.cli.main(run.run)"
-  done = subprocess.run(
-      [sys.executable, "-c", code, *presets("oxford_flowers102_supervised", "supervised_unet"),
-       *as_flags(scale), "--train_steps=2"], cwd=ROOT, capture_output=True, text=True,
-      env={**os.environ, "PYTHONPATH": "tests"})
+  done = command(*presets("oxford_flowers102_supervised", "supervised_unet"), *as_flags(scale),
+                 "--train_steps=2")
   assert done.returncode == 0, done.stderr
   assert "supervised_unet on tiny_flowers, 36 training images" in done.stdout
 
@@ -239,9 +225,7 @@ def test_stanford_dogs(tmp_path, names):
   """On random images with the true dataset's features and classes."""
   scale = dict(data_dir=tmp_path / "tfds", model_dir=tmp_path / "run", image_size=32,
                base_filters=2, train_batch_size=4, train_steps=2)
-  done = subprocess.run(
-      [sys.executable, "-m", "datasets.mock_dogs", *presets(*names), *as_flags(scale)],
-      cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "tests"})
+  done = command(*presets(*names), *as_flags(scale), script=ROOT / "tests/datasets/mock_dogs.py")
   assert done.returncode == 0, done.stderr
   assert " on stanford_dogs" in done.stdout
   assert (tmp_path / "run/saved_model/2").is_dir()

@@ -50,6 +50,7 @@ def validation_batches(config, source):
 
 def two_views(config, source):
   """The function of (position in the stream, record) that makes a training example."""
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position, record):
     image = source.decode(record["image"])
     seeds = tf.random.experimental.stateless_split(
@@ -78,6 +79,7 @@ def finetuning_batches(config, source):
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
   """
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position, record):
     seed = tf.stack([tf.constant(config.seed, tf.int64), position])
     make = {"crop": make_cropped, "zoom": make_zoomed}[config.supervised_augmentation]
@@ -134,6 +136,7 @@ def evaluation_batches(config, source, split):
     `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`);
     the last batch may be smaller.
   """
+  @tf.autograph.experimental.do_not_convert
   def prepare(record):
     image = source.decode(record["image"])
     return evaluation_image(image, config.image_size, source.one_size), record["label"]

@@ -74,7 +74,7 @@ class ConRec(tf.keras.Model):
       return self.projection_head(embedding, training=training, layers=layer)
     return embedding
 
-  @tf.function(reduce_retracing=True)
+  @tf.function(reduce_retracing=True, autograph=False)
   def embed(self, images, training=False, layer=0):
     """`represent` as a graph."""
     return self.represent(images, training=training, layer=layer)

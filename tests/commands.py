@@ -1,0 +1,76 @@
+"""Runs the command as a user does: a process of its own, with its output and exit code."""
+
+import functools
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUN = ROOT / "run.py"
+
+
+def as_flags(values):
+  return [f"--{name}={value}" for name, value in values.items()]
+
+
+def command(*flags, cwd=ROOT, script=RUN):
+  """Runs to the end; returns a `subprocess.CompletedProcess`."""
+  process = start(*flags, cwd=cwd, script=script)
+  stdout, stderr = process.communicate()
+  return subprocess.CompletedProcess(flags, process.returncode, stdout, stderr)
+
+
+def start(*flags, cwd=ROOT, script=RUN):
+  """Starts a command that saves the time for imports; returns its `Process`."""
+  stderr = tempfile.TemporaryFile("w+")
+  reading, writing = os.pipe()
+  pid = _ask(dict(argv=[str(script), *map(str, flags)], cwd=str(cwd), env=dict(os.environ)),
+             writing, stderr.fileno())
+  os.close(writing)
+  return Process(pid, open(reading), stderr)
+
+
+def cold_command(*flags, cwd=ROOT):
+  """Like `command`, from the start of Python on, in the environment of a user."""
+  env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+  return subprocess.run([sys.executable, str(RUN), *flags], cwd=cwd, env=env,
+                        capture_output=True, text=True)
+
+
+class Process:
+  """What the tests need of `subprocess.Popen`, for a child of the fork server."""
+
+  def __init__(self, pid, stdout, stderr):
+    self.pid, self.stdout, self.returncode = pid, stdout, None
+    self._stderr = stderr
+
+  def send_signal(self, signum):
+    os.kill(self.pid, signum)
+
+  def communicate(self):
+    """Waits for the end; returns (rest of stdout, stderr)."""
+    with self.stdout, self._stderr:
+      stdout = self.stdout.read()
+      self.returncode = _ask(dict(wait=self.pid))
+      self._stderr.seek(0)
+      return stdout, self._stderr.read()
+
+
+@functools.cache
+def _server():
+  """The channel to the fork server, which ends with this process."""
+  ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+  with theirs:
+    subprocess.Popen([sys.executable, ROOT / "tests/fork_server.py", str(theirs.fileno())],
+                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                     stdout=subprocess.DEVNULL)
+  return ours
+
+
+def _ask(request, *files):
+  socket.send_fds(_server(), [json.dumps(request).encode()], files)
+  return json.loads(_server().recv(100))
