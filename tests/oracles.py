@@ -59,8 +59,8 @@ def blur(image, sigma):
   return result
 
 
-def bezier_map(image, first, second, falls, points=1000):
-  """Interpolates along a polyline of 1000 points of the cubic Bezier curve."""
+def bezier_map(image, first, second, falls, points=100000):
+  """Interpolates along a polyline of 100,000 points of the cubic Bezier curve."""
   t = np.linspace(0.0, 1.0, points)[:, None]
   corner = np.ones(2)
   curve = (3 * t * (1 - t) ** 2 * first + 3 * t**2 * (1 - t) * second + t**3 * corner)

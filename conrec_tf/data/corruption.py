@@ -14,7 +14,8 @@ BORDER = 3
 RECTANGLE_GOES_ON = 0.95
 BLOCK_GOES_ON = 0.99
 CURVE_POINTS = 1000
-_T = np.linspace(0.0, 1.0, CURVE_POINTS)[:, np.newaxis]
+# Denser at both ends, where the curve may be vertical and evenly spaced points stray from it.
+_T = ((1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, CURVE_POINTS))) / 2.0)[:, np.newaxis]
 CURVE_BASIS = np.concatenate(
     [3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**3], axis=1).astype(np.float32)
 
