@@ -129,9 +129,9 @@ def saturation(planes, factor):
   With V the largest channel and m the smallest, saturation is (V - m) / V, and
   every channel x keeps its share of V - m: x' = V - (V - x) min(factor, V / (V - m)).
   """
-  value = tf.reduce_max(planes, axis=0)
-  chroma = value - tf.reduce_min(planes, axis=0)
-  return value - (value - planes) * tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+  value, chroma = _value_and_chroma(planes)
+  scale = tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+  return planes * scale + (value - value * scale)
 
 
 def hue(planes, delta):
@@ -142,14 +142,12 @@ def hue(planes, delta):
   green m + c clip(2 - |s - 2|, 0, 1) and blue m + c clip(2 - |s - 4|, 0, 1).
   """
   red, green, blue = tf.unstack(planes)
-  value = tf.maximum(tf.maximum(red, green), blue)
-  least = tf.minimum(tf.minimum(red, green), blue)
-  chroma = value - least
-  is_red, is_green = value == red, value == green
-  difference = tf.where(is_red, green - blue, tf.where(is_green, blue - red, red - green))
-  turned = 6.0 * delta
-  sextant = (tf.math.divide_no_nan(difference, chroma)
-             + tf.where(is_red, turned, tf.where(is_green, turned + 2.0, turned + 4.0)))
+  value, chroma = _value_and_chroma(planes)
+  least = value - chroma
+  # Choosing is slow: sextants are chosen together with what is divided, as multiples of chroma.
+  difference = tf.where(value == red, green - blue, tf.where(
+      value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma))
+  sextant = tf.math.divide_no_nan(difference, chroma) + 6.0 * delta
   sextant -= 6.0 * tf.floor(sextant / 6.0)
   return tf.stack([least + chroma * tf.clip_by_value(trapezoid, 0.0, 1.0) for trapezoid in (
       tf.abs(sextant - 3.0) - 1.0, 2.0 - tf.abs(sextant - 2.0), 2.0 - tf.abs(sextant - 4.0))])
@@ -184,3 +182,10 @@ def blur(view, sigma):
     return tf.reshape(tf.nn.depthwise_conv2d(rows, filters, [1, 1, 1, 1], "SAME"), image.shape)
 
   return tf.transpose(blur_rows(tf.transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])
+
+
+def _value_and_chroma(planes):
+  """The largest channel, and by how much it exceeds the smallest; `[H, W]` each."""
+  red, green, blue = tf.unstack(planes)
+  value = tf.maximum(tf.maximum(red, green), blue)
+  return value, value - tf.minimum(tf.minimum(red, green), blue)
