@@ -30,9 +30,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLAGS = ["--mode=train_then_eval", "--train_split=train[:20%]", "--eval_split=test[:20%]",
          "--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_steps=60",
          "--checkpoint_steps=2", "--log_steps=3", "--eval_every_epochs=1", "--warmup_epochs=1",
-         "--learning_rate_schedule=cosine", "--lineareval_while_pretraining"]
+         "--learning_rate_schedule=cosine", "--lineareval_while_pretraining",
+         "--noreport"]
 SECONDS_FOR_A_WRITE = 3.0
-TIMES = ("images_per_second", "data_wait")
+TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 
 
 def start(data_dir, model_dir):

@@ -17,7 +17,7 @@ from conrec_tf.stored import find
 
 FLAGS = flags.FLAGS
 
-MODES_OF_A_RUN = ("eval", "embed", "export")
+MODES_OF_A_RUN = ("eval", "report", "embed", "export")
 USE_INSTEAD = {
     "resnet_depth": "--unet_depth",
     "width_multiplier": "--base_filters",
@@ -33,6 +33,7 @@ reconstruction and attention-weighted pooling.
   python run.py --mode=train_then_eval --dataset=oxford_flowers102 --train_epochs=100
   python run.py --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
   python run.py --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
+  python run.py --mode=report --model_dir=<model_dir> --compare_with=<another model_dir>
   python run.py --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
   python run.py --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
   python run.py --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
@@ -122,10 +123,13 @@ def _run(run, argv):
   # TensorFlow reads this when it is imported; its start-up notices are no news to a user.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   logger = logging.getLogger("conrec_tf")
-  logger.addHandler(logging.StreamHandler(sys.stdout))
+  handler = logging.StreamHandler(sys.stdout)
+  if sys.stdout.isatty():  # the live line of a training gives way, and is drawn again below
+    handler.setFormatter(logging.Formatter("\r\033[K%(message)s"))
+  logger.addHandler(handler)
   logger.propagate = False
   logger.setLevel(absl_logging.converter.absl_to_standard(FLAGS.verbosity))
-  if not FLAGS["verbosity"].present:  # the libraries' own notes only when asked for
+  if FLAGS.verbosity < 1:  # the libraries' own notes only when asked for
     absl_logging.set_verbosity(absl_logging.ERROR)
   run(_config())
 

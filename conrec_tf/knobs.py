@@ -33,9 +33,9 @@ class Task:
   mode: str = knob(
       "train_then_eval", "What to do: train; train, evaluate and export; evaluate the "
       "checkpoints of model_dir, following a running training until its last step (or evaluate "
-      "--checkpoint); embed all images of the two splits; export a trained network; or decode "
-      "all images once and tell what they are.",
-      choices=("train", "train_then_eval", "eval", "embed", "export", "check_data"),
+      "--checkpoint); draw what the run in model_dir learned; embed all images of the two splits; "
+      "export a trained network; or decode all images once and tell what they are.",
+      choices=("train", "train_then_eval", "eval", "report", "embed", "export", "check_data"),
       changes_training=False)
   train_mode: str = knob(
       "pretrain", "Learn without labels, or learn a supervised head: on a frozen or trainable "
@@ -49,6 +49,12 @@ class Task:
       "the prefix of a checkpoint, an exported SavedModel, or an HDF5 file of the authors' "
       "implementation. Flags that describe the network are its own unless given. Empty: finetune "
       "from scratch, else model_dir's network.")
+  report: bool = knob(
+      True, "Draw what is learned: images for TensorBoard at evaluations, and at the end of "
+      "train_then_eval model_dir/report.", changes_training=False)
+  compare_with: str = knob(
+      "", "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
+      "separated by commas.", changes_training=False)
   seed: int = knob(0, "Determines initial weights, order of images, augmentation and "
                    "dropout.", low=0, high=2**31 - 1)
 

@@ -46,6 +46,8 @@ def run(config):
     evaluate_network(config)
   elif config.mode == "eval":
     evaluate_checkpoints(config)
+  elif config.mode == "report":
+    report_run(config)
   elif config.folds and not config.pretrains:
     cross_validate(config)
   else:
@@ -135,6 +137,17 @@ def stored_network(config):
   if config.checkpoint:
     return find(config.checkpoint, config.export_checkpoint)
   return find(config.run_directory, config.export_checkpoint, "model_dir or checkpoint")
+
+
+def report_run(config):
+  """Draws what the run in model_dir learned, anew."""
+  from conrec_tf.reporting.report import write_report  # matplotlib takes its time
+
+  if not RunDirectory(config.run_directory).read("config.json"):
+    raise UsageError("model_dir must be the folder of a run, for mode=report. "
+                     f"Received: {config.run_directory}")
+  source, evaluated, _, _ = _open(config)
+  write_report(config, source, evaluated)
 
 
 def cross_validate(config):

@@ -123,8 +123,8 @@ def decode_bits(probabilities):
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 
-def ordinal_predictions(train, evaluated, count):
-  """Grades of one-vs-rest logistic regression on cumulative bits, as the authors do it."""
+def ordinal_scores(train, evaluated, count):
+  """Probabilities `[N, count]` of cumulative bits by one-vs-rest regression, as the authors."""
   _check_classes(train[1])
   with warnings.catch_warnings():
     # The first bit is always set; scikit-learn says so each time.
@@ -132,7 +132,12 @@ def ordinal_predictions(train, evaluated, count):
     warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
     classifier = _fit(OneVsRestClassifier(RotatedLogisticRegression()),
                       train[0], cumulative_bits(train[1], count))
-  return decode_bits(classifier.predict_proba(evaluated[0]))
+  return classifier.predict_proba(evaluated[0])
+
+
+def ordinal_predictions(train, evaluated, count):
+  """Grades of one-vs-rest logistic regression on cumulative bits, as the authors do it."""
+  return decode_bits(ordinal_scores(train, evaluated, count))
 
 
 def quadratic_weighted_kappa(labels, predictions, count):

@@ -1,6 +1,7 @@
 """What evaluations found: files in `model_dir`, and the table at the end."""
 
 import logging
+import textwrap
 
 import numpy as np
 
@@ -47,9 +48,10 @@ class Results:
                  for name, value in metrics.items()}
     result = {"global_step": step, **metrics}
     self._directory.write(f"result_{step}.json", result)
-    shown = [f"{_words(name)} {_shown(name, value)}" for name, value in metrics.items()
-             if np.isscalar(value)]
-    logger.info("Step %d: %s", step, ", ".join(shown))
+    parts = [f"{words(name)} {shown(name, value)}" for name, value in metrics.items()
+             if np.isscalar(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))]
+    logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79,
+                                    subsequent_indent="  "))
     return result
 
   def finish(self, step):
@@ -65,18 +67,18 @@ class Results:
       result |= {best_name: evaluations[best][self._metric], "eval/best_step": best,
                  "eval/best_selected_by": self._selection}
     self._directory.write("result.json", result)
-    rows = [(_words(name), 0, value) for name, value in evaluations.get(self._first, {}).items()
+    rows = [(words(name), 0, value) for name, value in evaluations.get(self._first, {}).items()
             if "untrained" in name and np.isscalar(value)]
-    rows += [(_words(name), step, value) for name, value in last.items()
+    rows += [(words(name), step, value) for name, value in last.items()
              if name.startswith("eval/") and np.isscalar(value) and step != self._first]
     rows += [(f"label fraction {row['fraction']:g} ({row['labels']} labels, std "
               f"{row['std']:.2%})", step, row["mean"])
              for name in last if name.endswith("label_fractions") for row in last[name]]
     if step != self._first:
       on = "validation share" if "validation" in self._selection else "evaluation split"
-      rows.append((f"best on the {on}, {_words(self._metric)}", best, result[best_name]))
+      rows.append((f"best on the {on}, {words(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2
-    logger.info("%s", "\n".join(f"  {name:{width}}{_shown(name, value):>8}   step {at}"
+    logger.info("%s", "\n".join(f"  {name:{width}}{shown(name, value):>8}   step {at}"
                                 for name, at, value in rows))
     logger.info("Results in %s", self._directory.path / "result.json")
 
@@ -86,10 +88,13 @@ def _worth(name, value):
   return -value if name.endswith("loss") else value
 
 
-def _shown(name, value):
-  """A share in per cent; a loss or an entropy as it is."""
+def shown(name, value):
+  """A share in per cent; a loss, an entropy or a step as it is."""
+  if name.endswith("step"):
+    return str(value)
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 
 
-def _words(name):
+def words(name):
+  """The name of a number as it is shown."""
   return name.removeprefix("eval/").replace("_", " ")

@@ -91,6 +91,12 @@ class RunDirectory:
     else:
       (self.path / name).unlink(missing_ok=True)
 
+  def add_row(self, name, row):
+    """Adds a line to a file of JSON lines."""
+    path = self.path / name
+    before = path.read_text() if path.exists() else ""
+    write_text(path, before + json.dumps(row) + "\n")
+
   def evaluations(self, last_step=math.inf):
     """`{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]

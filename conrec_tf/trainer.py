@@ -1,13 +1,17 @@
 """A run: restore, train, evaluate, save, export; and stop so that it can go on."""
 
+import contextlib
 import logging
+import time
 
 import numpy as np
 
 from conrec_tf.checkpoints import Checkpoints
 from conrec_tf.data.pipeline import batch_ids
 from conrec_tf.export import export, remove_old
+from conrec_tf.machine import session
 from conrec_tf.results import Results
+from conrec_tf.runs import reason
 from conrec_tf.signals import Stopped
 from conrec_tf.stored import find
 from conrec_tf.training import MetricsLog, StepRunner, train
@@ -49,6 +53,7 @@ class Trainer:
     self._final = max(self._first_step, last_step)
     self._log = MetricsLog(directory.path, self._first_step)
     self._results = Results(directory, job.metric, job.selection)
+    self._board = self._build_board() if config.report else None
 
   def run(self):
     """Trains to the last step; in mode train_then_eval also evaluates and exports.
@@ -82,6 +87,10 @@ class Trainer:
     if self._first_step >= self._last_step:
       logger.info("Nothing to train: step %d of %d is done", self._first_step, self._last_step)
       return
+    self._directory.add_row("sessions.jsonl", session(self._first_step))
+    if self._board:
+      with harmless("Grouping TensorBoard's scalars"):
+        self._board.start()
     interval = config.checkpoint_steps or config.checkpoint_epochs * self._epoch
     train(self._runner, self._iterator, first_step=self._first_step, last_step=self._last_step,
           log_steps=config.log_steps, images_per_step=config.train_batch_size,
@@ -100,22 +109,57 @@ class Trainer:
     self._step = step
     result = self._results.known(step)
     measures = result is None
+    seconds = {}
     if measures:
+      began = time.monotonic()
       with self._interruption.allowed():
         metrics = self._job.measure(step == self._final)
+      seconds["evaluation_seconds"] = time.monotonic() - began
       result = self._results.add(step, metrics)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self._log.evaluated:
-      self._log.write({name: value for name, value in result.items() if np.isscalar(value)})
+      self._log.write({name: value for name, value in result.items() if np.isscalar(value)}
+                      | seconds)
+    if measures and self._board:
+      with harmless("Drawing for TensorBoard"):
+        self._board.images(step)
 
   def _export(self):
     self._results.finish(self._final)
     stored = find(self._directory.path, self._config.export_checkpoint, "model_dir")
     export(self._config, stored, self._directory)
     remove_old(self._directory, stored.step, self._config.keep_hub_module_max)
+    if self._board:
+      self._report()
     return self._results.known(self._final)
+
+  def _build_board(self):
+    # Imported where there is something to draw: matplotlib takes its time.
+    from conrec_tf.reporting.board import Board
+    from conrec_tf.reporting.network import Network
+    network = Network(self._config, self._evaluated, self._job.model,
+                      self._job.networks.get("head"), self._final)
+    return Board(self._log.board, network, self._directory.path)
+
+  def _report(self):
+    """Draws what was learned; the run is done and saved, whatever comes of it."""
+    from conrec_tf.reporting.report import write_report
+    with self._interruption.allowed():
+      with harmless("Writing embeddings and settings for TensorBoard"):
+        self._board.finish(self._directory.read("result.json"))
+      with harmless("Drawing the report, which --mode=report tries again,"):
+        write_report(self._config, self._source, self._evaluated)
 
   def _ids(self, step):
     numbers = batch_ids(self._config, self._source, step)
     return f"{', '.join(map(str, numbers))} of {self._source.train.name}"
+
+
+@contextlib.contextmanager
+def harmless(what):
+  """What is inside shows the run and is no part of it: that it fails is told, no more."""
+  try:
+    yield
+  except Exception as error:
+    logger.warning("%s failed (%s)", what, reason(error))

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import math
 import os
-import sys
 import time
 
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.progress import Progress
 from conrec_tf.runs import write_text, writing
 from conrec_tf.signals import Stopped
 from conrec_tf.updates import NON_FINITE, SKIPPED
@@ -123,10 +122,15 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
       progress.pause()
       raise Stopped(interruption.received, step)
     began = time.monotonic()
-    for interval, event in events:
-      if step % interval == 0 or step == last_step:
-        progress.pause()
-        event(step)
+    if step == last_step:
+      progress.pause()
+    try:
+      for interval, event in events:
+        if step % interval == 0 or step == last_step:
+          event(step)
+    except BaseException:
+      progress.pause()
+      raise
     since += time.monotonic() - began
     progress.exclude(time.monotonic() - began)
   progress.pause()
@@ -135,7 +139,7 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
 class MetricsLog:
   """`metrics.jsonl` and TensorBoard scalars.
 
-  `evaluated` holds the steps that have a row of an evaluation.
+  `evaluated` holds the steps that have a row of an evaluation; `board` is TensorBoard's writer.
 
   Args:
     model_dir: folder of the run.
@@ -151,78 +155,21 @@ class MetricsLog:
       rows = [row for row in rows if row["global_step"] <= first_step]
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
       self.evaluated.update(row["global_step"] for row in rows if _is_evaluation(row))
-    self._board = tf.summary.create_file_writer(os.fspath(model_dir))
+    self.board = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row):
     """Appends `{name: number}` with its `global_step`."""
     with writing(self._path.parent, tf.errors.OpError):
       with self._path.open("a") as file:
         file.write(json.dumps(row) + "\n")
-      with self._board.as_default(step=row["global_step"]):
+      with self.board.as_default(step=row["global_step"]):
         for name, value in row.items():
           if name != "global_step":
             tf.summary.scalar(name, value)
-      self._board.flush()
+      self.board.flush()
     if _is_evaluation(row):
       self.evaluated.add(row["global_step"])
 
 
 def _is_evaluation(row):
   return any(name.startswith("eval/") for name in row)
-
-
-class Progress:
-  """One line that lives in a terminal; in a file, a plain line now and then.
-
-  Args:
-    first_step, last_step: the range, for the time left.
-  """
-
-  SECONDS_BETWEEN_PLAIN_LINES = 10.0
-
-  def __init__(self, first_step, last_step):
-    self._first, self._last = first_step, last_step
-    self._began = time.monotonic()
-    self._shown = -math.inf
-    self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
-    self._open = False
-
-  def exclude(self, seconds):
-    """Leaves out time that wasn't spent on steps."""
-    self._began += seconds
-
-  def show(self, row):
-    """Shows a row of metrics."""
-    step = row["global_step"]
-    left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
-    parts = [f"step {step}/{self._last}"]
-    for label, name, form in (("loss", "train/total_loss", ".3f"),
-                              ("contrast", "train/contrast_loss", ".3f"),
-                              ("acc", "train/contrast_acc", ".2f"),
-                              ("supervised acc", "train/supervised_acc", ".2f"),
-                              ("reconstruction", "train/reconstruction_loss", ".4f"),
-                              ("skipped", SKIPPED, ".0f")):
-      if name in row:
-        parts.append(f"{label} {row[name]:{form}}")
-    parts += [f"{row['images_per_second']:.0f} images/s", f"{duration(left)} left"]
-    line = "  ".join(parts)
-    if self._live:
-      sys.stdout.write("\r\033[K" + line)
-      sys.stdout.flush()
-      self._open = True
-    elif time.monotonic() - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
-      logger.info(line)
-      self._shown = time.monotonic()
-
-  def pause(self):
-    """Ends the live line, so that other output starts on its own."""
-    if self._open:
-      sys.stdout.write("\n")
-      self._open = False
-
-
-def duration(seconds):
-  """Seconds as h:mm:ss or m:ss."""
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -31,7 +31,7 @@ def flowers(tmp_path_factory):
 
   values = dict(dataset="tiny_flowers", data_dir=str(tmp_path_factory.mktemp("flowers")),
                 train_split="train+validation", image_size=24, base_filters=2, unet_depth=3,
-                train_batch_size=8)
+                train_batch_size=8, report=False)
   open_source(Config(**values))
   return values
 
@@ -41,7 +41,7 @@ def tiny(data_dir, tmp_path):
   """Keyword arguments of a configuration that trains in seconds."""
   return dict(data_dir=data_dir, train_split="train[:48]", eval_split="test[:24]", image_size=24,
               base_filters=2, unet_depth=3, train_batch_size=8, train_epochs=2,
-              model_dir=str(tmp_path / "run"))
+              report=False, model_dir=str(tmp_path / "run"))
 
 
 @pytest.fixture

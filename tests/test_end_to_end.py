@@ -74,7 +74,7 @@ def test_training_alone_evaluates_nothing(tiny):
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
   assert left == {"checkpoints", "class_names", "config", "events", "flags", "images", "lock",
-                  "metrics"}
+                  "metrics", "sessions"}
 
 
 def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
@@ -100,7 +100,7 @@ def test_own_images_without_labels(tmp_path, rng):
     Image.fromarray(pixels).save(tmp_path / f"images/{index}.png")
   (tmp_path / "images/7.png").write_bytes(b"")
   flags = as_flags(dict(dataset="image_folder", data_dir=tmp_path / "images", image_size=24,
-                        base_filters=2, unet_depth=3, train_batch_size=8))
+                        base_filters=2, unet_depth=3, train_batch_size=8, report=False))
   done = command("--mode=check_data", *flags)
   assert done.returncode == 0, done.stderr
   for text in ("train: 27 images", "test: 3 images", "3 in 27", "classes    none", "7.png: "):

@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import signal
 
@@ -10,7 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.strategy import build_strategy
-from conrec_tf.training import MetricsLog, Progress, StepRunner, duration, train
+from conrec_tf.training import MetricsLog, StepRunner, train
 from conrec_tf.updates import NON_FINITE, FirstStep, means
 
 
@@ -112,19 +111,3 @@ def test_metrics_travel_with_the_checkpoint(tmp_path):
   tf.train.Checkpoint(runner=other).restore(path)
   assert other.collect()[0] == {"train/total_loss": 1.5}
   assert other.collect()[0] == {}
-
-
-def test_plain_progress_lines(caplog):
-  progress = Progress(0, 200)
-  with caplog.at_level(logging.INFO, "conrec_tf"):
-    for step in (100, 101, 200):
-      progress.show({"global_step": step, "train/total_loss": 1.23456, "images_per_second": 80.0})
-  lines = [record.message for record in caplog.records]
-  assert len(lines) == 2  # 101 comes too soon after 100
-  assert lines[0].startswith("step 100/200  loss 1.235  80 images/s  0:0")
-  assert lines[1].endswith("0:00 left")
-
-
-@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
-def test_duration(seconds, text):
-  assert duration(seconds) == text

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,8 @@ def _prepared_builder(name, data_dir):
                      f"({_line(error)}). Received: {name}") from error
   if not builder.is_prepared():
     logger.info("Preparing %s in %s", name, builder.data_dir)
+    if not sys.stderr.isatty():
+      tfds.disable_progress_bar()
     try:
       # TFDS draws its progress bars on stderr; its closing words on stdout repeat ours.
       with contextlib.redirect_stdout(None):

@@ -1,0 +1,1 @@
+"""What a run learned: a page with pictures and tables, and TensorBoard."""

@@ -1,0 +1,61 @@
+"""Embeddings for TensorBoard's projector, with labels and small images to show them by."""
+
+import math
+
+import numpy as np
+from tensorboard.plugins import projector
+import tensorflow as tf
+
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.reporting.network import subset
+from conrec_tf.reporting.style import displayable
+from conrec_tf.runs import write_text, writing
+
+FOLDER = "projector"
+MOST_POINTS = 1000
+SIDE = 32  # pixels of a small image
+
+
+def write_projector(network, folder):
+  """Writes `projector/` and `projector_config.pbtxt` for some images of the evaluation split.
+
+  Args:
+    network: `Network`.
+    folder: `pathlib.Path` of the run.
+  """
+  split = network.measured
+  chosen = np.random.default_rng(network.config.seed).permutation(split.num_examples)
+  split = subset(split, chosen[:MOST_POINTS])
+  embeddings, labels, small = [], [], []
+  for images, label in evaluation_batches(network.config, network.evaluated, split):
+    embeddings.append(network.model.embed(
+        images, layer=network.config.ft_proj_selector).numpy())
+    labels.extend(label.numpy())
+    small.extend(displayable(image) for image in
+                 tf.image.resize(images, [SIDE, SIDE], "area").numpy())
+  embeddings = np.concatenate(embeddings).astype(np.float32)
+  config = projector.ProjectorConfig()
+  entry = config.embeddings.add(
+      tensor_name=f"embeddings after step {network.step}", tensor_shape=embeddings.shape,
+      tensor_path=f"{FOLDER}/embeddings.bytes")
+  entry.sprite.image_path = f"{FOLDER}/sprite.png"
+  entry.sprite.single_image_dim.extend([SIDE, SIDE])
+  with writing(folder, tf.errors.OpError):
+    (folder / FOLDER).mkdir(exist_ok=True)
+    embeddings.tofile(folder / entry.tensor_path)
+    tf.io.write_file(str(folder / entry.sprite.image_path), tf.io.encode_png(
+        tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)))
+  if network.class_names:
+    entry.metadata_path = f"{FOLDER}/labels.tsv"
+    write_text(folder / entry.metadata_path,
+               "".join(f"{network.class_names[label]}\n" for label in labels))
+  write_text(folder / "projector_config.pbtxt", str(config))
+
+
+def _sheet(images):
+  """Images `[SIDE, SIDE, 3]` in a square, row by row, as the projector wants them."""
+  side = math.ceil(math.sqrt(len(images)))
+  cells = np.zeros([side * side, SIDE, SIDE, 3], np.float32)
+  cells[:len(images)] = images
+  return cells.reshape(side, side, SIDE, SIDE, 3).swapaxes(1, 2).reshape(
+      side * SIDE, side * SIDE, 3)

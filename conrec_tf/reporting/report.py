@@ -1,0 +1,91 @@
+"""`report/` of a finished run: reads what it left, asks the network, draws, writes one page."""
+
+import logging
+import os
+import shutil
+
+from tqdm import tqdm
+
+from conrec_tf.data.pipeline import steps_per_epoch
+from conrec_tf.reporting import page, tables
+from conrec_tf.reporting.network import restored_network
+from conrec_tf.reporting.record import names_of, read_others, read_record
+from conrec_tf.reporting.sections import SECTIONS, Findings
+from conrec_tf.reporting.style import styled
+from conrec_tf.runs import write_text, writing
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "report"
+
+
+def write_report(config, source, evaluated):
+  """Draws the report of the run in `config.run_directory`; returns its `index.html`.
+
+  Args:
+    config: `Config` of the run.
+    source, evaluated: `Source` that it learnt from, and of linear evaluation.
+
+  Raises:
+    UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,
+      or the folder can't be written.
+  """
+  run = read_record(config.run_directory)
+  runs = [run, *read_others(config.compare_with, run)]
+  _tell_differences(runs)
+  folder = run.path / FOLDER
+  temporary = folder.with_name(FOLDER + ".tmp")
+  shutil.rmtree(temporary, ignore_errors=True)
+  logger.info("Drawing the report of step %d", run.step)
+  with writing(run.path), styled():
+    temporary.mkdir()
+    try:
+      _write(Findings(runs, names_of(runs), _epochs(runs, source),
+                      restored_network(config, source, evaluated, run.step), temporary))
+      shutil.rmtree(folder, ignore_errors=True)
+      os.replace(temporary, folder)
+    finally:
+      shutil.rmtree(temporary, ignore_errors=True)
+  logger.info("Report in %s", folder / "index.html")
+  return folder / "index.html"
+
+
+def _write(findings):
+  """Draws all sections, telling which and how long it takes, and writes page and tables."""
+  sections = []
+  quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
+  with tqdm(SECTIONS.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
+    for name, draw in bar:
+      bar.set_description(f"Drawing {name}")
+      section = draw(findings)
+      if section:
+        sections.append(section)
+  results = tables.results_table(findings.runs, findings.names)
+  methods = tables.methods_table(findings.runs, findings.names)
+  for name, text in {"results.csv": results.csv(), "methods.csv": methods.csv(),
+                     "methods.md": methods.markdown(), "index.html": page.render(
+                         findings.runs, findings.names, sections, results, methods)}.items():
+    write_text(findings.folder / name, text)
+
+
+def _epochs(runs, source):
+  """Steps of an epoch, by run; of other training splits than the first run's, from its epochs."""
+  config = runs[0].config
+  lengths = []
+  for run in runs:
+    other = run.config
+    if other.train_split == config.train_split or other.train_steps:
+      lengths.append(steps_per_epoch(source.train, other.train_batch_size))
+    else:
+      lengths.append(max(1, run.step // other.train_epochs))
+  return lengths
+
+
+def _tell_differences(runs):
+  """A line on what makes runs hard to compare."""
+  for other in runs[1:]:
+    for name in ("eval_split", "image_channels", "image_size"):
+      values = [getattr(record.config, name) for record in (runs[0], other)]
+      if values[0] != values[1]:
+        logger.warning("%s has %s=%s, this run %s: mind that when comparing", other.path, name,
+                       values[1], values[0])

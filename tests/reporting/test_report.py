@@ -1,0 +1,196 @@
+"""A tiny run, and everything that is drawn of it."""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from conrec_tf import modes
+from conrec_tf.config import Config, UsageError
+from conrec_tf.reporting import record, sections
+from conrec_tf.results import shown
+from conrec_tf.trainer import harmless
+
+PICTURES = {
+    "accuracy_over_epochs", "label_fractions", "reconstructions", "attention", "class_accuracy",
+    "confusion_matrix", "strongest_weakest", "embedding_map", "neighbours", "curve_total_loss",
+    "curve_contrast_loss", "curve_contrast_acc", "curve_reconstruction_loss",
+    "curve_learning_rate", "curve_images_per_second", "curve_data_wait"}
+MANY_PIXELS = 250  # inches times pixels per inch
+
+
+@pytest.fixture(scope="module")
+def config(data_dir, tmp_path_factory):
+  """The `Config` of a finished run of ConRec that drew everything."""
+  config = Config(
+      data_dir=data_dir, train_split="train[:32]", eval_split="test[:24]", image_size=24,
+      base_filters=2, unet_depth=3, train_batch_size=8, train_steps=5, log_steps=2,
+      eval_every_epochs=1, label_fractions="0.5,1", repetitions=2,
+      model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"))
+  modes.run(config)
+  return config
+
+
+@pytest.fixture
+def folder(config):
+  return pathlib.Path(config.model_dir)
+
+
+@pytest.fixture
+def other(folder, tmp_path):
+  """A `model_dir` as an earlier version left it, of SimCLR, with other results."""
+  values = json.loads((folder / "config.json").read_text())
+  del values["report"], values["compare_with"]
+  values |= {"pooling": "average", "reconstruction_weight": 0.0, "of another version": 1}
+  (tmp_path / "config.json").write_text(json.dumps(values))
+  result = json.loads((folder / "result.json").read_text())
+  result["eval/linear_top_1_accuracy"] = 0.123456
+  (tmp_path / "result.json").write_text(json.dumps(result))
+  return tmp_path
+
+
+def report(config, **values):
+  """Draws again; returns the page's text and the names of the pictures beside it."""
+  config = dataclasses.replace(config, mode="report", **values)
+  modes.run(config)
+  folder = pathlib.Path(config.model_dir) / "report"
+  assert not folder.with_name("report.tmp").exists()
+  return (folder / "index.html").read_text(), {path.stem for path in folder.glob("*.png")}
+
+
+def test_every_picture_is_there_and_none_is_blank(folder):
+  assert {path.stem for path in (folder / "report").glob("*.png")} == PICTURES
+  for name in PICTURES:
+    pixels = np.asarray(Image.open(folder / f"report/{name}.png").convert("L"), float)
+    assert min(pixels.shape) > MANY_PIXELS and pixels.std() > 5, name
+    # A margin in the background's colour: nothing is cut off.
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert edges.min() == 255, name
+    svg = (folder / f"report/{name}.svg").read_text()
+    assert svg.rstrip().endswith("</svg>")
+
+
+def test_the_page_says_what_the_results_say(folder):
+  page = (folder / "report/index.html").read_text()
+  result = json.loads((folder / "result.json").read_text())
+  rows = dict(re.findall(r'<tr data-key="([^"]+)"><th scope="row">[^<]*</th>'
+                         r'<td class="number">([^<]*)</td></tr>', page))
+  numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
+  assert rows == {name: shown(name, value) if name != "global_step" else str(value)
+                  for name, value in numbers.items()}
+  tiles = dict(re.findall(r'class="tile" data-key="([^"]+)"><b>([^<]*)</b>', page))
+  assert tiles.items() <= rows.items()
+  assert {"eval/linear_top_1_accuracy", "eval/best_linear_top_1_accuracy"} <= set(tiles)
+  last = f"{100 * result['eval/linear_top_1_accuracy']:.2f}"
+  [row] = [row for row in csv.reader(io.StringIO((folder / "report/methods.csv").read_text()))
+           if row[0] == "ConRec"]
+  assert row[1] == "96.40" and row[4] == last  # the paper's number and ours
+  assert f"| ConRec | 96.40 | {row[2]} |" in (folder / "report/methods.md").read_text()
+
+
+def test_the_page_needs_nothing_else(folder):
+  page = (folder / "report/index.html").read_text()
+  references = re.findall(r'(?:src|href|action|srcset)="([^"]*)"', page)
+  references += re.findall(r"url\(([^)]*)\)", page)
+  assert len([text for text in references if text.startswith("data:image/")]) == len(PICTURES)
+  assert all(text.startswith(("data:", "#")) for text in references)
+  assert "<script" not in page and "@import" not in page
+  assert "--flagfile=" in page and "tensorflow 2.15.1" in page and "seed" in page
+
+
+def test_comparing_two_runs(config, folder, other, monkeypatch):
+  names = ("accuracy", "training curves")  # of the other run nothing else is drawn
+  monkeypatch.setattr("conrec_tf.reporting.report.SECTIONS",
+                      {name: sections.SECTIONS[name] for name in names})
+  shutil.copytree(folder, other / "copy")
+  page, pictures = report(config, model_dir=str(other / "copy"), compare_with=str(other))
+  assert {"accuracy_over_epochs", "label_fractions", "curve_total_loss"} <= pictures
+  assert "Compared with SimCLR" in page and "Settings that differ between the runs" in page
+  cells = re.search(r'<tr data-key="eval/linear_top_1_accuracy">.*?</tr>', page).group()
+  mine = record.read_record(folder).result["eval/linear_top_1_accuracy"]
+  assert re.findall(r'"number">([^<]*)<', cells) == [shown("accuracy", mine), "12.35%"]
+
+
+def test_older_runs_can_be_read(other):
+  """Knobs that weren't there yet are at their defaults; what wasn't noted is missing."""
+  run = record.read_record(other)
+  assert run.config.report and run.name == "SimCLR"
+  assert run.metric == "eval/linear_top_1_accuracy"
+  assert run.times() == {"data": 0, "step": 0} and run.sessions == []
+
+
+def test_without_labels_decoder_and_attention(tmp_path, rng):
+  np.savez(tmp_path / "images.npz", x_train=rng.random([16, 24, 24, 3]),
+           x_test=rng.random([8, 24, 24, 3]))
+  config = Config(
+      dataset="npz", data_dir=str(tmp_path / "images.npz"), labels="none", image_size=24,
+      base_filters=2, unet_depth=2, train_batch_size=8, train_steps=2, pooling="average",
+      reconstruction_weight=0.0, corruption="none", model_dir=str(tmp_path / "run"))
+  modes.run(config)
+  page = (tmp_path / "run/report/index.html").read_text()
+  pictures = {path.stem for path in (tmp_path / "run/report").glob("*.png")}
+  assert pictures == PICTURES - {
+      "confusion_matrix", "class_accuracy", "strongest_weakest", "label_fractions", "attention",
+      "reconstructions", "curve_reconstruction_loss"}
+  for text in ("The data has no classes", "no decoder", "pools by average"):
+    assert text in page
+  result = json.loads((tmp_path / "run/result.json").read_text())
+  assert f'data-key="eval/total_loss"><b>{result["eval/total_loss"]:.4f}</b>' in page
+
+
+def test_what_is_missing_is_told(config, other, tmp_path):
+  with pytest.raises(UsageError, match="model_dir must be the folder of a run, for mode=report"):
+    report(config, model_dir=str(tmp_path / "nothing"))
+  with pytest.raises(UsageError, match="compare_with must be the folder of a run"):
+    report(config, compare_with=str(tmp_path / "nothing"))
+  values = json.loads((other / "config.json").read_text())
+  (other / "config.json").write_text(json.dumps({**values, "dataset": "circles_square"}))
+  with pytest.raises(UsageError, match="compare_with must be runs on rectangle_triangle. "
+                                       "Received: .*, on circles_square"):
+    report(config, compare_with=str(other))
+
+
+def test_drawing_that_fails_is_told_and_no_more(caplog):
+  with caplog.at_level("WARNING", "conrec_tf"), harmless("Drawing"):
+    raise ValueError("no ink")
+  assert caplog.messages == ["Drawing failed (no ink)"]
+
+
+def test_tensorboard(folder):
+  [path] = folder.glob("events*")
+  images, tags, plugins = {}, set(), set()
+  for event in tf.compat.v1.train.summary_iterator(str(path)):
+    for value in event.summary.value:
+      plugins.add(value.metadata.plugin_data.plugin_name)
+      tags.add(value.tag)
+      if value.tag in ("target, corrupted, reconstruction", "image, attention"):
+        width, height, encoded = value.tensor.string_val
+        images[value.tag, event.step] = tf.io.decode_image(encoded).numpy()
+        assert images[value.tag, event.step].shape[:2] == (int(height), int(width))
+  assert {"custom_scalars", "hparams", "scalars"} <= plugins
+  assert {"train/total_loss", "eval/best_linear_top_1_accuracy", "evaluation_seconds"} <= tags
+  assert {step for _, step in images} == {0, 4, 5} and len(images) == 6
+  assert images["target, corrupted, reconstruction", 5].shape == (4 * 24, 3 * 24, 3)
+  assert all(image.std() > 5 for image in images.values())
+  embeddings = np.fromfile(folder / "projector/embeddings.bytes", np.float32).reshape(24, 8)
+  assert embeddings.std() > 0
+  assert len((folder / "projector/labels.tsv").read_text().splitlines()) == 24
+  assert Image.open(folder / "projector/sprite.png").size == (5 * 32, 5 * 32)
+  assert 'tensor_path: "projector/embeddings.bytes"' in (
+      folder / "projector_config.pbtxt").read_text()
+
+
+def test_times_and_origin_are_noted(folder):
+  run = record.read_record(folder)
+  times = run.times()
+  assert set(times) == {"data", "step", "evaluation"} and min(times.values()) > 0
+  assert [session["step"] for session in run.sessions] == [0]
+  assert {"processor", "cores", "memory", "GPU"} <= set(run.sessions[0]["machine"])
