@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf import evaluation, probes
-from conrec_tf.checkpoints import FOLDER, Checkpoints
+from conrec_tf.checkpoints import load_network
 from conrec_tf.config import UsageError
 from conrec_tf.data import corruption
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.jobs import build_job
+from conrec_tf.stored import BEST, CHECKPOINTS, Stored, prefixes, step_of
 
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
 
@@ -128,16 +129,16 @@ def restored_network(config, source, evaluated, step):
   # Its weights are about to be restored; the network that they started from may be gone.
   job = build_job(dataclasses.replace(config, checkpoint=""), source, evaluated, max(1, step))
   folder = os.fspath(config.run_directory)
-  last = os.path.join(folder, FOLDER, f"ckpt-{step}")
-  best = tf.train.latest_checkpoint(os.path.join(folder, "best"))
-  prefix = last if os.path.exists(last + ".index") else best
-  if prefix:
-    checkpoints = Checkpoints(folder, config.keep_checkpoint_max, job.networks)
-    step = checkpoints.restore_networks(prefix)
+  found = [prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS))
+           if step_of(prefix) == step] or prefixes(os.path.join(folder, BEST))
+  head = job.networks.get("head")
+  if found:
+    step = step_of(found[-1])
+    load_network(Stored("checkpoint", found[-1], step), job.model, head)
   elif step or not config.encoder_weights:  # else given weights, evaluated as they are
     raise UsageError("model_dir must hold the checkpoint of its last step or the best one, for "
                      f"the report. Received: {folder} without")
-  return Network(config, evaluated, job.model, job.networks.get("head"), step)
+  return Network(config, evaluated, job.model, head, step)
 
 
 def _splits(config, evaluated):
