@@ -16,7 +16,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)
 WRONG, RIGHT, GREY = PALETTE[1], PALETTE[2], "#777777"
 HEAT = "cividis"  # its lightness grows evenly, so that it survives grey print
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
-PIXELS_PER_INCH = 160
+PIXELS_PER_INCH = 144
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
