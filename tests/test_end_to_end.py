@@ -256,7 +256,7 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--no_such_flag=1"], "Unknown command line flag 'no_such_flag'"),
     (["--resnet_depth=50"], "Use --unet_depth."),
     (["--mode=dance"],
-     "mode must be one of train, train_then_eval, eval, embed, export, check_data. "
+     "mode must be one of train, train_then_eval, eval, report, embed, export, check_data. "
      "Received: 'dance'"),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
