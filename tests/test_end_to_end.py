@@ -203,7 +203,7 @@ def test_a_network_leaves_home(tiny, tmp_path):
 
   done = command("--mode=export", f"--model_dir={run}", "--export_format=tflite")
   assert done.returncode == 0 and done.stderr == ""
-  assert (run / "tflite/12.tflite").exists()
+  assert (run / f"tflite/{best}.tflite").exists()  # as the run says
   done = command("--mode=embed", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'there'}",
                  *data)
   assert done.returncode == 0 and done.stderr == ""
