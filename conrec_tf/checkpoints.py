@@ -15,6 +15,7 @@ from conrec_tf.stored import BEST, CHECKPOINTS, prefixes, step_of
 logger = logging.getLogger(__name__)
 
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
+ITERATOR = "iterator/"
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 
@@ -22,22 +23,30 @@ UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 class Checkpoints:
   """Numbered checkpoints in `model_dir/checkpoints`, and the best network in `model_dir/best`.
 
+  `held_iterator` tells whether what was restored held the iterator of `track`.
+
   Args:
     model_dir: folder of the run.
     keep: how many numbered checkpoints to keep.
     keep_every: those of multiples of this step are kept for good; 0: none.
     networks: `{name: trackable}` of everything with weights.
-    **others: what else a resumed training needs: optimizer, iterator, metrics.
+    **others: what else a resumed training needs: optimizer, metrics.
   """
 
   def __init__(self, model_dir, keep, networks, keep_every=0, **others):
     self._networks = tf.train.Checkpoint(**networks)
+    self._all_but_iterator = tf.train.Checkpoint(**networks, **others)
     self._everything = tf.train.Checkpoint(**networks, **others)
+    self.held_iterator = False
     self._keep, self._keep_every = keep, keep_every
     self.folder = os.path.join(model_dir, CHECKPOINTS)
     # What is old is removed here, so that nothing stays behind when a process is killed.
     self._manager = _manager(self._everything, self.folder)
     self._best = _manager(self._networks, os.path.join(model_dir, BEST))
+
+  def track(self, iterator):
+    """Makes the iterator over the batches, in place of one before, a part of checkpoints."""
+    self._everything.iterator = iterator
 
   def restore(self):
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
@@ -48,7 +57,10 @@ class Checkpoints:
     saved = prefixes(self.folder)
     for prefix in reversed(saved):
       try:
-        self._everything.restore(prefix).assert_existing_objects_matched()
+        self.held_iterator = any(name.startswith(ITERATOR)
+                                 for name, _ in tf.train.list_variables(prefix))
+        parts = self._everything if self.held_iterator else self._all_but_iterator
+        parts.restore(prefix).assert_existing_objects_matched()
       except (AssertionError, ValueError, *UNREADABLE) as error:
         logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
                        reason(error))

@@ -22,6 +22,7 @@ USE_INSTEAD = {
     "resnet_depth": "--unet_depth",
     "width_multiplier": "--base_filters",
     "sk_ratio": "--base_filters; a U-net has no selective kernels",
+    "use_tpu": "--strategy=tpu",
     "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
 }
 

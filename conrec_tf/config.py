@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+from conrec_tf.devices import contradictions_of_devices
 from conrec_tf.knobs import SECTIONS
 
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
@@ -81,9 +82,10 @@ class Config(*reversed(SECTIONS)):
     """`{name: value}` of what determines the weights after a given step.
 
     At a constant learning rate the number of steps isn't in it: a longer run begins
-    with the shorter one.
+    with the shorter one. On one device `global_bn` isn't either.
     """
-    free = ("train_epochs", "train_steps") if self.learning_rate_schedule == "constant" else ()
+    free = {"train_epochs", "train_steps"} if self.learning_rate_schedule == "constant" else set()
+    free |= {"global_bn"} if self.strategy == "one_device" else set()
     values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
               if field.metadata["changes_training"] and field.name not in free}
     if self.dataset in OWN_DATASETS:
@@ -148,6 +150,7 @@ def _contradictions(config):
            "TensorFlow takes for patterns", path)
   yield (not set(config.export_formats) <= set(EXPORT_FORMATS),
          f"export_format must be made of {', '.join(EXPORT_FORMATS)}", config.export_format)
+  yield from contradictions_of_devices(config)
 
 
 def _number(text):

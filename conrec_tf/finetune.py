@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf import losses, probes
+from conrec_tf import losses, probes, replicas
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.optimizers import decay_loss
 from conrec_tf.updates import GuardedUpdate, means
@@ -61,7 +61,8 @@ class FinetuningStep:
           tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32))
     metrics = self._update(total, tape.gradient(scaled, self._variables), before, metrics)
     if config.ordinal_labels:
-      metrics["train/quadratic_weighted_kappa"] = (labels, losses.predictions(logits, True))
+      metrics["train/quadratic_weighted_kappa"] = (
+          replicas.gather(labels), replicas.gather(losses.predictions(logits, True)))
     return metrics
 
 

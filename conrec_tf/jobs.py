@@ -8,7 +8,7 @@ import tensorflow as tf
 from conrec_tf import evaluation
 from conrec_tf.checkpoints import load_network
 from conrec_tf.config import UsageError
-from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
+from conrec_tf.data.pipeline import Share, finetuning_batches, pretraining_batches
 from conrec_tf.finetune import FinetuningStep, supervised_evaluation
 from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.optimizers import build_optimizer
@@ -25,7 +25,7 @@ class Job:
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
     optimizer: Keras optimizer.
     step: the training step.
-    batches: makes the endless batches.
+    batches: makes the endless batches, or a `Share` of them.
     measure: function of `full` (whether to take the slow measures too) to `{name: value}`.
     metric: the name of the number that runs are compared by.
     selection: the name of the number that the best checkpoint is chosen by.
@@ -35,7 +35,7 @@ class Job:
   networks: dict
   optimizer: tf.keras.optimizers.Optimizer
   step: Callable
-  batches: Callable[[], Iterable]
+  batches: Callable[[Share], Iterable]
   measure: Callable[[bool], dict]
   metric: str
   selection: str
@@ -93,7 +93,7 @@ def _pretraining(config, source, evaluated, last_step):
     metric = selection = evaluation.VALIDATION_LOSS
   return Job(
       model, {"model": model, **({"head": head} if head else {})}, optimizer, step,
-      lambda: pretraining_batches(config, source), measure, metric, selection)
+      lambda share: pretraining_batches(config, source, share), measure, metric, selection)
 
 
 def _finetuning(config, source, last_step):
@@ -110,5 +110,5 @@ def _finetuning(config, source, last_step):
   return Job(
       model, {"model": model, "head": head}, optimizer,
       FinetuningStep(config, model, head, optimizer, len(source.class_names)),
-      lambda: finetuning_batches(config, source),
+      lambda share: finetuning_batches(config, source, share),
       lambda full: supervised_evaluation(config, model, head, source), metric, metric)

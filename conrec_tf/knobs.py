@@ -8,22 +8,8 @@ bare command finish in minutes on two CPU cores.
 
 import dataclasses
 
-
-def knob(default, help, *, choices=None, low=None, high=None, above=None, below=None,
-         changes_training=True):
-  """A dataclass field that carries its own explanation and range.
-
-  Args:
-    default: the default; its type is the field's type.
-    help: one line for `--help`.
-    choices: the allowed values, for an enumeration.
-    low, high: inclusive bounds.
-    above, below: exclusive bounds.
-    changes_training: whether another value leads to other trained weights.
-  """
-  return dataclasses.field(default=default, metadata=dict(
-      help=help, choices=choices, low=low, high=high, above=above, below=below,
-      changes_training=changes_training))
+from conrec_tf.devices import Devices
+from conrec_tf.knob import knob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +127,8 @@ class Model:
       "of the encoder, and the number of blocks (unet_depth; 4 for densenet121) just the head.",
       low=-1)
   zero_init_logits_layer: bool = knob(False, "Start the supervised head from zeros.")
+  global_bn: bool = knob(True, "With several devices, batch norm over the whole batch instead of "
+                         "each device's share.")
   batch_norm_decay: float = knob(0.9, "Momentum of the moving statistics of batch norm.",
                                  low=0.0, below=1.0)
 
@@ -165,7 +153,8 @@ class Objective:
 class Optimization:
   """How long, how fast."""
 
-  train_batch_size: int = knob(16, "Images a step; each gives two views.", low=2)
+  train_batch_size: int = knob(16, "Images a step, on all devices together; each gives two views.",
+                               low=2)
   train_epochs: int = knob(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = knob(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = knob("lars", "LARS, SGD with Nesterov momentum, or Adam.",
@@ -243,5 +232,5 @@ class Export:
                                   changes_training=False)
 
 
-SECTIONS = (Task, Data, Augmentation, Model, Objective, Optimization, Bookkeeping,
+SECTIONS = (Task, Data, Augmentation, Model, Objective, Optimization, Devices, Bookkeeping,
             Evaluation, Export)

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from conrec_tf import replicas
+
 MASKED = -1e9
 
 
@@ -17,6 +19,9 @@ def nt_xent(projections, temperature, hidden_norm=True):
   Algorithm 1 of SimCLR, which averages over all 2B. With a reconstruction weight of 100
   the factor matters. All-equal projections give 2 ln(2B - 1).
 
+  With several replicas each compares its rows with those of all, and the mean over the replicas
+  is the loss of the whole batch.
+
   Args:
     projections: float `[2B, D]`, view-major: row i and row B + i come from one image.
     temperature: positive.
@@ -29,17 +34,39 @@ def nt_xent(projections, temperature, hidden_norm=True):
 
 
 def contrastive_logits(projections, temperature, hidden_norm=True):
-  """Similarities of all pairs over temperature, `[2B, 2B]`, the diagonal masked."""
+  """Similarities of all pairs over temperature; those of a row with itself are masked.
+
+  Args:
+    projections, temperature, hidden_norm: as of `nt_xent`.
+
+  Returns:
+    `[2B, 2B * replicas]`: this replica's rows, and all replicas' as columns, view-major too.
+  """
   if hidden_norm:
     projections = tf.math.l2_normalize(projections, axis=-1)
-  logits = tf.matmul(projections, projections, transpose_b=True) / temperature
-  return tf.linalg.set_diag(logits, tf.fill(tf.shape(logits)[:1], tf.cast(MASKED, logits.dtype)))
+  logits = tf.matmul(projections, gather_views(projections), transpose_b=True) / temperature
+  itself = tf.one_hot(own_columns(logits), tf.shape(logits)[1], True, False)
+  return tf.where(itself, tf.cast(MASKED, logits.dtype), logits)
+
+
+def gather_views(views):
+  """All replicas' rows, with their gradients: `[2B, D]` to `[2B * replicas, D]`, view-major."""
+  width = views.shape[-1]
+  by_view = tf.reshape(views, [2, -1, width])
+  return tf.reshape(replicas.gather(by_view, axis=1), [-1, width])
+
+
+def own_columns(logits):
+  """The column, int32 `[2B]`, in which each of this replica's rows meets itself."""
+  images, of_all = tf.unstack(tf.shape(logits) // 2)
+  first = tf.range(images) + images * replicas.position()
+  return tf.concat([first, of_all + first], axis=0)
 
 
 def nt_xent_from_logits(logits):
   """`nt_xent` of what `contrastive_logits` returned."""
-  rows = tf.shape(logits)[0]
-  partner = tf.math.floormod(tf.range(rows) + rows // 2, rows)
+  columns = tf.shape(logits)[1]
+  partner = tf.math.floormod(own_columns(logits) + columns // 2, columns)
   return 2.0 * tf.reduce_mean(
       tf.nn.sparse_softmax_cross_entropy_with_logits(labels=partner, logits=logits))
 
@@ -48,7 +75,8 @@ def contrastive_accuracy(logits):
   """Share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)
   nearest = tf.argmax(block, axis=1, output_type=tf.int32)
-  return tf.reduce_mean(tf.cast(nearest == tf.range(tf.shape(block)[0]), tf.float32))
+  own = own_columns(logits)[:tf.shape(block)[0]]
+  return tf.reduce_mean(tf.cast(nearest == own, tf.float32))
 
 
 def contrastive_entropy(logits):
@@ -110,6 +138,6 @@ def supervised_accuracy(logits, labels, ordinal=False):
 
 
 def _between_views(logits):
-  """The `[B, B]` block of first views against second views."""
-  views = tf.shape(logits)[0] // 2
-  return logits[:views, views:]
+  """The `[B, B * replicas]` block of first views against all second views."""
+  images, of_all = tf.unstack(tf.shape(logits) // 2)
+  return logits[:images, of_all:]

@@ -1,5 +1,6 @@
 """What each --mode does, put together from the other modules."""
 
+import contextlib
 import dataclasses
 import logging
 
@@ -18,8 +19,9 @@ from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
 from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.stored import find
-from conrec_tf.strategy import build_strategy
+from conrec_tf.strategy import build_strategy, one_device
 from conrec_tf.trainer import Trainer
+from conrec_tf.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -48,37 +50,41 @@ def run(config):
     evaluate_checkpoints(config)
   elif config.mode == "report":
     report_run(config)
-  elif config.folds and not config.pretrains:
-    cross_validate(config)
   else:
-    train_and_evaluate(config)
+    strategy = build_strategy(config)  # first of all
+    workers = Workers(strategy)
+    if not workers.is_chief:
+      logging.getLogger("conrec_tf").setLevel(logging.WARNING)
+    with workers.together():
+      if config.folds and not config.pretrains:
+        cross_validate(config, strategy, workers)
+      else:
+        train_and_evaluate(config, strategy, workers)
 
 
-def train_and_evaluate(config):
+def train_and_evaluate(config, strategy, workers):
   """Trains to the last step; in mode train_then_eval also evaluates and exports.
 
+  Args:
+    config: `Config`.
+    strategy: `tf.distribute.Strategy`.
+    workers: its `Workers`.
+
   Returns:
-    The last result `{name: value}`, or None in mode train.
+    The last result `{name: value}`; None in mode train, and for all workers but the chief.
   """
-  source, evaluated, epoch, last_step = _open(config)
-  strategy = build_strategy(config.jit_compile)
+  with workers.in_turn():
+    source, evaluated, epoch, last_step = _open(config)
   with strategy.scope():
     job = build_job(config, source, evaluated, last_step)
   directory = RunDirectory(config.run_directory)
-  with directory.locked(), Interruption() as interruption:
-    directory.start(config)
-    directory.write_lines("bad_images.txt", source.bad)
-    directory.write_lines("class_names.txt", evaluated.class_names)
-    directory.write("images.json", {
-        "channels": source.channels, "one_size": evaluated.one_size,
-        "class_names": source.class_names or evaluated.class_names})
-    logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
-                source.name, source.train.num_examples, last_step)
-    if source.channels not in (1, 3):
-      logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
-                  source.channels)
-    result = Trainer(config, directory, job, source, evaluated, strategy, epoch, last_step,
-                     interruption).run()
+  with (directory.locked() if workers.is_chief else contextlib.nullcontext(),
+        Interruption() as interruption):
+    if workers.is_chief:
+      _start(config, directory, source, evaluated, last_step)
+    trainer = Trainer(config, directory, job, source, evaluated, strategy, workers, epoch,
+                      last_step, interruption)
+    result = trainer.run() if workers.is_chief else trainer.follow()
     if interruption.received:  # while the last files were written
       raise Stopped(interruption.received, last_step)
     return result
@@ -97,7 +103,7 @@ def evaluate_checkpoints(config):
   if config.folds and not config.pretrains:
     raise UsageError("model_dir must be the folder of one training, not of a cross-validation, "
                      f"for mode=eval. Received: {directory.path}")
-  with build_strategy().scope():
+  with one_device(config).scope():
     job = build_job(config, source, evaluated, last_step)
   results = Results(directory, job.metric, job.selection)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks)
@@ -122,7 +128,7 @@ def evaluate_network(config):
   source = open_source(config)
   evaluated, stored = open_evaluation_source(config, source), find(config.checkpoint)
   plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
-  with build_strategy().scope():
+  with one_device(config).scope():
     job = build_job(plain, source, evaluated, last_step=1)
   load_network(stored, job.model)
   directory = RunDirectory(config.run_directory)
@@ -150,7 +156,7 @@ def report_run(config):
   write_report(config, source, evaluated)
 
 
-def cross_validate(config):
+def cross_validate(config, strategy, workers):
   """Finetunes once for each fold of `train_split` and repetition; reports mean and deviation.
 
   Folds are consecutive shares of the split, which TFDS shuffled when it was prepared, and so
@@ -160,7 +166,8 @@ def cross_validate(config):
     raise UsageError("train_split must be a plain name such as train for finetuning with folds. "
                      f"Received: {config.train_split}")
   directory, metric, scores = RunDirectory(config.run_directory), None, []
-  directory.start(config)
+  if workers.is_chief:
+    directory.start(config)
   borders = [round(100 * fold / config.folds) for fold in range(config.folds + 1)]
   for repetition in range(config.repetitions):
     for fold, (start, stop) in enumerate(zip(borders, borders[1:])):
@@ -173,7 +180,7 @@ def cross_validate(config):
           model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"))
       logger.info("Repetition %d of %d, fold %d of %d", repetition + 1, config.repetitions,
                   fold + 1, config.folds)
-      result = train_and_evaluate(part)
+      result = train_and_evaluate(part, strategy, workers)
       if result:
         metric = "quadratic_weighted_kappa" if config.ordinal_labels else "top_1_accuracy"
         scores.append(result[f"eval/label_{metric}"])
@@ -184,6 +191,21 @@ def cross_validate(config):
     logger.info("%s over %d trainings: %.2f%%, standard deviation %.2f%%",
                 metric.replace("_", " "), len(scores), 100 * np.mean(scores),
                 100 * np.std(scores))
+
+
+def _start(config, directory, source, evaluated, last_step):
+  """Makes a `model_dir` that of this run, and tells what will be done."""
+  directory.start(config)
+  directory.write_lines("bad_images.txt", source.bad)
+  directory.write_lines("class_names.txt", evaluated.class_names)
+  directory.write("images.json", {
+      "channels": source.channels, "one_size": evaluated.one_size,
+      "class_names": source.class_names or evaluated.class_names})
+  logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
+              source.name, source.train.num_examples, last_step)
+  if source.channels not in (1, 3):
+    logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
+                source.channels)
 
 
 def _open(config):

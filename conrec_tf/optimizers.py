@@ -48,7 +48,7 @@ class LARS(tf.keras.optimizers.Optimizer):
     self.momentum = momentum
     self.lars_decay = lars_decay
     self.trust_coefficient = trust_coefficient
-    self._excluded = {id(variable) for variable in excluded}
+    self._excluded = {self._var_key(variable) for variable in excluded}
 
   def build(self, var_list):
     super().build(var_list)
@@ -59,7 +59,7 @@ class LARS(tf.keras.optimizers.Optimizer):
 
   def is_excluded(self, variable):
     """Whether a variable is exempt from decay and layer-wise rates."""
-    return variable.shape.rank < 2 or id(variable) in self._excluded
+    return variable.shape.rank < 2 or self._var_key(variable) in self._excluded
 
   def update_step(self, gradient, variable):
     excluded = self.is_excluded(variable)
@@ -152,4 +152,4 @@ def decay_loss(config, variables, head=()):
   """
   decayed = head if config.optimizer == "lars" else variables
   squares = [tf.nn.l2_loss(variable) for variable in decayed if variable.shape.rank >= 2]
-  return config.weight_decay * tf.add_n(squares) if squares else tf.constant(0.0)
+  return config.weight_decay * tf.add_n(squares) if squares else tf.zeros([], variables[0].dtype)

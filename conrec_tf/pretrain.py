@@ -46,7 +46,7 @@ class PretrainingStep:
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     before = self._update.before()
     with tf.GradientTape() as tape:
-      outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed)
+      outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, parts=2)
       total, metrics = self.objective(outputs, view_major(batch["target"]))
       if self._head:
         supervised, metrics["train/supervised_acc"] = self._supervise(

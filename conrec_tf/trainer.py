@@ -3,11 +3,13 @@
 import contextlib
 import logging
 import time
+import types
 
 import numpy as np
+import tensorflow as tf
 
 from conrec_tf.checkpoints import Checkpoints
-from conrec_tf.data.pipeline import batch_ids
+from conrec_tf.data.pipeline import Share, batch_ids
 from conrec_tf.export import export, remove_old
 from conrec_tf.machine import session
 from conrec_tf.results import Results
@@ -32,28 +34,25 @@ class Trainer:
     job: `Job`.
     source, evaluated: `Source` to learn from and for linear evaluation.
     strategy: `tf.distribute.Strategy`.
+    workers: its `Workers`; the chief alone leaves anything in `model_dir`.
     epoch, last_step: steps of an epoch, and where training ends.
     interruption: entered `Interruption`.
   """
 
-  def __init__(self, config, directory, job, source, evaluated, strategy, epoch, last_step,
+  def __init__(self, config, directory, job, source, evaluated, strategy, workers, epoch, last_step,
                interruption):
     self._config, self._directory, self._job = config, directory, job
     self._source, self._evaluated, self._interruption = source, evaluated, interruption
-    self._last_step, self._epoch = last_step, epoch
-    with strategy.scope():
-      self._runner = StepRunner(strategy, job.step, config.jit_compile)
-    self._iterator = iter(job.batches())
+    self._last_step, self._epoch, self._workers = last_step, epoch, workers
+    self._runner = StepRunner(strategy, job.step, config.jit_compile)
     self._checkpoints = Checkpoints(
         directory.path, config.keep_checkpoint_max, job.networks,
-        config.keep_checkpoint_every_epochs * epoch,
-        optimizer=job.optimizer, iterator=self._iterator, runner=self._runner)
-    self._first_step = self._step = self._checkpoints.restore()
+        config.keep_checkpoint_every_epochs * epoch, optimizer=job.optimizer, runner=self._runner)
+    self._first_step, self._iterator = self._restore()
+    self._step = self._first_step
     self._runner.waited.assign(0.0)  # that was another process's time
     self._final = max(self._first_step, last_step)
-    self._log = MetricsLog(directory.path, self._first_step)
     self._results = Results(directory, job.metric, job.selection)
-    self._board = self._build_board() if config.report else None
 
   def run(self):
     """Trains to the last step; in mode train_then_eval also evaluates and exports.
@@ -65,14 +64,20 @@ class Trainer:
       Stopped: a signal came; what was trained is saved.
       UsageError: something that the user can put right.
     """
+    self._log = MetricsLog(self._directory.path, self._first_step)
+    self._board = self._build_board() if self._config.report else None
+    if self._first_step < self._last_step:
+      self._directory.add_row("sessions.jsonl", session(self._first_step))
+      if self._board:
+        with harmless("Grouping TensorBoard's scalars"):
+          self._board.start()
     try:
       if self._config.mode == "train":
-        self._train([])
+        self._train(self._log, self._events())
         return None
-      interval = self._config.eval_every_epochs * self._epoch
-      if self._is_due(interval):
+      if self._is_due(self._config.eval_every_epochs * self._epoch):
         self._evaluate(self._first_step)
-      self._train([(interval or self._last_step, self._evaluate)])
+      self._train(self._log, self._events())
       if self._first_step >= self._last_step:
         self._evaluate(self._final)
     except Stopped as stopped:
@@ -82,21 +87,51 @@ class Trainer:
       raise Stopped(stopped.signum, step) from None
     return self._export()
 
-  def _train(self, events):
+  def follow(self):
+    """Trains as a worker that isn't the chief, which leaves nothing behind.
+
+    Raises:
+      Stopped: a signal came to any of the workers.
+      UsageError: as of `run`.
+    """
+    silent = types.SimpleNamespace(write=lambda row: None)
+    self._train(silent, [(interval, lambda step: None) for interval, _ in self._events()])
+
+  def _restore(self):
+    """Restores the newest checkpoint; returns its step, and an iterator over what comes then."""
+    workers, checkpoints = self._workers, self._checkpoints
+    if workers.count > 1:
+      # One checkpoint serves all, but each has batches of its own, which follow from the step.
+      step = checkpoints.restore()
+      workers.check_same(step)
+      return step, iter(self._job.batches(Share(workers.index, workers.count, step)))
+    iterator = iter(self._job.batches(Share()))
+    checkpoints.track(iterator)
+    step = checkpoints.restore()
+    if step and not checkpoints.held_iterator:  # it is of several workers
+      iterator = iter(self._job.batches(Share(first_step=step)))
+      checkpoints.track(iterator)
+    return step, iterator
+
+  def _events(self):
+    """Pairs of (steps between, function of the step)."""
+    config = self._config
+    saving = (config.checkpoint_steps or config.checkpoint_epochs * self._epoch,
+              self._checkpoints.save)
+    if config.mode == "train":
+      return [saving]
+    return [(config.eval_every_epochs * self._epoch or self._last_step, self._evaluate), saving]
+
+  def _train(self, log, events):
     config = self._config
     if self._first_step >= self._last_step:
       logger.info("Nothing to train: step %d of %d is done", self._first_step, self._last_step)
       return
-    self._directory.add_row("sessions.jsonl", session(self._first_step))
-    if self._board:
-      with harmless("Grouping TensorBoard's scalars"):
-        self._board.start()
-    interval = config.checkpoint_steps or config.checkpoint_epochs * self._epoch
     train(self._runner, self._iterator, first_step=self._first_step, last_step=self._last_step,
           log_steps=config.log_steps, images_per_step=config.train_batch_size,
-          learning_rate=lambda: self._job.optimizer.learning_rate, log=self._log,
-          events=[*events, (interval, self._checkpoints.save)], interruption=self._interruption,
-          ids=self._ids)
+          learning_rate=lambda: tf.convert_to_tensor(self._job.optimizer.learning_rate),
+          log=log, events=events,
+          interruption=self._interruption, ids=self._ids, workers=self._workers)
 
   def _is_due(self, interval):
     """Whether the network that training starts from is to be evaluated."""

@@ -11,6 +11,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.progress import Progress
 from conrec_tf.runs import write_text, writing
 from conrec_tf.signals import Stopped
+from conrec_tf.strategy import of_first, per_replica
 from conrec_tf.updates import NON_FINITE, SKIPPED
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,11 @@ SECONDS_IN_GRAPH = 2.0  # how long a signal may wait
 class StepRunner(tf.Module):
   """Runs training steps inside the graph and gathers what they report.
 
-  Its metrics belong into the checkpoint, so that a resumed run logs the same rows.
+  Its metrics belong into the checkpoint, so that a resumed run logs the same rows. They hold
+  what all replicas reported, in each process.
 
   Args:
-    strategy: `tf.distribute.Strategy`.
+    strategy: `tf.distribute.Strategy`; this isn't made in its scope.
     step: callable from a batch to `{name: scalar, or arguments of the metric}`, with
       `step.metrics()`, the Keras metrics of those names.
     jit_compile: whether XLA compiles the step.
@@ -46,7 +48,8 @@ class StepRunner(tf.Module):
         batch = next(iterator)
       with tf.control_dependencies(tf.nest.flatten(batch)):
         self.waited.assign_add(tf.timestamp() - asked)
-      for name, value in self._strategy.run(self._step, args=(batch,)).items():
+      reported = self._strategy.run(self._step, args=(per_replica(self._strategy, batch),))
+      for name, value in of_first(self._strategy, reported).items():
         self.metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
 
   def collect(self):
@@ -71,7 +74,7 @@ class StepRunner(tf.Module):
 
 
 def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
-          log, events, interruption, ids):
+          log, events, interruption, ids, workers):
   """Trains from `first_step` to exactly `last_step`.
 
   Args:
@@ -87,6 +90,7 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
       row of metrics; at `last_step` all of them are.
     interruption: entered `Interruption`.
     ids: function of a step that tells its images.
+    workers: `Workers`, all of which train and have events at the same steps.
 
   Raises:
     UsageError: a loss or gradient isn't finite.
@@ -118,9 +122,10 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
-    if interruption.received:
+    at_once, received = workers.agree(at_once, interruption.received)
+    if received:
       progress.pause()
-      raise Stopped(interruption.received, step)
+      raise Stopped(received, step)
     began = time.monotonic()
     if step == last_step:
       progress.pause()

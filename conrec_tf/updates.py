@@ -2,12 +2,14 @@
 
 import tensorflow as tf
 
+from conrec_tf import replicas
+
 NON_FINITE = "train/first_non_finite_step"
 SKIPPED = "train/skipped_updates"
 
 
 class GuardedUpdate:
-  """Applies gradients; with `on_nan=skip` only if loss and gradients are finite.
+  """Applies the gradients of all replicas; with `on_nan=skip` only if they and the loss are finite.
 
   With float16 the loss that is differentiated is a multiple, so that small gradients don't
   vanish. Its optimizer leaves out gradients that overflowed and lowers the multiple; that
@@ -17,14 +19,15 @@ class GuardedUpdate:
     config: `Config`.
     optimizer: Keras optimizer; its `iterations` counts all steps, skipped ones too.
     variables: what is trained.
-    statistics: what the forward pass itself changes, such as moving averages.
+    untrained: what isn't; among it what the forward pass itself changes, moving averages.
   """
 
-  def __init__(self, config, optimizer, variables, statistics):
+  def __init__(self, config, optimizer, variables, untrained):
     self._skips = config.on_nan == "skip"
     self._optimizer = optimizer
     self._variables = variables
-    self._statistics = statistics if self._skips else []
+    self._statistics = [variable for variable in untrained
+                        if self._skips and not variable.trainable]  # else it is frozen
     self._scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
   def metrics(self):
@@ -37,7 +40,8 @@ class GuardedUpdate:
     return [tf.identity(variable) for variable in self._statistics]
 
   def scaled(self, loss):
-    """What to differentiate in place of the loss."""
+    """What to differentiate in place of the loss: the replicas' gradients are added up."""
+    loss = loss / replicas.count()
     return self._optimizer.get_scaled_loss(loss) if self._scales else loss
 
   def __call__(self, loss, gradients, before, metrics):
@@ -50,29 +54,50 @@ class GuardedUpdate:
       metrics: what the step reports, `{name: scalar}`.
 
     Returns:
-      `metrics` and its own; a skipped step doesn't count in the means.
+      `metrics`, means over the replicas, and its own; a skipped step doesn't count in the means.
     """
     step = self._optimizer.iterations + 1
+    loss, *values = _means([loss, *metrics.values()])
+    metrics = dict(zip(metrics, values))
     finite = tf.math.is_finite(loss)
     if self._scales:
       gradients = self._optimizer.get_unscaled_gradients(gradients)
-    else:
+    pairs = [pair for pair in zip(gradients, self._variables) if pair[0] is not None]
+    gradients = replicas.total([gradient for gradient, _ in pairs])
+    if not self._scales:
       finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
+    variables = [variable for _, variable in pairs]
     if not self._skips:
-      self._apply(gradients)
+      self._apply(gradients, variables)
       return {**metrics, NON_FINITE: (step, ~finite), SKIPPED: 0.0}
-    tf.cond(finite, lambda: self._apply(gradients), lambda: self._pass_over(step))
+    self._apply_if(finite, gradients, variables)
     for variable, value in zip(self._statistics, before):
       variable.assign(tf.where(finite, variable, value))
     counted = {name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
                for name, value in metrics.items()}
     return {**counted, NON_FINITE: (step, False), SKIPPED: tf.cast(~finite, tf.float32)}
 
-  def _apply(self, gradients):
-    self._optimizer.apply_gradients(zip(gradients, self._variables))
+  def _apply(self, gradients, variables):
+    self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
 
-  def _pass_over(self, step):
-    self._optimizer.iterations.assign(step)
+  def _apply_if(self, finite, gradients, variables):
+    def together(strategy, finite, gradients):
+      tf.cond(strategy.experimental_local_results(finite)[0],
+              lambda: strategy.run(lambda parts: self._apply(parts, variables), (gradients,)),
+              self._pass_over)
+
+    # A replica can't meet the others within tf.cond, but all of them can enter it together.
+    tf.distribute.get_replica_context().merge_call(together, (finite, gradients))
+
+  def _pass_over(self):
+    self._optimizer.iterations.assign_add(1)
+
+
+def _means(values):
+  """Means over the replicas of scalars of any float type, in the type of the first."""
+  if replicas.count() == 1:
+    return values
+  return tf.unstack(replicas.mean(tf.stack([tf.cast(value, values[0].dtype) for value in values])))
 
 
 class FirstStep(tf.keras.metrics.Metric):

@@ -9,13 +9,15 @@ import conrec_tf
 
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 LEVELS = [
+    {"knob"},
+    {"devices"},
     {"knobs"},
-    {"config", "logistic_regression", "signals", "machine"},
+    {"config", "logistic_regression", "signals", "machine", "replicas"},
     {"runs", "original"},
     {"stored"},
-    {"losses", "optimizers", "strategy", "data.views", "data.supervised", "data.corruption",
-     "models.unet", "models.pooling", "models.precision", "models.heads", "models.baselines",
-     "models.conrec", "probes"},
+    {"losses", "optimizers", "strategy", "workers", "data.views", "data.supervised",
+     "data.corruption", "models.normalization", "models.unet", "models.pooling",
+     "models.precision", "models.heads", "models.baselines", "models.conrec", "probes"},
     {"data.builders", "data.builders.rectangle_triangle", "data.builders.circles_square",
      "data.builders.aptos2019"},
     {"data.splits", "data.decoding", "models", "updates"},

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.strategy import build_strategy
 from conrec_tf.training import MetricsLog, StepRunner, train
 from conrec_tf.updates import NON_FINITE, FirstStep, means
+from conrec_tf.workers import Workers
 
 
 class CountingStep:
@@ -25,13 +26,16 @@ class CountingStep:
             NON_FINITE: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss))}
 
 
+STRATEGY = build_strategy(Config())
+
+
 def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0,
         interruption=None):
-  runner = StepRunner(build_strategy(), CountingStep())
+  runner = StepRunner(STRATEGY, CountingStep())
   train(runner, iter(batches), first_step=first_step, last_step=last_step, log_steps=log_steps,
         images_per_step=16, learning_rate=lambda: 0.3, log=MetricsLog(tmp_path, first_step),
         events=list(events), interruption=interruption or Interruption(),
-        ids=lambda step: f"of step {step}")
+        ids=lambda step: f"of step {step}", workers=Workers(STRATEGY))
   return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -104,10 +108,10 @@ def test_evaluations_are_remembered(tmp_path):
 
 
 def test_metrics_travel_with_the_checkpoint(tmp_path):
-  runner = StepRunner(build_strategy(), CountingStep())
+  runner = StepRunner(STRATEGY, CountingStep())
   runner(iter(tf.data.Dataset.range(5)), tf.constant(4))
   path = tf.train.Checkpoint(runner=runner).save(str(tmp_path / "ckpt"))
-  other = StepRunner(build_strategy(), CountingStep())
+  other = StepRunner(STRATEGY, CountingStep())
   tf.train.Checkpoint(runner=other).restore(path)
   assert other.collect()[0] == {"train/total_loss": 1.5}
   assert other.collect()[0] == {}

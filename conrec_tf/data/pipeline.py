@@ -1,5 +1,7 @@
 """From a `Source` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
@@ -13,7 +15,20 @@ CENTRE_CROP = 0.875
 LARGEST_UNCROPPED = 32
 
 
-def pretraining_batches(config, source=None):
+class Share(NamedTuple):
+  """What a process takes of the stream of batches.
+
+  Attributes:
+    index, count: of the parts that each batch has; parts are consecutive images.
+    first_step: how many batches to pass over, at the cost of an epoch's encoded records.
+  """
+
+  index: int = 0
+  count: int = 1
+  first_step: int = 0
+
+
+def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it is immutable
   """Endless batches of two augmented views for pre-training.
 
   Every epoch holds `examples // train_batch_size` batches; what is left over is
@@ -24,16 +39,17 @@ def pretraining_batches(config, source=None):
   Args:
     config: `Config`.
     source: `Source`, or None to open `config.dataset`.
+    share: `Share`.
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
-    `lineareval_while_pretraining` also `label`, int64 `[B]`.
+    `lineareval_while_pretraining` also `label`, int64 `[B]`. B is the share of the batch.
 
   Raises:
     UsageError: the batch is larger than the split.
   """
   source = source or open_source(config)
-  return _shuffled_batches(config, source, two_views(config, source))
+  return _shuffled_batches(config, source, two_views(config, source), share)
 
 
 def validation_batches(config, source):
@@ -71,7 +87,7 @@ def two_views(config, source):
   return augment
 
 
-def finetuning_batches(config, source):
+def finetuning_batches(config, source, share=Share()):  # noqa: B008
   """Endless batches of labelled images for finetuning, augmented without colour.
 
   Args and Raises: as of `pretraining_batches`.
@@ -86,14 +102,18 @@ def finetuning_batches(config, source):
     return {"image": make(source.decode(record["image"]), seed, image_size=config.image_size),
             "label": record["label"]}
 
-  return _shuffled_batches(config, source, augment)
+  return _shuffled_batches(config, source, augment, share)
 
 
-def _shuffled_batches(config, source, augment):
+def _shuffled_batches(config, source, augment, share):
   """Batches of `augment(position in the stream, record)`."""
-  records = shuffled_records(source.train, config.train_batch_size, config.seed)
-  images = records.enumerate().map(augment, tf.data.AUTOTUNE, deterministic=True)
-  return images.batch(config.train_batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+  size = config.train_batch_size // share.count
+  records = shuffled_records(source.train, config.train_batch_size, config.seed, share.first_step)
+  records = records.enumerate(share.first_step * config.train_batch_size)
+  if share.count > 1:  # before anything is decoded
+    records = records.filter(lambda position, _: position // size % share.count == share.index)
+  images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
+  return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def steps_per_epoch(split, batch_size):
@@ -108,25 +128,29 @@ def steps_per_epoch(split, batch_size):
   return split.num_examples // batch_size
 
 
-def shuffled_records(split, batch_size, seed):
+def shuffled_records(split, batch_size, seed, first_step=0):
   """Encoded records, shuffled anew each epoch, endlessly; the buffer takes at most 64 MiB."""
-  return _shuffled(split.records(), split, batch_size, seed)
+  return _shuffled(split.records(), split, batch_size, seed, first_step)
 
 
 def batch_ids(config, source, step):
   """Which images a training step took: `config.train_batch_size` numbers within its split."""
   batch_size = config.train_batch_size
   numbers = tf.data.Dataset.range(source.train.num_examples)
-  stream = _shuffled(numbers, source.train, batch_size, config.seed)
-  return [int(number) for number in
-          stream.skip((step - 1) * batch_size).take(batch_size).as_numpy_iterator()]
+  stream = _shuffled(numbers, source.train, batch_size, config.seed, step - 1)
+  return [int(number) for number in stream.take(batch_size).as_numpy_iterator()]
 
 
-def _shuffled(elements, split, batch_size, seed):
-  """Elements, one for each record of a split, in the order of training."""
+def _shuffled(elements, split, batch_size, seed, first_step):
+  """Elements, one for each record of a split, in the order of training after some steps."""
   buffer = min(split.num_examples, max(batch_size, int(SHUFFLE_BYTES / (split.record_bytes + 1))))
   elements = elements.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-  return elements.take(steps_per_epoch(split, batch_size) * batch_size).repeat()
+  steps = steps_per_epoch(split, batch_size)
+  for _ in range(first_step // steps):
+    iter(elements)  # each iterator is the next epoch's
+  stream = elements.take(steps * batch_size).repeat()
+  passed = first_step % steps * batch_size
+  return stream.skip(passed) if passed else stream
 
 
 def evaluation_batches(config, source, split):

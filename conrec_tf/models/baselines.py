@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.models.normalization import with_batch_norm
 
 STEM = ("input", "zero_padding", "conv1", "pool1")
 
@@ -13,6 +14,7 @@ class DenseNetEncoder(tf.keras.Model):
   Args:
     weights: empty for random ones, imagenet (Keras' cache or download), or the path of
       an .h5 file in Keras' format without top.
+    global_bn: whether batch norm looks at the batches of all replicas.
 
   Raises:
     UsageError: the weights can't be found or don't fit.
@@ -20,15 +22,16 @@ class DenseNetEncoder(tf.keras.Model):
 
   num_blocks = 4
 
-  def __init__(self, weights="", **kwargs):
+  def __init__(self, weights="", global_bn=True, **kwargs):
     super().__init__(**kwargs)
     try:
-      self.network = tf.keras.applications.DenseNet121(include_top=False, weights=weights or None)
+      network = tf.keras.applications.DenseNet121(include_top=False, weights=weights or None)
     except Exception as error:  # Keras raises bare exceptions for downloads and files.
       raise UsageError(
           "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering_tf_kernels_"
           "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
           f"Received: {weights} ({str(error).splitlines()[0]})") from error
+    self.network = with_batch_norm(network, global_bn)
 
   def call(self, images, training=False):
     """Encodes.

@@ -42,19 +42,20 @@ class ConRec(tf.keras.Model):
     self.projection_head = projection_head
     self.decoder = decoder
 
-  def call(self, images, training=False, seed=None):
+  def call(self, images, training=False, seed=None, parts=1):
     """Embeds, projects and reconstructs.
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1].
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
+      parts: parts that the batch is made of; see there too.
 
     Returns:
       `Outputs`.
     """
     features, skips = self.encoder(images, training=training)
-    embedding = self.pooling(features, training=training, seed=seed)
+    embedding = self.pooling(features, training=training, seed=seed, parts=parts)
     return Outputs(
         embedding=embedding,
         projection=self.projection_head and self.projection_head(embedding, training=training),
@@ -123,19 +124,20 @@ def build_head(config, model, channels, classes):
 
 def _build(config, channels):
   sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
-               batch_norm_decay=config.batch_norm_decay, recompute=config.recompute)
+               batch_norm_decay=config.batch_norm_decay, recompute=config.recompute,
+               global_bn=config.global_bn)
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
   attention = config.pooling == "attention" and (config.contrastive_weight or not config.pretrains)
   projects = config.contrastive_weight if config.pretrains else config.ft_proj_selector
   decodes = config.reconstruction_weight and config.pretrains
   model = ConRec(
       encoder=(UNetEncoder(**sizes, name="encoder") if config.encoder == "unet"
-               else DenseNetEncoder(config.encoder_weights, name="encoder")),
-      pooling=(AttentionPooling(config.attention_dropout, name="pooling") if attention
-               else AveragePooling(name="pooling")),
+               else DenseNetEncoder(config.encoder_weights, config.global_bn, name="encoder")),
+      pooling=(AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
+               if attention else AveragePooling(name="pooling")),
       projection_head=ProjectionHead(
           config.proj_head_mode, config.num_proj_layers, config.proj_out_dim,
-          config.batch_norm_decay, name="projection_head") if projects else None,
+          config.batch_norm_decay, config.global_bn, name="projection_head") if projects else None,
       decoder=UNetDecoder(channels, **sizes, name="decoder") if decodes else None)
   side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
   model(tf.zeros([1, side, side, channels]))  # creates the variables

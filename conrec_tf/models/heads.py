@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from conrec_tf.models.normalization import batch_norm
 from conrec_tf.models.unet import BATCH_NORM_EPSILON
 
 
@@ -16,14 +17,17 @@ class ProjectionHead(tf.keras.Model):
     num_layers: layers of a nonlinear head.
     out_dim: width of the projection.
     batch_norm_decay: momentum of the moving statistics.
+    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, mode="nonlinear", num_layers=3, out_dim=128, batch_norm_decay=0.9, **kwargs):
+  def __init__(self, mode="nonlinear", num_layers=3, out_dim=128, batch_norm_decay=0.9,
+               global_bn=True, **kwargs):
     # Small, and before the softmax of NT-Xent: always in the precision of the weights.
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     self.num_layers = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
     self.out_dim = out_dim
     self.batch_norm_decay = batch_norm_decay
+    self.global_bn = global_bn
 
   def build(self, input_shape):
     widths = [input_shape[-1]] * (self.num_layers - 1) + [self.out_dim] * (self.num_layers > 0)
@@ -32,9 +36,8 @@ class ProjectionHead(tf.keras.Model):
                                         kernel_initializer=initializer(stddev=0.01))
                   for width in widths]
     self.batch_norms = [
-        tf.keras.layers.BatchNormalization(
-            momentum=self.batch_norm_decay, epsilon=BATCH_NORM_EPSILON,
-            center=layer < self.num_layers - 1, dtype=self.dtype)
+        batch_norm(self.global_bn, momentum=self.batch_norm_decay, epsilon=BATCH_NORM_EPSILON,
+                   center=layer < self.num_layers - 1, dtype=self.dtype)
         for layer in range(self.num_layers)]
     super().build(input_shape)
 
@@ -47,10 +50,10 @@ class ProjectionHead(tf.keras.Model):
       layers: how many layers to apply; -1 for all.
     """
     x = embedding
-    for layer, (dense, batch_norm) in enumerate(zip(self.dense, self.batch_norms)):
+    for layer, (dense, norm) in enumerate(zip(self.dense, self.batch_norms)):
       if layer == layers:
         break
-      x = batch_norm(dense(x), training=training)
+      x = norm(dense(x), training=training)
       x = tf.nn.relu(x) if layer < self.num_layers - 1 else x
     return x
 

@@ -2,14 +2,17 @@
 
 import tensorflow as tf
 
+from conrec_tf import replicas
 from conrec_tf.models.unet import ConvBlock
+
+PHILOX = 1  # TensorFlow's number for it
 
 
 class AveragePooling(tf.keras.Model):
   """Global average pooling, as in SimCLR; `[B, h, w, f]` to `[B, f]`."""
 
-  def call(self, features, training=False, seed=None):
-    del training, seed
+  def call(self, features, training=False, seed=None, parts=1):
+    del training, seed, parts
     return tf.reduce_mean(tf.cast(features, self.variable_dtype), axis=[1, 2])
 
 
@@ -23,21 +26,24 @@ class AttentionPooling(tf.keras.Model):
 
   Args:
     dropout: rate of the dropout on the gate's input.
+    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, dropout=0.5, **kwargs):
+  def __init__(self, dropout=0.5, global_bn=True, **kwargs):
     super().__init__(**kwargs)
     self.dropout = dropout
+    self.global_bn = global_bn
 
   def build(self, input_shape):
     width = input_shape[-1]
     # As the authors: Keras' default batch norm here, unlike in the U-net.
-    self.blocks = [ConvBlock(max(1, width // divisor), 1, batch_norm_decay=0.99, epsilon=1e-3)
+    self.blocks = [ConvBlock(max(1, width // divisor), 1, batch_norm_decay=0.99, epsilon=1e-3,
+                             global_bn=self.global_bn)
                    for divisor in (2, 4, 8)]
     self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid")
     super().build(input_shape)
 
-  def attention(self, features, training=False, seed=None):
+  def attention(self, features, training=False, seed=None, parts=1):
     """The weight of each location, `[B, h, w, 1]` in (0, 1).
 
     Args:
@@ -45,22 +51,59 @@ class AttentionPooling(tf.keras.Model):
       training: whether to drop inputs and use the batch's statistics.
       seed: integer `[2]` for the dropout mask, so that a resumed run draws the same.
         None draws it from TensorFlow's global generator.
+      parts: how many parts, one after the other, a batch is made of, such as first and second
+        views; of each this replica has its share.
     """
     drops = training and self.trainable and self.dropout
-    x = drop(features, self.dropout, seed) if drops else features
+    x = drop(features, self.dropout, seed, parts) if drops else features
     for block in self.blocks:
       x = block(x, training=training)
     return self.gate(x)
 
-  def call(self, features, training=False, seed=None):
-    weights = self.attention(features, training=training, seed=seed)
+  def call(self, features, training=False, seed=None, parts=1):
+    weights = self.attention(features, training=training, seed=seed, parts=parts)
     weights, features = (tf.cast(x, self.variable_dtype) for x in (weights, features))
     weighted = tf.reduce_mean(weights * features, axis=[1, 2])
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 
 
-def drop(x, rate, seed=None):
-  """Dropout as a function of a seed; without one it isn't repeatable."""
+def drop(x, rate, seed=None, parts=1):
+  """Dropout as a function of a seed and the place in the batch of all replicas.
+
+  Args:
+    x: float `[N, ...]`.
+    rate: share to drop.
+    seed: integer `[2]`; without one it isn't repeatable.
+    parts: as of `AttentionPooling.attention`.
+  """
   if seed is None:
     return tf.nn.dropout(x, rate)
-  return tf.nn.experimental.stateless_dropout(x, rate, seed)
+  if replicas.count() == 1:
+    return tf.nn.experimental.stateless_dropout(x, rate, seed)
+  return tf.nn.experimental.general_dropout(
+      x, rate, lambda shape, dtype: share_of_uniform(shape, dtype, seed, parts))
+
+
+def share_of_uniform(shape, dtype, seed, parts):
+  """What `tf.random.stateless_uniform` draws for this replica's rows, and nothing else.
+
+  Philox's numbers are a function of key and counter, 128 bits of them at a time, so that one
+  can start anywhere.
+
+  Args:
+    shape: `[N, ...]` of the replica; all have N * count rows.
+    dtype: float type.
+    seed: integer `[2]`.
+    parts: as of `AttentionPooling.attention`.
+  """
+  key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+  at_a_time = 2 if dtype == tf.float64 else 4
+  size = tf.cast(tf.reduce_prod(shape), tf.int64) // parts
+  drawn = []
+  for part in range(parts):
+    start = size * (part * replicas.count() + tf.cast(replicas.position(), tf.int64))
+    ahead = tf.cast(tf.stack([start // at_a_time, 0]), tf.uint64)
+    numbers = tf.raw_ops.StatelessRandomUniformV2(
+        shape=[size + at_a_time], key=key, counter=counter + ahead, alg=PHILOX, dtype=dtype)
+    drawn.append(numbers[start % at_a_time:][:size])
+  return tf.reshape(tf.concat(drawn, axis=0), shape)

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from conrec_tf.models.normalization import batch_norm
+
 BATCH_NORM_EPSILON = 1e-5
 
 
@@ -9,11 +11,10 @@ class ConvBlock(tf.keras.layers.Layer):
   """Convolution with bias, batch norm, ReLU; `[B, h, w, c]` to `[B, h, w, filters]`."""
 
   def __init__(self, filters, kernel_size, batch_norm_decay=0.9, epsilon=BATCH_NORM_EPSILON,
-               **kwargs):
+               global_bn=True, **kwargs):
     super().__init__(**kwargs)
     self.convolution = tf.keras.layers.Conv2D(filters, kernel_size, padding="same")
-    self.batch_norm = tf.keras.layers.BatchNormalization(momentum=batch_norm_decay,
-                                                         epsilon=epsilon)
+    self.batch_norm = batch_norm(global_bn, momentum=batch_norm_decay, epsilon=epsilon)
 
   def call(self, inputs, training=False):
     return tf.nn.relu(self.batch_norm(self.convolution(inputs), training=training))
@@ -27,13 +28,15 @@ class UNetEncoder(tf.keras.Model):
     depth: number of levels.
     batch_norm_decay: momentum of the moving statistics.
     recompute: whether the gradient computes a level's inner maps again, in less memory.
+    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False, **kwargs):
+  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False,
+               global_bn=True, **kwargs):
     super().__init__(**kwargs)
     self.recompute = recompute
     self.filters = [base_filters * 2**level for level in range(depth)]
-    self.levels = [[ConvBlock(filters, 3, batch_norm_decay) for _ in range(2)]
+    self.levels = [[ConvBlock(filters, 3, batch_norm_decay, global_bn=global_bn) for _ in range(2)]
                    for filters in self.filters]
 
   @property
@@ -110,16 +113,17 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay, recompute: as of the encoder.
+    base_filters, depth, batch_norm_decay, recompute, global_bn: as of the encoder.
   """
 
   def __init__(self, channels, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False,
-               **kwargs):
+               global_bn=True, **kwargs):
     super().__init__(**kwargs)
     self.recompute = recompute
     filters = [base_filters * 2**level for level in range(depth - 1)]
-    self.skip_blocks = [ConvBlock(width, 1, batch_norm_decay) for width in filters]
-    self.levels = [[block(width, 3, batch_norm_decay) for block in (JoinBlock, ConvBlock)]
+    sizes = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
+    self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
+    self.levels = [[block(width, 3, **sizes) for block in (JoinBlock, ConvBlock)]
                    for width in filters]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 
