@@ -23,8 +23,9 @@ import tensorflow as tf  # noqa: E402
 
 
 def saved_model(path):
-  """A function from images to embeddings."""
-  return tf.function(tf.saved_model.load(os.fspath(path)).signatures["serving_default"])
+  """A function from images to embeddings, as are those below."""
+  network = tf.saved_model.load(os.fspath(path))
+  return lambda images: network(images).numpy()
 
 
 def onnx(path):
@@ -57,8 +58,7 @@ def main():
   shape = [args.batch, metadata["image_size"], metadata["image_size"], metadata["channels"]]
   images = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
   step = exported.name
-  serve = saved_model(exported)
-  runtimes = {"saved_model": (exported, lambda images: serve(images=images)["embedding"].numpy())}
+  runtimes = {"saved_model": (exported, saved_model(exported))}
   for path in (args.model_dir / f"onnx/{step}.onnx", args.model_dir / f"tflite/{step}.tflite",
                args.model_dir / f"tflite/{step}_dynamic_range.tflite"):
     if path.exists():
