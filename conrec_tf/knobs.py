@@ -170,7 +170,7 @@ class Optimization:
   weight_decay: float = knob(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
   mixed_precision: str = knob(
       "float32", "What the network computes in; weights and losses stay float32. auto: "
-      "mixed_bfloat16 where the GPU or processor has it.",
+      "mixed_bfloat16 where the GPU or processor is fast in it.",
       choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"))
   recompute: bool = knob(False, "Compute the U-net's inner maps again for the gradient: slower, in "
                          "less memory; for large images.", changes_training=False)

@@ -56,12 +56,15 @@ def test_overflowing_gradients_are_left_out_and_the_scale_falls():
   assert float(optimizer.loss_scale) == scale / 2
 
 
-@pytest.mark.parametrize("flags, expected", [("fpu avx512f avx512_bf16", "mixed_bfloat16"),
-                                             ("fpu avx512f", "float32"), (None, "float32")])
-def test_auto(tmp_path, monkeypatch, flags, expected):
+@pytest.mark.parametrize("vendor, flags, expected", [
+    ("AuthenticAMD", "fpu avx512f avx512_bf16", "mixed_bfloat16"),
+    ("GenuineIntel", "fpu avx512f avx512_bf16", "float32"),
+    ("GenuineIntel", "fpu avx512f avx512_bf16 amx_bf16", "mixed_bfloat16"),
+    ("AuthenticAMD", "fpu avx512f", "float32"), (None, None, "float32")])
+def test_auto(tmp_path, monkeypatch, vendor, flags, expected):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
   monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
   if flags:
-    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n")
   assert precision.resolve_precision("auto") == expected
   assert precision.resolve_precision("mixed_float16") == "mixed_float16"
