@@ -1,5 +1,6 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
+import contextlib
 import glob
 import logging
 import os
@@ -115,7 +116,8 @@ def _manager(checkpoint, folder):
   try:
     tf.train.get_checkpoint_state(folder)
   except ValueError:
-    os.remove(os.path.join(folder, "checkpoint"))
+    with contextlib.suppress(FileNotFoundError):  # another worker was first
+      os.remove(os.path.join(folder, "checkpoint"))
   return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=None)
 
 

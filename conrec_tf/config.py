@@ -95,7 +95,9 @@ class Config(*reversed(SECTIONS)):
   @property
   def run_directory(self):
     """`model_dir`, or the default that is a function of `training_values`."""
-    digest = hashlib.sha256(json.dumps(self.training_values, sort_keys=True).encode())
+    values = {name: value for name, value in self.training_values.items()
+              if (name, value) != ("global_bn", True)}  # as on one device
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
 

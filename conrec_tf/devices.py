@@ -41,5 +41,6 @@ def contradictions_of_devices(config):
          "tpu_name, tpu_zone and gcp_project must be empty unless strategy=tpu", tpu)
   yield (config.mixed_precision == "mixed_float16" and strategy == "tpu",
          "mixed_precision must be float32 or mixed_bfloat16 for strategy=tpu", "mixed_float16")
-  yield (config.jit_compile and strategy != "one_device",
-         f"jit_compile must be false for strategy={strategy}", "true")
+  for name in ("jit_compile", "recompute"):
+    yield (getattr(config, name) and strategy != "one_device",
+           f"{name} must be false for strategy={strategy}", "true")

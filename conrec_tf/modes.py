@@ -19,7 +19,7 @@ from conrec_tf.results import Results
 from conrec_tf.runs import RunDirectory
 from conrec_tf.signals import Interruption, Stopped
 from conrec_tf.stored import find
-from conrec_tf.strategy import build_strategy, one_device
+from conrec_tf.strategy import build_strategy, one_device, select_devices
 from conrec_tf.trainer import Trainer
 from conrec_tf.workers import Workers
 
@@ -36,6 +36,7 @@ def run(config):
   """
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
+  select_devices(config)
   if config.mode in ("train_then_eval", "export"):
     check_formats(config)
   if config.mode == "check_data":

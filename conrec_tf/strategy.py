@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.runs import reason
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,20 @@ def build_strategy(config):
   return strategy
 
 
+def select_devices(config):
+  """Hides all GPUs but those of `config.devices`; must come before TensorFlow computes anything.
+
+  Raises:
+    UsageError: there is no such GPU.
+  """
+  gpus = tf.config.list_physical_devices("GPU")
+  if gpus and config.devices:
+    wanted = _wanted(config, range(len(gpus)), "GPU")
+    tf.config.set_visible_devices([gpus[number] for number in wanted], "GPU")
+
+
 def one_device(config):
-  """The first GPU (or that of `config.devices`) if there is one, else the CPU.
+  """The first GPU that isn't hidden if there is one, else the CPU.
 
   Raises:
     UsageError: there is no such device, or `config.jit_compile` without a GPU.
@@ -44,15 +57,21 @@ def one_device(config):
 
 
 def _devices(config):
-  """Names of the GPUs or, without any, logical CPUs that `config.devices` selects."""
-  kind = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-  there = range(len(tf.config.list_logical_devices(kind.upper())))
+  """Names of the GPUs that aren't hidden or, without any, of `config.devices` among the CPUs."""
+  gpus = tf.config.list_logical_devices("GPU")
+  if gpus:
+    return [f"/gpu:{number}" for number in range(len(gpus))]
+  there = range(len(tf.config.list_logical_devices("CPU")))
+  return [f"/cpu:{number}" for number in _wanted(config, there, "CPU")]
+
+
+def _wanted(config, there, kind):
+  """The numbers in `config.devices`, or all that are there."""
   wanted = [int(text) for text in config.devices.split(",") if text] or there
-  missing = [number for number in wanted if number not in there]
-  if missing:
-    raise UsageError(f"devices must be among {', '.join(map(str, there))} ({kind.upper()}). "
+  if not set(wanted) <= set(there):
+    raise UsageError(f"devices must be among {', '.join(map(str, there))} ({kind}). "
                      f"Received: {config.devices}")
-  return [f"/{kind}:{number}" for number in wanted]
+  return wanted
 
 
 def _mirrored(config):
@@ -63,7 +82,11 @@ def _multi_worker(config):
   del config
   _check_cluster(os.environ.get("TF_CONFIG", ""))
   logger.info("Waiting for all workers that TF_CONFIG names")
-  return tf.distribute.MultiWorkerMirroredStrategy()
+  try:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  except (tf.errors.OpError, RuntimeError) as error:
+    raise UsageError(f"TF_CONFIG must name addresses that can be served ({reason(error)}). "
+                     f"Received: {os.environ['TF_CONFIG']}") from error
 
 
 def _check_cluster(text):

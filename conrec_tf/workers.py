@@ -7,6 +7,7 @@ import signal
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.runs import reason
 
 # What TensorFlow raises in a process when another one is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
@@ -49,9 +50,10 @@ class Workers:
       if self.count == 1:
         raise
       lost = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", error.message)
+      who = " ".join(lost.groups()) if lost else f"one ({reason(error)})"
       raise UsageError(
           "all workers must keep running; the same command on each of them continues from the last "
-          f"checkpoint. Received: {' '.join(lost.groups()) if lost else 'one'} lost") from error
+          f"checkpoint. Received: {who} lost") from error
 
   @property
   def is_chief(self):

@@ -14,7 +14,7 @@ from benchmarks import workers
 from conrec_tf import replicas
 from conrec_tf.config import Config, UsageError
 from conrec_tf.models.pooling import share_of_uniform
-from conrec_tf.strategy import build_strategy
+from conrec_tf.strategy import build_strategy, select_devices
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -119,7 +119,18 @@ def test_devices_that_are_not_there(strategy):
     build_strategy(Config(strategy=strategy, devices="7"))
 
 
+def test_other_gpus_are_hidden(monkeypatch):
+  seen = []
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+  monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
+  select_devices(Config(strategy="mirrored", devices="2,1"))
+  assert seen == [["c", "b"]]
+  with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
+    select_devices(Config(devices="3"))
+
+
 @pytest.mark.parametrize("values, message", [
+    (dict(strategy="mirrored", recompute=True), "recompute must be false for strategy=mirrored"),
     (dict(devices="a"), "devices must be different numbers"),
     (dict(strategy="mirrored", devices="0,0"), "devices must be different numbers"),
     (dict(devices="0,1"), "devices must be one for strategy=one_device"),
@@ -136,5 +147,7 @@ def test_flags_that_contradict_each_other(values, message):
 def test_the_strategy_leaves_model_dir_alone():
   """Another device continues the same run; one without shared batch norm is another run."""
   assert Config().run_directory == Config(global_bn=False).run_directory
+  assert Config().run_directory == Config(strategy="mirrored").run_directory
+  assert Config().run_directory != Config(strategy="mirrored", global_bn=False).run_directory
   assert (Config(strategy="mirrored").training_values["global_bn"]
           != Config(strategy="mirrored", global_bn=False).training_values["global_bn"])
