@@ -80,12 +80,12 @@ class Trainer:
       self._train(self._log, self._events())
       if self._first_step >= self._last_step:
         self._evaluate(self._final)
+      return self._export()
     except Stopped as stopped:
       step = stopped.step or self._step
       if step > self._first_step:
         self._checkpoints.save(step)
       raise Stopped(stopped.signum, step) from None
-    return self._export()
 
   def follow(self):
     """Trains as a worker that isn't the chief, which leaves nothing behind.
