@@ -10,14 +10,17 @@ should run on the machine meanwhile. With `--quick` a small size only.
 """
 
 import argparse
+import os
 import statistics
 import time
 
-import numpy as np
-from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from conrec_tf.logistic_regression import RotatedLogisticRegression
+import numpy as np  # noqa: E402
+from scipy.special import log_softmax  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+
+from conrec_tf.logistic_regression import RotatedLogisticRegression  # noqa: E402
 
 EVALUATED = 6000
 
