@@ -47,7 +47,10 @@ class StepRunner(tf.Module):
       with tf.control_dependencies([asked]):
         batch = next(iterator)
       with tf.control_dependencies(tf.nest.flatten(batch)):
-        self.waited.assign_add(tf.timestamp() - asked)
+        came = tf.timestamp()
+      self.waited.assign_add(came - asked)
+      with tf.control_dependencies([came]):  # or one core alone might take the step before it
+        batch = tf.nest.map_structure(tf.identity, batch)
       reported = self._strategy.run(self._step, args=(per_replica(self._strategy, batch),))
       for name, value in of_first(self._strategy, reported).items():
         self.metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
