@@ -8,6 +8,8 @@ probabilities follow the authors' settings. Below 21 pixels some ranges are empt
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.data.choices import choose
+
 MAX_RECTANGLES = 5
 MAX_BLOCKS = 15
 BORDER = 3
@@ -35,16 +37,16 @@ def corrupt(view, seed):
   shape = view.shape.as_list()
   one_channel = shape[-1] == 1
   kinds = [
-      lambda: shuffle_blocks(view, *draw_blocks(
+      lambda view, seed: shuffle_blocks(view, *draw_blocks(
           # As the authors: with one channel the blocks never stop early.
           seed, shape[:2], goes_on=1.0 if one_channel else BLOCK_GOES_ON)),
-      lambda: in_paint(view, *draw_in_painting(seed, shape)),
-      lambda: out_paint(view, *draw_out_painting(seed, shape)),
+      lambda view, seed: in_paint(view, *draw_in_painting(seed, shape)),
+      lambda view, seed: out_paint(view, *draw_out_painting(seed, shape)),
   ]
   if one_channel:
-    kinds.append(lambda: map_intensity(view, *draw_intensity_map(seed)))
+    kinds.append(lambda view, seed: map_intensity(view, *draw_intensity_map(seed)))
   kind = tf.random.stateless_uniform([], kind_seed, maxval=len(kinds), dtype=tf.int32)
-  return tf.ensure_shape(tf.switch_case(kind, kinds), view.shape)
+  return choose(kind, kinds, view, seed)
 
 
 def draw_in_painting(seed, shape):

@@ -1,0 +1,28 @@
+"""One of several functions, chosen in the graph."""
+
+import tensorflow as tf
+
+
+def choose(index, branches, *inputs):
+  """`branches[index](*inputs)`; only that branch runs.
+
+  What `tf.switch_case` and `tf.cond` do, as a call: they put the nodes of all branches into the
+  graph, and to pass over those of the others takes longer than the work on a small image.
+
+  Args:
+    index: bool, or int32 in [0, len(branches)).
+    branches: functions of `inputs`, and of no other tensors; each returns one tensor of the
+      first input's dtype and shape.
+    inputs: tensors.
+  """
+  specs = [tf.TensorSpec.from_tensor(tf.convert_to_tensor(value)) for value in inputs]
+  functions = [tf.function(branch, autograph=False).get_concrete_function(*specs)
+               for branch in branches]
+  chosen, = tf.raw_ops.StatelessCase(branch_index=tf.cast(index, tf.int32), input=inputs,
+                                     Tout=[inputs[0].dtype], branches=functions)
+  return tf.ensure_shape(chosen, inputs[0].shape)
+
+
+def apply_if(condition, function, *inputs):
+  """`function(*inputs)` where the condition holds, else the first input; as `choose`."""
+  return choose(condition, [lambda first, *_: first, function], *inputs)
