@@ -34,7 +34,7 @@ PROCESSORS = 3
 BATCH = 12
 METHODS = {"conrec": dict(lineareval_while_pretraining=True),
            "simclr": dict(pooling="average", reconstruction_weight=0.0, corruption="none")}
-ROUNDING = 1e-8  # below are biases before batch norm, whose gradients are nothing but that
+ROUNDING = 1e-8  # below it is nothing but that
 
 
 def main():
@@ -132,13 +132,13 @@ def train(replicas, batches, **values):
       variables = variables + head.trainable_variables
     optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
     optimizer.build(variables)
-    gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+    gradients = {variable.ref(): tf.Variable(tf.zeros_like(variable)) for variable in variables}
     step = PretrainingStep(config, model, optimizer, head)
   apply = step._update._apply
 
   def noting(summed, of):
-    for variable, gradient in zip(gradients, summed):
-      variable.assign(gradient)
+    for gradient, variable in zip(summed, of):
+      gradients[variable.ref()].assign(gradient)
     apply(summed, of)
 
   step._update._apply = noting
@@ -149,7 +149,7 @@ def train(replicas, batches, **values):
   for _ in batches:
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
-    first = first or values_of(strategy, gradients)
+    first = first or values_of(strategy, gradients.values())
   changing = model.variables + (head.variables if head else []) + optimizer.variables
   return metrics, first, values_of(strategy, changing)
 

@@ -12,7 +12,7 @@ LEVELS = [
     {"knob"},
     {"devices"},
     {"knobs"},
-    {"config", "logistic_regression", "signals", "machine", "replicas"},
+    {"config", "logistic_regression", "signals", "machine", "replicas", "data.choices"},
     {"runs", "original"},
     {"stored"},
     {"losses", "optimizers", "strategy", "workers", "data.views", "data.supervised",

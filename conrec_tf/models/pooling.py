@@ -6,6 +6,7 @@ from conrec_tf import replicas
 from conrec_tf.models.unet import ConvBlock
 
 PHILOX = 1  # TensorFlow's number for it
+NUMBERS_AT_A_TIME = 4  # of float32
 
 
 class AveragePooling(tf.keras.Model):
@@ -78,32 +79,31 @@ def drop(x, rate, seed=None, parts=1):
   """
   if seed is None:
     return tf.nn.dropout(x, rate)
-  if replicas.count() == 1:
-    return tf.nn.experimental.stateless_dropout(x, rate, seed)
+  # Whatever x is of: float32, so that precisions draw alike, and bfloat16 has too few numbers.
   return tf.nn.experimental.general_dropout(
-      x, rate, lambda shape, dtype: share_of_uniform(shape, dtype, seed, parts))
+      x, rate, lambda shape, dtype: share_of_uniform(shape, seed, parts))
 
 
-def share_of_uniform(shape, dtype, seed, parts):
-  """What `tf.random.stateless_uniform` draws for this replica's rows, and nothing else.
+def share_of_uniform(shape, seed, parts):
+  """What `tf.random.stateless_uniform` draws for this replica's rows, float32, and nothing else.
 
   Philox's numbers are a function of key and counter, 128 bits of them at a time, so that one
   can start anywhere.
 
   Args:
     shape: `[N, ...]` of the replica; all have N * count rows.
-    dtype: float type.
     seed: integer `[2]`.
     parts: as of `AttentionPooling.attention`.
   """
+  if replicas.count() == 1:
+    return tf.random.stateless_uniform(shape, seed)
   key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-  at_a_time = 2 if dtype == tf.float64 else 4
   size = tf.cast(tf.reduce_prod(shape), tf.int64) // parts
   drawn = []
   for part in range(parts):
     start = size * (part * replicas.count() + tf.cast(replicas.position(), tf.int64))
-    ahead = tf.cast(tf.stack([start // at_a_time, 0]), tf.uint64)
+    ahead = tf.cast(tf.stack([start // NUMBERS_AT_A_TIME, 0]), tf.uint64)
     numbers = tf.raw_ops.StatelessRandomUniformV2(
-        shape=[size + at_a_time], key=key, counter=counter + ahead, alg=PHILOX, dtype=dtype)
-    drawn.append(numbers[start % at_a_time:][:size])
+        shape=[size + NUMBERS_AT_A_TIME], key=key, counter=counter + ahead, alg=PHILOX)
+    drawn.append(numbers[start % NUMBERS_AT_A_TIME:][:size])
   return tf.reshape(tf.concat(drawn, axis=0), shape)

@@ -16,8 +16,24 @@ class ConvBlock(tf.keras.layers.Layer):
     self.convolution = tf.keras.layers.Conv2D(filters, kernel_size, padding="same")
     self.batch_norm = batch_norm(global_bn, momentum=batch_norm_decay, epsilon=epsilon)
 
+  def build(self, input_shape):
+    self.convolution.build(input_shape)
+    super().build(input_shape)
+
   def call(self, inputs, training=False):
-    return tf.nn.relu(self.batch_norm(self.convolution(inputs), training=training))
+    return self.activate(
+        self.convolution.convolution_op(inputs, self.convolution.kernel), training)
+
+  def activate(self, convolved, training):
+    """Bias, batch norm and ReLU of what was convolved.
+
+    Batch norm takes the bias out again in training, whose gradient is therefore 0, and is not
+    computed: its rounding, in bfloat16, moved biases by hundreds of standard deviations, until
+    no digits were left for the signal.
+    """
+    bias = tf.cast(self.convolution.bias, convolved.dtype)
+    convolved = tf.nn.bias_add(convolved, tf.stop_gradient(bias) if training else bias)
+    return tf.nn.relu(self.batch_norm(convolved, training=training))
 
 
 class UNetEncoder(tf.keras.Model):
@@ -80,20 +96,17 @@ class JoinBlock(ConvBlock):
 
   def build(self, input_shapes):
     inputs, skip = input_shapes
-    self.convolution.build([*skip[:-1], inputs[-1] + skip[-1]])
-    super().build(input_shapes)
+    super().build([*skip[:-1], inputs[-1] + skip[-1]])
 
   def call(self, inputs, training=False):
     """Joins `[x [B, h, w, c], skip [B, 2h, 2w, k]]` to `[B, 2h, 2w, filters]`."""
     x, skip = inputs
-    kernel, bias = self.convolution.kernel, self.convolution.bias
-    kernel = tf.cast(kernel, x.dtype)
+    kernel = tf.cast(self.convolution.kernel, x.dtype)
     of_x, of_skip = kernel[:, :, :x.shape[-1]], kernel[:, :, x.shape[-1]:]
-    output_shape = tf.concat([tf.shape(skip)[:-1], tf.shape(bias)], axis=0)
+    output_shape = tf.concat([tf.shape(skip)[:-1], kernel.shape[-1:]], axis=0)
     joined = (tf.nn.conv2d_transpose(x, transposed_kernel(of_x), output_shape, 2, "SAME")
               + tf.nn.conv2d(skip, of_skip, 1, "SAME"))
-    joined = tf.nn.bias_add(joined, tf.cast(bias, x.dtype))
-    return tf.nn.relu(self.batch_norm(joined, training=training))
+    return self.activate(joined, training)
 
 
 def transposed_kernel(kernel):
