@@ -132,13 +132,13 @@ def train(replicas, batches, **values):
       variables = variables + head.trainable_variables
     optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
     optimizer.build(variables)
-    gradients = {variable.ref(): tf.Variable(tf.zeros_like(variable)) for variable in variables}
+    gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
     step = PretrainingStep(config, model, optimizer, head)
   apply = step._update._apply
 
   def noting(summed, of):
-    for gradient, variable in zip(summed, of):
-      gradients[variable.ref()].assign(gradient)
+    for variable, gradient in zip(gradients, summed):
+      variable.assign(gradient)
     apply(summed, of)
 
   step._update._apply = noting
@@ -149,7 +149,7 @@ def train(replicas, batches, **values):
   for _ in batches:
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
-    first = first or values_of(strategy, gradients.values())
+    first = first or values_of(strategy, gradients)
   changing = model.variables + (head.variables if head else []) + optimizer.variables
   return metrics, first, values_of(strategy, changing)
 

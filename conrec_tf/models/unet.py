@@ -25,15 +25,20 @@ class ConvBlock(tf.keras.layers.Layer):
         self.convolution.convolution_op(inputs, self.convolution.kernel), training)
 
   def activate(self, convolved, training):
-    """Bias, batch norm and ReLU of what was convolved.
-
-    Batch norm takes the bias out again in training, whose gradient is therefore 0, and is not
-    computed: its rounding, in bfloat16, moved biases by hundreds of standard deviations, until
-    no digits were left for the signal.
-    """
+    """Bias, batch norm and ReLU of what was convolved."""
     bias = tf.cast(self.convolution.bias, convolved.dtype)
-    convolved = tf.nn.bias_add(convolved, tf.stop_gradient(bias) if training else bias)
+    convolved = tf.nn.bias_add(convolved, _with_gradient_zero(bias) if training else bias)
     return tf.nn.relu(self.batch_norm(convolved, training=training))
+
+
+@tf.custom_gradient
+def _with_gradient_zero(bias):
+  """A bias whose gradient is known to be 0, since batch norm takes it out again in training.
+
+  Computed, it is rounding, which in bfloat16 moved biases by hundreds of standard deviations,
+  until no digits were left for the signal.
+  """
+  return tf.identity(bias), lambda upstream: tf.zeros(bias.shape, bias.dtype)
 
 
 class UNetEncoder(tf.keras.Model):
