@@ -21,13 +21,16 @@ class ConvBlock(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=False):
-    return self.activate(
-        self.convolution.convolution_op(inputs, self.convolution.kernel), training)
+    return self.normalize(self.convolve(inputs, self.convolution.kernel, training), training)
 
-  def activate(self, convolved, training):
-    """Bias, batch norm and ReLU of what was convolved."""
-    bias = tf.cast(self.convolution.bias, convolved.dtype)
-    convolved = tf.nn.bias_add(convolved, _with_gradient_zero(bias) if training else bias)
+  def convolve(self, inputs, kernel, training):
+    """Convolution with a kernel, and bias."""
+    bias = tf.cast(self.convolution.bias, inputs.dtype)
+    return tf.nn.bias_add(self.convolution.convolution_op(inputs, kernel),
+                          _with_gradient_zero(bias) if training else bias)
+
+  def normalize(self, convolved, training):
+    """Batch norm and ReLU."""
     return tf.nn.relu(self.batch_norm(convolved, training=training))
 
 
@@ -109,9 +112,9 @@ class JoinBlock(ConvBlock):
     kernel = tf.cast(self.convolution.kernel, x.dtype)
     of_x, of_skip = kernel[:, :, :x.shape[-1]], kernel[:, :, x.shape[-1]:]
     output_shape = tf.concat([tf.shape(skip)[:-1], kernel.shape[-1:]], axis=0)
-    joined = (tf.nn.conv2d_transpose(x, transposed_kernel(of_x), output_shape, 2, "SAME")
-              + tf.nn.conv2d(skip, of_skip, 1, "SAME"))
-    return self.activate(joined, training)
+    joined = (self.convolve(skip, of_skip, training)
+              + tf.nn.conv2d_transpose(x, transposed_kernel(of_x), output_shape, 2, "SAME"))
+    return self.normalize(joined, training)
 
 
 def transposed_kernel(kernel):
