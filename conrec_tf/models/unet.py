@@ -24,13 +24,13 @@ class ConvBlock(tf.keras.layers.Layer):
     return self.normalize(self.convolve(inputs, self.convolution.kernel, training), training)
 
   def convolve(self, inputs, kernel, training):
-    """Convolution with a kernel, and bias."""
+    """Convolves `[B, h, w, c]` with `[k, k, c, filters]` and adds the bias, which is fused."""
     bias = tf.cast(self.convolution.bias, inputs.dtype)
     return tf.nn.bias_add(self.convolution.convolution_op(inputs, kernel),
                           _with_gradient_zero(bias) if training else bias)
 
   def normalize(self, convolved, training):
-    """Batch norm and ReLU."""
+    """Batch norm and ReLU of `[B, h, w, filters]`."""
     return tf.nn.relu(self.batch_norm(convolved, training=training))
 
 
