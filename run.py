@@ -4,7 +4,7 @@ from conrec_tf import cli
 
 
 def run(config):
-  from conrec_tf import modes  # TensorFlow is imported only when there is work for it
+  from conrec_tf.commands import modes  # TensorFlow is imported only when there is work for it
 
   modes.run(config)
 

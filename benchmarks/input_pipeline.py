@@ -19,7 +19,10 @@ import numpy as np  # noqa: E402
 from sklearn.datasets import load_sample_images  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from conrec_tf.data import corruption, views  # noqa: E402
+from conrec_tf.data.augmentation import (
+  corruption,  # noqa: E402
+  views,  # noqa: E402
+)
 
 RGB_SIZE, ONE_CHANNEL_SIZE = 224, 128
 uniform = tf.random.uniform

@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from scipy.special import log_softmax  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 
-from conrec_tf.logistic_regression import RotatedLogisticRegression  # noqa: E402
+from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression  # noqa: E402
 
 EVALUATED = 6000
 

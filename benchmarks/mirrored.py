@@ -17,11 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
+from conrec_tf.distribute.strategy import build_strategy  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
-from conrec_tf.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.pretrain import PretrainingStep  # noqa: E402
-from conrec_tf.strategy import build_strategy  # noqa: E402
-from conrec_tf.training import StepRunner  # noqa: E402
+from conrec_tf.training.loop import StepRunner  # noqa: E402
+from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
 
 
 def make_turn(config, steps):

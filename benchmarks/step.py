@@ -26,8 +26,8 @@ from conrec_tf import losses  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.losses import view_major  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
-from conrec_tf.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.pretrain import PretrainingStep  # noqa: E402
+from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
 
 BACKWARD = 2  # a convolution's two gradients each cost as much as itself
 

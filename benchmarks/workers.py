@@ -38,7 +38,7 @@ def train_here(weights, flags):
   from conrec_tf import cli
 
   def run(config):
-    from conrec_tf import modes
+    from conrec_tf.commands import modes
 
     jobs, build_job = [], modes.build_job
     modes.build_job = lambda *args: jobs.append(build_job(*args)) or jobs[-1]

@@ -10,10 +10,10 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.knobs import SECTIONS
-from conrec_tf.runs import RunDirectory
-from conrec_tf.signals import Stopped
-from conrec_tf.stored import find
+from conrec_tf.config.options import SECTIONS
+from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.training.preemption import Stopped
 
 FLAGS = flags.FLAGS
 

@@ -15,7 +15,7 @@ from conrec_tf.config import Config  # noqa: E402
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
   """A TFDS folder that holds rectangle_triangle."""
-  from conrec_tf.data.sources import open_source
+  from conrec_tf.data.registry import open_source
 
   path = str(tmp_path_factory.mktemp("tfds"))
   open_source(Config(data_dir=path))
@@ -27,7 +27,7 @@ def flowers(tmp_path_factory):
   """Keyword arguments of a configuration on small colour photographs of differing sizes."""
   import datasets.tiny_flowers  # noqa: F401  # registers the dataset
 
-  from conrec_tf.data.sources import open_source
+  from conrec_tf.data.registry import open_source
 
   values = dict(dataset="tiny_flowers", data_dir=str(tmp_path_factory.mktemp("flowers")),
                 train_split="train+validation", image_size=24, base_filters=2, unet_depth=3,

@@ -17,18 +17,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf import losses, modes
+from conrec_tf import losses
+from conrec_tf.commands import modes
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
-from conrec_tf.data.sources import open_source
+from conrec_tf.data.registry import open_source
+from conrec_tf.distribute.strategy import build_strategy, per_replica
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
-from conrec_tf.optimizers import build_optimizer
-from conrec_tf.pretrain import PretrainingStep
-from conrec_tf.strategy import build_strategy, per_replica
-from conrec_tf.training import StepRunner
-from conrec_tf.updates import SKIPPED
+from conrec_tf.training.loop import StepRunner
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.update_step import SKIPPED
 
 PROCESSORS = 3
 BATCH = 12

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
+from conrec_tf.data.dataset import Source, existing_path, held_out, listed_split, tell_cached
 from conrec_tf.data.decoding import NATIVE, decode_image, look_at_all, why_bad
-from conrec_tf.data.splits import Source, existing_path, held_out, listed_split, tell_cached
 
 logger = logging.getLogger(__name__)
 

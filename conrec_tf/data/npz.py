@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.splits import Source, existing_path, held_out, listed_split
+from conrec_tf.data.dataset import Source, existing_path, held_out, listed_split
 
 
 def open_npz(config):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.corruption import corrupt
-from conrec_tf.data.sources import open_source
-from conrec_tf.data.supervised import make_cropped, make_zoomed
-from conrec_tf.data.views import make_view
+from conrec_tf.data.augmentation.corruption import corrupt
+from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
+from conrec_tf.data.augmentation.views import make_view
+from conrec_tf.data.registry import open_source
 
 SHUFFLE_BYTES = 64 * 2**20
 CENTRE_CROP = 0.875

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from conrec_tf.models.baselines import DenseNetEncoder
+from conrec_tf.models.densenet import DenseNetEncoder
 from conrec_tf.models.heads import LinearHead, ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import precision, resolve_precision

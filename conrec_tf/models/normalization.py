@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf import replicas
+from conrec_tf.distribute import replicas
 
 
 def batch_norm(synchronized, **values):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf import replicas
+from conrec_tf.distribute import replicas
 from conrec_tf.models.unet import ConvBlock
 
 PHILOX = 1  # TensorFlow's number for it

@@ -7,9 +7,9 @@ from tensorboard.plugins import projector
 import tensorflow as tf
 
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.reporting.network import subset
-from conrec_tf.reporting.style import displayable
-from conrec_tf.runs import write_text, writing
+from conrec_tf.reporting.figures.plot_style import displayable
+from conrec_tf.reporting.inference import subset
+from conrec_tf.run_dir.run_directory import write_text, writing
 
 FOLDER = "projector"
 MOST_POINTS = 1000

@@ -7,12 +7,13 @@ import shutil
 from tqdm import tqdm
 
 from conrec_tf.data.pipeline import steps_per_epoch
-from conrec_tf.reporting import page, tables
-from conrec_tf.reporting.network import restored_network
-from conrec_tf.reporting.record import names_of, read_others, read_record
+from conrec_tf.reporting import html_report as page
+from conrec_tf.reporting import tables
+from conrec_tf.reporting.figures.plot_style import styled
+from conrec_tf.reporting.inference import restored_network
+from conrec_tf.reporting.run_record import names_of, read_others, read_record
 from conrec_tf.reporting.sections import SECTIONS, Findings
-from conrec_tf.reporting.style import styled
-from conrec_tf.runs import write_text, writing
+from conrec_tf.run_dir.run_directory import write_text, writing
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,14 @@ import pathlib
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from conrec_tf import probes
-from conrec_tf.reporting import classes, curves, sights
-from conrec_tf.reporting.embedding_map import embedding_map
-from conrec_tf.reporting.network import Network
+from conrec_tf.evaluation import probes
+from conrec_tf.reporting.figures import class_figures as classes
+from conrec_tf.reporting.figures import curves
+from conrec_tf.reporting.figures import image_grids as sights
+from conrec_tf.reporting.figures.embedding_map import embedding_map
+from conrec_tf.reporting.inference import Network
 from conrec_tf.reporting.tables import Table, class_table
-from conrec_tf.runs import write_text
+from conrec_tf.run_dir.run_directory import write_text
 
 ATTENDED = 12
 RECONSTRUCTED = 2

@@ -4,9 +4,9 @@ import csv
 import dataclasses
 import io
 
-from conrec_tf.reporting import paper
-from conrec_tf.reporting.curves import METRIC_WORDS
-from conrec_tf.results import shown, words
+from conrec_tf.reporting import paper_results as paper
+from conrec_tf.reporting.figures.curves import METRIC_WORDS
+from conrec_tf.run_dir.results import shown, words
 
 
 @dataclasses.dataclass(frozen=True)

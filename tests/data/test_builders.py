@@ -6,7 +6,7 @@ from scipy.ndimage import find_objects, label
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.builders import circles_square, rectangle_triangle
-from conrec_tf.data.sources import open_source
+from conrec_tf.data.registry import open_source
 
 
 def test_prepared_data_is_balanced_and_binary(data_dir):

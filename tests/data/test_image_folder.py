@@ -11,7 +11,7 @@ import pytest
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import evaluation_batches, pretraining_batches
-from conrec_tf.data.sources import open_evaluation_source, open_source
+from conrec_tf.data.registry import open_evaluation_source, open_source
 
 
 def photograph(index, size=(40, 30)):

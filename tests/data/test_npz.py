@@ -3,7 +3,7 @@ import pytest
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import pretraining_batches
-from conrec_tf.data.sources import open_source
+from conrec_tf.data.registry import open_source
 
 
 def good(channels=3, dtype=np.uint8):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import pipeline
-from conrec_tf.data.sources import open_source
+from conrec_tf.data.registry import open_source
 
 
 def take(config, count):

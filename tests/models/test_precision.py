@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.models import build_model, precision
-from conrec_tf.optimizers import build_optimizer
-from conrec_tf.pretrain import PretrainingStep
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainingStep
 
 
 @pytest.mark.parametrize("name, pooling", [("mixed_bfloat16", "attention"),

@@ -13,11 +13,12 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from conrec_tf import modes
+from conrec_tf.commands import modes
+from conrec_tf.commands.train import harmless
 from conrec_tf.config import Config, UsageError
-from conrec_tf.reporting import record, sections
-from conrec_tf.results import shown
-from conrec_tf.trainer import harmless
+from conrec_tf.reporting import run_record as record
+from conrec_tf.reporting import sections
+from conrec_tf.run_dir.results import shown
 
 PICTURES = {
     "accuracy_over_epochs", "label_fractions", "reconstructions", "attention", "class_accuracy",

@@ -1,0 +1,1 @@
+"""What each --mode does: one module for each."""

@@ -1,0 +1,56 @@
+"""Augmentation for supervised training (paper, Table 2): geometry only, no colour."""
+
+import tensorflow as tf
+
+from conrec_tf.data.augmentation.views import crop_and_resize, draw_crop, flip
+
+ZOOM_RANGE = (0.85, 1.15)
+
+
+def make_cropped(image, seed, *, image_size):
+  """A random crop, as in stage 1, and a left-right flip.
+
+  Args:
+    image: uint8 `[h, w, C]`.
+    seed: integer `[2]`.
+    image_size: pixels.
+
+  Returns:
+    float32 `[image_size, image_size, C]` in [0, 1].
+  """
+  crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  view = crop_and_resize(image, *draw_crop(crop_seed, tf.shape(image)), image_size)
+  view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
+  return tf.ensure_shape(tf.clip_by_value(view, 0.0, 1.0),
+                         [image_size, image_size, image.shape[-1]])
+
+
+def make_zoomed(image, seed, *, image_size):
+  """Resizes, zooms each axis by 0.85 to 1.15 and flips in both directions.
+
+  As the authors for retinas; what a zoom leaves empty repeats the border.
+
+  Args and Returns: as of `make_cropped`.
+  """
+  uniform = tf.random.stateless_uniform([4], seed)
+  view = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
+  low, high = ZOOM_RANGE
+  view = zoom(tf.clip_by_value(view, 0.0, 1.0), low + (high - low) * uniform[:2])
+  view = flip(view, uniform[2] < 0.5)
+  return tf.cond(uniform[3] < 0.5, lambda: tf.reverse(view, [0]), lambda: view)
+
+
+def zoom(view, factors):
+  """Zooms about the centre; a factor over 1 shows more than there is.
+
+  Args:
+    view: float32 `[H, W, C]`.
+    factors: float32 `[2]`, (y, x).
+  """
+  height, width = view.shape[:2]
+  y, x = factors[0], factors[1]
+  transform = tf.stack([x, 0.0, (1.0 - x) * (width - 1) / 2,
+                        0.0, y, (1.0 - y) * (height - 1) / 2, 0.0, 0.0])
+  return tf.ensure_shape(tf.raw_ops.ImageProjectiveTransformV3(
+      images=view[tf.newaxis], transforms=transform[tf.newaxis], output_shape=[height, width],
+      fill_value=0.0, interpolation="BILINEAR", fill_mode="NEAREST")[0], view.shape)

@@ -1,0 +1,195 @@
+"""Stage 1: the views of SimCLR (paper, section 2.2): crop, flip, colour, blur.
+
+`make_view` is a pure function of (image, seed). Drawing the random parameters
+and applying them are separate functions. Ranges, order and clipping follow the
+authors' settings, which are SimCLR's.
+"""
+
+import tensorflow as tf
+
+from conrec_tf.data.augmentation.control_flow import apply_if, choose
+
+AREA_RANGE = (0.08, 1.0)
+ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
+JITTER_PROBABILITY = 0.8
+GREY_PROBABILITY = 0.2
+BLUR_PROBABILITY = 0.5
+BLUR_SIGMA_RANGE = (0.1, 2.0)
+
+
+def make_view(image, seed, *, image_size, color_jitter_strength=1.0, use_blur=True):
+  """One random view of an image.
+
+  Args:
+    image: uint8 `[h, w, C]`.
+    seed: integer `[2]`; the same seed gives the same view.
+    image_size: height and width of the view, pixels.
+    color_jitter_strength: 0 to 1.25; the jitter ranges scale with it.
+    use_blur: whether to blur half of the views (RGB only).
+
+  Returns:
+    float32 `[image_size, image_size, C]` in [0, 1].
+  """
+  color_seed, crop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  offset, size = draw_crop(crop_seed, tf.shape(image))
+  view = crop_and_resize(image, offset, size, image_size)
+  if image.shape[-1] == 3:
+    drawn = draw_color(color_seed, color_jitter_strength)
+    view = flip(view, drawn["flip"])
+    view = apply_color(view, drawn)
+    if use_blur:
+      view = apply_if(drawn["blur"], blur, view, drawn["sigma"])
+  else:
+    # As the authors: one channel is never blurred and always changes in contrast, then brightness.
+    drawn = draw_color(color_seed, color_jitter_strength)
+    planes = _transpose(flip(view, drawn["flip"]), [2, 0, 1])
+    planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
+    view = _transpose(planes, [1, 2, 0])
+  view = tf.clip_by_value(view, 0.0, 1.0)
+  return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
+
+
+def draw_crop(seed, image_shape):
+  """A box of 8 % to 100 % of the area with aspect ratio 3/4 to 4/3.
+
+  Returns:
+    offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
+  """
+  begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+      image_shape, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), seed, min_object_covered=0.0,
+      aspect_ratio_range=ASPECT_RATIO_RANGE, area_range=AREA_RANGE, max_attempts=100)
+  return begin[:2], size[:2]
+
+
+def draw_color(seed, strength):
+  """All other random parameters of a view, as a dict of scalars and one `[4]`."""
+  uniform = tf.random.stateless_uniform([14], seed)
+  spread = 0.8 * strength
+  low, high = BLUR_SIGMA_RANGE
+  return {
+      "flip": uniform[0] < 0.5,
+      "jitter": uniform[1] < JITTER_PROBABILITY,
+      "grey": uniform[2] < GREY_PROBABILITY,
+      "blur": uniform[3] < BLUR_PROBABILITY,
+      "sigma": low + (high - low) * uniform[4],
+      "brightness": 1.0 + spread * (2.0 * uniform[5] - 1.0),
+      "contrast": 1.0 + spread * (2.0 * uniform[6] - 1.0),
+      "saturation": 1.0 + spread * (2.0 * uniform[7] - 1.0),
+      "hue": 0.2 * strength * (2.0 * uniform[8] - 1.0),
+      "order": tf.argsort(uniform[10:]),
+  }
+
+
+def crop_and_resize(image, offset, size, image_size):
+  """Cuts a box and resizes it bicubically; uint8 `[h, w, C]` to float32 around [0, 1].
+
+  The cubic kernel can overshoot; values are clipped later, as in SimCLR.
+  """
+  crop = tf.slice(image, tf.concat([offset, [0]], 0), tf.concat([size, [image.shape[-1]]], 0))
+  return tf.image.resize(crop, [image_size, image_size], "bicubic") / 255.0
+
+
+def flip(view, flipped):
+  """Mirrors left and right if `flipped`."""
+  return apply_if(flipped, lambda view: tf.reverse(view, [1]), view)
+
+
+def apply_color(view, drawn):
+  """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
+  jitters = (brightness, contrast, saturation, hue)
+
+  def jitter(planes, amounts, order):
+    for kind in tf.unstack(order):
+      planes = tf.clip_by_value(choose(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
+    return planes
+
+  # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
+  planes = _transpose(view, [2, 0, 1])
+  amounts = tf.stack([drawn[function.__name__] for function in jitters])
+  planes = apply_if(drawn["jitter"], jitter, planes, amounts, drawn["order"])
+  planes = apply_if(drawn["grey"], grey, planes)
+  return _transpose(planes, [1, 2, 0])
+
+
+def brightness(planes, factor):
+  """Multiplies; SimCLR's second version, unlike an additive change."""
+  return planes * factor
+
+
+def contrast(planes, factor):
+  """Moves each channel away from its mean by `factor`; `[C, H, W]`."""
+  mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
+  return planes * factor + mean * (1.0 - factor)
+
+
+def saturation(planes, factor):
+  """Scales HSV saturation by `factor`, up to 1; `[3, H, W]`.
+
+  With V the largest channel and m the smallest, saturation is (V - m) / V, and
+  every channel x keeps its share of V - m: x' = V - (V - x) min(factor, V / (V - m)).
+  """
+  value, chroma = _value_and_chroma(planes)
+  scale = tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+  return planes * scale + (value - value * scale)
+
+
+def hue(planes, delta):
+  """Turns the HSV hue by `delta` of a full circle, in [-0.5, 0.5]; `[3, H, W]`.
+
+  A channel is a trapezoid over the hue circle, so that no trip through HSV is needed: with
+  smallest channel m, chroma c and hue s in sextants, red is m + c clip(|s - 3| - 1, 0, 1),
+  green m + c clip(2 - |s - 2|, 0, 1) and blue m + c clip(2 - |s - 4|, 0, 1).
+  """
+  red, green, blue = tf.unstack(planes)
+  value, chroma = _value_and_chroma(planes)
+  least = value - chroma
+  # Choosing is slow: sextants are chosen together with what is divided, as multiples of chroma.
+  difference = tf.where(value == red, green - blue, tf.where(
+      value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma))
+  sextant = tf.math.divide_no_nan(difference, chroma) + 6.0 * delta
+  sextant -= 6.0 * tf.floor(sextant / 6.0)
+  return tf.stack([least + chroma * tf.clip_by_value(trapezoid, 0.0, 1.0) for trapezoid in (
+      tf.abs(sextant - 3.0) - 1.0, 2.0 - tf.abs(sextant - 2.0), 2.0 - tf.abs(sextant - 4.0))])
+
+
+def grey(planes):
+  """Luma (ITU-R 601) in all three channels; `[3, H, W]`."""
+  red, green, blue = tf.unstack(planes)
+  luma = 0.2989 * red + 0.5870 * green + 0.1140 * blue
+  return tf.stack([luma, luma, luma])
+
+
+def blur(view, sigma):
+  """Separable Gaussian blur with zeros outside the image, as in SimCLR; `[H, W, C]`.
+
+  Args:
+    view: float32 `[H, W, C]`.
+    sigma: standard deviation, pixels.
+
+  The window has H // 10 pixels, made odd, but ends where what lies beyond carries less than
+  0.09 % of the weight: the largest change that makes is under half a step of 8 bits.
+  """
+  height = view.shape[0]
+  reach = tf.minimum(height // 10 // 2, tf.cast(tf.math.ceil(3.3 * sigma - 0.5), tf.int32))
+  distance = tf.cast(tf.range(-reach, reach + 1), tf.float32)
+  kernel = tf.nn.softmax(-tf.square(distance / sigma) / 2.0)
+
+  def blur_rows(image):
+    """Along the first axis; with all else as channels the convolution is vectorised."""
+    rows = tf.reshape(image, [1, image.shape[0], 1, -1])
+    filters = tf.tile(kernel[:, tf.newaxis, tf.newaxis, tf.newaxis], [1, 1, rows.shape[-1], 1])
+    return tf.reshape(tf.nn.depthwise_conv2d(rows, filters, [1, 1, 1, 1], "SAME"), image.shape)
+
+  return _transpose(blur_rows(_transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])
+
+
+def _value_and_chroma(planes):
+  """The largest channel, and by how much it exceeds the smallest; `[H, W]` each."""
+  red, green, blue = tf.unstack(planes)
+  value = tf.maximum(tf.maximum(red, green), blue)
+  return value, value - tf.minimum(tf.minimum(red, green), blue)
+
+
+def _transpose(values, order):
+  """`tf.transpose` of float32 as int32: so oneDNN, slow for small images, leaves it alone."""
+  return tf.bitcast(tf.transpose(tf.bitcast(values, tf.int32), order), tf.float32)

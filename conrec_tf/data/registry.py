@@ -1,0 +1,43 @@
+"""Where images come from: a dataset name becomes a `Source`."""
+
+import dataclasses
+
+from conrec_tf.config import UsageError
+from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.npz import open_npz
+from conrec_tf.data.tfds import open_tfds
+
+OWN_DATA = {"image_folder": open_image_folder, "npz": open_npz}
+
+
+def open_source(config):
+  """The `Source` that `config.dataset` names: an image folder, an archive, or TFDS's.
+
+  Raises:
+    UsageError: it can't be opened; see the module of each kind.
+  """
+  return OWN_DATA.get(config.dataset, open_tfds)(config)
+
+
+def open_evaluation_source(config, source):
+  """The labelled `Source` of linear evaluation: `config.eval_dataset`, or the training's own.
+
+  Args:
+    config: `Config`.
+    source: `Source` that the network learns from; the other one gets as many channels.
+
+  Raises:
+    UsageError: it can't be opened or has no labels.
+  """
+  if not config.eval_dataset:
+    return source
+  channels = source.channels if source.channels in (1, 3) else 0
+  evaluated = open_source(dataclasses.replace(
+      config, dataset=config.eval_dataset, data_dir=config.eval_data_dir or config.data_dir,
+      train_split=config.eval_train_split, labels="auto", image_channels=channels))
+  if not evaluated.class_names:
+    raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")
+  if evaluated.channels != source.channels:
+    raise UsageError(f"eval_dataset must have {source.channels} channels. "
+                     f"Received: {evaluated.channels}")
+  return evaluated

@@ -1,0 +1,1 @@
+"""One device, several devices, several machines."""

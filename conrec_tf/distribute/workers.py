@@ -1,0 +1,98 @@
+"""The processes that train together, on one machine or several."""
+
+import contextlib
+import re
+import signal
+
+import tensorflow as tf
+
+from conrec_tf.config import UsageError, short_message
+
+# What TensorFlow raises in a process when another one is gone.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError,
+        tf.errors.InternalError)
+
+
+class Workers:
+  """The processes of a strategy: one, or with multi_worker_mirrored several.
+
+  Attributes:
+    index: which of them this is; 0 is the chief, who alone writes, evaluates and exports.
+    count: how many there are.
+
+  Args:
+    strategy: `tf.distribute.Strategy`.
+  """
+
+  def __init__(self, strategy):
+    self._strategy = strategy
+    self.index, self.count = 0, 1
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+      resolver = strategy.cluster_resolver
+      tasks = resolver.cluster_spec().as_dict()
+      order = [(kind, index) for kind in ("chief", "worker")
+               for index in range(len(tasks.get(kind, ())))]
+      self.index = order.index((resolver.task_type, resolver.task_id))
+      self.count = len(order)
+
+  @contextlib.contextmanager
+  def together(self):
+    """Says in one line that another worker is gone.
+
+    Raises:
+      UsageError: TensorFlow lost contact.
+    """
+    try:
+      yield
+    except LOST as error:
+      if self.count == 1:
+        raise
+      lost = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", error.message)
+      who = " ".join(lost.groups()) if lost else f"one ({short_message(error)})"
+      raise UsageError(
+          "all workers must keep running; the same command on each of them continues from the last "
+          f"checkpoint. Received: {who} lost") from error
+
+  @property
+  def is_chief(self):
+    """Whether this process is the one that writes."""
+    return self.index == 0
+
+  def agree(self, steps, signum):
+    """How many steps to take at once and which signal to stop for, the same in all processes.
+
+    Args:
+      steps: what this one would take.
+      signum: the signal that came here, or None.
+    """
+    if self.count == 1:
+      return steps, signum
+    steps, stops = self._mean(steps, bool(signum))
+    return int(steps), (signum or signal.SIGTERM) if stops else None
+
+  def check_same(self, step):
+    """Waits for the others.
+
+    Raises:
+      UsageError: they start from another step.
+    """
+    if self.count > 1 and self._mean(step) != [step]:
+      raise UsageError("model_dir must be one folder that all workers see, for "
+                       f"multi_worker_mirrored. Received: one with step {step} here, others not")
+
+  @contextlib.contextmanager
+  def in_turn(self):
+    """Lets the chief go first: others enter when it is through."""
+    if not self.is_chief:
+      self._mean(0)
+    yield
+    if self.is_chief and self.count > 1:
+      self._mean(0)
+
+  def _mean(self, *numbers):
+    return self._reduced(tf.constant(numbers, tf.float64)).numpy().tolist()
+
+  @tf.function
+  def _reduced(self, numbers):
+    return self._strategy.reduce("MEAN", self._strategy.run(tf.identity, (numbers,)), axis=None)

@@ -1,0 +1,1 @@
+"""What frozen embeddings are worth: linear evaluation and other classifiers."""

@@ -1,0 +1,1 @@
+"""The trained network for other programs: SavedModel, ONNX, TensorFlow Lite."""

@@ -1,0 +1,203 @@
+"""The trained network leaves home: one function for each `--export_format`."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf import __version__
+from conrec_tf.config import Config, UsageError
+from conrec_tf.export import onnx_tflite as conversions
+from conrec_tf.export import saved_model
+from conrec_tf.models import build_head, build_model
+from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.run_dir.run_directory import writing
+
+logger = logging.getLogger(__name__)
+
+# The largest difference from the network, as a share of its largest number.
+TOLERANCE = {"saved_model": 1e-5, "onnx": 1e-4, "tflite": 1e-4, "tflite_dynamic_range": 0.1}
+IMAGES_TO_COMPARE = 4
+
+
+def export(config, stored, directory):
+  """Writes a stored network in each of `config.export_format` and compares what was written.
+
+  The network is float32 without synchronised batch norm, whatever it was trained in.
+
+  Args:
+    config: `Config`; of the network's own settings only `image_size` and `ft_proj_selector` can
+      be changed, and all if it doesn't tell them itself.
+    stored: `Stored`.
+    directory: `RunDirectory` to write to: `saved_model/<step>/`, `onnx/<step>.onnx`,
+      `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
+
+  Raises:
+    UsageError: it can't be read or written, or what was written computes something else.
+  """
+  channels = stored.channels or config.channels
+  config, formats = network_config(config, stored), config.export_formats
+  model, head = portable_network(config, stored)
+  size, layer = config.image_size, config.ft_proj_selector
+  images = _smooth_images(size, channels)
+  expected = model.embed(images, layer=layer).numpy()
+  free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+  fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
+
+  def embed(images):
+    return model.represent(images, layer=layer)
+
+  def run_saved_model(path, images):
+    return tf.saved_model.load(os.fspath(path))(images).numpy()
+
+  def write_saved_model(path):
+    with writing(path.parent, tf.errors.OpError):
+      saved_model.save(model, head, path, metadata(config, stored, channels))
+
+  def writes(convert, *args):
+    def write(path):
+      content = convert(embed, *args)
+      with writing(path.parent):
+        path.write_bytes(content)
+    return write
+
+  exports = {
+      "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
+      "onnx": [("onnx", ".onnx", writes(conversions.onnx_bytes, free), conversions.run_onnx)],
+      "tflite": [("tflite", ".tflite", writes(conversions.tflite_bytes, fixed),
+                  conversions.run_tflite),
+                 ("tflite_dynamic_range", "_dynamic_range.tflite",
+                  writes(conversions.tflite_bytes, fixed, True), conversions.run_tflite)]}
+  for kind in formats:
+    for name, ending, write, run in exports[kind]:
+      path = directory.path / kind / f"{stored.step}{ending}"
+      with _replacing(path) as temporary:
+        write(temporary)
+        difference = _compared(name, expected, run(temporary, images))
+      logger.info("%s in %s, largest difference from the network %.1e",
+                  "SavedModel" if kind == "saved_model" else name, path, difference)
+
+
+def remove_old(directory, step, keep):
+  """Removes SavedModels of a run.
+
+  Args:
+    directory: `RunDirectory`.
+    step: whose SavedModel stays in any case.
+    keep: how many stay, those of the most steps; 0: all.
+  """
+  others = sorted((path for path in (directory.path / "saved_model").glob("*")
+                   if path.name.isdigit() and int(path.name) != step),
+                  key=lambda path: int(path.name))
+  for path in others[:max(0, len(others) + 1 - keep)] if keep else []:
+    shutil.rmtree(path)
+
+
+def network_config(config, stored):
+  """The `Config` of a stored network, to build it with."""
+  own = Config(**{**stored.settings, "mode": "export"}) if stored.settings else config
+  return dataclasses.replace(
+      own, mixed_precision="float32", recompute=False, encoder_weights="",
+      image_size=config.image_size, ft_proj_selector=config.ft_proj_selector)
+
+
+def portable_network(config, stored):
+  """A stored network on its own: (`ConRec` in float32, `LinearHead` or None)."""
+  channels = stored.channels or config.channels
+  model, head = build_model(config, channels), None
+  supervised = not config.pretrains or config.lineareval_while_pretraining
+  if supervised and stored.kind != "hdf5":
+    head = build_head(config, model, channels, len(stored.class_names))
+  load_network(stored, model, head)
+  return model, head
+
+
+def metadata(config, stored, channels):
+  """What is kept beside a SavedModel, as a dict that JSON can hold."""
+  return {
+      "global_step": stored.step, "channels": channels, "image_size": config.image_size,
+      "one_size": stored.one_size, "layer": config.ft_proj_selector,
+      "class_names": list(stored.class_names), "result": stored.result,
+      "flags": stored.settings or dataclasses.asdict(config), "git_revision": _git_revision(),
+      "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__}}
+
+
+def check_formats(config):
+  """Finds out before a training whether its network can be exported after it.
+
+  Raises:
+    UsageError: a package is missing.
+  """
+  missing = [name for name in ("tf2onnx", "onnxruntime") if not importlib.util.find_spec(name)]
+  if "onnx" in config.export_formats and missing:
+    raise UsageError("export_format=onnx needs: pip install -r requirements-onnx.txt. "
+                     f"Received: no {' and no '.join(missing)}")
+
+
+@contextlib.contextmanager
+def _replacing(path):
+  """A temporary path whose file or folder then takes the place of `path`, whole or not at all."""
+  temporary, before = (path.with_name(path.name + ending) for ending in (".tmp", ".old"))
+  with writing(path.parent):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob("*.tmp"):
+      _remove(leftover)
+  try:
+    yield temporary
+    with writing(path.parent):
+      _remove(before)
+      if path.exists():
+        os.replace(path, before)
+      os.replace(temporary, path)
+      _remove(before)
+  finally:
+    _remove(temporary)
+
+
+def _remove(path):
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _compared(name, expected, found):
+  """The largest difference of an export's embeddings from the network's.
+
+  Raises:
+    UsageError: it is more than rounding.
+  """
+  difference = float(np.max(np.abs(found - expected)))
+  limit = TOLERANCE[name] * float(np.max(np.abs(expected)))
+  if not difference <= limit:
+    raise UsageError(f"{name} must give the network's embeddings to {limit:.1e}. "
+                     f"Received: {difference:.1e} as the largest difference")
+  return difference
+
+
+def _smooth_images(size, channels):
+  """Images `[IMAGES_TO_COMPARE, size, size, channels]` in [0, 1] with coarse and fine detail."""
+  shapes = [[IMAGES_TO_COMPARE, side, side, channels] for side in (4, size)]
+  coarse, fine = (tf.random.stateless_uniform(shape, [0, seed])
+                  for seed, shape in enumerate(shapes))
+  return 0.8 * tf.image.resize(coarse, [size, size]) + 0.2 * fine
+
+
+def _git_revision():
+  """The commit of the code, with -dirty if files were changed since; None outside a clone."""
+  root = pathlib.Path(__file__).parents[2]
+  if not (root / ".git").exists():
+    return None
+  try:
+    return subprocess.run(["git", "-C", os.fspath(root), "describe", "--always", "--dirty",
+                           "--abbrev=40", "--exclude=*"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return None

@@ -1,0 +1,106 @@
+"""The trained representation as a SavedModel that needs TensorFlow alone."""
+
+import json
+import os
+import tempfile
+
+import tensorflow as tf
+
+from conrec_tf.data.decoding import decode_image
+from conrec_tf.data.pipeline import evaluation_image
+from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.run_dir.checkpoints import parts_of
+from conrec_tf.run_dir.pretrained import METADATA
+
+DECODABLE_CHANNELS = (1, 3)
+
+
+def save(model, head, path, metadata):
+  """Writes a SavedModel to a folder that isn't there yet.
+
+  Args:
+    model: a built `ConRec`.
+    head: a built `LinearHead`, or None.
+    path: of the folder.
+    metadata: becomes `assets/metadata.json`. Used are channels, image_size, one_size, layer (of
+      `ConRec.represent`) and class_names (of the head).
+  """
+  root, signatures = representation(model, head, metadata)
+  with tempfile.TemporaryDirectory() as folder:
+    file = os.path.join(folder, METADATA)
+    with open(file, "w") as stream:
+      json.dump(metadata, stream, indent=2)
+    root.metadata = tf.saved_model.Asset(file)
+    tf.saved_model.save(root, os.fspath(path), signatures=signatures)
+
+
+def representation(model, head, metadata):
+  """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
+
+  Args: as of `save`.
+
+  Returns:
+    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
+    [0, 1], H and W any multiples of the network's stride, to float32 `[B, F]`. It has the
+    `variables`, `trainable_variables` and `regularization_losses` of just what the output
+    depends on. Beside it, each a function of images in inference mode and there if the network
+    has the part: `projection` `[B, proj_out_dim]`, `reconstruction` `[B, H, W, C]` in [0, 1],
+    `attention` `[B, h, w, 1]` in (0, 1), `logits` `[B, K]`. `parts` holds all variables.
+    signatures: `serving_default`, the call, and of the parts `reconstruct` and `classify`;
+    `encoded_images`, JPEG or PNG files as strings `[B]`, evaluated as the network was. Outputs
+    are named embedding, reconstruction, logits.
+  """
+  channels, size, layer = (metadata[name] for name in ("channels", "image_size", "layer"))
+  spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+
+  @tf.function(autograph=False)
+  def embed(images, training=False):
+    return model.represent(images, training=training, layer=layer)
+
+  def decode(encoded):
+    image = decode_image(encoded, channels)
+    return evaluation_image(image, size, metadata["one_size"])
+
+  def embed_encoded(encoded_images):
+    pixels = tf.TensorSpec([size, size, channels], tf.float32)
+    return {"embedding": embed(tf.map_fn(decode, encoded_images, fn_output_signature=pixels))}
+
+  def of_images(name, function):
+    return tf.function(lambda images: {name: function(images)}, input_signature=[spec],
+                       autograph=False)
+
+  parts = parts_of(model, head)
+  used = [parts[name] for name in ("encoder", "pooling") if name in parts]
+  used += model.projection_head.used(layer) if layer else []
+  root = tf.train.Checkpoint()
+  root.__call__ = embed
+  root.variables = [variable for part in used for variable in part.variables]
+  root.trainable_variables = [variable for part in used for variable in part.trainable_variables]
+  root.regularization_losses = []
+  root.parts = {name: part.weights for name, part in parts.items()}
+  embed.get_concrete_function(spec, True)
+  signatures = {"serving_default": of_images("embedding", embed)}
+  if channels in DECODABLE_CHANNELS:
+    signatures["encoded_images"] = tf.function(
+        embed_encoded, input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
+        autograph=False)
+  for name, function in _named_parts(model, head, layer).items():
+    setattr(root, name, tf.function(function, input_signature=[spec], autograph=False))
+    if name in ("reconstruction", "logits"):
+      signature = {"reconstruction": "reconstruct", "logits": "classify"}[name]
+      signatures[signature] = of_images(name, function)
+  return root, signatures
+
+
+def _named_parts(model, head, layer):
+  """`{name: function of images}` of what the network has beside the representation."""
+  functions = {}
+  if model.projection_head and model.projection_head.weights:
+    functions["projection"] = lambda images: model.represent(images, layer=-1)
+  if model.decoder:
+    functions["reconstruction"] = lambda images: model.decoder(*model.encoder(images))
+  if isinstance(model.pooling, AttentionPooling):
+    functions["attention"] = lambda images: model.pooling.attention(model.encoder(images)[0])
+  if head:
+    functions["logits"] = lambda images: head(model.represent(images, layer=layer))
+  return functions

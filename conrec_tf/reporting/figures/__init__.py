@@ -1,0 +1,1 @@
+"""The figures of a report, drawn with matplotlib from arrays alone."""

@@ -1,0 +1,66 @@
+"""A 2-D map of embeddings: what lies near what."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import normalize
+
+from conrec_tf.reporting.figures.plot_style import GREY, PALETTE, figure, fitted, look, save
+
+MOST_POINTS = 500
+MOST_COLOURS = len(PALETTE)
+
+
+def embedding_map(embeddings, labels, class_names, seed, folder):
+  """t-SNE of embeddings, coloured by class; of many classes the commonest are.
+
+  Args:
+    embeddings: float `[N, F]`.
+    labels: int `[N]`, or None.
+    class_names: of the labels.
+    seed: fixes which images are drawn, and the map.
+    folder: where to write.
+  """
+  chosen = np.random.default_rng(seed).permutation(len(embeddings))[:MOST_POINTS]
+  points = project(embeddings[chosen], seed)
+  drawn = figure((6.4, 5.0))
+  axes = drawn.subplots()
+  text = f"{len(chosen)} images of the evaluation split by t-SNE of their embeddings: near is " \
+         "alike, distances across the map and axes mean nothing."
+  if labels is None:
+    axes.scatter(*points.T, s=14, color=GREY, linewidths=0, rasterized=True)
+  else:
+    present = labels[chosen]
+    counts = np.bincount(present, minlength=len(class_names))
+    shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLOURS])
+    shown = shown[counts[shown] > 0]
+    rest = ~np.isin(present, shown)
+    if rest.any():
+      axes.scatter(*points[rest].T, s=9, color="#cccccc", linewidths=0, label="other classes",
+                   rasterized=True)
+      text += f" The {len(shown)} commonest of {np.sum(counts > 0)} classes have colours."
+    for index, label in enumerate(shown):
+      style = look(index)
+      axes.scatter(*points[present == label].T, s=26, color=style["color"], alpha=0.85,
+                   marker=style["marker"], linewidths=0.4, edgecolors="white",
+                   label=fitted(class_names[label]), rasterized=True)
+    drawn.legend(loc="outside lower center", ncols=3, markerscale=1.2, handletextpad=0.2,
+                 columnspacing=1.0)
+  axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
+  axes.grid(False)
+  return save(drawn, folder, "embedding_map", "Map of the embeddings", text)
+
+
+def project(embeddings, seed):
+  """Embeddings `[N, F]` by direction, as nearest neighbours see them, to points `[N, 2]`."""
+  directions = normalize(embeddings.astype(np.float64))
+  width = min(50, *directions.shape)
+  reduced = PCA(width, random_state=seed).fit_transform(directions)
+  # t-SNE takes distances as they come; those between nearly constant embeddings are tiny.
+  reduced /= max(reduced.std(axis=0).max(), 1e-12)
+  if len(reduced) < 4:
+    return np.pad(reduced, [(0, 0), (0, 2)])[:, :2]
+  perplexity = min(30.0, (len(reduced) - 1) / 3)
+  # For so few points exact gradients take less time than approximate ones.
+  return TSNE(init="pca", method="exact", perplexity=perplexity, max_iter=500,
+              random_state=seed).fit_transform(reduced)

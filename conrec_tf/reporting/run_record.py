@@ -1,0 +1,156 @@
+"""What a run wrote down: settings, rows of metrics, evaluations, results."""
+
+import dataclasses
+import json
+import pathlib
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.config.config import OWN_DATASETS
+from conrec_tf.reporting import paper_results as paper
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+BEST = "eval/best_"
+NOT_A_METRIC = ("eval/best_step", "eval/best_selected_by")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One run as its `model_dir` tells it.
+
+  Attributes:
+    path: the `model_dir`.
+    config: `Config`; knobs that the run's version didn't have are at their defaults.
+    rows: the rows of `metrics.jsonl`.
+    evaluations: `{step: result}`, in order.
+    result: what `result.json` holds; without one, the last evaluation.
+    confusions: int `[K, K]`, true class by predicted class, as lists, or None.
+    sessions: the processes that trained, `{step, started, machine, versions}`, in order; runs
+      of earlier versions have none.
+  """
+
+  path: pathlib.Path
+  config: Config
+  rows: list
+  evaluations: dict
+  result: dict
+  confusions: list | None
+  sessions: list
+
+  @property
+  def step(self):
+    """Steps that the results are of."""
+    return self.result["global_step"]
+
+  @property
+  def name(self):
+    """The system's name."""
+    return paper.METHODS.get(self.config.method, self.config.method)
+
+  @property
+  def metric(self):
+    """The name of the number that runs are compared by."""
+    for name in self.result:
+      if name.startswith(BEST) and name not in NOT_A_METRIC:
+        return name.replace(BEST, "eval/")
+    known = ("eval/linear_top_1_accuracy", "eval/quadratic_weighted_kappa",
+             "eval/label_quadratic_weighted_kappa", "eval/label_top_1_accuracy", "eval/total_loss")
+    return next((name for name in known if name in self.result), known[0])
+
+  def curve(self, name):
+    """Steps and values of a number of `metrics.jsonl`."""
+    pairs = [(row["global_step"], row[name]) for row in self.rows if name in row]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+  def times(self):
+    """Seconds by part: data (waiting for it), step and, where it was noted, evaluation."""
+    waited = total = before = 0
+    for row in self.rows:
+      if "images_per_second" in row:
+        steps, before = row["global_step"] - before, row["global_step"]
+        seconds = steps * self.config.train_batch_size / row["images_per_second"]
+        total += seconds
+        waited += seconds * row.get("data_wait", 0.0)
+    times = {"data": waited, "step": total - waited}
+    evaluations = self.curve("evaluation_seconds")[1]
+    return times | ({"evaluation": sum(evaluations)} if evaluations else {})
+
+
+def read_record(path, flag="model_dir"):
+  """The `Record` in a `model_dir`.
+
+  Args:
+    path: the folder.
+    flag: where its name comes from, for messages.
+
+  Raises:
+    UsageError: there is no run, or nothing that it measured.
+  """
+  directory = RunDirectory(path)
+  values = directory.read("config.json")
+  if not values:
+    raise UsageError(f"{flag} must be the folder of a run, for the report. Received: {path}")
+  known = {field.name for field in dataclasses.fields(Config)}
+  config = Config(**{name: value for name, value in values.items() if name in known})
+  evaluations = directory.evaluations()
+  last = evaluations[max(evaluations)] if evaluations else {}
+  result = directory.read("result.json") or last
+  rows = _lines(directory.path / "metrics.jsonl")
+  if "global_step" not in result:
+    raise UsageError(f"{flag} must be the folder of a run that was evaluated, for the report; "
+                     f"--mode=eval does that. Received: {path}")
+  return Record(directory.path, config, rows, evaluations, result,
+                directory.read(f"confusions_{result['global_step']}.json"),
+                _lines(directory.path / "sessions.jsonl"))
+
+
+def read_others(names, run):
+  """The `Record`s of `compare_with`.
+
+  Args:
+    names: model_dirs, separated by commas.
+    run: `Record` to compare with.
+
+  Raises:
+    UsageError: one of them is no run, or of another dataset.
+  """
+  others = [read_record(name.strip(), "compare_with") for name in names.split(",") if name.strip()]
+  for other in others:
+    if _data(other.config) != _data(run.config):
+      raise UsageError(f"compare_with must be runs on {_data(run.config)}. "
+                       f"Received: {other.path}, on {_data(other.config)}")
+    if other.metric != run.metric:
+      raise UsageError(f"compare_with must be runs that are measured by {run.metric}. "
+                       f"Received: {other.path}, by {other.metric}")
+  return others
+
+
+def names_of(runs):
+  """A name for each run: its system's, and where systems come twice, its folder's too."""
+  names = [run.name for run in runs]
+  return [name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
+          for name, run in zip(names, runs)]
+
+
+def differences(run, others):
+  """Knobs in which other runs differ from one: `[(name, value, values of the others)]`."""
+  skipped = {"model_dir", "compare_with", "mode", "data_dir"}
+  rows = []
+  for field in dataclasses.fields(Config):
+    values = [getattr(record.config, field.name) for record in (run, *others)]
+    if field.name not in skipped and len({str(value) for value in values}) > 1:
+      rows.append((field.name, values[0], values[1:]))
+  return rows
+
+
+def _data(config):
+  """Which images a run is about."""
+  parts = [config.dataset] + [config.data_dir] * (config.dataset in OWN_DATASETS)
+  return " ".join(parts + [f"evaluated on {config.eval_dataset}"] * bool(config.eval_dataset))
+
+
+def _lines(path):
+  """The rows of a file of JSON lines; a last one that is half written is left out."""
+  if not path.exists():
+    return []
+  return [json.loads(line) for line in path.read_text().splitlines(keepends=True)
+          if line.endswith("\n")]

@@ -1,0 +1,185 @@
+"""Checkpoints: all that a training needs to go on as if it had never stopped."""
+
+import contextlib
+import glob
+import logging
+import os
+import shutil
+
+import tensorflow as tf
+
+from conrec_tf.config import UsageError, short_message
+from conrec_tf.run_dir.authors_hdf5 import OriginalFile
+from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, step_of
+from conrec_tf.run_dir.run_directory import writing
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("encoder", "pooling", "projection_head", "decoder")
+ITERATOR = "iterator/"
+# What TensorFlow's reader raises on bad files, by where they are bad.
+UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
+
+
+class Checkpoints:
+  """Numbered checkpoints in `model_dir/checkpoints`, and the best network in `model_dir/best`.
+
+  `held_iterator` tells whether what was restored held the iterator of `track`.
+
+  Args:
+    model_dir: folder of the run.
+    keep: how many numbered checkpoints to keep.
+    keep_every: those of multiples of this step are kept for good; 0: none.
+    networks: `{name: trackable}` of everything with weights.
+    **others: what else a resumed training needs: optimizer, metrics.
+  """
+
+  def __init__(self, model_dir, keep, networks, keep_every=0, **others):
+    self._networks = tf.train.Checkpoint(**networks)
+    self._all_but_iterator = tf.train.Checkpoint(**networks, **others)
+    self._everything = tf.train.Checkpoint(**networks, **others)
+    self.held_iterator = False
+    self._keep, self._keep_every = keep, keep_every
+    self.folder = os.path.join(model_dir, CHECKPOINTS)
+    # What is old is removed here, so that nothing stays behind when a process is killed.
+    self._manager = _manager(self._everything, self.folder)
+    self._best = _manager(self._networks, os.path.join(model_dir, BEST))
+
+  def track(self, iterator):
+    """Makes the iterator over the batches, in place of one before, a part of checkpoints."""
+    self._everything.iterator = iterator
+
+  def restore(self):
+    """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
+
+    Raises:
+      UsageError: there are checkpoints, but none can be read.
+    """
+    saved = prefixes(self.folder)
+    for prefix in reversed(saved):
+      try:
+        self.held_iterator = any(name.startswith(ITERATOR)
+                                 for name, _ in tf.train.list_variables(prefix))
+        parts = self._everything if self.held_iterator else self._all_but_iterator
+        parts.restore(prefix).assert_existing_objects_matched()
+      except (AssertionError, ValueError, *UNREADABLE) as error:
+        logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
+                       short_message(error))
+        continue
+      logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
+      return step_of(prefix)
+    if saved:
+      raise UsageError("checkpoints in model_dir must be readable, or removed to train anew. "
+                       f"Received: {len(saved)} damaged ones in {self.folder}")
+    return 0
+
+  def restore_networks(self, prefix):
+    """Restores weights alone from one checkpoint; returns its step.
+
+    Raises:
+      UsageError: it can't be read, or is of another network.
+    """
+    _restore(self._networks, prefix)
+    return step_of(prefix)
+
+  def save(self, step):
+    """Saves everything under the number of the step; removes what isn't to be kept.
+
+    Raises:
+      UsageError: the folder can't be written; checkpoints before are untouched.
+    """
+    _save(self._manager, step)
+    saved = prefixes(self.folder)
+    for prefix in saved:
+      if step_of(prefix) > step:  # damaged, since it wasn't continued from
+        _remove(prefix)
+    for prefix in [prefix for prefix in saved if step_of(prefix) <= step][:-self._keep]:
+      if not self._keep_every or step_of(prefix) % self._keep_every:
+        _remove(prefix)
+
+  @property
+  def best_step(self):
+    """The step of the best networks, or None."""
+    newest = self._best.latest_checkpoint
+    return step_of(newest) if newest else None
+
+  def save_best(self, step):
+    """Saves the networks alone, in place of the best ones before."""
+    saved = _save(self._best, step)
+    for prefix in prefixes(self._best.directory):
+      if prefix != saved:
+        _remove(prefix)
+
+
+def _manager(checkpoint, folder):
+  """A manager that removes nothing, and knows nothing if its list was damaged."""
+  try:
+    tf.train.get_checkpoint_state(folder)
+  except ValueError:
+    with contextlib.suppress(FileNotFoundError):  # another worker was first
+      os.remove(os.path.join(folder, "checkpoint"))
+  return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=None)
+
+
+def _restore(checkpoint, prefix):
+  """Restores a part of what a checkpoint holds."""
+  try:
+    checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+  except UNREADABLE as error:
+    raise UsageError(f"checkpoint must be readable ({short_message(error)}). "
+                     f"Received: {prefix}") from error
+  except (AssertionError, ValueError) as error:
+    raise UsageError("checkpoint must hold the network that the flags describe (encoder, "
+                     "base_filters, unet_depth, pooling, channels). "
+                     f"Received: {prefix}") from error
+
+
+def _save(manager, step):
+  """Writes a checkpoint, under a temporary name first; returns its prefix."""
+  try:
+    with writing(os.path.dirname(manager.directory), tf.errors.OpError):
+      return manager.save(checkpoint_number=step)
+  finally:
+    # Of this one if it failed, or of a process that was killed.
+    for leftover in glob.glob(os.path.join(glob.escape(manager.directory), "*temp*")):
+      shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _remove(prefix):
+  for name in glob.glob(glob.escape(prefix) + ".*"):
+    os.remove(name)
+
+
+def parts_of(model, head=None):
+  """`{name: layer}` of a network's parts that have weights.
+
+  Args:
+    model: a built `ConRec`.
+    head: a built `LinearHead`, or None.
+  """
+  parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
+  return {name: part for name, part in parts.items() if part and part.weights}
+
+
+def load_network(stored, model, head=None):
+  """Gives a network the weights of a stored one.
+
+  Args:
+    stored: `Stored`; parts that the model lacks are left out.
+    model: a built `ConRec`.
+    head: a built `LinearHead`, or None.
+
+  Raises:
+    UsageError: it can't be read, or is another network.
+  """
+  if stored.kind == "hdf5":
+    OriginalFile(stored.path).assign(model)
+  elif stored.kind == "saved_model":
+    weights = {name: part.weights for name, part in parts_of(model, head).items()}
+    _restore(tf.train.Checkpoint(parts=weights),
+             os.path.join(stored.path, "variables", "variables"))
+  else:
+    parts = parts_of(model, head)
+    heads = {"head": parts.pop("head")} if head else {}
+    _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts), **heads), stored.path)
+  logger.info("Network from %s", stored.path)

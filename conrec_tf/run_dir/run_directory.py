@@ -1,0 +1,143 @@
+"""The files of a run: its `model_dir`.
+
+Everything is written under a temporary name and renamed, so that a reader never
+meets half a file.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import math
+import os
+import pathlib
+import socket
+
+from conrec_tf.config import UsageError, short_message
+
+
+class RunDirectory:
+  """A `model_dir` and what lies in it.
+
+  Args:
+    path: the folder; created by `start`.
+  """
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path)
+
+  def start(self, config):
+    """Creates the folder, or checks that it belongs to the same training.
+
+    Raises:
+      UsageError: the folder holds a run with other values of what determines
+        training, or can't be written.
+    """
+    stored = self.read("config.json")
+    if stored:
+      new = config.training_values
+      changed = [f"{name}: {stored[name]} -> {value}" for name, value in new.items()
+                 if name in stored and stored[name] != value]
+      if changed:
+        raise UsageError("model_dir must be new, or the values that determine training must be "
+                         f"those of the run in it. Received: {'; '.join(changed)} for {self.path}")
+    with writing(self.path):
+      self.path.mkdir(parents=True, exist_ok=True)
+    self.write("config.json", {**dataclasses.asdict(config), **config.training_values})
+    write_text(self.path / "flags.cfg", flagfile(config))
+
+  @contextlib.contextmanager
+  def locked(self):
+    """Keeps other trainings out; the lock of a process that died is free.
+
+    Raises:
+      UsageError: another process trains here.
+    """
+    with writing(self.path):
+      self.path.mkdir(parents=True, exist_ok=True)
+      file = open(self.path / "lock", "a+")
+    with file:
+      with writing(self.path):
+        try:
+          fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+          file.seek(0)
+          raise UsageError("model_dir must not be in use by another training. "
+                           f"Received: {self.path}, in use by {file.read().strip()}") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+      yield
+
+  def read(self, name):
+    """A JSON file's content, or None if there is no such file."""
+    try:
+      return json.loads((self.path / name).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+      return None
+    except (OSError, ValueError) as error:
+      raise UsageError(f"{name} must be a JSON file that can be read ({short_message(error)}). "
+                       f"Received: {self.path / name}") from error
+
+  def write(self, name, content, indent=2):
+    """Writes a JSON file."""
+    write_text(self.path / name, json.dumps(content, indent=indent) + "\n")
+
+  def write_lines(self, name, lines):
+    """Writes a text file, or removes it where there is nothing to say."""
+    if lines:
+      write_text(self.path / name, "\n".join(lines) + "\n")
+    else:
+      (self.path / name).unlink(missing_ok=True)
+
+  def add_row(self, name, row):
+    """Adds a line to a file of JSON lines."""
+    path = self.path / name
+    before = path.read_text() if path.exists() else ""
+    write_text(path, before + json.dumps(row) + "\n")
+
+  def evaluations(self, last_step=math.inf):
+    """`{step: result}` of the evaluations made at or before `last_step`, in order."""
+    steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
+    return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
+
+
+def flagfile(config):
+  """The text of a flagfile that repeats `config` in another `model_dir`."""
+  lines = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()
+           if name != "model_dir"]
+  return "\n".join(lines) + "\n"
+
+
+def write_text(path, text):
+  """Writes a file under a temporary name and renames it."""
+  temporary = path.with_name(path.name + ".tmp")
+  with writing(path.parent):
+    try:
+      with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+    except OSError:
+      with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+      raise
+
+
+@contextlib.contextmanager
+def writing(folder, *errors):
+  """Says in one line that a folder can't be written, full disks included.
+
+  Args:
+    folder: what is written to.
+    *errors: exception classes that mean the same as an OSError there.
+
+  Raises:
+    UsageError: an OSError or one of `errors` was raised inside.
+  """
+  try:
+    yield
+  except (OSError, *errors) as error:
+    raise UsageError(f"model_dir must be a folder that can be written ({short_message(error)}). "
+                     f"Received: {folder}") from error

@@ -1,0 +1,80 @@
+"""How far a training is: one line that lives in a terminal, plain lines in a file."""
+
+import logging
+import math
+import shutil
+import sys
+import time
+
+from conrec_tf.training.update_step import SKIPPED
+
+logger = logging.getLogger(__name__)
+
+LABELS = {"step": "step {}", "train/total_loss": "loss {:.3f}",
+          "train/contrast_loss": "contrast {:.3f}", "train/contrast_acc": "acc {:.2f}",
+          "train/supervised_acc": "supervised acc {:.2f}",
+          "train/reconstruction_loss": "reconstruction {:.4f}", SKIPPED: "skipped {:.0f}",
+          "images_per_second": "{:.0f} images/s", "data_wait": "data wait {:.0%}"}
+# So that all of it fits into 80 columns.
+SHORT_LABELS = {**LABELS, "step": "{}", "train/total_loss": "loss {:.2f}",
+                "train/contrast_loss": "con {:.2f}", "train/supervised_acc": "sup {:.2f}",
+                "train/reconstruction_loss": "rec {:.3f}", "images_per_second": "{:.0f}/s",
+                "data_wait": "wait {:.0%}"}
+
+
+class Progress:
+  """One line that lives in a terminal; in a file, a plain line now and then.
+
+  Args:
+    first_step, last_step: the range, for the time left.
+  """
+
+  SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+  def __init__(self, first_step, last_step):
+    self._first, self._last = first_step, last_step
+    self._began = time.monotonic()
+    self._shown = -math.inf
+    self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
+    self._open = False
+
+  def exclude(self, seconds):
+    """Leaves out time that wasn't spent on steps."""
+    self._began += seconds
+
+  def show(self, row):
+    """Shows a row of metrics."""
+    step = row["global_step"]
+    left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
+    if self._live:
+      # A longer line would wrap, and the carriage return come back to its last row only.
+      columns = shutil.get_terminal_size().columns - 1
+      parts, separator = self._parts(row, left, LABELS), "  "
+      if len(separator.join(parts)) > columns:
+        parts, separator = self._parts(row, left, SHORT_LABELS), " "
+      while len(separator.join(parts)) > columns and len(parts) > 3:
+        del parts[2]  # step, loss and what comes last say most
+      sys.stdout.write("\r\033[K" + separator.join(parts)[:columns])
+      sys.stdout.flush()
+      self._open = True
+    elif time.monotonic() - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
+      logger.info("  ".join(self._parts(row, left, LABELS)))
+      self._shown = time.monotonic()
+
+  def _parts(self, row, left, labels):
+    return [labels["step"].format(f"{row['global_step']}/{self._last}"),
+            *[form.format(row[name]) for name, form in labels.items() if name in row],
+            f"{duration(left)} left"]
+
+  def pause(self):
+    """Ends the live line, so that other output starts on its own."""
+    if self._open:
+      sys.stdout.write("\n")
+      self._open = False
+
+
+def duration(seconds):
+  """Seconds as h:mm:ss or m:ss."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,102 @@
+import csv
+import os
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf.commands import embed as embedding
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.registry import open_source
+from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+  """A run in run/, and photos/ of which numbers 3 and 4 are bad; returns its `Config`."""
+  for index in range(20):
+    folder = tmp_path / "photos" / ("odd" if index % 2 else "even")
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)).save(
+        folder / f"{index:02}.png")
+  for name in ("odd/03.png", "even/04.png"):
+    (tmp_path / "photos" / name).write_bytes(b"")
+  config = Config(mode="embed", dataset="image_folder", data_dir=str(tmp_path / "photos"),
+                  image_size=24, base_filters=2, unet_depth=3, train_split="train+test",
+                  eval_split="test", eval_batch_size=4, model_dir=str(tmp_path / "run"))
+  Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 3)}).save(5)
+  return config
+
+
+def embed(config):
+  directory = RunDirectory(config.run_directory)
+  embedding.embed(config, find(directory.path), directory)
+  return directory.path / "embeddings/photos"
+
+
+def test_every_good_image_has_its_row(photos, monkeypatch):
+  monkeypatch.setattr(embedding, "IMAGES_PER_FILE", 8)
+  folder = embed(photos)
+  files = sorted(path.name for path in folder.glob("*.npz"))
+  assert files == ["eval-00000-of-00001.npz"] + [
+      f"train-0000{part}-of-00003.npz" for part in range(3)]
+  with (folder / "index.csv").open() as file:
+    rows = [row for row in csv.DictReader(file) if row["split"] == "train+test"]
+  assert sorted(row["image"][-6:-4] for row in rows) == [
+      f"{index:02}" for index in range(20) if index not in (3, 4)]
+  source, model = open_source(photos), build_model(photos, 3)
+  [(images, labels)] = evaluation_batches(
+      Config(image_size=24, eval_batch_size=20), source, source.train)
+  expected = {name: (vector, label) for name, vector, label in
+              zip(source.train.names, model.embed(images).numpy(), labels)}
+  for row in rows:
+    with np.load(folder / row["file"]) as archive:
+      vector, label = archive["embedding"][int(row["row"])], archive["label"][int(row["row"])]
+    np.testing.assert_allclose(vector, expected[row["image"]][0], atol=1e-5)
+    assert label == expected[row["image"]][1] == int(row["label"])
+    assert row["class_name"] == row["image"].split("/")[-2]
+
+
+def test_goes_on_where_it_stopped(photos, monkeypatch):
+  monkeypatch.setattr(embedding, "IMAGES_PER_FILE", 8)
+  folder = embed(photos)
+  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+  kept = folder / "train-00000-of-00003.npz"
+  at = kept.stat().st_mtime_ns
+  (folder / "index.csv").unlink()
+  (folder / "train-00002-of-00003.npz").unlink()
+  os.truncate(folder / "train-00001-of-00003.npz", 100)
+  embed(photos)
+  assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+  assert kept.stat().st_mtime_ns == at
+
+
+def test_of_other_images_or_networks(photos):
+  embed(photos)
+  Checkpoints(photos.model_dir, 1, {"model": build_model(photos, 3)}).save(6)
+  with pytest.raises(UsageError, match="Received: network: .* -> .*; global_step: 5 -> 6"):
+    embed(photos)
+
+
+def test_of_images_that_changed_since(photos, tmp_path):
+  embed(photos)
+  (tmp_path / "photos/odd/21.png").write_bytes((tmp_path / "photos/odd/05.png").read_bytes())
+  with pytest.raises(UsageError, match="by the same network. Received: images: "):
+    embed(photos)
+
+
+def test_without_labels(photos, tmp_path):
+  (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
+  folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
+  with np.load(folder / "train-00000-of-00001.npz") as archive:
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (9, 8)
+  assert "train-00000-of-00001.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
+
+
+def test_batches_fit():
+  assert embedding.batch_size(Config()) == 64
+  assert embedding.batch_size(Config(image_size=512, base_filters=64)) == 4

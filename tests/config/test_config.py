@@ -1,0 +1,75 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.config.options import SECTIONS
+
+
+@pytest.mark.parametrize("values, message", [
+    (dict(image_size=50), "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
+    (dict(image_size=16), "image_size must be at least 21 for corruption=models_genesis. "
+                          "Received: 16"),
+    (dict(contrastive_weight=0.0, reconstruction_weight=0.0),
+     "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0"),
+    (dict(temperature=0.0), "temperature must be above 0.0. Received: 0.0"),
+    (dict(temperature=float("nan")), "temperature must be above 0.0. Received: nan"),
+    (dict(learning_rate=float("inf")), "learning_rate must be finite. Received: inf"),
+    (dict(attention_dropout=1.0), "attention_dropout must be below 1.0. Received: 1.0"),
+    (dict(train_batch_size=1), "train_batch_size must be at least 2. Received: 1"),
+    (dict(seed=-1), "seed must be at least 0. Received: -1"),
+    (dict(pooling="max"), "pooling must be one of attention, average. Received: 'max'"),
+    (dict(image_channels=2), "image_channels must be one of 0, 1, 3. Received: 2"),
+    (dict(train_epochs=1.5), "train_epochs must be of type int. Received: 1.5"),
+    (dict(use_blur=1), "use_blur must be of type bool. Received: 1"),
+    (dict(reconstruction_loss="ssim", image_size=8, corruption="none"),
+     "image_size must be at least 11 for reconstruction_loss=ssim. Received: 8"),
+])
+def test_bad_values(values, message):
+  with pytest.raises(UsageError) as caught:
+    Config(**values)
+  assert str(caught.value) == message
+
+
+def test_defaults_of_the_method_are_the_papers():
+  config = Config()
+  values = dict(temperature=0.5, reconstruction_weight=100.0, contrastive_weight=1.0,
+                weight_decay=1e-4, momentum=0.9, train_batch_size=16, color_jitter_strength=1.0,
+                learning_rate=0.075, learning_rate_scaling="sqrt", unet_depth=4,
+                attention_dropout=0.5, batch_norm_decay=0.9, proj_out_dim=128, num_proj_layers=3)
+  assert {name: getattr(config, name) for name in values} == values
+
+
+@pytest.mark.parametrize("values, method", [
+    (dict(), "conrec"),
+    (dict(pooling="average"), "conrec_ga_pool"),
+    (dict(reconstruction_weight=0.0, corruption="none", pooling="average"), "simclr"),
+    (dict(reconstruction_weight=0.0, corruption="none"), "simclr_attention"),
+    (dict(contrastive_weight=0.0), "reconstruction"),
+])
+def test_systems_are_values(values, method):
+  assert Config(**values).method == method
+
+
+def test_default_model_dir_is_a_function_of_what_determines_training():
+  name = Config().run_directory
+  assert name.startswith("runs/rectangle_triangle-conrec-")
+  assert Config(train_epochs=99, eval_split="train", log_steps=3).run_directory == name
+  assert Config(seed=1).run_directory != name
+  assert Config(model_dir="here").run_directory == "here"
+
+
+def test_sections_make_up_the_whole():
+  names = [field.name for section in SECTIONS for field in dataclasses.fields(section)]
+  assert names == [field.name for field in dataclasses.fields(Config)]
+  assert all(section.__doc__ for section in SECTIONS)
+  json.dumps(dataclasses.asdict(Config()))
+
+
+def test_config_imports_no_library():
+  code = "import sys, conrec_tf.config; print({'tensorflow', 'absl', 'numpy'} & set(sys.modules))"
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert done.stdout.strip() == "set()"

@@ -1,0 +1,151 @@
+"""Several devices against one, and what a user can get wrong about them."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import workers
+from conrec_tf.config import Config, UsageError
+from conrec_tf.distribute import replicas
+from conrec_tf.distribute.strategy import build_strategy, select_devices
+from conrec_tf.models.pooling import share_of_uniform
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def replicated(what):
+  """What `replicated.py` finds out in a process of its own."""
+  done = subprocess.run([sys.executable, "tests/replicated.py", what], cwd=ROOT, text=True,
+                        capture_output=True, env={**os.environ, "PYTHONPATH": ".:tests"})
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found():
+  return replicated("little")
+
+
+@pytest.mark.parametrize("method", ["conrec", "simclr"])
+def test_two_replicas_equal_one_device(found, method):
+  """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
+  assert max(found[method].values()) < 1e-7
+
+
+def test_that_would_show_negatives_that_are_not_shared(found):
+  assert found["local negatives"]["loss"] > 0.1
+  assert found["local negatives"]["gradients"] > 0.1
+
+
+def test_batch_norm_over_replicas_is_keras_own_on_the_whole_batch(found):
+  """Moving variances with n - 1 for maps, where Keras is fused, and with n for vectors."""
+  for differences in found["batch norm"].values():
+    assert max(differences.values()) < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_image_once_an_epoch(found, count):
+  steps = found["seen"][str(count)]
+  assert all(len(parts) == count and len({len(part) for part in parts}) == 1 for parts in steps)
+  for epoch in (steps[:4], steps[4:]):
+    assert sorted(sum(sum(epoch, []), [])) == list(range(48))
+  assert [sum(parts, []) for parts in steps] == [parts[0] for parts in found["seen"]["1"]]
+
+
+def test_batches_are_shared_evenly(found):
+  assert found["error"] == "train_batch_size must be a multiple of 3, the devices. Received: 16"
+
+
+@pytest.mark.slow
+def test_more_replicas_precisions_and_runs():
+  found = replicated("more")
+  for case in ("conrec", "simclr", "three", "skipped"):
+    assert found[case]["loss"] < 1e-5  # float32
+  assert found["skipped"]["counted"] == 1
+  for precision in ("mixed_float16", "mixed_bfloat16"):
+    for row in found[precision]:
+      assert np.all(np.isfinite(list(row.values()))) and "train/skipped_updates" not in row
+  assert found["parts"] == found["whole"]
+  np.testing.assert_allclose(found["moved"]["losses"], found["whole"]["losses"], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes(data_dir, tmp_path):
+  """Trained, killed and continued."""
+  seconds, said, two, _, equal = workers.measure(tmp_path, 40, 1e-3, [
+      f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=3", "--base_filters=2"])
+  assert equal and seconds < 120
+  assert said.startswith("Error: all workers must keep running")
+  assert max(two[step] for step in (10, 20)) < 1e-3  # after that rounding has grown
+
+
+@pytest.mark.parametrize("shape", [[6, 5, 3], [4, 8]])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_replicas_draw_what_one_device_draws(monkeypatch, shape, parts):
+  count, seed = 3, [7, 2**40]
+  whole = tf.random.stateless_uniform([count * shape[0], *shape[1:]], seed)
+  whole = tf.reshape(whole, [parts, count, shape[0] // parts, *shape[1:]])
+  monkeypatch.setattr(replicas, "count", lambda: count)
+  for position in range(count):
+    monkeypatch.setattr(replicas, "position", lambda position=position: position)
+    mine = share_of_uniform(shape, seed, parts)
+    np.testing.assert_array_equal(mine, tf.reshape(whole[:, position], shape))
+
+
+CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"cluster": {"worker": ["a:1"]}}',
+                                  CLUSTER % 2, CLUSTER % '"x"', CLUSTER.replace("cluster", "c") % 0,
+                                  CLUSTER.replace('{"worker"', '{"ps"') % 0])
+def test_a_cluster_that_is_none(monkeypatch, text):
+  monkeypatch.setenv("TF_CONFIG", text)
+  with pytest.raises(UsageError, match="^TF_CONFIG must name all workers.* Received: .") as caught:
+    build_strategy(Config(strategy="multi_worker_mirrored"))
+  assert str(caught.value).endswith(text or "nothing")
+
+
+@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
+def test_devices_that_are_not_there(strategy):
+  with pytest.raises(UsageError, match=r"^devices must be among 0 \(CPU\). Received: 7$"):
+    build_strategy(Config(strategy=strategy, devices="7"))
+
+
+def test_other_gpus_are_hidden(monkeypatch):
+  seen = []
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+  monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
+  select_devices(Config(strategy="mirrored", devices="2,1"))
+  assert seen == [["c", "b"]]
+  with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
+    select_devices(Config(devices="3"))
+
+
+@pytest.mark.parametrize("values, message", [
+    (dict(strategy="mirrored", recompute=True), "recompute must be false for strategy=mirrored"),
+    (dict(devices="a"), "devices must be different numbers"),
+    (dict(strategy="mirrored", devices="0,0"), "devices must be different numbers"),
+    (dict(devices="0,1"), "devices must be one for strategy=one_device"),
+    (dict(strategy="multi_worker_mirrored", devices="0"), "CUDA_VISIBLE_DEVICES"),
+    (dict(tpu_name="t"), "must be empty unless strategy=tpu. Received: t"),
+    (dict(strategy="tpu", mixed_precision="mixed_float16"), "mixed_bfloat16 for strategy=tpu"),
+    (dict(strategy="mirrored", jit_compile=True), "jit_compile must be false for"),
+])
+def test_flags_that_contradict_each_other(values, message):
+  with pytest.raises(UsageError, match=message):
+    Config(**values)
+
+
+def test_the_strategy_leaves_model_dir_alone():
+  """Another device continues the same run; one without shared batch norm is another run."""
+  assert Config().run_directory == Config(global_bn=False).run_directory
+  assert Config().run_directory == Config(strategy="mirrored").run_directory
+  assert Config().run_directory != Config(strategy="mirrored", global_bn=False).run_directory
+  assert (Config(strategy="mirrored").training_values["global_bn"]
+          != Config(strategy="mirrored", global_bn=False).training_values["global_bn"])

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data.registry import open_source
+from conrec_tf.evaluation import linear_evaluation as evaluation
+from conrec_tf.models import build_model
+
+
+@pytest.fixture
+def splits(rng):
+  centres = rng.normal(size=(5, 6))
+  return [(centres[labels] + 0.5 * rng.normal(size=(len(labels), 6)), labels)
+          for labels in (rng.integers(0, 5, 200), rng.integers(0, 5, 100))]
+
+
+def test_embeddings_of_a_split(tiny):
+  config = Config(**tiny, eval_batch_size=10)
+  source = open_source(config)
+  model = build_model(config)
+  embeddings, labels = evaluation.embed_split(config, model, source, source.eval)
+  assert embeddings.shape == (24, 8) and embeddings.dtype == np.float32
+  records = list(source.eval.records())
+  assert list(labels) == [int(record["label"]) for record in records]
+  image = tf.image.resize(source.decode(records[13]["image"]), [24, 24], "bicubic") / 255
+  expected = model.embed(tf.clip_by_value(image, 0, 1)[tf.newaxis])[0]
+  np.testing.assert_allclose(embeddings[13], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("selector, width", [(0, 8), (1, 8), (3, 128), (-1, 128)])
+def test_layer_selection(tiny, selector, width):
+  config = Config(**tiny, ft_proj_selector=selector)
+  source = open_source(config)
+  embeddings, _ = evaluation.embed_split(config, build_model(config), source, source.eval)
+  assert embeddings.shape == (24, width)
+
+
+def test_linear_evaluation(splits):
+  metrics = evaluation.linear_evaluation(Config(), *splits, classes=5)
+  assert set(metrics) == {f"eval/{kind}linear_top_{k}_accuracy"
+                          for kind in ("", "standardised_") for k in (1, 3)}
+  assert 0.5 < metrics["eval/linear_top_1_accuracy"] < metrics["eval/linear_top_3_accuracy"] <= 1
+
+
+def test_selection_on_a_validation_share(splits):
+  config = Config(select_on="validation")
+  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
+  name = evaluation.selection_metric(config)
+  assert name == "eval/validation_linear_top_1_accuracy" and 0.5 < metrics[name] <= 1
+  other = (splits[1][0], np.zeros(100, int))  # the evaluation labels play no part
+  assert evaluation.linear_evaluation(config, splits[0], other, 5)[name] == metrics[name]
+
+
+def test_cross_validation(splits):
+  metrics = evaluation.linear_evaluation(Config(folds=4), splits[0], None, classes=5)
+  assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
+  assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
+  full = evaluation.full_evaluation(Config(folds=4), splits[0], None, classes=5)
+  assert set(full) == {"eval/knn_accuracy"}
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_ordinal_labels_are_measured_by_kappa(splits, folds):
+  config = Config(ordinal_labels=True, folds=folds)
+  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
+  assert evaluation.main_metric(config) in metrics
+  assert not any("accuracy" in name for name in metrics)
+  assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
+
+
+def test_full_evaluation(splits):
+  config = Config(label_fractions="0.1,1", repetitions=2)
+  metrics = evaluation.full_evaluation(config, *splits, classes=5)
+  assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
+  assert np.sum(metrics["eval/confusions"]) == 100
+  small, whole = metrics["eval/label_fractions"]
+  quick = evaluation.linear_evaluation(config, *splits, classes=5)
+  assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
+  assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0

@@ -1,0 +1,149 @@
+import logging
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from conrec_tf.config import UsageError
+from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
+
+
+@pytest.fixture
+def splits(rng):
+  centres = rng.normal(size=(7, 8))
+  return [(centres[labels] + 1.5 * rng.normal(size=(len(labels), 8)), labels)
+          for labels in (rng.integers(0, 7, 300), rng.integers(0, 7, 150))]
+
+
+def test_accuracy_is_scikit_learns(splits):
+  train, evaluated = splits
+  expected = LogisticRegression(max_iter=10000, random_state=0).fit(*train).score(*evaluated)
+  scores, classes = probes.linear_scores(train, evaluated)
+  accuracies = probes.top_k_accuracies(scores, classes, evaluated[1])
+  assert accuracies[1] == pytest.approx(expected)
+  assert 0.4 < accuracies[1] < accuracies[3] < accuracies[5] < 1.0
+  confusions = probes.confusions(scores, classes, evaluated[1], 8)
+  assert confusions.shape == (8, 8) and confusions.sum() == 150
+  assert np.trace(confusions) / 150 == pytest.approx(expected)
+
+
+def test_top_k_by_hand():
+  scores = np.array([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
+  accuracies = probes.top_k_accuracies(scores, np.array([2, 5, 7]), np.array([7, 2, 2]), (1, 2, 3))
+  assert accuracies == {1: pytest.approx(1 / 3), 2: pytest.approx(2 / 3)}  # 3 of 3 says nothing
+
+
+def test_standardising_rescues_nearly_constant_features(rng):
+  labels = np.arange(200) % 2
+  features = 1.0 + 1e-6 * (labels[:, None] + 0.1 * rng.normal(size=(200, 3)))
+  split = (features, labels)
+  raw, standardised = (probes.top_k_accuracies(*probes.linear_scores(split, split, flag), labels)[1]
+                       for flag in (False, True))
+  assert raw < 0.9 and standardised == 1.0
+
+
+def test_one_class_only():
+  split = (np.eye(4), np.zeros(4, int))
+  with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
+    probes.linear_scores(split, split)
+  with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
+    probes.ordinal_predictions(split, split, 5)
+
+
+def test_no_convergence_is_said(splits, monkeypatch, caplog):
+  monkeypatch.setattr(probes, "RotatedLogisticRegression",
+                      lambda: RotatedLogisticRegression(max_iter=1))
+  with caplog.at_level(logging.WARNING):
+    probes.linear_scores(*splits)
+  assert "did not converge" in caplog.text
+
+
+def test_knn_by_hand():
+  train = (np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 0, 1]))
+  evaluated = (np.array([[5.0, 0.0], [0.0, 9.0]]), np.array([0, 1]))
+  assert probes.knn_accuracy(train, evaluated, neighbours=1) == 1.0
+  assert probes.knn_accuracy(train, evaluated) == 0.5  # all three vote: class 0
+
+
+@pytest.mark.parametrize("fraction, expected", [
+    (0.1, {0: 8, 1: 3, 2: 1}),  # 12 of 115
+    (0.5, {0: 40, 1: 15, 2: 3}),  # quotas 40, 15, 2.5
+    (0.01, {0: 1, 1: 1, 2: 1}),  # 1.15 labels, but every class needs one
+    (1.0, {0: 80, 1: 30, 2: 5}),
+])
+def test_stratified_subset(fraction, expected):
+  labels = np.repeat([0, 1, 2], [80, 30, 5])
+  chosen = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
+  assert len(set(chosen)) == len(chosen)
+  assert dict(enumerate(np.bincount(labels[chosen]))) == expected
+  again = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
+  np.testing.assert_array_equal(chosen, again)
+
+
+def test_label_fraction_curve(splits, caplog):
+  sizes = []
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    rows = probes.label_fraction_curve(lambda split: sizes.append(len(split[1])) or len(sizes),
+                                       splits[0], (0.01, 0.5, 1.0), repetitions=3, seed=0)
+  assert sizes == [7, 7, 7, 150, 150, 150, 300]
+  assert rows[1] == {"fraction": 0.5, "labels": 150, "repetitions": 3, "mean": 5.0,
+                     "std": pytest.approx((2 / 3) ** 0.5)}
+  assert "Label fraction 0.01 has 7 labels instead of 3" in caplog.text
+
+
+def test_cumulative_bits_by_hand():
+  np.testing.assert_array_equal(probes.cumulative_bits([0, 2, 4], 5),
+                                [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+
+
+def test_decoding_counts_probabilities_over_one_half():
+  probabilities = [[0.9, 0.8, 0.6, 0.2, 0.1], [0.9, 0.4, 0.6, 0.2, 0.1], [0.5, 0.5, 0.4, 0.2, 0.1],
+                   [0.1, 0.1, 0.1, 0.1, 0.1], [1.0, 1.0, 1.0, 1.0, 1.0]]
+  np.testing.assert_array_equal(probes.decode_bits(probabilities), [2, 1, 0, 0, 4])
+
+
+def test_kappa_by_hand():
+  # Weights (i - j)^2 / 4. Observed 1/4 * 1/4; expected of margins (2,1,1)/4 and (2,2,0)/4:
+  # sum of p_i q_j (i - j)^2 / 4 = (1/8 * 0 + ...) = 0.1875.
+  labels, predictions = [0, 0, 1, 2], [0, 0, 1, 1]
+  observed = (1 / 4) * (1 / 4)
+  p, q = np.array([2, 1, 1]) / 4, np.array([2, 2, 0]) / 4
+  expected = sum(p[i] * q[j] * (i - j) ** 2 / 4 for i in range(3) for j in range(3))
+  assert probes.quadratic_weighted_kappa(labels, predictions, 3) == pytest.approx(
+      1 - observed / expected)
+  assert probes.quadratic_weighted_kappa([0, 4], [4, 0], 5) == pytest.approx(-1.0)
+  assert probes.quadratic_weighted_kappa([0, 1, 4], [0, 1, 4], 5) == 1.0
+
+
+def test_kappa_of_a_single_grade_is_said(caplog):
+  assert probes.quadratic_weighted_kappa([2, 2], [2, 2], 5) == 0.0
+  assert "isn't defined" in caplog.text
+
+
+def test_ordinal_regression_recovers_an_order(rng, recwarn):
+  grades = rng.integers(0, 5, 400)
+  features = grades[:, None] + 0.2 * rng.normal(size=(400, 1))
+  train, held = (features[:300], grades[:300]), (features[300:], grades[300:])
+  predictions = probes.ordinal_predictions(train, held, 5)
+  assert probes.quadratic_weighted_kappa(held[1], predictions, 5) > 0.9
+  assert not list(recwarn)
+
+
+def test_folds_are_the_same_for_every_method(rng):
+  labels = rng.integers(0, 3, 50)
+  seen = []
+  for width in (4, 9):  # two methods, two embeddings
+    features = np.concatenate([np.arange(50)[:, None], rng.normal(size=(50, width))], axis=1)
+    seen.append(probes.cross_validate(lambda train, held: held[0][:, 0].tolist(),
+                                      (features, labels), folds=5, seed=3))
+  assert seen[0] == seen[1]
+  assert sorted(sum(seen[0], [])) == list(range(50))
+
+
+def test_folds_and_counts(caplog):
+  split = (np.zeros((6, 1)), np.array([0, 0, 0, 0, 0, 1]))
+  with pytest.raises(UsageError, match="folds must be at most 6.* Received: 7"):
+    probes.cross_validate(lambda *_: 0, split, 7, 0)
+  probes.cross_validate(lambda *_: 0, split, 3, 0)
+  assert "Class 1 has 1 images, fewer than the 3 folds" in caplog.text

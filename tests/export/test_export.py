@@ -1,0 +1,215 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.export import export as exporting
+from conrec_tf.export import saved_model
+from conrec_tf.export.export import export, network_config, portable_network
+from conrec_tf.models import build_head, build_model
+from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
+from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+LOAD = """
+import sys
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], model(images))
+assert "conrec_tf" not in sys.modules
+"""
+
+
+def trained(model_dir, step=7, **values):
+  """A run with one checkpoint, its moving statistics as after a training."""
+  config = Config(base_filters=4, unet_depth=3, image_size=24, image_channels=3,
+                  lineareval_while_pretraining=True, **values)
+  model = build_model(config)
+  head = build_head(config, model, 3, 5)
+  for variable in model.variables + head.variables:
+    variable.assign_add(tf.random.stateless_uniform(variable.shape, [0, 1], -0.05, 0.05))
+  directory = RunDirectory(model_dir)
+  directory.start(config)
+  directory.write("images.json", {"channels": 3, "one_size": True, "class_names": list("abcde")})
+  directory.write(f"result_{step}.json", {"global_step": step, "eval/knn_accuracy": 0.5})
+  Checkpoints(model_dir, 1, {"model": model, "head": head}).save(step)
+  return config, directory, model, head
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+  """(folder of the SavedModel, config, network, head)."""
+  model_dir = tmp_path_factory.mktemp("run")
+  config, directory, model, head = trained(model_dir)
+  export(config, find(model_dir), directory)
+  return model_dir / "saved_model/7", config, model, head
+
+
+@pytest.fixture
+def images(rng):
+  return rng.uniform(size=(3, 24, 24, 3)).astype(np.float32)
+
+
+def test_loads_with_tensorflow_alone(exported, tmp_path, rng):
+  images = rng.uniform(size=(3, 32, 48, 3)).astype(np.float32)  # another size
+  np.save(tmp_path / "images.npy", images)
+  subprocess.run([sys.executable, "-c", LOAD, exported[0], "images.npy", "out.npy"],
+                 cwd=tmp_path, check=True, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+  embeddings = np.load(tmp_path / "out.npy")
+  assert embeddings.dtype == np.float32
+  np.testing.assert_allclose(embeddings, exported[2].embed(images), atol=1e-5)
+
+
+def test_reusable_convention_parts_and_signatures(exported, images):
+  path, _, model, head = exported
+  loaded = tf.saved_model.load(str(path))
+  parts = [model.encoder, model.pooling]
+  assert len(loaded.variables) == sum(len(part.variables) for part in parts)
+  assert len(loaded.trainable_variables) == sum(len(part.trainable_variables) for part in parts)
+  assert list(loaded.regularization_losses) == []
+
+  outputs, features = model(images), model.encoder(images)[0]
+  expected = {"projection": outputs.projection, "reconstruction": outputs.reconstruction,
+              "attention": model.pooling.attention(features), "logits": head(outputs.embedding)}
+  for name, value in expected.items():
+    np.testing.assert_allclose(getattr(loaded, name)(images), value, atol=1e-4, err_msg=name)
+  expected["embedding"] = outputs.embedding
+  for signature, name in (("serving_default", "embedding"), ("reconstruct", "reconstruction"),
+                          ("classify", "logits")):
+    served = loaded.signatures[signature](images=images)
+    assert set(served) == {name}
+    np.testing.assert_allclose(served[name], expected[name], atol=1e-4)
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(loaded(images, training=True) ** 2)
+  assert all(g is not None for g in tape.gradient(loss, loaded.trainable_variables))
+
+
+def test_encoded_images_go_through_the_evaluations_preprocessing(exported, rng):
+  path, _, model, _ = exported
+  pixels = rng.integers(0, 256, (2, 30, 36, 3)).astype(np.uint8)
+  encoded = [tf.io.encode_png(pixels[0]), tf.io.encode_png(pixels[1][..., :1])]  # grey, too
+  served = tf.saved_model.load(str(path)).signatures["encoded_images"](
+      encoded_images=tf.stack(encoded))
+  pixels[1] = pixels[1][..., :1]
+  resized = tf.clip_by_value(tf.image.resize(pixels, [24, 24], "bicubic") / 255.0, 0.0, 1.0)
+  np.testing.assert_allclose(served["embedding"], model.embed(resized), atol=1e-4)
+
+
+def test_metadata(exported):
+  path, config, _, _ = exported
+  metadata = json.loads((path / "assets/metadata.json").read_text())
+  assert metadata["class_names"] == list("abcde") and metadata["image_size"] == 24
+  assert metadata["flags"] == dataclasses.asdict(config) and metadata["global_step"] == 7
+  assert metadata["result"]["eval/knn_accuracy"] == 0.5
+  assert {"git_revision", "versions", "channels"} <= set(metadata)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_tensorflow_hub_finetunes_it(exported, images, trainable):
+  layer = hub.KerasLayer(str(exported[0]), trainable=trainable)
+  model = tf.keras.Sequential([layer, tf.keras.layers.Dense(2)])
+  model.compile("sgd", "mse")
+  model.build([None, 24, 24, 3])
+  before = [weight.numpy() for weight in layer.weights]
+  history = model.fit(images, np.eye(3, 2), epochs=3, verbose=0).history["loss"]
+  assert history[-1] < history[0]
+  moved = [not np.array_equal(a, b) for a, b in zip(before, layer.weights)]
+  assert any(moved) == trainable and len(moved) > 20
+
+
+def test_a_saved_model_is_a_checkpoint_too(exported, images):
+  path, config, model, _ = exported
+  stored = find(str(path))
+  assert (stored.step, stored.channels, stored.values["base_filters"]) == (7, 3, 4)
+  other = build_model(Config(**stored.values, seed=1), stored.channels)
+  load_network(stored, other)
+  for found, expected in zip(other(images), model(images)):
+    np.testing.assert_array_equal(found, expected)
+  with pytest.raises(UsageError, match="must hold the network that the flags describe"):
+    load_network(stored, build_model(Config(**{**stored.values, "base_filters": 2}), 3))
+
+
+def test_other_formats_compute_the_same(tmp_path, capfd):
+  config, directory, _, _ = trained(tmp_path, export_format="onnx,tflite")
+  export(config, find(tmp_path), directory)
+  assert {path.name for path in tmp_path.glob("*/7*")} == {
+      "7.onnx", "7.tflite", "7_dynamic_range.tflite"}
+  assert capfd.readouterr() == ("", "")
+
+
+def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch):
+  config, directory, _, _ = trained(tmp_path, export_format="tflite")
+  monkeypatch.setattr(exporting.conversions, "run_tflite", lambda path, images: np.ones([4, 16]))
+  with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
+    export(config, find(tmp_path), directory)
+  assert list((tmp_path / "tflite").iterdir()) == []
+
+
+def test_the_network_stands_alone(tmp_path, images):
+  """Neither frozen parts nor the precision of the training are exported."""
+  config, directory, model, head = trained(tmp_path)
+  model.trainable = False
+  Checkpoints(tmp_path, 1, {"model": model, "head": head}).save(8)
+  bfloat16 = dataclasses.replace(config, mixed_precision="mixed_bfloat16")
+  stored = find(tmp_path)
+  network, _ = portable_network(network_config(bfloat16, stored), stored)
+  assert network.trainable_weights and not model.trainable_weights
+  np.testing.assert_array_equal(network.embed(images), model.embed(images))
+
+
+def test_old_saved_models_are_removed(tmp_path):
+  for step in (5, 9, 30):
+    (tmp_path / "saved_model" / str(step)).mkdir(parents=True)
+
+  def left(keep):
+    exporting.remove_old(RunDirectory(tmp_path), 9, keep)
+    return {int(path.name) for path in (tmp_path / "saved_model").iterdir()}
+
+  assert left(0) == {5, 9, 30}
+  assert left(2) == {9, 30}
+  assert left(1) == {9}
+
+
+def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
+  config, _, model, head = trained(tmp_path, ft_proj_selector=1)
+  root, _ = saved_model.representation(model, None, {
+      "channels": 3, "image_size": 24, "one_size": True, "layer": 1})
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)
+  gradients = tape.gradient(loss, root.trainable_variables)
+  assert all(gradient is not None for gradient in gradients)
+  assert len(gradients) == len(model.encoder.trainable_weights) + len(
+      model.pooling.trainable_weights) + 3  # a kernel, a scale, an offset
+
+
+def test_a_finetuned_network_keeps_its_head(tmp_path, images):
+  """Also when its checkpoint is named, and with the settings of its training."""
+  config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)
+  stored = find(tmp_path / "checkpoints/ckpt-7.index")
+  export(Config(mode="export", **{**stored.values, "image_size": 24}), stored, directory)
+  loaded = tf.saved_model.load(str(tmp_path / "saved_model/7"))
+  np.testing.assert_allclose(loaded.logits(images), head(model.embed(images)), atol=1e-5)
+  metadata = json.loads((tmp_path / "saved_model/7/assets/metadata.json").read_text())
+  assert metadata["flags"]["train_mode"] == "finetune"
+  assert metadata["flags"]["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("which, message", [
+    ("last", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty"),
+    ("best", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty")])
+def test_nothing_there(tmp_path, which, message):
+  with pytest.raises(UsageError, match=message):
+    find(tmp_path / "empty", which)
+
+
+def test_no_best_checkpoint(tmp_path):
+  trained(tmp_path)
+  with pytest.raises(UsageError, match="export_checkpoint must be last .* Received: best for"):
+    find(tmp_path, "best")

@@ -1,0 +1,106 @@
+import logging
+import os
+import resource
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.run_dir.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def weights():
+  return tf.Variable(tf.zeros([1000]))
+
+
+def saved(folder, weights, steps, keep=3, **values):
+  checkpoints = Checkpoints(folder, keep, {"model": tf.train.Checkpoint(weights=weights)}, **values)
+  for step in steps:
+    weights.assign(tf.fill([1000], float(step)))
+    checkpoints.save(step)
+  return checkpoints
+
+
+def steps_in(folder):
+  return sorted(int(path.stem.split("-")[1]) for path in folder.glob("*.index"))
+
+
+def test_the_newest_are_kept_and_those_of_some_epochs(tmp_path, weights):
+  (tmp_path / "checkpoints/ckpt-9_temp").mkdir(parents=True)  # of a process that was killed
+  saved(tmp_path, weights, range(1, 11), keep=2, keep_every=4)
+  assert steps_in(tmp_path / "checkpoints") == [4, 8, 9, 10]
+  assert not list(tmp_path.rglob("*temp*"))
+  assert tf.train.latest_checkpoint(tmp_path / "checkpoints").endswith("ckpt-10")
+
+
+def test_best_is_one(tmp_path, weights):
+  checkpoints = saved(tmp_path, weights, [])
+  assert checkpoints.best_step is None
+  for step in (3, 7):
+    checkpoints.save_best(step)
+  assert checkpoints.best_step == 7 and steps_in(tmp_path / "best") == [7]
+
+
+def truncate(path):
+  os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+@pytest.mark.parametrize("part", [".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("damage", [truncate, flip, os.remove])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, weights, caplog,
+                                                                    part, damage):
+  saved(tmp_path, weights, [1, 2])
+  damage(tmp_path / "checkpoints" / f"ckpt-2{part}")
+  checkpoints = saved(tmp_path, weights, [])
+  with caplog.at_level(logging.INFO):
+    assert checkpoints.restore() == 1
+  np.testing.assert_array_equal(weights, np.ones(1000))
+  if damage is not os.remove or part != ".index":  # without an index there is no checkpoint
+    assert "ckpt-2 is damaged" in caplog.text
+  weights.assign(tf.fill([1000], 2.0))
+  checkpoints.save(2)
+  assert saved(tmp_path, weights, []).restore() == 2
+
+
+def test_nothing_but_damaged_checkpoints(tmp_path, weights):
+  saved(tmp_path, weights, [1])
+  truncate(tmp_path / "checkpoints/ckpt-1.data-00000-of-00001")
+  with pytest.raises(UsageError, match="must be readable.* Received: 1 damaged"):
+    saved(tmp_path, weights, []).restore()
+
+
+@pytest.mark.parametrize("content", ["", "nonsense"])
+def test_a_list_of_checkpoints_that_is_lost(tmp_path, weights, content):
+  saved(tmp_path, weights, [1, 2])
+  (tmp_path / "checkpoints/checkpoint").write_text(content)
+  assert saved(tmp_path, weights, []).restore() == 2
+
+
+def test_a_damaged_one_does_not_crowd_out_good_ones(tmp_path, weights):
+  saved(tmp_path, weights, [4, 8], keep=1, keep_every=4)
+  truncate(tmp_path / "checkpoints/ckpt-8.data-00000-of-00001")
+  checkpoints = saved(tmp_path, weights, [], keep=1, keep_every=4)
+  assert checkpoints.restore() == 4
+  checkpoints.save(6)
+  assert steps_in(tmp_path / "checkpoints") == [4, 6]
+
+
+def test_no_room_is_said_and_what_was_there_stays(tmp_path, weights):
+  checkpoints = saved(tmp_path, weights, [1])
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes in a file
+  try:
+    with pytest.raises(UsageError, match=r"can be written \(File too large\)"):
+      checkpoints.save(2)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert not list(tmp_path.rglob("*temp*"))
+  assert saved(tmp_path, weights, []).restore() == 1

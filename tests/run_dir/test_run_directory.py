@@ -1,0 +1,69 @@
+import dataclasses
+import json
+import os
+import resource
+
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.run_dir.run_directory import RunDirectory, flagfile
+
+
+def test_start_writes_the_configuration(tmp_path):
+  config = Config(seed=3)
+  RunDirectory(tmp_path / "a" / "run").start(config)
+  assert json.loads((tmp_path / "a/run/config.json").read_text()) == dataclasses.asdict(config)
+  lines = (tmp_path / "a/run/flags.cfg").read_text().splitlines()
+  assert "--seed=3" in lines and "--use_blur=True" in lines
+  assert not any(line.startswith("--model_dir") for line in lines)
+  assert sorted(os.listdir(tmp_path / "a/run")) == ["config.json", "flags.cfg"]
+
+
+def test_flagfile_has_every_flag():
+  assert len(flagfile(Config()).splitlines()) == len(dataclasses.fields(Config)) - 1
+
+
+def test_another_training_in_the_same_folder_is_refused(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.start(Config())
+  run.start(Config(train_epochs=40, log_steps=5))  # longer, same training
+  with pytest.raises(UsageError, match="Received: temperature: 0.5 -> 0.1; seed: 0 -> 1 for|"
+                                       "Received: seed: 0 -> 1; temperature: 0.5 -> 0.1 for"):
+    run.start(Config(seed=1, temperature=0.1))
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UsageError, match="model_dir must be a folder .* Received: .*file"):
+    RunDirectory(tmp_path / "file").start(Config())
+
+
+def test_evaluations_up_to_a_step(tmp_path):
+  run = RunDirectory(tmp_path)
+  for step in (0, 5, 10, 100):
+    run.write(f"result_{step}.json", {"a": step})
+  assert run.evaluations(10) == {0: {"a": 0}, 5: {"a": 5}, 10: {"a": 10}}
+  assert run.read("no.json") is None
+
+
+def test_a_second_training_in_the_folder_is_refused(tmp_path):
+  with RunDirectory(tmp_path).locked():
+    with pytest.raises(UsageError, match=f"in use by process {os.getpid()} on "):
+      with RunDirectory(tmp_path).locked():
+        pytest.fail("two at once")
+  (tmp_path / "lock").write_text("process 1 on another machine, long dead")
+  with RunDirectory(tmp_path).locked():
+    assert "dead" not in (tmp_path / "lock").read_text()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.write("result.json", {"a": 1})
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))  # bytes in a file
+  try:
+    with pytest.raises(UsageError, match=r"can be written \(File too large\). Received: .*"):
+      run.write("result.json", {"a": "b" * 100})
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert run.read("result.json") == {"a": 1} and os.listdir(tmp_path) == ["result.json"]

@@ -1,0 +1,68 @@
+"""Which package may import which, read from the source: one level for each package."""
+
+import ast
+import pathlib
+
+import pytest
+
+import conrec_tf
+
+PACKAGE = pathlib.Path(conrec_tf.__file__).parent
+# A package imports from levels before its own, and from itself; those of one level are strangers.
+LEVELS = (
+    {"config"},
+    {"distribute"},
+    {"losses", "models", "data"},
+    {"evaluation"},
+    {"run_dir"},
+    {"training"},
+    {"export", "reporting"},
+    {"commands"},
+    {"cli"},
+)
+TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
+LONGEST_MODULE = 250  # lines
+
+
+def modules():
+  """Yields the dotted name and the path of each module of the package."""
+  for path in sorted(PACKAGE.rglob("*.py")):
+    yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), path
+
+
+def imports(path):
+  """Full names of everything that a file imports, inside functions too."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = dict(modules())
+
+
+def level_of(package):
+  """The number of a package's level."""
+  return next(number for number, packages in enumerate(LEVELS) if package in packages)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in TOP])
+def test_a_package_imports_only_from_levels_below(name):
+  package = name.split(".")[0]
+  for imported in imports(FILES[name]):
+    root, _, rest = imported.partition(".")
+    other = rest.split(".")[0]
+    if root == "conrec_tf" and other not in (package, "__version__"):
+      assert level_of(other) < level_of(package), f"{name} imports {imported}"
+
+
+def test_only_the_command_line_reads_flags():
+  users = {name for name, path in FILES.items()
+           if any(imported.startswith("absl") for imported in imports(path))}
+  assert users == {"cli"}
+
+
+def test_modules_are_short():
+  lengths = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
+  assert {name: count for name, count in lengths.items() if count > LONGEST_MODULE} == {}

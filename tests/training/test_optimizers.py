@@ -1,0 +1,116 @@
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.models import build_model
+from conrec_tf.training.optimizers import (
+  LARS,
+  WarmUp,
+  build_optimizer,
+  lars_update,
+  scaled_learning_rate,
+)
+
+
+def test_three_steps_by_hand():
+  # |w| = 5, |g| = 0.5: trust 0.001 * 10 = 0.01; learning rate 1.
+  w, v = tf.constant([[3.0, 4.0]]), tf.zeros([1, 2])
+  g = tf.constant([[0.3, 0.4]])
+  settings = dict(learning_rate=1.0, momentum=0.5, weight_decay=0.0, trust_coefficient=0.001)
+  w, v = lars_update(w, g, v, **settings)
+  np.testing.assert_allclose(v, [[0.003, 0.004]], rtol=1e-6)
+  np.testing.assert_allclose(w, [[2.997, 3.996]], rtol=1e-6)
+  w, v = lars_update(w, g, v, **settings)  # |w| = 4.995
+  np.testing.assert_allclose(v, [[0.0015 + 0.002997, 0.002 + 0.003996]], rtol=1e-6)
+  w, v = lars_update(w, tf.zeros([1, 2]), v, **settings)  # no gradient: trust 1, only momentum
+  np.testing.assert_allclose(v, [[0.0022485, 0.002998]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-2])
+def test_100_steps_equal_numpy(rng, decay):
+  shapes = [(3, 3, 2, 4), (5, 6), (6,), (4, 4), (2, 3)]
+  variables = [tf.Variable(rng.normal(size=shape), dtype=tf.float64) for shape in shapes]
+  variables[4].assign(tf.zeros([2, 3], tf.float64))  # zero norm at first
+  optimizer = LARS(0.3, momentum=0.9, lars_decay=decay, excluded=[variables[3]])
+  optimizer.build(variables)
+  expected = [v.numpy() for v in variables]
+  velocities = [np.zeros(shape) for shape in shapes]
+  step = tf.function(lambda gradients: optimizer.apply_gradients(zip(gradients, variables)))
+  for round in range(100):
+    gradients = [rng.normal(size=shape) for shape in shapes]
+    if round % 10 == 0:
+      gradients[1][:] = 0.0  # decay alone
+    step([tf.constant(g) for g in gradients])
+    for i, gradient in enumerate(gradients):
+      excluded = i in (2, 3)
+      expected[i], velocities[i] = oracles.lars(
+          expected[i], gradient, velocities[i], np.float32(0.3), 0.9, 0.0 if excluded else decay,
+          None if excluded else 0.001)
+  for variable, value in zip(variables, expected):
+    np.testing.assert_allclose(variable, value, rtol=1e-9)
+
+
+def test_exclusions_are_biases_and_batch_norm():
+  model = build_model(Config(base_filters=4))
+  optimizer = build_optimizer(Config(), examples=100, last_step=10)
+  optimizer.build(model.trainable_variables)
+  excluded = {v.name.split("/")[-1] for v in model.trainable_variables if optimizer.is_excluded(v)}
+  decayed = {v.name.split("/")[-1] for v in model.trainable_variables
+             if not optimizer.is_excluded(v)}
+  assert excluded == {"bias:0", "beta:0", "gamma:0"}
+  assert decayed == {"kernel:0"}
+
+
+def test_keras_adds_no_decay_of_its_own():
+  variable = tf.Variable([[1.0, 2.0]])
+  optimizer = LARS(0.1, lars_decay=0.5, excluded=[variable])
+  optimizer.build([variable])
+  optimizer.apply_gradients([(tf.zeros([1, 2]), variable)])
+  np.testing.assert_array_equal(variable, [[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("scaling, expected", [("sqrt", 0.3), ("linear", 0.075 / 16),
+                                               ("none", 0.075)])
+def test_learning_rate_scaling(scaling, expected):
+  assert scaled_learning_rate(Config(learning_rate_scaling=scaling)) == pytest.approx(expected)
+
+
+def test_config_round_trip():
+  optimizer = LARS(0.3, momentum=0.8, lars_decay=0.1, trust_coefficient=0.01)
+  clone = LARS.from_config(optimizer.get_config())
+  assert clone.get_config() == optimizer.get_config()
+
+
+def test_warm_up_and_cosine():
+  schedule = WarmUp(0.4, warmup_steps=4, last_step=12)
+  expected = [0.0, 0.1, 0.2, 0.3, 0.4] + [0.2 * (1 + np.cos(np.pi * k / 8)) for k in range(1, 9)]
+  np.testing.assert_allclose([schedule(step) for step in range(13)], expected, atol=1e-7)
+  np.testing.assert_allclose(WarmUp(0.4, 2)(1000), 0.4)
+  np.testing.assert_allclose(WarmUp(0.4, 0, 10)(0), 0.4)
+
+
+@pytest.mark.parametrize("name, kind", [("lars", LARS), ("momentum", tf.keras.optimizers.SGD),
+                                        ("adam", tf.keras.optimizers.Adam)])
+def test_optimizers_follow_the_schedule(name, kind):
+  # SimCLR's warm-up: 1.5 epochs of 32 images are 3 steps of 16.
+  config = Config(optimizer=name, warmup_epochs=1.5, learning_rate_schedule="cosine",
+                  learning_rate_scaling="none", learning_rate=0.3)
+  optimizer = build_optimizer(config, examples=32, last_step=9)
+  assert isinstance(optimizer, kind)
+  variable = tf.Variable([[1.0]])
+  optimizer.build([variable])
+  for step in range(4):
+    before = variable.numpy()
+    optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
+    np.testing.assert_allclose(optimizer.learning_rate, 0.1 * step, atol=1e-6)
+    assert np.array_equal(variable, before) == (step == 0)
+
+
+def test_momentum_is_nesterov():
+  variable = tf.Variable([[1.0]])
+  optimizer = build_optimizer(Config(optimizer="momentum", learning_rate=0.1,
+                                     learning_rate_scaling="none"), 100, 10)
+  optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
+  np.testing.assert_allclose(variable, [[1 - 0.1 * 1.9]], rtol=1e-6)

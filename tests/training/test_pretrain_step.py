@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf import losses
+from conrec_tf.config import Config
+from conrec_tf.losses import view_major
+from conrec_tf.models import Outputs, build_model
+from conrec_tf.models.heads import LinearHead
+from conrec_tf.models.unet import ConvBlock
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainingStep
+
+
+def make_step(**values):
+  config = Config(base_filters=2, **values)
+  model = build_model(config)
+  optimizer = build_optimizer(config, examples=100, last_step=10)
+  optimizer.build(model.trainable_variables)
+  return model, optimizer, PretrainingStep(config, model, optimizer)
+
+
+def make_batch():
+  return {name: tf.random.stateless_uniform([4, 2, 16, 16, 1], [0, seed])
+          for seed, name in enumerate(("corrupted", "target"))}
+
+
+def test_view_major():
+  views = tf.reshape(tf.range(6), [3, 2, 1])
+  np.testing.assert_array_equal(view_major(views)[:, 0], [0, 2, 4, 1, 3, 5])
+
+
+def test_total_is_contrast_plus_100_times_reconstruction():
+  _, _, step = make_step()
+  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
+  total, metrics = step.objective(outputs, tf.fill([8, 4, 4, 1], 0.1))
+  contrast = losses.nt_xent(outputs.projection, 0.5)
+  np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
+  np.testing.assert_allclose(total, contrast + 100 * 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [
+    dict(), dict(reconstruction_weight=0.0, pooling="average"), dict(contrastive_weight=0.0),
+    dict(mixed_precision="mixed_bfloat16")])
+def test_every_variable_moves_but_biases_before_batch_norm(values):
+  model, optimizer, step = make_step(**values)
+  before = model.get_weights()
+  metrics = step(make_batch())
+  assert set(metrics) == set(step.metrics())
+  assert optimizer.iterations == 1
+  unmoved = {variable.ref() for variable, value in zip(model.variables, before)
+             if np.array_equal(variable, value)}
+  assert unmoved == {layer.convolution.bias.ref() for layer in model._flatten_layers()
+                     if isinstance(layer, ConvBlock)}
+
+
+def test_eager_equals_graph():
+  results = []
+  for wrap in (lambda function: function, tf.function):
+    model, _, step = make_step()
+    step = wrap(step)
+    losses_seen = [float(step(make_batch())["train/total_loss"]) for _ in range(3)]
+    results.append((losses_seen, model.encoder.levels[0][0].convolution.kernel.numpy()))
+  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4)
+  np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-4)
+
+
+def test_a_supervised_head_leaves_the_network_alone():
+  plain, _, step = make_step()
+  step(make_batch())
+  config = Config(base_filters=2, lineareval_while_pretraining=True)
+  model, head = build_model(config), LinearHead(3)
+  head(tf.zeros([1, 16]))
+  optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
+  optimizer.build(model.trainable_variables + head.trainable_variables)
+  step = PretrainingStep(config, model, optimizer, head)
+  before = head.get_weights()
+  metrics = step({**make_batch(), "label": tf.constant([0, 1, 2, 0], tf.int64)})
+  assert set(metrics) == set(step.metrics())
+  np.testing.assert_allclose(metrics["train/supervised_loss"], np.log(3), rtol=0.1)
+  assert not np.array_equal(before[0], head.get_weights()[0])
+  for a, b in zip(plain.get_weights(), model.get_weights()):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_other_optimizers_decay_through_the_loss():
+  model, _, step = make_step(optimizer="momentum", weight_decay=0.5)
+  kernels = [v.numpy() for v in model.trainable_variables if "kernel" in v.name]
+  metrics = step(make_batch())
+  np.testing.assert_allclose(metrics["train/weight_decay"],
+                             0.25 * sum((kernel**2).sum() for kernel in kernels), rtol=1e-4)
+  _, _, step = make_step(weight_decay=0.5)
+  assert step(make_batch())["train/weight_decay"] == 0  # LARS decays by itself
+
+
+def test_learns_to_reconstruct_one_batch():
+  _, _, step = make_step(contrastive_weight=0.0, attention_dropout=0.0)
+  step = tf.function(step)
+  seen = [float(step(make_batch())["train/reconstruction_loss"]) for _ in range(30)]
+  assert seen[-1] < 0.95 * seen[0]
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same():
+  results = []
+  for jit_compile in (False, True):
+    model, _, step = make_step(attention_dropout=0.0)  # XLA draws other random numbers
+    metrics = tf.function(step, jit_compile=jit_compile)(make_batch())
+    results.append((float(metrics["train/total_loss"]), model.get_weights()))
+  assert results[1][0] == pytest.approx(results[0][0], rel=1e-4)
+  for compiled, plain in zip(*(weights for _, weights in reversed(results))):
+    np.testing.assert_allclose(compiled, plain, atol=1e-3)

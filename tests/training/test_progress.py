@@ -1,0 +1,49 @@
+import logging
+import re
+import sys
+
+import pytest
+
+from conrec_tf.training.progress import Progress, duration
+
+ROW = {"train/total_loss": 12.3456, "train/contrast_loss": 7.1234, "train/contrast_acc": 0.0812,
+       "train/supervised_acc": 0.25, "train/reconstruction_loss": 0.05123,
+       "images_per_second": 1389.0, "data_wait": 0.021}
+
+
+def test_plain_progress_lines(caplog):
+  progress = Progress(0, 200)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    for step in (100, 101, 200):
+      progress.show({"global_step": step, "train/total_loss": 1.23456, "images_per_second": 80.0})
+  lines = [record.message for record in caplog.records]
+  assert len(lines) == 2  # 101 comes too soon after 100
+  assert lines[0].startswith("step 100/200  loss 1.235  80 images/s  0:0")
+  assert lines[1].endswith("0:00 left")
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
+def test_duration(seconds, text):
+  assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("columns, line", [
+    (200, "step 12400/62000  loss 12.346  contrast 7.123  acc 0.08  supervised acc 0.25  "
+          "reconstruction 0.0512  1389 images/s  data wait 2%  0:00 left"),
+    (80, "12400/62000 loss 12.35 acc 0.08 sup 0.25 rec 0.051 1389/s wait 2% 0:00 left"),
+    (41, "12400/62000 loss 12.35 wait 2% 0:00 left"),
+    (20, "12400/62000 loss 12")])
+def test_a_live_line_fits_the_terminal(monkeypatch, capsys, columns, line):
+  monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+  monkeypatch.setenv("COLUMNS", str(columns))
+  logging.getLogger("conrec_tf").setLevel(logging.INFO)
+  try:
+    progress = Progress(0, 62000)
+    for _ in range(2):
+      progress.show({"global_step": 12400, **ROW})
+    progress.pause()
+  finally:
+    logging.getLogger("conrec_tf").setLevel(logging.NOTSET)
+  written = capsys.readouterr().out
+  lines = re.split(r"\r\033\[K|\n", written)
+  assert lines == ["", line, line, ""] and len(line) < columns

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.models import build_model
+from conrec_tf.models.heads import LinearHead
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.update_step import NON_FINITE, SKIPPED, FirstStep
+
+
+def make_step(**values):
+  config = Config(base_filters=2, unet_depth=3, image_size=24, warmup_epochs=1, **values)
+  model = build_model(config)
+  head = LinearHead(3)
+  head(tf.zeros([1, 8]))
+  optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
+  optimizer.build(model.trainable_variables + head.trainable_variables)
+  step = PretrainingStep(config, model, optimizer, head)
+  return step, model.variables + head.variables + optimizer.variables, optimizer
+
+
+def make_batch(value=None):
+  batch = {part: tf.random.stateless_uniform([4, 2, 24, 24, 1], [0, seed])
+           for seed, part in enumerate(("corrupted", "target"))}
+  if value is not None:
+    batch["target"] = tf.fill([4, 2, 24, 24, 1], value)
+  return {**batch, "label": tf.constant([0, 1, 2, 0], tf.int64)}
+
+
+@pytest.mark.parametrize("wrong", [np.float32("nan"), np.float32("inf")])
+def test_a_skipped_step_leaves_everything_but_the_step_counter(wrong):
+  step, variables, optimizer = make_step(on_nan="skip", lineareval_while_pretraining=True)
+  step, metrics = tf.function(step), step.metrics()
+  before = [variable.numpy() for variable in variables]
+
+  def log(values):
+    for name, value in values.items():
+      metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
+    return {name: float(metric.result()) for name, metric in metrics.items()}
+
+  assert log(step(make_batch(wrong)))[SKIPPED] == 1
+  for variable, value in zip(variables, before):
+    if variable is not optimizer.iterations:
+      np.testing.assert_array_equal(variable, value)
+  assert int(optimizer.iterations) == 1
+  results = step(make_batch())
+  logged = log(results)
+  assert logged[SKIPPED] == 1  # still
+  assert logged["train/total_loss"] == pytest.approx(float(results["train/total_loss"][0]))
+  assert any(np.any(variable.numpy() != value) for variable, value in zip(variables, before))
+
+
+def test_a_good_step_is_the_same_either_way():
+  results = []
+  for on_nan in ("stop", "skip"):
+    step, variables, _ = make_step(on_nan=on_nan, lineareval_while_pretraining=True)
+    tf.function(step)(make_batch())
+    results.append([variable.numpy() for variable in variables])
+  for a, b in zip(*results):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_gradient_that_is_not_finite_is_noticed():
+  """The loss is finite, its derivative at 0 of a square root isn't."""
+  step, _, optimizer = make_step(lineareval_while_pretraining=True)
+  weight = step._variables[0]
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(tf.sqrt(0.0 * weight))
+  gradients = [tape.gradient(loss, weight)] + [tf.zeros_like(v) for v in step._variables[1:]]
+  number, trouble = step._update(loss, gradients, [], {})[NON_FINITE]
+  assert np.isfinite(loss) and trouble and number == 1
+
+
+def test_first_step():
+  metric = FirstStep("first")
+  for number, happened in enumerate([False, True, True, False], start=5):
+    metric.update_state(tf.constant(number, tf.int64), tf.constant(happened))
+  assert metric.result() == 6
+  metric.reset_state()
+  assert metric.result() == 0
