@@ -30,8 +30,14 @@ from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  for name in ("dataset", "data_dir", "train_split", "image_size", "base_filters",
-               "mixed_precision"):
+  for name in (
+    "dataset",
+    "data_dir",
+    "train_split",
+    "image_size",
+    "base_filters",
+    "mixed_precision",
+  ):
     default = getattr(Config, name)
     parser.add_argument(f"--{name}", type=type(default), default=default)
   parser.add_argument("--rounds", type=int, default=5, help="pairs of turns")

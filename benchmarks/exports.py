@@ -59,8 +59,11 @@ def main():
   images = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
   step = exported.name
   runtimes = {"saved_model": (exported, saved_model(exported))}
-  for path in (args.model_dir / f"onnx/{step}.onnx", args.model_dir / f"tflite/{step}.tflite",
-               args.model_dir / f"tflite/{step}_dynamic_range.tflite"):
+  for path in (
+    args.model_dir / f"onnx/{step}.onnx",
+    args.model_dir / f"tflite/{step}.tflite",
+    args.model_dir / f"tflite/{step}_dynamic_range.tflite",
+  ):
     if path.exists():
       runtimes[path.name] = (path, onnx(path) if path.suffix == ".onnx" else tflite(path, shape))
   embeddings = {name: run(images) for name, (_, run) in runtimes.items()}
@@ -71,14 +74,18 @@ def main():
       run(images)
       seconds[name].append(time.perf_counter() - began)
   expected = embeddings["saved_model"]
-  print(f"{'images ' + 'x'.join(map(str, shape)):32}{'kB':>8}{'images/s':>10}{'ratio':>8}"
-        f"{'difference':>12}")
+  print(
+    f"{'images ' + 'x'.join(map(str, shape)):32}{'kB':>8}{'images/s':>10}{'ratio':>8}"
+    f"{'difference':>12}"
+  )
   for name, (path, _) in runtimes.items():
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
     ratio = statistics.median(a / b for a, b in zip(seconds["saved_model"], seconds[name]))
     difference = np.max(np.abs(embeddings[name] - expected))
-    print(f"{name:32}{size / 1000:8.0f}{args.batch / statistics.median(seconds[name]):10.0f}"
-          f"{ratio:8.2f}{difference:12.1e}")
+    print(
+      f"{name:32}{size / 1000:8.0f}{args.batch / statistics.median(seconds[name]):10.0f}"
+      f"{ratio:8.2f}{difference:12.1e}"
+    )
 
 
 if __name__ == "__main__":

@@ -38,8 +38,12 @@ def whole(low, high):
 
 def plain_crop(image, size):
   begin, extent, _ = tf.image.sample_distorted_bounding_box(
-      tf.shape(image), [[[0.0, 0.0, 1.0, 1.0]]], min_object_covered=0.0,
-      aspect_ratio_range=(3 / 4, 4 / 3), area_range=(0.08, 1.0))
+    tf.shape(image),
+    [[[0.0, 0.0, 1.0, 1.0]]],
+    min_object_covered=0.0,
+    aspect_ratio_range=(3 / 4, 4 / 3),
+    area_range=(0.08, 1.0),
+  )
   image = tf.image.convert_image_dtype(image, tf.float32)
   return tf.image.resize(tf.slice(image, begin, extent), [size, size], "bicubic")
 
@@ -60,7 +64,7 @@ def plain_jitter(view):
 
 def plain_blur(view):
   reach, sigma = view.shape[0] // 10 // 2, uniform([], 0.1, 2.0)
-  kernel = tf.exp(-tf.range(-reach, reach + 1.0) ** 2 / (2.0 * sigma**2))
+  kernel = tf.exp(-(tf.range(-reach, reach + 1.0) ** 2) / (2.0 * sigma**2))
   kernel = tf.tile(tf.reshape(kernel / tf.reduce_sum(kernel), [-1, 1, 1, 1]), [1, 1, 3, 1])
   for filters in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
     view = tf.nn.depthwise_conv2d(view[tf.newaxis], filters, [1, 1, 1, 1], "SAME")[0]
@@ -94,7 +98,7 @@ def plain_shuffle(view):
   while count < 15 and chance(0.99):
     height, width = whole(1, size // 5), whole(1, size // 5)
     top, left = whole(0, size - height + 1), whole(0, size - width + 1)
-    window = view[top:top + height, left:left + width]
+    window = view[top : top + height, left : left + width]
     pixels = tf.random.shuffle(tf.reshape(window, [-1, channels]))
     result = paste(result, top, left, tf.reshape(pixels, tf.shape(window)))
     count += 1
@@ -119,7 +123,7 @@ def plain_out_paint(view):
   while count < 5 and (count == 0 or chance(0.95)):
     height, width = whole(low, high), whole(low, high)
     top, left = whole(3, size - height - 2), whole(3, size - width - 2)
-    result = paste(result, top, left, view[top:top + height, left:left + width])
+    result = paste(result, top, left, view[top : top + height, left : left + width])
     count += 1
   return result
 
@@ -129,6 +133,7 @@ def plain_intensity_map(view):
     t = np.linspace(0.0, 1.0, 100000)[:, np.newaxis]  # as Models Genesis
     x, y = (3 * t * (1 - t) ** 2 * points[0] + 3 * t**2 * (1 - t) * points[1] + t**3).T
     return np.interp(view, x, y[::-1] if falls else y).astype(np.float32)
+
   return tf.numpy_function(bezier, [view, uniform([2, 2]), chance(0.5)], tf.float32)
 
 
@@ -147,6 +152,7 @@ def plain_corrupt(view):
 
 def pipelines(read, size, stages):
   """Ours and the plain one, from `read()` to two views; maps of a seed."""
+
   def ours(seed):
     image, result = read(), []
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
@@ -170,29 +176,44 @@ def pipelines(read, size, stages):
 def parts(image, view):
   """name: (ours, plain) for what makes up the two stages; maps of a seed, one view each."""
   size, channels, shape = view.shape[0], view.shape[-1], view.shape.as_list()
-  yield ("crop, resize",
-         lambda s: views.crop_and_resize(image, *views.draw_crop(s, tf.shape(image)), size),
-         lambda _: plain_crop(image, size))
+  yield (
+    "crop, resize",
+    lambda s: views.crop_and_resize(image, *views.draw_crop(s, tf.shape(image)), size),
+    lambda _: plain_crop(image, size),
+  )
   if channels == 3:
     always = {"jitter": tf.constant(True), "grey": tf.constant(False)}
-    yield ("colour jitter",
-           lambda s: views.apply_color(view, views.draw_color(s, 1.0) | always),
-           lambda _: plain_jitter(view))
-    yield ("blur", lambda s: views.blur(view, views.draw_color(s, 1.0)["sigma"]),
-           lambda _: plain_blur(view))
-  yield ("shuffling",
-         lambda s: corruption.shuffle_blocks(view, *corruption.draw_blocks(s, shape[:2], 0.99)),
-         lambda _: plain_shuffle(view))
-  yield ("in-painting",
-         lambda s: corruption.in_paint(view, *corruption.draw_in_painting(s, shape)),
-         lambda _: plain_in_paint(view))
-  yield ("out-painting",
-         lambda s: corruption.out_paint(view, *corruption.draw_out_painting(s, shape)),
-         lambda _: plain_out_paint(view))
+    yield (
+      "colour jitter",
+      lambda s: views.apply_color(view, views.draw_color(s, 1.0) | always),
+      lambda _: plain_jitter(view),
+    )
+    yield (
+      "blur",
+      lambda s: views.blur(view, views.draw_color(s, 1.0)["sigma"]),
+      lambda _: plain_blur(view),
+    )
+  yield (
+    "shuffling",
+    lambda s: corruption.shuffle_blocks(view, *corruption.draw_blocks(s, shape[:2], 0.99)),
+    lambda _: plain_shuffle(view),
+  )
+  yield (
+    "in-painting",
+    lambda s: corruption.in_paint(view, *corruption.draw_in_painting(s, shape)),
+    lambda _: plain_in_paint(view),
+  )
+  yield (
+    "out-painting",
+    lambda s: corruption.out_paint(view, *corruption.draw_out_painting(s, shape)),
+    lambda _: plain_out_paint(view),
+  )
   if channels == 1:
-    yield ("intensity map",
-           lambda s: corruption.map_intensity(view, *corruption.draw_intensity_map(s)),
-           lambda _: plain_intensity_map(view))
+    yield (
+      "intensity map",
+      lambda s: corruption.map_intensity(view, *corruption.draw_intensity_map(s)),
+      lambda _: plain_intensity_map(view),
+    )
 
 
 def rate(stream, elements):
@@ -210,13 +231,17 @@ def albumentations_stream(encoded, size):
     import cv2
   except ImportError:
     return None
-  augment = albumentations.Compose([
-      albumentations.RandomResizedCrop(size=(size, size), scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3),
-                                       interpolation=cv2.INTER_CUBIC),
+  augment = albumentations.Compose(
+    [
+      albumentations.RandomResizedCrop(
+        size=(size, size), scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), interpolation=cv2.INTER_CUBIC
+      ),
       albumentations.HorizontalFlip(p=0.5),
       albumentations.ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
       albumentations.ToGray(p=0.2),
-      albumentations.GaussianBlur(blur_limit=(23, 23), sigma_limit=(0.1, 2.0), p=0.5)])
+      albumentations.GaussianBlur(blur_limit=(23, 23), sigma_limit=(0.1, 2.0), p=0.5),
+    ]
+  )
   encoded = np.frombuffer(encoded.numpy(), np.uint8)
 
   def stream():
@@ -232,17 +257,24 @@ def measure(rows, rounds, count):
   print(f"{'views/s':32}{'plain':>8}{'ours':>8}{'ours / plain':>14}{'albumentations':>16}")
   for name, per_element, maps, other in rows:
     # Nothing is prefetched: a stream that isn't measured must not work ahead meanwhile.
-    streams = [iter(tf.data.Dataset.range(2**60).batch(2).map(function, tf.data.AUTOTUNE))
-               for function in maps]
+    streams = [
+      iter(tf.data.Dataset.range(2**60).batch(2).map(function, tf.data.AUTOTUNE))
+      for function in maps
+    ]
     streams += [other] if other else []
     for stream in streams:
       rate(stream, 50)
-    pairs = [[per_element * rate(stream, count // per_element) for stream in streams]
-             for _ in range(rounds)]
+    pairs = [
+      [per_element * rate(stream, count // per_element) for stream in streams]
+      for _ in range(rounds)
+    ]
     ours, plain, *others = (statistics.median(rates) for rates in zip(*pairs))
     ratio = statistics.median(rates[0] / rates[1] for rates in pairs)
-    print(f"{name:32}{plain:8.0f}{ours:8.0f}{ratio:14.2f}"
-          + "".join(f"{rate:16.0f}" for rate in others), flush=True)
+    print(
+      f"{name:32}{plain:8.0f}{ours:8.0f}{ratio:14.2f}"
+      + "".join(f"{rate:16.0f}" for rate in others),
+      flush=True,
+    )
 
 
 def main():
@@ -256,7 +288,7 @@ def main():
   shape = np.zeros([128, 128, 1], np.uint8)
   shape[30:100, 25:105] = 255
   for y in range(40):
-    shape[45 + y, 40:41 + y] = 0
+    shape[45 + y, 40 : 41 + y] = 0
   shape = tf.constant(shape)
 
   def from_jpeg():
@@ -268,12 +300,20 @@ def main():
   def one_channel():
     return shape
 
-  rows = [(f"{kind}, {name}", 2, pipelines(read, size, stages),
-           albumentations_stream(encoded, size) if (read, stages) == (from_jpeg, 1) else None)
-          for kind, read, size in (
-              ("RGB 224 from JPEG", from_jpeg, RGB_SIZE), ("RGB 224", from_memory, RGB_SIZE),
-              ("one channel 128", one_channel, ONE_CHANNEL_SIZE))
-          for name, stages in (("both stages", 2), ("stage 1", 1))]
+  rows = [
+    (
+      f"{kind}, {name}",
+      2,
+      pipelines(read, size, stages),
+      albumentations_stream(encoded, size) if (read, stages) == (from_jpeg, 1) else None,
+    )
+    for kind, read, size in (
+      ("RGB 224 from JPEG", from_jpeg, RGB_SIZE),
+      ("RGB 224", from_memory, RGB_SIZE),
+      ("one channel 128", one_channel, ONE_CHANNEL_SIZE),
+    )
+    for name, stages in (("both stages", 2), ("stage 1", 1))
+  ]
   for kind, image, size in (("RGB", photo, RGB_SIZE), ("one channel", shape, ONE_CHANNEL_SIZE)):
     view = tf.image.resize(image, [size, size]) / 255.0
     rows += [(f"{kind}: {name}", 1, maps, None) for name, *maps in parts(image, view)]

@@ -27,11 +27,22 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
-FLAGS = ["--mode=train_then_eval", "--train_split=train[:20%]", "--eval_split=test[:20%]",
-         "--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_steps=60",
-         "--checkpoint_steps=2", "--log_steps=3", "--eval_every_epochs=1", "--warmup_epochs=1",
-         "--learning_rate_schedule=cosine", "--lineareval_while_pretraining",
-         "--noreport"]
+FLAGS = [
+  "--mode=train_then_eval",
+  "--train_split=train[:20%]",
+  "--eval_split=test[:20%]",
+  "--image_size=24",
+  "--unet_depth=3",
+  "--base_filters=2",
+  "--train_steps=60",
+  "--checkpoint_steps=2",
+  "--log_steps=3",
+  "--eval_every_epochs=1",
+  "--warmup_epochs=1",
+  "--learning_rate_schedule=cosine",
+  "--lineareval_while_pretraining",
+  "--noreport",
+]
 SECONDS_FOR_A_WRITE = 3.0
 TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 
@@ -39,8 +50,9 @@ TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 def start(data_dir, model_dir):
   """The training as a process."""
   command = [sys.executable, "run.py", f"--data_dir={data_dir}", f"--model_dir={model_dir}", *FLAGS]
-  return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
+  return subprocess.Popen(
+    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+  )
 
 
 def finish(process):
@@ -92,19 +104,28 @@ def differences(ours, reference):
   """Names of what isn't the same in two finished runs."""
   found = []
   for name in ("checkpoints", "best"):
-    found += _differing_variables(*(tf.train.latest_checkpoint(run / name)
-                                    for run in (ours, reference)))
-  exported = [max((run / "saved_model").iterdir()) / "variables/variables"
-              for run in (ours, reference)]
+    found += _differing_variables(
+      *(tf.train.latest_checkpoint(run / name) for run in (ours, reference))
+    )
+  exported = [
+    max((run / "saved_model").iterdir()) / "variables/variables" for run in (ours, reference)
+  ]
   found += _differing_variables(*map(os.fspath, exported))
   for path in reference.glob("*.json"):
     if path.name != "config.json" and path.read_text() != (ours / path.name).read_text():
       found.append(path.name)
-  rows = [[{name: value for name, value in json.loads(line).items() if name not in TIMES}
-           for line in (run / "metrics.jsonl").read_text().splitlines()]
-          for run in (ours, reference)]
-  found += [f"metrics row {number}" for number, pair in
-            enumerate(itertools.zip_longest(*rows)) if pair[0] != pair[1]]
+  rows = [
+    [
+      {name: value for name, value in json.loads(line).items() if name not in TIMES}
+      for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    for run in (ours, reference)
+  ]
+  found += [
+    f"metrics row {number}"
+    for number, pair in enumerate(itertools.zip_longest(*rows))
+    if pair[0] != pair[1]
+  ]
   return found
 
 
@@ -112,12 +133,20 @@ def _differing_variables(prefix, reference):
   readers = [tf.train.load_checkpoint(path) for path in (prefix, reference)]
   # Not compared: seconds of waiting, how often a process saved, and the serialised state of
   # tf.data, since what comes out of it shows in all that follows.
-  names, expected = ({name for name in reader.get_variable_to_shape_map() if not any(
-      part in name for part in ("waited", "save_counter", "iterator", "OBJECT_GRAPH"))}
-                     for reader in readers)
+  names, expected = (
+    {
+      name
+      for name in reader.get_variable_to_shape_map()
+      if not any(part in name for part in ("waited", "save_counter", "iterator", "OBJECT_GRAPH"))
+    }
+    for reader in readers
+  )
   return sorted(names ^ expected) + [
-      name for name in names & expected if np.asarray(readers[0].get_tensor(name)).tobytes()
-      != np.asarray(readers[1].get_tensor(name)).tobytes()]
+    name
+    for name in names & expected
+    if np.asarray(readers[0].get_tensor(name)).tobytes()
+    != np.asarray(readers[1].get_tensor(name)).tobytes()
+  ]
 
 
 def main():
@@ -137,8 +166,11 @@ def main():
       counts = kill_until_done(folder / "tfds", run, work, rng)
       trainings, kills, writes = trainings + 1, kills + counts[0], writes + counts[1]
       found += differences(run, folder / "reference")
-      print(f"{trainings} trainings, {kills} kills, {writes} of them within a write, "
-            f"{len(found)} differences {found[:3] or ''}", flush=True)
+      print(
+        f"{trainings} trainings, {kills} kills, {writes} of them within a write, "
+        f"{len(found)} differences {found[:3] or ''}",
+        flush=True,
+      )
   sys.exit(1 if found else 0)
 
 

@@ -50,7 +50,8 @@ def objective(classifier, features, labels):
   logits = features.astype(np.float64) @ classifier.coef_.T + classifier.intercept_
   logs = log_softmax(logits, axis=1)
   return -logs[np.arange(len(labels)), labels].sum() + 0.5 * np.sum(
-      classifier.coef_.astype(np.float64) ** 2)
+    classifier.coef_.astype(np.float64) ** 2
+  )
 
 
 def fit(classifier, split):
@@ -62,8 +63,11 @@ def fit(classifier, split):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--sizes", default="12000x512x120,2040x512x102",
-                      help="comma-separated <images>x<features>x<classes>")
+  parser.add_argument(
+    "--sizes",
+    default="12000x512x120,2040x512x102",
+    help="comma-separated <images>x<features>x<classes>",
+  )
   parser.add_argument("--rounds", type=int, default=3, help="pairs of fits at each size")
   parser.add_argument("--quick", action="store_true", help="one pair at 1020x128x20 only")
   args = parser.parse_args()
@@ -80,8 +84,11 @@ def main():
     ratio = statistics.median(a / b for a, b in seconds)
     values = [objective(classifier, *train) for _, classifier in pairs[-1]]
     accuracies = [100 * classifier.score(*evaluated) for _, classifier in pairs[-1]]
-    print(f"{text:17}{default:14.2f}{ours:10.2f}{ratio:9.1f}{values[1] / values[0]:13.5f}"
-          f"{accuracies[1] - accuracies[0]:+12.2f}", flush=True)
+    print(
+      f"{text:17}{default:14.2f}{ours:10.2f}{ratio:9.1f}{values[1] / values[0]:13.5f}"
+      f"{accuracies[1] - accuracies[0]:+12.2f}",
+      flush=True,
+    )
 
 
 if __name__ == "__main__":

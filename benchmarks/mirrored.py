@@ -34,8 +34,10 @@ def make_turn(config, steps):
     step = PretrainingStep(config, model, optimizer)
   runner = StepRunner(strategy, step)
   shape = [config.train_batch_size, 2, config.image_size, config.image_size, config.channels]
-  batch = {part: tf.random.stateless_uniform(shape, [seed, 0])
-           for seed, part in enumerate(("corrupted", "target"))}
+  batch = {
+    part: tf.random.stateless_uniform(shape, [seed, 0])
+    for seed, part in enumerate(("corrupted", "target"))
+  }
   iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
 
   def turn():
@@ -56,8 +58,10 @@ def main():
   parser.add_argument("--steps", type=int, default=20, help="steps in a turn")
   args = vars(parser.parse_args())
   rounds, steps = args.pop("rounds"), args.pop("steps")
-  turns = [make_turn(Config(devices="0", strategy=strategy, **args), steps)
-           for strategy in ("one_device", "mirrored")]
+  turns = [
+    make_turn(Config(devices="0", strategy=strategy, **args), steps)
+    for strategy in ("one_device", "mirrored")
+  ]
   for turn in turns:
     turn()
   pairs = [[turn() for turn in turns] for _ in range(rounds)]

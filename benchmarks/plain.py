@@ -29,13 +29,15 @@ def plain_conrec(image_size, channels, base_filters, depth=4, dtype=None):
   gate = layers.Conv2D(1, 1, activation="sigmoid", dtype=dtype)(gate)
   pool = layers.GlobalAveragePooling2D(dtype=dtype)
   embedding = layers.Lambda(lambda pair: pair[0] / pair[1], dtype=dtype)(
-      [pool(layers.Multiply(dtype=dtype)([features, gate])), pool(gate)])
+    [pool(layers.Multiply(dtype=dtype)([features, gate])), pool(gate)]
+  )
 
   projection = embedding
   for layer, width in enumerate([filters[-1], filters[-1], 128]):
     projection = layers.Dense(width, use_bias=False, dtype=dtype)(projection)
-    projection = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=layer < 2,
-                                           dtype=dtype)(projection)
+    projection = layers.BatchNormalization(
+      momentum=0.9, epsilon=1e-5, center=layer < 2, dtype=dtype
+    )(projection)
     if layer < 2:
       projection = layers.ReLU(dtype=dtype)(projection)
 
@@ -59,12 +61,16 @@ def copy_weights(model, plain):
   blocks += model.pooling.blocks
   of_ours = [part for block in blocks for part in (block.convolution, block.batch_norm)]
   of_ours += [model.pooling.gate]
-  of_ours += [part for pair in zip(model.projection_head.dense, model.projection_head.batch_norms)
-              for part in pair]
+  of_ours += [
+    part
+    for pair in zip(model.projection_head.dense, model.projection_head.batch_norms)
+    for part in pair
+  ]
   decoder = model.decoder
   for skip_block, level in reversed(list(zip(decoder.skip_blocks, decoder.levels))):
-    of_ours += [part for block in (skip_block, *level)
-                for part in (block.convolution, block.batch_norm)]
+    of_ours += [
+      part for block in (skip_block, *level) for part in (block.convolution, block.batch_norm)
+    ]
   of_ours += [decoder.output_convolution]
   theirs = sorted((layer for layer in plain.layers if layer.weights), key=_creation)
   kinds = {}

@@ -20,8 +20,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 def seconds(command, until=None):
   """Until a line of output begins with `until`, or until the end; then it is stopped."""
   began = time.perf_counter()
-  with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE,
-                        stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
+  with subprocess.Popen(
+    [sys.executable, *command],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+    cwd=ROOT,
+  ) as process:
     for line in process.stdout:
       if until and line.startswith(until):
         break
@@ -37,20 +42,33 @@ def main():
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
+
     def command(name, *flags):
       return ["run.py", f"--data_dir={folder}/tfds", f"--model_dir={folder}/{name}", *flags]
 
     first_step = ["--log_steps=1", "--train_steps=100000"]
-    subprocess.run([sys.executable, *command("prepares", "--mode=train", "--train_steps=1")],
-                   cwd=ROOT, check=True, capture_output=True)
-    measured = {"import tensorflow": [], "--help": [], "first step, --mode=train": [],
-                "first step, --mode=train_then_eval": []}
+    subprocess.run(
+      [sys.executable, *command("prepares", "--mode=train", "--train_steps=1")],
+      cwd=ROOT,
+      check=True,
+      capture_output=True,
+    )
+    measured = {
+      "import tensorflow": [],
+      "--help": [],
+      "first step, --mode=train": [],
+      "first step, --mode=train_then_eval": [],
+    }
     for turn in range(args.rounds):
-      for times, result in zip(measured.values(), (
+      for times, result in zip(
+        measured.values(),
+        (
           seconds(["-c", "import tensorflow"]),
           seconds(["run.py", "--help"]),
           seconds(command(f"train_{turn}", "--mode=train", *first_step), "step 1/"),
-          seconds(command(f"both_{turn}", "--mode=train_then_eval", *first_step), "step 1/"))):
+          seconds(command(f"both_{turn}", "--mode=train_then_eval", *first_step), "step 1/"),
+        ),
+      ):
         times.append(result)
   base = measured["import tensorflow"]
   print(f"{'':38}{'s':>8}{'/ import tensorflow':>21}")

@@ -52,7 +52,8 @@ def plain_step(config):
       _, projection, reconstruction = model(view_major(batch["corrupted"]), training=True)
       loss = losses.nt_xent(projection, config.temperature)
       loss += config.reconstruction_weight * tf.reduce_mean(
-          tf.square(reconstruction - view_major(batch["target"])))
+        tf.square(reconstruction - view_major(batch["target"]))
+      )
     gradients = tape.gradient(loss, model.trainable_variables)
     optimizer.apply_gradients(zip(gradients, model.trainable_variables))
     return {"train/total_loss": loss}
@@ -63,12 +64,18 @@ def plain_step(config):
 def make_step(name, size, filters, channels):
   """A step and its batch; name is plain, or of ours a precision, perhaps with +recompute."""
   precision, *recompute = name.split("+")
-  config = Config(image_size=size, base_filters=filters, image_channels=channels,
-                  mixed_precision="float32" if name == "plain" else precision,
-                  recompute=recompute == ["recompute"])
+  config = Config(
+    image_size=size,
+    base_filters=filters,
+    image_channels=channels,
+    mixed_precision="float32" if name == "plain" else precision,
+    recompute=recompute == ["recompute"],
+  )
   shape = [config.train_batch_size, 2, size, size, channels]
-  batch = {part: tf.random.stateless_uniform(shape, [seed, 0])
-           for seed, part in enumerate(("corrupted", "target"))}
+  batch = {
+    part: tf.random.stateless_uniform(shape, [seed, 0])
+    for seed, part in enumerate(("corrupted", "target"))
+  }
   return (plain_step if name == "plain" else our_step)(config), batch
 
 
@@ -83,8 +90,10 @@ def gigaflop(size, filters, channels):
   """What a step of the plain form computes in convolutions, for 32 views."""
   model = plain_conrec(size, channels, filters)
   forward = sum(
-      2 * layer.output.shape[1] * layer.output.shape[2] * tf.size(layer.kernel).numpy()
-      for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D))
+    2 * layer.output.shape[1] * layer.output.shape[2] * tf.size(layer.kernel).numpy()
+    for layer in model.layers
+    if isinstance(layer, tf.keras.layers.Conv2D)
+  )
   return 32 * (1 + BACKWARD) * forward / 1e9
 
 
@@ -111,26 +120,43 @@ def convolution_rate(size, filters):
 
 def peak_memory(name, text, channels):
   """GB that a process of its own needs for some steps."""
-  done = subprocess.run([sys.executable, "-m", "benchmarks.step", f"--sizes={text}",
-                         f"--channels={channels}", f"--memory_of={name}"],
-                        capture_output=True, text=True, check=True)
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "benchmarks.step",
+      f"--sizes={text}",
+      f"--channels={channels}",
+      f"--memory_of={name}",
+    ],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
   return float(done.stdout.split()[-1])
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--sizes", default="64x16,128x16,128x64",
-                      help="comma-separated <image size>x<filters>")
-  parser.add_argument("--precisions", default="float32,mixed_bfloat16",
-                      help="of our step; +recompute after one recomputes")
+  parser.add_argument(
+    "--sizes", default="64x16,128x16,128x64", help="comma-separated <image size>x<filters>"
+  )
+  parser.add_argument(
+    "--precisions",
+    default="float32,mixed_bfloat16",
+    help="of our step; +recompute after one recomputes",
+  )
   parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
   parser.add_argument("--rounds", type=int, default=5, help="turns at each size")
   parser.add_argument("--memory_of", help=argparse.SUPPRESS)
   args = parser.parse_args()
   names = ["plain", *args.precisions.split(",")]
   if not args.memory_of:
-    print(f"{'size x filters':16}{'step':26}{'s':>8}{'plain / it':>12}{'GFLOP/s':>9}"
-          f"{'convolution':>13}{'peak GB':>9}{'of plain':>10}", flush=True)
+    print(
+      f"{'size x filters':16}{'step':26}{'s':>8}{'plain / it':>12}{'GFLOP/s':>9}"
+      f"{'convolution':>13}{'peak GB':>9}{'of plain':>10}",
+      flush=True,
+    )
   for text in args.sizes.split(","):
     size, filters = map(int, text.split("x"))
     if args.memory_of:
@@ -148,8 +174,11 @@ def main():
     for index, name in enumerate(names):
       median = statistics.median(times[index] for times in rounds)
       ratio = statistics.median(times[0] / times[index] for times in rounds)
-      print(f"{text:16}{name:26}{median:8.3f}{ratio:12.2f}{work / median:9.0f}{rate:13.0f}"
-            f"{memory[index]:9.2f}{memory[index] / memory[0]:10.2f}", flush=True)
+      print(
+        f"{text:16}{name:26}{median:8.3f}{ratio:12.2f}{work / median:9.0f}{rate:13.0f}"
+        f"{memory[index]:9.2f}{memory[index] / memory[0]:10.2f}",
+        flush=True,
+      )
 
 
 if __name__ == "__main__":

@@ -53,8 +53,9 @@ def start(folder, name, flags, **environment):
   """A training as a process; what it says goes to `<name>.log`."""
   command = [sys.executable, "-m", "benchmarks.workers", f"--weights={folder / name}.npz", *flags]
   with (folder / f"{name}.log").open("w") as log:
-    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                            env={**os.environ, **environment})
+    return subprocess.Popen(
+      command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+    )
 
 
 def start_both(folder, flags):
@@ -63,10 +64,17 @@ def start_both(folder, flags):
   addresses = ["{}:{}".format(*free.getsockname()) for free in sockets]
   for free in sockets:
     free.close()
-  return [start(folder, f"worker_{index}", ["--strategy=multi_worker_mirrored", *flags],
-                TF_CONFIG=json.dumps({"cluster": {"worker": addresses},
-                                      "task": {"type": "worker", "index": index}}))
-          for index in range(2)]
+  return [
+    start(
+      folder,
+      f"worker_{index}",
+      ["--strategy=multi_worker_mirrored", *flags],
+      TF_CONFIG=json.dumps(
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+      ),
+    )
+    for index in range(2)
+  ]
 
 
 def finish(folder, name, process):
@@ -97,15 +105,19 @@ def kill_second(folder, flags, step):
 def rows(model_dir):
   """Logged losses, `{step: (losses)}`."""
   lines = map(json.loads, (model_dir / "metrics.jsonl").read_text().splitlines())
-  return {row["global_step"]: [row[name] for name in LOSSES if name in row]
-          for row in lines if LOSSES[0] in row}
+  return {
+    row["global_step"]: [row[name] for name in LOSSES if name in row]
+    for row in lines
+    if LOSSES[0] in row
+  }
 
 
 def differences(ours, reference):
   """The largest relative difference of the losses, `{step: difference}`."""
   assert ours.keys() == reference.keys()
-  return {step: max(abs(a - b) / abs(b) for a, b in zip(ours[step], reference[step]))
-          for step in ours}
+  return {
+    step: max(abs(a - b) / abs(b) for a, b in zip(ours[step], reference[step])) for step in ours
+  }
 
 
 def measure(folder, steps, learning_rate, flags):
@@ -118,11 +130,19 @@ def measure(folder, steps, learning_rate, flags):
   import numpy as np
 
   middle = steps // 2 // LOG_STEPS * LOG_STEPS
-  flags = ["--mode=train", f"--train_steps={steps}", f"--checkpoint_steps={middle}",
-           f"--log_steps={LOG_STEPS}", *flags]
+  flags = [
+    "--mode=train",
+    f"--train_steps={steps}",
+    f"--checkpoint_steps={middle}",
+    f"--log_steps={LOG_STEPS}",
+    *flags,
+  ]
   for name, rate in (("one", learning_rate), ("changed", learning_rate * (1 + ROUNDING))):
-    finish(folder, name, start(folder, name, [
-        f"--model_dir={folder / name}", f"--learning_rate={rate}", *flags]))
+    finish(
+      folder,
+      name,
+      start(folder, name, [f"--model_dir={folder / name}", f"--learning_rate={rate}", *flags]),
+    )
   flags += [f"--model_dir={folder / 'two'}", f"--learning_rate={learning_rate}"]
   seconds, said = kill_second(folder, flags, middle)
   for index, process in enumerate(start_both(folder, flags)):
@@ -136,8 +156,9 @@ def measure(folder, steps, learning_rate, flags):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
-                                   epilog="All other flags go to the trainings.")
+  parser = argparse.ArgumentParser(
+    description=__doc__.split("\n")[0], epilog="All other flags go to the trainings."
+  )
   parser.add_argument("--steps", type=int, default=100)
   parser.add_argument("--learning_rate", type=float, default=0.001)
   parser.add_argument("--weights", help=argparse.SUPPRESS)
@@ -145,15 +166,18 @@ def main():
   if args.weights:
     train_here(args.weights, [f"--learning_rate={args.learning_rate}", *flags])
   with tempfile.TemporaryDirectory() as folder:
-    seconds, said, two, changed, equal = measure(pathlib.Path(folder), args.steps,
-                                                 args.learning_rate, flags)
+    seconds, said, two, changed, equal = measure(
+      pathlib.Path(folder), args.steps, args.learning_rate, flags
+    )
   print(f"One worker killed; the other ended {seconds:.0f} s later with\n  {said}")
   print(f"{'steps':>12}{'two processes':>16}{'changed rate':>15}")
-  windows = sorted({*(LOG_STEPS * 2**n for n in range(20) if LOG_STEPS * 2**n < args.steps),
-                    args.steps})
+  windows = sorted(
+    {*(LOG_STEPS * 2**n for n in range(20) if LOG_STEPS * 2**n < args.steps), args.steps}
+  )
   for before, last in zip([0, *windows], windows):
-    largest = [max(values[step] for step in values if before < step <= last)
-               for values in (two, changed)]
+    largest = [
+      max(values[step] for step in values if before < step <= last) for values in (two, changed)
+    ]
     print(f"{before + 1:>6}-{last:<5}{largest[0]:16.1e}{largest[1]:15.1e}")
   print(f"Final weights on both workers equal: {equal}")
   sys.exit(not equal)

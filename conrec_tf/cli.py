@@ -19,11 +19,11 @@ FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "embed", "export")
 USE_INSTEAD = {
-    "resnet_depth": "--unet_depth",
-    "width_multiplier": "--base_filters",
-    "sk_ratio": "--base_filters; a U-net has no selective kernels",
-    "use_tpu": "--strategy=tpu",
-    "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
+  "resnet_depth": "--unet_depth",
+  "width_multiplier": "--base_filters",
+  "sk_ratio": "--base_filters; a U-net has no selective kernels",
+  "use_tpu": "--strategy=tpu",
+  "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
 }
 
 INTRODUCTION = """\
@@ -51,8 +51,12 @@ def main(run):
   """
   for section in SECTIONS:
     for field in dataclasses.fields(section):
-      define = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer,
-                float: flags.DEFINE_float, str: flags.DEFINE_string}[field.type]
+      define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+      }[field.type]
       define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
   app.run(lambda argv: _reporting(_run, run, argv), flags_parser=_parse)
 
@@ -143,8 +147,10 @@ def _reporting(function, *args):
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(1)
   except Stopped as stopped:
-    print(f"Stopped by {stopped} after step {stopped.step}; the same command continues.",
-          file=sys.stderr)
+    print(
+      f"Stopped by {stopped} after step {stopped.step}; the same command continues.",
+      file=sys.stderr,
+    )
     sys.exit(128 + stopped.signum)
   except KeyboardInterrupt:
     print("Interrupted; the same command continues from the last checkpoint.", file=sys.stderr)

@@ -68,22 +68,22 @@ def nt_xent_from_logits(logits):
   columns = tf.shape(logits)[1]
   partner = tf.math.floormod(own_columns(logits) + columns // 2, columns)
   return 2.0 * tf.reduce_mean(
-      tf.nn.sparse_softmax_cross_entropy_with_logits(labels=partner, logits=logits))
+    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=partner, logits=logits)
+  )
 
 
 def contrastive_accuracy(logits):
   """Share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)
   nearest = tf.argmax(block, axis=1, output_type=tf.int32)
-  own = own_columns(logits)[:tf.shape(block)[0]]
+  own = own_columns(logits)[: tf.shape(block)[0]]
   return tf.reduce_mean(tf.cast(nearest == own, tf.float32))
 
 
 def contrastive_entropy(logits):
   """Mean entropy, in nats, of the softmax from first to second views, as SimCLR logs it."""
   block = _between_views(logits)
-  return -tf.reduce_mean(
-      tf.reduce_sum(tf.nn.softmax(block) * tf.nn.log_softmax(block), axis=1))
+  return -tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(block) * tf.nn.log_softmax(block), axis=1))
 
 
 def reconstruction_loss(reconstruction, target, kind="mse"):
@@ -118,10 +118,12 @@ def supervised_loss(logits, labels, ordinal=False):
   """
   if not ordinal:
     return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+      tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
   bits = tf.range(tf.shape(logits)[1], dtype=labels.dtype) <= labels[:, tf.newaxis]
-  return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(
-      labels=tf.cast(bits, logits.dtype), logits=logits))
+  return tf.reduce_mean(
+    tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(bits, logits.dtype), logits=logits)
+  )
 
 
 def predictions(logits, ordinal=False):

@@ -28,8 +28,11 @@ def start(*flags, cwd=ROOT, script=RUN):
   """Starts a command that saves the time for imports; returns its `Process`."""
   stderr = tempfile.TemporaryFile("w+")
   reading, writing = os.pipe()
-  pid = _ask(dict(argv=[str(script), *map(str, flags)], cwd=str(cwd), env=dict(os.environ)),
-             writing, stderr.fileno())
+  pid = _ask(
+    dict(argv=[str(script), *map(str, flags)], cwd=str(cwd), env=dict(os.environ)),
+    writing,
+    stderr.fileno(),
+  )
   os.close(writing)
   return Process(pid, open(reading), stderr)
 
@@ -37,8 +40,9 @@ def start(*flags, cwd=ROOT, script=RUN):
 def cold_command(*flags, cwd=ROOT):
   """Like `command`, from the start of Python on, in the environment of a user."""
   env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-  return subprocess.run([sys.executable, str(RUN), *flags], cwd=cwd, env=env,
-                        capture_output=True, text=True)
+  return subprocess.run(
+    [sys.executable, str(RUN), *flags], cwd=cwd, env=env, capture_output=True, text=True
+  )
 
 
 class Process:
@@ -65,9 +69,12 @@ def _server():
   """The channel to the fork server, which ends with this process."""
   ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
   with theirs:
-    subprocess.Popen([sys.executable, ROOT / "tests/fork_server.py", str(theirs.fileno())],
-                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                     stdout=subprocess.DEVNULL)
+    subprocess.Popen(
+      [sys.executable, ROOT / "tests/fork_server.py", str(theirs.fileno())],
+      pass_fds=[theirs.fileno()],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.DEVNULL,
+    )
   return ours
 
 

@@ -29,9 +29,16 @@ def flowers(tmp_path_factory):
 
   from conrec_tf.data.registry import open_source
 
-  values = dict(dataset="tiny_flowers", data_dir=str(tmp_path_factory.mktemp("flowers")),
-                train_split="train+validation", image_size=24, base_filters=2, unet_depth=3,
-                train_batch_size=8, report=False)
+  values = dict(
+    dataset="tiny_flowers",
+    data_dir=str(tmp_path_factory.mktemp("flowers")),
+    train_split="train+validation",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_batch_size=8,
+    report=False,
+  )
   open_source(Config(**values))
   return values
 
@@ -39,9 +46,18 @@ def flowers(tmp_path_factory):
 @pytest.fixture
 def tiny(data_dir, tmp_path):
   """Keyword arguments of a configuration that trains in seconds."""
-  return dict(data_dir=data_dir, train_split="train[:48]", eval_split="test[:24]", image_size=24,
-              base_filters=2, unet_depth=3, train_batch_size=8, train_epochs=2,
-              report=False, model_dir=str(tmp_path / "run"))
+  return dict(
+    data_dir=data_dir,
+    train_split="train[:48]",
+    eval_split="test[:24]",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_batch_size=8,
+    train_epochs=2,
+    report=False,
+    model_dir=str(tmp_path / "run"),
+  )
 
 
 @pytest.fixture

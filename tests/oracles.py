@@ -50,11 +50,11 @@ def blur(image, sigma):
   kernel = np.exp(-(offsets**2) / (2.0 * sigma**2))
   kernel /= kernel.sum()
   padded = np.zeros((height + 2 * reach, width + 2 * reach, channels))
-  padded[reach:reach + height, reach:reach + width] = image
+  padded[reach : reach + height, reach : reach + width] = image
   result = np.zeros_like(image)
   for y in range(height):
     for x in range(width):
-      window = padded[y:y + 2 * reach + 1, x:x + 2 * reach + 1]
+      window = padded[y : y + 2 * reach + 1, x : x + 2 * reach + 1]
       result[y, x] = np.einsum("ij,ijc->c", np.outer(kernel, kernel), window)
   return result
 
@@ -63,7 +63,7 @@ def bezier_map(image, first, second, falls, points=100000):
   """Interpolates along a polyline of 100,000 points of the cubic Bezier curve."""
   t = np.linspace(0.0, 1.0, points)[:, None]
   corner = np.ones(2)
-  curve = (3 * t * (1 - t) ** 2 * first + 3 * t**2 * (1 - t) * second + t**3 * corner)
+  curve = 3 * t * (1 - t) ** 2 * first + 3 * t**2 * (1 - t) * second + t**3 * corner
   x, y = curve[:, 0], curve[:, 1]
   return np.interp(image, x, y[::-1] if falls else y)
 
@@ -73,7 +73,7 @@ def shuffle_blocks(image, boxes, keys):
   result, used = image.copy(), 0
   for top, left, bottom, right in boxes:
     pixels = [(y, x) for y in range(top, bottom) for x in range(left, right)]
-    order = np.argsort(keys[used:used + len(pixels)], kind="stable")
+    order = np.argsort(keys[used : used + len(pixels)], kind="stable")
     for pixel, source in zip(pixels, order):
       result[pixel] = image[pixels[source]]
     used += len(pixels)

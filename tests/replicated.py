@@ -33,15 +33,17 @@ from conrec_tf.training.update_step import SKIPPED
 
 PROCESSORS = 3
 BATCH = 12
-METHODS = {"conrec": dict(lineareval_while_pretraining=True),
-           "simclr": dict(pooling="average", reconstruction_weight=0.0, corruption="none")}
+METHODS = {
+  "conrec": dict(lineareval_while_pretraining=True),
+  "simclr": dict(pooling="average", reconstruction_weight=0.0, corruption="none"),
+}
 ROUNDING = 1e-8  # below it is nothing but that
 
 
 def main():
   tf.config.set_logical_device_configuration(
-      tf.config.list_physical_devices("CPU")[0],
-      [tf.config.LogicalDeviceConfiguration()] * PROCESSORS)
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * PROCESSORS
+  )
   print(json.dumps({"little": little, "more": more}[sys.argv[1]]()))
 
 
@@ -72,25 +74,32 @@ def more():
   found["three"] = distances(train(3, batches, **values), reference)
   found["skipped"] = skipped()
   for precision in ("mixed_float16", "mixed_bfloat16"):
-    found[precision], _, _ = train(2, batches, mixed_precision=precision, temperature=0.1,
-                                   on_nan="skip", **METHODS["conrec"])
+    found[precision], _, _ = train(
+      2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **METHODS["conrec"]
+    )
   return {**found, **runs()}
 
 
 def make_batches(steps, floats):
   """Batches for `PretrainingStep`."""
   rng = np.random.default_rng(0)
-  return [{"corrupted": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
-           "target": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
-           "label": rng.integers(0, 3, BATCH)} for _ in range(steps)]
+  return [
+    {
+      "corrupted": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
+      "target": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
+      "label": rng.integers(0, 3, BATCH),
+    }
+    for _ in range(steps)
+  ]
 
 
 def make_config(replicas, **values):
   """A tiny network on so many replicas."""
   if replicas > 1:
     values.update(strategy="mirrored", devices=",".join(map(str, range(replicas))))
-  return Config(**{**dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH),
-                   **values})
+  return Config(
+    **{**dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH), **values}
+  )
 
 
 def statistics(shape):
@@ -104,9 +113,13 @@ def statistics(shape):
     layer.build(shape)
   outputs = strategy.run(lambda half: layer(half, training=True), (per_replica(strategy, inputs),))
   outputs = np.concatenate(strategy.experimental_local_results(outputs))
-  return {"outputs": float(np.max(np.abs(outputs - expected))), **{
+  return {
+    "outputs": float(np.max(np.abs(outputs - expected))),
+    **{
       name: float(np.max(np.abs(getattr(layer, name).numpy() - getattr(plain, name).numpy())))
-      for name in ("moving_mean", "moving_variance")}}
+      for name in ("moving_mean", "moving_variance")
+    },
+  }
 
 
 @functools.cache
@@ -144,9 +157,14 @@ def train(replicas, batches, **values):
 
   step._update._apply = noting
   runner, metrics, first = StepRunner(strategy, step), [], None
-  iterator = iter(tf.data.Dataset.from_generator(
-      lambda: iter(batches), output_signature=tf.nest.map_structure(
-          lambda part: tf.TensorSpec(part.shape, part.dtype), batches[0])))
+  iterator = iter(
+    tf.data.Dataset.from_generator(
+      lambda: iter(batches),
+      output_signature=tf.nest.map_structure(
+        lambda part: tf.TensorSpec(part.shape, part.dtype), batches[0]
+      ),
+    )
+  )
   for _ in batches:
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
@@ -166,19 +184,29 @@ def values_of(strategy, variables):
 
 def distances(ours, reference):
   """The largest relative differences of what `train` returned."""
+
   def metric(name):
-    return max(abs(a[name] - b[name]) / max(abs(b[name]), ROUNDING)
-               for a, b in zip(ours[0], reference[0]))
+    return max(
+      abs(a[name] - b[name]) / max(abs(b[name]), ROUNDING) for a, b in zip(ours[0], reference[0])
+    )
 
   def arrays(part):
-    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(ours[part],
-                                                                       reference[part])]
-    return max(np.max(np.abs(a - b)) / np.max(np.abs(b)) for a, b in pairs
-               if max(np.max(np.abs(a)), np.max(np.abs(b))) > ROUNDING)
+    pairs = [
+      (a.astype(np.float64), b.astype(np.float64)) for a, b in zip(ours[part], reference[part])
+    ]
+    return max(
+      np.max(np.abs(a - b)) / np.max(np.abs(b))
+      for a, b in pairs
+      if max(np.max(np.abs(a)), np.max(np.abs(b))) > ROUNDING
+    )
 
   assert [set(row) for row in ours[0]] == [set(row) for row in reference[0]]
-  return {"loss": metric("train/total_loss"), "metrics": max(map(metric, reference[0][0])),
-          "gradients": arrays(1), "variables": arrays(2)}
+  return {
+    "loss": metric("train/total_loss"),
+    "metrics": max(map(metric, reference[0][0])),
+    "gradients": arrays(1),
+    "variables": arrays(2),
+  }
 
 
 @contextlib.contextmanager
@@ -199,8 +227,10 @@ def skipped():
   bad["target"][-1] = np.nan
   metrics, _, values = train(2, [bad, good], on_nan="skip")
   alone, _, expected = train(1, [bad, good], on_nan="skip")
-  return {"counted": metrics[0][SKIPPED],
-          **distances((metrics[1:], values, values), (alone[1:], expected, expected))}
+  return {
+    "counted": metrics[0][SKIPPED],
+    **distances((metrics[1:], values, values), (alone[1:], expected, expected)),
+  }
 
 
 def runs():
@@ -208,8 +238,13 @@ def runs():
   modes.build_strategy = lambda config: strategy_of(2 if config.devices else 1)
   with tempfile.TemporaryDirectory() as folder:
     values = dict(data_dir=folder, train_split="train[:48]", eval_split="test[:24]", log_steps=1)
-    for name, replicas, steps in (("whole", 2, 8), ("parts", 2, 5), ("parts", 2, 8),
-                                  ("moved", 2, 5), ("moved", 1, 8)):
+    for name, replicas, steps in (
+      ("whole", 2, 8),
+      ("parts", 2, 5),
+      ("parts", 2, 8),
+      ("moved", 2, 5),
+      ("moved", 1, 8),
+    ):
       modes.run(make_config(replicas, train_steps=steps, model_dir=f"{folder}/{name}", **values))
     return {name: what_is_left(f"{folder}/{name}") for name in ("whole", "parts", "moved")}
 
@@ -222,8 +257,7 @@ def what_is_left(model_dir):
     if name.startswith(("model/", "optimizer/")) and "VALUE" in name:
       digest.update(reader.get_tensor(name).tobytes())
   with open(f"{model_dir}/metrics.jsonl") as file:
-    logged = [row["train/total_loss"] for row in map(json.loads, file)
-              if "train/total_loss" in row]
+    logged = [row["train/total_loss"] for row in map(json.loads, file) if "train/total_loss" in row]
   return {"weights": digest.hexdigest(), "losses": logged}
 
 
@@ -232,10 +266,16 @@ def seen(replicas):
   with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "images.npz")
     numbers = np.arange(4 * BATCH)
-    np.savez(path, x_train=np.tile(numbers[:, None, None], (1, 30, 30)).astype(np.uint8),
-             y_train=numbers, x_test=np.zeros([1, 30, 30], np.uint8), y_test=[0])
-    config = make_config(replicas, dataset="npz", data_dir=path, corruption="none",
-                         lineareval_while_pretraining=True)
+    np.savez(
+      path,
+      x_train=np.tile(numbers[:, None, None], (1, 30, 30)).astype(np.uint8),
+      y_train=numbers,
+      x_test=np.zeros([1, 30, 30], np.uint8),
+      y_test=[0],
+    )
+    config = make_config(
+      replicas, dataset="npz", data_dir=path, corruption="none", lineareval_while_pretraining=True
+    )
     strategy, source = strategy_of(replicas), open_source(config)
     whole = [batch["target"].numpy() for batch in pretraining_batches(config, source).take(8)]
 
@@ -245,8 +285,9 @@ def seen(replicas):
 
     iterator, rows = iter(pretraining_batches(config, source)), []
     for expected in whole:
-      parts = {name: strategy.experimental_local_results(part)
-               for name, part in step(iterator).items()}
+      parts = {
+        name: strategy.experimental_local_results(part) for name, part in step(iterator).items()
+      }
       np.testing.assert_array_equal(np.concatenate(parts["target"]), expected)
       rows.append([part.numpy().tolist() for part in parts["label"]])
     for worker in range(replicas):  # the same as shares of several processes, from any step on

@@ -10,15 +10,15 @@ import conrec_tf
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 # A package imports from levels before its own, and from itself; those of one level are strangers.
 LEVELS = (
-    {"config"},
-    {"distribute"},
-    {"losses", "models", "data"},
-    {"evaluation"},
-    {"run_dir"},
-    {"training"},
-    {"export", "reporting"},
-    {"commands"},
-    {"cli"},
+  {"config"},
+  {"distribute"},
+  {"losses", "models", "data"},
+  {"evaluation"},
+  {"run_dir"},
+  {"training"},
+  {"export", "reporting"},
+  {"commands"},
+  {"cli"},
 )
 TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
 LONGEST_MODULE = 250  # lines
@@ -58,8 +58,11 @@ def test_a_package_imports_only_from_levels_below(name):
 
 
 def test_only_the_command_line_reads_flags():
-  users = {name for name, path in FILES.items()
-           if any(imported.startswith("absl") for imported in imports(path))}
+  users = {
+    name
+    for name, path in FILES.items()
+    if any(imported.startswith("absl") for imported in imports(path))
+  }
   assert users == {"cli"}
 
 

@@ -12,10 +12,12 @@ from conrec_tf import losses
 def test_nt_xent_is_twice_algorithm_1(rng, images, width, temperature):
   projections = rng.normal(size=(2 * images, width)).astype(np.float32)
   expected = 2 * algorithm_1(projections, temperature)
-  np.testing.assert_allclose(losses.nt_xent(projections, temperature), expected, rtol=1e-5,
-                             atol=1e-6)
-  np.testing.assert_allclose(tf.function(losses.nt_xent)(projections, temperature), expected,
-                             rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    losses.nt_xent(projections, temperature), expected, rtol=1e-5, atol=1e-6
+  )
+  np.testing.assert_allclose(
+    tf.function(losses.nt_xent)(projections, temperature), expected, rtol=1e-5, atol=1e-6
+  )
 
 
 def test_nt_xent_of_equal_projections():
@@ -27,8 +29,9 @@ def test_nt_xent_without_normalisation():
   projections = tf.constant([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 2.0]])
   first = np.log(np.exp(1) + 2) - 1
   second = np.log(np.exp(4) + 2) - 4
-  np.testing.assert_allclose(losses.nt_xent(projections, 1.0, hidden_norm=False), first + second,
-                             rtol=1e-5)
+  np.testing.assert_allclose(
+    losses.nt_xent(projections, 1.0, hidden_norm=False), first + second, rtol=1e-5
+  )
 
 
 def test_accuracy_and_entropy_look_at_the_block_between_views():
@@ -47,7 +50,8 @@ def test_reconstruction_losses():
   np.testing.assert_allclose(losses.reconstruction_loss(half, target, "huber"), 0.125)
   np.testing.assert_allclose(losses.reconstruction_loss(half, half, "ssim"), 0.0, atol=1e-6)
   # SSIM of two constants is (2ab + c1) / (a^2 + b^2 + c1) with c1 = 0.01^2.
-  np.testing.assert_allclose(losses.reconstruction_loss(half, target, "ssim"),
-                             1 - 1e-4 / (0.25 + 1e-4), rtol=1e-4)
+  np.testing.assert_allclose(
+    losses.reconstruction_loss(half, target, "ssim"), 1 - 1e-4 / (0.25 + 1e-4), rtol=1e-4
+  )
   with pytest.raises(ValueError, match="Received: mae"):
     losses.reconstruction_loss(half, target, "mae")

@@ -22,17 +22,21 @@ def report(config, source):
   for split in splits:
     for line in _lines(split, source):
       logger.info("%s", line)
-  logger.info("channels     %d for the network%s", source.channels,
-              "" if source.channels in (1, 3) else "; augmentation changes brightness and "
-              "contrast alone")
+  logger.info(
+    "channels     %d for the network%s",
+    source.channels,
+    "" if source.channels in (1, 3) else "; augmentation changes brightness and contrast alone",
+  )
   if source.one_size:
     logger.info("evaluation   whole images at %d pixels, as all have one size", config.image_size)
   else:
-    logger.info("evaluation   the central 87.5%% at %d pixels, as sizes differ",
-                config.image_size)
+    logger.info("evaluation   the central 87.5%% at %d pixels, as sizes differ", config.image_size)
   if source.bad:
-    logger.info("bad images   %d; the next good one stands in for each\n  %s", len(source.bad),
-                "\n  ".join(source.bad))
+    logger.info(
+      "bad images   %d; the next good one stands in for each\n  %s",
+      len(source.bad),
+      "\n  ".join(source.bad),
+    )
 
 
 def _lines(split, source):
@@ -57,7 +61,9 @@ def _lines(split, source):
     labels = [int(label) for label in split.records().map(lambda record: record["label"])]
     counts = np.bincount(labels, minlength=len(source.class_names))
     few, many = np.argmin(counts), np.argmax(counts)
-    yield (f"  classes    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
-           f"{counts[many]} ({source.class_names[many]})")
+    yield (
+      f"  classes    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
+      f"{counts[many]} ({source.class_names[many]})"
+    )
   else:
     yield "  classes    none"

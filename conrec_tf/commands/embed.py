@@ -48,8 +48,9 @@ def embed(config, stored, directory):
     UsageError: the network doesn't fit, can't be read, or there are embeddings of something
       else.
   """
-  config = dataclasses.replace(config, cache_dataset=False, encoder_weights="",
-                               eval_batch_size=batch_size(config))
+  config = dataclasses.replace(
+    config, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size(config)
+  )
   source = open_source(config)
   model = build_model(config, source.channels)
   load_network(stored, model)
@@ -60,8 +61,13 @@ def embed(config, stored, directory):
   _describe(folder, config, stored, splits)
   places = {role: _places(split) for role, split in splits.items()}
   began, done, rows = time.monotonic(), 0, []
-  with tqdm(total=sum(map(len, places.values())), desc="Embedding", unit=" images", disable=None,
-            leave=False) as bar:
+  with tqdm(
+    total=sum(map(len, places.values())),
+    desc="Embedding",
+    unit=" images",
+    disable=None,
+    leave=False,
+  ) as bar:
     for role, split in splits.items():
       made = None
       for path, images in _files(folder, role, places[role]):
@@ -84,8 +90,13 @@ def embed(config, stored, directory):
   writer.writerow(("file", "row", "split", "image", "label", "class_name"))
   writer.writerows(rows)
   write_text(folder / "index.csv", text.getvalue())
-  logger.info("%d images in %s (%d embedded now, %.0f images/s)", len(rows), folder, done,
-              done / (time.monotonic() - began))
+  logger.info(
+    "%d images in %s (%d embedded now, %.0f images/s)",
+    len(rows),
+    folder,
+    done,
+    done / (time.monotonic() - began),
+  )
 
 
 def batch_size(config):
@@ -102,25 +113,50 @@ def _describe(folder, config, stored, splits):
   """Writes what the embeddings are of, or checks that those there are of the same."""
   images = hashlib.sha256()
   for split in splits.values():
-    files = [config.data_dir] if split.names is None and os.path.isfile(config.data_dir) else [
-        os.path.join(config.data_dir, name) for name in
-        (() if split.names is None else split.names)]
+    files = (
+      [config.data_dir]
+      if split.names is None and os.path.isfile(config.data_dir)
+      else [
+        os.path.join(config.data_dir, name) for name in (() if split.names is None else split.names)
+      ]
+    )
     images.update(repr([split.num_examples, *map(_state, files)]).encode())
-  weights = {"checkpoint": stored.path + ".index", "hdf5": stored.path,
-             "saved_model": os.path.join(stored.path, "variables", "variables.index")}[stored.kind]
+  weights = {
+    "checkpoint": stored.path + ".index",
+    "hdf5": stored.path,
+    "saved_model": os.path.join(stored.path, "variables", "variables.index"),
+  }[stored.kind]
   description = {
-      "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
-      "global_step": stored.step, "images": images.hexdigest(),
-      **{name: getattr(config, name) for name in (
-          "dataset", "train_split", "eval_split", "labels", "image_size", "image_channels",
-          "ft_proj_selector", "mixed_precision", "eval_batch_size")}}
+    "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
+    "global_step": stored.step,
+    "images": images.hexdigest(),
+    **{
+      name: getattr(config, name)
+      for name in (
+        "dataset",
+        "train_split",
+        "eval_split",
+        "labels",
+        "image_size",
+        "image_channels",
+        "ft_proj_selector",
+        "mixed_precision",
+        "eval_batch_size",
+      )
+    },
+  }
   directory = RunDirectory(folder)
   before = directory.read(DESCRIPTION)
-  changed = [f"{name}: {before.get(name)} -> {value}" for name, value in description.items()
-             if before and before.get(name) != value]
+  changed = [
+    f"{name}: {before.get(name)} -> {value}"
+    for name, value in description.items()
+    if before and before.get(name) != value
+  ]
   if changed:
-    raise UsageError(f"{folder} must be empty, or hold embeddings of the same images by the same "
-                     f"network. Received: {'; '.join(changed)}")
+    raise UsageError(
+      f"{folder} must be empty, or hold embeddings of the same images by the same "
+      f"network. Received: {'; '.join(changed)}"
+    )
   with writing(folder):
     folder.mkdir(parents=True, exist_ok=True)
   directory.write(DESCRIPTION, description)
@@ -143,8 +179,10 @@ def _files(folder, role, places):
   """Yields (path, places of its images) for each file of a split."""
   count = -(-len(places) // IMAGES_PER_FILE)
   for number in range(count):
-    yield (folder / f"{role}-{number:05}-of-{count:05}.npz",
-           places[number * IMAGES_PER_FILE:][:IMAGES_PER_FILE])
+    yield (
+      folder / f"{role}-{number:05}-of-{count:05}.npz",
+      places[number * IMAGES_PER_FILE :][:IMAGES_PER_FILE],
+    )
 
 
 def _vectors(config, model, source, split, places, first):
@@ -157,8 +195,9 @@ def _vectors(config, model, source, split, places, first):
     chosen = numbered.filter(lambda place, _: tf.gather(wanted, place))
     return chosen.map(lambda _, record: {"label": tf.constant(UNKNOWN, tf.int64), **record})
 
-  for pixels, label in evaluation_batches(config, source,
-                                          dataclasses.replace(split, records=records)):
+  for pixels, label in evaluation_batches(
+    config, source, dataclasses.replace(split, records=records)
+  ):
     embedding = model.embed(pixels, layer=config.ft_proj_selector).numpy()
     yield (embedding, label.numpy()) if source.class_names else (embedding,)
 

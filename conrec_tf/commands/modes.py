@@ -79,12 +79,15 @@ def train_and_evaluate(config, strategy, workers):
   with strategy.scope():
     job = build_job(config, source, evaluated, last_step)
   directory = RunDirectory(config.run_directory)
-  with (directory.locked() if workers.is_chief else contextlib.nullcontext(),
-        Interruption() as interruption):
+  with (
+    directory.locked() if workers.is_chief else contextlib.nullcontext(),
+    Interruption() as interruption,
+  ):
     if workers.is_chief:
       _start(config, directory, source, evaluated, last_step)
-    trainer = Trainer(config, directory, job, source, evaluated, strategy, workers, epoch,
-                      last_step, interruption)
+    trainer = Trainer(
+      config, directory, job, source, evaluated, strategy, workers, epoch, last_step, interruption
+    )
     result = trainer.run() if workers.is_chief else trainer.follow()
     if interruption.received:  # while the last files were written
       raise Stopped(interruption.received, last_step)
@@ -99,11 +102,14 @@ def evaluate_checkpoints(config):
   source, evaluated, _, last_step = _open(config)
   directory = RunDirectory(config.run_directory)
   if not config.encoder_weights and not directory.read("config.json"):
-    raise UsageError("model_dir must be the folder of a run, for mode=eval. "
-                     f"Received: {directory.path}")
+    raise UsageError(
+      f"model_dir must be the folder of a run, for mode=eval. Received: {directory.path}"
+    )
   if config.folds and not config.pretrains:
-    raise UsageError("model_dir must be the folder of one training, not of a cross-validation, "
-                     f"for mode=eval. Received: {directory.path}")
+    raise UsageError(
+      "model_dir must be the folder of one training, not of a cross-validation, "
+      f"for mode=eval. Received: {directory.path}"
+    )
   with one_device(config).scope():
     job = build_job(config, source, evaluated, last_step)
   results = Results(directory, job.metric, job.selection)
@@ -151,8 +157,9 @@ def report_run(config):
   from conrec_tf.reporting.report import write_report  # matplotlib takes its time
 
   if not RunDirectory(config.run_directory).read("config.json"):
-    raise UsageError("model_dir must be the folder of a run, for mode=report. "
-                     f"Received: {config.run_directory}")
+    raise UsageError(
+      f"model_dir must be the folder of a run, for mode=report. Received: {config.run_directory}"
+    )
   source, evaluated, _, _ = _open(config)
   write_report(config, source, evaluated)
 
@@ -164,8 +171,10 @@ def cross_validate(config, strategy, workers):
   the same for every method.
   """
   if "[" in config.train_split or "+" in config.train_split:
-    raise UsageError("train_split must be a plain name such as train for finetuning with folds. "
-                     f"Received: {config.train_split}")
+    raise UsageError(
+      "train_split must be a plain name such as train for finetuning with folds. "
+      f"Received: {config.train_split}"
+    )
   directory, metric, scores = RunDirectory(config.run_directory), None, []
   if workers.is_chief:
     directory.start(config)
@@ -173,25 +182,44 @@ def cross_validate(config, strategy, workers):
   for repetition in range(config.repetitions):
     for fold, (start, stop) in enumerate(zip(borders, borders[1:])):
       name = config.train_split
-      rest = "+".join(part for part, length in (
-          (f"{name}[:{start}%]", start), (f"{name}[{stop}%:]", 100 - stop)) if length)
+      rest = "+".join(
+        part
+        for part, length in ((f"{name}[:{start}%]", start), (f"{name}[{stop}%:]", 100 - stop))
+        if length
+      )
       part = dataclasses.replace(
-          config, folds=0, seed=config.seed + repetition, train_split=rest,
-          eval_split=f"{name}[{start}%:{stop}%]",
-          model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"))
-      logger.info("Repetition %d of %d, fold %d of %d", repetition + 1, config.repetitions,
-                  fold + 1, config.folds)
+        config,
+        folds=0,
+        seed=config.seed + repetition,
+        train_split=rest,
+        eval_split=f"{name}[{start}%:{stop}%]",
+        model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"),
+      )
+      logger.info(
+        "Repetition %d of %d, fold %d of %d",
+        repetition + 1,
+        config.repetitions,
+        fold + 1,
+        config.folds,
+      )
       result = train_and_evaluate(part, strategy, workers)
       if result:
         metric = "quadratic_weighted_kappa" if config.ordinal_labels else "top_1_accuracy"
         scores.append(result[f"eval/label_{metric}"])
   if scores:
-    result = {f"eval/label_{metric}": float(np.mean(scores)),
-              f"eval/label_{metric}_std": float(np.std(scores)), "trainings": len(scores)}
+    result = {
+      f"eval/label_{metric}": float(np.mean(scores)),
+      f"eval/label_{metric}_std": float(np.std(scores)),
+      "trainings": len(scores),
+    }
     directory.write("result.json", result)
-    logger.info("%s over %d trainings: %.2f%%, standard deviation %.2f%%",
-                metric.replace("_", " "), len(scores), 100 * np.mean(scores),
-                100 * np.std(scores))
+    logger.info(
+      "%s over %d trainings: %.2f%%, standard deviation %.2f%%",
+      metric.replace("_", " "),
+      len(scores),
+      100 * np.mean(scores),
+      100 * np.std(scores),
+    )
 
 
 def _start(config, directory, source, evaluated, last_step):
@@ -199,19 +227,36 @@ def _start(config, directory, source, evaluated, last_step):
   directory.start(config)
   directory.write_lines("bad_images.txt", source.bad)
   directory.write_lines("class_names.txt", evaluated.class_names)
-  directory.write("images.json", {
-      "channels": source.channels, "one_size": evaluated.one_size,
-      "class_names": source.class_names or evaluated.class_names})
-  logger.info("Run %s: %s on %s, %d training images, %d steps", directory.path, config.method,
-              source.name, source.train.num_examples, last_step)
+  directory.write(
+    "images.json",
+    {
+      "channels": source.channels,
+      "one_size": evaluated.one_size,
+      "class_names": source.class_names or evaluated.class_names,
+    },
+  )
+  logger.info(
+    "Run %s: %s on %s, %d training images, %d steps",
+    directory.path,
+    config.method,
+    source.name,
+    source.train.num_examples,
+    last_step,
+  )
   if source.channels not in (1, 3):
-    logger.info("Images have %d channels: views differ in crop, flip, brightness and contrast",
-                source.channels)
+    logger.info(
+      "Images have %d channels: views differ in crop, flip, brightness and contrast",
+      source.channels,
+    )
 
 
 def _open(config):
   """The source, the one for linear evaluation, the steps of an epoch and the last step."""
   source = open_source(config)
   epoch = steps_per_epoch(source.train, config.train_batch_size)
-  return (source, open_evaluation_source(config, source), epoch,
-          config.train_steps or config.train_epochs * epoch)
+  return (
+    source,
+    open_evaluation_source(config, source),
+    epoch,
+    config.train_steps or config.train_epochs * epoch,
+  )

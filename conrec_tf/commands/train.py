@@ -39,15 +39,31 @@ class Trainer:
     interruption: entered `Interruption`.
   """
 
-  def __init__(self, config, directory, job, source, evaluated, strategy, workers, epoch, last_step,
-               interruption):
+  def __init__(
+    self,
+    config,
+    directory,
+    job,
+    source,
+    evaluated,
+    strategy,
+    workers,
+    epoch,
+    last_step,
+    interruption,
+  ):
     self._config, self._directory, self._job = config, directory, job
     self._source, self._evaluated, self._interruption = source, evaluated, interruption
     self._last_step, self._epoch, self._workers = last_step, epoch, workers
     self._runner = StepRunner(strategy, job.step, config.jit_compile)
     self._checkpoints = Checkpoints(
-        directory.path, config.keep_checkpoint_max, job.networks,
-        config.keep_checkpoint_every_epochs * epoch, optimizer=job.optimizer, runner=self._runner)
+      directory.path,
+      config.keep_checkpoint_max,
+      job.networks,
+      config.keep_checkpoint_every_epochs * epoch,
+      optimizer=job.optimizer,
+      runner=self._runner,
+    )
     self._first_step, self._iterator = self._restore()
     self._step = self._first_step
     self._runner.waited.assign(0.0)  # that was another process's time
@@ -116,8 +132,10 @@ class Trainer:
   def _events(self):
     """Pairs of (steps between, function of the step)."""
     config = self._config
-    saving = (config.checkpoint_steps or config.checkpoint_epochs * self._epoch,
-              self._checkpoints.save)
+    saving = (
+      config.checkpoint_steps or config.checkpoint_epochs * self._epoch,
+      self._checkpoints.save,
+    )
     if config.mode == "train":
       return [saving]
     return [(config.eval_every_epochs * self._epoch or self._last_step, self._evaluate), saving]
@@ -127,11 +145,20 @@ class Trainer:
     if self._first_step >= self._last_step:
       logger.info("Nothing to train: step %d of %d is done", self._first_step, self._last_step)
       return
-    train(self._runner, self._iterator, first_step=self._first_step, last_step=self._last_step,
-          log_steps=config.log_steps, images_per_step=config.train_batch_size,
-          learning_rate=lambda: tf.convert_to_tensor(self._job.optimizer.learning_rate),
-          log=log, events=events,
-          interruption=self._interruption, ids=self._ids, workers=self._workers)
+    train(
+      self._runner,
+      self._iterator,
+      first_step=self._first_step,
+      last_step=self._last_step,
+      log_steps=config.log_steps,
+      images_per_step=config.train_batch_size,
+      learning_rate=lambda: tf.convert_to_tensor(self._job.optimizer.learning_rate),
+      log=log,
+      events=events,
+      interruption=self._interruption,
+      ids=self._ids,
+      workers=self._workers,
+    )
 
   def _is_due(self, interval):
     """Whether the network that training starts from is to be evaluated."""
@@ -154,8 +181,9 @@ class Trainer:
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self._log.evaluated:
-      self._log.write({name: value for name, value in result.items() if np.isscalar(value)}
-                      | seconds)
+      self._log.write(
+        {name: value for name, value in result.items() if np.isscalar(value)} | seconds
+      )
     if measures and self._board:
       with harmless("Drawing for TensorBoard"):
         self._board.images(step)
@@ -173,13 +201,16 @@ class Trainer:
     # Imported where there is something to draw: matplotlib takes its time.
     from conrec_tf.reporting.inference import Network
     from conrec_tf.reporting.tensorboard import Board
-    network = Network(self._config, self._evaluated, self._job.model,
-                      self._job.networks.get("head"), self._final)
+
+    network = Network(
+      self._config, self._evaluated, self._job.model, self._job.networks.get("head"), self._final
+    )
     return Board(self._log.board, network, self._directory.path)
 
   def _report(self):
     """Draws what was learned; the run is done and saved, whatever comes of it."""
     from conrec_tf.reporting.report import write_report
+
     with self._interruption.allowed():
       with harmless("Writing embeddings and settings for TensorBoard"):
         self._board.finish(self._directory.read("result.json"))

@@ -83,8 +83,11 @@ class Config(*reversed(SECTIONS)):
     """
     free = {"train_epochs", "train_steps"} if self.learning_rate_schedule == "constant" else set()
     free |= {"global_bn"} if self.strategy == "one_device" else set()
-    values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-              if field.metadata["changes_training"] and field.name not in free}
+    values = {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(self)
+      if field.metadata["changes_training"] and field.name not in free
+    }
     if self.dataset in OWN_DATASETS:
       values["data_dir"] = os.path.realpath(os.path.expanduser(self.data_dir))
     return values
@@ -92,8 +95,11 @@ class Config(*reversed(SECTIONS)):
   @property
   def run_directory(self):
     """`model_dir`, or the default that is a function of `training_values`."""
-    values = {name: value for name, value in self.training_values.items()
-              if (name, value) != ("global_bn", True)}  # as on one device
+    values = {
+      name: value
+      for name, value in self.training_values.items()
+      if (name, value) != ("global_bn", True)
+    }  # as on one device
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
@@ -104,51 +110,93 @@ def _contradictions(config):
   stride = 2 ** (config.unet_depth - 1)
   unet, size = config.encoder == "unet", config.image_size
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
-  yield (unet and size % stride,
-         f"image_size must be a multiple of {stride} for unet_depth={config.unet_depth}", size)
+  yield (
+    unet and size % stride,
+    f"image_size must be a multiple of {stride} for unet_depth={config.unet_depth}",
+    size,
+  )
   for applies, least, name in (
-      (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
-      (config.pretrains and config.corruption != "none", SHORTEST_SIDE_FOR_CORRUPTION,
-       f"corruption={config.corruption}"),
-      (config.reconstruction_loss == "ssim", SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim")):
+    (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
+    (
+      config.pretrains and config.corruption != "none",
+      SHORTEST_SIDE_FOR_CORRUPTION,
+      f"corruption={config.corruption}",
+    ),
+    (config.reconstruction_loss == "ssim", SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"),
+  ):
     yield applies and size < least, f"image_size must be at least {least} for {name}", size
-  yield (config.pretrains and not config.contrastive_weight and not config.reconstruction_weight,
-         "contrastive_weight or reconstruction_weight must be positive", "0 and 0")
-  yield (unet and config.encoder_weights, "encoder_weights must be empty for encoder=unet",
-         config.encoder_weights)
-  yield (not unet and config.pretrains and config.reconstruction_weight,
-         "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
-         config.reconstruction_weight)
-  yield (config.fine_tune_after_block > config.encoder_blocks,
-         f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
-         config.fine_tune_after_block)
-  yield (config.ft_proj_selector > layers,
-         f"ft_proj_selector must be at most {layers}, the layers of the projection head",
-         config.ft_proj_selector)
+  yield (
+    config.pretrains and not config.contrastive_weight and not config.reconstruction_weight,
+    "contrastive_weight or reconstruction_weight must be positive",
+    "0 and 0",
+  )
+  yield (
+    unet and config.encoder_weights,
+    "encoder_weights must be empty for encoder=unet",
+    config.encoder_weights,
+  )
+  yield (
+    not unet and config.pretrains and config.reconstruction_weight,
+    "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
+    config.reconstruction_weight,
+  )
+  yield (
+    config.fine_tune_after_block > config.encoder_blocks,
+    f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
+    config.fine_tune_after_block,
+  )
+  yield (
+    config.ft_proj_selector > layers,
+    f"ft_proj_selector must be at most {layers}, the layers of the projection head",
+    config.ft_proj_selector,
+  )
   yield config.folds == 1, "folds must be 0 or at least 2", config.folds
-  yield (not all(0 < fraction <= 1 for fraction in config.fractions),
-         "label_fractions must be numbers above 0 and up to 1, separated by commas",
-         config.label_fractions)
-  yield (not all(re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text)
-                 for text in config.max_bad_images.split(",")),
-         "max_bad_images must be numbers or shares such as 1%, separated by commas",
-         config.max_bad_images)
+  yield (
+    not all(0 < fraction <= 1 for fraction in config.fractions),
+    "label_fractions must be numbers above 0 and up to 1, separated by commas",
+    config.label_fractions,
+  )
+  yield (
+    not all(
+      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_bad_images.split(",")
+    ),
+    "max_bad_images must be numbers or shares such as 1%, separated by commas",
+    config.max_bad_images,
+  )
   learns = config.mode not in ("embed", "export")
-  yield (config.labels == "none" and not config.pretrains and learns,
-         "labels must be auto or folders for train_mode=finetune", config.labels)
-  yield (config.labels == "none" and config.lineareval_while_pretraining and learns,
-         "labels must be auto or folders for lineareval_while_pretraining", config.labels)
-  yield (config.eval_dataset and not config.pretrains,
-         "eval_dataset must be empty for train_mode=finetune", config.eval_dataset)
-  yield (config.checkpoint and config.pretrains and config.mode in ("train", "train_then_eval"),
-         "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
-         "mode=eval, embed or export", config.checkpoint)
+  yield (
+    config.labels == "none" and not config.pretrains and learns,
+    "labels must be auto or folders for train_mode=finetune",
+    config.labels,
+  )
+  yield (
+    config.labels == "none" and config.lineareval_while_pretraining and learns,
+    "labels must be auto or folders for lineareval_while_pretraining",
+    config.labels,
+  )
+  yield (
+    config.eval_dataset and not config.pretrains,
+    "eval_dataset must be empty for train_mode=finetune",
+    config.eval_dataset,
+  )
+  yield (
+    config.checkpoint and config.pretrains and config.mode in ("train", "train_then_eval"),
+    "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
+    "mode=eval, embed or export",
+    config.checkpoint,
+  )
   for name in ("model_dir", "checkpoint"):
     path = getattr(config, name)
-    yield (set(path) & set(PATTERNS), f"{name} must not contain any of {' '.join(PATTERNS)}, which "
-           "TensorFlow takes for patterns", path)
-  yield (not set(config.export_formats) <= set(EXPORT_FORMATS),
-         f"export_format must be made of {', '.join(EXPORT_FORMATS)}", config.export_format)
+    yield (
+      set(path) & set(PATTERNS),
+      f"{name} must not contain any of {' '.join(PATTERNS)}, which TensorFlow takes for patterns",
+      path,
+    )
+  yield (
+    not set(config.export_formats) <= set(EXPORT_FORMATS),
+    f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
+    config.export_format,
+  )
   yield from contradictions_of_devices(config)
 
 

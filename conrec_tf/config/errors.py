@@ -12,4 +12,5 @@ def short_message(error):
   lines = str(error).strip().splitlines() or [type(error).__name__]
   # TensorFlow says "{{node}} path; reason [Op:name]".
   return getattr(error, "strerror", None) or re.sub(
-      r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1])
+    r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1]
+  )

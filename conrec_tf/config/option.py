@@ -3,8 +3,9 @@
 import dataclasses
 
 
-def knob(default, help, *, choices=None, low=None, high=None, above=None, below=None,
-         changes_training=True):
+def knob(
+  default, help, *, choices=None, low=None, high=None, above=None, below=None, changes_training=True
+):
   """A dataclass field that carries its own explanation and range.
 
   Args:
@@ -15,6 +16,15 @@ def knob(default, help, *, choices=None, low=None, high=None, above=None, below=
     above, below: exclusive bounds.
     changes_training: whether another value leads to other trained weights.
   """
-  return dataclasses.field(default=default, metadata=dict(
-      help=help, choices=choices, low=low, high=high, above=above, below=below,
-      changes_training=changes_training))
+  return dataclasses.field(
+    default=default,
+    metadata=dict(
+      help=help,
+      choices=choices,
+      low=low,
+      high=high,
+      above=above,
+      below=below,
+      changes_training=changes_training,
+    ),
+  )

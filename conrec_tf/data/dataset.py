@@ -83,28 +83,39 @@ def listed_split(flag, expression, images, labels, shapes, names=None):
   """
   counts = {name: len(stored) for name, stored in images.items()}
   infos = tfds.core.splits.SplitDict(
-      [tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0)
-       for name, count in counts.items() if count])
+    [
+      tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0)
+      for name, count in counts.items()
+      if count
+    ]
+  )
   try:
     parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
     raise wrong_split(flag, expression, infos) from error
 
   def chosen(stored):
-    return np.concatenate([stored[part.splitname][part.from_:part.to] for part in parts])
+    return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
 
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
-  return Split(expression, len(columns["image"]), RECORD_BYTES,
-               lambda: tf.data.Dataset.from_tensor_slices(columns), chosen(shapes),
-               None if names is None else chosen(names))
+  return Split(
+    expression,
+    len(columns["image"]),
+    RECORD_BYTES,
+    lambda: tf.data.Dataset.from_tensor_slices(columns),
+    chosen(shapes),
+    None if names is None else chosen(names),
+  )
 
 
 def wrong_split(flag, expression, names):
   """The `UsageError` for a split that isn't there."""
-  return UsageError(f"{flag} must be made of {', '.join(sorted(names))}, e.g. train[:10%] or "
-                    f"train+test. Received: {expression}")
+  return UsageError(
+    f"{flag} must be made of {', '.join(sorted(names))}, e.g. train[:10%] or "
+    f"train+test. Received: {expression}"
+  )
 
 
 def empty_split(flag, expression):
@@ -127,7 +138,7 @@ def held_out(labels, count):
   generator, held = np.random.default_rng(0), np.zeros(count, bool)
   for group in np.unique(groups):
     members = generator.permutation(np.flatnonzero(groups == group))
-    held[members[:min(len(members) - 1, max(1, round(share * len(members))))]] = True
+    held[members[: min(len(members) - 1, max(1, round(share * len(members))))]] = True
   return held
 
 
@@ -153,7 +164,8 @@ def existing_path(config, what):
   """
   path = os.path.expanduser(config.data_dir)
   if not path or not os.path.exists(path):
-    raise UsageError(f"data_dir must be {what}, for dataset={config.dataset}. "
-                     f"Received: {config.data_dir or 'nothing'}"
-                     + (", which doesn't exist" if path else ""))
+    raise UsageError(
+      f"data_dir must be {what}, for dataset={config.dataset}. "
+      f"Received: {config.data_dir or 'nothing'}" + (", which doesn't exist" if path else "")
+    )
   return path

@@ -28,13 +28,18 @@ def decode_image(encoded, channels):
   stored = tf.shape(native)[-1]
   grey = native[:, :, :1]
   if channels == 1:
-    image = tf.cond(stored <= 2, lambda: grey,
-                    lambda: tf.image.rgb_to_grayscale(decode_image(encoded, 3)))
+    image = tf.cond(
+      stored <= 2, lambda: grey, lambda: tf.image.rgb_to_grayscale(decode_image(encoded, 3))
+    )
   else:
     is_cmyk = tf.io.is_jpeg(encoded) & (stored == 4)
-    image = tf.case([(stored <= 2, lambda: tf.repeat(grey, 3, axis=-1)),
-                     (is_cmyk, lambda: tf.io.decode_jpeg(encoded, 3))],
-                    default=lambda: native[:, :, :3])
+    image = tf.case(
+      [
+        (stored <= 2, lambda: tf.repeat(grey, 3, axis=-1)),
+        (is_cmyk, lambda: tf.io.decode_jpeg(encoded, 3)),
+      ],
+      default=lambda: native[:, :, :3],
+    )
   return tf.ensure_shape(image, [None, None, channels])
 
 
@@ -51,8 +56,11 @@ def look_at_all(images, decode, description):
   """
   count = int(images.cardinality())
   shapes = np.zeros([count, 3], np.int32)
-  looked = images.enumerate().map(lambda index, image: (index, tf.shape(decode(image))),
-                                  tf.data.AUTOTUNE).ignore_errors(log_warning=False)
+  looked = (
+    images.enumerate()
+    .map(lambda index, image: (index, tf.shape(decode(image))), tf.data.AUTOTUNE)
+    .ignore_errors(log_warning=False)
+  )
   with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
     for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
       shapes[index] = shape

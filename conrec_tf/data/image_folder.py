@@ -43,31 +43,40 @@ def open_image_folder(config):
   def decode_native(image):
     return decode_image(read(image), NATIVE)
 
-  shapes = look_at_all(tf.data.Dataset.from_tensor_slices(images), decode_native,
-                       "Checking images")
+  shapes = look_at_all(tf.data.Dataset.from_tensor_slices(images), decode_native, "Checking images")
   is_good = shapes[:, 2] > 0
   if not np.any(is_good):
-    raise UsageError("data_dir must hold images that can be decoded. Received: "
-                     f"{len(paths)} bad ones in {root}")
-  bad = tuple(f"{os.path.relpath(paths[i], root)}: {why_bad(decode_native, images[i])}"
-              for i in np.flatnonzero(~is_good))
+    raise UsageError(
+      f"data_dir must hold images that can be decoded. Received: {len(paths)} bad ones in {root}"
+    )
+  bad = tuple(
+    f"{os.path.relpath(paths[i], root)}: {why_bad(decode_native, images[i])}"
+    for i in np.flatnonzero(~is_good)
+  )
   if config.mode != "check_data":
     _check_count(config.max_bad_images, bad, len(paths))
   good = shapes[is_good]
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
-  stored = {name: _substituted(np.flatnonzero(splits == name), is_good)
-            for name in np.unique(splits)}
+  stored = {
+    name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
+  }
   names = np.array([_text(os.path.relpath(path, root)) for path in paths], object)
-  columns = ({name: values[index] for name, index in stored.items()}
-             for values in (images, labels, shapes, names))
+  columns = (
+    {name: values[index] for name, index in stored.items()}
+    for values in (images, labels, shapes, names)
+  )
   by_image, by_label, by_shape, by_name = columns
   arguments = (by_image, by_label if class_names else None, by_shape, by_name)
   return Source(
-      name=os.path.basename(os.path.abspath(root)), channels=channels,
-      decode=lambda image: decode_image(read(image), channels),
-      train=listed_split("train_split", config.train_split, *arguments),
-      eval=listed_split("eval_split", config.eval_split, *arguments),
-      one_size=len(np.unique(good[:, :2], axis=0)) == 1, class_names=class_names, bad=bad)
+    name=os.path.basename(os.path.abspath(root)),
+    channels=channels,
+    decode=lambda image: decode_image(read(image), channels),
+    train=listed_split("train_split", config.train_split, *arguments),
+    eval=listed_split("eval_split", config.eval_split, *arguments),
+    one_size=len(np.unique(good[:, :2], axis=0)) == 1,
+    class_names=class_names,
+    bad=bad,
+  )
 
 
 def _image_files(root):
@@ -75,8 +84,9 @@ def _image_files(root):
   images, others, seen = [], [], set()
 
   def fail(error):
-    raise UsageError(f"data_dir must be a folder that can be read ({error.strerror}). "
-                     f"Received: {error.filename}")
+    raise UsageError(
+      f"data_dir must be a folder that can be read ({error.strerror}). Received: {error.filename}"
+    )
 
   for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
     if os.path.realpath(folder) in seen:  # a link back to where the walk has been
@@ -87,8 +97,10 @@ def _image_files(root):
       path = os.path.join(folder, file)
       (images if file.lower().endswith(ENDINGS) else others).append(path)
   if not images:
-    raise UsageError(f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
-                     f"{len(others)} other files")
+    raise UsageError(
+      f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
+      f"{len(others)} other files"
+    )
   if others:
     logger.info("Left out %d files that aren't images, e.g. %s", len(others), min(others))
   return images
@@ -122,11 +134,15 @@ def _layout(labels, parts, root):
   """Split names `[N]`, labels int `[N]` and class names, from each file's folders."""
   depths = {len(folders) for folders in parts}
   if labels == "folders" and depths not in ({1}, {2}):
-    raise UsageError("data_dir must hold label/file or split/label/file, for labels=folders. "
-                     f"Received: {root} with files {_words(depths)} folders deep")
+    raise UsageError(
+      "data_dir must hold label/file or split/label/file, for labels=folders. "
+      f"Received: {root} with files {_words(depths)} folders deep"
+    )
   if labels == "auto" and depths not in ({0}, {1}, {2}):
-    raise UsageError("labels must be none for images that lie neither flat nor as label/file or "
-                     f"split/label/file. Received: auto for files {_words(depths)} folders deep")
+    raise UsageError(
+      "labels must be none for images that lie neither flat nor as label/file or "
+      f"split/label/file. Received: auto for files {_words(depths)} folders deep"
+    )
   if labels == "none" or depths == {0}:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
     return _shares(None, len(parts)), np.zeros(len(parts), np.int64), ()
@@ -134,14 +150,22 @@ def _layout(labels, parts, root):
   class_names, indices = np.unique(names, return_inverse=True)
   indices = indices.astype(np.int64)
   if len(class_names) < 2:
-    raise UsageError("data_dir must hold at least two labels; without labels use --labels=none. "
-                     f"Received: {class_names[0]} alone in {root}")
-  logger.info("%d images; folders are %d labels: %s", len(parts), len(class_names),
-              ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else ""))
+    raise UsageError(
+      "data_dir must hold at least two labels; without labels use --labels=none. "
+      f"Received: {class_names[0]} alone in {root}"
+    )
+  logger.info(
+    "%d images; folders are %d labels: %s",
+    len(parts),
+    len(class_names),
+    ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else ""),
+  )
   if depths == {2}:
     return np.array([folders[0] for folders in parts]), indices, tuple(class_names)
-  logger.info("There are no splits; a fifth of each label is held out as split test "
-              "(--labels=none if the folders aren't labels)")
+  logger.info(
+    "There are no splits; a fifth of each label is held out as split test "
+    "(--labels=none if the folders aren't labels)"
+  )
   return _shares(indices, len(parts)), indices, tuple(class_names)
 
 
@@ -165,13 +189,17 @@ def _substituted(indices, is_good):
 
 def _check_count(limit, bad, count):
   """Raises UsageError when there are more bad images than the limit allows."""
-  allowed = max(int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
-                for text in limit.split(","))
+  allowed = max(
+    int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
+    for text in limit.split(",")
+  )
   for line in bad:
     logger.warning("Bad image, the next one stands in for it: %s", line)
   if len(bad) > allowed:
-    raise UsageError(f"data_dir must hold at most max_bad_images={limit} images that can't be "
-                     f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}")
+    raise UsageError(
+      f"data_dir must hold at most max_bad_images={limit} images that can't be "
+      f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}"
+    )
 
 
 def _words(depths):

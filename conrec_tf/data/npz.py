@@ -23,40 +23,55 @@ def open_npz(config):
   """
   path = existing_path(config, "an .npz file")
   arrays = _arrays(path)
-  images = {name: _images(arrays, "x_" + name) for name in ("train", "test")
-            if "x_" + name in arrays}
+  images = {
+    name: _images(arrays, "x_" + name) for name in ("train", "test") if "x_" + name in arrays
+  }
   if "train" not in images:
-    raise UsageError("data_dir must hold x_train (and y_train, x_test, y_test). "
-                     f"Received: {', '.join(arrays) or 'nothing'}")
+    raise UsageError(
+      "data_dir must hold x_train (and y_train, x_test, y_test). "
+      f"Received: {', '.join(arrays) or 'nothing'}"
+    )
   labelled = config.labels != "none" and "y_train" in arrays
-  labels = {name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
-            for name, part in images.items()}
+  labels = {
+    name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
+    for name, part in images.items()
+  }
   if "test" not in images:
     held = held_out(labels["train"] if labelled else None, len(images["train"]))
-    images, labels = ({"train": part["train"][~held], "test": part["train"][held]}
-                      for part in (images, labels))
+    images, labels = (
+      {"train": part["train"][~held], "test": part["train"][held]} for part in (images, labels)
+    )
   shapes = {part.shape[1:] for part in images.values()}
   if len(shapes) > 1:
     raise UsageError(f"x_train and x_test must have one size. Received: {sorted(shapes)}")
   stored = shapes.pop()[-1]
   channels = config.image_channels or stored
   if channels != stored and stored not in (1, 3):
-    raise UsageError("image_channels must be 0 for images that are neither grey nor RGB. "
-                     f"Received: {config.image_channels} for {stored} channels")
+    raise UsageError(
+      "image_channels must be 0 for images that are neither grey nor RGB. "
+      f"Received: {config.image_channels} for {stored} channels"
+    )
 
   def decode(image):
     if channels != stored:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image
 
-  arguments = images, labels if labelled else None, {
-      name: np.tile(np.int32(part.shape[1:]), (len(part), 1)) for name, part in images.items()}
+  arguments = (
+    images,
+    labels if labelled else None,
+    {name: np.tile(np.int32(part.shape[1:]), (len(part), 1)) for name, part in images.items()},
+  )
   classes = 1 + max(part.max(initial=0) for part in labels.values())
   return Source(
-      name=os.path.basename(path).removesuffix(".npz"), channels=channels, decode=decode,
-      train=listed_split("train_split", config.train_split, *arguments),
-      eval=listed_split("eval_split", config.eval_split, *arguments), one_size=True,
-      class_names=tuple(map(str, range(classes))) if labelled else ())
+    name=os.path.basename(path).removesuffix(".npz"),
+    channels=channels,
+    decode=decode,
+    train=listed_split("train_split", config.train_split, *arguments),
+    eval=listed_split("eval_split", config.eval_split, *arguments),
+    one_size=True,
+    class_names=tuple(map(str, range(classes))) if labelled else (),
+  )
 
 
 def _arrays(path):
@@ -65,8 +80,10 @@ def _arrays(path):
     with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
   except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-    raise UsageError("data_dir must be an .npz file of plain arrays "
-                     f"({str(error).splitlines()[0]}). Received: {path}") from error
+    raise UsageError(
+      "data_dir must be an .npz file of plain arrays "
+      f"({str(error).splitlines()[0]}). Received: {path}"
+    ) from error
 
 
 def _images(arrays, name):
@@ -83,8 +100,9 @@ def _images(arrays, name):
   if not np.all(np.isfinite(images)):
     raise UsageError(f"{name} must be finite. Received: NaN or infinity")
   if images.min() < 0 or images.max() > 1:
-    raise UsageError(f"{name} must be uint8, or float in [0, 1]. "
-                     f"Received: {images.min():g} to {images.max():g}")
+    raise UsageError(
+      f"{name} must be uint8, or float in [0, 1]. Received: {images.min():g} to {images.max():g}"
+    )
   return np.round(255 * images).astype(np.uint8)
 
 
@@ -98,6 +116,7 @@ def _labels(arrays, name, count):
   if labels.shape != (count,):
     raise UsageError(f"{name} must be [{count}], one label an image. Received: {labels.shape}")
   if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-    raise UsageError(f"{name} must be whole numbers from 0. "
-                     f"Received: {labels.dtype} from {labels.min()}")
+    raise UsageError(
+      f"{name} must be whole numbers from 0. Received: {labels.dtype} from {labels.min()}"
+    )
   return labels.astype(np.int64)

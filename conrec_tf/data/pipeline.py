@@ -58,23 +58,34 @@ def validation_batches(config, source):
   Returns:
     As of `pretraining_batches`, with as many images a batch, or fewer in a smaller split.
   """
-  images = source.eval.records().enumerate().map(two_views(config, source), tf.data.AUTOTUNE,
-                                                 deterministic=True)
+  images = (
+    source.eval.records()
+    .enumerate()
+    .map(two_views(config, source), tf.data.AUTOTUNE, deterministic=True)
+  )
   batch_size = min(config.train_batch_size, source.eval.num_examples)
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def two_views(config, source):
   """The function of (position in the stream, record) that makes a training example."""
+
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position, record):
     image = source.decode(record["image"])
     seeds = tf.random.experimental.stateless_split(
-        tf.stack([tf.constant(config.seed, tf.int64), position]), 4)
-    targets = [make_view(image, seed, image_size=config.image_size,
-                         color_jitter_strength=config.color_jitter_strength,
-                         use_blur=config.use_blur)
-               for seed in tf.unstack(seeds[:2])]
+      tf.stack([tf.constant(config.seed, tf.int64), position]), 4
+    )
+    targets = [
+      make_view(
+        image,
+        seed,
+        image_size=config.image_size,
+        color_jitter_strength=config.color_jitter_strength,
+        use_blur=config.use_blur,
+      )
+      for seed in tf.unstack(seeds[:2])
+    ]
     if config.corruption == "none":
       corrupted = targets
     else:
@@ -95,12 +106,15 @@ def finetuning_batches(config, source, share=Share()):  # noqa: B008
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
   """
+
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position, record):
     seed = tf.stack([tf.constant(config.seed, tf.int64), position])
     make = {"crop": make_cropped, "zoom": make_zoomed}[config.supervised_augmentation]
-    return {"image": make(source.decode(record["image"]), seed, image_size=config.image_size),
-            "label": record["label"]}
+    return {
+      "image": make(source.decode(record["image"]), seed, image_size=config.image_size),
+      "label": record["label"],
+    }
 
   return _shuffled_batches(config, source, augment, share)
 
@@ -123,8 +137,10 @@ def steps_per_epoch(split, batch_size):
     UsageError: there is none.
   """
   if batch_size > split.num_examples:
-    raise UsageError(f"train_batch_size must be at most {split.num_examples}, the images in "
-                     f"{split.name}. Received: {batch_size}")
+    raise UsageError(
+      f"train_batch_size must be at most {split.num_examples}, the images in "
+      f"{split.name}. Received: {batch_size}"
+    )
   return split.num_examples // batch_size
 
 
@@ -160,6 +176,7 @@ def evaluation_batches(config, source, split):
     `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`);
     the last batch may be smaller.
   """
+
   @tf.autograph.experimental.do_not_convert
   def prepare(record):
     image = source.decode(record["image"])
@@ -186,6 +203,6 @@ def evaluation_image(image, image_size, one_size):
     shape = tf.shape(image)[:2]
     side = tf.cast(tf.round(CENTRE_CROP * tf.cast(tf.reduce_min(shape), tf.float32)), tf.int32)
     offset = (shape - side) // 2
-    image = image[offset[0]:offset[0] + side, offset[1]:offset[1] + side]
+    image = image[offset[0] : offset[0] + side, offset[1] : offset[1] + side]
   image = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
   return tf.clip_by_value(image, 0.0, 1.0)

@@ -32,12 +32,20 @@ def open_evaluation_source(config, source):
   if not config.eval_dataset:
     return source
   channels = source.channels if source.channels in (1, 3) else 0
-  evaluated = open_source(dataclasses.replace(
-      config, dataset=config.eval_dataset, data_dir=config.eval_data_dir or config.data_dir,
-      train_split=config.eval_train_split, labels="auto", image_channels=channels))
+  evaluated = open_source(
+    dataclasses.replace(
+      config,
+      dataset=config.eval_dataset,
+      data_dir=config.eval_data_dir or config.data_dir,
+      train_split=config.eval_train_split,
+      labels="auto",
+      image_channels=channels,
+    )
+  )
   if not evaluated.class_names:
     raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")
   if evaluated.channels != source.channels:
-    raise UsageError(f"eval_dataset must have {source.channels} channels. "
-                     f"Received: {evaluated.channels}")
+    raise UsageError(
+      f"eval_dataset must have {source.channels} channels. Received: {evaluated.channels}"
+    )
   return evaluated

@@ -26,15 +26,22 @@ def open_tfds(config):
   builder = _prepared_builder(config.dataset, config.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
   labelled = config.labels != "none"
-  if (not isinstance(features.get("image"), tfds.features.Image)
-      or labelled and not isinstance(features.get("label"), tfds.features.ClassLabel)):
-    raise UsageError("dataset must have an image and a label with classes (or just an image, for "
-                     f"labels=none). Received: {config.dataset}")
+  if (
+    not isinstance(features.get("image"), tfds.features.Image)
+    or labelled
+    and not isinstance(features.get("label"), tfds.features.ClassLabel)
+  ):
+    raise UsageError(
+      "dataset must have an image and a label with classes (or just an image, for "
+      f"labels=none). Received: {config.dataset}"
+    )
   stored = features["image"].shape
   channels = config.image_channels or stored[-1]
   if not stored[-1] or channels != stored[-1] and stored[-1] not in (1, 3):
-    raise UsageError("image_channels must be 0 for images that are neither grey nor RGB. "
-                     f"Received: {config.image_channels} for {stored[-1]} channels")
+    raise UsageError(
+      "image_channels must be 0 for images that are neither grey nor RGB. "
+      f"Received: {config.image_channels} for {stored[-1]} channels"
+    )
 
   def decode(encoded):
     image = tf.image.convert_image_dtype(features["image"].decode_example(encoded), tf.uint8)
@@ -43,18 +50,24 @@ def open_tfds(config):
     return image
 
   return Source(
-      name=config.dataset, decode=decode, channels=channels, one_size=None not in stored[:2],
-      train=_split(builder, "train_split", config.train_split, labelled, config.cache_dataset),
-      eval=_split(builder, "eval_split", config.eval_split, labelled, config.cache_dataset),
-      class_names=tuple(features["label"].names) if labelled else ())
+    name=config.dataset,
+    decode=decode,
+    channels=channels,
+    one_size=None not in stored[:2],
+    train=_split(builder, "train_split", config.train_split, labelled, config.cache_dataset),
+    eval=_split(builder, "eval_split", config.eval_split, labelled, config.cache_dataset),
+    class_names=tuple(features["label"].names) if labelled else (),
+  )
 
 
 def _prepared_builder(name, data_dir):
   try:
     builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   except Exception as error:  # TFDS has no common class for a bad name, version or config.
-    raise UsageError("dataset must be image_folder, npz or a name that TensorFlow Datasets knows "
-                     f"({_line(error)}). Received: {name}") from error
+    raise UsageError(
+      "dataset must be image_folder, npz or a name that TensorFlow Datasets knows "
+      f"({_line(error)}). Received: {name}"
+    ) from error
   if not builder.is_prepared():
     logger.info("Preparing %s in %s", name, builder.data_dir)
     if not sys.stderr.isatty():
@@ -64,9 +77,11 @@ def _prepared_builder(name, data_dir):
       with contextlib.redirect_stdout(None):
         builder.download_and_prepare()
     except (Exception, SystemExit) as error:  # Whatever hosts, archives and disks come up with.
-      raise UsageError(f"dataset is not prepared in {builder.data_dir} and could not be "
-                       f"downloaded or prepared there ({_line(error)}). "
-                       f"Received: {name}") from error
+      raise UsageError(
+        f"dataset is not prepared in {builder.data_dir} and could not be "
+        f"downloaded or prepared there ({_line(error)}). "
+        f"Received: {name}"
+      ) from error
   return builder
 
 
@@ -80,20 +95,29 @@ def _split(builder, flag, expression, labelled, cache):
   stored = builder.info.splits.values()
   record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
   wanted = tfds.decode.PartialDecoding(
-      {"image": True, **({"label": True} if labelled else {})},
-      decoders={"image": tfds.decode.SkipDecoding()})
+    {"image": True, **({"label": True} if labelled else {})},
+    decoders={"image": tfds.decode.SkipDecoding()},
+  )
 
   def records():
-    return builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted,
-                              read_config=tfds.ReadConfig(try_autocache=False))
+    return builder.as_dataset(
+      split=expression,
+      shuffle_files=False,
+      decoders=wanted,
+      read_config=tfds.ReadConfig(try_autocache=False),
+    )
 
   if cache:
     tell_cached(expression, num_examples * record_bytes)
     stored = list(records().as_numpy_iterator())
-    columns = {name: np.array([record[name] for record in stored], kind)
-               for name, kind in (("image", object), ("label", np.int64)) if name in stored[0]}
-    return Split(expression, num_examples, record_bytes,
-                 lambda: tf.data.Dataset.from_tensor_slices(columns))
+    columns = {
+      name: np.array([record[name] for record in stored], kind)
+      for name, kind in (("image", object), ("label", np.int64))
+      if name in stored[0]
+    }
+    return Split(
+      expression, num_examples, record_bytes, lambda: tf.data.Dataset.from_tensor_slices(columns)
+    )
   return Split(expression, num_examples, record_bytes, records)
 
 

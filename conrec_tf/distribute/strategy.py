@@ -21,12 +21,18 @@ def build_strategy(config):
     UsageError: devices, TF_CONFIG or TPU aren't what they should be, or the batch can't be
       shared evenly.
   """
-  strategy = {"one_device": one_device, "mirrored": _mirrored,
-              "multi_worker_mirrored": _multi_worker, "tpu": _tpu}[config.strategy](config)
+  strategy = {
+    "one_device": one_device,
+    "mirrored": _mirrored,
+    "multi_worker_mirrored": _multi_worker,
+    "tpu": _tpu,
+  }[config.strategy](config)
   replicas = strategy.num_replicas_in_sync
   if config.train_batch_size % replicas:
-    raise UsageError(f"train_batch_size must be a multiple of {replicas}, the devices. "
-                     f"Received: {config.train_batch_size}")
+    raise UsageError(
+      f"train_batch_size must be a multiple of {replicas}, the devices. "
+      f"Received: {config.train_batch_size}"
+    )
   return strategy
 
 
@@ -50,8 +56,10 @@ def one_device(config):
   """
   device = _devices(config)[0]
   if config.jit_compile and "gpu" not in device:
-    raise UsageError("jit_compile must be false without a GPU: on processors compiled steps are "
-                     "slower. Received: true")
+    raise UsageError(
+      "jit_compile must be false without a GPU: on processors compiled steps are "
+      "slower. Received: true"
+    )
   return tf.distribute.OneDeviceStrategy(device)
 
 
@@ -68,8 +76,9 @@ def _wanted(config, there, kind):
   """The numbers in `config.devices`, or all that are there."""
   wanted = [int(text) for text in config.devices.split(",") if text] or there
   if not set(wanted) <= set(there):
-    raise UsageError(f"devices must be among {', '.join(map(str, there))} ({kind}). "
-                     f"Received: {config.devices}")
+    raise UsageError(
+      f"devices must be among {', '.join(map(str, there))} ({kind}). Received: {config.devices}"
+    )
   return wanted
 
 
@@ -84,8 +93,10 @@ def _multi_worker(config):
   try:
     return tf.distribute.MultiWorkerMirroredStrategy()
   except (tf.errors.OpError, RuntimeError) as error:
-    raise UsageError(f"TF_CONFIG must name addresses that can be served ({short_message(error)}). "
-                     f"Received: {os.environ['TF_CONFIG']}") from error
+    raise UsageError(
+      f"TF_CONFIG must name addresses that can be served ({short_message(error)}). "
+      f"Received: {os.environ['TF_CONFIG']}"
+    ) from error
 
 
 def _check_cluster(text):
@@ -94,27 +105,34 @@ def _check_cluster(text):
     values = json.loads(text)
     tasks = {kind: list(addresses) for kind, addresses in values["cluster"].items()}
     kind, index = values["task"]["type"], int(values["task"]["index"])
-    fits = (set(tasks) <= {"chief", "worker"} and len(tasks.get("chief", [])) <= 1
-            and 0 <= index < len(tasks.get(kind, [])))
+    fits = (
+      set(tasks) <= {"chief", "worker"}
+      and len(tasks.get("chief", [])) <= 1
+      and 0 <= index < len(tasks.get(kind, []))
+    )
   except (ValueError, LookupError, TypeError, AttributeError):
     fits = False
   if not fits:
     raise UsageError(
-        "TF_CONFIG must name all workers and this one, for strategy=multi_worker_mirrored, like "
-        '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
-        f'"index": 0}}}}. Received: {text or "nothing"}')
+      "TF_CONFIG must name all workers and this one, for strategy=multi_worker_mirrored, like "
+      '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
+      f'"index": 0}}}}. Received: {text or "nothing"}'
+    )
 
 
 def _tpu(config):
   try:
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-        config.tpu_name or None, zone=config.tpu_zone or None, project=config.gcp_project or None)
+      config.tpu_name or None, zone=config.tpu_zone or None, project=config.gcp_project or None
+    )
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
   except (ValueError, OSError, RuntimeError, ImportError, tf.errors.OpError) as error:
-    raise UsageError("tpu_name must be a TPU that can be reached "
-                     f"({str(error).strip().splitlines()[0]}). "
-                     f"Received: {config.tpu_name or 'nothing'}") from error
+    raise UsageError(
+      "tpu_name must be a TPU that can be reached "
+      f"({str(error).strip().splitlines()[0]}). "
+      f"Received: {config.tpu_name or 'nothing'}"
+    ) from error
   return tf.distribute.TPUStrategy(resolver)
 
 
@@ -127,12 +145,11 @@ def per_replica(strategy, batch):
 
   def share(context):
     start = context.replica_id_in_sync_group % len(local) * size
-    return tf.nest.map_structure(lambda values: values[start:start + size], batch)
+    return tf.nest.map_structure(lambda values: values[start : start + size], batch)
 
   return strategy.experimental_distribute_values_from_function(share)
 
 
 def of_first(strategy, values):
   """What the first replica of this process returned from `strategy.run`."""
-  return tf.nest.map_structure(
-      lambda value: strategy.experimental_local_results(value)[0], values)
+  return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], values)

@@ -9,9 +9,14 @@ import tensorflow as tf
 from conrec_tf.config import UsageError, short_message
 
 # What TensorFlow raises in a process when another one is gone.
-LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError,
-        tf.errors.InternalError)
+LOST = (
+  tf.errors.UnavailableError,
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.FailedPreconditionError,
+  tf.errors.InternalError,
+)
 
 
 class Workers:
@@ -31,8 +36,9 @@ class Workers:
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
       resolver = strategy.cluster_resolver
       tasks = resolver.cluster_spec().as_dict()
-      order = [(kind, index) for kind in ("chief", "worker")
-               for index in range(len(tasks.get(kind, ())))]
+      order = [
+        (kind, index) for kind in ("chief", "worker") for index in range(len(tasks.get(kind, ())))
+      ]
       self.index = order.index((resolver.task_type, resolver.task_id))
       self.count = len(order)
 
@@ -51,8 +57,9 @@ class Workers:
       lost = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", error.message)
       who = " ".join(lost.groups()) if lost else f"one ({short_message(error)})"
       raise UsageError(
-          "all workers must keep running; the same command on each of them continues from the last "
-          f"checkpoint. Received: {who} lost") from error
+        "all workers must keep running; the same command on each of them continues from the last "
+        f"checkpoint. Received: {who} lost"
+      ) from error
 
   @property
   def is_chief(self):
@@ -78,8 +85,10 @@ class Workers:
       UsageError: they start from another step.
     """
     if self.count > 1 and self._mean(step) != [step]:
-      raise UsageError("model_dir must be one folder that all workers see, for "
-                       f"multi_worker_mirrored. Received: one with step {step} here, others not")
+      raise UsageError(
+        "model_dir must be one folder that all workers see, for "
+        f"multi_worker_mirrored. Received: one with step {step} here, others not"
+      )
 
   @contextlib.contextmanager
   def in_turn(self):

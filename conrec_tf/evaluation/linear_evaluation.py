@@ -52,14 +52,16 @@ def validation_losses(config, model, objective, source):
   Returns:
     `{name: number}`, means over the batches.
   """
+
   @tf.function(autograph=False)
   def measure(batch):
     total, metrics = objective(model(view_major(batch["corrupted"])), view_major(batch["target"]))
     return {VALIDATION_LOSS: total, **metrics}
 
   rows = [measure(batch) for batch in validation_batches(config, source)]
-  return {name.replace("train/", "eval/"): float(np.mean([row[name] for row in rows]))
-          for name in rows[0]}
+  return {
+    name.replace("train/", "eval/"): float(np.mean([row[name] for row in rows])) for name in rows[0]
+  }
 
 
 def linear_evaluation(config, train, evaluated, classes):
@@ -89,8 +91,12 @@ def linear_evaluation(config, train, evaluated, classes):
   if config.select_on == "validation":
     labels = train[1]
     stratify = labels if np.unique(labels, return_counts=True)[1].min() > 1 else None
-    kept, held = train_test_split(np.arange(len(labels)), test_size=VALIDATION_SHARE,
-                                  random_state=config.seed, stratify=stratify)
+    kept, held = train_test_split(
+      np.arange(len(labels)),
+      test_size=VALIDATION_SHARE,
+      random_state=config.seed,
+      stratify=stratify,
+    )
     scores = _score(config, classes, False)(*[(train[0][i], train[1][i]) for i in (kept, held)])
     metrics.update({"eval/validation_" + name: value for name, value in scores.items()})
   return metrics
@@ -102,8 +108,11 @@ def full_evaluation(config, train, evaluated, classes):
   Args and Returns: as of `linear_evaluation`; values may be lists.
   """
   if config.folds:
-    return {"eval/knn_accuracy": float(np.mean(probes.cross_validate(
-        probes.knn_accuracy, train, config.folds, config.seed)))}
+    return {
+      "eval/knn_accuracy": float(
+        np.mean(probes.cross_validate(probes.knn_accuracy, train, config.folds, config.seed))
+      )
+    }
   metrics = {"eval/knn_accuracy": probes.knn_accuracy(train, evaluated)}
   if not config.ordinal_labels:
     scores, columns = probes.linear_scores(train, evaluated)
@@ -111,22 +120,32 @@ def full_evaluation(config, train, evaluated, classes):
   if config.fractions:
     score, name = _score(config, classes, False), main_metric(config).removeprefix("eval/")
     metrics["eval/label_fractions"] = probes.label_fraction_curve(
-        lambda subset: score(subset, evaluated)[name], train, config.fractions,
-        config.repetitions, config.seed)
+      lambda subset: score(subset, evaluated)[name],
+      train,
+      config.fractions,
+      config.repetitions,
+      config.seed,
+    )
   return metrics
 
 
 def _score(config, classes, standardise):
   """A function from (training split, measured split) to `{name: number}`."""
+
   def kappa(train, evaluated):
     predictions = probes.ordinal_predictions(train, evaluated, classes)
-    return {"quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
-        evaluated[1], predictions, classes)}
+    return {
+      "quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
+        evaluated[1], predictions, classes
+      )
+    }
 
   def accuracies(train, evaluated):
     scores, columns = probes.linear_scores(train, evaluated, standardise)
-    return {f"linear_top_{k}_accuracy": value for k, value in
-            probes.top_k_accuracies(scores, columns, evaluated[1]).items()}
+    return {
+      f"linear_top_{k}_accuracy": value
+      for k, value in probes.top_k_accuracies(scores, columns, evaluated[1]).items()
+    }
 
   return kappa if config.ordinal_labels else accuracies
 

@@ -73,7 +73,8 @@ class RotatedLogisticRegression(LogisticRegression):
       with tf.device("CPU:0"):
         logits = tf.pad(tf.matmul(features, weights.astype(X.dtype)), without)
         losses, residuals = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=logits, labels=targets)
+          features=logits, labels=targets
+        )
         slopes = tf.matmul(features, residuals[:, free], transpose_a=True).numpy()
       value = self.C * losses.numpy().sum(dtype=np.float64) + 0.5 * np.sum(penalty * weights**2)
       gradient = scale * (self.C * slopes + penalty * weights)
@@ -82,9 +83,19 @@ class RotatedLogisticRegression(LogisticRegression):
     start = np.zeros(scale.shape)
     start[-1] = np.log(counts / counts[0])[free]
     # A gradient below 1e-6 is little but rounding in single precision.
-    result = minimize(objective, (start / scale).ravel(), jac=True, method="L-BFGS-B", options={
-        "maxiter": self.max_iter, "maxfun": 50 * self.max_iter, "maxls": 50,
-        "ftol": self.tol, "gtol": 1e-6})
+    result = minimize(
+      objective,
+      (start / scale).ravel(),
+      jac=True,
+      method="L-BFGS-B",
+      options={
+        "maxiter": self.max_iter,
+        "maxfun": 50 * self.max_iter,
+        "maxls": 50,
+        "ftol": self.tol,
+        "gtol": 1e-6,
+      },
+    )
     if not result.success:
       warnings.warn(result.message, ConvergenceWarning, stacklevel=2)
     weights = scale * result.x.reshape(scale.shape)

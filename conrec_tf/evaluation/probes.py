@@ -47,8 +47,11 @@ def linear_scores(train, evaluated, standardise=False):
 def top_k_accuracies(scores, classes, labels, ks=(1, 3, 5)):
   """`{k: share of labels among the k highest scores}`, for each k below the number of classes."""
   ranked = classes[np.argsort(-scores, axis=1, kind="stable")]
-  return {k: float(np.mean(np.any(ranked[:, :k] == labels[:, np.newaxis], axis=1)))
-          for k in ks if k < len(classes) or k == 1}
+  return {
+    k: float(np.mean(np.any(ranked[:, :k] == labels[:, np.newaxis], axis=1)))
+    for k in ks
+    if k < len(classes) or k == 1
+  }
 
 
 def confusions(scores, classes, labels, count):
@@ -80,8 +83,9 @@ def stratified_subset(labels, fraction, rng):
     if takes.sum() >= round(fraction * len(labels)):
       break
     takes[index] += takes[index] < counts[index]
-  chosen = [rng.permutation(np.flatnonzero(labels == name))[:take]
-            for name, take in zip(classes, takes)]
+  chosen = [
+    rng.permutation(np.flatnonzero(labels == name))[:take] for name, take in zip(classes, takes)
+  ]
   return np.sort(np.concatenate(chosen))
 
 
@@ -106,10 +110,21 @@ def label_fraction_curve(score, train, fractions, repetitions, seed):
       chosen = stratified_subset(train[1], fraction, rng)
       scores.append(score((train[0][chosen], train[1][chosen])))
     if len(chosen) > round(fraction * len(train[1])):
-      logger.info("Label fraction %g has %d labels instead of %d, one for each class at least",
-                  fraction, len(chosen), round(fraction * len(train[1])))
-    rows.append({"fraction": fraction, "labels": len(chosen), "repetitions": len(scores),
-                 "mean": float(np.mean(scores)), "std": float(np.std(scores))})
+      logger.info(
+        "Label fraction %g has %d labels instead of %d, one for each class at least",
+        fraction,
+        len(chosen),
+        round(fraction * len(train[1])),
+      )
+    rows.append(
+      {
+        "fraction": fraction,
+        "labels": len(chosen),
+        "repetitions": len(scores),
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores)),
+      }
+    )
   return rows
 
 
@@ -130,8 +145,9 @@ def ordinal_scores(train, evaluated, count):
     # The first bit is always set; scikit-learn says so each time.
     warnings.filterwarnings("ignore", "Label .* is present in all training examples")
     warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
-    classifier = _fit(OneVsRestClassifier(RotatedLogisticRegression()),
-                      train[0], cumulative_bits(train[1], count))
+    classifier = _fit(
+      OneVsRestClassifier(RotatedLogisticRegression()), train[0], cumulative_bits(train[1], count)
+    )
   return classifier.predict_proba(evaluated[0])
 
 
@@ -165,17 +181,24 @@ def cross_validate(score, split, folds, seed):
     raise UsageError(f"folds must be at most {len(labels)}, the labelled images. Received: {folds}")
   classes, counts = np.unique(labels, return_counts=True)
   if counts.min() < folds:
-    logger.warning("Class %d has %d images, fewer than the %d folds: some folds lack it",
-                   classes[np.argmin(counts)], counts.min(), folds)
+    logger.warning(
+      "Class %d has %d images, fewer than the %d folds: some folds lack it",
+      classes[np.argmin(counts)],
+      counts.min(),
+      folds,
+    )
   splits = KFold(folds, shuffle=True, random_state=seed).split(embeddings)
-  return [score((embeddings[train], labels[train]), (embeddings[held], labels[held]))
-          for train, held in splits]
+  return [
+    score((embeddings[train], labels[train]), (embeddings[held], labels[held]))
+    for train, held in splits
+  ]
 
 
 def _check_classes(labels):
   if len(np.unique(labels)) < 2:
-    raise UsageError("training labels must be of at least two classes for linear evaluation. "
-                     "Received: 1")
+    raise UsageError(
+      "training labels must be of at least two classes for linear evaluation. Received: 1"
+    )
 
 
 def _fit(classifier, features, targets, standardise=False):

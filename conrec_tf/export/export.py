@@ -66,23 +66,34 @@ def export(config, stored, directory):
       content = convert(embed, *args)
       with writing(path.parent):
         path.write_bytes(content)
+
     return write
 
   exports = {
-      "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
-      "onnx": [("onnx", ".onnx", writes(conversions.onnx_bytes, free), conversions.run_onnx)],
-      "tflite": [("tflite", ".tflite", writes(conversions.tflite_bytes, fixed),
-                  conversions.run_tflite),
-                 ("tflite_dynamic_range", "_dynamic_range.tflite",
-                  writes(conversions.tflite_bytes, fixed, True), conversions.run_tflite)]}
+    "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
+    "onnx": [("onnx", ".onnx", writes(conversions.onnx_bytes, free), conversions.run_onnx)],
+    "tflite": [
+      ("tflite", ".tflite", writes(conversions.tflite_bytes, fixed), conversions.run_tflite),
+      (
+        "tflite_dynamic_range",
+        "_dynamic_range.tflite",
+        writes(conversions.tflite_bytes, fixed, True),
+        conversions.run_tflite,
+      ),
+    ],
+  }
   for kind in formats:
     for name, ending, write, run in exports[kind]:
       path = directory.path / kind / f"{stored.step}{ending}"
       with _replacing(path) as temporary:
         write(temporary)
         difference = _compared(name, expected, run(temporary, images))
-      logger.info("%s in %s, largest difference from the network %.1e",
-                  "SavedModel" if kind == "saved_model" else name, path, difference)
+      logger.info(
+        "%s in %s, largest difference from the network %.1e",
+        "SavedModel" if kind == "saved_model" else name,
+        path,
+        difference,
+      )
 
 
 def remove_old(directory, step, keep):
@@ -93,10 +104,15 @@ def remove_old(directory, step, keep):
     step: whose SavedModel stays in any case.
     keep: how many stay, those of the most steps; 0: all.
   """
-  others = sorted((path for path in (directory.path / "saved_model").glob("*")
-                   if path.name.isdigit() and int(path.name) != step),
-                  key=lambda path: int(path.name))
-  for path in others[:max(0, len(others) + 1 - keep)] if keep else []:
+  others = sorted(
+    (
+      path
+      for path in (directory.path / "saved_model").glob("*")
+      if path.name.isdigit() and int(path.name) != step
+    ),
+    key=lambda path: int(path.name),
+  )
+  for path in others[: max(0, len(others) + 1 - keep)] if keep else []:
     shutil.rmtree(path)
 
 
@@ -104,8 +120,13 @@ def network_config(config, stored):
   """The `Config` of a stored network, to build it with."""
   own = Config(**{**stored.settings, "mode": "export"}) if stored.settings else config
   return dataclasses.replace(
-      own, mixed_precision="float32", recompute=False, encoder_weights="",
-      image_size=config.image_size, ft_proj_selector=config.ft_proj_selector)
+    own,
+    mixed_precision="float32",
+    recompute=False,
+    encoder_weights="",
+    image_size=config.image_size,
+    ft_proj_selector=config.ft_proj_selector,
+  )
 
 
 def portable_network(config, stored):
@@ -122,11 +143,17 @@ def portable_network(config, stored):
 def metadata(config, stored, channels):
   """What is kept beside a SavedModel, as a dict that JSON can hold."""
   return {
-      "global_step": stored.step, "channels": channels, "image_size": config.image_size,
-      "one_size": stored.one_size, "layer": config.ft_proj_selector,
-      "class_names": list(stored.class_names), "result": stored.result,
-      "flags": stored.settings or dataclasses.asdict(config), "git_revision": _git_revision(),
-      "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__}}
+    "global_step": stored.step,
+    "channels": channels,
+    "image_size": config.image_size,
+    "one_size": stored.one_size,
+    "layer": config.ft_proj_selector,
+    "class_names": list(stored.class_names),
+    "result": stored.result,
+    "flags": stored.settings or dataclasses.asdict(config),
+    "git_revision": _git_revision(),
+    "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},
+  }
 
 
 def check_formats(config):
@@ -137,8 +164,10 @@ def check_formats(config):
   """
   missing = [name for name in ("tf2onnx", "onnxruntime") if not importlib.util.find_spec(name)]
   if "onnx" in config.export_formats and missing:
-    raise UsageError("export_format=onnx needs: pip install -r requirements-onnx.txt. "
-                     f"Received: no {' and no '.join(missing)}")
+    raise UsageError(
+      "export_format=onnx needs: pip install -r requirements-onnx.txt. "
+      f"Received: no {' and no '.join(missing)}"
+    )
 
 
 @contextlib.contextmanager
@@ -177,16 +206,19 @@ def _compared(name, expected, found):
   difference = float(np.max(np.abs(found - expected)))
   limit = TOLERANCE[name] * float(np.max(np.abs(expected)))
   if not difference <= limit:
-    raise UsageError(f"{name} must give the network's embeddings to {limit:.1e}. "
-                     f"Received: {difference:.1e} as the largest difference")
+    raise UsageError(
+      f"{name} must give the network's embeddings to {limit:.1e}. "
+      f"Received: {difference:.1e} as the largest difference"
+    )
   return difference
 
 
 def _smooth_images(size, channels):
   """Images `[IMAGES_TO_COMPARE, size, size, channels]` in [0, 1] with coarse and fine detail."""
   shapes = [[IMAGES_TO_COMPARE, side, side, channels] for side in (4, size)]
-  coarse, fine = (tf.random.stateless_uniform(shape, [0, seed])
-                  for seed, shape in enumerate(shapes))
+  coarse, fine = (
+    tf.random.stateless_uniform(shape, [0, seed]) for seed, shape in enumerate(shapes)
+  )
   return 0.8 * tf.image.resize(coarse, [size, size]) + 0.2 * fine
 
 
@@ -196,8 +228,20 @@ def _git_revision():
   if not (root / ".git").exists():
     return None
   try:
-    return subprocess.run(["git", "-C", os.fspath(root), "describe", "--always", "--dirty",
-                           "--abbrev=40", "--exclude=*"], capture_output=True, text=True,
-                          check=True).stdout.strip()
+    return subprocess.run(
+      [
+        "git",
+        "-C",
+        os.fspath(root),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+      ],
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout.strip()
   except (OSError, subprocess.CalledProcessError):
     return None

@@ -20,8 +20,9 @@ def onnx_bytes(function, spec):
   """
   import tf2onnx  # an optional package
 
-  named = tf.function(lambda images: tf.identity(function(images), name="embedding"),
-                      autograph=False)
+  named = tf.function(
+    lambda images: tf.identity(function(images), name="embedding"), autograph=False
+  )
   model, _ = tf2onnx.convert.from_function(named, [spec], opset=17)
   [output] = model.graph.output
   for node in model.graph.node:

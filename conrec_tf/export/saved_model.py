@@ -66,8 +66,9 @@ def representation(model, head, metadata):
     return {"embedding": embed(tf.map_fn(decode, encoded_images, fn_output_signature=pixels))}
 
   def of_images(name, function):
-    return tf.function(lambda images: {name: function(images)}, input_signature=[spec],
-                       autograph=False)
+    return tf.function(
+      lambda images: {name: function(images)}, input_signature=[spec], autograph=False
+    )
 
   parts = parts_of(model, head)
   used = [parts[name] for name in ("encoder", "pooling") if name in parts]
@@ -82,8 +83,10 @@ def representation(model, head, metadata):
   signatures = {"serving_default": of_images("embedding", embed)}
   if channels in DECODABLE_CHANNELS:
     signatures["encoded_images"] = tf.function(
-        embed_encoded, input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
-        autograph=False)
+      embed_encoded,
+      input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
+      autograph=False,
+    )
   for name, function in _named_parts(model, head, layer).items():
     setattr(root, name, tf.function(function, input_signature=[spec], autograph=False))
     if name in ("reconstruction", "logits"):

@@ -57,9 +57,10 @@ class ConRec(tf.keras.Model):
     features, skips = self.encoder(images, training=training)
     embedding = self.pooling(features, training=training, seed=seed, parts=parts)
     return Outputs(
-        embedding=embedding,
-        projection=self.projection_head and self.projection_head(embedding, training=training),
-        reconstruction=self.decoder and self.decoder(features, skips, training=training))
+      embedding=embedding,
+      projection=self.projection_head and self.projection_head(embedding, training=training),
+      reconstruction=self.decoder and self.decoder(features, skips, training=training),
+    )
 
   def represent(self, images, training=False, seed=None, layer=0):
     """What a classifier sees.
@@ -123,22 +124,40 @@ def build_head(config, model, channels, classes):
 
 
 def _build(config, channels):
-  sizes = dict(base_filters=config.base_filters, depth=config.unet_depth,
-               batch_norm_decay=config.batch_norm_decay, recompute=config.recompute,
-               global_bn=config.global_bn)
+  sizes = dict(
+    base_filters=config.base_filters,
+    depth=config.unet_depth,
+    batch_norm_decay=config.batch_norm_decay,
+    recompute=config.recompute,
+    global_bn=config.global_bn,
+  )
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
   attention = config.pooling == "attention" and (config.contrastive_weight or not config.pretrains)
   projects = config.contrastive_weight if config.pretrains else config.ft_proj_selector
   decodes = config.reconstruction_weight and config.pretrains
   model = ConRec(
-      encoder=(UNetEncoder(**sizes, name="encoder") if config.encoder == "unet"
-               else DenseNetEncoder(config.encoder_weights, config.global_bn, name="encoder")),
-      pooling=(AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
-               if attention else AveragePooling(name="pooling")),
-      projection_head=ProjectionHead(
-          config.proj_head_mode, config.num_proj_layers, config.proj_out_dim,
-          config.batch_norm_decay, config.global_bn, name="projection_head") if projects else None,
-      decoder=UNetDecoder(channels, **sizes, name="decoder") if decodes else None)
+    encoder=(
+      UNetEncoder(**sizes, name="encoder")
+      if config.encoder == "unet"
+      else DenseNetEncoder(config.encoder_weights, config.global_bn, name="encoder")
+    ),
+    pooling=(
+      AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
+      if attention
+      else AveragePooling(name="pooling")
+    ),
+    projection_head=ProjectionHead(
+      config.proj_head_mode,
+      config.num_proj_layers,
+      config.proj_out_dim,
+      config.batch_norm_decay,
+      config.global_bn,
+      name="projection_head",
+    )
+    if projects
+    else None,
+    decoder=UNetDecoder(channels, **sizes, name="decoder") if decodes else None,
+  )
   side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
   model(tf.zeros([1, side, side, channels]))  # creates the variables
   return model

@@ -28,9 +28,10 @@ class DenseNetEncoder(tf.keras.Model):
       network = tf.keras.applications.DenseNet121(include_top=False, weights=weights or None)
     except Exception as error:  # Keras raises bare exceptions for downloads and files.
       raise UsageError(
-          "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering_tf_kernels_"
-          "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
-          f"Received: {weights} ({str(error).splitlines()[0]})") from error
+        "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering_tf_kernels_"
+        "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
+        f"Received: {weights} ({str(error).splitlines()[0]})"
+      ) from error
     self.network = with_batch_norm(network, global_bn)
 
   def call(self, images, training=False):
@@ -50,8 +51,9 @@ class DenseNetEncoder(tf.keras.Model):
 
   def freeze(self, blocks):
     """Fixes the stem and the first `blocks` dense blocks, batch norm included."""
-    prefixes = STEM + tuple(f"{part}{block + 2}" for block in range(blocks)
-                            for part in ("conv", "pool"))
+    prefixes = STEM + tuple(
+      f"{part}{block + 2}" for block in range(blocks) for part in ("conv", "pool")
+    )
     for layer in self.network.layers:
       if layer.name.startswith(prefixes) or blocks == self.num_blocks:
         layer.trainable = False

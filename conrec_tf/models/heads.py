@@ -20,8 +20,15 @@ class ProjectionHead(tf.keras.Model):
     global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, mode="nonlinear", num_layers=3, out_dim=128, batch_norm_decay=0.9,
-               global_bn=True, **kwargs):
+  def __init__(
+    self,
+    mode="nonlinear",
+    num_layers=3,
+    out_dim=128,
+    batch_norm_decay=0.9,
+    global_bn=True,
+    **kwargs,
+  ):
     # Small, and before the softmax of NT-Xent: always in the precision of the weights.
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     self.num_layers = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
@@ -32,13 +39,22 @@ class ProjectionHead(tf.keras.Model):
   def build(self, input_shape):
     widths = [input_shape[-1]] * (self.num_layers - 1) + [self.out_dim] * (self.num_layers > 0)
     initializer = tf.keras.initializers.RandomNormal
-    self.dense = [tf.keras.layers.Dense(width, use_bias=False, dtype=self.dtype,
-                                        kernel_initializer=initializer(stddev=0.01))
-                  for width in widths]
+    self.dense = [
+      tf.keras.layers.Dense(
+        width, use_bias=False, dtype=self.dtype, kernel_initializer=initializer(stddev=0.01)
+      )
+      for width in widths
+    ]
     self.batch_norms = [
-        batch_norm(self.global_bn, momentum=self.batch_norm_decay, epsilon=BATCH_NORM_EPSILON,
-                   center=layer < self.num_layers - 1, dtype=self.dtype)
-        for layer in range(self.num_layers)]
+      batch_norm(
+        self.global_bn,
+        momentum=self.batch_norm_decay,
+        epsilon=BATCH_NORM_EPSILON,
+        center=layer < self.num_layers - 1,
+        dtype=self.dtype,
+      )
+      for layer in range(self.num_layers)
+    ]
     super().build(input_shape)
 
   def call(self, embedding, training=False, layers=-1):
@@ -73,8 +89,11 @@ class LinearHead(tf.keras.Model):
 
   def __init__(self, outputs, zero_init=False, **kwargs):
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
-    initializer = tf.keras.initializers.Zeros() if zero_init else (
-        tf.keras.initializers.RandomNormal(stddev=0.01))
+    initializer = (
+      tf.keras.initializers.Zeros()
+      if zero_init
+      else (tf.keras.initializers.RandomNormal(stddev=0.01))
+    )
     self.dense = tf.keras.layers.Dense(outputs, kernel_initializer=initializer, dtype=self.dtype)
 
   def call(self, embedding):

@@ -55,8 +55,9 @@ class ReplicatedBatchNormalization(tf.keras.layers.BatchNormalization):
     self.over_replicas = synchronized
 
   def add_weight(self, *args, **kwargs):
-    kwargs.update(synchronization=tf.VariableSynchronization.AUTO,
-                  aggregation=tf.VariableAggregation.NONE)
+    kwargs.update(
+      synchronization=tf.VariableSynchronization.AUTO, aggregation=tf.VariableAggregation.NONE
+    )
     return super().add_weight(*args, **kwargs)
 
   def call(self, inputs, training=None):
@@ -73,8 +74,14 @@ class ReplicatedBatchNormalization(tf.keras.layers.BatchNormalization):
     seen = variance * size / (size - 1.0) if self.fused else variance
     for moving, value in ((self.moving_mean, mean), (self.moving_variance, seen)):
       moving.assign_sub((moving - value) * (1.0 - self.momentum))
-    outputs = tf.nn.batch_normalization(x, mean, variance, self.beta if self.center else None,
-                                        self.gamma if self.scale else None, self.epsilon)
+    outputs = tf.nn.batch_normalization(
+      x,
+      mean,
+      variance,
+      self.beta if self.center else None,
+      self.gamma if self.scale else None,
+      self.epsilon,
+    )
     return tf.cast(outputs, inputs.dtype)
 
   def get_config(self):

@@ -38,9 +38,12 @@ class AttentionPooling(tf.keras.Model):
   def build(self, input_shape):
     width = input_shape[-1]
     # As the authors: Keras' default batch norm here, unlike in the U-net.
-    self.blocks = [ConvBlock(max(1, width // divisor), 1, batch_norm_decay=0.99, epsilon=1e-3,
-                             global_bn=self.global_bn)
-                   for divisor in (2, 4, 8)]
+    self.blocks = [
+      ConvBlock(
+        max(1, width // divisor), 1, batch_norm_decay=0.99, epsilon=1e-3, global_bn=self.global_bn
+      )
+      for divisor in (2, 4, 8)
+    ]
     self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid")
     super().build(input_shape)
 
@@ -81,7 +84,8 @@ def drop(x, rate, seed=None, parts=1):
     return tf.nn.dropout(x, rate)
   # Whatever x is of: float32, so that precisions draw alike, and bfloat16 has too few numbers.
   return tf.nn.experimental.general_dropout(
-      x, rate, lambda shape, dtype: share_of_uniform(shape, seed, parts))
+    x, rate, lambda shape, dtype: share_of_uniform(shape, seed, parts)
+  )
 
 
 def share_of_uniform(shape, seed, parts):
@@ -104,6 +108,7 @@ def share_of_uniform(shape, seed, parts):
     start = size * (part * replicas.count() + tf.cast(replicas.position(), tf.int64))
     ahead = tf.cast(tf.stack([start // NUMBERS_AT_A_TIME, 0]), tf.uint64)
     numbers = tf.raw_ops.StatelessRandomUniformV2(
-        shape=[size + NUMBERS_AT_A_TIME], key=key, counter=counter + ahead, alg=PHILOX)
-    drawn.append(numbers[start % NUMBERS_AT_A_TIME:][:size])
+      shape=[size + NUMBERS_AT_A_TIME], key=key, counter=counter + ahead, alg=PHILOX
+    )
+    drawn.append(numbers[start % NUMBERS_AT_A_TIME :][:size])
   return tf.reshape(tf.concat(drawn, axis=0), shape)

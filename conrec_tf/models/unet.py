@@ -10,8 +10,15 @@ BATCH_NORM_EPSILON = 1e-5
 class ConvBlock(tf.keras.layers.Layer):
   """Convolution with bias, batch norm, ReLU; `[B, h, w, c]` to `[B, h, w, filters]`."""
 
-  def __init__(self, filters, kernel_size, batch_norm_decay=0.9, epsilon=BATCH_NORM_EPSILON,
-               global_bn=True, **kwargs):
+  def __init__(
+    self,
+    filters,
+    kernel_size,
+    batch_norm_decay=0.9,
+    epsilon=BATCH_NORM_EPSILON,
+    global_bn=True,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self.convolution = tf.keras.layers.Conv2D(filters, kernel_size, padding="same")
     self.batch_norm = batch_norm(global_bn, momentum=batch_norm_decay, epsilon=epsilon)
@@ -26,8 +33,10 @@ class ConvBlock(tf.keras.layers.Layer):
   def convolve(self, inputs, kernel, training):
     """Convolves `[B, h, w, c]` with `[k, k, c, filters]` and adds the bias, which is fused."""
     bias = tf.cast(self.convolution.bias, inputs.dtype)
-    return tf.nn.bias_add(self.convolution.convolution_op(inputs, kernel),
-                          _with_gradient_zero(bias) if training else bias)
+    return tf.nn.bias_add(
+      self.convolution.convolution_op(inputs, kernel),
+      _with_gradient_zero(bias) if training else bias,
+    )
 
   def normalize(self, convolved, training):
     """Batch norm and ReLU of `[B, h, w, filters]`."""
@@ -55,13 +64,16 @@ class UNetEncoder(tf.keras.Model):
     global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False,
-               global_bn=True, **kwargs):
+  def __init__(
+    self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False, global_bn=True, **kwargs
+  ):
     super().__init__(**kwargs)
     self.recompute = recompute
     self.filters = [base_filters * 2**level for level in range(depth)]
-    self.levels = [[ConvBlock(filters, 3, batch_norm_decay, global_bn=global_bn) for _ in range(2)]
-                   for filters in self.filters]
+    self.levels = [
+      [ConvBlock(filters, 3, batch_norm_decay, global_bn=global_bn) for _ in range(2)]
+      for filters in self.filters
+    ]
 
   @property
   def num_blocks(self):
@@ -110,10 +122,11 @@ class JoinBlock(ConvBlock):
     """Joins `[x [B, h, w, c], skip [B, 2h, 2w, k]]` to `[B, 2h, 2w, filters]`."""
     x, skip = inputs
     kernel = tf.cast(self.convolution.kernel, x.dtype)
-    of_x, of_skip = kernel[:, :, :x.shape[-1]], kernel[:, :, x.shape[-1]:]
+    of_x, of_skip = kernel[:, :, : x.shape[-1]], kernel[:, :, x.shape[-1] :]
     output_shape = tf.concat([tf.shape(skip)[:-1], kernel.shape[-1:]], axis=0)
-    joined = (self.convolve(skip, of_skip, training)
-              + tf.nn.conv2d_transpose(x, transposed_kernel(of_x), output_shape, 2, "SAME"))
+    joined = self.convolve(skip, of_skip, training) + tf.nn.conv2d_transpose(
+      x, transposed_kernel(of_x), output_shape, 2, "SAME"
+    )
     return self.normalize(joined, training)
 
 
@@ -137,15 +150,24 @@ class UNetDecoder(tf.keras.Model):
     base_filters, depth, batch_norm_decay, recompute, global_bn: as of the encoder.
   """
 
-  def __init__(self, channels, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False,
-               global_bn=True, **kwargs):
+  def __init__(
+    self,
+    channels,
+    base_filters=64,
+    depth=4,
+    batch_norm_decay=0.9,
+    recompute=False,
+    global_bn=True,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self.recompute = recompute
     filters = [base_filters * 2**level for level in range(depth - 1)]
     sizes = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
     self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
-    self.levels = [[block(width, 3, **sizes) for block in (JoinBlock, ConvBlock)]
-                   for width in filters]
+    self.levels = [
+      [block(width, 3, **sizes) for block in (JoinBlock, ConvBlock)] for width in filters
+    ]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 
   def call(self, features, skips, training=False):

@@ -12,18 +12,28 @@ from conrec_tf.run_dir.results import shown, words
 from conrec_tf.training.progress import duration
 
 ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("conrec_tf.reporting", ""), autoescape=True,
-    trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+  loader=jinja2.PackageLoader("conrec_tf.reporting", ""),
+  autoescape=True,
+  trim_blocks=True,
+  lstrip_blocks=True,
+  undefined=jinja2.StrictUndefined,
+)
 HIGHLIGHTS = (
-    ("eval/quadratic_weighted_kappa", "last"), ("eval/best_quadratic_weighted_kappa", "best"),
-    ("eval/linear_top_1_accuracy", "last"), ("eval/best_linear_top_1_accuracy", "best"),
-    ("eval/label_top_1_accuracy", "last"), ("eval/best_label_top_1_accuracy", "best"),
-    ("eval/label_quadratic_weighted_kappa", "last"),
-    ("eval/best_label_quadratic_weighted_kappa", "best"),
-    ("eval/total_loss", "last"), ("eval/best_total_loss", "best"),
-    ("eval/knn_accuracy", "last"), ("eval/untrained_linear_top_1_accuracy", "untrained"),
-    ("eval/untrained_standardised_linear_top_1_accuracy", "untrained"),
-    ("eval/untrained_total_loss", "untrained"))
+  ("eval/quadratic_weighted_kappa", "last"),
+  ("eval/best_quadratic_weighted_kappa", "best"),
+  ("eval/linear_top_1_accuracy", "last"),
+  ("eval/best_linear_top_1_accuracy", "best"),
+  ("eval/label_top_1_accuracy", "last"),
+  ("eval/best_label_top_1_accuracy", "best"),
+  ("eval/label_quadratic_weighted_kappa", "last"),
+  ("eval/best_label_quadratic_weighted_kappa", "best"),
+  ("eval/total_loss", "last"),
+  ("eval/best_total_loss", "best"),
+  ("eval/knn_accuracy", "last"),
+  ("eval/untrained_linear_top_1_accuracy", "untrained"),
+  ("eval/untrained_standardised_linear_top_1_accuracy", "untrained"),
+  ("eval/untrained_total_loss", "untrained"),
+)
 
 
 def render(runs, names, sections, results, methods):
@@ -37,18 +47,33 @@ def render(runs, names, sections, results, methods):
   """
   run = runs[0]
   return ENVIRONMENT.get_template("report.html.jinja").render(
-      run=run, title=f"{run.name} on {run.config.dataset}", names=names, sections=sections,
-      highlights=_highlights(run), embedded=_embedded, origin=_origin(run), times=_times(runs),
-      changed=_knobs(run, lambda value, default: value != default),
-      defaults=_knobs(run, lambda value, default: value == default),
-      differences=differences(run, runs[1:]), results=results, methods=methods)
+    run=run,
+    title=f"{run.name} on {run.config.dataset}",
+    names=names,
+    sections=sections,
+    highlights=_highlights(run),
+    embedded=_embedded,
+    origin=_origin(run),
+    times=_times(runs),
+    changed=_knobs(run, lambda value, default: value != default),
+    defaults=_knobs(run, lambda value, default: value == default),
+    differences=differences(run, runs[1:]),
+    results=results,
+    methods=methods,
+  )
 
 
 def _highlights(run):
   """What matters most: `[(words, number as text, key)]`."""
-  return [(words(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
-           shown(name, run.result[name]), name)
-          for name, which in HIGHLIGHTS if name in run.result]
+  return [
+    (
+      words(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
+      shown(name, run.result[name]),
+      name,
+    )
+    for name, which in HIGHLIGHTS
+    if name in run.result
+  ]
 
 
 def _embedded(picture):
@@ -60,14 +85,18 @@ def _embedded(picture):
 def _origin(run):
   """Where a run came from: `[(what, text)]`."""
   path = shlex.quote(str(run.path))
-  rows = [("run", str(run.path)), ("seed", str(run.config.seed)),
-          ("the same again", f"python run.py --flagfile={path}/flags.cfg --model_dir=<new folder>"),
-          ("this page again", f"python run.py --mode=report --model_dir={path}")]
+  rows = [
+    ("run", str(run.path)),
+    ("seed", str(run.config.seed)),
+    ("the same again", f"python run.py --flagfile={path}/flags.cfg --model_dir=<new folder>"),
+    ("this page again", f"python run.py --mode=report --model_dir={path}"),
+  ]
   for session in run.sessions:
     rows += [(f"trained from step {session['step']}", session["started"])]
     rows += [(part, text) for part, text in session["machine"].items()]
-    rows += [("versions", ", ".join(f"{name} {version}" for name, version in
-                                    session["versions"].items()))]
+    rows += [
+      ("versions", ", ".join(f"{name} {version}" for name, version in session["versions"].items()))
+    ]
   if not run.sessions:
     rows += [("machine and versions", "not noted by this run")]
   return rows
@@ -79,15 +108,25 @@ def _times(runs):
   titles = {"data": "waiting for data", "step": "training steps", "evaluation": "evaluations"}
   rows = []
   for part, title in titles.items():
-    rows.append((title, [
-        f"{duration(time[part])} ({time[part] / max(sum(time.values()), 1e-9):.0%})"
-        if part in time else "not noted" for time in times]))
+    rows.append(
+      (
+        title,
+        [
+          f"{duration(time[part])} ({time[part] / max(sum(time.values()), 1e-9):.0%})"
+          if part in time
+          else "not noted"
+          for time in times
+        ],
+      )
+    )
   rows.append(("together", [duration(sum(time.values())) for time in times]))
   return rows
 
 
 def _knobs(run, wanted):
   """Settings of a run: `[(name, value, explanation)]`."""
-  return [(field.name, value, field.metadata["help"]) for field in dataclasses.fields(Config)
-          if field.name != "model_dir"
-          and wanted(value := getattr(run.config, field.name), field.default)]
+  return [
+    (field.name, value, field.metadata["help"])
+    for field in dataclasses.fields(Config)
+    if field.name != "model_dir" and wanted(value := getattr(run.config, field.name), field.default)
+  ]

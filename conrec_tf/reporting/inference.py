@@ -83,8 +83,9 @@ class Network:
     indices = np.asarray(indices, int)
     wanted, places = np.unique(indices, return_inverse=True)
     chosen = subset(split, wanted)
-    parts = [images.numpy() for images, _ in evaluation_batches(
-        self.config, self.evaluated, chosen)]
+    parts = [
+      images.numpy() for images, _ in evaluation_batches(self.config, self.evaluated, chosen)
+    ]
     return np.concatenate(parts)[places]
 
   @property
@@ -106,12 +107,17 @@ class Network:
   def reconstruct(self, images):
     """`[(kind of corruption, corrupted, reconstruction)]`, float32 `[n, H, W, C]` each."""
     kinds = KINDS if self.config.corruption != "none" else {}
-    kinds = {name: kind for name, kind in kinds.items()
-             if images.shape[-1] == 1 or name != "intensity map"}
+    kinds = {
+      name: kind for name, kind in kinds.items() if images.shape[-1] == 1 or name != "intensity map"
+    }
     rows = []
     for number, (name, kind) in enumerate(kinds.items() or [("none", lambda view, _: view)]):
-      corrupted = tf.stack([kind(tf.constant(image), [self.config.seed + 1000 * number, index])
-                            for index, image in enumerate(images)])
+      corrupted = tf.stack(
+        [
+          kind(tf.constant(image), [self.config.seed + 1000 * number, index])
+          for index, image in enumerate(images)
+        ]
+      )
       rows.append((name, corrupted.numpy(), self.model(corrupted).reconstruction.numpy()))
     return rows
 
@@ -130,15 +136,18 @@ def restored_network(config, source, evaluated, step):
   # Its weights are about to be restored; the network that they started from may be gone.
   job = build_job(dataclasses.replace(config, checkpoint=""), source, evaluated, max(1, step))
   folder = os.fspath(config.run_directory)
-  found = [prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS))
-           if step_of(prefix) == step] or prefixes(os.path.join(folder, BEST))
+  found = [
+    prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
+  ] or prefixes(os.path.join(folder, BEST))
   head = job.networks.get("head")
   if found:
     step = step_of(found[-1])
     load_network(Stored("checkpoint", found[-1], step), job.model, head)
   elif step or not config.encoder_weights:  # else given weights, evaluated as they are
-    raise UsageError("model_dir must hold the checkpoint of its last step or the best one, for "
-                     f"the report. Received: {folder} without")
+    raise UsageError(
+      "model_dir must hold the checkpoint of its last step or the best one, for "
+      f"the report. Received: {folder} without"
+    )
   return Network(config, evaluated, job.model, head, step)
 
 
@@ -158,17 +167,20 @@ def _kind(draw, apply):
 
 
 KINDS = {
-    "pixel shuffling": _kind(
-        lambda view, seed: corruption.draw_blocks(seed, view.shape[:2], goes_on=1.0),
-        corruption.shuffle_blocks),
-    "in-painting": _kind(
-        lambda view, seed: corruption.draw_in_painting(seed, view.shape.as_list()),
-        corruption.in_paint),
-    "out-painting": _kind(
-        lambda view, seed: corruption.draw_out_painting(seed, view.shape.as_list()),
-        corruption.out_paint),
-    "intensity map": _kind(
-        lambda view, seed: corruption.draw_intensity_map(seed), corruption.map_intensity),
+  "pixel shuffling": _kind(
+    lambda view, seed: corruption.draw_blocks(seed, view.shape[:2], goes_on=1.0),
+    corruption.shuffle_blocks,
+  ),
+  "in-painting": _kind(
+    lambda view, seed: corruption.draw_in_painting(seed, view.shape.as_list()), corruption.in_paint
+  ),
+  "out-painting": _kind(
+    lambda view, seed: corruption.draw_out_painting(seed, view.shape.as_list()),
+    corruption.out_paint,
+  ),
+  "intensity map": _kind(
+    lambda view, seed: corruption.draw_intensity_map(seed), corruption.map_intensity
+  ),
 }
 
 
@@ -187,8 +199,12 @@ def subset(split, indices):
 
 def _some(split):
   """All of a split, or of a large one a random part, the same each time; labels 0 without any."""
-  split = dataclasses.replace(split, records=lambda records=split.records: records().map(
-      lambda record: {"label": tf.constant(0, tf.int64), **record}))
+  split = dataclasses.replace(
+    split,
+    records=lambda records=split.records: records().map(
+      lambda record: {"label": tf.constant(0, tf.int64), **record}
+    ),
+  )
   if split.num_examples <= MOST_IMAGES:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]

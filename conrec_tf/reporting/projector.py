@@ -28,27 +28,32 @@ def write_projector(network, folder):
   split = subset(split, chosen[:MOST_POINTS])
   embeddings, labels, small = [], [], []
   for images, label in evaluation_batches(network.config, network.evaluated, split):
-    embeddings.append(network.model.embed(
-        images, layer=network.config.ft_proj_selector).numpy())
+    embeddings.append(network.model.embed(images, layer=network.config.ft_proj_selector).numpy())
     labels.extend(label.numpy())
-    small.extend(displayable(image) for image in
-                 tf.image.resize(images, [SIDE, SIDE], "area").numpy())
+    small.extend(
+      displayable(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy()
+    )
   embeddings = np.concatenate(embeddings).astype(np.float32)
   config = projector.ProjectorConfig()
   entry = config.embeddings.add(
-      tensor_name=f"embeddings after step {network.step}", tensor_shape=embeddings.shape,
-      tensor_path=f"{FOLDER}/embeddings.bytes")
+    tensor_name=f"embeddings after step {network.step}",
+    tensor_shape=embeddings.shape,
+    tensor_path=f"{FOLDER}/embeddings.bytes",
+  )
   entry.sprite.image_path = f"{FOLDER}/sprite.png"
   entry.sprite.single_image_dim.extend([SIDE, SIDE])
   with writing(folder, tf.errors.OpError):
     (folder / FOLDER).mkdir(exist_ok=True)
     embeddings.tofile(folder / entry.tensor_path)
-    tf.io.write_file(str(folder / entry.sprite.image_path), tf.io.encode_png(
-        tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)))
+    tf.io.write_file(
+      str(folder / entry.sprite.image_path),
+      tf.io.encode_png(tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)),
+    )
   if network.class_names:
     entry.metadata_path = f"{FOLDER}/labels.tsv"
-    write_text(folder / entry.metadata_path,
-               "".join(f"{network.class_names[label]}\n" for label in labels))
+    write_text(
+      folder / entry.metadata_path, "".join(f"{network.class_names[label]}\n" for label in labels)
+    )
   write_text(folder / "projector_config.pbtxt", str(config))
 
 
@@ -56,6 +61,7 @@ def _sheet(images):
   """Images `[SIDE, SIDE, 3]` in a square, row by row, as the projector wants them."""
   side = math.ceil(math.sqrt(len(images)))
   cells = np.zeros([side * side, SIDE, SIDE, 3], np.float32)
-  cells[:len(images)] = images
-  return cells.reshape(side, side, SIDE, SIDE, 3).swapaxes(1, 2).reshape(
-      side * SIDE, side * SIDE, 3)
+  cells[: len(images)] = images
+  return (
+    cells.reshape(side, side, SIDE, SIDE, 3).swapaxes(1, 2).reshape(side * SIDE, side * SIDE, 3)
+  )

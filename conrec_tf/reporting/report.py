@@ -41,8 +41,15 @@ def write_report(config, source, evaluated):
   with writing(run.path), styled():
     temporary.mkdir()
     try:
-      _write(Findings(runs, names_of(runs), _epochs(runs, source),
-                      restored_network(config, source, evaluated, run.step), temporary))
+      _write(
+        Findings(
+          runs,
+          names_of(runs),
+          _epochs(runs, source),
+          restored_network(config, source, evaluated, run.step),
+          temporary,
+        )
+      )
       shutil.rmtree(folder, ignore_errors=True)
       os.replace(temporary, folder)
     finally:
@@ -63,9 +70,12 @@ def _write(findings):
         sections.append(section)
   results = tables.results_table(findings.runs, findings.names)
   methods = tables.methods_table(findings.runs, findings.names)
-  for name, text in {"results.csv": results.csv(), "methods.csv": methods.csv(),
-                     "methods.md": methods.markdown(), "index.html": page.render(
-                         findings.runs, findings.names, sections, results, methods)}.items():
+  for name, text in {
+    "results.csv": results.csv(),
+    "methods.csv": methods.csv(),
+    "methods.md": methods.markdown(),
+    "index.html": page.render(findings.runs, findings.names, sections, results, methods),
+  }.items():
     write_text(findings.folder / name, text)
 
 
@@ -88,5 +98,10 @@ def _tell_differences(runs):
     for name in ("eval_split", "image_channels", "image_size"):
       values = [getattr(record.config, name) for record in (runs[0], other)]
       if values[0] != values[1]:
-        logger.warning("%s has %s=%s, this run %s: mind that when comparing", other.path, name,
-                       values[1], values[0])
+        logger.warning(
+          "%s has %s=%s, this run %s: mind that when comparing",
+          other.path,
+          name,
+          values[1],
+          values[0],
+        )

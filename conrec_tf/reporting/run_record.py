@@ -52,8 +52,13 @@ class Record:
     for name in self.result:
       if name.startswith(BEST) and name not in NOT_A_METRIC:
         return name.replace(BEST, "eval/")
-    known = ("eval/linear_top_1_accuracy", "eval/quadratic_weighted_kappa",
-             "eval/label_quadratic_weighted_kappa", "eval/label_top_1_accuracy", "eval/total_loss")
+    known = (
+      "eval/linear_top_1_accuracy",
+      "eval/quadratic_weighted_kappa",
+      "eval/label_quadratic_weighted_kappa",
+      "eval/label_top_1_accuracy",
+      "eval/total_loss",
+    )
     return next((name for name in known if name in self.result), known[0])
 
   def curve(self, name):
@@ -96,11 +101,19 @@ def read_record(path, flag="model_dir"):
   result = directory.read("result.json") or last
   rows = _lines(directory.path / "metrics.jsonl")
   if "global_step" not in result:
-    raise UsageError(f"{flag} must be the folder of a run that was evaluated, for the report; "
-                     f"--mode=eval does that. Received: {path}")
-  return Record(directory.path, config, rows, evaluations, result,
-                directory.read(f"confusions_{result['global_step']}.json"),
-                _lines(directory.path / "sessions.jsonl"))
+    raise UsageError(
+      f"{flag} must be the folder of a run that was evaluated, for the report; "
+      f"--mode=eval does that. Received: {path}"
+    )
+  return Record(
+    directory.path,
+    config,
+    rows,
+    evaluations,
+    result,
+    directory.read(f"confusions_{result['global_step']}.json"),
+    _lines(directory.path / "sessions.jsonl"),
+  )
 
 
 def read_others(names, run):
@@ -116,19 +129,25 @@ def read_others(names, run):
   others = [read_record(name.strip(), "compare_with") for name in names.split(",") if name.strip()]
   for other in others:
     if _data(other.config) != _data(run.config):
-      raise UsageError(f"compare_with must be runs on {_data(run.config)}. "
-                       f"Received: {other.path}, on {_data(other.config)}")
+      raise UsageError(
+        f"compare_with must be runs on {_data(run.config)}. "
+        f"Received: {other.path}, on {_data(other.config)}"
+      )
     if other.metric != run.metric:
-      raise UsageError(f"compare_with must be runs that are measured by {run.metric}. "
-                       f"Received: {other.path}, by {other.metric}")
+      raise UsageError(
+        f"compare_with must be runs that are measured by {run.metric}. "
+        f"Received: {other.path}, by {other.metric}"
+      )
   return others
 
 
 def names_of(runs):
   """A name for each run: its system's, and where systems come twice, its folder's too."""
   names = [run.name for run in runs]
-  return [name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
-          for name, run in zip(names, runs)]
+  return [
+    name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
+    for name, run in zip(names, runs)
+  ]
 
 
 def differences(run, others):
@@ -152,5 +171,6 @@ def _lines(path):
   """The rows of a file of JSON lines; a last one that is half written is left out."""
   if not path.exists():
     return []
-  return [json.loads(line) for line in path.read_text().splitlines(keepends=True)
-          if line.endswith("\n")]
+  return [
+    json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")
+  ]

@@ -104,14 +104,20 @@ def learning(findings):
 
 def accuracy(findings):
   """Accuracy over epochs and labels."""
-  pictures = [curves.accuracy_over_epochs(findings.runs, findings.names, findings.epochs,
-                                          findings.folder)]
+  pictures = [
+    curves.accuracy_over_epochs(findings.runs, findings.names, findings.epochs, findings.folder)
+  ]
   by_labels = curves.label_fractions(findings.runs, findings.names, findings.folder)
   if by_labels or not findings.network.class_names or not findings.runs[0].config.pretrains:
     return Section("Evaluations", pictures + [by_labels] * bool(by_labels))
-  return Section("Evaluations", pictures, [
+  return Section(
+    "Evaluations",
+    pictures,
+    [
       "Accuracy over the share of labels wasn't measured. --mode=eval "
-      "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."])
+      "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."
+    ],
+  )
 
 
 def seeing(findings):
@@ -121,15 +127,18 @@ def seeing(findings):
   if network.reconstructs:
     targets = images[:RECONSTRUCTED]
     section.pictures.append(
-        sights.reconstructions(targets, network.reconstruct(targets), findings.folder))
+      sights.reconstructions(targets, network.reconstruct(targets), findings.folder)
+    )
   else:
     section.notes.append("No reconstructions: this network has no decoder.")
   if network.attends:
     section.pictures.append(
-        sights.attention_maps(images, network.attention(images), findings.folder))
+      sights.attention_maps(images, network.attention(images), findings.folder)
+    )
   else:
-    section.notes.append("No attention maps: this network pools by average, where all places "
-                         "count alike.")
+    section.notes.append(
+      "No attention maps: this network pools by average, where all places count alike."
+    )
   return section
 
 
@@ -143,24 +152,40 @@ def told_apart(findings):
   details = class_table(rows)
   write_text(findings.folder / "class_accuracy.csv", details.csv())
   return Section(
-      "Classes",
-      [classes.confusion_matrix(counts, network.class_names, findings.predictions.classifier,
-                                findings.folder),
-       classes.class_accuracy(rows, findings.folder), _extremes(findings, rows)],
-      _share_of_images(network),
-      table_title="Most confused", table=Table(
-          ("true class", "taken for", "images", "share"),
-          [(*(name.replace("_", " ") for name in pair[:2]), str(pair[2]), f"{pair[3]:.0%}")
-           for pair in classes.confused_pairs(counts, network.class_names)], texts=2),
-      details_title="Accuracy of every class", details=details)
+    "Classes",
+    [
+      classes.confusion_matrix(
+        counts, network.class_names, findings.predictions.classifier, findings.folder
+      ),
+      classes.class_accuracy(rows, findings.folder),
+      _extremes(findings, rows),
+    ],
+    _share_of_images(network),
+    table_title="Most confused",
+    table=Table(
+      ("true class", "taken for", "images", "share"),
+      [
+        (*(name.replace("_", " ") for name in pair[:2]), str(pair[2]), f"{pair[3]:.0%}")
+        for pair in classes.confused_pairs(counts, network.class_names)
+      ],
+      texts=2,
+    ),
+    details_title="Accuracy of every class",
+    details=details,
+  )
 
 
 def _share_of_images(network):
   """A note where not all images are looked at."""
   looked, there = network.measured.num_examples, network.evaluated.eval.num_examples
-  return [] if looked == there or network.config.folds else [
+  return (
+    []
+    if looked == there or network.config.folds
+    else [
       f"Strongest, weakest and neighbouring images are looked for among {looked} random ones of "
-      f"the {there} of the evaluation split; counts are of all."]
+      f"the {there} of the evaluation split; counts are of all."
+    ]
+  )
 
 
 def embeddings(findings):
@@ -172,16 +197,27 @@ def embeddings(findings):
   search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine").fit(train)
   distances, nearest = search.kneighbors(measured[queries])
   near = network.images(network.train, nearest.ravel()).reshape(
-      *nearest.shape, *network.images(network.measured, queries[:1]).shape[1:])
+    *nearest.shape, *network.images(network.measured, queries[:1]).shape[1:]
+  )
   names = np.array(network.class_names or [""], object)
-  rows = [(image, None if labels is None else names[labels[query]],
-           [(near[place, rank], 1.0 - distances[place, rank],
-             None if labels is None else names[train_labels[index]])
-            for rank, index in enumerate(nearest[place])])
-          for place, (query, image) in enumerate(zip(
-              queries, network.images(network.measured, queries)))]
-  return Section("Embeddings", [
-      picture, sights.neighbours(rows, labels is not None, findings.folder)])
+  rows = [
+    (
+      image,
+      None if labels is None else names[labels[query]],
+      [
+        (
+          near[place, rank],
+          1.0 - distances[place, rank],
+          None if labels is None else names[train_labels[index]],
+        )
+        for rank, index in enumerate(nearest[place])
+      ],
+    )
+    for place, (query, image) in enumerate(zip(queries, network.images(network.measured, queries)))
+  ]
+  return Section(
+    "Embeddings", [picture, sights.neighbours(rows, labels is not None, findings.folder)]
+  )
 
 
 def _extremes(findings, accuracies):
@@ -194,8 +230,10 @@ def _extremes(findings, accuracies):
     chosen = np.concatenate([members[:take], members[take:][-take:]])
     images = network.images(network.measured, chosen)
     weights = network.attention(images) if network.attends else [None] * len(images)
-    said = [None if found.classes[index] == number else network.class_names[found.classes[index]]
-            for index in chosen]
+    said = [
+      None if found.classes[index] == number else network.class_names[found.classes[index]]
+      for index in chosen
+    ]
     rows.append((name, share, list(zip(images, weights, found.belief[chosen], said))))
   return sights.extremes(rows, len(accuracies), findings.folder, network.attends)
 
@@ -205,9 +243,14 @@ def _ends(accuracies):
   if len(accuracies) <= MOST_CLASSES:
     return accuracies
   ranked = sorted(accuracies, key=lambda row: -row[3])
-  return ranked[:MOST_CLASSES // 2] + ranked[-(MOST_CLASSES // 2):]
+  return ranked[: MOST_CLASSES // 2] + ranked[-(MOST_CLASSES // 2) :]
 
 
 # In the order of the page.
-SECTIONS = {"accuracy": accuracy, "what it sees": seeing, "training curves": learning,
-            "classes": told_apart, "embeddings": embeddings}
+SECTIONS = {
+  "accuracy": accuracy,
+  "what it sees": seeing,
+  "training curves": learning,
+  "classes": told_apart,
+  "embeddings": embeddings,
+}

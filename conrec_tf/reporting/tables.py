@@ -28,8 +28,9 @@ class Table:
   def markdown(self):
     """As a Markdown table."""
     lines = [self.header, ["---"] + ["---:"] * (len(self.header) - 1), *self.rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n"
-                   for line in lines)
+    return "".join(
+      "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
 
   def csv(self):
     """As comma-separated values."""
@@ -42,11 +43,19 @@ def results_table(runs, names):
   """All numbers of `result.json`, by run."""
   keys = []
   for run in runs:
-    keys += [key for key, value in run.result.items() if key not in keys and key != "global_step"
-             and isinstance(value, (int, float)) and not isinstance(value, bool)]
+    keys += [
+      key
+      for key, value in run.result.items()
+      if key not in keys
+      and key != "global_step"
+      and isinstance(value, (int, float))
+      and not isinstance(value, bool)
+    ]
   rows = [("steps trained", *[str(run.step) for run in runs])]
-  rows += [(words(key), *[shown(key, run.result[key]) if key in run.result else "" for run in runs])
-           for key in keys]
+  rows += [
+    (words(key), *[shown(key, run.result[key]) if key in run.result else "" for run in runs])
+    for key in keys
+  ]
   return Table(("", *names), rows, ("global_step", *keys))
 
 
@@ -58,8 +67,11 @@ def methods_table(runs, names):
   """
   dataset, metric = runs[0].config.dataset, runs[0].metric
   published = paper.RESULTS.get(dataset, {})
-  methods = [name for name in paper.METHODS if name in published
-             or any(run.config.method == name for run in runs)]
+  methods = [
+    name
+    for name in paper.METHODS
+    if name in published or any(run.config.method == name for run in runs)
+  ]
   scale, form = (1, ".4f") if metric.endswith("loss") else (100, ".2f")
   unit = METRIC_WORDS.get(metric, "").rpartition("(")[2].removesuffix(")") or "loss"
   header = ["system"]
@@ -75,12 +87,23 @@ def methods_table(runs, names):
     for run, _ in mine:
       best = run.result.get(metric.replace("eval/", "eval/best_"))
       last = run.result.get(metric)
-      rows.append((*row, *["" if value is None else format(scale * value, form) if at is None
-                           else str(at) for value, at in (
-                               (best, None), (best, run.result.get("eval/best_step", "")),
-                               (last, None), (last, run.step))],
-                   str(run.config.image_size), str(run.config.base_filters),
-                   run.path.resolve().name))
+      rows.append(
+        (
+          *row,
+          *[
+            "" if value is None else format(scale * value, form) if at is None else str(at)
+            for value, at in (
+              (best, None),
+              (best, run.result.get("eval/best_step", "")),
+              (last, None),
+              (last, run.step),
+            )
+          ],
+          str(run.config.image_size),
+          str(run.config.base_filters),
+          run.path.resolve().name,
+        )
+      )
     if not mine:
       rows.append((*row, *[""] * (len(header) - len(row))))
   return Table(tuple(header), rows)
@@ -92,6 +115,10 @@ def class_table(accuracies):
   Args:
     accuracies: as of `classes.class_accuracies`.
   """
-  return Table(("class", "number", "images", "accuracy (%)"), [
+  return Table(
+    ("class", "number", "images", "accuracy (%)"),
+    [
       (name, str(number), str(images), f"{100 * share:.2f}")
-      for number, name, images, share in accuracies])
+      for number, name, images, share in accuracies
+    ],
+  )

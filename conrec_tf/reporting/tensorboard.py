@@ -16,6 +16,8 @@ from conrec_tf.reporting.projector import write_projector
 IMAGES = 4
 LONGEST_SIDE = 128  # pixels
 JPEG_QUALITY = 90  # a tenth of PNG's bytes for photographs
+
+
 class Board:
   """What goes to TensorBoard beside scalars.
 
@@ -31,11 +33,20 @@ class Board:
 
   def start(self):
     """Groups the scalars, in the tab of custom scalars."""
-    layout = layout_pb2.Layout(category=[
-        layout_pb2.Category(title=title, chart=[
-            layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(
-                tag=[f"^{tag}$"])) for name, tag in charts.items()])
-        for title, charts in _groups(self._network.config, self._network.class_names)])
+    layout = layout_pb2.Layout(
+      category=[
+        layout_pb2.Category(
+          title=title,
+          chart=[
+            layout_pb2.Chart(
+              title=name, multiline=layout_pb2.MultilineChartContent(tag=[f"^{tag}$"])
+            )
+            for name, tag in charts.items()
+          ],
+        )
+        for title, charts in _groups(self._network.config, self._network.class_names)
+      ]
+    )
     with self._writer.as_default(step=0):
       tf.summary.experimental.write_raw_pb(custom_scalars.pb(layout).SerializeToString())
     self._writer.flush()
@@ -59,10 +70,16 @@ class Board:
         _write("target, corrupted, reconstruction", rows)
       if network.attends:
         weights = network.attention(self._targets)
-        _write("image, attention", [
-            [displayable(image), heat_over(image, enlarged(weight, image.shape),
-                                           brightest(weights))]
-            for image, weight in zip(self._targets, weights)])
+        _write(
+          "image, attention",
+          [
+            [
+              displayable(image),
+              heat_over(image, enlarged(weight, image.shape), brightest(weights)),
+            ]
+            for image, weight in zip(self._targets, weights)
+          ],
+        )
     self._writer.flush()
 
   def finish(self, result):
@@ -76,11 +93,15 @@ class Board:
     # TensorBoard shows the first few: those that aren't the defaults.
     fields.sort(key=lambda field: getattr(config, field.name) == field.default)
     values = {field.name: getattr(config, field.name) for field in fields}
-    metrics = {name: value for name, value in result.items()
-               if name.startswith("eval/") and isinstance(value, float)}
+    metrics = {
+      name: value
+      for name, value in result.items()
+      if name.startswith("eval/") and isinstance(value, float)
+    }
     with self._writer.as_default(step=result["global_step"]):
-      hparams.hparams_config([hparams.HParam(name) for name in values],
-                             [hparams.Metric(name) for name in metrics])
+      hparams.hparams_config(
+        [hparams.HParam(name) for name in values], [hparams.Metric(name) for name in metrics]
+      )
       hparams.hparams(values)
       for name, value in metrics.items():
         if name.startswith("eval/best_"):  # the others are there
@@ -93,25 +114,42 @@ def _groups(config, class_names):
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
   yield "Loss", {"total": "train/total_loss"}
   if config.pretrains and config.contrastive_weight:
-    yield "Contrastive", {"loss": "train/contrast_loss", "accuracy": "train/contrast_acc",
-                          "entropy": "train/contrast_entropy"}
+    yield (
+      "Contrastive",
+      {
+        "loss": "train/contrast_loss",
+        "accuracy": "train/contrast_acc",
+        "entropy": "train/contrast_entropy",
+      },
+    )
   if config.pretrains and config.reconstruction_weight:
     yield "Reconstruction", {"loss": "train/reconstruction_loss"}
   if not config.pretrains or config.lineareval_while_pretraining:
-    yield "Supervised head", {
-        "loss": "train/supervised_loss", "accuracy in training": "train/supervised_acc",
-        "evaluation": "eval/label_.*"}
+    yield (
+      "Supervised head",
+      {
+        "loss": "train/supervised_loss",
+        "accuracy in training": "train/supervised_acc",
+        "evaluation": "eval/label_.*",
+      },
+    )
   if config.pretrains and class_names:
     name = "quadratic_weighted_kappa" if config.ordinal_labels else "linear_top_._accuracy"
-    yield "Linear evaluation", {
+    yield (
+      "Linear evaluation",
+      {
         "raw embeddings": f"eval/(untrained_)?{name}",
         "standardised embeddings": f"eval/(untrained_)?standardised_{name}",
-        "nearest neighbours": "eval/(untrained_)?knn_accuracy"}
+        "nearest neighbours": "eval/(untrained_)?knn_accuracy",
+      },
+    )
   if not class_names:
     yield "Evaluation split", {"losses": "eval/(untrained_)?.*loss"}
   yield "Learning rate", {"learning rate": "learning_rate"}
-  yield "Throughput", {"images per second": "images_per_second",
-                       "seconds of an evaluation": "evaluation_seconds"}
+  yield (
+    "Throughput",
+    {"images per second": "images_per_second", "seconds of an evaluation": "evaluation_seconds"},
+  )
   yield "Waiting for data", {"share of time": "data_wait"}
 
 
@@ -121,7 +159,11 @@ def _write(tag, rows):
   share = min(1.0, LONGEST_SIDE / rows[0][0].shape[0])
   height, width = (round(share * side) for side in sheet.shape[:2])
   pixels = tf.image.resize(sheet, [height, width], "area")
-  jpeg = tf.io.encode_jpeg(tf.image.convert_image_dtype(pixels, tf.uint8, saturate=True),
-                           quality=JPEG_QUALITY)
-  tf.summary.write(tag, tf.stack([str(width).encode(), str(height).encode(), jpeg]),
-                   metadata=metadata.create_summary_metadata(display_name=tag, description=""))
+  jpeg = tf.io.encode_jpeg(
+    tf.image.convert_image_dtype(pixels, tf.uint8, saturate=True), quality=JPEG_QUALITY
+  )
+  tf.summary.write(
+    tag,
+    tf.stack([str(width).encode(), str(height).encode(), jpeg]),
+    metadata=metadata.create_summary_metadata(display_name=tag, description=""),
+  )

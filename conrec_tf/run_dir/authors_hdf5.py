@@ -15,8 +15,11 @@ import numpy as np
 from conrec_tf.config import UsageError
 
 # Arrays in the order of Keras' `set_weights`, by kind of layer.
-KINDS = {"conv2d": ("kernel", "bias"), "dense": ("kernel", "bias"),
-         "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance")}
+KINDS = {
+  "conv2d": ("kernel", "bias"),
+  "dense": ("kernel", "bias"),
+  "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
 # The replication of a location's weight over channels, and the decoder's last convolution.
 REPLICATION, OUTPUT = "attention_up", "reconst_output"
 
@@ -51,15 +54,22 @@ class OriginalFile:
     self.channels = first.shape[2]
     projection = self.roles["projection"][0::2]
     self.values = {
-        "train_mode": "pretrain", "encoder": "unet", "base_filters": first.shape[3],
-        "unet_depth": 1 + int(np.log2(deepest.shape[3] / first.shape[3])),
-        "pooling": "attention" if self.roles["gate"] else "average",
-        "proj_head_mode": "nonlinear" if projection else "none",
-        "contrastive_weight": 1.0, "reconstruction_weight": 100.0 if self.roles["output"] else 0.0,
-        "image_channels": self.channels if self.channels in (1, 3) else 0,
-        **({"num_proj_layers": len(projection),
-            "proj_out_dim": projection[-1][0].shape[1]} if projection else {}),
-        **({"image_size": image_size} if image_size else {})}
+      "train_mode": "pretrain",
+      "encoder": "unet",
+      "base_filters": first.shape[3],
+      "unet_depth": 1 + int(np.log2(deepest.shape[3] / first.shape[3])),
+      "pooling": "attention" if self.roles["gate"] else "average",
+      "proj_head_mode": "nonlinear" if projection else "none",
+      "contrastive_weight": 1.0,
+      "reconstruction_weight": 100.0 if self.roles["output"] else 0.0,
+      "image_channels": self.channels if self.channels in (1, 3) else 0,
+      **(
+        {"num_proj_layers": len(projection), "proj_out_dim": projection[-1][0].shape[1]}
+        if projection
+        else {}
+      ),
+      **({"image_size": image_size} if image_size else {}),
+    }
 
   def assign(self, model):
     """Gives the weights to a built `ConRec`.
@@ -68,13 +78,17 @@ class OriginalFile:
       UsageError: a part of the model has other shapes, or no weights in the file.
     """
     levels = getattr(model.encoder, "levels", [])
-    places = {"encoder": [block for level in levels for block in level],
-              "attention": getattr(model.pooling, "blocks", [])}
+    places = {
+      "encoder": [block for level in levels for block in level],
+      "attention": getattr(model.pooling, "blocks", []),
+    }
     if model.decoder:
       places["skips"] = model.decoder.skip_blocks
       places["decoder"] = [block for level in reversed(model.decoder.levels) for block in level]
-    found = {role: [part for block in blocks for part in (block.convolution, block.batch_norm)]
-             for role, blocks in places.items()}
+    found = {
+      role: [part for block in blocks for part in (block.convolution, block.batch_norm)]
+      for role, blocks in places.items()
+    }
     found["gate"] = [getattr(model.pooling, "gate", None)]
     if model.projection_head:
       head = model.projection_head
@@ -82,11 +96,16 @@ class OriginalFile:
     if model.decoder:
       found["output"] = [model.decoder.output_convolution]
     found = {role: [part for part in parts if part] for role, parts in found.items()}
-    others = [role for role, parts in found.items() if _shapes(self.roles[role]) != _shapes(
-        [part.get_weights() for part in parts])]
+    others = [
+      role
+      for role, parts in found.items()
+      if _shapes(self.roles[role]) != _shapes([part.get_weights() for part in parts])
+    ]
     if others:
-      raise UsageError("checkpoint must hold the network that the flags describe. Received: "
-                       f"{self._path} with other layers in {', '.join(others)}")
+      raise UsageError(
+        "checkpoint must hold the network that the flags describe. Received: "
+        f"{self._path} with other layers in {', '.join(others)}"
+      )
     for role, parts in found.items():
       for part, arrays in zip(parts, self.roles[role]):
         part.set_weights(arrays)
@@ -94,11 +113,16 @@ class OriginalFile:
   def _sorted_by_role(self, layers):
     """Takes layers out of `{name: arrays}` and puts them where they belong."""
     convolutions, dense, batch_norms = (
-        [layers.pop(name) for name in sorted(
-            (name for name in layers if _kind(name) == kind), key=_creation)]
-        for kind in ("conv2d", "dense", "batch_normalization"))
-    roles = {role: [] for role in ("encoder", "skips", "attention", "gate", "projection",
-                                   "decoder", "output")}
+      [
+        layers.pop(name)
+        for name in sorted((name for name in layers if _kind(name) == kind), key=_creation)
+      ]
+      for kind in ("conv2d", "dense", "batch_normalization")
+    )
+    roles = {
+      role: []
+      for role in ("encoder", "skips", "attention", "gate", "projection", "decoder", "output")
+    }
 
     def take(role, queue):
       roles[role] += [queue.pop(0), batch_norms.pop(0)]
@@ -127,8 +151,10 @@ class OriginalFile:
     return roles
 
   def _error(self, what):
-    return UsageError("checkpoint must be a U-net of the authors' implementation. "
-                      f"Received: {self._path} with {what}")
+    return UsageError(
+      "checkpoint must be a U-net of the authors' implementation. "
+      f"Received: {self._path} with {what}"
+    )
 
 
 def _shapes(layers):
@@ -148,8 +174,10 @@ def _read(path):
           layers[name] = [arrays[part] for part in order if part in arrays]
       return layers, _image_size(file)
   except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
-    raise UsageError("checkpoint must be an HDF5 file of the authors' implementation "
-                     f"({str(error).splitlines()[0]}). Received: {path}") from error
+    raise UsageError(
+      "checkpoint must be an HDF5 file of the authors' implementation "
+      f"({str(error).splitlines()[0]}). Received: {path}"
+    ) from error
 
 
 def _image_size(file):
@@ -157,8 +185,14 @@ def _image_size(file):
   if "model_config" not in file.attrs:
     return None
   layers = json.loads(_text(file.attrs["model_config"]))["config"]["layers"]
-  return next((layer["config"]["batch_input_shape"][1] for layer in layers
-               if "batch_input_shape" in layer["config"]), None)
+  return next(
+    (
+      layer["config"]["batch_input_shape"][1]
+      for layer in layers
+      if "batch_input_shape" in layer["config"]
+    ),
+    None,
+  )
 
 
 def _begins_level(convolutions, before):
@@ -166,8 +200,12 @@ def _begins_level(convolutions, before):
   if len(convolutions) < 2:
     return False
   first, second = (layer[0].shape for layer in convolutions[:2])
-  return (first[:2] == second[:2] == (3, 3) and first[3] == second[2] == second[3]
-          and before in (None, first[2]) and (before is None or first[3] == 2 * before))
+  return (
+    first[:2] == second[:2] == (3, 3)
+    and first[3] == second[2] == second[3]
+    and before in (None, first[2])
+    and (before is None or first[3] == 2 * before)
+  )
 
 
 def _kind(name):

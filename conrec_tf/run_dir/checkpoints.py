@@ -58,19 +58,23 @@ class Checkpoints:
     saved = prefixes(self.folder)
     for prefix in reversed(saved):
       try:
-        self.held_iterator = any(name.startswith(ITERATOR)
-                                 for name, _ in tf.train.list_variables(prefix))
+        self.held_iterator = any(
+          name.startswith(ITERATOR) for name, _ in tf.train.list_variables(prefix)
+        )
         parts = self._everything if self.held_iterator else self._all_but_iterator
         parts.restore(prefix).assert_existing_objects_matched()
       except (AssertionError, ValueError, *UNREADABLE) as error:
-        logger.warning("Checkpoint %s is damaged (%s); trying the one before", prefix,
-                       short_message(error))
+        logger.warning(
+          "Checkpoint %s is damaged (%s); trying the one before", prefix, short_message(error)
+        )
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       return step_of(prefix)
     if saved:
-      raise UsageError("checkpoints in model_dir must be readable, or removed to train anew. "
-                       f"Received: {len(saved)} damaged ones in {self.folder}")
+      raise UsageError(
+        "checkpoints in model_dir must be readable, or removed to train anew. "
+        f"Received: {len(saved)} damaged ones in {self.folder}"
+      )
     return 0
 
   def restore_networks(self, prefix):
@@ -93,7 +97,7 @@ class Checkpoints:
     for prefix in saved:
       if step_of(prefix) > step:  # damaged, since it wasn't continued from
         _remove(prefix)
-    for prefix in [prefix for prefix in saved if step_of(prefix) <= step][:-self._keep]:
+    for prefix in [prefix for prefix in saved if step_of(prefix) <= step][: -self._keep]:
       if not self._keep_every or step_of(prefix) % self._keep_every:
         _remove(prefix)
 
@@ -126,12 +130,15 @@ def _restore(checkpoint, prefix):
   try:
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
   except UNREADABLE as error:
-    raise UsageError(f"checkpoint must be readable ({short_message(error)}). "
-                     f"Received: {prefix}") from error
+    raise UsageError(
+      f"checkpoint must be readable ({short_message(error)}). Received: {prefix}"
+    ) from error
   except (AssertionError, ValueError) as error:
-    raise UsageError("checkpoint must hold the network that the flags describe (encoder, "
-                     "base_filters, unet_depth, pooling, channels). "
-                     f"Received: {prefix}") from error
+    raise UsageError(
+      "checkpoint must hold the network that the flags describe (encoder, "
+      "base_filters, unet_depth, pooling, channels). "
+      f"Received: {prefix}"
+    ) from error
 
 
 def _save(manager, step):
@@ -176,8 +183,9 @@ def load_network(stored, model, head=None):
     OriginalFile(stored.path).assign(model)
   elif stored.kind == "saved_model":
     weights = {name: part.weights for name, part in parts_of(model, head).items()}
-    _restore(tf.train.Checkpoint(parts=weights),
-             os.path.join(stored.path, "variables", "variables"))
+    _restore(
+      tf.train.Checkpoint(parts=weights), os.path.join(stored.path, "variables", "variables")
+    )
   else:
     parts = parts_of(model, head)
     heads = {"head": parts.pop("head")} if head else {}

@@ -16,24 +16,37 @@ CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 def session(step):
   """What is noted of a process that trains from a step on: `{step, started, machine, versions}`."""
-  return {"step": step, "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "machine": machine(),
-          "versions": versions()}
+  return {
+    "step": step,
+    "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    "machine": machine(),
+    "versions": versions(),
+  }
 
 
 def machine():
   """`{part: text}`."""
-  gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-          for gpu in tf.config.list_physical_devices("GPU")]
+  gpus = [
+    tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+    for gpu in tf.config.list_physical_devices("GPU")
+  ]
   gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-  return {"processor": _processor(), "cores": str(len(os.sched_getaffinity(0))),
-          "memory": f"{gigabytes:.0f} GB", "GPU": ", ".join(gpus) or "none",
-          "system": platform.platform(terse=True)}
+  return {
+    "processor": _processor(),
+    "cores": str(len(os.sched_getaffinity(0))),
+    "memory": f"{gigabytes:.0f} GB",
+    "GPU": ", ".join(gpus) or "none",
+    "system": platform.platform(terse=True),
+  }
 
 
 def versions():
   """`{package: version}`."""
-  return {"conrec_tf": __version__, "Python": platform.python_version(),
-          **{name: metadata.version(name) for name in PACKAGES}}
+  return {
+    "conrec_tf": __version__,
+    "Python": platform.python_version(),
+    **{name: metadata.version(name) for name in PACKAGES},
+  }
 
 
 def _processor():

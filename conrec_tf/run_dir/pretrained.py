@@ -13,11 +13,23 @@ CHECKPOINTS = "checkpoints"
 BEST = "best"
 METADATA = "metadata.json"
 # The knobs that say which network weights belong to, and what it takes and gives.
-NETWORK = ("encoder", "base_filters", "unet_depth", "pooling", "proj_head_mode",
-           "num_proj_layers", "proj_out_dim", "ft_proj_selector", "batch_norm_decay",
-           "attention_dropout",
-           "contrastive_weight", "reconstruction_weight", "corruption", "image_size",
-           "image_channels")
+NETWORK = (
+  "encoder",
+  "base_filters",
+  "unet_depth",
+  "pooling",
+  "proj_head_mode",
+  "num_proj_layers",
+  "proj_out_dim",
+  "ft_proj_selector",
+  "batch_norm_decay",
+  "attention_dropout",
+  "contrastive_weight",
+  "reconstruction_weight",
+  "corruption",
+  "image_size",
+  "image_channels",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +81,13 @@ def find(path, which="last", flag="checkpoint"):
   prefix = (prefixes(folder) or [path])[-1]
   if not os.path.exists(prefix + ".index"):
     if which == "best" and prefixes(os.path.join(path, CHECKPOINTS)):
-      raise UsageError("export_checkpoint must be last for a run that wasn't evaluated. "
-                       f"Received: best for {path}")
-    raise UsageError(f"{flag} must be a model_dir with a checkpoint in it, a checkpoint's prefix, "
-                     f"a SavedModel, or an HDF5 file. Received: {path}")
+      raise UsageError(
+        f"export_checkpoint must be last for a run that wasn't evaluated. Received: best for {path}"
+      )
+    raise UsageError(
+      f"{flag} must be a model_dir with a checkpoint in it, a checkpoint's prefix, "
+      f"a SavedModel, or an HDF5 file. Received: {path}"
+    )
   return _checkpoint(prefix)
 
 
@@ -95,8 +110,10 @@ def network_values(settings, channels):
     settings: `{knob: value}`.
     channels: of its images, or 0 if that isn't known.
   """
-  values = {"train_mode": "pretrain",
-            **{name: settings[name] for name in NETWORK if name in settings}}
+  values = {
+    "train_mode": "pretrain",
+    **{name: settings[name] for name in NETWORK if name in settings},
+  }
   if channels in (1, 3):
     values["image_channels"] = channels
   if settings.get("train_mode") == "finetune":
@@ -118,10 +135,16 @@ def _checkpoint(prefix):
   step, images = step_of(prefix), directory.read("images.json") or {}
   settings, channels = directory.read("config.json") or {}, images.get("channels", 0)
   return Stored(
-      "checkpoint", prefix, step, network_values(settings, channels), _known(settings),
-      channels, images.get("one_size", False),
-      tuple(images.get("class_names", ())),
-      directory.read(f"result_{step}.json") or {})
+    "checkpoint",
+    prefix,
+    step,
+    network_values(settings, channels),
+    _known(settings),
+    channels,
+    images.get("one_size", False),
+    tuple(images.get("class_names", ())),
+    directory.read(f"result_{step}.json") or {},
+  )
 
 
 def _saved_model(path):
@@ -129,12 +152,21 @@ def _saved_model(path):
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
     settings, channels = metadata["flags"], metadata["channels"]
     return Stored(
-        "saved_model", path, metadata["global_step"], network_values(settings, channels),
-        _known(settings), channels, metadata["one_size"], tuple(metadata["class_names"]),
-        metadata["result"])
+      "saved_model",
+      path,
+      metadata["global_step"],
+      network_values(settings, channels),
+      _known(settings),
+      channels,
+      metadata["one_size"],
+      tuple(metadata["class_names"]),
+      metadata["result"],
+    )
   except (OSError, ValueError, KeyError, TypeError) as error:
-    raise UsageError(f"checkpoint must be a SavedModel with its assets/{METADATA}, as exported "
-                     f"here. Received: {path}") from error
+    raise UsageError(
+      f"checkpoint must be a SavedModel with its assets/{METADATA}, as exported "
+      f"here. Received: {path}"
+    ) from error
 
 
 def _hdf5(path):

@@ -32,11 +32,15 @@ class Results:
 
   def is_best(self, step, result):
     """Whether a result beats those of earlier steps, and none of a later step beats it."""
-    worth = {at: _worth(self._selection, other[self._selection])
-             for at, other in self._directory.evaluations().items() if self._selection in other}
+    worth = {
+      at: _worth(self._selection, other[self._selection])
+      for at, other in self._directory.evaluations().items()
+      if self._selection in other
+    }
     mine = _worth(self._selection, result[self._selection])
-    return all(mine > other if at < step else mine >= other
-               for at, other in worth.items() if at != step)
+    return all(
+      mine > other if at < step else mine >= other for at, other in worth.items() if at != step
+    )
 
   def add(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
@@ -44,42 +48,62 @@ class Results:
       metrics = dict(metrics)
       self._directory.write(f"confusions_{step}.json", metrics.pop("eval/confusions"), indent=None)
     if step == self._first:
-      metrics = {name.replace("eval/", "eval/untrained_"): value
-                 for name, value in metrics.items()}
+      metrics = {name.replace("eval/", "eval/untrained_"): value for name, value in metrics.items()}
     result = {"global_step": step, **metrics}
     self._directory.write(f"result_{step}.json", result)
-    parts = [f"{words(name)} {shown(name, value)}" for name, value in metrics.items()
-             if np.isscalar(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))]
-    logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79,
-                                    subsequent_indent="  "))
+    parts = [
+      f"{words(name)} {shown(name, value)}"
+      for name, value in metrics.items()
+      if np.isscalar(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
+    ]
+    logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
     return result
 
   def finish(self, step):
     """Writes `result.json` for the last step and prints the summary."""
     evaluations = self._directory.evaluations(step)
     last = evaluations[step]
-    chosen = {at: result[self._selection] for at, result in evaluations.items()
-              if self._selection in result}
+    chosen = {
+      at: result[self._selection] for at, result in evaluations.items() if self._selection in result
+    }
     best = max(chosen, key=lambda at: _worth(self._selection, chosen[at])) if chosen else step
     best_name = self._metric.replace("eval/", "eval/best_")
     result = {**evaluations.get(self._first, {}), **last, "global_step": step}
     if step != self._first:
-      result |= {best_name: evaluations[best][self._metric], "eval/best_step": best,
-                 "eval/best_selected_by": self._selection}
+      result |= {
+        best_name: evaluations[best][self._metric],
+        "eval/best_step": best,
+        "eval/best_selected_by": self._selection,
+      }
     self._directory.write("result.json", result)
-    rows = [(words(name), 0, value) for name, value in evaluations.get(self._first, {}).items()
-            if "untrained" in name and np.isscalar(value)]
-    rows += [(words(name), step, value) for name, value in last.items()
-             if name.startswith("eval/") and np.isscalar(value) and step != self._first]
-    rows += [(f"label fraction {row['fraction']:g} ({row['labels']} labels, std "
-              f"{row['std']:.2%})", step, row["mean"])
-             for name in last if name.endswith("label_fractions") for row in last[name]]
+    rows = [
+      (words(name), 0, value)
+      for name, value in evaluations.get(self._first, {}).items()
+      if "untrained" in name and np.isscalar(value)
+    ]
+    rows += [
+      (words(name), step, value)
+      for name, value in last.items()
+      if name.startswith("eval/") and np.isscalar(value) and step != self._first
+    ]
+    rows += [
+      (
+        f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})",
+        step,
+        row["mean"],
+      )
+      for name in last
+      if name.endswith("label_fractions")
+      for row in last[name]
+    ]
     if step != self._first:
       on = "validation share" if "validation" in self._selection else "evaluation split"
       rows.append((f"best on the {on}, {words(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2
-    logger.info("%s", "\n".join(f"  {name:{width}}{shown(name, value):>8}   step {at}"
-                                for name, at, value in rows))
+    logger.info(
+      "%s",
+      "\n".join(f"  {name:{width}}{shown(name, value):>8}   step {at}" for name, at, value in rows),
+    )
     logger.info("Results in %s", self._directory.path / "result.json")
 
 

@@ -36,11 +36,16 @@ class RunDirectory:
     stored = self.read("config.json")
     if stored:
       new = config.training_values
-      changed = [f"{name}: {stored[name]} -> {value}" for name, value in new.items()
-                 if name in stored and stored[name] != value]
+      changed = [
+        f"{name}: {stored[name]} -> {value}"
+        for name, value in new.items()
+        if name in stored and stored[name] != value
+      ]
       if changed:
-        raise UsageError("model_dir must be new, or the values that determine training must be "
-                         f"those of the run in it. Received: {'; '.join(changed)} for {self.path}")
+        raise UsageError(
+          "model_dir must be new, or the values that determine training must be "
+          f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
+        )
     with writing(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
     self.write("config.json", {**dataclasses.asdict(config), **config.training_values})
@@ -62,8 +67,10 @@ class RunDirectory:
           fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
           file.seek(0)
-          raise UsageError("model_dir must not be in use by another training. "
-                           f"Received: {self.path}, in use by {file.read().strip()}") from error
+          raise UsageError(
+            "model_dir must not be in use by another training. "
+            f"Received: {self.path}, in use by {file.read().strip()}"
+          ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -76,8 +83,10 @@ class RunDirectory:
     except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, ValueError) as error:
-      raise UsageError(f"{name} must be a JSON file that can be read ({short_message(error)}). "
-                       f"Received: {self.path / name}") from error
+      raise UsageError(
+        f"{name} must be a JSON file that can be read ({short_message(error)}). "
+        f"Received: {self.path / name}"
+      ) from error
 
   def write(self, name, content, indent=2):
     """Writes a JSON file."""
@@ -104,8 +113,9 @@ class RunDirectory:
 
 def flagfile(config):
   """The text of a flagfile that repeats `config` in another `model_dir`."""
-  lines = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()
-           if name != "model_dir"]
+  lines = [
+    f"--{name}={value}" for name, value in dataclasses.asdict(config).items() if name != "model_dir"
+  ]
   return "\n".join(lines) + "\n"
 
 
@@ -139,5 +149,6 @@ def writing(folder, *errors):
   try:
     yield
   except (OSError, *errors) as error:
-    raise UsageError(f"model_dir must be a folder that can be written ({short_message(error)}). "
-                     f"Received: {folder}") from error
+    raise UsageError(
+      f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
+    ) from error

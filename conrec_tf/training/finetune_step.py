@@ -35,8 +35,12 @@ class FinetuningStep:
 
   def metrics(self):
     """The Keras metrics of what a step reports."""
-    metrics = {**means("train/total_loss", "train/supervised_loss", "train/supervised_acc",
-                       "train/weight_decay"), **self._update.metrics()}
+    metrics = {
+      **means(
+        "train/total_loss", "train/supervised_loss", "train/supervised_acc", "train/weight_decay"
+      ),
+      **self._update.metrics(),
+    }
     if self._config.ordinal_labels:
       return {**metrics, "train/quadratic_weighted_kappa": _kappa(self._classes)}
     return {**metrics, **means("train/supervised_top_5_acc")}
@@ -48,23 +52,30 @@ class FinetuningStep:
     seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
     before = self._update.before()
     with tf.GradientTape() as tape:
-      representation = self._model.represent(batch["image"], training=True, seed=seed,
-                                             layer=config.ft_proj_selector)
+      representation = self._model.represent(
+        batch["image"], training=True, seed=seed, layer=config.ft_proj_selector
+      )
       logits = self._head(representation)
       loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
       decay = decay_loss(config, self._variables, self._head.trainable_variables)
       total = loss + decay
       scaled = self._update.scaled(total)
-    metrics = {"train/total_loss": total, "train/supervised_loss": loss,
-               "train/weight_decay": decay, "train/supervised_acc":
-                   losses.supervised_accuracy(logits, labels, config.ordinal_labels)}
+    metrics = {
+      "train/total_loss": total,
+      "train/supervised_loss": loss,
+      "train/weight_decay": decay,
+      "train/supervised_acc": losses.supervised_accuracy(logits, labels, config.ordinal_labels),
+    }
     if not config.ordinal_labels:
-      metrics["train/supervised_top_5_acc"] = tf.reduce_mean(tf.cast(
-          tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32))
+      metrics["train/supervised_top_5_acc"] = tf.reduce_mean(
+        tf.cast(tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32)
+      )
     metrics = self._update(total, tape.gradient(scaled, self._variables), before, metrics)
     if config.ordinal_labels:
       metrics["train/quadratic_weighted_kappa"] = (
-          replicas.gather(labels), replicas.gather(losses.predictions(logits, True)))
+        replicas.gather(labels),
+        replicas.gather(losses.predictions(logits, True)),
+      )
     return metrics
 
 
@@ -75,17 +86,28 @@ def supervised_evaluation(config, model, head, source):
     `{name: number}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  logits, labels = (np.concatenate(parts) for parts in zip(*[
-      (head(model.embed(images, layer=config.ft_proj_selector)), label)
-      for images, label in evaluation_batches(config, source, source.eval)]))
+  logits, labels = (
+    np.concatenate(parts)
+    for parts in zip(
+      *[
+        (head(model.embed(images, layer=config.ft_proj_selector)), label)
+        for images, label in evaluation_batches(config, source, source.eval)
+      ]
+    )
+  )
   if config.ordinal_labels:
     grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))
-    return {"eval/label_top_1_accuracy": float(np.mean(grades == labels)),
-            "eval/label_quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
-                labels, grades, len(source.class_names))}
+    return {
+      "eval/label_top_1_accuracy": float(np.mean(grades == labels)),
+      "eval/label_quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
+        labels, grades, len(source.class_names)
+      ),
+    }
   classes = np.arange(logits.shape[1])
-  return {f"eval/label_top_{k}_accuracy": value for k, value in
-          probes.top_k_accuracies(logits, classes, labels, ks=(1, 5)).items()}
+  return {
+    f"eval/label_top_{k}_accuracy": value
+    for k, value in probes.top_k_accuracies(logits, classes, labels, ks=(1, 5)).items()
+  }
 
 
 def _kappa(classes):

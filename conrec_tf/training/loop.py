@@ -57,8 +57,11 @@ class StepRunner(tf.Module):
 
   def collect(self):
     """What the metrics say since the last call, and seconds spent waiting for data."""
-    result = {name: float(metric.result()) for name, metric in self.metrics.items()
-              if self._says_something(name, metric)}
+    result = {
+      name: float(metric.result())
+      for name, metric in self.metrics.items()
+      if self._says_something(name, metric)
+    }
     waited = float(self.waited)
     for metric in self.metrics.values():
       metric.reset_state()
@@ -76,8 +79,21 @@ class StepRunner(tf.Module):
     return int(self.metrics[NON_FINITE].result()) if NON_FINITE in self.metrics else 0
 
 
-def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step, learning_rate,
-          log, events, interruption, ids, workers):
+def train(
+  runner,
+  iterator,
+  *,
+  first_step,
+  last_step,
+  log_steps,
+  images_per_step,
+  learning_rate,
+  log,
+  events,
+  interruption,
+  ids,
+  workers,
+):
   """Trains from `first_step` to exactly `last_step`.
 
   Args:
@@ -104,8 +120,9 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
   intervals = [log_steps] + [interval for interval, _ in events]
   at_once = 1
   while step < last_step:
-    count = min([last_step - step, at_once]
-                + [interval - step % interval for interval in intervals])
+    count = min(
+      [last_step - step, at_once] + [interval - step % interval for interval in intervals]
+    )
     began = time.monotonic()
     runner(iterator, tf.constant(count))
     at_once = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
@@ -113,15 +130,21 @@ def train(runner, iterator, *, first_step, last_step, log_steps, images_per_step
     trouble = runner.first_non_finite_step()
     if trouble:
       progress.pause()
-      raise UsageError("loss and gradients must be finite; a lower learning_rate often helps, "
-                       f"on_nan=skip goes on without such steps. Received: step {trouble}, "
-                       f"learning rate {float(learning_rate()):g}, images {ids(trouble)}")
+      raise UsageError(
+        "loss and gradients must be finite; a lower learning_rate often helps, "
+        f"on_nan=skip goes on without such steps. Received: step {trouble}, "
+        f"learning rate {float(learning_rate()):g}, images {ids(trouble)}"
+      )
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
-      row = {"global_step": step, **metrics, "learning_rate": float(learning_rate()),
-             "images_per_second": (step - logged) * images_per_step / seconds,
-             "data_wait": waited / seconds}
+      row = {
+        "global_step": step,
+        **metrics,
+        "learning_rate": float(learning_rate()),
+        "images_per_second": (step - logged) * images_per_step / seconds,
+        "data_wait": waited / seconds,
+      }
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step

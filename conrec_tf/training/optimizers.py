@@ -5,8 +5,9 @@ import math
 import tensorflow as tf
 
 
-def lars_update(weight, gradient, velocity, *, learning_rate, momentum, weight_decay,
-                trust_coefficient):
+def lars_update(
+  weight, gradient, velocity, *, learning_rate, momentum, weight_decay, trust_coefficient
+):
   """One step of LARS (You et al. 2017, arXiv 1708.03888) as in SimCLR.
 
   Args:
@@ -22,8 +23,11 @@ def lars_update(weight, gradient, velocity, *, learning_rate, momentum, weight_d
   trust = 1.0
   if trust_coefficient is not None:
     weight_norm, gradient_norm = tf.norm(weight), tf.norm(gradient)
-    trust = tf.where((weight_norm > 0) & (gradient_norm > 0),
-                     trust_coefficient * tf.math.divide_no_nan(weight_norm, gradient_norm), 1.0)
+    trust = tf.where(
+      (weight_norm > 0) & (gradient_norm > 0),
+      trust_coefficient * tf.math.divide_no_nan(weight_norm, gradient_norm),
+      1.0,
+    )
   velocity = momentum * velocity + learning_rate * trust * gradient
   return weight - velocity, velocity
 
@@ -41,8 +45,17 @@ class LARS(tf.keras.optimizers.Optimizer):
     excluded: further variables that take plain momentum steps, e.g. a supervised head.
   """
 
-  def __init__(self, learning_rate, momentum=0.9, lars_decay=0.0, trust_coefficient=0.001,
-               excluded=(), name="LARS", jit_compile=False, **kwargs):
+  def __init__(
+    self,
+    learning_rate,
+    momentum=0.9,
+    lars_decay=0.0,
+    trust_coefficient=0.001,
+    excluded=(),
+    name="LARS",
+    jit_compile=False,
+    **kwargs,
+  ):
     super().__init__(name=name, jit_compile=jit_compile, **kwargs)
     self._learning_rate = self._build_learning_rate(learning_rate)
     self.momentum = momentum
@@ -53,8 +66,9 @@ class LARS(tf.keras.optimizers.Optimizer):
   def build(self, var_list):
     super().build(var_list)
     if not getattr(self, "_built", False):
-      self.velocities = [self.add_variable_from_reference(variable, "velocity")
-                         for variable in var_list]
+      self.velocities = [
+        self.add_variable_from_reference(variable, "velocity") for variable in var_list
+      ]
       self._built = True
 
   def is_excluded(self, variable):
@@ -65,16 +79,25 @@ class LARS(tf.keras.optimizers.Optimizer):
     excluded = self.is_excluded(variable)
     velocity = self.velocities[self._index_dict[self._var_key(variable)]]
     new_weight, new_velocity = lars_update(
-        variable, gradient, velocity, learning_rate=tf.cast(self.learning_rate, variable.dtype),
-        momentum=self.momentum, weight_decay=0.0 if excluded else self.lars_decay,
-        trust_coefficient=None if excluded else self.trust_coefficient)
+      variable,
+      gradient,
+      velocity,
+      learning_rate=tf.cast(self.learning_rate, variable.dtype),
+      momentum=self.momentum,
+      weight_decay=0.0 if excluded else self.lars_decay,
+      trust_coefficient=None if excluded else self.trust_coefficient,
+    )
     velocity.assign(new_velocity)
     variable.assign(new_weight)
 
   def get_config(self):
-    return {**super().get_config(), "learning_rate": self._serialize_hyperparameter(
-        self._learning_rate), "momentum": self.momentum, "lars_decay": self.lars_decay,
-            "trust_coefficient": self.trust_coefficient}
+    return {
+      **super().get_config(),
+      "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+      "momentum": self.momentum,
+      "lars_decay": self.lars_decay,
+      "trust_coefficient": self.trust_coefficient,
+    }
 
 
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -105,8 +128,11 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 def scaled_learning_rate(config):
   """SimCLR's scaling: base * sqrt(batch), base * batch / 256, or base."""
-  scale = {"sqrt": math.sqrt(config.train_batch_size), "linear": config.train_batch_size / 256,
-           "none": 1.0}
+  scale = {
+    "sqrt": math.sqrt(config.train_batch_size),
+    "linear": config.train_batch_size / 256,
+    "none": 1.0,
+  }
   return config.learning_rate * scale[config.learning_rate_scaling]
 
 

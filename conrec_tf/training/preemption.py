@@ -27,8 +27,9 @@ class Interruption:
     self._raises = False
 
   def __enter__(self):
-    self._before = {signum: signal.signal(signum, self._note)
-                    for signum in (signal.SIGINT, signal.SIGTERM)}
+    self._before = {
+      signum: signal.signal(signum, self._note) for signum in (signal.SIGINT, signal.SIGTERM)
+    }
     return self
 
   def __exit__(self, *_):

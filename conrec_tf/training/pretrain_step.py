@@ -50,14 +50,19 @@ class PretrainingStep:
       total, metrics = self.objective(outputs, view_major(batch["target"]))
       if self._head:
         supervised, metrics["train/supervised_acc"] = self._supervise(
-            outputs.embedding, tf.tile(batch["label"], [2]))
+          outputs.embedding, tf.tile(batch["label"], [2])
+        )
         metrics["train/supervised_loss"] = supervised
         total += supervised
       decay = decay_loss(self._config, self._variables, self._head_variables)
       total += decay
       scaled = self._update.scaled(total)
-    return self._update(total, tape.gradient(scaled, self._variables), before,
-                        {"train/total_loss": total, "train/weight_decay": decay, **metrics})
+    return self._update(
+      total,
+      tape.gradient(scaled, self._variables),
+      before,
+      {"train/total_loss": total, "train/weight_decay": decay, **metrics},
+    )
 
   def objective(self, outputs, target):
     """The joint loss (paper, Eq. 1) and what is logged of it.
@@ -71,16 +76,16 @@ class PretrainingStep:
     """
     config, metrics, total = self._config, {}, 0.0
     if config.contrastive_weight:
-      logits = losses.contrastive_logits(outputs.projection, config.temperature,
-                                         config.hidden_norm)
+      logits = losses.contrastive_logits(outputs.projection, config.temperature, config.hidden_norm)
       contrast = losses.nt_xent_from_logits(logits)
       total += config.contrastive_weight * contrast
       metrics["train/contrast_loss"] = contrast
       metrics["train/contrast_acc"] = losses.contrastive_accuracy(logits)
       metrics["train/contrast_entropy"] = losses.contrastive_entropy(logits)
     if config.reconstruction_weight:
-      reconstruction = losses.reconstruction_loss(outputs.reconstruction, target,
-                                                  config.reconstruction_loss)
+      reconstruction = losses.reconstruction_loss(
+        outputs.reconstruction, target, config.reconstruction_loss
+      )
       total += config.reconstruction_weight * reconstruction
       metrics["train/reconstruction_loss"] = reconstruction
     return total, metrics
@@ -88,5 +93,7 @@ class PretrainingStep:
   def _supervise(self, embedding, labels):
     """Loss and accuracy of the head, as if the embedding were given."""
     logits = self._head(tf.stop_gradient(embedding))
-    return (losses.supervised_loss(logits, labels, self._config.ordinal_labels),
-            losses.supervised_accuracy(logits, labels, self._config.ordinal_labels))
+    return (
+      losses.supervised_loss(logits, labels, self._config.ordinal_labels),
+      losses.supervised_accuracy(logits, labels, self._config.ordinal_labels),
+    )

@@ -10,16 +10,28 @@ from conrec_tf.training.update_step import SKIPPED
 
 logger = logging.getLogger(__name__)
 
-LABELS = {"step": "step {}", "train/total_loss": "loss {:.3f}",
-          "train/contrast_loss": "contrast {:.3f}", "train/contrast_acc": "acc {:.2f}",
-          "train/supervised_acc": "supervised acc {:.2f}",
-          "train/reconstruction_loss": "reconstruction {:.4f}", SKIPPED: "skipped {:.0f}",
-          "images_per_second": "{:.0f} images/s", "data_wait": "data wait {:.0%}"}
+LABELS = {
+  "step": "step {}",
+  "train/total_loss": "loss {:.3f}",
+  "train/contrast_loss": "contrast {:.3f}",
+  "train/contrast_acc": "acc {:.2f}",
+  "train/supervised_acc": "supervised acc {:.2f}",
+  "train/reconstruction_loss": "reconstruction {:.4f}",
+  SKIPPED: "skipped {:.0f}",
+  "images_per_second": "{:.0f} images/s",
+  "data_wait": "data wait {:.0%}",
+}
 # So that all of it fits into 80 columns.
-SHORT_LABELS = {**LABELS, "step": "{}", "train/total_loss": "loss {:.2f}",
-                "train/contrast_loss": "con {:.2f}", "train/supervised_acc": "sup {:.2f}",
-                "train/reconstruction_loss": "rec {:.3f}", "images_per_second": "{:.0f}/s",
-                "data_wait": "wait {:.0%}"}
+SHORT_LABELS = {
+  **LABELS,
+  "step": "{}",
+  "train/total_loss": "loss {:.2f}",
+  "train/contrast_loss": "con {:.2f}",
+  "train/supervised_acc": "sup {:.2f}",
+  "train/reconstruction_loss": "rec {:.3f}",
+  "images_per_second": "{:.0f}/s",
+  "data_wait": "wait {:.0%}",
+}
 
 
 class Progress:
@@ -62,9 +74,11 @@ class Progress:
       self._shown = time.monotonic()
 
   def _parts(self, row, left, labels):
-    return [labels["step"].format(f"{row['global_step']}/{self._last}"),
-            *[form.format(row[name]) for name, form in labels.items() if name in row],
-            f"{duration(left)} left"]
+    return [
+      labels["step"].format(f"{row['global_step']}/{self._last}"),
+      *[form.format(row[name]) for name, form in labels.items() if name in row],
+      f"{duration(left)} left",
+    ]
 
   def pause(self):
     """Ends the live line, so that other output starts on its own."""

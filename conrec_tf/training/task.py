@@ -56,11 +56,15 @@ def build_job(config, source, evaluated, last_step):
   """
   supervised = not config.pretrains or config.lineareval_while_pretraining
   if supervised and not source.class_names:
-    raise UsageError("dataset must have labels for finetuning and for "
-                     f"lineareval_while_pretraining. Received: {source.name} without")
+    raise UsageError(
+      "dataset must have labels for finetuning and for "
+      f"lineareval_while_pretraining. Received: {source.name} without"
+    )
   if config.encoder == "densenet121" and source.channels not in (1, 3):
-    raise UsageError("encoder must be unet for images that are neither grey nor RGB. "
-                     f"Received: densenet121 for {source.channels} channels")
+    raise UsageError(
+      "encoder must be unet for images that are neither grey nor RGB. "
+      f"Received: densenet121 for {source.channels} channels"
+    )
   if config.pretrains:
     return _pretraining(config, source, evaluated, last_step)
   return _finetuning(config, source, last_step)
@@ -92,8 +96,15 @@ def _pretraining(config, source, evaluated, last_step):
   if not classes:
     metric = selection = evaluation.VALIDATION_LOSS
   return Job(
-      model, {"model": model, **({"head": head} if head else {})}, optimizer, step,
-      lambda share: pretraining_batches(config, source, share), measure, metric, selection)
+    model,
+    {"model": model, **({"head": head} if head else {})},
+    optimizer,
+    step,
+    lambda share: pretraining_batches(config, source, share),
+    measure,
+    metric,
+    selection,
+  )
 
 
 def _finetuning(config, source, last_step):
@@ -102,13 +113,20 @@ def _finetuning(config, source, last_step):
     load_network(find(config.checkpoint), model)
   model.freeze(config.fine_tune_after_block)
   head = build_head(config, model, source.channels, len(source.class_names))
-  optimizer = build_optimizer(config, source.train.num_examples, last_step,
-                              head.trainable_variables)
+  optimizer = build_optimizer(
+    config, source.train.num_examples, last_step, head.trainable_variables
+  )
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  metric = ("eval/label_quadratic_weighted_kappa" if config.ordinal_labels
-            else "eval/label_top_1_accuracy")
+  metric = (
+    "eval/label_quadratic_weighted_kappa" if config.ordinal_labels else "eval/label_top_1_accuracy"
+  )
   return Job(
-      model, {"model": model, "head": head}, optimizer,
-      FinetuningStep(config, model, head, optimizer, len(source.class_names)),
-      lambda share: finetuning_batches(config, source, share),
-      lambda full: supervised_evaluation(config, model, head, source), metric, metric)
+    model,
+    {"model": model, "head": head},
+    optimizer,
+    FinetuningStep(config, model, head, optimizer, len(source.class_names)),
+    lambda share: finetuning_batches(config, source, share),
+    lambda full: supervised_evaluation(config, model, head, source),
+    metric,
+    metric,
+  )

@@ -26,8 +26,9 @@ class GuardedUpdate:
     self._skips = config.on_nan == "skip"
     self._optimizer = optimizer
     self._variables = variables
-    self._statistics = [variable for variable in untrained
-                        if self._skips and not variable.trainable]  # else it is frozen
+    self._statistics = [
+      variable for variable in untrained if self._skips and not variable.trainable
+    ]  # else it is frozen
     self._scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
   def metrics(self):
@@ -73,8 +74,10 @@ class GuardedUpdate:
     self._apply_if(finite, gradients, variables)
     for variable, value in zip(self._statistics, before):
       variable.assign(tf.where(finite, variable, value))
-    counted = {name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
-               for name, value in metrics.items()}
+    counted = {
+      name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
+      for name, value in metrics.items()
+    }
     return {**counted, NON_FINITE: (step, False), SKIPPED: tf.cast(~finite, tf.float32)}
 
   def _apply(self, gradients, variables):
@@ -82,9 +85,11 @@ class GuardedUpdate:
 
   def _apply_if(self, finite, gradients, variables):
     def together(strategy, finite, gradients):
-      tf.cond(strategy.experimental_local_results(finite)[0],
-              lambda: strategy.run(lambda parts: self._apply(parts, variables), (gradients,)),
-              self._pass_over)
+      tf.cond(
+        strategy.experimental_local_results(finite)[0],
+        lambda: strategy.run(lambda parts: self._apply(parts, variables), (gradients,)),
+        self._pass_over,
+      )
 
     # A replica can't meet the others within tf.cond, but all of them can enter it together.
     tf.distribute.get_replica_context().merge_call(together, (finite, gradients))

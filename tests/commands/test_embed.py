@@ -22,12 +22,22 @@ def photos(tmp_path, rng):
     folder = tmp_path / "photos" / ("odd" if index % 2 else "even")
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)).save(
-        folder / f"{index:02}.png")
+      folder / f"{index:02}.png"
+    )
   for name in ("odd/03.png", "even/04.png"):
     (tmp_path / "photos" / name).write_bytes(b"")
-  config = Config(mode="embed", dataset="image_folder", data_dir=str(tmp_path / "photos"),
-                  image_size=24, base_filters=2, unet_depth=3, train_split="train+test",
-                  eval_split="test", eval_batch_size=4, model_dir=str(tmp_path / "run"))
+  config = Config(
+    mode="embed",
+    dataset="image_folder",
+    data_dir=str(tmp_path / "photos"),
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_split="train+test",
+    eval_split="test",
+    eval_batch_size=4,
+    model_dir=str(tmp_path / "run"),
+  )
   Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 3)}).save(5)
   return config
 
@@ -43,16 +53,21 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
   folder = embed(photos)
   files = sorted(path.name for path in folder.glob("*.npz"))
   assert files == ["eval-00000-of-00001.npz"] + [
-      f"train-0000{part}-of-00003.npz" for part in range(3)]
+    f"train-0000{part}-of-00003.npz" for part in range(3)
+  ]
   with (folder / "index.csv").open() as file:
     rows = [row for row in csv.DictReader(file) if row["split"] == "train+test"]
   assert sorted(row["image"][-6:-4] for row in rows) == [
-      f"{index:02}" for index in range(20) if index not in (3, 4)]
+    f"{index:02}" for index in range(20) if index not in (3, 4)
+  ]
   source, model = open_source(photos), build_model(photos, 3)
   [(images, labels)] = evaluation_batches(
-      Config(image_size=24, eval_batch_size=20), source, source.train)
-  expected = {name: (vector, label) for name, vector, label in
-              zip(source.train.names, model.embed(images).numpy(), labels)}
+    Config(image_size=24, eval_batch_size=20), source, source.train
+  )
+  expected = {
+    name: (vector, label)
+    for name, vector, label in zip(source.train.names, model.embed(images).numpy(), labels)
+  }
   for row in rows:
     with np.load(folder / row["file"]) as archive:
       vector, label = archive["embedding"][int(row["row"])], archive["label"][int(row["row"])]

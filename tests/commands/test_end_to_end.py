@@ -17,19 +17,23 @@ import tensorflow as tf
 def test_help_explains_every_flag_without_tensorflow():
   done = cold_command("--help")
   assert done.returncode == 1  # as absl's
-  for text in ("Optimization: How long, how fast.", "--temperature: Temperature of NT-Xent.",
-               "One of attention, average. (default: attention)"):
+  for text in (
+    "Optimization: How long, how fast.",
+    "--temperature: Temperature of NT-Xent.",
+    "One of attention, average. (default: attention)",
+  ):
     assert text in done.stdout
-  code = ("import sys; sys.argv = ['run.py', '--help']; import run\n"
-          "try: run.cli.main(run.run)\nexcept SystemExit: print('tensorflow' in sys.modules)")
+  code = (
+    "import sys; sys.argv = ['run.py', '--help']; import run\n"
+    "try: run.cli.main(run.run)\nexcept SystemExit: print('tensorflow' in sys.modules)"
+  )
   done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
   assert done.stdout.endswith("False\n")
 
 
 def test_train_then_eval_continue_and_repeat(tiny):
   model_dir = pathlib.Path(tiny["model_dir"])
-  done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1",
-                      "--log_steps=2")
+  done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""
   assert "step 7/7" in done.stdout
@@ -39,9 +43,12 @@ def test_train_then_eval_continue_and_repeat(tiny):
   assert [row["global_step"] for row in rows if "eval/linear_top_1_accuracy" in row] == [6, 7]
   result = json.loads((model_dir / "result.json").read_text())
   assert result["global_step"] == 7 and result["eval/best_step"] in (6, 7)
-  assert {"eval/linear_top_1_accuracy", "eval/best_linear_top_1_accuracy",
-          "eval/untrained_linear_top_1_accuracy",
-          "eval/untrained_standardised_linear_top_1_accuracy"} <= set(result)
+  assert {
+    "eval/linear_top_1_accuracy",
+    "eval/best_linear_top_1_accuracy",
+    "eval/untrained_linear_top_1_accuracy",
+    "eval/untrained_standardised_linear_top_1_accuracy",
+  } <= set(result)
   assert {path.name for path in (model_dir / "checkpoints").glob("*.index")} == {"ckpt-7.index"}
   loaded = tf.saved_model.load(str(model_dir / "saved_model/7"))
   assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 8)
@@ -59,22 +66,41 @@ def test_train_then_eval_continue_and_repeat(tiny):
   assert done.returncode == 0, done.stderr
   for name in ("result_6.json", "result_9.json"):
     assert (again / name).read_text() == (model_dir / name).read_text()
-  values = [tf.train.load_checkpoint(str(path / "checkpoints/ckpt-9"))
-            for path in (model_dir, again)]
-  names = [name for name in values[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in name
-           and name.split("/")[0] != "save_counter" and "waited" not in name]
+  values = [
+    tf.train.load_checkpoint(str(path / "checkpoints/ckpt-9")) for path in (model_dir, again)
+  ]
+  names = [
+    name
+    for name in values[0].get_variable_to_shape_map()
+    if "VARIABLE_VALUE" in name and name.split("/")[0] != "save_counter" and "waited" not in name
+  ]
   assert len(names) > 100
   for name in names:
     np.testing.assert_array_equal(values[0].get_tensor(name), values[1].get_tensor(name), name)
 
 
 def test_training_alone_evaluates_nothing(tiny):
-  done = command(*as_flags(tiny), "--mode=train", "--train_steps=2",
-                 "--reconstruction_weight=0", "--corruption=none", "--pooling=average")
+  done = command(
+    *as_flags(tiny),
+    "--mode=train",
+    "--train_steps=2",
+    "--reconstruction_weight=0",
+    "--corruption=none",
+    "--pooling=average",
+  )
   assert done.returncode == 0, done.stderr
   left = {path.name.split(".")[0] for path in pathlib.Path(tiny["model_dir"]).iterdir()}
-  assert left == {"checkpoints", "class_names", "config", "events", "flags", "images", "lock",
-                  "metrics", "sessions"}
+  assert left == {
+    "checkpoints",
+    "class_names",
+    "config",
+    "events",
+    "flags",
+    "images",
+    "lock",
+    "metrics",
+    "sessions",
+  }
 
 
 def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
@@ -86,8 +112,11 @@ def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate()
   assert process.returncode == 143
-  step = int(re.fullmatch(r"Stopped by SIGTERM after step (\d+); the same command continues.\n",
-                          errors).group(1))
+  step = int(
+    re.fullmatch(
+      r"Stopped by SIGTERM after step (\d+); the same command continues.\n", errors
+    ).group(1)
+  )
   done = command(*flags, f"--train_steps={step + 1}")
   assert done.returncode == 0 and f"Continuing from step {step}" in done.stdout
 
@@ -99,8 +128,17 @@ def test_own_images_without_labels(tmp_path, rng):
     (tmp_path / "images").mkdir(exist_ok=True)
     Image.fromarray(pixels).save(tmp_path / f"images/{index}.png")
   (tmp_path / "images/7.png").write_bytes(b"")
-  flags = as_flags(dict(dataset="image_folder", data_dir=tmp_path / "images", image_size=24,
-                        base_filters=2, unet_depth=3, train_batch_size=8, report=False))
+  flags = as_flags(
+    dict(
+      dataset="image_folder",
+      data_dir=tmp_path / "images",
+      image_size=24,
+      base_filters=2,
+      unet_depth=3,
+      train_batch_size=8,
+      report=False,
+    )
+  )
   done = command("--mode=check_data", *flags)
   assert done.returncode == 0, done.stderr
   for text in ("train: 27 images", "test: 3 images", "3 in 27", "classes    none", "7.png: "):
@@ -110,8 +148,13 @@ def test_own_images_without_labels(tmp_path, rng):
   done = command(*flags, f"--model_dir={tmp_path / 'run'}", "--train_steps=3")
   assert done.returncode == 0, done.stderr
   result = json.loads((tmp_path / "run/result.json").read_text())
-  assert {"eval/total_loss", "eval/contrast_loss", "eval/reconstruction_loss",
-          "eval/untrained_total_loss", "eval/best_total_loss"} <= set(result)
+  assert {
+    "eval/total_loss",
+    "eval/contrast_loss",
+    "eval/reconstruction_loss",
+    "eval/untrained_total_loss",
+    "eval/best_total_loss",
+  } <= set(result)
   assert not any("linear" in name for name in result)
   assert "7.png: " in (tmp_path / "run/bad_images.txt").read_text()
   assert (tmp_path / "run/saved_model/3").is_dir()
@@ -129,16 +172,18 @@ def presets(*names):
 
 def run_presets(names, scale, *flags):
   """Runs presets at a tiny scale; returns (stdout, result.json)."""
-  done = command(*presets(*names), *as_flags(scale), "--train_steps=2", "--eval_every_epochs=0",
-                 *flags)
+  done = command(
+    *presets(*names), *as_flags(scale), "--train_steps=2", "--eval_every_epochs=0", *flags
+  )
   assert done.returncode == 0, done.stderr
   result = json.loads((pathlib.Path(scale["model_dir"]) / "result.json").read_text())
   assert all(np.isfinite(value) for value in result.values() if isinstance(value, float))
   return done.stdout, result
 
 
-@pytest.mark.parametrize("method", ["conrec_ga_pool", "simclr", "simclr_attention",
-                                    "reconstruction"])
+@pytest.mark.parametrize(
+  "method", ["conrec_ga_pool", "simclr", "simclr_attention", "reconstruction"]
+)
 def test_methods(tiny, method):
   stdout, result = run_presets(["rectangle_triangle", method], tiny)
   assert f": {method} on rectangle_triangle" in stdout
@@ -149,42 +194,62 @@ def test_pretraining_then_every_use_of_it(tiny, tmp_path):
   """ConRec, its evaluation again, and a head, first on the frozen then on the free network."""
   pretrained = tiny["model_dir"]
   _, result = run_presets(
-      ["circles_square", "conrec"], {**tiny, "dataset": "rectangle_triangle"},
-      "--lineareval_while_pretraining", "--warmup_epochs=0.1", "--learning_rate_schedule=cosine",
-      "--select_on=validation")
+    ["circles_square", "conrec"],
+    {**tiny, "dataset": "rectangle_triangle"},
+    "--lineareval_while_pretraining",
+    "--warmup_epochs=0.1",
+    "--learning_rate_schedule=cosine",
+    "--select_on=validation",
+  )
   assert {"eval/label_top_1_accuracy", "eval/validation_linear_top_1_accuracy"} <= set(result)
   assert result["eval/best_selected_by"] == "eval/validation_linear_top_1_accuracy"
 
-  done = command("--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0",
-                 "--repetitions=2")
+  done = command(
+    "--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0", "--repetitions=2"
+  )
   assert done.returncode == 0, done.stderr
   again = json.loads((pathlib.Path(pretrained) / "result.json").read_text())
   assert [row["labels"] for row in again.pop("eval/label_fractions")] == [12, 48]
   assert again == result
 
   scale = {**tiny, "checkpoint": pretrained, "dataset": "rectangle_triangle"}
-  stdout, head = run_presets(["oxford_flowers102_linear_head", "conrec"], {
-      **scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 3})
+  stdout, head = run_presets(
+    ["oxford_flowers102_linear_head", "conrec"],
+    {**scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 3},
+  )
   assert "finetune on rectangle_triangle" in stdout and "Network from" in stdout
   assert {"eval/label_top_1_accuracy", "eval/best_label_top_1_accuracy"} <= set(head)
   reader = tf.train.load_checkpoint
   before = reader(f"{pretrained}/checkpoints/ckpt-2")
   after = reader(f"{tmp_path}/head/checkpoints/ckpt-2")
-  names = [name for name in before.get_variable_to_shape_map()
-           if name.startswith(("model/encoder", "model/pooling")) and "VARIABLE_VALUE" in name
-           and "OPTIMIZER_SLOT" not in name]
+  names = [
+    name
+    for name in before.get_variable_to_shape_map()
+    if name.startswith(("model/encoder", "model/pooling"))
+    and "VARIABLE_VALUE" in name
+    and "OPTIMIZER_SLOT" not in name
+  ]
   assert len(names) > 20
   for name in names:
     np.testing.assert_array_equal(before.get_tensor(name), after.get_tensor(name), name)
 
-  run_presets(["conrec"], {**scale, "model_dir": tmp_path / "free", "train_mode": "finetune",
-                           "fine_tune_after_block": 1, "ft_proj_selector": 2})
+  run_presets(
+    ["conrec"],
+    {
+      **scale,
+      "model_dir": tmp_path / "free",
+      "train_mode": "finetune",
+      "fine_tune_after_block": 1,
+      "ft_proj_selector": 2,
+    },
+  )
 
 
 def test_a_network_leaves_home(tiny, tmp_path):
   """Trained, exported best, and that SavedModel evaluated and used elsewhere."""
-  done = command(*as_flags(tiny), "--train_steps=12", "--eval_every_epochs=1",
-                 "--export_checkpoint=best")
+  done = command(
+    *as_flags(tiny), "--train_steps=12", "--eval_every_epochs=1", "--export_checkpoint=best"
+  )
   assert done.returncode == 0, done.stderr
   run = pathlib.Path(tiny["model_dir"])
   best = json.loads((run / "result.json").read_text())["eval/best_step"]
@@ -194,8 +259,9 @@ def test_a_network_leaves_home(tiny, tmp_path):
   assert metadata["result"] == result and metadata["global_step"] == best
 
   data = as_flags({name: tiny[name] for name in ("data_dir", "train_split", "eval_split")})
-  done = command("--mode=eval", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'eval'}",
-                 *data)
+  done = command(
+    "--mode=eval", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'eval'}", *data
+  )
   assert done.returncode == 0, done.stderr
   again = json.loads((tmp_path / f"eval/result_{best}.json").read_text())
   assert again["eval/linear_top_1_accuracy"] == result["eval/linear_top_1_accuracy"]
@@ -204,40 +270,66 @@ def test_a_network_leaves_home(tiny, tmp_path):
   done = command("--mode=export", f"--model_dir={run}", "--export_format=tflite")
   assert done.returncode == 0 and done.stderr == ""
   assert (run / f"tflite/{best}.tflite").exists()  # as the run says
-  done = command("--mode=embed", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'there'}",
-                 *data)
+  done = command(
+    "--mode=embed", f"--checkpoint={exported}", f"--model_dir={tmp_path / 'there'}", *data
+  )
   assert done.returncode == 0 and done.stderr == ""
   assert "72 images in " in done.stdout
 
 
 def test_supervised_unet(flowers, tmp_path):
   scale = {**flowers, "eval_split": "test", "model_dir": tmp_path / "run"}
-  done = command(*presets("oxford_flowers102_supervised", "supervised_unet"), *as_flags(scale),
-                 "--train_steps=2")
+  done = command(
+    *presets("oxford_flowers102_supervised", "supervised_unet"), *as_flags(scale), "--train_steps=2"
+  )
   assert done.returncode == 0, done.stderr
   assert "supervised_unet on tiny_flowers, 36 training images" in done.stdout
 
 
-@pytest.mark.parametrize("names", [
+@pytest.mark.parametrize(
+  "names",
+  [
     pytest.param(("stanford_dogs_supervised", "supervised_densenet121"), marks=pytest.mark.slow),
-    ("stanford_dogs", "simclr")])
+    ("stanford_dogs", "simclr"),
+  ],
+)
 def test_stanford_dogs(tmp_path, names):
   """On random images with the true dataset's features and classes."""
-  scale = dict(data_dir=tmp_path / "tfds", model_dir=tmp_path / "run", image_size=32,
-               base_filters=2, train_batch_size=4, train_steps=2)
+  scale = dict(
+    data_dir=tmp_path / "tfds",
+    model_dir=tmp_path / "run",
+    image_size=32,
+    base_filters=2,
+    train_batch_size=4,
+    train_steps=2,
+  )
   done = command(*presets(*names), *as_flags(scale), script=ROOT / "tests/datasets/mock_dogs.py")
   assert done.returncode == 0, done.stderr
   assert " on stanford_dogs" in done.stdout
   assert (tmp_path / "run/saved_model/2").is_dir()
 
 
-@pytest.mark.parametrize("names, left", [
+@pytest.mark.parametrize(
+  "names, left",
+  [
     (("aptos2019", "conrec"), {"result.json", "saved_model", "flags.cfg"}),
-    (("aptos2019_supervised", "supervised_unet"),
-     {"result.json", "flags.cfg", "repetition_0_fold_0", "repetition_0_fold_1"})])
+    (
+      ("aptos2019_supervised", "supervised_unet"),
+      {"result.json", "flags.cfg", "repetition_0_fold_0", "repetition_0_fold_1"},
+    ),
+  ],
+)
 def test_aptos2019(kaggle, tmp_path, names, left):
-  scale = dict(data_dir=kaggle, model_dir=tmp_path / "run", image_size=24, base_filters=2,
-               unet_depth=3, train_batch_size=4, folds=2, repetitions=1)
+  scale = dict(
+    data_dir=kaggle,
+    model_dir=tmp_path / "run",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_batch_size=4,
+    folds=2,
+    repetitions=1,
+  )
   stdout, result = run_presets(names, scale)
   assert left <= {path.name for path in (tmp_path / "run").iterdir()}
   kappas = [name for name in result if name.endswith("quadratic_weighted_kappa")]
@@ -247,22 +339,30 @@ def test_aptos2019(kaggle, tmp_path, names, left):
 def test_weights_from_a_file(tiny, tmp_path):
   network = tf.keras.applications.DenseNet121(include_top=False, weights=None)
   network.save_weights(tmp_path / "densenet.h5")
-  _, result = run_presets(["rectangle_triangle", "densenet121_imagenet"], {
-      **tiny, "image_size": 32, "encoder_weights": tmp_path / "densenet.h5"})
+  _, result = run_presets(
+    ["rectangle_triangle", "densenet121_imagenet"],
+    {**tiny, "image_size": 32, "encoder_weights": tmp_path / "densenet.h5"},
+  )
   assert "eval/untrained_knn_accuracy" in result
 
 
-@pytest.mark.parametrize("flags, message", [
+@pytest.mark.parametrize(
+  "flags, message",
+  [
     (["--no_such_flag=1"], "Unknown command line flag 'no_such_flag'"),
     (["--resnet_depth=50"], "Use --unet_depth."),
-    (["--mode=dance"],
-     "mode must be one of train, train_then_eval, eval, report, embed, export, check_data. "
-     "Received: 'dance'"),
+    (
+      ["--mode=dance"],
+      "mode must be one of train, train_then_eval, eval, report, embed, export, check_data. "
+      "Received: 'dance'",
+    ),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
     (["--image_size=50"], "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
-    (["--contrastive_weight=0", "--reconstruction_weight=0"],
-     "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0"),
+    (
+      ["--contrastive_weight=0", "--reconstruction_weight=0"],
+      "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
+    ),
     (["--flagfile=nowhere.cfg"], "nowhere.cfg"),
     (["trian"], "arguments must be flags such as --mode=train. Received: trian"),
     (["--dataset=no_such_data"], "Received: no_such_data"),
@@ -271,18 +371,25 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--label_fractions=0.1,two"], "label_fractions must be numbers above 0 and up to 1"),
     (["--checkpoint=runs/a"], "checkpoint must be a model_dir with a checkpoint in it"),
     (["--mode=embed"], "model_dir or checkpoint must be a model_dir with a checkpoint in it"),
-    (["--export_format=onnx,caffe"], "export_format must be made of saved_model, onnx, tflite. "
-     "Received: onnx,caffe"),
+    (
+      ["--export_format=onnx,caffe"],
+      "export_format must be made of saved_model, onnx, tflite. Received: onnx,caffe",
+    ),
     (["--train_mode=finetune", "--checkpoint=nowhere"], "checkpoint must be a model_dir with a"),
     (["--train_mode=finetune", "--fine_tune_after_block=5"], "must be at most 4"),
     (["--encoder=densenet121"], "reconstruction_weight must be 0 for encoder=densenet121"),
-    (["--encoder=densenet121", "--reconstruction_weight=0", "--encoder_weights=no.h5"],
-     "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering"),
+    (
+      ["--encoder=densenet121", "--reconstruction_weight=0", "--encoder_weights=no.h5"],
+      "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering",
+    ),
     (["--jit_compile"], "jit_compile must be false without a GPU"),
     (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
-    (["--train_mode=finetune", "--folds=2", "--train_split=train[:50%]"],
-     "train_split must be a plain name such as train for finetuning with folds"),
-])
+    (
+      ["--train_mode=finetune", "--folds=2", "--train_split=train[:50%]"],
+      "train_split must be a plain name such as train for finetuning with folds",
+    ),
+  ],
+)
 def test_bad_input_is_one_line(data_dir, tmp_path, flags, message):
   done = command(f"--data_dir={data_dir}", f"--model_dir={tmp_path / 'run'}", *flags)
   assert done.returncode == 1

@@ -9,12 +9,18 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import SECTIONS
 
 
-@pytest.mark.parametrize("values, message", [
+@pytest.mark.parametrize(
+  "values, message",
+  [
     (dict(image_size=50), "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
-    (dict(image_size=16), "image_size must be at least 21 for corruption=models_genesis. "
-                          "Received: 16"),
-    (dict(contrastive_weight=0.0, reconstruction_weight=0.0),
-     "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0"),
+    (
+      dict(image_size=16),
+      "image_size must be at least 21 for corruption=models_genesis. Received: 16",
+    ),
+    (
+      dict(contrastive_weight=0.0, reconstruction_weight=0.0),
+      "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
+    ),
     (dict(temperature=0.0), "temperature must be above 0.0. Received: 0.0"),
     (dict(temperature=float("nan")), "temperature must be above 0.0. Received: nan"),
     (dict(learning_rate=float("inf")), "learning_rate must be finite. Received: inf"),
@@ -25,9 +31,12 @@ from conrec_tf.config.options import SECTIONS
     (dict(image_channels=2), "image_channels must be one of 0, 1, 3. Received: 2"),
     (dict(train_epochs=1.5), "train_epochs must be of type int. Received: 1.5"),
     (dict(use_blur=1), "use_blur must be of type bool. Received: 1"),
-    (dict(reconstruction_loss="ssim", image_size=8, corruption="none"),
-     "image_size must be at least 11 for reconstruction_loss=ssim. Received: 8"),
-])
+    (
+      dict(reconstruction_loss="ssim", image_size=8, corruption="none"),
+      "image_size must be at least 11 for reconstruction_loss=ssim. Received: 8",
+    ),
+  ],
+)
 def test_bad_values(values, message):
   with pytest.raises(UsageError) as caught:
     Config(**values)
@@ -36,20 +45,35 @@ def test_bad_values(values, message):
 
 def test_defaults_of_the_method_are_the_papers():
   config = Config()
-  values = dict(temperature=0.5, reconstruction_weight=100.0, contrastive_weight=1.0,
-                weight_decay=1e-4, momentum=0.9, train_batch_size=16, color_jitter_strength=1.0,
-                learning_rate=0.075, learning_rate_scaling="sqrt", unet_depth=4,
-                attention_dropout=0.5, batch_norm_decay=0.9, proj_out_dim=128, num_proj_layers=3)
+  values = dict(
+    temperature=0.5,
+    reconstruction_weight=100.0,
+    contrastive_weight=1.0,
+    weight_decay=1e-4,
+    momentum=0.9,
+    train_batch_size=16,
+    color_jitter_strength=1.0,
+    learning_rate=0.075,
+    learning_rate_scaling="sqrt",
+    unet_depth=4,
+    attention_dropout=0.5,
+    batch_norm_decay=0.9,
+    proj_out_dim=128,
+    num_proj_layers=3,
+  )
   assert {name: getattr(config, name) for name in values} == values
 
 
-@pytest.mark.parametrize("values, method", [
+@pytest.mark.parametrize(
+  "values, method",
+  [
     (dict(), "conrec"),
     (dict(pooling="average"), "conrec_ga_pool"),
     (dict(reconstruction_weight=0.0, corruption="none", pooling="average"), "simclr"),
     (dict(reconstruction_weight=0.0, corruption="none"), "simclr_attention"),
     (dict(contrastive_weight=0.0), "reconstruction"),
-])
+  ],
+)
 def test_systems_are_values(values, method):
   assert Config(**values).method == method
 

@@ -8,48 +8,101 @@ from conrec_tf.config import Config
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"
-FLOWERS = dict(dataset="oxford_flowers102", train_split="train+validation", eval_split="test",
-               image_size=224, base_filters=64, unet_depth=4, folds=0, ordinal_labels=False)
+FLOWERS = dict(
+  dataset="oxford_flowers102",
+  train_split="train+validation",
+  eval_split="test",
+  image_size=224,
+  base_filters=64,
+  unet_depth=4,
+  folds=0,
+  ordinal_labels=False,
+)
 DOGS = {**FLOWERS, "dataset": "stanford_dogs", "train_split": "train"}
-APTOS = {**FLOWERS, "dataset": "aptos2019", "train_split": "train", "eval_split": "train",
-         "folds": 5, "ordinal_labels": True}
-PRETRAINING = dict(train_mode="pretrain", train_batch_size=16, optimizer="lars",
-                   learning_rate=0.075, learning_rate_scaling="sqrt", warmup_epochs=0.0,
-                   learning_rate_schedule="constant", weight_decay=1e-4, temperature=0.5,
-                   color_jitter_strength=1.0, eval_every_epochs=20)
-SYNTHETIC = dict(PRETRAINING, image_size=128, base_filters=64, unet_depth=4, train_split="train",
-                 eval_split="test", train_epochs=1000)
+APTOS = {
+  **FLOWERS,
+  "dataset": "aptos2019",
+  "train_split": "train",
+  "eval_split": "train",
+  "folds": 5,
+  "ordinal_labels": True,
+}
+PRETRAINING = dict(
+  train_mode="pretrain",
+  train_batch_size=16,
+  optimizer="lars",
+  learning_rate=0.075,
+  learning_rate_scaling="sqrt",
+  warmup_epochs=0.0,
+  learning_rate_schedule="constant",
+  weight_decay=1e-4,
+  temperature=0.5,
+  color_jitter_strength=1.0,
+  eval_every_epochs=20,
+)
+SYNTHETIC = dict(
+  PRETRAINING,
+  image_size=128,
+  base_filters=64,
+  unet_depth=4,
+  train_split="train",
+  eval_split="test",
+  train_epochs=1000,
+)
 DATASETS = {
-    "rectangle_triangle": dict(SYNTHETIC, dataset="rectangle_triangle"),
-    "circles_square": dict(SYNTHETIC, dataset="circles_square"),
-    "oxford_flowers102": dict(PRETRAINING, **FLOWERS, train_epochs=2700),
-    "stanford_dogs": dict(PRETRAINING, **DOGS, train_epochs=1200),
-    "aptos2019": dict(PRETRAINING, **APTOS, train_epochs=1200),
+  "rectangle_triangle": dict(SYNTHETIC, dataset="rectangle_triangle"),
+  "circles_square": dict(SYNTHETIC, dataset="circles_square"),
+  "oxford_flowers102": dict(PRETRAINING, **FLOWERS, train_epochs=2700),
+  "stanford_dogs": dict(PRETRAINING, **DOGS, train_epochs=1200),
+  "aptos2019": dict(PRETRAINING, **APTOS, train_epochs=1200),
 }
-LINEAR_HEAD = dict(train_mode="finetune", fine_tune_after_block=4, optimizer="momentum",
-                   momentum=0.9, learning_rate_scaling="none", weight_decay=0.0,
-                   train_batch_size=64, supervised_augmentation="crop")
+LINEAR_HEAD = dict(
+  train_mode="finetune",
+  fine_tune_after_block=4,
+  optimizer="momentum",
+  momentum=0.9,
+  learning_rate_scaling="none",
+  weight_decay=0.0,
+  train_batch_size=64,
+  supervised_augmentation="crop",
+)
 LINEAR_HEADS = {
-    "oxford_flowers102_linear_head": dict(LINEAR_HEAD, **FLOWERS, learning_rate=0.1,
-                                          train_epochs=400),
-    "stanford_dogs_linear_head": dict(LINEAR_HEAD, **DOGS, learning_rate=0.01, train_epochs=500),
+  "oxford_flowers102_linear_head": dict(
+    LINEAR_HEAD, **FLOWERS, learning_rate=0.1, train_epochs=400
+  ),
+  "stanford_dogs_linear_head": dict(LINEAR_HEAD, **DOGS, learning_rate=0.01, train_epochs=500),
 }
-SCRATCH = dict(train_mode="finetune", fine_tune_after_block=-1, pooling="average",
-               optimizer="lars", learning_rate=0.075, learning_rate_scaling="sqrt",
-               train_batch_size=16, supervised_augmentation="crop")
+SCRATCH = dict(
+  train_mode="finetune",
+  fine_tune_after_block=-1,
+  pooling="average",
+  optimizer="lars",
+  learning_rate=0.075,
+  learning_rate_scaling="sqrt",
+  train_batch_size=16,
+  supervised_augmentation="crop",
+)
 SUPERVISED = {
-    "oxford_flowers102_supervised": dict(SCRATCH, **FLOWERS, weight_decay=5e-4, train_epochs=1000),
-    "stanford_dogs_supervised": dict(SCRATCH, **DOGS, weight_decay=1e-4, train_epochs=500),
-    "aptos2019_supervised": dict(
-        SCRATCH, **APTOS, optimizer="adam", learning_rate=5e-5, learning_rate_scaling="none",
-        train_batch_size=32, train_epochs=25, repetitions=5, supervised_augmentation="zoom"),
+  "oxford_flowers102_supervised": dict(SCRATCH, **FLOWERS, weight_decay=5e-4, train_epochs=1000),
+  "stanford_dogs_supervised": dict(SCRATCH, **DOGS, weight_decay=1e-4, train_epochs=500),
+  "aptos2019_supervised": dict(
+    SCRATCH,
+    **APTOS,
+    optimizer="adam",
+    learning_rate=5e-5,
+    learning_rate_scaling="none",
+    train_batch_size=32,
+    train_epochs=25,
+    repetitions=5,
+    supervised_augmentation="zoom",
+  ),
 }
 METHODS = {
-    "conrec": ("attention", "models_genesis", 1.0, 100.0),
-    "conrec_ga_pool": ("average", "models_genesis", 1.0, 100.0),
-    "simclr": ("average", "none", 1.0, 0.0),
-    "simclr_attention": ("attention", "none", 1.0, 0.0),
-    "reconstruction": ("average", "models_genesis", 0.0, 100.0),
+  "conrec": ("attention", "models_genesis", 1.0, 100.0),
+  "conrec_ga_pool": ("average", "models_genesis", 1.0, 100.0),
+  "simclr": ("average", "none", 1.0, 0.0),
+  "simclr_attention": ("attention", "none", 1.0, 0.0),
+  "reconstruction": ("average", "models_genesis", 0.0, 100.0),
 }
 OTHER_METHODS = {"supervised_unet", "supervised_densenet121", "densenet121_imagenet"}
 
@@ -79,8 +132,10 @@ def test_every_preset_is_known_and_explained():
   assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS}
   for name in names:
     assert (FLAGS / f"{name}.cfg").read_text().startswith("# ")
-    assert name.replace("_linear_head", "").replace("_supervised", "") in (
-        FLAGS / "README.md").read_text()
+    assert (
+      name.replace("_linear_head", "").replace("_supervised", "")
+      in (FLAGS / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -88,15 +143,26 @@ def test_every_preset_is_known_and_explained():
 def test_pretraining(dataset, method):
   config = check([dataset, method], DATASETS[dataset])
   assert config.method == method
-  assert (config.pooling, config.corruption, config.contrastive_weight,
-          config.reconstruction_weight) == METHODS[method]
+  assert (
+    config.pooling,
+    config.corruption,
+    config.contrastive_weight,
+    config.reconstruction_weight,
+  ) == METHODS[method]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_imagenet_weights(dataset):
-  config = check([dataset, "densenet121_imagenet"], {
-      **DATASETS[dataset], "mode": "eval", "encoder": "densenet121", "pooling": "average",
-      "encoder_weights": "imagenet"})
+  config = check(
+    [dataset, "densenet121_imagenet"],
+    {
+      **DATASETS[dataset],
+      "mode": "eval",
+      "encoder": "densenet121",
+      "pooling": "average",
+      "encoder_weights": "imagenet",
+    },
+  )
   assert config.method == "densenet121_imagenet"
 
 

@@ -39,9 +39,9 @@ def test_geometry(monkeypatch, round_corners, equilateral):
     assert 64 <= bottom - top + 1 <= 88 and 64 <= right - left + 1 <= 88
     assert min(top, left) >= 20 and max(bottom, right) <= 107
     assert white[top, left] == (not round_corners)
-    inside = ~white[top + 4:bottom - 3, left + 4:right - 3]
+    inside = ~white[top + 4 : bottom - 3, left + 4 : right - 3]
     if not round_corners:
-      assert (~white[top:bottom + 1, left:right + 1]).sum() == inside.sum()
+      assert (~white[top : bottom + 1, left : right + 1]).sum() == inside.sum()
       height = np.flatnonzero(inside.any(1))
       width = np.flatnonzero(inside.any(0))
       height, width = height[-1] - height[0], width[-1] - width[0]
@@ -52,8 +52,9 @@ def test_geometry(monkeypatch, round_corners, equilateral):
 
 
 def test_one_rng_one_picture():
-  pictures = [rectangle_triangle.draw(np.random.default_rng(seed), True, True)
-              for seed in (1, 1, 2)]
+  pictures = [
+    rectangle_triangle.draw(np.random.default_rng(seed), True, True) for seed in (1, 1, 2)
+  ]
   assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
 
 
@@ -72,11 +73,14 @@ def test_circles_square_geometry(monkeypatch, squares):
     white = circles_square.draw(np.random.default_rng(seed), squares)[..., 0] > 0
     parts, count = label(white)
     assert count == 2
-    boxes = [(rows.stop - rows.start, columns.stop - columns.start)
-             for rows, columns in find_objects(parts)]
+    boxes = [
+      (rows.stop - rows.start, columns.stop - columns.start)
+      for rows, columns in find_objects(parts)
+    ]
     assert all(16 <= side <= 42 for box in boxes for side in box)
-    full = sum(np.sum(parts == index + 1) == height * width
-               for index, (height, width) in enumerate(boxes))
+    full = sum(
+      np.sum(parts == index + 1) == height * width for index, (height, width) in enumerate(boxes)
+    )
     assert full == squares
 
 

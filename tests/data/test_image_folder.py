@@ -43,8 +43,19 @@ def tree(tmp_path):
 
 
 def config(path, **values):
-  return Config(**{**dict(dataset="image_folder", data_dir=str(path), image_size=24,
-                          base_filters=2, unet_depth=3, train_batch_size=8), **values})
+  return Config(
+    **{
+      **dict(
+        dataset="image_folder",
+        data_dir=str(path),
+        image_size=24,
+        base_filters=2,
+        unet_depth=3,
+        train_batch_size=8,
+      ),
+      **values,
+    }
+  )
 
 
 def pixels(source, split):
@@ -76,7 +87,8 @@ def test_labels_without_splits(tree, caplog):
   assert source.train.num_examples == 30 - 5
   again = open_source(config(tree / "train", seed=3))
   assert [r["image"].numpy() for r in again.eval.records()] == [
-      r["image"].numpy() for r in source.eval.records()]
+    r["image"].numpy() for r in source.eval.records()
+  ]
   assert "Left out 1 files that aren't images" in caplog.text
   assert "a fifth of each label is held out" in caplog.text
 
@@ -89,8 +101,10 @@ def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
   flat = open_source(config(tmp_path / "flat"))
   assert nested.class_names == flat.class_names == ()
   assert nested.eval.num_examples == 4
-  for a, b in zip(pretraining_batches(config(tree, labels="none"), nested).take(6),
-                  pretraining_batches(config(tmp_path / "flat"), flat)):
+  for a, b in zip(
+    pretraining_batches(config(tree, labels="none"), nested).take(6),
+    pretraining_batches(config(tmp_path / "flat"), flat),
+  ):
     assert set(a) == {"corrupted", "target"}
     for name in a:
       np.testing.assert_array_equal(a[name], b[name])
@@ -100,15 +114,20 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
   for root, folders in (("a", "xyz"), ("b", "zxy")):
     for number, folder in enumerate(folders):
       write(tmp_path / root, f"{folder}/same.jpg", encoded(photograph(number)))
-  one, other = (pixels(source, source.train) for source in (
-      open_source(config(tmp_path / root, labels="none", train_split="train+test"))
-      for root in "ab"))
+  one, other = (
+    pixels(source, source.train)
+    for source in (
+      open_source(config(tmp_path / root, labels="none", train_split="train+test")) for root in "ab"
+    )
+  )
   assert len(one) == 3
   for a, b in zip(one, other):
     np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name, content, expected", [
+@pytest.mark.parametrize(
+  "name, content, expected",
+  [
     ("grey.png", lambda: encoded(photograph(0).convert("L"), "PNG"), "L"),
     ("alpha.png", lambda: encoded(photograph(0).convert("RGBA"), "PNG"), "RGB"),
     ("grey_alpha.png", lambda: encoded(photograph(0).convert("LA"), "PNG"), "L"),
@@ -116,13 +135,18 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
     ("PHOTO.BMP", lambda: encoded(photograph(0), "BMP"), "RGB"),
     ("gif.GIF", lambda: encoded(photograph(0).quantize(16), "GIF"), "RGB"),
     ("a_png.jpg", lambda: encoded(photograph(0), "PNG"), "RGB"),
-])
+  ],
+)
 def test_kinds_of_files(tmp_path, name, content, expected):
   write(tmp_path, name, content())
   write(tmp_path, "a.png", encoded(photograph(1), "PNG"))
   source = open_source(config(tmp_path, train_split="train+test", image_channels=3))
-  images = dict(zip([os.path.basename(r["image"].numpy()).decode()
-                     for r in source.train.records()], pixels(source, source.train)))
+  images = dict(
+    zip(
+      [os.path.basename(r["image"].numpy()).decode() for r in source.train.records()],
+      pixels(source, source.train),
+    )
+  )
   with Image.open(io.BytesIO(content())) as picture:
     np.testing.assert_array_equal(images[name], picture.convert(expected).convert("RGB"))
 
@@ -133,7 +157,7 @@ def test_channels(tmp_path):
   write(tmp_path, "grey.jpg", encoded(photograph(0).convert("L")))
   source = open_source(config(tmp_path, train_split="train+test"))
   assert source.channels == 1 and not source.one_size
-  deep, = (image for image in pixels(source, source.train) if len(image) == 30)
+  (deep,) = (image for image in pixels(source, source.train) if len(image) == 30)
   np.testing.assert_allclose(deep[:, :, 0], sixteen / 256, atol=1)
   write(tmp_path, "colour.gif", encoded(photograph(0).quantize(16), "GIF"))
   write(tmp_path, "cmyk.jpg", encoded(photograph(0).convert("CMYK")))
@@ -155,11 +179,18 @@ def make_bad(root):
   """Replaces images by bad ones of eight kinds; returns their names."""
   good = encoded(photograph(5))
   png = encoded(photograph(5), "PNG")
-  kinds = {"0.jpg": b"", "1.jpg": good[:len(good) // 2], "2.jpg": b"not an image at all",
-           "3.jpg": png[:100], "4.jpg": bytes(500), "5.jpg": good[:2] + bytes(300),
-           "100.jpg": encoded(photograph(1), "BMP")[:60], "101.jpg": b"GIF89a"}
+  kinds = {
+    "0.jpg": b"",
+    "1.jpg": good[: len(good) // 2],
+    "2.jpg": b"not an image at all",
+    "3.jpg": png[:100],
+    "4.jpg": bytes(500),
+    "5.jpg": good[:2] + bytes(300),
+    "100.jpg": encoded(photograph(1), "BMP")[:60],
+    "101.jpg": b"GIF89a",
+  }
   for name, content in kinds.items():
-    path, = root.rglob(name)
+    (path,) = root.rglob(name)
     path.write_bytes(content)
   return set(kinds)
 
@@ -186,12 +217,15 @@ def test_bad_images_keep_position_and_count(tree):
   open_source(config(tree, max_bad_images="3,30%"))
 
 
-@pytest.mark.parametrize("values, message", [
+@pytest.mark.parametrize(
+  "values, message",
+  [
     (dict(data_dir=""), "data_dir must be a folder of images, .* Received: nothing"),
     (dict(data_dir="/no/such/folder"), "Received: /no/such/folder, which doesn't exist"),
     (dict(train_split="dev"), "train_split must be made of test, train, .* Received: dev"),
     (dict(labels="folders", data_dir="{}/train/iris"), "must hold label/file or split/label/file"),
-])
+  ],
+)
 def test_bad_folders(tree, values, message):
   values = {name: value.format(tree) for name, value in values.items()}
   with pytest.raises(UsageError, match=message):
@@ -218,8 +252,10 @@ def test_in_memory_it_is_the_same(tree, flowers, caplog):
   make_bad(tree)
   with caplog.at_level("INFO", "conrec_tf"):
     for values in (dict(dataset="image_folder", data_dir=str(tree)), flowers):
-      kept, read = (next(iter(pretraining_batches(config(tree, **{**values, "cache_dataset": on}))))
-                    for on in (True, False))
+      kept, read = (
+        next(iter(pretraining_batches(config(tree, **{**values, "cache_dataset": on}))))
+        for on in (True, False)
+      )
       np.testing.assert_array_equal(kept["corrupted"], read["corrupted"])
   assert "Keeping the image folder in memory: 0 MB" in caplog.text
 
@@ -230,8 +266,13 @@ def test_a_link_in_a_circle_ends(tree):
 
 
 def test_a_labelled_dataset_for_evaluation(tree, flowers):
-  values = config(tree, labels="none", eval_dataset="tiny_flowers",
-                  eval_data_dir=flowers["data_dir"], eval_train_split="train+validation")
+  values = config(
+    tree,
+    labels="none",
+    eval_dataset="tiny_flowers",
+    eval_data_dir=flowers["data_dir"],
+    eval_train_split="train+validation",
+  )
   source = open_source(values)
   evaluated = open_evaluation_source(values, source)
   assert evaluated.class_names == ("rose", "iris", "daisy")

@@ -16,8 +16,19 @@ def good(channels=3, dtype=np.uint8):
 
 
 def config(path, **values):
-  return Config(**{**dict(dataset="npz", data_dir=str(path), image_size=24, base_filters=2,
-                          unet_depth=3, train_batch_size=8), **values})
+  return Config(
+    **{
+      **dict(
+        dataset="npz",
+        data_dir=str(path),
+        image_size=24,
+        base_filters=2,
+        unet_depth=3,
+        train_batch_size=8,
+      ),
+      **values,
+    }
+  )
 
 
 def saved(tmp_path, arrays):
@@ -42,7 +53,8 @@ def test_grey_without_channel_axis_and_without_labels(tmp_path):
   assert source.class_names == () and source.channels == 1
   assert (source.train.num_examples, source.eval.num_examples) == (18, 2)
   assert open_source(config(path, image_channels=3)).decode(
-      next(iter(source.train.records()))["image"]).shape == (26, 26, 3)
+    next(iter(source.train.records()))["image"]
+  ).shape == (26, 26, 3)
 
 
 def test_five_channels(tmp_path):
@@ -54,7 +66,9 @@ def test_five_channels(tmp_path):
     open_source(config(saved(tmp_path, good(5)), image_channels=3))
 
 
-@pytest.mark.parametrize("change, message", [
+@pytest.mark.parametrize(
+  "change, message",
+  [
     (dict(x_train=None), "must hold x_train .* Received: y_train, x_test, y_test"),
     (dict(y_test=None), "must hold y_test too"),
     (dict(x_train=np.zeros([20, 5])), r"x_train must be \[N, h, w\] or .* Received: \(20, 5\)"),
@@ -67,7 +81,8 @@ def test_five_channels(tmp_path):
     (dict(y_train=np.full(20, 0.5)), "y_train must be whole numbers from 0. Received: float64"),
     (dict(y_train=np.full(20, -1)), "Received: int64 from -1"),
     (dict(x_train=np.array([{}] * 20)), "of plain arrays"),
-])
+  ],
+)
 def test_bad_arrays(tmp_path, change, message):
   arrays = {name: array for name, array in {**good(), **change}.items() if array is not None}
   with pytest.raises(UsageError, match=message):

@@ -53,7 +53,7 @@ def test_an_epoch_is_every_image_once_less_an_incomplete_batch(tiny):
   records = pipeline.shuffled_records(source.train, batch_size=8, seed=0)
   images = [record["image"].numpy() for record in records.take(48)]
   all_images = {record["image"].numpy() for record in source.train.records()}
-  epochs = [images[start:start + 16] for start in (0, 16, 32)]
+  epochs = [images[start : start + 16] for start in (0, 16, 32)]
   for epoch in epochs:
     assert len(set(epoch)) == 16 and set(epoch) <= all_images
   assert epochs[0] != epochs[1]
@@ -77,14 +77,18 @@ def test_evaluation_batches_are_whole_and_in_order(tiny):
     assert label == record["label"]
 
 
-@pytest.mark.parametrize("size, one_size, cropped", [(64, False, True), (64, True, False),
-                                                     (32, False, False)])
+@pytest.mark.parametrize(
+  "size, one_size, cropped", [(64, False, True), (64, True, False), (32, False, False)]
+)
 def test_evaluation_image_crops_the_centre(rng, size, one_size, cropped):
   image = rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)
   expected = image[5:75, 13:83] if cropped else image
   expected = tf.image.resize(expected, [size, size], "bicubic") / 255
-  np.testing.assert_allclose(pipeline.evaluation_image(tf.constant(image), size, one_size),
-                             np.clip(expected, 0, 1), atol=1e-6)
+  np.testing.assert_allclose(
+    pipeline.evaluation_image(tf.constant(image), size, one_size),
+    np.clip(expected, 0, 1),
+    atol=1e-6,
+  )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -101,4 +105,4 @@ def test_ids_of_a_batch(tiny):
   taken = [record["image"].numpy() for record in records.take(40)]
   for step in (1, 2, 5):  # the last in the third epoch
     ids = pipeline.batch_ids(config, source, step)
-    assert [images[number] for number in ids] == taken[8 * (step - 1):8 * step]
+    assert [images[number] for number in ids] == taken[8 * (step - 1) : 8 * step]

@@ -25,13 +25,16 @@ def test_embedded_dataset(data_dir):
   assert source.class_names[0] == "right_corners_right_triangle"
 
 
-@pytest.mark.parametrize("values, message", [
+@pytest.mark.parametrize(
+  "values, message",
+  [
     (dict(dataset="no_such_data"), r"dataset must be image_folder, .* Received: no_such_data$"),
     (dict(dataset="Not a name!"), r"dataset must be image_folder, .* Received: Not a name!$"),
     (dict(train_split="trane"), r"train_split must be made of test, train.* Received: trane$"),
     (dict(eval_split="test[:0]"), r"eval_split must hold images. Received: test\[:0\]"),
     (dict(train_split="train[200%:]"), r"train_split must .* Received: train\[200%:\]"),
-])
+  ],
+)
 def test_bad_names(data_dir, values, message):
   with pytest.raises(UsageError, match=message):
     open_source(Config(data_dir=data_dir, **values))
@@ -40,6 +43,7 @@ def test_bad_names(data_dir, values, message):
 def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
   def fail(self, **_):
     raise OSError("no route to host\nsecond line")
+
   monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", fail)
   with pytest.raises(UsageError, match=r"not prepared in .*no route to host\). Received: mnist$"):
     open_source(Config(dataset="mnist", data_dir=str(tmp_path)))

@@ -13,10 +13,18 @@ def write_metadata(data_dir):
   """What a prepared Stanford Dogs of 24 images a split would say of itself."""
   builder = tfds.builder("stanford_dogs", data_dir=data_dir)
   template = tfds.core.ShardedFileTemplate(
-      data_dir=builder.data_dir, dataset_name="stanford_dogs", filetype_suffix="tfrecord")
-  builder.info.set_splits(tfds.core.splits.SplitDict([
-      tfds.core.SplitInfo(name=name, shard_lengths=[EXAMPLES], num_bytes=EXAMPLES * 1000,
-                          filename_template=template) for name in ("train", "test")]))
+    data_dir=builder.data_dir, dataset_name="stanford_dogs", filetype_suffix="tfrecord"
+  )
+  builder.info.set_splits(
+    tfds.core.splits.SplitDict(
+      [
+        tfds.core.SplitInfo(
+          name=name, shard_lengths=[EXAMPLES], num_bytes=EXAMPLES * 1000, filename_template=template
+        )
+        for name in ("train", "test")
+      ]
+    )
+  )
   builder.data_path.mkdir(parents=True)
   builder.info.write_to_directory(builder.data_path)
 

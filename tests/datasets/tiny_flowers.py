@@ -10,15 +10,21 @@ class TinyFlowers(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
 
   def _info(self):
-    return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({
-        "file_name": tfds.features.Text(),
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-        "label": tfds.features.ClassLabel(names=["rose", "iris", "daisy"]),
-    }))
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          "file_name": tfds.features.Text(),
+          "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+          "label": tfds.features.ClassLabel(names=["rose", "iris", "daisy"]),
+        }
+      )
+    )
 
   def _split_generators(self, dl_manager):
-    return {name: self._generate_examples(stream, count)
-            for stream, (name, count) in enumerate(dict(train=24, validation=12, test=18).items())}
+    return {
+      name: self._generate_examples(stream, count)
+      for stream, (name, count) in enumerate(dict(train=24, validation=12, test=18).items())
+    }
 
   def _generate_examples(self, stream, count):
     for index in range(count):
@@ -35,8 +41,11 @@ class TinyRegression(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
 
   def _info(self):
-    return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({
-        "image": tfds.features.Image(shape=(8, 8, 3)), "label": np.float32}))
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=(8, 8, 3)), "label": np.float32}
+      )
+    )
 
   def _split_generators(self, dl_manager):
     return {"train": self._generate_examples()}

@@ -21,8 +21,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def replicated(what):
   """What `replicated.py` finds out in a process of its own."""
-  done = subprocess.run([sys.executable, "tests/replicated.py", what], cwd=ROOT, text=True,
-                        capture_output=True, env={**os.environ, "PYTHONPATH": ".:tests"})
+  done = subprocess.run(
+    [sys.executable, "tests/replicated.py", what],
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    env={**os.environ, "PYTHONPATH": ".:tests"},
+  )
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
 
@@ -78,8 +83,12 @@ def test_more_replicas_precisions_and_runs():
 @pytest.mark.slow
 def test_two_processes(data_dir, tmp_path):
   """Trained, killed and continued."""
-  seconds, said, two, _, equal = workers.measure(tmp_path, 40, 1e-3, [
-      f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=3", "--base_filters=2"])
+  seconds, said, two, _, equal = workers.measure(
+    tmp_path,
+    40,
+    1e-3,
+    [f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=3", "--base_filters=2"],
+  )
   assert equal and seconds < 120
   assert said.startswith("Error: all workers must keep running")
   assert max(two[step] for step in (10, 20)) < 1e-3  # after that rounding has grown
@@ -101,9 +110,19 @@ def test_replicas_draw_what_one_device_draws(monkeypatch, shape, parts):
 CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"cluster": {"worker": ["a:1"]}}',
-                                  CLUSTER % 2, CLUSTER % '"x"', CLUSTER.replace("cluster", "c") % 0,
-                                  CLUSTER.replace('{"worker"', '{"ps"') % 0])
+@pytest.mark.parametrize(
+  "text",
+  [
+    "",
+    "nonsense",
+    "[]",
+    '{"cluster": {"worker": ["a:1"]}}',
+    CLUSTER % 2,
+    CLUSTER % '"x"',
+    CLUSTER.replace("cluster", "c") % 0,
+    CLUSTER.replace('{"worker"', '{"ps"') % 0,
+  ],
+)
 def test_a_cluster_that_is_none(monkeypatch, text):
   monkeypatch.setenv("TF_CONFIG", text)
   with pytest.raises(UsageError, match="^TF_CONFIG must name all workers.* Received: .") as caught:
@@ -127,7 +146,9 @@ def test_other_gpus_are_hidden(monkeypatch):
     select_devices(Config(devices="3"))
 
 
-@pytest.mark.parametrize("values, message", [
+@pytest.mark.parametrize(
+  "values, message",
+  [
     (dict(strategy="mirrored", recompute=True), "recompute must be false for strategy=mirrored"),
     (dict(devices="a"), "devices must be different numbers"),
     (dict(strategy="mirrored", devices="0,0"), "devices must be different numbers"),
@@ -136,7 +157,8 @@ def test_other_gpus_are_hidden(monkeypatch):
     (dict(tpu_name="t"), "must be empty unless strategy=tpu. Received: t"),
     (dict(strategy="tpu", mixed_precision="mixed_float16"), "mixed_bfloat16 for strategy=tpu"),
     (dict(strategy="mirrored", jit_compile=True), "jit_compile must be false for"),
-])
+  ],
+)
 def test_flags_that_contradict_each_other(values, message):
   with pytest.raises(UsageError, match=message):
     Config(**values)
@@ -147,5 +169,7 @@ def test_the_strategy_leaves_model_dir_alone():
   assert Config().run_directory == Config(global_bn=False).run_directory
   assert Config().run_directory == Config(strategy="mirrored").run_directory
   assert Config().run_directory != Config(strategy="mirrored", global_bn=False).run_directory
-  assert (Config(strategy="mirrored").training_values["global_bn"]
-          != Config(strategy="mirrored", global_bn=False).training_values["global_bn"])
+  assert (
+    Config(strategy="mirrored").training_values["global_bn"]
+    != Config(strategy="mirrored", global_bn=False).training_values["global_bn"]
+  )

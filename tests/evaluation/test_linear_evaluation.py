@@ -11,8 +11,10 @@ from conrec_tf.models import build_model
 @pytest.fixture
 def splits(rng):
   centres = rng.normal(size=(5, 6))
-  return [(centres[labels] + 0.5 * rng.normal(size=(len(labels), 6)), labels)
-          for labels in (rng.integers(0, 5, 200), rng.integers(0, 5, 100))]
+  return [
+    (centres[labels] + 0.5 * rng.normal(size=(len(labels), 6)), labels)
+    for labels in (rng.integers(0, 5, 200), rng.integers(0, 5, 100))
+  ]
 
 
 def test_embeddings_of_a_split(tiny):
@@ -38,8 +40,9 @@ def test_layer_selection(tiny, selector, width):
 
 def test_linear_evaluation(splits):
   metrics = evaluation.linear_evaluation(Config(), *splits, classes=5)
-  assert set(metrics) == {f"eval/{kind}linear_top_{k}_accuracy"
-                          for kind in ("", "standardised_") for k in (1, 3)}
+  assert set(metrics) == {
+    f"eval/{kind}linear_top_{k}_accuracy" for kind in ("", "standardised_") for k in (1, 3)
+  }
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] < metrics["eval/linear_top_3_accuracy"] <= 1
 
 

@@ -19,7 +19,8 @@ def objective(classifier, features, labels, C):
   logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
   column = np.searchsorted(classifier.classes_, labels)
   return -C * logs[np.arange(len(labels)), column].sum() + 0.5 * np.sum(
-      classifier.coef_.astype(float) ** 2)
+    classifier.coef_.astype(float) ** 2
+  )
 
 
 def embeddings(rng, count, width, classes):
@@ -30,8 +31,9 @@ def embeddings(rng, count, width, classes):
   return np.maximum(5.0 + mixed + 0.1 * rng.normal(size=(count, width)), 0.0), labels
 
 
-@pytest.mark.parametrize("count, width, classes", [
-    (200, 12, 5), (200, 12, 2), (30, 50, 4), (9, 3, 3)])
+@pytest.mark.parametrize(
+  "count, width, classes", [(200, 12, 5), (200, 12, 2), (30, 50, 4), (9, 3, 3)]
+)
 @pytest.mark.parametrize("C", [1.0, 0.01])
 def test_minimum_and_predictions_are_scikit_learns(rng, count, width, classes, C):
   features, labels = embeddings(rng, count, width, classes)
@@ -42,8 +44,9 @@ def test_minimum_and_predictions_are_scikit_learns(rng, count, width, classes, C
   np.testing.assert_array_equal(found.classes_, expected.classes_)
   assert found.coef_.shape == expected.coef_.shape
   assert found.intercept_.shape == expected.intercept_.shape
-  np.testing.assert_allclose(found.predict_proba(features), expected.predict_proba(features),
-                             atol=2e-3)
+  np.testing.assert_allclose(
+    found.predict_proba(features), expected.predict_proba(features), atol=2e-3
+  )
   # As it is used: within a thousandth of the minimum, in single precision too.
   for dtype in (np.float64, np.float32):
     used = RotatedLogisticRegression(C=C).fit(features.astype(dtype), labels)
@@ -52,8 +55,9 @@ def test_minimum_and_predictions_are_scikit_learns(rng, count, width, classes, C
 
 def test_unequal_classes_and_constant_features(rng):
   labels = np.repeat([0, 1, 2], [90, 9, 1])
-  features = np.concatenate([labels[:, np.newaxis] + rng.normal(size=(100, 3)),
-                             np.full([100, 2], 7.0)], axis=1)
+  features = np.concatenate(
+    [labels[:, np.newaxis] + rng.normal(size=(100, 3)), np.full([100, 2], 7.0)], axis=1
+  )
   expected = LogisticRegression(tol=1e-8, max_iter=100000).fit(features, labels)
   found = RotatedLogisticRegression(tol=1e-12).fit(features, labels)
   np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-3)

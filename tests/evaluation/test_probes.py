@@ -12,8 +12,10 @@ from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 @pytest.fixture
 def splits(rng):
   centres = rng.normal(size=(7, 8))
-  return [(centres[labels] + 1.5 * rng.normal(size=(len(labels), 8)), labels)
-          for labels in (rng.integers(0, 7, 300), rng.integers(0, 7, 150))]
+  return [
+    (centres[labels] + 1.5 * rng.normal(size=(len(labels), 8)), labels)
+    for labels in (rng.integers(0, 7, 300), rng.integers(0, 7, 150))
+  ]
 
 
 def test_accuracy_is_scikit_learns(splits):
@@ -38,8 +40,10 @@ def test_standardising_rescues_nearly_constant_features(rng):
   labels = np.arange(200) % 2
   features = 1.0 + 1e-6 * (labels[:, None] + 0.1 * rng.normal(size=(200, 3)))
   split = (features, labels)
-  raw, standardised = (probes.top_k_accuracies(*probes.linear_scores(split, split, flag), labels)[1]
-                       for flag in (False, True))
+  raw, standardised = (
+    probes.top_k_accuracies(*probes.linear_scores(split, split, flag), labels)[1]
+    for flag in (False, True)
+  )
   assert raw < 0.9 and standardised == 1.0
 
 
@@ -52,8 +56,9 @@ def test_one_class_only():
 
 
 def test_no_convergence_is_said(splits, monkeypatch, caplog):
-  monkeypatch.setattr(probes, "RotatedLogisticRegression",
-                      lambda: RotatedLogisticRegression(max_iter=1))
+  monkeypatch.setattr(
+    probes, "RotatedLogisticRegression", lambda: RotatedLogisticRegression(max_iter=1)
+  )
   with caplog.at_level(logging.WARNING):
     probes.linear_scores(*splits)
   assert "did not converge" in caplog.text
@@ -66,12 +71,15 @@ def test_knn_by_hand():
   assert probes.knn_accuracy(train, evaluated) == 0.5  # all three vote: class 0
 
 
-@pytest.mark.parametrize("fraction, expected", [
+@pytest.mark.parametrize(
+  "fraction, expected",
+  [
     (0.1, {0: 8, 1: 3, 2: 1}),  # 12 of 115
     (0.5, {0: 40, 1: 15, 2: 3}),  # quotas 40, 15, 2.5
     (0.01, {0: 1, 1: 1, 2: 1}),  # 1.15 labels, but every class needs one
     (1.0, {0: 80, 1: 30, 2: 5}),
-])
+  ],
+)
 def test_stratified_subset(fraction, expected):
   labels = np.repeat([0, 1, 2], [80, 30, 5])
   chosen = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
@@ -84,22 +92,38 @@ def test_stratified_subset(fraction, expected):
 def test_label_fraction_curve(splits, caplog):
   sizes = []
   with caplog.at_level(logging.INFO, "conrec_tf"):
-    rows = probes.label_fraction_curve(lambda split: sizes.append(len(split[1])) or len(sizes),
-                                       splits[0], (0.01, 0.5, 1.0), repetitions=3, seed=0)
+    rows = probes.label_fraction_curve(
+      lambda split: sizes.append(len(split[1])) or len(sizes),
+      splits[0],
+      (0.01, 0.5, 1.0),
+      repetitions=3,
+      seed=0,
+    )
   assert sizes == [7, 7, 7, 150, 150, 150, 300]
-  assert rows[1] == {"fraction": 0.5, "labels": 150, "repetitions": 3, "mean": 5.0,
-                     "std": pytest.approx((2 / 3) ** 0.5)}
+  assert rows[1] == {
+    "fraction": 0.5,
+    "labels": 150,
+    "repetitions": 3,
+    "mean": 5.0,
+    "std": pytest.approx((2 / 3) ** 0.5),
+  }
   assert "Label fraction 0.01 has 7 labels instead of 3" in caplog.text
 
 
 def test_cumulative_bits_by_hand():
-  np.testing.assert_array_equal(probes.cumulative_bits([0, 2, 4], 5),
-                                [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+  np.testing.assert_array_equal(
+    probes.cumulative_bits([0, 2, 4], 5), [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+  )
 
 
 def test_decoding_counts_probabilities_over_one_half():
-  probabilities = [[0.9, 0.8, 0.6, 0.2, 0.1], [0.9, 0.4, 0.6, 0.2, 0.1], [0.5, 0.5, 0.4, 0.2, 0.1],
-                   [0.1, 0.1, 0.1, 0.1, 0.1], [1.0, 1.0, 1.0, 1.0, 1.0]]
+  probabilities = [
+    [0.9, 0.8, 0.6, 0.2, 0.1],
+    [0.9, 0.4, 0.6, 0.2, 0.1],
+    [0.5, 0.5, 0.4, 0.2, 0.1],
+    [0.1, 0.1, 0.1, 0.1, 0.1],
+    [1.0, 1.0, 1.0, 1.0, 1.0],
+  ]
   np.testing.assert_array_equal(probes.decode_bits(probabilities), [2, 1, 0, 0, 4])
 
 
@@ -111,7 +135,8 @@ def test_kappa_by_hand():
   p, q = np.array([2, 1, 1]) / 4, np.array([2, 2, 0]) / 4
   expected = sum(p[i] * q[j] * (i - j) ** 2 / 4 for i in range(3) for j in range(3))
   assert probes.quadratic_weighted_kappa(labels, predictions, 3) == pytest.approx(
-      1 - observed / expected)
+    1 - observed / expected
+  )
   assert probes.quadratic_weighted_kappa([0, 4], [4, 0], 5) == pytest.approx(-1.0)
   assert probes.quadratic_weighted_kappa([0, 1, 4], [0, 1, 4], 5) == 1.0
 
@@ -135,8 +160,11 @@ def test_folds_are_the_same_for_every_method(rng):
   seen = []
   for width in (4, 9):  # two methods, two embeddings
     features = np.concatenate([np.arange(50)[:, None], rng.normal(size=(50, width))], axis=1)
-    seen.append(probes.cross_validate(lambda train, held: held[0][:, 0].tolist(),
-                                      (features, labels), folds=5, seed=3))
+    seen.append(
+      probes.cross_validate(
+        lambda train, held: held[0][:, 0].tolist(), (features, labels), folds=5, seed=3
+      )
+    )
   assert seen[0] == seen[1]
   assert sorted(sum(seen[0], [])) == list(range(50))
 

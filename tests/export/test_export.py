@@ -29,8 +29,14 @@ assert "conrec_tf" not in sys.modules
 
 def trained(model_dir, step=7, **values):
   """A run with one checkpoint, its moving statistics as after a training."""
-  config = Config(base_filters=4, unet_depth=3, image_size=24, image_channels=3,
-                  lineareval_while_pretraining=True, **values)
+  config = Config(
+    base_filters=4,
+    unet_depth=3,
+    image_size=24,
+    image_channels=3,
+    lineareval_while_pretraining=True,
+    **values,
+  )
   model = build_model(config)
   head = build_head(config, model, 3, 5)
   for variable in model.variables + head.variables:
@@ -60,8 +66,12 @@ def images(rng):
 def test_loads_with_tensorflow_alone(exported, tmp_path, rng):
   images = rng.uniform(size=(3, 32, 48, 3)).astype(np.float32)  # another size
   np.save(tmp_path / "images.npy", images)
-  subprocess.run([sys.executable, "-c", LOAD, exported[0], "images.npy", "out.npy"],
-                 cwd=tmp_path, check=True, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+  subprocess.run(
+    [sys.executable, "-c", LOAD, exported[0], "images.npy", "out.npy"],
+    cwd=tmp_path,
+    check=True,
+    env={"TF_CPP_MIN_LOG_LEVEL": "3"},
+  )
   embeddings = np.load(tmp_path / "out.npy")
   assert embeddings.dtype == np.float32
   np.testing.assert_allclose(embeddings, exported[2].embed(images), atol=1e-5)
@@ -76,13 +86,20 @@ def test_reusable_convention_parts_and_signatures(exported, images):
   assert list(loaded.regularization_losses) == []
 
   outputs, features = model(images), model.encoder(images)[0]
-  expected = {"projection": outputs.projection, "reconstruction": outputs.reconstruction,
-              "attention": model.pooling.attention(features), "logits": head(outputs.embedding)}
+  expected = {
+    "projection": outputs.projection,
+    "reconstruction": outputs.reconstruction,
+    "attention": model.pooling.attention(features),
+    "logits": head(outputs.embedding),
+  }
   for name, value in expected.items():
     np.testing.assert_allclose(getattr(loaded, name)(images), value, atol=1e-4, err_msg=name)
   expected["embedding"] = outputs.embedding
-  for signature, name in (("serving_default", "embedding"), ("reconstruct", "reconstruction"),
-                          ("classify", "logits")):
+  for signature, name in (
+    ("serving_default", "embedding"),
+    ("reconstruct", "reconstruction"),
+    ("classify", "logits"),
+  ):
     served = loaded.signatures[signature](images=images)
     assert set(served) == {name}
     np.testing.assert_allclose(served[name], expected[name], atol=1e-4)
@@ -96,7 +113,8 @@ def test_encoded_images_go_through_the_evaluations_preprocessing(exported, rng):
   pixels = rng.integers(0, 256, (2, 30, 36, 3)).astype(np.uint8)
   encoded = [tf.io.encode_png(pixels[0]), tf.io.encode_png(pixels[1][..., :1])]  # grey, too
   served = tf.saved_model.load(str(path)).signatures["encoded_images"](
-      encoded_images=tf.stack(encoded))
+    encoded_images=tf.stack(encoded)
+  )
   pixels[1] = pixels[1][..., :1]
   resized = tf.clip_by_value(tf.image.resize(pixels, [24, 24], "bicubic") / 255.0, 0.0, 1.0)
   np.testing.assert_allclose(served["embedding"], model.embed(resized), atol=1e-4)
@@ -140,7 +158,10 @@ def test_other_formats_compute_the_same(tmp_path, capfd):
   config, directory, _, _ = trained(tmp_path, export_format="onnx,tflite")
   export(config, find(tmp_path), directory)
   assert {path.name for path in tmp_path.glob("*/7*")} == {
-      "7.onnx", "7.tflite", "7_dynamic_range.tflite"}
+    "7.onnx",
+    "7.tflite",
+    "7_dynamic_range.tflite",
+  }
   assert capfd.readouterr() == ("", "")
 
 
@@ -179,14 +200,17 @@ def test_old_saved_models_are_removed(tmp_path):
 
 def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
   config, _, model, head = trained(tmp_path, ft_proj_selector=1)
-  root, _ = saved_model.representation(model, None, {
-      "channels": 3, "image_size": 24, "one_size": True, "layer": 1})
+  root, _ = saved_model.representation(
+    model, None, {"channels": 3, "image_size": 24, "one_size": True, "layer": 1}
+  )
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)
   gradients = tape.gradient(loss, root.trainable_variables)
   assert all(gradient is not None for gradient in gradients)
-  assert len(gradients) == len(model.encoder.trainable_weights) + len(
-      model.pooling.trainable_weights) + 3  # a kernel, a scale, an offset
+  assert (
+    len(gradients)
+    == len(model.encoder.trainable_weights) + len(model.pooling.trainable_weights) + 3
+  )  # a kernel, a scale, an offset
 
 
 def test_a_finetuned_network_keeps_its_head(tmp_path, images):
@@ -201,9 +225,13 @@ def test_a_finetuned_network_keeps_its_head(tmp_path, images):
   assert metadata["flags"]["temperature"] == 0.3
 
 
-@pytest.mark.parametrize("which, message", [
+@pytest.mark.parametrize(
+  "which, message",
+  [
     ("last", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty"),
-    ("best", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty")])
+    ("best", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty"),
+  ],
+)
 def test_nothing_there(tmp_path, which, message):
   with pytest.raises(UsageError, match=message):
     find(tmp_path / "empty", which)

@@ -8,8 +8,15 @@ from conrec_tf.models import build_model
 
 @pytest.fixture(scope="module")
 def model():
-  return build_model(Config(encoder="densenet121", reconstruction_weight=0.0, pooling="average",
-                            corruption="none", image_channels=3))
+  return build_model(
+    Config(
+      encoder="densenet121",
+      reconstruction_weight=0.0,
+      pooling="average",
+      corruption="none",
+      image_channels=3,
+    )
+  )
 
 
 def test_parameter_counts_of_the_paper(model):
@@ -47,17 +54,29 @@ def test_weights_from_a_file(model, tmp_path):
 def test_imagenet_weights_without_network(monkeypatch):
   def fail(*args, **kwargs):
     raise Exception("URL fetch failure on https://storage.googleapis.com\nmore")
+
   monkeypatch.setattr("keras.src.utils.data_utils.get_file", fail)
   with pytest.raises(UsageError, match="encoder_weights must be imagenet, with .* imagenet .URL"):
-    build_model(Config(encoder="densenet121", encoder_weights="imagenet", corruption="none",
-                       reconstruction_weight=0.0))
+    build_model(
+      Config(
+        encoder="densenet121",
+        encoder_weights="imagenet",
+        corruption="none",
+        reconstruction_weight=0.0,
+      )
+    )
 
 
 def test_freezing_after_a_block():
   model = build_model(Config(encoder="densenet121", train_mode="finetune", pooling="average"))
-  for blocks, first in ((0, ["conv2_block1_0_bn"]), (1, ["conv3_block1_0_bn"]),
-                        (3, ["conv5_block1_0_bn"]), (4, [])):
+  for blocks, first in (
+    (0, ["conv2_block1_0_bn"]),
+    (1, ["conv3_block1_0_bn"]),
+    (3, ["conv5_block1_0_bn"]),
+    (4, []),
+  ):
     model.freeze(blocks)
-    trained = [layer.name for layer in model.encoder.network.layers
-               if layer.trainable and layer.weights]
+    trained = [
+      layer.name for layer in model.encoder.network.layers if layer.trainable and layer.weights
+    ]
     assert trained[:1] == first

@@ -33,15 +33,19 @@ def test_shapes(depth, size):
   np.testing.assert_allclose(model.embed(images), outputs.embedding, atol=1e-6)
 
 
-@pytest.mark.parametrize("values, built", [
+@pytest.mark.parametrize(
+  "values, built",
+  [
     (dict(), {"projection", "reconstruction"}),
     (dict(reconstruction_weight=0.0), {"projection"}),
     (dict(contrastive_weight=0.0), {"reconstruction"}),
-])
+  ],
+)
 def test_only_what_is_needed_is_built(values, built):
   outputs = build_model(Config(base_filters=2, **values))(tf.zeros([1, 16, 16, 1]))
-  assert {name for name in ("projection", "reconstruction")
-          if getattr(outputs, name) is not None} == built
+  assert {
+    name for name in ("projection", "reconstruction") if getattr(outputs, name) is not None
+  } == built
 
 
 def test_reconstruction_alone_pools_by_average():
@@ -61,8 +65,9 @@ def test_attention_pooling_is_equation_4(rng):
   pooled = pooling(features)
   weights = pooling.attention(features)
   assert weights.shape == (2, 3, 4, 1)
-  np.testing.assert_allclose(pooled, oracles.attention_pooling(features, weights.numpy()),
-                             rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    pooled, oracles.attention_pooling(features, weights.numpy()), rtol=1e-5, atol=1e-6
+  )
 
 
 def test_dropout_depends_on_the_seed_alone():
@@ -104,14 +109,16 @@ def test_the_network_is_the_plain_one(rng, training):
         layer.rate = 0.0
     copy_weights(model, plain)
     images = tf.constant(rng.uniform(size=(3, 16, 16, 1)))
-    weights = [tf.constant(rng.normal(size=output.shape))
-               for output in plain(images, training=False)]
+    weights = [
+      tf.constant(rng.normal(size=output.shape)) for output in plain(images, training=False)
+    ]
 
     def loss_and_gradients(network):
       with tf.GradientTape() as tape:
         outputs = network(images, training=training)
-        loss = tf.add_n([tf.reduce_sum(weight * output)
-                         for weight, output in zip(weights, outputs)])
+        loss = tf.add_n(
+          [tf.reduce_sum(weight * output) for weight, output in zip(weights, outputs)]
+        )
       return outputs, tape.gradient(loss, network.trainable_variables)
 
     (ours, gradients), (theirs, expected) = map(loss_and_gradients, (model, plain))
@@ -121,8 +128,9 @@ def test_the_network_is_the_plain_one(rng, training):
   for a, b in zip(ours, theirs):
     np.testing.assert_allclose(a, b, rtol=1e-9)
   # The orders differ; sorted by norm, equal sets of gradients are equal.
-  norms = [sorted(float(tf.norm(g)) for g in part if g.shape.rank != 1)
-           for part in (gradients, expected)]
+  norms = [
+    sorted(float(tf.norm(g)) for g in part if g.shape.rank != 1) for part in (gradients, expected)
+  ]
   np.testing.assert_allclose(*norms, rtol=1e-7)
   # Those of biases before batch norm: known to be 0, and computed.
   for part, least in ((gradients, 1e-300), (expected, 1e-8)):

@@ -8,15 +8,25 @@ from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainingStep
 
 
-@pytest.mark.parametrize("name, pooling", [("mixed_bfloat16", "attention"),
-                                           ("mixed_float16", "average")])
+@pytest.mark.parametrize(
+  "name, pooling", [("mixed_bfloat16", "attention"), ("mixed_float16", "average")]
+)
 def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
-  batch = {part: tf.constant(rng.uniform(size=(8, 2, 24, 24, 1)), tf.float32)
-           for part in ("corrupted", "target")}
+  batch = {
+    part: tf.constant(rng.uniform(size=(8, 2, 24, 24, 1)), tf.float32)
+    for part in ("corrupted", "target")
+  }
   losses, updates = [], []
   for value in ("float32", name):
-    config = Config(base_filters=4, image_size=24, unet_depth=3, train_batch_size=8,
-                    mixed_precision=value, attention_dropout=0.0, pooling=pooling)
+    config = Config(
+      base_filters=4,
+      image_size=24,
+      unet_depth=3,
+      train_batch_size=8,
+      mixed_precision=value,
+      attention_dropout=0.0,
+      pooling=pooling,
+    )
     model = build_model(config)
     assert {variable.dtype for variable in model.variables} == {tf.float32}
     assert model.encoder.levels[0][0].convolution.compute_dtype == value.removeprefix("mixed_")
@@ -30,8 +40,13 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
     step = tf.function(PretrainingStep(config, model, optimizer))
     losses.append(float(step(batch)["train/total_loss"]))
     # Biases before batch norm have no gradient but rounding.
-    updates.append([new.numpy() - old for new, old in zip(model.trainable_variables, before)
-                    if new.shape.rank > 1])
+    updates.append(
+      [
+        new.numpy() - old
+        for new, old in zip(model.trainable_variables, before)
+        if new.shape.rank > 1
+      ]
+    )
   np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
   assert tf.keras.mixed_precision.global_policy().name == "float32"
   for half, full in zip(*reversed(updates)):
@@ -56,11 +71,16 @@ def test_overflowing_gradients_are_left_out_and_the_scale_falls():
   assert float(optimizer.loss_scale) == scale / 2
 
 
-@pytest.mark.parametrize("vendor, flags, expected", [
+@pytest.mark.parametrize(
+  "vendor, flags, expected",
+  [
     ("AuthenticAMD", "fpu avx512f avx512_bf16", "mixed_bfloat16"),
     ("GenuineIntel", "fpu avx512f avx512_bf16", "float32"),
     ("GenuineIntel", "fpu avx512f avx512_bf16 amx_bf16", "mixed_bfloat16"),
-    ("AuthenticAMD", "fpu avx512f", "float32"), (None, None, "float32")])
+    ("AuthenticAMD", "fpu avx512f", "float32"),
+    (None, None, "float32"),
+  ],
+)
 def test_auto(tmp_path, monkeypatch, vendor, flags, expected):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
   monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")

@@ -21,10 +21,23 @@ from conrec_tf.reporting import sections
 from conrec_tf.run_dir.results import shown
 
 PICTURES = {
-    "accuracy_over_epochs", "label_fractions", "reconstructions", "attention", "class_accuracy",
-    "confusion_matrix", "strongest_weakest", "embedding_map", "neighbours", "curve_total_loss",
-    "curve_contrast_loss", "curve_contrast_acc", "curve_reconstruction_loss",
-    "curve_learning_rate", "curve_images_per_second", "curve_data_wait"}
+  "accuracy_over_epochs",
+  "label_fractions",
+  "reconstructions",
+  "attention",
+  "class_accuracy",
+  "confusion_matrix",
+  "strongest_weakest",
+  "embedding_map",
+  "neighbours",
+  "curve_total_loss",
+  "curve_contrast_loss",
+  "curve_contrast_acc",
+  "curve_reconstruction_loss",
+  "curve_learning_rate",
+  "curve_images_per_second",
+  "curve_data_wait",
+}
 MANY_PIXELS = 250  # inches times pixels per inch
 
 
@@ -32,10 +45,20 @@ MANY_PIXELS = 250  # inches times pixels per inch
 def config(data_dir, tmp_path_factory):
   """The `Config` of a finished run of ConRec that drew everything."""
   config = Config(
-      data_dir=data_dir, train_split="train[:32]", eval_split="test[:24]", image_size=24,
-      base_filters=2, unet_depth=3, train_batch_size=8, train_steps=5, log_steps=2,
-      eval_every_epochs=1, label_fractions="0.5,1", repetitions=2,
-      model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"))
+    data_dir=data_dir,
+    train_split="train[:32]",
+    eval_split="test[:24]",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_batch_size=8,
+    train_steps=5,
+    log_steps=2,
+    eval_every_epochs=1,
+    label_fractions="0.5,1",
+    repetitions=2,
+    model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
+  )
   modes.run(config)
   return config
 
@@ -82,17 +105,27 @@ def test_every_picture_is_there_and_none_is_blank(folder):
 def test_the_page_says_what_the_results_say(folder):
   page = (folder / "report/index.html").read_text()
   result = json.loads((folder / "result.json").read_text())
-  rows = dict(re.findall(r'<tr data-key="([^"]+)"><th scope="row">[^<]*</th>'
-                         r'<td class="number">([^<]*)</td></tr>', page))
+  rows = dict(
+    re.findall(
+      r'<tr data-key="([^"]+)"><th scope="row">[^<]*</th>'
+      r'<td class="number">([^<]*)</td></tr>',
+      page,
+    )
+  )
   numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
-  assert rows == {name: shown(name, value) if name != "global_step" else str(value)
-                  for name, value in numbers.items()}
+  assert rows == {
+    name: shown(name, value) if name != "global_step" else str(value)
+    for name, value in numbers.items()
+  }
   tiles = dict(re.findall(r'class="tile" data-key="([^"]+)"><b>([^<]*)</b>', page))
   assert tiles.items() <= rows.items()
   assert {"eval/linear_top_1_accuracy", "eval/best_linear_top_1_accuracy"} <= set(tiles)
   last = f"{100 * result['eval/linear_top_1_accuracy']:.2f}"
-  [row] = [row for row in csv.reader(io.StringIO((folder / "report/methods.csv").read_text()))
-           if row[0] == "ConRec"]
+  [row] = [
+    row
+    for row in csv.reader(io.StringIO((folder / "report/methods.csv").read_text()))
+    if row[0] == "ConRec"
+  ]
   assert row[1] == "96.40" and row[4] == last  # the paper's number and ours
   assert f"| ConRec | 96.40 | {row[2]} |" in (folder / "report/methods.md").read_text()
 
@@ -109,8 +142,9 @@ def test_the_page_needs_nothing_else(folder):
 
 def test_comparing_two_runs(config, folder, other, monkeypatch):
   names = ("accuracy", "training curves")  # of the other run nothing else is drawn
-  monkeypatch.setattr("conrec_tf.reporting.report.SECTIONS",
-                      {name: sections.SECTIONS[name] for name in names})
+  monkeypatch.setattr(
+    "conrec_tf.reporting.report.SECTIONS", {name: sections.SECTIONS[name] for name in names}
+  )
   shutil.copytree(folder, other / "copy")
   page, pictures = report(config, model_dir=str(other / "copy"), compare_with=str(other))
   assert {"accuracy_over_epochs", "label_fractions", "curve_total_loss"} <= pictures
@@ -129,18 +163,35 @@ def test_older_runs_can_be_read(other):
 
 
 def test_without_labels_decoder_and_attention(tmp_path, rng):
-  np.savez(tmp_path / "images.npz", x_train=rng.random([16, 24, 24, 3]),
-           x_test=rng.random([8, 24, 24, 3]))
+  np.savez(
+    tmp_path / "images.npz", x_train=rng.random([16, 24, 24, 3]), x_test=rng.random([8, 24, 24, 3])
+  )
   config = Config(
-      dataset="npz", data_dir=str(tmp_path / "images.npz"), labels="none", image_size=24,
-      base_filters=2, unet_depth=2, train_batch_size=8, train_steps=2, pooling="average",
-      reconstruction_weight=0.0, corruption="none", model_dir=str(tmp_path / "run"))
+    dataset="npz",
+    data_dir=str(tmp_path / "images.npz"),
+    labels="none",
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    train_batch_size=8,
+    train_steps=2,
+    pooling="average",
+    reconstruction_weight=0.0,
+    corruption="none",
+    model_dir=str(tmp_path / "run"),
+  )
   modes.run(config)
   page = (tmp_path / "run/report/index.html").read_text()
   pictures = {path.stem for path in (tmp_path / "run/report").glob("*.png")}
   assert pictures == PICTURES - {
-      "confusion_matrix", "class_accuracy", "strongest_weakest", "label_fractions", "attention",
-      "reconstructions", "curve_reconstruction_loss"}
+    "confusion_matrix",
+    "class_accuracy",
+    "strongest_weakest",
+    "label_fractions",
+    "attention",
+    "reconstructions",
+    "curve_reconstruction_loss",
+  }
   for text in ("The data has no classes", "no decoder", "pools by average"):
     assert text in page
   result = json.loads((tmp_path / "run/result.json").read_text())
@@ -154,8 +205,10 @@ def test_what_is_missing_is_told(config, other, tmp_path):
     report(config, compare_with=str(tmp_path / "nothing"))
   values = json.loads((other / "config.json").read_text())
   (other / "config.json").write_text(json.dumps({**values, "dataset": "circles_square"}))
-  with pytest.raises(UsageError, match="compare_with must be runs on rectangle_triangle. "
-                                       "Received: .*, on circles_square"):
+  with pytest.raises(
+    UsageError,
+    match="compare_with must be runs on rectangle_triangle. Received: .*, on circles_square",
+  ):
     report(config, compare_with=str(other))
 
 
@@ -185,8 +238,9 @@ def test_tensorboard(folder):
   assert embeddings.std() > 0
   assert len((folder / "projector/labels.tsv").read_text().splitlines()) == 24
   assert Image.open(folder / "projector/sprite.png").size == (5 * 32, 5 * 32)
-  assert 'tensor_path: "projector/embeddings.bytes"' in (
-      folder / "projector_config.pbtxt").read_text()
+  assert (
+    'tensor_path: "projector/embeddings.bytes"' in (folder / "projector_config.pbtxt").read_text()
+  )
 
 
 def test_times_and_origin_are_noted(folder):

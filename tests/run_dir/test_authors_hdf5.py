@@ -41,8 +41,9 @@ def authors_model(channels, attention, decoder):
     for divisor in (2, 4, 8):
       gate = block(gate, width // divisor, 1)
     gate = layers.Conv2D(1, 1, activation="sigmoid")(gate)
-    gate = layers.Conv2D(width, 1, use_bias=False, kernel_initializer="ones", trainable=False,
-                         name="attention_up")(gate)
+    gate = layers.Conv2D(
+      width, 1, use_bias=False, kernel_initializer="ones", trainable=False, name="attention_up"
+    )(gate)
     pooled = [pool(layers.Multiply()([features, gate])), pool(gate)]
     embedding = layers.Lambda(lambda pair: pair[0] / pair[1])(pooled)
   else:
@@ -63,8 +64,9 @@ def authors_model(channels, attention, decoder):
   rng = np.random.default_rng(channels)
   for layer in model.layers:
     if layer.name != "attention_up":
-      layer.set_weights([weight + rng.uniform(0.0, 0.3, weight.shape)
-                         for weight in layer.get_weights()])
+      layer.set_weights(
+        [weight + rng.uniform(0.0, 0.3, weight.shape) for weight in layer.get_weights()]
+      )
   return model, tf.keras.Model(images, [embedding, *outputs])
 
 
@@ -86,11 +88,16 @@ def test_equals_the_authors_network(tmp_path, rng, channels, attention, decoder)
   stored, config, network = ours(tmp_path / "model.hdf5")
   assert (config.image_size, config.base_filters, config.unet_depth) == (SIZE, FILTERS, DEPTH)
   assert config.pooling == ("attention" if attention else "average")
-  assert config.method == {(1, 1): "conrec", (0, 1): "conrec_ga_pool", (1, 0): "simclr_attention",
-                           (0, 0): "simclr"}[attention, decoder]
+  assert (
+    config.method
+    == {(1, 1): "conrec", (0, 1): "conrec_ga_pool", (1, 0): "simclr_attention", (0, 0): "simclr"}[
+      attention, decoder
+    ]
+  )
   images = rng.uniform(size=(5, SIZE, SIZE, channels)).astype(np.float32)
-  for found, expected in zip([part for part in network(images) if part is not None],
-                             with_embedding(images), strict=True):
+  for found, expected in zip(
+    [part for part in network(images) if part is not None], with_embedding(images), strict=True
+  ):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -99,16 +106,19 @@ def test_what_the_network_lacks_is_left_out(tmp_path):
   model.save_weights(tmp_path / "weights.h5")  # without the model's configuration
   _, config, network = ours(tmp_path / "weights.h5", train_mode="finetune", pooling="attention")
   assert network.decoder is None and config.image_size == Config.image_size
-  np.testing.assert_array_equal(network.encoder.levels[0][0].convolution.kernel,
-                                model.get_layer("conv2d").kernel)
+  np.testing.assert_array_equal(
+    network.encoder.levels[0][0].convolution.kernel, model.get_layer("conv2d").kernel
+  )
 
 
 def test_what_does_not_fit_is_named(tmp_path):
   model, _ = authors_model(1, True, True)
   path = tmp_path / "model.hdf5"
   model.save(path, include_optimizer=False)
-  with pytest.raises(UsageError, match="with other layers in encoder, attention, skips, "
-                                       "decoder, gate, projection, output"):
+  with pytest.raises(
+    UsageError,
+    match="with other layers in encoder, attention, skips, decoder, gate, projection, output",
+  ):
     ours(path, base_filters=8)
   with pytest.raises(UsageError, match="with other layers in attention, gate"):
     ours(path, pooling="average")

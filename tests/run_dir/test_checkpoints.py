@@ -55,8 +55,9 @@ def flip(path):
 
 @pytest.mark.parametrize("part", [".index", ".data-00000-of-00001"])
 @pytest.mark.parametrize("damage", [truncate, flip, os.remove])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, weights, caplog,
-                                                                    part, damage):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+  tmp_path, weights, caplog, part, damage
+):
   saved(tmp_path, weights, [1, 2])
   damage(tmp_path / "checkpoints" / f"ckpt-2{part}")
   checkpoints = saved(tmp_path, weights, [])

@@ -20,6 +20,7 @@ def test_of_losses_the_lowest_is_best(tmp_path):
 
 def test_a_result_that_lacks_the_metric_is_not_known(tmp_path):
   Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss").add(
-      5, {"eval/total_loss": 1.0})
+    5, {"eval/total_loss": 1.0}
+  )
   results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
   assert results.known(5) is None and results.known(6) is None

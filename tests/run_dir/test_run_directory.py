@@ -27,8 +27,11 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path):
   run = RunDirectory(tmp_path)
   run.start(Config())
   run.start(Config(train_epochs=40, log_steps=5))  # longer, same training
-  with pytest.raises(UsageError, match="Received: temperature: 0.5 -> 0.1; seed: 0 -> 1 for|"
-                                       "Received: seed: 0 -> 1; temperature: 0.5 -> 0.1 for"):
+  with pytest.raises(
+    UsageError,
+    match="Received: temperature: 0.5 -> 0.1; seed: 0 -> 1 for|"
+    "Received: seed: 0 -> 1; temperature: 0.5 -> 0.1 for",
+  ):
     run.start(Config(seed=1, temperature=0.1))
 
 

@@ -39,14 +39,24 @@ def test_losses_by_hand():
   # Grades: bits 1 0 0 and 1 1 1; the first image's first bit has logit 2, all others 0.
   expected = (np.log(1 + np.exp(-2)) + 5 * np.log(2)) / 6
   np.testing.assert_allclose(losses.supervised_loss(logits, labels, True), expected, rtol=1e-6)
-  np.testing.assert_array_equal(losses.predictions(tf.constant([[1.0, -1, 1], [-1, -1, -1]]), True),
-                                [1, 0])
+  np.testing.assert_array_equal(
+    losses.predictions(tf.constant([[1.0, -1, 1], [-1, -1, -1]]), True), [1, 0]
+  )
   assert losses.supervised_accuracy(logits, labels) == 0.5
 
 
-@pytest.mark.parametrize("values", [
-    dict(), dict(optimizer="adam"), dict(optimizer="momentum"), dict(ordinal_labels=True),
-    dict(fine_tune_after_block=4), dict(fine_tune_after_block=2), dict(ft_proj_selector=1)])
+@pytest.mark.parametrize(
+  "values",
+  [
+    dict(),
+    dict(optimizer="adam"),
+    dict(optimizer="momentum"),
+    dict(ordinal_labels=True),
+    dict(fine_tune_after_block=4),
+    dict(fine_tune_after_block=2),
+    dict(ft_proj_selector=1),
+  ],
+)
 def test_learns_and_reports(values):
   model, head, step = make_step(**values)
   before = values_of(model)
@@ -59,8 +69,12 @@ def test_learns_and_reports(values):
   frozen = values.get("fine_tune_after_block", -1)
   assert bool(moved) == (frozen != 4)
   if frozen == 2:  # levels 0 and 1 stay, their moving statistics included
-    still = {id(weight) for level in model.encoder.levels[:2] for block in level
-             for weight in block.weights}
+    still = {
+      id(weight)
+      for level in model.encoder.levels[:2]
+      for block in level
+      for weight in block.weights
+    }
     assert still and not moved & still
 
 
@@ -88,21 +102,30 @@ def test_zero_init():
   assert not np.any(head(tf.ones([2, 4])))
 
 
-@pytest.mark.parametrize("ordinal, names", [
+@pytest.mark.parametrize(
+  "ordinal, names",
+  [
     (False, {"eval/label_top_1_accuracy", "eval/label_top_5_accuracy"}),
-    (True, {"eval/label_top_1_accuracy", "eval/label_quadratic_weighted_kappa"})])
+    (True, {"eval/label_top_1_accuracy", "eval/label_quadratic_weighted_kappa"}),
+  ],
+)
 def test_evaluation(tiny, monkeypatch, ordinal, names):
   config = Config(**tiny, train_mode="finetune", ordinal_labels=ordinal)
   model, head = build_model(config), LinearHead(7)
   images = np.random.default_rng(0).uniform(size=(40, 24, 24, 1)).astype(np.float32)
   logits = head(model.embed(images)).numpy()
-  labels = (np.maximum((logits > 0).sum(1) - 1, 0) if ordinal else logits.argmax(1))
+  labels = np.maximum((logits > 0).sum(1) - 1, 0) if ordinal else logits.argmax(1)
   labels[:10] = (labels[:10] + 1) % 7
-  monkeypatch.setattr("conrec_tf.training.finetune_step.evaluation_batches", lambda *_: [
-      (tf.constant(images[i:i + 16]), tf.constant(labels[i:i + 16])) for i in (0, 16, 32)])
+  monkeypatch.setattr(
+    "conrec_tf.training.finetune_step.evaluation_batches",
+    lambda *_: [
+      (tf.constant(images[i : i + 16]), tf.constant(labels[i : i + 16])) for i in (0, 16, 32)
+    ],
+  )
 
   class Source:
     eval, class_names = None, tuple("abcdefg")
+
   metrics = supervised_evaluation(config, model, head, Source)
   assert set(metrics) == names
   assert metrics["eval/label_top_1_accuracy"] == 0.75

@@ -22,58 +22,94 @@ class CountingStep:
 
   def __call__(self, batch):
     loss = tf.cast(batch, tf.float32)
-    return {"train/total_loss": loss,
-            NON_FINITE: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss))}
+    return {
+      "train/total_loss": loss,
+      NON_FINITE: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss)),
+    }
 
 
 STRATEGY = build_strategy(Config())
 
 
-def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0,
-        interruption=None):
+def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, interruption=None):
   runner = StepRunner(STRATEGY, CountingStep())
-  train(runner, iter(batches), first_step=first_step, last_step=last_step, log_steps=log_steps,
-        images_per_step=16, learning_rate=lambda: 0.3, log=MetricsLog(tmp_path, first_step),
-        events=list(events), interruption=interruption or Interruption(),
-        ids=lambda step: f"of step {step}", workers=Workers(STRATEGY))
+  train(
+    runner,
+    iter(batches),
+    first_step=first_step,
+    last_step=last_step,
+    log_steps=log_steps,
+    images_per_step=16,
+    learning_rate=lambda: 0.3,
+    log=MetricsLog(tmp_path, first_step),
+    events=list(events),
+    interruption=interruption or Interruption(),
+    ids=lambda step: f"of step {step}",
+    workers=Workers(STRATEGY),
+  )
   return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_steps_rows_and_events(tmp_path):
   events = []
-  rows = run(tmp_path, tf.data.Dataset.range(100), last_step=11, events=[
+  rows = run(
+    tmp_path,
+    tf.data.Dataset.range(100),
+    last_step=11,
+    events=[
       (6, lambda step: events.append(("evaluate", step))),
-      (3, lambda step: events.append(("save", step)))])
+      (3, lambda step: events.append(("save", step))),
+    ],
+  )
   assert [row["global_step"] for row in rows] == [4, 8, 11]
   # Means of batches 0..3, 4..7 and 8..10: exactly 11 were taken, each once.
   assert [row["train/total_loss"] for row in rows] == [1.5, 5.5, 9.0]
-  assert all(row["learning_rate"] == 0.3 and row["images_per_second"] > 0
-             and 0 <= row["data_wait"] <= 1 for row in rows)
-  assert events == [("save", 3), ("evaluate", 6), ("save", 6), ("save", 9), ("evaluate", 11),
-                    ("save", 11)]
+  assert all(
+    row["learning_rate"] == 0.3 and row["images_per_second"] > 0 and 0 <= row["data_wait"] <= 1
+    for row in rows
+  )
+  assert events == [
+    ("save", 3),
+    ("evaluate", 6),
+    ("save", 6),
+    ("save", 9),
+    ("evaluate", 11),
+    ("save", 11),
+  ]
 
 
 def test_tensorboard_scalars(tmp_path):
   run(tmp_path, tf.data.Dataset.range(10), last_step=4)
   [path] = tmp_path.glob("events*")
-  seen = {value.tag for event in tf.compat.v1.train.summary_iterator(str(path))
-          for value in event.summary.value}
+  seen = {
+    value.tag
+    for event in tf.compat.v1.train.summary_iterator(str(path))
+    for value in event.summary.value
+  }
   assert {"train/total_loss", "learning_rate", "images_per_second", "data_wait"} <= seen
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   batches = tf.data.Dataset.from_tensors(np.float32("nan")).repeat()
-  with pytest.raises(UsageError, match="must be finite.* Received: step 7, learning rate 0.3, "
-                                       "images of step 7$"):
+  with pytest.raises(
+    UsageError, match="must be finite.* Received: step 7, learning rate 0.3, images of step 7$"
+  ):
     run(tmp_path, batches, last_step=8)
 
 
 def test_a_signal_stops_after_the_step(tmp_path):
   events = []
   with Interruption() as interruption, pytest.raises(Stopped, match="SIGTERM") as caught:
-    run(tmp_path, tf.data.Dataset.range(100), last_step=50, interruption=interruption, events=[
+    run(
+      tmp_path,
+      tf.data.Dataset.range(100),
+      last_step=50,
+      interruption=interruption,
+      events=[
         (6, lambda step: os.kill(os.getpid(), signal.SIGTERM)),
-        (1, lambda step: events.append(step))])
+        (1, lambda step: events.append(step)),
+      ],
+    )
   assert caught.value.signum == signal.SIGTERM
   assert events == list(range(1, 7)) and caught.value.step == 7
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -46,8 +46,14 @@ def test_100_steps_equal_numpy(rng, decay):
     for i, gradient in enumerate(gradients):
       excluded = i in (2, 3)
       expected[i], velocities[i] = oracles.lars(
-          expected[i], gradient, velocities[i], np.float32(0.3), 0.9, 0.0 if excluded else decay,
-          None if excluded else 0.001)
+        expected[i],
+        gradient,
+        velocities[i],
+        np.float32(0.3),
+        0.9,
+        0.0 if excluded else decay,
+        None if excluded else 0.001,
+      )
   for variable, value in zip(variables, expected):
     np.testing.assert_allclose(variable, value, rtol=1e-9)
 
@@ -57,8 +63,9 @@ def test_exclusions_are_biases_and_batch_norm():
   optimizer = build_optimizer(Config(), examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
   excluded = {v.name.split("/")[-1] for v in model.trainable_variables if optimizer.is_excluded(v)}
-  decayed = {v.name.split("/")[-1] for v in model.trainable_variables
-             if not optimizer.is_excluded(v)}
+  decayed = {
+    v.name.split("/")[-1] for v in model.trainable_variables if not optimizer.is_excluded(v)
+  }
   assert excluded == {"bias:0", "beta:0", "gamma:0"}
   assert decayed == {"kernel:0"}
 
@@ -71,8 +78,9 @@ def test_keras_adds_no_decay_of_its_own():
   np.testing.assert_array_equal(variable, [[1.0, 2.0]])
 
 
-@pytest.mark.parametrize("scaling, expected", [("sqrt", 0.3), ("linear", 0.075 / 16),
-                                               ("none", 0.075)])
+@pytest.mark.parametrize(
+  "scaling, expected", [("sqrt", 0.3), ("linear", 0.075 / 16), ("none", 0.075)]
+)
 def test_learning_rate_scaling(scaling, expected):
   assert scaled_learning_rate(Config(learning_rate_scaling=scaling)) == pytest.approx(expected)
 
@@ -91,12 +99,19 @@ def test_warm_up_and_cosine():
   np.testing.assert_allclose(WarmUp(0.4, 0, 10)(0), 0.4)
 
 
-@pytest.mark.parametrize("name, kind", [("lars", LARS), ("momentum", tf.keras.optimizers.SGD),
-                                        ("adam", tf.keras.optimizers.Adam)])
+@pytest.mark.parametrize(
+  "name, kind",
+  [("lars", LARS), ("momentum", tf.keras.optimizers.SGD), ("adam", tf.keras.optimizers.Adam)],
+)
 def test_optimizers_follow_the_schedule(name, kind):
   # SimCLR's warm-up: 1.5 epochs of 32 images are 3 steps of 16.
-  config = Config(optimizer=name, warmup_epochs=1.5, learning_rate_schedule="cosine",
-                  learning_rate_scaling="none", learning_rate=0.3)
+  config = Config(
+    optimizer=name,
+    warmup_epochs=1.5,
+    learning_rate_schedule="cosine",
+    learning_rate_scaling="none",
+    learning_rate=0.3,
+  )
   optimizer = build_optimizer(config, examples=32, last_step=9)
   assert isinstance(optimizer, kind)
   variable = tf.Variable([[1.0]])
@@ -110,7 +125,8 @@ def test_optimizers_follow_the_schedule(name, kind):
 
 def test_momentum_is_nesterov():
   variable = tf.Variable([[1.0]])
-  optimizer = build_optimizer(Config(optimizer="momentum", learning_rate=0.1,
-                                     learning_rate_scaling="none"), 100, 10)
+  optimizer = build_optimizer(
+    Config(optimizer="momentum", learning_rate=0.1, learning_rate_scaling="none"), 100, 10
+  )
   optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
   np.testing.assert_allclose(variable, [[1 - 0.1 * 1.9]], rtol=1e-6)

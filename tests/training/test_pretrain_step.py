@@ -21,8 +21,10 @@ def make_step(**values):
 
 
 def make_batch():
-  return {name: tf.random.stateless_uniform([4, 2, 16, 16, 1], [0, seed])
-          for seed, name in enumerate(("corrupted", "target"))}
+  return {
+    name: tf.random.stateless_uniform([4, 2, 16, 16, 1], [0, seed])
+    for seed, name in enumerate(("corrupted", "target"))
+  }
 
 
 def test_view_major():
@@ -39,19 +41,31 @@ def test_total_is_contrast_plus_100_times_reconstruction():
   np.testing.assert_allclose(total, contrast + 100 * 0.01, rtol=1e-6)
 
 
-@pytest.mark.parametrize("values", [
-    dict(), dict(reconstruction_weight=0.0, pooling="average"), dict(contrastive_weight=0.0),
-    dict(mixed_precision="mixed_bfloat16")])
+@pytest.mark.parametrize(
+  "values",
+  [
+    dict(),
+    dict(reconstruction_weight=0.0, pooling="average"),
+    dict(contrastive_weight=0.0),
+    dict(mixed_precision="mixed_bfloat16"),
+  ],
+)
 def test_every_variable_moves_but_biases_before_batch_norm(values):
   model, optimizer, step = make_step(**values)
   before = model.get_weights()
   metrics = step(make_batch())
   assert set(metrics) == set(step.metrics())
   assert optimizer.iterations == 1
-  unmoved = {variable.ref() for variable, value in zip(model.variables, before)
-             if np.array_equal(variable, value)}
-  assert unmoved == {layer.convolution.bias.ref() for layer in model._flatten_layers()
-                     if isinstance(layer, ConvBlock)}
+  unmoved = {
+    variable.ref()
+    for variable, value in zip(model.variables, before)
+    if np.array_equal(variable, value)
+  }
+  assert unmoved == {
+    layer.convolution.bias.ref()
+    for layer in model._flatten_layers()
+    if isinstance(layer, ConvBlock)
+  }
 
 
 def test_eager_equals_graph():
@@ -87,8 +101,9 @@ def test_other_optimizers_decay_through_the_loss():
   model, _, step = make_step(optimizer="momentum", weight_decay=0.5)
   kernels = [v.numpy() for v in model.trainable_variables if "kernel" in v.name]
   metrics = step(make_batch())
-  np.testing.assert_allclose(metrics["train/weight_decay"],
-                             0.25 * sum((kernel**2).sum() for kernel in kernels), rtol=1e-4)
+  np.testing.assert_allclose(
+    metrics["train/weight_decay"], 0.25 * sum((kernel**2).sum() for kernel in kernels), rtol=1e-4
+  )
   _, _, step = make_step(weight_decay=0.5)
   assert step(make_batch())["train/weight_decay"] == 0  # LARS decays by itself
 

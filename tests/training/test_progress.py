@@ -6,9 +6,15 @@ import pytest
 
 from conrec_tf.training.progress import Progress, duration
 
-ROW = {"train/total_loss": 12.3456, "train/contrast_loss": 7.1234, "train/contrast_acc": 0.0812,
-       "train/supervised_acc": 0.25, "train/reconstruction_loss": 0.05123,
-       "images_per_second": 1389.0, "data_wait": 0.021}
+ROW = {
+  "train/total_loss": 12.3456,
+  "train/contrast_loss": 7.1234,
+  "train/contrast_acc": 0.0812,
+  "train/supervised_acc": 0.25,
+  "train/reconstruction_loss": 0.05123,
+  "images_per_second": 1389.0,
+  "data_wait": 0.021,
+}
 
 
 def test_plain_progress_lines(caplog):
@@ -27,12 +33,19 @@ def test_duration(seconds, text):
   assert duration(seconds) == text
 
 
-@pytest.mark.parametrize("columns, line", [
-    (200, "step 12400/62000  loss 12.346  contrast 7.123  acc 0.08  supervised acc 0.25  "
-          "reconstruction 0.0512  1389 images/s  data wait 2%  0:00 left"),
+@pytest.mark.parametrize(
+  "columns, line",
+  [
+    (
+      200,
+      "step 12400/62000  loss 12.346  contrast 7.123  acc 0.08  supervised acc 0.25  "
+      "reconstruction 0.0512  1389 images/s  data wait 2%  0:00 left",
+    ),
     (80, "12400/62000 loss 12.35 acc 0.08 sup 0.25 rec 0.051 1389/s wait 2% 0:00 left"),
     (41, "12400/62000 loss 12.35 wait 2% 0:00 left"),
-    (20, "12400/62000 loss 12")])
+    (20, "12400/62000 loss 12"),
+  ],
+)
 def test_a_live_line_fits_the_terminal(monkeypatch, capsys, columns, line):
   monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
   monkeypatch.setenv("COLUMNS", str(columns))

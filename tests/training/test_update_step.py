@@ -22,8 +22,10 @@ def make_step(**values):
 
 
 def make_batch(value=None):
-  batch = {part: tf.random.stateless_uniform([4, 2, 24, 24, 1], [0, seed])
-           for seed, part in enumerate(("corrupted", "target"))}
+  batch = {
+    part: tf.random.stateless_uniform([4, 2, 24, 24, 1], [0, seed])
+    for seed, part in enumerate(("corrupted", "target"))
+  }
   if value is not None:
     batch["target"] = tf.fill([4, 2, 24, 24, 1], value)
   return {**batch, "label": tf.constant([0, 1, 2, 0], tf.int64)}

@@ -16,10 +16,12 @@ def choose(index, branches, *inputs):
     inputs: tensors.
   """
   specs = [tf.TensorSpec.from_tensor(tf.convert_to_tensor(value)) for value in inputs]
-  functions = [tf.function(branch, autograph=False).get_concrete_function(*specs)
-               for branch in branches]
-  chosen, = tf.raw_ops.StatelessCase(branch_index=tf.cast(index, tf.int32), input=inputs,
-                                     Tout=[inputs[0].dtype], branches=functions)
+  functions = [
+    tf.function(branch, autograph=False).get_concrete_function(*specs) for branch in branches
+  ]
+  (chosen,) = tf.raw_ops.StatelessCase(
+    branch_index=tf.cast(index, tf.int32), input=inputs, Tout=[inputs[0].dtype], branches=functions
+  )
   return tf.ensure_shape(chosen, inputs[0].shape)
 
 

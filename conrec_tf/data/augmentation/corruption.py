@@ -18,8 +18,9 @@ BLOCK_GOES_ON = 0.99
 CURVE_POINTS = 1000
 # Denser at both ends, where the curve may be vertical and evenly spaced points stray from it.
 _T = ((1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, CURVE_POINTS))) / 2.0)[:, np.newaxis]
-CURVE_BASIS = np.concatenate(
-    [3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**3], axis=1).astype(np.float32)
+CURVE_BASIS = np.concatenate([3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**3], axis=1).astype(
+  np.float32
+)
 
 
 def corrupt(view, seed):
@@ -37,11 +38,17 @@ def corrupt(view, seed):
   shape = view.shape.as_list()
   one_channel = shape[-1] == 1
   kinds = [
-      lambda view, seed: shuffle_blocks(view, *draw_blocks(
-          # As the authors: with one channel the blocks never stop early.
-          seed, shape[:2], goes_on=1.0 if one_channel else BLOCK_GOES_ON)),
-      lambda view, seed: in_paint(view, *draw_in_painting(seed, shape)),
-      lambda view, seed: out_paint(view, *draw_out_painting(seed, shape)),
+    lambda view, seed: shuffle_blocks(
+      view,
+      *draw_blocks(
+        # As the authors: with one channel the blocks never stop early.
+        seed,
+        shape[:2],
+        goes_on=1.0 if one_channel else BLOCK_GOES_ON,
+      ),
+    ),
+    lambda view, seed: in_paint(view, *draw_in_painting(seed, shape)),
+    lambda view, seed: out_paint(view, *draw_out_painting(seed, shape)),
   ]
   if one_channel:
     kinds.append(lambda view, seed: map_intensity(view, *draw_intensity_map(seed)))
@@ -59,8 +66,13 @@ def draw_in_painting(seed, shape):
   height, width, channels = shape
   uniform = tf.random.stateless_uniform([MAX_RECTANGLES, 5 + channels], seed)
   exists = _going_on(uniform[:, 0], RECTANGLE_GOES_ON)
-  boxes = _boxes(uniform[:, 1:5], exists, (height, width), BORDER,
-                 *[(int(0.14 * side), int(0.2 * side)) for side in (height, width)])
+  boxes = _boxes(
+    uniform[:, 1:5],
+    exists,
+    (height, width),
+    BORDER,
+    *[(int(0.14 * side), int(0.2 * side)) for side in (height, width)],
+  )
   return boxes, uniform[:, 5:]
 
 
@@ -74,8 +86,13 @@ def draw_out_painting(seed, shape):
   uniform = tf.random.stateless_uniform([MAX_RECTANGLES * 5 + channels], seed)
   colour, uniform = uniform[:channels], tf.reshape(uniform[channels:], [MAX_RECTANGLES, 5])
   exists = tf.concat([[True], _going_on(uniform[1:, 0], RECTANGLE_GOES_ON)], 0)
-  boxes = _boxes(uniform[:, 1:], exists, (height, width), BORDER, *[
-      (side - 3 * side // 7 + 1, side - 2 * side // 7 + 1) for side in (height, width)])
+  boxes = _boxes(
+    uniform[:, 1:],
+    exists,
+    (height, width),
+    BORDER,
+    *[(side - 3 * side // 7 + 1, side - 2 * side // 7 + 1) for side in (height, width)],
+  )
   return boxes, colour
 
 
@@ -88,8 +105,13 @@ def draw_blocks(seed, shape, goes_on):
   """
   box_seed, key_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   uniform = tf.random.stateless_uniform([MAX_BLOCKS, 5], box_seed)
-  boxes = _boxes(uniform[:, 1:], _going_on(uniform[:, 0], goes_on), shape, 0,
-                 *[(1, int(0.2 * side)) for side in shape])
+  boxes = _boxes(
+    uniform[:, 1:],
+    _going_on(uniform[:, 0], goes_on),
+    shape,
+    0,
+    *[(1, int(0.2 * side)) for side in shape],
+  )
   areas = tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=1)
   return boxes, tf.random.stateless_uniform([tf.reduce_sum(areas)], key_seed)
 
@@ -136,7 +158,8 @@ def shuffle_blocks(view, boxes, keys):
   entries = tf.range(tf.size(keys))
   box = tf.searchsorted(end, entries, side="right")
   end, top, left, box_height, box_width = tf.unstack(
-      tf.gather(tf.concat([end[:, tf.newaxis], boxes[:, :2], sides], 1), box), axis=1)
+    tf.gather(tf.concat([end[:, tf.newaxis], boxes[:, :2], sides], 1), box), axis=1
+  )
   place = entries - end + box_height * box_width
   row = place // box_width
   target = (top + row) * width + left + place - row * box_width
@@ -145,11 +168,14 @@ def shuffle_blocks(view, boxes, keys):
   # All entries at a pixel take what the largest one, of the last box, takes: a scatter with
   # repeated indices has no documented order.
   entry = tf.tensor_scatter_nd_max(
-      tf.zeros([height * width], tf.int32), target[:, tf.newaxis], entries)
+    tf.zeros([height * width], tf.int32), target[:, tf.newaxis], entries
+  )
   source = tf.gather(target, tf.gather(order, tf.gather(entry, target)))
   pixels = tf.reshape(view, [height * width, channels])
-  return tf.reshape(tf.tensor_scatter_nd_update(
-      pixels, target[:, tf.newaxis], tf.gather(pixels, source)), view.shape)
+  return tf.reshape(
+    tf.tensor_scatter_nd_update(pixels, target[:, tf.newaxis], tf.gather(pixels, source)),
+    view.shape,
+  )
 
 
 def map_intensity(view, control_points, falls):
@@ -166,8 +192,9 @@ def map_intensity(view, control_points, falls):
   slope = tf.math.divide_no_nan(y[1:] - y[:-1], x[1:] - x[:-1])
   flat = tf.reshape(view, [-1])
   segment = tf.searchsorted(x[1:-1], flat, side="right")
-  return tf.reshape(tf.gather(y, segment) + tf.gather(slope, segment)
-                    * (flat - tf.gather(x, segment)), view.shape)
+  return tf.reshape(
+    tf.gather(y, segment) + tf.gather(slope, segment) * (flat - tf.gather(x, segment)), view.shape
+  )
 
 
 def _covers(limits, places):
@@ -186,12 +213,14 @@ def _boxes(uniform, exists, shape, border, height_limits, width_limits):
   Sides lie in [low, high), at least `border` pixels from the edge of the image;
   a box that doesn't exist has sides of 0.
   """
+
   def between(share, low, high):
     low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
     return tf.cast(tf.minimum(tf.floor(low + share * (high - low)), high - 1.0), tf.int32)
 
-  sides = tf.stack([between(uniform[:, 0], *height_limits),
-                    between(uniform[:, 1], *width_limits)], axis=1)
+  sides = tf.stack(
+    [between(uniform[:, 0], *height_limits), between(uniform[:, 1], *width_limits)], axis=1
+  )
   starts = between(uniform[:, 2:], border, tf.constant(shape) - sides - border + 1)
   return tf.concat([starts, starts + tf.where(exists[:, tf.newaxis], sides, 0)], axis=1)
 
@@ -200,5 +229,9 @@ def _paste(view, box, content):
   """`view` with `content` in `box`; far cheaper than a mask or a scatter."""
   channels = content.shape[-1]
   return tf.raw_ops.TensorStridedSliceUpdate(
-      input=view, begin=tf.concat([box[:2], [0]], 0), end=tf.concat([box[2:], [channels]], 0),
-      strides=[1, 1, 1], value=content)
+    input=view,
+    begin=tf.concat([box[:2], [0]], 0),
+    end=tf.concat([box[2:], [channels]], 0),
+    strides=[1, 1, 1],
+    value=content,
+  )

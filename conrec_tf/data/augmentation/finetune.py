@@ -21,8 +21,9 @@ def make_cropped(image, seed, *, image_size):
   crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   view = crop_and_resize(image, *draw_crop(crop_seed, tf.shape(image)), image_size)
   view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
-  return tf.ensure_shape(tf.clip_by_value(view, 0.0, 1.0),
-                         [image_size, image_size, image.shape[-1]])
+  return tf.ensure_shape(
+    tf.clip_by_value(view, 0.0, 1.0), [image_size, image_size, image.shape[-1]]
+  )
 
 
 def make_zoomed(image, seed, *, image_size):
@@ -49,8 +50,17 @@ def zoom(view, factors):
   """
   height, width = view.shape[:2]
   y, x = factors[0], factors[1]
-  transform = tf.stack([x, 0.0, (1.0 - x) * (width - 1) / 2,
-                        0.0, y, (1.0 - y) * (height - 1) / 2, 0.0, 0.0])
-  return tf.ensure_shape(tf.raw_ops.ImageProjectiveTransformV3(
-      images=view[tf.newaxis], transforms=transform[tf.newaxis], output_shape=[height, width],
-      fill_value=0.0, interpolation="BILINEAR", fill_mode="NEAREST")[0], view.shape)
+  transform = tf.stack(
+    [x, 0.0, (1.0 - x) * (width - 1) / 2, 0.0, y, (1.0 - y) * (height - 1) / 2, 0.0, 0.0]
+  )
+  return tf.ensure_shape(
+    tf.raw_ops.ImageProjectiveTransformV3(
+      images=view[tf.newaxis],
+      transforms=transform[tf.newaxis],
+      output_shape=[height, width],
+      fill_value=0.0,
+      interpolation="BILINEAR",
+      fill_mode="NEAREST",
+    )[0],
+    view.shape,
+  )

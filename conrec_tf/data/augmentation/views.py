@@ -56,8 +56,14 @@ def draw_crop(seed, image_shape):
     offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
   """
   begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-      image_shape, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), seed, min_object_covered=0.0,
-      aspect_ratio_range=ASPECT_RATIO_RANGE, area_range=AREA_RANGE, max_attempts=100)
+    image_shape,
+    tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+    seed,
+    min_object_covered=0.0,
+    aspect_ratio_range=ASPECT_RATIO_RANGE,
+    area_range=AREA_RANGE,
+    max_attempts=100,
+  )
   return begin[:2], size[:2]
 
 
@@ -67,16 +73,16 @@ def draw_color(seed, strength):
   spread = 0.8 * strength
   low, high = BLUR_SIGMA_RANGE
   return {
-      "flip": uniform[0] < 0.5,
-      "jitter": uniform[1] < JITTER_PROBABILITY,
-      "grey": uniform[2] < GREY_PROBABILITY,
-      "blur": uniform[3] < BLUR_PROBABILITY,
-      "sigma": low + (high - low) * uniform[4],
-      "brightness": 1.0 + spread * (2.0 * uniform[5] - 1.0),
-      "contrast": 1.0 + spread * (2.0 * uniform[6] - 1.0),
-      "saturation": 1.0 + spread * (2.0 * uniform[7] - 1.0),
-      "hue": 0.2 * strength * (2.0 * uniform[8] - 1.0),
-      "order": tf.argsort(uniform[10:]),
+    "flip": uniform[0] < 0.5,
+    "jitter": uniform[1] < JITTER_PROBABILITY,
+    "grey": uniform[2] < GREY_PROBABILITY,
+    "blur": uniform[3] < BLUR_PROBABILITY,
+    "sigma": low + (high - low) * uniform[4],
+    "brightness": 1.0 + spread * (2.0 * uniform[5] - 1.0),
+    "contrast": 1.0 + spread * (2.0 * uniform[6] - 1.0),
+    "saturation": 1.0 + spread * (2.0 * uniform[7] - 1.0),
+    "hue": 0.2 * strength * (2.0 * uniform[8] - 1.0),
+    "order": tf.argsort(uniform[10:]),
   }
 
 
@@ -144,12 +150,23 @@ def hue(planes, delta):
   value, chroma = _value_and_chroma(planes)
   least = value - chroma
   # Choosing is slow: sextants are chosen together with what is divided, as multiples of chroma.
-  difference = tf.where(value == red, green - blue, tf.where(
-      value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma))
+  difference = tf.where(
+    value == red,
+    green - blue,
+    tf.where(value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma),
+  )
   sextant = tf.math.divide_no_nan(difference, chroma) + 6.0 * delta
   sextant -= 6.0 * tf.floor(sextant / 6.0)
-  return tf.stack([least + chroma * tf.clip_by_value(trapezoid, 0.0, 1.0) for trapezoid in (
-      tf.abs(sextant - 3.0) - 1.0, 2.0 - tf.abs(sextant - 2.0), 2.0 - tf.abs(sextant - 4.0))])
+  return tf.stack(
+    [
+      least + chroma * tf.clip_by_value(trapezoid, 0.0, 1.0)
+      for trapezoid in (
+        tf.abs(sextant - 3.0) - 1.0,
+        2.0 - tf.abs(sextant - 2.0),
+        2.0 - tf.abs(sextant - 4.0),
+      )
+    ]
+  )
 
 
 def grey(planes):

@@ -22,19 +22,23 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "3662 images."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      "Download train.csv and train_images/ from "
-      "https://www.kaggle.com/c/aptos2019-blindness-detection/data and put them into the "
-      "folder that the error message names.")
+    "Download train.csv and train_images/ from "
+    "https://www.kaggle.com/c/aptos2019-blindness-detection/data and put them into the "
+    "folder that the error message names."
+  )
 
   def _info(self):
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            "id": tfds.features.Text(),
-            "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=GRADES),
-        }),
-        supervised_keys=("image", "label"),
-        homepage="https://www.kaggle.com/c/aptos2019-blindness-detection")
+      features=tfds.features.FeaturesDict(
+        {
+          "id": tfds.features.Text(),
+          "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
+          "label": tfds.features.ClassLabel(names=GRADES),
+        }
+      ),
+      supervised_keys=("image", "label"),
+      homepage="https://www.kaggle.com/c/aptos2019-blindness-detection",
+    )
 
   def _split_generators(self, dl_manager):
     return {"train": self._generate_examples(pathlib.Path(dl_manager.manual_dir))}
@@ -46,8 +50,10 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     with table.open(newline="") as file:
       rows = csv.DictReader(file)
       if not {"id_code", "diagnosis"} <= set(rows.fieldnames or ()):
-        raise ValueError("train.csv must have the columns id_code and diagnosis. "
-                         f"Received: {', '.join(rows.fieldnames or ['nothing'])}")
+        raise ValueError(
+          "train.csv must have the columns id_code and diagnosis. "
+          f"Received: {', '.join(rows.fieldnames or ['nothing'])}"
+        )
       grades = {row["id_code"]: row["diagnosis"] for row in rows}
     for name, grade in grades.items():
       if grade not in map(str, range(len(GRADES))):

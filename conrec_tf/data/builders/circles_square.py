@@ -22,12 +22,15 @@ class CirclesSquare(tfds.core.GeneratorBasedBuilder):
 
   def _info(self):
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=self.CLASSES),
-        }),
-        supervised_keys=("image", "label"),
-        homepage="https://arxiv.org/abs/2104.04323")
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
+          "label": tfds.features.ClassLabel(names=self.CLASSES),
+        }
+      ),
+      supervised_keys=("image", "label"),
+      homepage="https://arxiv.org/abs/2104.04323",
+    )
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
@@ -36,8 +39,10 @@ class CirclesSquare(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(self, stream, count):
     for index in range(count):
       label = index % 3
-      yield index, {"image": draw(np.random.default_rng([stream, index]), squares=label),
-                    "label": label}
+      yield (
+        index,
+        {"image": draw(np.random.default_rng([stream, index]), squares=label), "label": label},
+      )
 
 
 def draw(rng, squares):
@@ -52,6 +57,7 @@ def draw(rng, squares):
     least their half-sizes plus 10 pixels lie between the centres. The final rotation can
     cut a corner.
   """
+
   def between(low, high):
     return int(rng.integers(low, high, endpoint=True))
 

@@ -30,12 +30,15 @@ class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
   def _info(self):
     names = [f"{corners}_{triangle}" for corners in self.CORNERS for triangle in self.TRIANGLES]
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=names),
-        }),
-        supervised_keys=("image", "label"),
-        homepage="https://arxiv.org/abs/2104.04323")
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
+          "label": tfds.features.ClassLabel(names=names),
+        }
+      ),
+      supervised_keys=("image", "label"),
+      homepage="https://arxiv.org/abs/2104.04323",
+    )
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
@@ -60,6 +63,7 @@ def draw(rng, round_corners, equilateral):
   Returns:
     uint8 `[128, 128, 1]`, 0 or 255.
   """
+
   def between(low, high):
     return int(rng.integers(low, high, endpoint=True))
 
@@ -67,8 +71,11 @@ def draw(rng, round_corners, equilateral):
   left, top = (between(MARGIN, SIZE - MARGIN - side) for side in (width, height))
   picture = Image.new("L", (SIZE, SIZE), 0)
   pen = ImageDraw.Draw(picture)
-  pen.rounded_rectangle([left, top, left + width - 1, top + height - 1],
-                        radius=CORNER_RADIUS if round_corners else 0, fill=255)
+  pen.rounded_rectangle(
+    [left, top, left + width - 1, top + height - 1],
+    radius=CORNER_RADIUS if round_corners else 0,
+    fill=255,
+  )
 
   room = [side - 2 * TRIANGLE_MARGIN - 1 for side in (width, height)]
   if equilateral:

@@ -30,17 +30,31 @@ def confusion_matrix(counts, class_names, classifier, folder):
   axes.set(xlabel="predicted class", ylabel="true class")
   if few:
     names = [fitted(name, 18) for name in class_names]
-    axes.set_xticks(range(len(counts)), names, rotation=45, ha="right", rotation_mode="anchor",
-                    fontsize=9)
+    axes.set_xticks(
+      range(len(counts)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9
+    )
     axes.set_yticks(range(len(counts)), names, fontsize=9)
   if len(counts) <= 10:
     for row, column in np.ndindex(*counts.shape):
-      axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=9,
-                color="white" if shares[row, column] > 36 else "black")
+      axes.text(
+        column,
+        row,
+        f"{shares[row, column]:.0f}",
+        ha="center",
+        va="center",
+        fontsize=9,
+        color="white" if shares[row, column] > 36 else "black",
+      )
   where = "" if few else " Classes are numbered as in class_accuracy.csv."
-  return save(drawn, folder, "confusion_matrix", "Confusion matrix",
-              f"Predictions of {classifier}. Rows add up to 100 %; shades follow the square root, "
-              f"so that rare confusions show.{where}", drawing=few)
+  return save(
+    drawn,
+    folder,
+    "confusion_matrix",
+    "Confusion matrix",
+    f"Predictions of {classifier}. Rows add up to 100 %; shades follow the square root, "
+    f"so that rare confusions show.{where}",
+    drawing=few,
+  )
 
 
 def confused_pairs(counts, class_names):
@@ -50,15 +64,26 @@ def confused_pairs(counts, class_names):
   np.fill_diagonal(counts, 0)
   order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
   pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, counts.shape))]
-  return [(class_names[row], class_names[column], int(counts[row, column]),
-           counts[row, column] / totals[row]) for row, column in pairs if counts[row, column]]
+  return [
+    (
+      class_names[row],
+      class_names[column],
+      int(counts[row, column]),
+      counts[row, column] / totals[row],
+    )
+    for row, column in pairs
+    if counts[row, column]
+  ]
 
 
 def class_accuracies(counts, class_names):
   """`[(number, name, images, share right)]`, in the order of the labels; unseen ones left out."""
   counts = np.asarray(counts)
-  return [(number, name, int(row.sum()), row[number] / row.sum())
-          for number, (name, row) in enumerate(zip(class_names, counts)) if row.sum()]
+  return [
+    (number, name, int(row.sum()), row[number] / row.sum())
+    for number, (name, row) in enumerate(zip(class_names, counts))
+    if row.sum()
+  ]
 
 
 def class_accuracy(rows, folder):
@@ -81,12 +106,18 @@ def class_accuracy(rows, folder):
   axes.barh(range(len(ranked)), values, color=PALETTE[0], height=0.7)
   for place, (value, row) in enumerate(zip(values, ranked)):
     axes.text(value + 1, place, f"{value:.0f} ({row[2]})", va="center", fontsize=8)
-  axes.set_yticks(range(len(ranked)), [fitted(row[1], 22) for row in ranked],
-                  fontsize=9 if len(ranked) <= 8 else 8)
+  axes.set_yticks(
+    range(len(ranked)),
+    [fitted(row[1], 22) for row in ranked],
+    fontsize=9 if len(ranked) <= 8 else 8,
+  )
   axes.axvline(mean, color=GREY, linestyle="--", linewidth=1.2)
   if len(rows) > len(ranked):
     axes.axhline(half - 0.5, color="black", linewidth=0.8, linestyle=":")
-  axes.set(xlim=(0, max(20, 1.18 * max(values))), ylim=(-0.7, len(ranked) - 0.3),
-           xlabel="accuracy (%), in brackets the images measured")
+  axes.set(
+    xlim=(0, max(20, 1.18 * max(values))),
+    ylim=(-0.7, len(ranked) - 0.3),
+    xlabel="accuracy (%), in brackets the images measured",
+  )
   axes.grid(axis="y", visible=False)
   return save(drawn, folder, "class_accuracy", "Accuracy by class", text, drawing=True)

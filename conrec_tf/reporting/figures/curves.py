@@ -3,27 +3,27 @@
 from conrec_tf.reporting.figures.plot_style import figure, look, save
 
 CURVES = (
-    ("train/total_loss", "Total loss", "total loss", 1),
-    ("train/contrast_loss", "Contrastive loss", "NT-Xent (nats)", 1),
-    ("train/contrast_acc", "Contrastive accuracy", "contrastive accuracy (%)", 100),
-    ("train/reconstruction_loss", "Reconstruction loss", "reconstruction loss", 1),
-    ("train/supervised_loss", "Supervised loss", "cross entropy (nats)", 1),
-    ("train/supervised_acc", "Supervised accuracy", "accuracy in training (%)", 100),
-    ("learning_rate", "Learning rate", "learning rate", 1),
-    ("images_per_second", "Throughput", "images per second", 1),
-    ("data_wait", "Waiting for data", "share of time (%)", 100),
+  ("train/total_loss", "Total loss", "total loss", 1),
+  ("train/contrast_loss", "Contrastive loss", "NT-Xent (nats)", 1),
+  ("train/contrast_acc", "Contrastive accuracy", "contrastive accuracy (%)", 100),
+  ("train/reconstruction_loss", "Reconstruction loss", "reconstruction loss", 1),
+  ("train/supervised_loss", "Supervised loss", "cross entropy (nats)", 1),
+  ("train/supervised_acc", "Supervised accuracy", "accuracy in training (%)", 100),
+  ("learning_rate", "Learning rate", "learning rate", 1),
+  ("images_per_second", "Throughput", "images per second", 1),
+  ("data_wait", "Waiting for data", "share of time (%)", 100),
 )
 NOTES = {
-    "train/contrast_loss": "The mean over first views plus the mean over second views.",
-    "train/contrast_acc": "Share of first views whose nearest second view is their own.",
-    "train/reconstruction_loss": "Mean over pixels of the {loss}, before its weight.",
+  "train/contrast_loss": "The mean over first views plus the mean over second views.",
+  "train/contrast_acc": "Share of first views whose nearest second view is their own.",
+  "train/reconstruction_loss": "Mean over pixels of the {loss}, before its weight.",
 }
 METRIC_WORDS = {
-    "eval/linear_top_1_accuracy": "linear accuracy (%)",
-    "eval/quadratic_weighted_kappa": "quadratic weighted kappa (%)",
-    "eval/label_top_1_accuracy": "accuracy of the supervised head (%)",
-    "eval/label_quadratic_weighted_kappa": "kappa of the supervised head (%)",
-    "eval/total_loss": "total loss on the evaluation split",
+  "eval/linear_top_1_accuracy": "linear accuracy (%)",
+  "eval/quadratic_weighted_kappa": "quadratic weighted kappa (%)",
+  "eval/label_top_1_accuracy": "accuracy of the supervised head (%)",
+  "eval/label_quadratic_weighted_kappa": "kappa of the supervised head (%)",
+  "eval/total_loss": "total loss on the evaluation split",
 }
 
 
@@ -73,8 +73,11 @@ def accuracy_over_epochs(runs, names, epochs, folder):
   axes = drawn.subplots()
   highest = max(run.result.get(metric, 0.0) for run in runs)
   for index, (run, name, epoch) in enumerate(zip(runs, names, epochs)):
-    points = {step / epoch: scale * result[metric] for step, result in run.evaluations.items()
-              if metric in result}
+    points = {
+      step / epoch: scale * result[metric]
+      for step, result in run.evaluations.items()
+      if metric in result
+    }
     untrained = run.evaluations.get(0, {}).get(metric.replace("eval/", "eval/untrained_"))
     start = {} if untrained is None else {0.0: scale * untrained}
     style = look(index)
@@ -84,23 +87,43 @@ def accuracy_over_epochs(runs, names, epochs, folder):
       continue
     best, last = run.result.get("eval/best_step", 0) / epoch, max(points)
     if best in points:
-      axes.plot(best, points[best], **style | dict(marker="*", markersize=15, linestyle="",
-                                                   markeredgecolor="black", markeredgewidth=0.7))
-    words = {last: "last"} | ({best: "best" if best != last else "best and last"}
-                              if best in points else {})
+      axes.plot(
+        best,
+        points[best],
+        **style
+        | dict(
+          marker="*", markersize=15, linestyle="", markeredgecolor="black", markeredgewidth=0.7
+        ),
+      )
+    words = {last: "last"} | (
+      {best: "best" if best != last else "best and last"} if best in points else {}
+    )
     above = run.result.get(metric, 0.0) >= highest  # away from the other runs' lines
     for at, word in words.items():
       value = f"{points[at]:.1f}" if scale == 100 else f"{points[at]:.4g}"
-      axes.annotate(f"{word} {value}", (at, points[at]), (0, 10 if above else -18),
-                    textcoords="offset points", ha="right" if at > last / 2 else "center",
-                    fontsize=9, color=style["color"])
+      axes.annotate(
+        f"{word} {value}",
+        (at, points[at]),
+        (0, 10 if above else -18),
+        textcoords="offset points",
+        ha="right" if at > last / 2 else "center",
+        fontsize=9,
+        color=style["color"],
+      )
   axes.set(xlabel="epoch", ylabel=label)
   axes.margins(y=0.16)
   _legend(axes, names)
   title = label.split(" (")[0].capitalize() + " over epochs"
-  return save(drawn, folder, "accuracy_over_epochs", title, "The star is the best evaluation, a "
-              "hollow mark the untrained network. Single evaluations swing: look at several. "
-              "After Figure 5 of the paper.", drawing=True)
+  return save(
+    drawn,
+    folder,
+    "accuracy_over_epochs",
+    title,
+    "The star is the best evaluation, a "
+    "hollow mark the untrained network. Single evaluations swing: look at several. "
+    "After Figure 5 of the paper.",
+    drawing=True,
+  )
 
 
 def label_fractions(runs, names, folder):
@@ -114,8 +137,14 @@ def label_fractions(runs, names, folder):
   for index, (rows, name) in enumerate(zip(curves, names)):
     if rows:
       rows = sorted(rows, key=lambda row: row["fraction"])
-      axes.errorbar([100 * row["fraction"] for row in rows], [scale * row["mean"] for row in rows],
-                    [scale * row["std"] for row in rows], label=name, capsize=4, **look(index))
+      axes.errorbar(
+        [100 * row["fraction"] for row in rows],
+        [scale * row["mean"] for row in rows],
+        [scale * row["std"] for row in rows],
+        label=name,
+        capsize=4,
+        **look(index),
+      )
   axes.set_xscale("log")
   ticks = sorted({100 * row["fraction"] for rows in curves if rows for row in rows})
   axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -123,9 +152,15 @@ def label_fractions(runs, names, folder):
   axes.set(xlabel="share of the training labels (%)", ylabel=label)
   _legend(axes, names)
   counts = [row["repetitions"] for rows in curves if rows for row in rows]
-  return save(drawn, folder, "label_fractions", label.split(" (")[0].capitalize() +
-              " over labels", f"Mean and standard deviation over {max(counts)} random subsets; "
-              "the whole is measured once. After Figure 2 of the paper.", drawing=True)
+  return save(
+    drawn,
+    folder,
+    "label_fractions",
+    label.split(" (")[0].capitalize() + " over labels",
+    f"Mean and standard deviation over {max(counts)} random subsets; "
+    "the whole is measured once. After Figure 2 of the paper.",
+    drawing=True,
+  )
 
 
 def _legend(axes, names):

@@ -25,8 +25,10 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
   points = project(embeddings[chosen], seed)
   drawn = figure((6.4, 5.0))
   axes = drawn.subplots()
-  text = f"{len(chosen)} images of the evaluation split by t-SNE of their embeddings: near is " \
-         "alike, distances across the map and axes mean nothing."
+  text = (
+    f"{len(chosen)} images of the evaluation split by t-SNE of their embeddings: near is "
+    "alike, distances across the map and axes mean nothing."
+  )
   if labels is None:
     axes.scatter(*points.T, s=14, color=GREY, linewidths=0, rasterized=True)
   else:
@@ -36,16 +38,26 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
     shown = shown[counts[shown] > 0]
     rest = ~np.isin(present, shown)
     if rest.any():
-      axes.scatter(*points[rest].T, s=9, color="#cccccc", linewidths=0, label="other classes",
-                   rasterized=True)
+      axes.scatter(
+        *points[rest].T, s=9, color="#cccccc", linewidths=0, label="other classes", rasterized=True
+      )
       text += f" The {len(shown)} commonest of {np.sum(counts > 0)} classes have colours."
     for index, label in enumerate(shown):
       style = look(index)
-      axes.scatter(*points[present == label].T, s=26, color=style["color"], alpha=0.85,
-                   marker=style["marker"], linewidths=0.4, edgecolors="white",
-                   label=fitted(class_names[label]), rasterized=True)
-    drawn.legend(loc="outside lower center", ncols=3, markerscale=1.2, handletextpad=0.2,
-                 columnspacing=1.0)
+      axes.scatter(
+        *points[present == label].T,
+        s=26,
+        color=style["color"],
+        alpha=0.85,
+        marker=style["marker"],
+        linewidths=0.4,
+        edgecolors="white",
+        label=fitted(class_names[label]),
+        rasterized=True,
+      )
+    drawn.legend(
+      loc="outside lower center", ncols=3, markerscale=1.2, handletextpad=0.2, columnspacing=1.0
+    )
   axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
   axes.grid(False)
   return save(drawn, folder, "embedding_map", "Map of the embeddings", text)
@@ -62,5 +74,6 @@ def project(embeddings, seed):
     return np.pad(reduced, [(0, 0), (0, 2)])[:, :2]
   perplexity = min(30.0, (len(reduced) - 1) / 3)
   # For so few points exact gradients take less time than approximate ones.
-  return TSNE(init="pca", method="exact", perplexity=perplexity, max_iter=500,
-              random_state=seed).fit_transform(reduced)
+  return TSNE(
+    init="pca", method="exact", perplexity=perplexity, max_iter=500, random_state=seed
+  ).fit_transform(reduced)

@@ -41,16 +41,30 @@ def reconstructions(targets, rows, folder):
         bare(place, displayable(image))
       shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
       bare(axes[3])
-      axes[3].set_title(f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8,
-                        pad=2)
+      axes[3].set_title(
+        f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
+      )
       axes[0].set_ylabel(kind, fontsize=9)
   for axes, title in zip(grid[0], ("target", "corrupted", "reconstruction")):
     axes.set_title(title, fontsize=9, pad=3)
   grid[0][3].set_title(f"error\n{grid[0][3].get_title()}", fontsize=8, pad=2)
-  drawn.colorbar(shown, ax=grid.ravel().tolist(), location="bottom", aspect=40, shrink=0.9,
-                 fraction=0.02, pad=0.01, label="mean absolute error of a pixel, of 0 to 1")
-  return save(drawn, folder, "reconstructions", "Reconstructions", "The decoder sees the corrupted "
-              "image only. After Figure 3 of the paper.")
+  drawn.colorbar(
+    shown,
+    ax=grid.ravel().tolist(),
+    location="bottom",
+    aspect=40,
+    shrink=0.9,
+    fraction=0.02,
+    pad=0.01,
+    label="mean absolute error of a pixel, of 0 to 1",
+  )
+  return save(
+    drawn,
+    folder,
+    "reconstructions",
+    "Reconstructions",
+    "The decoder sees the corrupted image only. After Figure 3 of the paper.",
+  )
 
 
 def attention_maps(images, weights, folder):
@@ -69,14 +83,20 @@ def attention_maps(images, weights, folder):
   for axes in grid.ravel():
     bare(axes)
   for index, (image, weight) in enumerate(zip(images, weights)):
-    left, right = grid[index // columns][2 * (index % columns):][:2]
+    left, right = grid[index // columns][2 * (index % columns) :][:2]
     bare(left, displayable(image))
     bare(right, heat_over(image, enlarged(weight, image.shape), most))
   _heat_bar(drawn, grid, most)
-  return save(drawn, folder, "attention", "Attention", "What the pooling looks at: how much each "
-              "place counts in the embedding, 1 being the average of its image "
-              f"({weights.min():.2f} to {weights.max():.2f} here). Each image stands left of its "
-              "weights.")
+  return save(
+    drawn,
+    folder,
+    "attention",
+    "Attention",
+    "What the pooling looks at: how much each "
+    "place counts in the embedding, 1 being the average of its image "
+    f"({weights.min():.2f} to {weights.max():.2f} here). Each image stands left of its "
+    "weights.",
+  )
 
 
 def extremes(rows, classes, folder, attends):
@@ -96,23 +116,39 @@ def extremes(rows, classes, folder, attends):
   drawn = figure((columns * CELL * 1.05, len(rows) * height))
   parts = np.atleast_1d(drawn.subfigures(len(rows), 1))
   for part, (name, accuracy, images) in zip(parts, rows):
-    part.suptitle(f"{name.replace('_', ' ')}, {100 * accuracy:.0f} % right", fontsize=9, x=0.02,
-                  ha="left")
+    part.suptitle(
+      f"{name.replace('_', ' ')}, {100 * accuracy:.0f} % right", fontsize=9, x=0.02, ha="left"
+    )
     places = part.subplots(1, columns, squeeze=False)[0]
     for place in places:
       bare(place)
     for place, (image, weight, belief, predicted) in zip(places, images):
       bare(place, displayable(image) if weight is None else _one_over_other(image, weight, most))
       framed(place, WRONG if predicted else RIGHT, 2.0)
-      place.set_xlabel(f"✗ {100 * belief:.0f} %\n{fitted(predicted, 17)}" if predicted else
-                       f"✓ {100 * belief:.0f} %", fontsize=7.5, labelpad=2)
-  text = "Left the images with the highest, right those with the lowest probability of their own " \
-         "class; ✗ names what was said instead."
+      place.set_xlabel(
+        f"✗ {100 * belief:.0f} %\n{fitted(predicted, 17)}"
+        if predicted
+        else f"✓ {100 * belief:.0f} %",
+        fontsize=7.5,
+        labelpad=2,
+      )
+  text = (
+    "Left the images with the highest, right those with the lowest probability of their own "
+    "class; ✗ names what was said instead."
+  )
   if classes > len(rows):
-    text = f"Of {classes} classes the {len(rows) // 2} most and the {len(rows) // 2} least " \
-           f"accurate. {text}"
-  return save(drawn, folder, "strongest_weakest", "Strongest and weakest images", text + (
-      " The upper half is the image, the lower one what the pooling looks at." if attends else ""))
+    text = (
+      f"Of {classes} classes the {len(rows) // 2} most and the {len(rows) // 2} least "
+      f"accurate. {text}"
+    )
+  return save(
+    drawn,
+    folder,
+    "strongest_weakest",
+    "Strongest and weakest images",
+    text
+    + (" The upper half is the image, the lower one what the pooling looks at." if attends else ""),
+  )
 
 
 def neighbours(rows, labelled, folder):
@@ -136,14 +172,23 @@ def neighbours(rows, labelled, folder):
       if labelled:
         framed(place, RIGHT if right else WRONG, 2.5)
       mark = ("✓ " if right else "✗ ") if labelled else ""
-      place.set_xlabel(f"{mark}{similarity:.2f}" + (
-          f"\n{fitted(other, 17)}" if labelled and not right else ""), fontsize=7.5, labelpad=2)
+      place.set_xlabel(
+        f"{mark}{similarity:.2f}" + (f"\n{fitted(other, 17)}" if labelled and not right else ""),
+        fontsize=7.5,
+        labelpad=2,
+      )
   grid[0][0].set_title("query", fontsize=9)
   grid[0][1].set_title("nearest …", fontsize=9, loc="left")
   marks = " ✗ and an orange frame mark other classes than the query's." if labelled else ""
-  return save(drawn, folder, "neighbours", "Nearest neighbours", "Random images of the evaluation "
-              "split, and the training images nearest to them, with the cosine of the "
-              f"angle between, the nearest first.{marks}")
+  return save(
+    drawn,
+    folder,
+    "neighbours",
+    "Nearest neighbours",
+    "Random images of the evaluation "
+    "split, and the training images nearest to them, with the cosine of the "
+    f"angle between, the nearest first.{marks}",
+  )
 
 
 def brightest(weights):
@@ -159,11 +204,20 @@ def enlarged(weights, shape):
 
 def _one_over_other(image, weights, most):
   """The image over its attention."""
-  return np.concatenate([displayable(image), heat_over(image, enlarged(weights, image.shape),
-                                                       most)], axis=0)
+  return np.concatenate(
+    [displayable(image), heat_over(image, enlarged(weights, image.shape), most)], axis=0
+  )
 
 
 def _heat_bar(drawn, grid, most):
   scale = matplotlib.cm.ScalarMappable(Normalize(0, most), HEAT)
-  drawn.colorbar(scale, ax=grid.ravel().tolist(), location="bottom", aspect=40, shrink=0.8,
-                 fraction=0.03, pad=0.02, label="weight, as a multiple of the image's average")
+  drawn.colorbar(
+    scale,
+    ax=grid.ravel().tolist(),
+    location="bottom",
+    aspect=40,
+    shrink=0.8,
+    fraction=0.03,
+    pad=0.02,
+    label="weight, as a multiple of the image's average",
+  )

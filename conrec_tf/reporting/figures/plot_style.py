@@ -18,23 +18,23 @@ HEAT = "cividis"  # its lightness grows evenly, so that it survives grey print
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
 PIXELS_PER_INCH = 144
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": PIXELS_PER_INCH,
-    "svg.hashsalt": "conrec_tf",  # the same picture gives the same file
-    "image.interpolation": "nearest",
+  "font.family": "DejaVu Sans",  # comes with matplotlib
+  "font.size": 10,
+  "axes.titlesize": 10,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "grid.color": "#dddddd",
+  "grid.linewidth": 0.6,
+  "axes.axisbelow": True,
+  "lines.linewidth": 1.8,
+  "lines.markersize": 5,
+  "legend.frameon": False,
+  "legend.fontsize": 9,
+  "figure.constrained_layout.use": True,
+  "savefig.dpi": PIXELS_PER_INCH,
+  "svg.hashsalt": "conrec_tf",  # the same picture gives the same file
+  "image.interpolation": "nearest",
 }
 
 
@@ -72,8 +72,11 @@ def figure(size=CHART):
 
 def look(index):
   """Colour, marker and dashes of the index-th run."""
-  return dict(color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)],
-              linestyle=DASHES[index % len(DASHES)])
+  return dict(
+    color=PALETTE[index % len(PALETTE)],
+    marker=MARKERS[index % len(MARKERS)],
+    linestyle=DASHES[index % len(DASHES)],
+  )
 
 
 def bare(axes, image=None):

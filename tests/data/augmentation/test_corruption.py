@@ -32,17 +32,21 @@ def test_out_paint(view):
   expected = np.full_like(view, [0.1, 0.5, 0.9])
   for top, left, bottom, right in boxes:
     expected[top:bottom, left:right] = view[top:bottom, left:right]
-  painted = corruption.out_paint(tf.constant(view), tf.constant(boxes),
-                                 tf.constant([0.1, 0.5, 0.9]))
+  painted = corruption.out_paint(
+    tf.constant(view), tf.constant(boxes), tf.constant([0.1, 0.5, 0.9])
+  )
   np.testing.assert_array_equal(painted, expected)
 
 
-@pytest.mark.parametrize("boxes", [
+@pytest.mark.parametrize(
+  "boxes",
+  [
     [[3, 4, 9, 10]],
     [[3, 4, 9, 10], [5, 6, 12, 8], [4, 4, 8, 12]],  # overlapping: the last one wins
     [[1, 1, 1, 1], [39, 31, 40, 32], [0, 0, 7, 7]],  # empty, one pixel, a corner
     [[1, 1, 1, 1]],
-])
+  ],
+)
 def test_shuffle_blocks(view, rng, boxes):
   size = sum((bottom - top) * (right - left) for top, left, bottom, right in boxes)
   keys = rng.uniform(size=size).astype(np.float32)

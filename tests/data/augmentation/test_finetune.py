@@ -21,8 +21,9 @@ def test_views_are_functions_of_image_and_seed(rng, make, channels):
 
 def test_a_cropped_view_is_a_crop_or_its_mirror(rng, monkeypatch):
   image = tf.constant(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
-  monkeypatch.setattr(supervised, "draw_crop", lambda *_: (tf.constant([3, 4]),
-                                                           tf.constant([30, 28])))
+  monkeypatch.setattr(
+    supervised, "draw_crop", lambda *_: (tf.constant([3, 4]), tf.constant([30, 28]))
+  )
   crop = np.clip(crop_and_resize(image, [3, 4], [30, 28], 24), 0, 1)
   seen = set()
   for index in range(10):

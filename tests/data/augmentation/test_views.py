@@ -32,8 +32,9 @@ def picture(rng):
 @pytest.mark.parametrize("factor", [0.2, 1.0, 1.8])
 def test_saturation_is_hsv(picture, factor):
   expected = oracles.change_hsv(picture, lambda h, s, v: (h, min(1.0, s * factor), v))
-  np.testing.assert_allclose(image_of(views.saturation(planes(picture), factor)), expected,
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    image_of(views.saturation(planes(picture), factor)), expected, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize("delta", [-0.2, 0.0, 0.13, 0.2])
@@ -44,22 +45,27 @@ def test_hue_is_hsv(picture, delta):
 
 def test_color_functions_equal_tf_image(picture):
   x = planes(picture)
-  np.testing.assert_allclose(image_of(views.contrast(x, 1.4)),
-                             tf.image.adjust_contrast(picture, 1.4), atol=1e-6)
-  np.testing.assert_allclose(image_of(views.saturation(x, 1.4)),
-                             tf.image.adjust_saturation(picture, 1.4), atol=1e-5)
-  np.testing.assert_allclose(image_of(views.hue(x, 0.1)), tf.image.adjust_hue(picture, 0.1),
-                             atol=1e-5)
-  np.testing.assert_allclose(image_of(views.grey(x))[..., :1],
-                             tf.image.rgb_to_grayscale(picture), atol=1e-4)
+  np.testing.assert_allclose(
+    image_of(views.contrast(x, 1.4)), tf.image.adjust_contrast(picture, 1.4), atol=1e-6
+  )
+  np.testing.assert_allclose(
+    image_of(views.saturation(x, 1.4)), tf.image.adjust_saturation(picture, 1.4), atol=1e-5
+  )
+  np.testing.assert_allclose(
+    image_of(views.hue(x, 0.1)), tf.image.adjust_hue(picture, 0.1), atol=1e-5
+  )
+  np.testing.assert_allclose(
+    image_of(views.grey(x))[..., :1], tf.image.rgb_to_grayscale(picture), atol=1e-4
+  )
   np.testing.assert_allclose(image_of(views.brightness(x, 1.4)), picture * 1.4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.6, 1.3, 2.0])
 def test_blur_equals_the_full_window(rng, sigma):
   image = rng.uniform(size=(60, 44, 3)).astype(np.float32)
-  np.testing.assert_allclose(views.blur(tf.constant(image), sigma), oracles.blur(image, sigma),
-                             atol=2e-3)
+  np.testing.assert_allclose(
+    views.blur(tf.constant(image), sigma), oracles.blur(image, sigma), atol=2e-3
+  )
 
 
 def test_crop_and_resize(rng):
@@ -80,12 +86,19 @@ def test_crops_are_8_to_100_percent_with_aspect_ratio_3_4_to_4_3():
 
 
 def test_color_draws():
-  drawn = {name: value.numpy() for name, value in
-           draws(lambda seed: views.draw_color(seed, strength=1.0)).items()}
+  drawn = {
+    name: value.numpy()
+    for name, value in draws(lambda seed: views.draw_color(seed, strength=1.0)).items()
+  }
   for name, probability in dict(flip=0.5, jitter=0.8, grey=0.2, blur=0.5).items():
     assert drawn[name].mean() == pytest.approx(probability, abs=0.03), name
-  for name, (low, high) in dict(brightness=(0.2, 1.8), contrast=(0.2, 1.8), saturation=(0.2, 1.8),
-                                hue=(-0.2, 0.2), sigma=(0.1, 2.0)).items():
+  for name, (low, high) in dict(
+    brightness=(0.2, 1.8),
+    contrast=(0.2, 1.8),
+    saturation=(0.2, 1.8),
+    hue=(-0.2, 0.2),
+    sigma=(0.1, 2.0),
+  ).items():
     span = high - low
     assert low <= drawn[name].min() < low + 0.01 * span, name
     assert high - 0.01 * span < drawn[name].max() <= high, name
@@ -100,15 +113,27 @@ def test_color_strength_scales_the_ranges():
 
 
 def test_jitter_applies_in_order_and_clips_after_each(picture):
-  drawn = dict(jitter=True, grey=False, brightness=1.7, contrast=0.5, saturation=1.5, hue=0.1,
-               order=tf.constant([1, 3, 0, 2]))
+  drawn = dict(
+    jitter=True,
+    grey=False,
+    brightness=1.7,
+    contrast=0.5,
+    saturation=1.5,
+    hue=0.1,
+    order=tf.constant([1, 3, 0, 2]),
+  )
   expected = planes(picture)
-  for function, argument in ((views.contrast, 0.5), (views.hue, 0.1), (views.brightness, 1.7),
-                             (views.saturation, 1.5)):
+  for function, argument in (
+    (views.contrast, 0.5),
+    (views.hue, 0.1),
+    (views.brightness, 1.7),
+    (views.saturation, 1.5),
+  ):
     expected = tf.clip_by_value(function(expected, argument), 0.0, 1.0)
   drawn = {name: tf.convert_to_tensor(value) for name, value in drawn.items()}
-  np.testing.assert_allclose(views.apply_color(tf.constant(picture), drawn), image_of(expected),
-                             atol=1e-6)
+  np.testing.assert_allclose(
+    views.apply_color(tf.constant(picture), drawn), image_of(expected), atol=1e-6
+  )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -138,5 +163,6 @@ def test_one_channel_changes_contrast_then_brightness(rng):
     view = view[:, ::-1]
   mean = tf.reduce_mean(view)
   expected = ((view - mean) * drawn["contrast"] + mean) * drawn["brightness"]
-  np.testing.assert_allclose(views.make_view(image, seed, image_size=32),
-                             np.clip(expected, 0, 1), atol=1e-5)
+  np.testing.assert_allclose(
+    views.make_view(image, seed, image_size=32), np.clip(expected, 0, 1), atol=1e-5
+  )
