@@ -20,12 +20,12 @@ import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.data.pipeline import pretraining_batches  # noqa: E402
-from conrec_tf.data.registry import open_source  # noqa: E402
+from conrec_tf.data.registry import load_dataset  # noqa: E402
 from conrec_tf.distribute.strategy import build_strategy  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
 from conrec_tf.training.loop import StepRunner  # noqa: E402
 from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 
 def main():
@@ -46,13 +46,13 @@ def main():
   rounds, steps = args.pop("rounds"), args.pop("steps")
   logging.set_verbosity(logging.ERROR)
   config = Config(**args)
-  source = open_source(config)
+  source = load_dataset(config)
   strategy = build_strategy(config)
   with strategy.scope():
     model = build_model(config, source.channels)
     optimizer = build_optimizer(config, source.train.num_examples, 10**6)
     optimizer.build(model.trainable_variables)
-  runner = StepRunner(strategy, PretrainingStep(config, model, optimizer))
+  runner = StepRunner(strategy, PretrainStep(config, model, optimizer))
   data = iter(pretraining_batches(config, source))
   batch = next(data)
   alone = iter(tf.data.Dataset.from_tensors(batch).repeat())

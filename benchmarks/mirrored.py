@@ -21,7 +21,7 @@ from conrec_tf.distribute.strategy import build_strategy  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
 from conrec_tf.training.loop import StepRunner  # noqa: E402
 from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 
 def make_turn(config, steps):
@@ -31,7 +31,7 @@ def make_turn(config, steps):
     model = build_model(config)
     optimizer = build_optimizer(config, 1000, 10**6)
     optimizer.build(model.trainable_variables)
-    step = PretrainingStep(config, model, optimizer)
+    step = PretrainStep(config, model, optimizer)
   runner = StepRunner(strategy, step)
   shape = [config.train_batch_size, 2, config.image_size, config.image_size, config.channels]
   batch = {

@@ -27,7 +27,7 @@ from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.losses import view_major  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
 from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.training.pretrain_step import PretrainingStep  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 BACKWARD = 2  # a convolution's two gradients each cost as much as itself
 
@@ -37,7 +37,7 @@ def our_step(config):
   model = build_model(config)
   optimizer = build_optimizer(config, 1000, 1000)
   optimizer.build(model.trainable_variables)
-  return tf.function(PretrainingStep(config, model, optimizer))
+  return tf.function(PretrainStep(config, model, optimizer))
 
 
 def plain_step(config):

@@ -15,10 +15,10 @@ from conrec_tf.config import Config  # noqa: E402
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
   """A TFDS folder that holds rectangle_triangle."""
-  from conrec_tf.data.registry import open_source
+  from conrec_tf.data.registry import load_dataset
 
   path = str(tmp_path_factory.mktemp("tfds"))
-  open_source(Config(data_dir=path))
+  load_dataset(Config(data_dir=path))
   return path
 
 
@@ -27,7 +27,7 @@ def flowers(tmp_path_factory):
   """Keyword arguments of a configuration on small colour photographs of differing sizes."""
   import datasets.tiny_flowers  # noqa: F401  # registers the dataset
 
-  from conrec_tf.data.registry import open_source
+  from conrec_tf.data.registry import load_dataset
 
   values = dict(
     dataset="tiny_flowers",
@@ -39,7 +39,7 @@ def flowers(tmp_path_factory):
     train_batch_size=8,
     report=False,
   )
-  open_source(Config(**values))
+  load_dataset(Config(**values))
   return values
 
 

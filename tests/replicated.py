@@ -21,14 +21,14 @@ from conrec_tf import losses
 from conrec_tf.commands import modes
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.distribute.strategy import build_strategy, per_replica
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
 from conrec_tf.training.loop import StepRunner
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.pretrain_step import PretrainStep
 from conrec_tf.training.update_step import SKIPPED
 
 PROCESSORS = 3
@@ -81,7 +81,7 @@ def more():
 
 
 def make_batches(steps, floats):
-  """Batches for `PretrainingStep`."""
+  """Batches for `PretrainStep`."""
   rng = np.random.default_rng(0)
   return [
     {
@@ -147,7 +147,7 @@ def train(replicas, batches, **values):
     optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
     optimizer.build(variables)
     gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-    step = PretrainingStep(config, model, optimizer, head)
+    step = PretrainStep(config, model, optimizer, head)
   apply = step._update._apply
 
   def noting(summed, of):
@@ -276,7 +276,7 @@ def seen(replicas):
     config = make_config(
       replicas, dataset="npz", data_dir=path, corruption="none", lineareval_while_pretraining=True
     )
-    strategy, source = strategy_of(replicas), open_source(config)
+    strategy, source = strategy_of(replicas), load_dataset(config)
     whole = [batch["target"].numpy() for batch in pretraining_batches(config, source).take(8)]
 
     @tf.function

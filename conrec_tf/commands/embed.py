@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text, writing
@@ -51,7 +51,7 @@ def embed(config, stored, directory):
   config = dataclasses.replace(
     config, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size(config)
   )
-  source = open_source(config)
+  source = load_dataset(config)
   model = build_model(config, source.channels)
   load_network(stored, model)
   folder = directory.path / "embeddings" / source.name.replace("/", "_").replace(":", "_")

@@ -12,7 +12,7 @@ from conrec_tf.commands.embed import embed
 from conrec_tf.commands.train import Trainer
 from conrec_tf.config import UsageError
 from conrec_tf.data.pipeline import steps_per_epoch
-from conrec_tf.data.registry import open_evaluation_source, open_source
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import build_strategy, one_device, select_devices
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats, export
@@ -40,7 +40,7 @@ def run(config):
   if config.mode in ("train_then_eval", "export"):
     check_formats(config)
   if config.mode == "check_data":
-    report(config, open_source(config))
+    report(config, load_dataset(config))
   elif config.mode == "embed":
     embed(config, stored_network(config), RunDirectory(config.run_directory))
   elif config.mode == "export":
@@ -132,8 +132,8 @@ def evaluate_checkpoints(config):
 
 def evaluate_network(config):
   """Evaluates the network of `config.checkpoint` once."""
-  source = open_source(config)
-  evaluated, stored = open_evaluation_source(config, source), find(config.checkpoint)
+  source = load_dataset(config)
+  evaluated, stored = load_eval_dataset(config, source), find(config.checkpoint)
   plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
   with one_device(config).scope():
     job = build_job(plain, source, evaluated, last_step=1)
@@ -252,11 +252,11 @@ def _start(config, directory, source, evaluated, last_step):
 
 def _open(config):
   """The source, the one for linear evaluation, the steps of an epoch and the last step."""
-  source = open_source(config)
+  source = load_dataset(config)
   epoch = steps_per_epoch(source.train, config.train_batch_size)
   return (
     source,
-    open_evaluation_source(config, source),
+    load_eval_dataset(config, source),
     epoch,
     config.train_steps or config.train_epochs * epoch,
   )

@@ -12,7 +12,7 @@ from conrec_tf.config import short_message
 from conrec_tf.data.pipeline import Share, batch_ids
 from conrec_tf.export.export import export, remove_old
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.environment import session
+from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.pretrained import find
 from conrec_tf.run_dir.results import Results
 from conrec_tf.training.loop import MetricsLog, StepRunner, train
@@ -83,7 +83,7 @@ class Trainer:
     self._log = MetricsLog(self._directory.path, self._first_step)
     self._board = self._build_board() if self._config.report else None
     if self._first_step < self._last_step:
-      self._directory.add_row("sessions.jsonl", session(self._first_step))
+      self._directory.add_row("processes.jsonl", process_info(self._first_step))
       if self._board:
         with harmless("Grouping TensorBoard's scalars"):
           self._board.start()
@@ -199,13 +199,13 @@ class Trainer:
 
   def _build_board(self):
     # Imported where there is something to draw: matplotlib takes its time.
-    from conrec_tf.reporting.inference import Network
-    from conrec_tf.reporting.tensorboard import Board
+    from conrec_tf.reporting.inference import ModelInspector
+    from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
-    network = Network(
+    network = ModelInspector(
       self._config, self._evaluated, self._job.model, self._job.networks.get("head"), self._final
     )
-    return Board(self._log.board, network, self._directory.path)
+    return TensorBoardWriter(self._log.board, network, self._directory.path)
 
   def _report(self):
     """Draws what was learned; the run is done and saved, whatever comes of it."""

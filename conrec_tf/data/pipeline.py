@@ -8,7 +8,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
 from conrec_tf.data.augmentation.views import make_view
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 
 SHUFFLE_BYTES = 64 * 2**20
 CENTRE_CROP = 0.875
@@ -48,7 +48,7 @@ def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it
   Raises:
     UsageError: the batch is larger than the split.
   """
-  source = source or open_source(config)
+  source = source or load_dataset(config)
   return _shuffled_batches(config, source, two_views(config, source), share)
 
 

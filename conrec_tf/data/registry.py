@@ -10,7 +10,7 @@ from conrec_tf.data.tfds import open_tfds
 OWN_DATA = {"image_folder": open_image_folder, "npz": open_npz}
 
 
-def open_source(config):
+def load_dataset(config):
   """The `Source` that `config.dataset` names: an image folder, an archive, or TFDS's.
 
   Raises:
@@ -19,7 +19,7 @@ def open_source(config):
   return OWN_DATA.get(config.dataset, open_tfds)(config)
 
 
-def open_evaluation_source(config, source):
+def load_eval_dataset(config, source):
   """The labelled `Source` of linear evaluation: `config.eval_dataset`, or the training's own.
 
   Args:
@@ -32,7 +32,7 @@ def open_evaluation_source(config, source):
   if not config.eval_dataset:
     return source
   channels = source.channels if source.channels in (1, 3) else 0
-  evaluated = open_source(
+  evaluated = load_dataset(
     dataclasses.replace(
       config,
       dataset=config.eval_dataset,

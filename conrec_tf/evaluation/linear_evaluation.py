@@ -40,13 +40,13 @@ def embed_source(config, model, source):
   return train, None if config.folds else embed_split(config, model, source, source.eval)
 
 
-def validation_losses(config, model, objective, source):
+def validation_losses(config, model, loss_fn, source):
   """The pre-training losses on the eval split, for data without labels.
 
   Args:
     config: `Config`.
     model: `ConRec`; it runs in inference mode.
-    objective: function of (`Outputs`, target) to (total, `{metric name: scalar}`).
+    loss_fn: function of (`Outputs`, target) to (total, `{metric name: scalar}`).
     source: `Source`.
 
   Returns:
@@ -55,7 +55,7 @@ def validation_losses(config, model, objective, source):
 
   @tf.function(autograph=False)
   def measure(batch):
-    total, metrics = objective(model(view_major(batch["corrupted"])), view_major(batch["target"]))
+    total, metrics = loss_fn(model(view_major(batch["corrupted"])), view_major(batch["target"]))
     return {VALIDATION_LOSS: total, **metrics}
 
   rows = [measure(batch) for batch in validation_batches(config, source)]

@@ -52,7 +52,7 @@ def export(config, stored, directory):
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
 
   def embed(images):
-    return model.represent(images, layer=layer)
+    return model.representation(images, layer=layer)
 
   def run_saved_model(path, images):
     return tf.saved_model.load(os.fspath(path))(images).numpy()

@@ -23,7 +23,7 @@ def save(model, head, path, metadata):
     head: a built `LinearHead`, or None.
     path: of the folder.
     metadata: becomes `assets/metadata.json`. Used are channels, image_size, one_size, layer (of
-      `ConRec.represent`) and class_names (of the head).
+      `ConRec.representation`) and class_names (of the head).
   """
   root, signatures = representation(model, head, metadata)
   with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def representation(model, head, metadata):
 
   @tf.function(autograph=False)
   def embed(images, training=False):
-    return model.represent(images, training=training, layer=layer)
+    return model.representation(images, training=training, layer=layer)
 
   def decode(encoded):
     image = decode_image(encoded, channels)
@@ -99,11 +99,11 @@ def _named_parts(model, head, layer):
   """`{name: function of images}` of what the network has beside the representation."""
   functions = {}
   if model.projection_head and model.projection_head.weights:
-    functions["projection"] = lambda images: model.represent(images, layer=-1)
+    functions["projection"] = lambda images: model.representation(images, layer=-1)
   if model.decoder:
     functions["reconstruction"] = lambda images: model.decoder(*model.encoder(images))
   if isinstance(model.pooling, AttentionPooling):
     functions["attention"] = lambda images: model.pooling.attention(model.encoder(images)[0])
   if head:
-    functions["logits"] = lambda images: head(model.represent(images, layer=layer))
+    functions["logits"] = lambda images: head(model.representation(images, layer=layer))
   return functions

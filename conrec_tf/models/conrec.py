@@ -62,7 +62,7 @@ class ConRec(tf.keras.Model):
       reconstruction=self.decoder and self.decoder(features, skips, training=training),
     )
 
-  def represent(self, images, training=False, seed=None, layer=0):
+  def representation(self, images, training=False, seed=None, layer=0):
     """What a classifier sees.
 
     Args:
@@ -78,8 +78,8 @@ class ConRec(tf.keras.Model):
 
   @tf.function(reduce_retracing=True, autograph=False)
   def embed(self, images, training=False, layer=0):
-    """`represent` as a graph."""
-    return self.represent(images, training=training, layer=layer)
+    """`representation` as a graph."""
+    return self.representation(images, training=training, layer=layer)
 
   def freeze(self, blocks):
     """Fixes what comes before and in the n-th block of the encoder; with -1, nothing.
@@ -119,7 +119,7 @@ def build_head(config, model, channels, classes):
   """
   head = LinearHead(classes, config.zero_init_logits_layer)
   images = tf.zeros([1, config.image_size, config.image_size, channels])
-  head(model.represent(images, layer=config.ft_proj_selector))
+  head(model.representation(images, layer=config.ft_proj_selector))
   return head
 
 

@@ -14,7 +14,7 @@ def batch_norm(synchronized, **values):
   """
   if replicas.count() == 1:
     return tf.keras.layers.BatchNormalization(**values)
-  return ReplicatedBatchNormalization(synchronized, **values)
+  return SyncBatchNormalization(synchronized, **values)
 
 
 def with_batch_norm(network, synchronized):
@@ -36,7 +36,7 @@ def with_batch_norm(network, synchronized):
   return cloned
 
 
-class ReplicatedBatchNormalization(tf.keras.layers.BatchNormalization):
+class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
   """Batch norm that gives, synchronized, what Keras' gives for the whole batch on one device.
 
   Keras' own `synchronized=True` keeps another moving variance than its fused batch norm (which

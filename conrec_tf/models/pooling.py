@@ -59,7 +59,7 @@ class AttentionPooling(tf.keras.Model):
         views; of each this replica has its share.
     """
     drops = training and self.trainable and self.dropout
-    x = drop(features, self.dropout, seed, parts) if drops else features
+    x = seeded_dropout(features, self.dropout, seed, parts) if drops else features
     for block in self.blocks:
       x = block(x, training=training)
     return self.gate(x)
@@ -71,7 +71,7 @@ class AttentionPooling(tf.keras.Model):
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 
 
-def drop(x, rate, seed=None, parts=1):
+def seeded_dropout(x, rate, seed=None, parts=1):
   """Dropout as a function of a seed and the place in the batch of all replicas.
 
   Args:

@@ -40,7 +40,7 @@ def render(runs, names, sections, results, methods):
   """The text of `index.html`.
 
   Args:
-    runs: `Record`s; the first is what the page is about.
+    runs: `RunRecord`s; the first is what the page is about.
     names: of the runs.
     sections: `Section`s.
     results, methods: `Table`s of all numbers, and of the paper's systems.
@@ -91,13 +91,13 @@ def _origin(run):
     ("the same again", f"python run.py --flagfile={path}/flags.cfg --model_dir=<new folder>"),
     ("this page again", f"python run.py --mode=report --model_dir={path}"),
   ]
-  for session in run.sessions:
-    rows += [(f"trained from step {session['step']}", session["started"])]
-    rows += [(part, text) for part, text in session["machine"].items()]
+  for process in run.processes:
+    rows += [(f"trained from step {process['step']}", process["started"])]
+    rows += [(part, text) for part, text in process["machine"].items()]
     rows += [
-      ("versions", ", ".join(f"{name} {version}" for name, version in session["versions"].items()))
+      ("versions", ", ".join(f"{name} {version}" for name, version in process["versions"].items()))
     ]
-  if not run.sessions:
+  if not run.processes:
     rows += [("machine and versions", "not noted by this run")]
   return rows
 

@@ -34,7 +34,7 @@ class Predictions:
   classifier: str
 
 
-class Network:
+class ModelInspector:
   """A run's network and the images that it is shown.
 
   Args:
@@ -122,11 +122,11 @@ class Network:
     return rows
 
 
-def restored_network(config, source, evaluated, step):
-  """The `Network` of a run with the weights of a step, or where those are gone the best.
+def restore_inspector(config, source, evaluated, step):
+  """The `ModelInspector` of a run with the weights of a step, or where those are gone the best.
 
   Args:
-    config, evaluated: as of `Network`.
+    config, evaluated: as of `ModelInspector`.
     source: `Source` that it learnt from.
     step: of the last weights.
 
@@ -148,7 +148,7 @@ def restored_network(config, source, evaluated, step):
       "model_dir must hold the checkpoint of its last step or the best one, for "
       f"the report. Received: {folder} without"
     )
-  return Network(config, evaluated, job.model, head, step)
+  return ModelInspector(config, evaluated, job.model, head, step)
 
 
 def _splits(config, evaluated):

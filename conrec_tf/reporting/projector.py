@@ -20,7 +20,7 @@ def write_projector(network, folder):
   """Writes `projector/` and `projector_config.pbtxt` for some images of the evaluation split.
 
   Args:
-    network: `Network`.
+    network: `ModelInspector`.
     folder: `pathlib.Path` of the run.
   """
   split = network.measured

@@ -7,11 +7,10 @@ import shutil
 from tqdm import tqdm
 
 from conrec_tf.data.pipeline import steps_per_epoch
-from conrec_tf.reporting import html_report as page
-from conrec_tf.reporting import tables
+from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.figures.plot_style import styled
-from conrec_tf.reporting.inference import restored_network
-from conrec_tf.reporting.run_record import names_of, read_others, read_record
+from conrec_tf.reporting.inference import restore_inspector
+from conrec_tf.reporting.run_record import read_other_runs, read_run_record, run_names
 from conrec_tf.reporting.sections import SECTIONS, Findings
 from conrec_tf.run_dir.run_directory import write_text, writing
 
@@ -31,8 +30,8 @@ def write_report(config, source, evaluated):
     UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,
       or the folder can't be written.
   """
-  run = read_record(config.run_directory)
-  runs = [run, *read_others(config.compare_with, run)]
+  run = read_run_record(config.run_directory)
+  runs = [run, *read_other_runs(config.compare_with, run)]
   _tell_differences(runs)
   folder = run.path / FOLDER
   temporary = folder.with_name(FOLDER + ".tmp")
@@ -44,9 +43,9 @@ def write_report(config, source, evaluated):
       _write(
         Findings(
           runs,
-          names_of(runs),
+          run_names(runs),
           _epochs(runs, source),
-          restored_network(config, source, evaluated, run.step),
+          restore_inspector(config, source, evaluated, run.step),
           temporary,
         )
       )
@@ -74,7 +73,7 @@ def _write(findings):
     "results.csv": results.csv(),
     "methods.csv": methods.csv(),
     "methods.md": methods.markdown(),
-    "index.html": page.render(findings.runs, findings.names, sections, results, methods),
+    "index.html": html_report.render(findings.runs, findings.names, sections, results, methods),
   }.items():
     write_text(findings.folder / name, text)
 

@@ -6,7 +6,7 @@ import pathlib
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.config import OWN_DATASETS
-from conrec_tf.reporting import paper_results as paper
+from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 BEST = "eval/best_"
@@ -14,7 +14,7 @@ NOT_A_METRIC = ("eval/best_step", "eval/best_selected_by")
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class RunRecord:
   """One run as its `model_dir` tells it.
 
   Attributes:
@@ -24,7 +24,7 @@ class Record:
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
     confusions: int `[K, K]`, true class by predicted class, as lists, or None.
-    sessions: the processes that trained, `{step, started, machine, versions}`, in order; runs
+    processes: the processes that trained, `{step, started, machine, versions}`, in order; runs
       of earlier versions have none.
   """
 
@@ -34,7 +34,7 @@ class Record:
   evaluations: dict
   result: dict
   confusions: list | None
-  sessions: list
+  processes: list
 
   @property
   def step(self):
@@ -44,7 +44,7 @@ class Record:
   @property
   def name(self):
     """The system's name."""
-    return paper.METHODS.get(self.config.method, self.config.method)
+    return paper_results.METHODS.get(self.config.method, self.config.method)
 
   @property
   def metric(self):
@@ -80,8 +80,8 @@ class Record:
     return times | ({"evaluation": sum(evaluations)} if evaluations else {})
 
 
-def read_record(path, flag="model_dir"):
-  """The `Record` in a `model_dir`.
+def read_run_record(path, flag="model_dir"):
+  """The `RunRecord` in a `model_dir`.
 
   Args:
     path: the folder.
@@ -105,28 +105,30 @@ def read_record(path, flag="model_dir"):
       f"{flag} must be the folder of a run that was evaluated, for the report; "
       f"--mode=eval does that. Received: {path}"
     )
-  return Record(
+  return RunRecord(
     directory.path,
     config,
     rows,
     evaluations,
     result,
     directory.read(f"confusions_{result['global_step']}.json"),
-    _lines(directory.path / "sessions.jsonl"),
+    _lines(directory.path / "processes.jsonl"),
   )
 
 
-def read_others(names, run):
-  """The `Record`s of `compare_with`.
+def read_other_runs(names, run):
+  """The `RunRecord`s of `compare_with`.
 
   Args:
     names: model_dirs, separated by commas.
-    run: `Record` to compare with.
+    run: `RunRecord` to compare with.
 
   Raises:
     UsageError: one of them is no run, or of another dataset.
   """
-  others = [read_record(name.strip(), "compare_with") for name in names.split(",") if name.strip()]
+  others = [
+    read_run_record(name.strip(), "compare_with") for name in names.split(",") if name.strip()
+  ]
   for other in others:
     if _data(other.config) != _data(run.config):
       raise UsageError(
@@ -141,7 +143,7 @@ def read_others(names, run):
   return others
 
 
-def names_of(runs):
+def run_names(runs):
   """A name for each run: its system's, and where systems come twice, its folder's too."""
   names = [run.name for run in runs]
   return [

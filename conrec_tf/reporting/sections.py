@@ -8,11 +8,9 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from conrec_tf.evaluation import probes
-from conrec_tf.reporting.figures import class_figures as classes
-from conrec_tf.reporting.figures import curves
-from conrec_tf.reporting.figures import image_grids as sights
+from conrec_tf.reporting.figures import class_figures, curves, image_grids
 from conrec_tf.reporting.figures.embedding_map import embedding_map
-from conrec_tf.reporting.inference import Network
+from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.tables import Table, class_table
 from conrec_tf.run_dir.run_directory import write_text
 
@@ -52,17 +50,17 @@ class Findings:
   """What there is to draw from; what the network says is asked for when it is first needed.
 
   Attributes:
-    runs: `Record`s; the first is what the report is about.
+    runs: `RunRecord`s; the first is what the report is about.
     names: of the runs.
     epochs: steps of an epoch, by run.
-    network: `Network` of the first run.
+    network: `ModelInspector` of the first run.
     folder: where to write.
   """
 
   runs: list
   names: list
   epochs: list
-  network: Network
+  network: ModelInspector
   folder: pathlib.Path
 
   @functools.cached_property
@@ -127,13 +125,13 @@ def seeing(findings):
   if network.reconstructs:
     targets = images[:RECONSTRUCTED]
     section.pictures.append(
-      sights.reconstructions(targets, network.reconstruct(targets), findings.folder)
+      image_grids.reconstructions(targets, network.reconstruct(targets), findings.folder)
     )
   else:
     section.notes.append("No reconstructions: this network has no decoder.")
   if network.attends:
     section.pictures.append(
-      sights.attention_maps(images, network.attention(images), findings.folder)
+      image_grids.attention_maps(images, network.attention(images), findings.folder)
     )
   else:
     section.notes.append(
@@ -148,16 +146,16 @@ def told_apart(findings):
   if not network.class_names:
     return Section("Classes", notes=[NO_CLASSES])
   counts = findings.confusions()
-  rows = classes.class_accuracies(counts, network.class_names)
+  rows = class_figures.class_accuracies(counts, network.class_names)
   details = class_table(rows)
   write_text(findings.folder / "class_accuracy.csv", details.csv())
   return Section(
     "Classes",
     [
-      classes.confusion_matrix(
+      class_figures.confusion_matrix(
         counts, network.class_names, findings.predictions.classifier, findings.folder
       ),
-      classes.class_accuracy(rows, findings.folder),
+      class_figures.class_accuracy(rows, findings.folder),
       _extremes(findings, rows),
     ],
     _share_of_images(network),
@@ -166,7 +164,7 @@ def told_apart(findings):
       ("true class", "taken for", "images", "share"),
       [
         (*(name.replace("_", " ") for name in pair[:2]), str(pair[2]), f"{pair[3]:.0%}")
-        for pair in classes.confused_pairs(counts, network.class_names)
+        for pair in class_figures.confused_pairs(counts, network.class_names)
       ],
       texts=2,
     ),
@@ -216,7 +214,7 @@ def embeddings(findings):
     for place, (query, image) in enumerate(zip(queries, network.images(network.measured, queries)))
   ]
   return Section(
-    "Embeddings", [picture, sights.neighbours(rows, labels is not None, findings.folder)]
+    "Embeddings", [picture, image_grids.neighbours(rows, labels is not None, findings.folder)]
   )
 
 
@@ -235,7 +233,7 @@ def _extremes(findings, accuracies):
       for index in chosen
     ]
     rows.append((name, share, list(zip(images, weights, found.belief[chosen], said))))
-  return sights.extremes(rows, len(accuracies), findings.folder, network.attends)
+  return image_grids.extremes(rows, len(accuracies), findings.folder, network.attends)
 
 
 def _ends(accuracies):

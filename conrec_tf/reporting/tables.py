@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 
-from conrec_tf.reporting import paper_results as paper
+from conrec_tf.reporting import paper_results
 from conrec_tf.reporting.figures.curves import METRIC_WORDS
 from conrec_tf.run_dir.results import shown, words
 
@@ -66,21 +66,23 @@ def methods_table(runs, names):
     `Table` of percentages (or of losses, where there are no labels).
   """
   dataset, metric = runs[0].config.dataset, runs[0].metric
-  published = paper.RESULTS.get(dataset, {})
+  published = paper_results.RESULTS.get(dataset, {})
   methods = [
     name
-    for name in paper.METHODS
+    for name in paper_results.METHODS
     if name in published or any(run.config.method == name for run in runs)
   ]
   scale, form = (1, ".4f") if metric.endswith("loss") else (100, ".2f")
   unit = METRIC_WORDS.get(metric, "").rpartition("(")[2].removesuffix(")") or "loss"
   header = ["system"]
   if published:
-    header.append(f"paper, {paper.PIXELS[dataset]} px, {paper.EPOCHS[dataset]} epochs ({unit})")
+    header.append(
+      f"paper, {paper_results.PIXELS[dataset]} px, {paper_results.EPOCHS[dataset]} epochs ({unit})"
+    )
   header += [f"best ({unit})", "at step", f"last ({unit})", "at step", "pixels", "filters", "run"]
   rows = []
   for method in methods:
-    row = [paper.METHODS[method]]
+    row = [paper_results.METHODS[method]]
     if published:
       row.append(f"{published[method]:.2f}" if method in published else "")
     mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
@@ -113,7 +115,7 @@ def class_table(accuracies):
   """Accuracy by class.
 
   Args:
-    accuracies: as of `classes.class_accuracies`.
+    accuracies: as of `class_figures.class_accuracies`.
   """
   return Table(
     ("class", "number", "images", "accuracy (%)"),

@@ -18,12 +18,12 @@ LONGEST_SIDE = 128  # pixels
 JPEG_QUALITY = 90  # a tenth of PNG's bytes for photographs
 
 
-class Board:
+class TensorBoardWriter:
   """What goes to TensorBoard beside scalars.
 
   Args:
     writer: of `tf.summary`, that the scalars go to.
-    network: `Network`, whose model is the one in training.
+    network: `ModelInspector`, whose model is the one in training.
     folder: `pathlib.Path` of the run.
   """
 

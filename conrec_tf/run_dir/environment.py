@@ -14,7 +14,7 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
-def session(step):
+def process_info(step):
   """What is noted of a process that trains from a step on: `{step, started, machine, versions}`."""
   return {
     "step": step,

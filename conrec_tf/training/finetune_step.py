@@ -13,7 +13,7 @@ from conrec_tf.training.optimizers import decay_loss
 from conrec_tf.training.update_step import GuardedUpdate, means
 
 
-class FinetuningStep:
+class FinetuneStep:
   """One step on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`.
 
   Args:
@@ -52,10 +52,10 @@ class FinetuningStep:
     seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
     before = self._update.before()
     with tf.GradientTape() as tape:
-      representation = self._model.represent(
+      embedding = self._model.representation(
         batch["image"], training=True, seed=seed, layer=config.ft_proj_selector
       )
-      logits = self._head(representation)
+      logits = self._head(embedding)
       loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
       decay = decay_loss(config, self._variables, self._head.trainable_variables)
       total = loss + decay

@@ -118,14 +118,15 @@ def train(
   progress = Progress(first_step, last_step)
   step, since, logged = first_step, time.monotonic(), first_step
   intervals = [log_steps] + [interval for interval, _ in events]
-  at_once = 1
+  steps_per_execution = 1
   while step < last_step:
     count = min(
-      [last_step - step, at_once] + [interval - step % interval for interval in intervals]
+      [last_step - step, steps_per_execution]
+      + [interval - step % interval for interval in intervals]
     )
     began = time.monotonic()
     runner(iterator, tf.constant(count))
-    at_once = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
+    steps_per_execution = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
     step += count
     trouble = runner.first_non_finite_step()
     if trouble:
@@ -148,7 +149,7 @@ def train(
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
-    at_once, received = workers.agree(at_once, interruption.received)
+    steps_per_execution, received = workers.agree(steps_per_execution, interruption.received)
     if received:
       progress.pause()
       raise Stopped(received, step)

@@ -8,7 +8,7 @@ from conrec_tf.training.optimizers import decay_loss
 from conrec_tf.training.update_step import GuardedUpdate, means
 
 
-class PretrainingStep:
+class PretrainStep:
   """One step on `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
   Args:
@@ -47,7 +47,7 @@ class PretrainingStep:
     before = self._update.before()
     with tf.GradientTape() as tape:
       outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, parts=2)
-      total, metrics = self.objective(outputs, view_major(batch["target"]))
+      total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
       if self._head:
         supervised, metrics["train/supervised_acc"] = self._supervise(
           outputs.embedding, tf.tile(batch["label"], [2])
@@ -64,7 +64,7 @@ class PretrainingStep:
       {"train/total_loss": total, "train/weight_decay": decay, **metrics},
     )
 
-  def objective(self, outputs, target):
+  def compute_loss(self, outputs, target):
     """The joint loss (paper, Eq. 1) and what is logged of it.
 
     Args:

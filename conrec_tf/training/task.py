@@ -11,9 +11,9 @@ from conrec_tf.evaluation import linear_evaluation as evaluation
 from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import find
-from conrec_tf.training.finetune_step import FinetuningStep, supervised_evaluation
+from conrec_tf.training.finetune_step import FinetuneStep, supervised_evaluation
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.pretrain_step import PretrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +78,12 @@ def _pretraining(config, source, evaluated, last_step):
   variables = head.trainable_variables if head else []
   optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
   optimizer.build(model.trainable_variables + variables)
-  step = PretrainingStep(config, model, optimizer, head)
+  step = PretrainStep(config, model, optimizer, head)
   classes = len(evaluated.class_names)
 
   def measure(full):
     if not classes:
-      return evaluation.validation_losses(config, model, step.objective, source)
+      return evaluation.validation_losses(config, model, step.compute_loss, source)
     splits = evaluation.embed_source(config, model, evaluated)
     metrics = evaluation.linear_evaluation(config, *splits, classes)
     if full:
@@ -124,7 +124,7 @@ def _finetuning(config, source, last_step):
     model,
     {"model": model, "head": head},
     optimizer,
-    FinetuningStep(config, model, head, optimizer, len(source.class_names)),
+    FinetuneStep(config, model, head, optimizer, len(source.class_names)),
     lambda share: finetuning_batches(config, source, share),
     lambda full: supervised_evaluation(config, model, head, source),
     metric,

@@ -8,7 +8,7 @@ import pytest
 from conrec_tf.commands import embed as embedding
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.pretrained import find
@@ -60,7 +60,7 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
   assert sorted(row["image"][-6:-4] for row in rows) == [
     f"{index:02}" for index in range(20) if index not in (3, 4)
   ]
-  source, model = open_source(photos), build_model(photos, 3)
+  source, model = load_dataset(photos), build_model(photos, 3)
   [(images, labels)] = evaluation_batches(
     Config(image_size=24, eval_batch_size=20), source, source.train
   )

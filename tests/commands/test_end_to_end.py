@@ -99,7 +99,7 @@ def test_training_alone_evaluates_nothing(tiny):
     "images",
     "lock",
     "metrics",
-    "sessions",
+    "processes",
   }
 
 

@@ -6,11 +6,11 @@ from scipy.ndimage import find_objects, label
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.builders import circles_square, rectangle_triangle
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 
 
 def test_prepared_data_is_balanced_and_binary(data_dir):
-  source = open_source(Config(data_dir=data_dir))
+  source = load_dataset(Config(data_dir=data_dir))
   seen = set()
   for split, per_class in ((source.train, 250), (source.eval, 125)):
     labels = collections.Counter()
@@ -59,7 +59,7 @@ def test_one_rng_one_picture():
 
 
 def test_circles_square(tmp_path):
-  source = open_source(Config(dataset="circles_square", data_dir=str(tmp_path)))
+  source = load_dataset(Config(dataset="circles_square", data_dir=str(tmp_path)))
   for split, per_class in ((source.train, 200), (source.eval, 133)):
     labels = collections.Counter(int(record["label"]) for record in split.records())
     assert labels == dict.fromkeys(range(3), per_class)
@@ -86,7 +86,7 @@ def test_circles_square_geometry(monkeypatch, squares):
 
 def test_aptos2019(kaggle):
   config = Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train")
-  source = open_source(config)
+  source = load_dataset(config)
   assert source.train.num_examples == 10 and source.one_size and source.channels == 3
   for record in source.train.records():
     image = source.decode(record["image"]).numpy()
@@ -98,9 +98,9 @@ def test_aptos2019_with_a_bad_grade(kaggle):
   with (kaggle / "downloads/manual/train.csv").open("a") as file:
     file.write("eye0b,2.5\n")
   with pytest.raises(UsageError, match=r"diagnosis must be 0 to 4. Received: 2.5 for eye0b"):
-    open_source(Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train"))
+    load_dataset(Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train"))
 
 
 def test_aptos2019_that_is_not_there(tmp_path):
   with pytest.raises(UsageError, match="downloaded or prepared .* Received: aptos2019"):
-    open_source(Config(dataset="aptos2019", data_dir=str(tmp_path), eval_split="train"))
+    load_dataset(Config(dataset="aptos2019", data_dir=str(tmp_path), eval_split="train"))

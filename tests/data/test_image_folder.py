@@ -11,7 +11,7 @@ import pytest
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import evaluation_batches, pretraining_batches
-from conrec_tf.data.registry import open_evaluation_source, open_source
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
 
 
 def photograph(index, size=(40, 30)):
@@ -63,7 +63,7 @@ def pixels(source, split):
 
 
 def test_splits_and_labels(tree):
-  source = open_source(config(tree))
+  source = load_dataset(config(tree))
   assert (source.train.num_examples, source.eval.num_examples) == (24, 12)
   assert source.class_names == ("iris", "rose") and source.channels == 3 and source.one_size
   labels = [int(record["label"]) for record in source.train.records()]
@@ -71,7 +71,7 @@ def test_splits_and_labels(tree):
   assert names == sorted(names)
   assert all(label == (name[-7:-6] == b"1") for label, name in zip(labels, names) if len(name) > 6)
   assert sum(labels) == 12
-  half = open_source(config(tree, train_split="train[:50%]+test"))
+  half = load_dataset(config(tree, train_split="train[:50%]+test"))
   assert half.train.num_examples == 24
 
 
@@ -81,11 +81,11 @@ def test_labels_without_splits(tree, caplog):
   write(tree, "train/single/x.PNG", encoded(photograph(77), "PNG"))
   write(tree, "train/rose/notes.txt", b"hello")
   with caplog.at_level("INFO", "conrec_tf"):
-    source = open_source(config(tree / "train"))
+    source = load_dataset(config(tree / "train"))
   held = [int(record["label"]) for record in source.eval.records()]
   assert np.bincount(held, minlength=4).tolist() == [2, 1, 2, 0]  # a fifth; a single image stays
   assert source.train.num_examples == 30 - 5
-  again = open_source(config(tree / "train", seed=3))
+  again = load_dataset(config(tree / "train", seed=3))
   assert [r["image"].numpy() for r in again.eval.records()] == [
     r["image"].numpy() for r in source.eval.records()
   ]
@@ -97,8 +97,8 @@ def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
   for path in tree.rglob("*.jpg"):
     write(tmp_path / "flat", path.name, path.read_bytes())
   write(tmp_path / "flat", "other.txt", b"")
-  nested = open_source(config(tree, labels="none"))
-  flat = open_source(config(tmp_path / "flat"))
+  nested = load_dataset(config(tree, labels="none"))
+  flat = load_dataset(config(tmp_path / "flat"))
   assert nested.class_names == flat.class_names == ()
   assert nested.eval.num_examples == 4
   for a, b in zip(
@@ -117,7 +117,8 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
   one, other = (
     pixels(source, source.train)
     for source in (
-      open_source(config(tmp_path / root, labels="none", train_split="train+test")) for root in "ab"
+      load_dataset(config(tmp_path / root, labels="none", train_split="train+test"))
+      for root in "ab"
     )
   )
   assert len(one) == 3
@@ -140,7 +141,7 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
 def test_kinds_of_files(tmp_path, name, content, expected):
   write(tmp_path, name, content())
   write(tmp_path, "a.png", encoded(photograph(1), "PNG"))
-  source = open_source(config(tmp_path, train_split="train+test", image_channels=3))
+  source = load_dataset(config(tmp_path, train_split="train+test", image_channels=3))
   images = dict(
     zip(
       [os.path.basename(r["image"].numpy()).decode() for r in source.train.records()],
@@ -155,14 +156,14 @@ def test_channels(tmp_path):
   sixteen = np.arange(900, dtype=np.uint16).reshape(30, 30) * 70
   write(tmp_path, "deep.png", encoded(Image.fromarray(sixteen), "PNG"))
   write(tmp_path, "grey.jpg", encoded(photograph(0).convert("L")))
-  source = open_source(config(tmp_path, train_split="train+test"))
+  source = load_dataset(config(tmp_path, train_split="train+test"))
   assert source.channels == 1 and not source.one_size
   (deep,) = (image for image in pixels(source, source.train) if len(image) == 30)
   np.testing.assert_allclose(deep[:, :, 0], sixteen / 256, atol=1)
   write(tmp_path, "colour.gif", encoded(photograph(0).quantize(16), "GIF"))
   write(tmp_path, "cmyk.jpg", encoded(photograph(0).convert("CMYK")))
-  assert open_source(config(tmp_path)).channels == 3
-  grey = open_source(config(tmp_path, train_split="train+test", image_channels=1))
+  assert load_dataset(config(tmp_path)).channels == 3
+  grey = load_dataset(config(tmp_path, train_split="train+test", image_channels=1))
   assert {image.shape[-1] for image in pixels(grey, grey.train)} == {1}
 
 
@@ -170,7 +171,7 @@ def test_tiny_images(tmp_path):
   for index in range(9):
     write(tmp_path, f"{index}.png", encoded(photograph(index, (1 + index % 3, 2)), "PNG"))
   values = config(tmp_path, train_batch_size=2)
-  source = open_source(values)
+  source = load_dataset(values)
   batch = next(iter(pretraining_batches(values, source)))
   assert batch["target"].shape == (2, 2, 24, 24, 3)
 
@@ -196,11 +197,11 @@ def make_bad(root):
 
 
 def test_bad_images_keep_position_and_count(tree):
-  before = open_source(config(tree))
+  before = load_dataset(config(tree))
   images = pixels(before, before.train)
   names = [os.path.basename(r["image"].numpy()).decode() for r in before.train.records()]
   bad = make_bad(tree)
-  source = open_source(config(tree))
+  source = load_dataset(config(tree))
   assert {os.path.basename(line.split(":")[0]) for line in source.bad} == bad
   assert all(line.split(": ", 1)[1] for line in source.bad)
   replaced = pixels(source, source.train)
@@ -213,8 +214,8 @@ def test_bad_images_keep_position_and_count(tree):
   for batch, _ in evaluation_batches(config(tree), source, source.train):
     assert np.all(np.isfinite(batch))
   with pytest.raises(UsageError, match="at most max_bad_images=3 .*, 3 of 36. Received: 8, e.g. "):
-    open_source(config(tree, max_bad_images="3"))
-  open_source(config(tree, max_bad_images="3,30%"))
+    load_dataset(config(tree, max_bad_images="3"))
+  load_dataset(config(tree, max_bad_images="3,30%"))
 
 
 @pytest.mark.parametrize(
@@ -229,23 +230,23 @@ def test_bad_images_keep_position_and_count(tree):
 def test_bad_folders(tree, values, message):
   values = {name: value.format(tree) for name, value in values.items()}
   with pytest.raises(UsageError, match=message):
-    open_source(config(tree, **values))
+    load_dataset(config(tree, **values))
 
 
 def test_other_bad_folders(tree, tmp_path):
   (tmp_path / "empty").mkdir()
   with pytest.raises(UsageError, match=r"must hold images .* with 0 other files"):
-    open_source(config(tmp_path / "empty"))
+    load_dataset(config(tmp_path / "empty"))
   shutil.copytree(tree, tmp_path / "deep" / "a" / "b")
   with pytest.raises(UsageError, match="labels must be none .* auto for files 4 folders deep"):
-    open_source(config(tmp_path / "deep"))
+    load_dataset(config(tmp_path / "deep"))
   shutil.rmtree(tree / "train" / "iris")
   with pytest.raises(UsageError, match="at least two labels.* rose alone"):
-    open_source(config(tree / "train"))
+    load_dataset(config(tree / "train"))
   for path in tree.rglob("*.jpg"):
     path.write_bytes(b"x")
   with pytest.raises(UsageError, match="must hold images that can be decoded. Received: 24 bad"):
-    open_source(config(tree))
+    load_dataset(config(tree))
 
 
 def test_in_memory_it_is_the_same(tree, flowers, caplog):
@@ -262,7 +263,7 @@ def test_in_memory_it_is_the_same(tree, flowers, caplog):
 
 def test_a_link_in_a_circle_ends(tree):
   os.symlink(tree, tree / "train" / "rose" / "again")
-  assert open_source(config(tree)).train.num_examples == 24
+  assert load_dataset(config(tree)).train.num_examples == 24
 
 
 def test_a_labelled_dataset_for_evaluation(tree, flowers):
@@ -273,8 +274,8 @@ def test_a_labelled_dataset_for_evaluation(tree, flowers):
     eval_data_dir=flowers["data_dir"],
     eval_train_split="train+validation",
   )
-  source = open_source(values)
-  evaluated = open_evaluation_source(values, source)
+  source = load_dataset(values)
+  evaluated = load_eval_dataset(values, source)
   assert evaluated.class_names == ("rose", "iris", "daisy")
   assert evaluated.train.num_examples == 36 and evaluated.channels == 3
-  assert open_evaluation_source(config(tree), source) is source
+  assert load_eval_dataset(config(tree), source) is source

@@ -3,7 +3,7 @@ import pytest
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import pretraining_batches
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 
 
 def good(channels=3, dtype=np.uint8):
@@ -39,7 +39,7 @@ def saved(tmp_path, arrays):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_arrays(tmp_path, dtype):
   path = saved(tmp_path, good(dtype=dtype))
-  source = open_source(config(path))
+  source = load_dataset(config(path))
   assert (source.train.num_examples, source.eval.num_examples) == (20, 10)
   assert source.class_names == ("0", "1", "2") and source.one_size
   records = list(source.eval.records())
@@ -49,10 +49,10 @@ def test_arrays(tmp_path, dtype):
 
 def test_grey_without_channel_axis_and_without_labels(tmp_path):
   path = saved(tmp_path, {"x_train": good(1)["x_train"][..., 0]})
-  source = open_source(config(path))
+  source = load_dataset(config(path))
   assert source.class_names == () and source.channels == 1
   assert (source.train.num_examples, source.eval.num_examples) == (18, 2)
-  assert open_source(config(path, image_channels=3)).decode(
+  assert load_dataset(config(path, image_channels=3)).decode(
     next(iter(source.train.records()))["image"]
   ).shape == (26, 26, 3)
 
@@ -63,7 +63,7 @@ def test_five_channels(tmp_path):
   assert batch["corrupted"].shape == (8, 2, 24, 24, 5)
   assert np.min(batch["corrupted"]) >= 0 and np.max(batch["target"]) <= 1
   with pytest.raises(UsageError, match="image_channels must be 0 .* Received: 3 for 5 channels"):
-    open_source(config(saved(tmp_path, good(5)), image_channels=3))
+    load_dataset(config(saved(tmp_path, good(5)), image_channels=3))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_five_channels(tmp_path):
 def test_bad_arrays(tmp_path, change, message):
   arrays = {name: array for name, array in {**good(), **change}.items() if array is not None}
   with pytest.raises(UsageError, match=message):
-    open_source(config(saved(tmp_path, arrays)))
+    load_dataset(config(saved(tmp_path, arrays)))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK nothing", b"\x93NUMPY", bytes(100)])
 def test_bad_files(tmp_path, content):
   (tmp_path / "data.npz").write_bytes(content)
   with pytest.raises(UsageError, match="data_dir must be an .npz file of plain arrays"):
-    open_source(config(tmp_path / "data.npz"))
+    load_dataset(config(tmp_path / "data.npz"))
   with pytest.raises(UsageError, match="data_dir must be an .npz file.* which doesn't exist"):
-    open_source(config(tmp_path / "other.npz"))
+    load_dataset(config(tmp_path / "other.npz"))

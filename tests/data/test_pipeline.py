@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import pipeline
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 
 
 def take(config, count):
@@ -49,7 +49,7 @@ def test_a_restored_iterator_goes_on_exactly(tiny, tmp_path):
 
 
 def test_an_epoch_is_every_image_once_less_an_incomplete_batch(tiny):
-  source = open_source(Config(**{**tiny, "train_split": "train[:20]"}))
+  source = load_dataset(Config(**{**tiny, "train_split": "train[:20]"}))
   records = pipeline.shuffled_records(source.train, batch_size=8, seed=0)
   images = [record["image"].numpy() for record in records.take(48)]
   all_images = {record["image"].numpy() for record in source.train.records()}
@@ -67,7 +67,7 @@ def test_batch_larger_than_the_split(tiny):
 
 def test_evaluation_batches_are_whole_and_in_order(tiny):
   config = Config(**{**tiny, "image_size": 128}, eval_batch_size=10)
-  source = open_source(config)
+  source = load_dataset(config)
   batches = list(pipeline.evaluation_batches(config, source, source.eval).as_numpy_iterator())
   assert [len(labels) for _, labels in batches] == [10, 10, 4]
   images = np.concatenate([images for images, _ in batches])
@@ -99,7 +99,7 @@ def test_channels_are_converted(tiny, channels):
 
 def test_ids_of_a_batch(tiny):
   config = Config(**{**tiny, "train_split": "train[:20]", "train_batch_size": 8})
-  source = open_source(config)
+  source = load_dataset(config)
   images = [record["image"].numpy() for record in source.train.records()]
   records = pipeline.shuffled_records(source.train, 8, config.seed)
   taken = [record["image"].numpy() for record in records.take(40)]

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 
 
 def test_any_tfds_name_with_image_and_label(flowers):
-  source = open_source(Config(**{**flowers, "eval_split": "test[:5]"}))
+  source = load_dataset(Config(**{**flowers, "eval_split": "test[:5]"}))
   assert (source.channels, source.one_size) == (3, False)
   assert source.class_names == ("rose", "iris", "daisy")
   assert source.train.num_examples == 36 and source.eval.num_examples == 5
@@ -19,7 +19,7 @@ def test_any_tfds_name_with_image_and_label(flowers):
 
 
 def test_embedded_dataset(data_dir):
-  source = open_source(Config(data_dir=data_dir))
+  source = load_dataset(Config(data_dir=data_dir))
   assert (source.train.num_examples, source.eval.num_examples) == (1000, 500)
   assert (source.channels, source.one_size) == (1, True)
   assert source.class_names[0] == "right_corners_right_triangle"
@@ -37,7 +37,7 @@ def test_embedded_dataset(data_dir):
 )
 def test_bad_names(data_dir, values, message):
   with pytest.raises(UsageError, match=message):
-    open_source(Config(data_dir=data_dir, **values))
+    load_dataset(Config(data_dir=data_dir, **values))
 
 
 def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
@@ -46,9 +46,9 @@ def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
 
   monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", fail)
   with pytest.raises(UsageError, match=r"not prepared in .*no route to host\). Received: mnist$"):
-    open_source(Config(dataset="mnist", data_dir=str(tmp_path)))
+    load_dataset(Config(dataset="mnist", data_dir=str(tmp_path)))
 
 
 def test_data_without_classes(flowers):
   with pytest.raises(UsageError, match="an image and a label with .* Received: tiny_regr"):
-    open_source(Config(**{**flowers, "dataset": "tiny_regression"}))
+    load_dataset(Config(**{**flowers, "dataset": "tiny_regression"}))

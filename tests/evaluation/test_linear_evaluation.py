@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.registry import open_source
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation import linear_evaluation as evaluation
 from conrec_tf.models import build_model
 
@@ -19,7 +19,7 @@ def splits(rng):
 
 def test_embeddings_of_a_split(tiny):
   config = Config(**tiny, eval_batch_size=10)
-  source = open_source(config)
+  source = load_dataset(config)
   model = build_model(config)
   embeddings, labels = evaluation.embed_split(config, model, source, source.eval)
   assert embeddings.shape == (24, 8) and embeddings.dtype == np.float32
@@ -33,7 +33,7 @@ def test_embeddings_of_a_split(tiny):
 @pytest.mark.parametrize("selector, width", [(0, 8), (1, 8), (3, 128), (-1, 128)])
 def test_layer_selection(tiny, selector, width):
   config = Config(**tiny, ft_proj_selector=selector)
-  source = open_source(config)
+  source = load_dataset(config)
   embeddings, _ = evaluation.embed_split(config, build_model(config), source, source.eval)
   assert embeddings.shape == (24, width)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.models import build_model, precision
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.pretrain_step import PretrainStep
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
       # The first scale by default overflows for some steps, which are left out.
       optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=256)
     before = [variable.numpy() for variable in model.trainable_variables]
-    step = tf.function(PretrainingStep(config, model, optimizer))
+    step = tf.function(PretrainStep(config, model, optimizer))
     losses.append(float(step(batch)["train/total_loss"]))
     # Biases before batch norm have no gradient but rounding.
     updates.append(
@@ -60,7 +60,7 @@ def test_overflowing_gradients_are_left_out_and_the_scale_falls():
   config = Config(base_filters=2, image_size=24, unet_depth=3, mixed_precision="mixed_float16")
   model = build_model(config)
   optimizer = build_optimizer(config, 80, 80)
-  step = PretrainingStep(config, model, optimizer)
+  step = PretrainStep(config, model, optimizer)
   batch = {part: tf.fill([4, 2, 24, 24, 1], np.float32("nan")) for part in ("corrupted", "target")}
   before, scale = model.get_weights(), float(optimizer.loss_scale)
   step(batch)

@@ -16,8 +16,7 @@ import tensorflow as tf
 from conrec_tf.commands import modes
 from conrec_tf.commands.train import harmless
 from conrec_tf.config import Config, UsageError
-from conrec_tf.reporting import run_record as record
-from conrec_tf.reporting import sections
+from conrec_tf.reporting import run_record, sections
 from conrec_tf.run_dir.results import shown
 
 PICTURES = {
@@ -150,16 +149,16 @@ def test_comparing_two_runs(config, folder, other, monkeypatch):
   assert {"accuracy_over_epochs", "label_fractions", "curve_total_loss"} <= pictures
   assert "Compared with SimCLR" in page and "Settings that differ between the runs" in page
   cells = re.search(r'<tr data-key="eval/linear_top_1_accuracy">.*?</tr>', page).group()
-  mine = record.read_record(folder).result["eval/linear_top_1_accuracy"]
+  mine = run_record.read_run_record(folder).result["eval/linear_top_1_accuracy"]
   assert re.findall(r'"number">([^<]*)<', cells) == [shown("accuracy", mine), "12.35%"]
 
 
 def test_older_runs_can_be_read(other):
   """Knobs that weren't there yet are at their defaults; what wasn't noted is missing."""
-  run = record.read_record(other)
+  run = run_record.read_run_record(other)
   assert run.config.report and run.name == "SimCLR"
   assert run.metric == "eval/linear_top_1_accuracy"
-  assert run.times() == {"data": 0, "step": 0} and run.sessions == []
+  assert run.times() == {"data": 0, "step": 0} and run.processes == []
 
 
 def test_without_labels_decoder_and_attention(tmp_path, rng):
@@ -244,8 +243,8 @@ def test_tensorboard(folder):
 
 
 def test_times_and_origin_are_noted(folder):
-  run = record.read_record(folder)
+  run = run_record.read_run_record(folder)
   times = run.times()
   assert set(times) == {"data", "step", "evaluation"} and min(times.values()) > 0
-  assert [session["step"] for session in run.sessions] == [0]
-  assert {"processor", "cores", "memory", "GPU"} <= set(run.sessions[0]["machine"])
+  assert [process["step"] for process in run.processes] == [0]
+  assert {"processor", "cores", "memory", "GPU"} <= set(run.processes[0]["machine"])

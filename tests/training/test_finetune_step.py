@@ -6,18 +6,18 @@ from conrec_tf import losses
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
-from conrec_tf.training.finetune_step import FinetuningStep, supervised_evaluation
+from conrec_tf.training.finetune_step import FinetuneStep, supervised_evaluation
 from conrec_tf.training.optimizers import build_optimizer
 
 
 def make_step(**values):
   config = Config(base_filters=2, train_mode="finetune", learning_rate=0.01, **values)
   model, head = build_model(config), LinearHead(3)
-  head(model.represent(tf.zeros([1, 16, 16, 1]), layer=config.ft_proj_selector))
+  head(model.representation(tf.zeros([1, 16, 16, 1]), layer=config.ft_proj_selector))
   model.freeze(config.fine_tune_after_block)
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  return model, head, FinetuningStep(config, model, head, optimizer, classes=3)
+  return model, head, FinetuneStep(config, model, head, optimizer, classes=3)
 
 
 def values_of(model):
@@ -81,7 +81,9 @@ def test_learns_and_reports(values):
 def test_a_frozen_network_is_in_inference_mode():
   model, _, _ = make_step(fine_tune_after_block=4)
   images = make_batch()["image"]
-  np.testing.assert_allclose(model.represent(images, training=True), model.embed(images), atol=1e-6)
+  np.testing.assert_allclose(
+    model.representation(images, training=True), model.embed(images), atol=1e-6
+  )
 
 
 def test_kappa_while_training():

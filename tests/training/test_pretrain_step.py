@@ -9,7 +9,7 @@ from conrec_tf.models import Outputs, build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.unet import ConvBlock
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.pretrain_step import PretrainStep
 
 
 def make_step(**values):
@@ -17,7 +17,7 @@ def make_step(**values):
   model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
-  return model, optimizer, PretrainingStep(config, model, optimizer)
+  return model, optimizer, PretrainStep(config, model, optimizer)
 
 
 def make_batch():
@@ -35,7 +35,7 @@ def test_view_major():
 def test_total_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step()
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
-  total, metrics = step.objective(outputs, tf.fill([8, 4, 4, 1], 0.1))
+  total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
   np.testing.assert_allclose(total, contrast + 100 * 0.01, rtol=1e-6)
@@ -87,7 +87,7 @@ def test_a_supervised_head_leaves_the_network_alone():
   head(tf.zeros([1, 16]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  step = PretrainingStep(config, model, optimizer, head)
+  step = PretrainStep(config, model, optimizer, head)
   before = head.get_weights()
   metrics = step({**make_batch(), "label": tf.constant([0, 1, 2, 0], tf.int64)})
   assert set(metrics) == set(step.metrics())

@@ -6,7 +6,7 @@ from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainingStep
+from conrec_tf.training.pretrain_step import PretrainStep
 from conrec_tf.training.update_step import NON_FINITE, SKIPPED, FirstStep
 
 
@@ -17,7 +17,7 @@ def make_step(**values):
   head(tf.zeros([1, 8]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  step = PretrainingStep(config, model, optimizer, head)
+  step = PretrainStep(config, model, optimizer, head)
   return step, model.variables + head.variables + optimizer.variables, optimizer
 
 

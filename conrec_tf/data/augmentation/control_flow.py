@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def choose(index, branches, *inputs):
+def switch_case(index, branches, *inputs):
   """`branches[index](*inputs)`; only that branch runs.
 
   What `tf.switch_case` and `tf.cond` do, as a call: they put the nodes of all branches into the
@@ -25,6 +25,6 @@ def choose(index, branches, *inputs):
   return tf.ensure_shape(chosen, inputs[0].shape)
 
 
-def apply_if(condition, function, *inputs):
-  """`function(*inputs)` where the condition holds, else the first input; as `choose`."""
-  return choose(condition, [lambda first, *_: first, function], *inputs)
+def maybe_apply(condition, function, *inputs):
+  """`function(*inputs)` where the condition holds, else the first input; as `switch_case`."""
+  return switch_case(condition, [lambda first, *_: first, function], *inputs)

@@ -8,7 +8,7 @@ probabilities follow the authors' settings. Below 21 pixels some ranges are empt
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.control_flow import choose
+from conrec_tf.data.augmentation.control_flow import switch_case
 
 MAX_RECTANGLES = 5
 MAX_BLOCKS = 15
@@ -53,7 +53,7 @@ def corrupt(view, seed):
   if one_channel:
     kinds.append(lambda view, seed: map_intensity(view, *draw_intensity_map(seed)))
   kind = tf.random.stateless_uniform([], kind_seed, maxval=len(kinds), dtype=tf.int32)
-  return choose(kind, kinds, view, seed)
+  return switch_case(kind, kinds, view, seed)
 
 
 def draw_in_painting(seed, shape):

@@ -7,7 +7,7 @@ authors' settings, which are SimCLR's.
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.control_flow import apply_if, choose
+from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
 
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
@@ -38,7 +38,7 @@ def make_view(image, seed, *, image_size, color_jitter_strength=1.0, use_blur=Tr
     view = flip(view, drawn["flip"])
     view = apply_color(view, drawn)
     if use_blur:
-      view = apply_if(drawn["blur"], blur, view, drawn["sigma"])
+      view = maybe_apply(drawn["blur"], blur, view, drawn["sigma"])
   else:
     # As the authors: one channel is never blurred and always changes in contrast, then brightness.
     drawn = draw_color(color_seed, color_jitter_strength)
@@ -97,7 +97,7 @@ def crop_and_resize(image, offset, size, image_size):
 
 def flip(view, flipped):
   """Mirrors left and right if `flipped`."""
-  return apply_if(flipped, lambda view: tf.reverse(view, [1]), view)
+  return maybe_apply(flipped, lambda view: tf.reverse(view, [1]), view)
 
 
 def apply_color(view, drawn):
@@ -106,14 +106,14 @@ def apply_color(view, drawn):
 
   def jitter(planes, amounts, order):
     for kind in tf.unstack(order):
-      planes = tf.clip_by_value(choose(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
+      planes = tf.clip_by_value(switch_case(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
     return planes
 
   # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
   planes = _transpose(view, [2, 0, 1])
   amounts = tf.stack([drawn[function.__name__] for function in jitters])
-  planes = apply_if(drawn["jitter"], jitter, planes, amounts, drawn["order"])
-  planes = apply_if(drawn["grey"], grey, planes)
+  planes = maybe_apply(drawn["jitter"], jitter, planes, amounts, drawn["order"])
+  planes = maybe_apply(drawn["grey"], grey, planes)
   return _transpose(planes, [1, 2, 0])
 
 

@@ -37,7 +37,7 @@ def training_curves(runs, names, folder):
   """Pictures of what was logged while training, one for each quantity that a run has.
 
   Args:
-    runs: `Record`s.
+    runs: `RunRecord`s.
     names: of the runs.
     folder: where to write.
   """
