@@ -40,10 +40,10 @@ def train_here(weights, flags):
   def run(config):
     from conrec_tf.commands import modes
 
-    jobs, build_job = [], modes.build_job
-    modes.build_job = lambda *args: jobs.append(build_job(*args)) or jobs[-1]
+    tasks, build_task = [], modes.build_task
+    modes.build_task = lambda *args: tasks.append(build_task(*args)) or tasks[-1]
     modes.run(config)
-    np.savez(weights, *[tf.convert_to_tensor(value) for value in jobs[0].model.variables])
+    np.savez(weights, *[tf.convert_to_tensor(value) for value in tasks[0].model.variables])
 
   sys.argv = ["run.py", *flags]
   cli.main(run)

@@ -11,9 +11,9 @@ from absl import logging as absl_logging
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import SECTIONS
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.preemption import Stopped
+from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
 
@@ -88,7 +88,7 @@ def _parse(argv):
 def _parsed(argv):
   try:
     rest = FLAGS(argv)
-    rest = FLAGS([argv[0], *_stored_flags(), *argv[1:]])
+    rest = FLAGS([argv[0], *_flags_of_run(), *argv[1:]])
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname)
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
@@ -100,7 +100,7 @@ def _parsed(argv):
   return rest
 
 
-def _stored_flags():
+def _flags_of_run():
   """What a run or a network says of itself; the command line comes after it and still counts."""
   mode, checkpoint = FLAGS["mode"].value, FLAGS["checkpoint"].value
   stored = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
@@ -114,7 +114,9 @@ def _stored_flags():
     if mode == "embed" and channels in (1, 3):
       arguments.append(f"--image_channels={channels}")
   if checkpoint and mode != "check_data":
-    arguments += [f"--{name}={value}" for name, value in find(checkpoint).values.items()]
+    arguments += [
+      f"--{name}={value}" for name, value in resolve_checkpoint(checkpoint).values.items()
+    ]
   return arguments
 
 
@@ -146,12 +148,12 @@ def _reporting(function, *args):
   except UsageError as error:
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(1)
-  except Stopped as stopped:
+  except Preempted as preempted:
     print(
-      f"Stopped by {stopped} after step {stopped.step}; the same command continues.",
+      f"Stopped by {preempted} after step {preempted.step}; the same command continues.",
       file=sys.stderr,
     )
-    sys.exit(128 + stopped.signum)
+    sys.exit(128 + preempted.signum)
   except KeyboardInterrupt:
     print("Interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
     sys.exit(130)

@@ -15,7 +15,7 @@ def report(config, source):
 
   Args:
     config: `Config`.
-    source: `Source`.
+    source: `DatasetSource`.
   """
   logger.info("%s", source.name)
   splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)

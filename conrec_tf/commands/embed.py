@@ -31,7 +31,7 @@ UNKNOWN = -1  # the label of an image without one
 DESCRIPTION = "description.json"
 
 
-def embed(config, stored, directory):
+def embed(config, pretrained, directory):
   """Embeds `train_split` and `eval_split`; files that an earlier call finished are kept.
 
   Writes to `model_dir/embeddings/<dataset>/`: `<train or eval>-<file>-of-<files>.npz` with
@@ -41,7 +41,7 @@ def embed(config, stored, directory):
 
   Args:
     config: `Config`.
-    stored: the `Stored` network.
+    pretrained: `PretrainedModel`.
     directory: `RunDirectory`.
 
   Raises:
@@ -53,12 +53,12 @@ def embed(config, stored, directory):
   )
   source = load_dataset(config)
   model = build_model(config, source.channels)
-  load_network(stored, model)
+  load_network(pretrained, model)
   folder = directory.path / "embeddings" / source.name.replace("/", "_").replace(":", "_")
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
     del splits["eval"]
-  _describe(folder, config, stored, splits)
+  _describe(folder, config, pretrained, splits)
   places = {role: _places(split) for role, split in splits.items()}
   began, done, rows = time.monotonic(), 0, []
   with tqdm(
@@ -109,7 +109,7 @@ def batch_size(config):
   return 2 ** (wanted.bit_length() - 1)
 
 
-def _describe(folder, config, stored, splits):
+def _describe(folder, config, pretrained, splits):
   """Writes what the embeddings are of, or checks that those there are of the same."""
   images = hashlib.sha256()
   for split in splits.values():
@@ -122,13 +122,13 @@ def _describe(folder, config, stored, splits):
     )
     images.update(repr([split.num_examples, *map(_state, files)]).encode())
   weights = {
-    "checkpoint": stored.path + ".index",
-    "hdf5": stored.path,
-    "saved_model": os.path.join(stored.path, "variables", "variables.index"),
-  }[stored.kind]
+    "checkpoint": pretrained.path + ".index",
+    "hdf5": pretrained.path,
+    "saved_model": os.path.join(pretrained.path, "variables", "variables.index"),
+  }[pretrained.kind]
   description = {
     "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
-    "global_step": stored.step,
+    "global_step": pretrained.step,
     "images": images.hexdigest(),
     **{
       name: getattr(config, name)

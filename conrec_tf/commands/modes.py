@@ -17,11 +17,11 @@ from conrec_tf.distribute.strategy import build_strategy, one_device, select_dev
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats, export
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.preemption import Interruption, Stopped
-from conrec_tf.training.task import build_job
+from conrec_tf.training.preemption import GracefulShutdown, Preempted
+from conrec_tf.training.task import build_task
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ def run(config):
   if config.mode == "check_data":
     report(config, load_dataset(config))
   elif config.mode == "embed":
-    embed(config, stored_network(config), RunDirectory(config.run_directory))
+    embed(config, pretrained_model(config), RunDirectory(config.run_directory))
   elif config.mode == "export":
-    export(config, stored_network(config), RunDirectory(config.run_directory))
+    export(config, pretrained_model(config), RunDirectory(config.run_directory))
   elif config.mode == "eval" and config.checkpoint and config.pretrains:
     evaluate_network(config)
   elif config.mode == "eval":
@@ -77,20 +77,20 @@ def train_and_evaluate(config, strategy, workers):
   with workers.in_turn():
     source, evaluated, epoch, last_step = _open(config)
   with strategy.scope():
-    job = build_job(config, source, evaluated, last_step)
+    task = build_task(config, source, evaluated, last_step)
   directory = RunDirectory(config.run_directory)
   with (
     directory.locked() if workers.is_chief else contextlib.nullcontext(),
-    Interruption() as interruption,
+    GracefulShutdown() as shutdown,
   ):
     if workers.is_chief:
       _start(config, directory, source, evaluated, last_step)
     trainer = Trainer(
-      config, directory, job, source, evaluated, strategy, workers, epoch, last_step, interruption
+      config, directory, task, source, evaluated, strategy, workers, epoch, last_step, shutdown
     )
     result = trainer.run() if workers.is_chief else trainer.follow()
-    if interruption.received:  # while the last files were written
-      raise Stopped(interruption.received, last_step)
+    if shutdown.received:  # while the last files were written
+      raise Preempted(shutdown.received, last_step)
     return result
 
 
@@ -111,18 +111,18 @@ def evaluate_checkpoints(config):
       f"for mode=eval. Received: {directory.path}"
     )
   with one_device(config).scope():
-    job = build_job(config, source, evaluated, last_step)
-  results = Results(directory, job.metric, job.selection)
-  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, job.networks)
+    task = build_task(config, source, evaluated, last_step)
+  results = Results(directory, task.metric, task.selection_metric)
+  checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     directory.start(config)
-    results.add(0, job.measure(True))
+    results.add(0, task.evaluate(True))
     results.finish(0)
     return
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   for prefix in tf.train.checkpoints_iterator(checkpoints.folder, SECONDS_BETWEEN_LOOKS):
     step = checkpoints.restore_networks(prefix)
-    result = results.add(step, job.measure(step >= last_step))
+    result = results.add(step, task.evaluate(step >= last_step))
     if results.is_best(step, result):
       checkpoints.save_best(step)
     results.finish(step)
@@ -133,23 +133,25 @@ def evaluate_checkpoints(config):
 def evaluate_network(config):
   """Evaluates the network of `config.checkpoint` once."""
   source = load_dataset(config)
-  evaluated, stored = load_eval_dataset(config, source), find(config.checkpoint)
+  evaluated, pretrained = load_eval_dataset(config, source), resolve_checkpoint(config.checkpoint)
   plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
   with one_device(config).scope():
-    job = build_job(plain, source, evaluated, last_step=1)
-  load_network(stored, job.model)
+    task = build_task(plain, source, evaluated, last_step=1)
+  load_network(pretrained, task.model)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
-  results = Results(directory, job.metric, job.selection, trained_at_0=True)
-  results.add(stored.step, job.measure(True))
-  results.finish(stored.step)
+  results = Results(directory, task.metric, task.selection_metric, trained_at_0=True)
+  results.add(pretrained.step, task.evaluate(True))
+  results.finish(pretrained.step)
 
 
-def stored_network(config):
-  """The `Stored` network of mode=embed and mode=export: `checkpoint`, or the one in model_dir."""
+def pretrained_model(config):
+  """The `PretrainedModel` network of mode=embed and mode=export: `checkpoint`, or the one in model_dir."""
   if config.checkpoint:
-    return find(config.checkpoint, config.export_checkpoint)
-  return find(config.run_directory, config.export_checkpoint, "model_dir or checkpoint")
+    return resolve_checkpoint(config.checkpoint, config.export_checkpoint)
+  return resolve_checkpoint(
+    config.run_directory, config.export_checkpoint, "model_dir or checkpoint"
+  )
 
 
 def report_run(config):

@@ -13,10 +13,10 @@ from conrec_tf.data.pipeline import Share, batch_ids
 from conrec_tf.export.export import export, remove_old
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.training.loop import MetricsLog, StepRunner, train
-from conrec_tf.training.preemption import Stopped
+from conrec_tf.training.preemption import Preempted
 
 logger = logging.getLogger(__name__)
 
@@ -31,44 +31,44 @@ class Trainer:
   Args:
     config: `Config`.
     directory: `RunDirectory`, locked and started.
-    job: `Job`.
-    source, evaluated: `Source` to learn from and for linear evaluation.
+    task: `TrainTask`.
+    source, eval_source: `DatasetSource` to learn from and for linear evaluation.
     strategy: `tf.distribute.Strategy`.
     workers: its `Workers`; the chief alone leaves anything in `model_dir`.
     epoch, last_step: steps of an epoch, and where training ends.
-    interruption: entered `Interruption`.
+    shutdown: entered `GracefulShutdown`.
   """
 
   def __init__(
     self,
     config,
     directory,
-    job,
+    task,
     source,
     evaluated,
     strategy,
     workers,
     epoch,
     last_step,
-    interruption,
+    shutdown,
   ):
-    self._config, self._directory, self._job = config, directory, job
-    self._source, self._evaluated, self._interruption = source, evaluated, interruption
+    self._config, self._directory, self._task = config, directory, task
+    self._source, self._evaluated, self._shutdown = source, evaluated, shutdown
     self._last_step, self._epoch, self._workers = last_step, epoch, workers
-    self._runner = StepRunner(strategy, job.step, config.jit_compile)
+    self._runner = StepRunner(strategy, task.step, config.jit_compile)
     self._checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,
-      job.networks,
+      task.networks,
       config.keep_checkpoint_every_epochs * epoch,
-      optimizer=job.optimizer,
+      optimizer=task.optimizer,
       runner=self._runner,
     )
     self._first_step, self._iterator = self._restore()
     self._step = self._first_step
     self._runner.waited.assign(0.0)  # that was another process's time
     self._final = max(self._first_step, last_step)
-    self._results = Results(directory, job.metric, job.selection)
+    self._results = Results(directory, task.metric, task.selection_metric)
 
   def run(self):
     """Trains to the last step; in mode train_then_eval also evaluates and exports.
@@ -77,7 +77,7 @@ class Trainer:
       The last result `{name: value}`, or None in mode train.
 
     Raises:
-      Stopped: a signal came; what was trained is saved.
+      Preempted: a signal came; what was trained is saved.
       UsageError: something that the user can put right.
     """
     self._log = MetricsLog(self._directory.path, self._first_step)
@@ -97,17 +97,17 @@ class Trainer:
       if self._first_step >= self._last_step:
         self._evaluate(self._final)
       return self._export()
-    except Stopped as stopped:
-      step = stopped.step or self._step
+    except Preempted as preempted:
+      step = preempted.step or self._step
       if step > self._first_step:
         self._checkpoints.save(step)
-      raise Stopped(stopped.signum, step) from None
+      raise Preempted(preempted.signum, step) from None
 
   def follow(self):
     """Trains as a worker that isn't the chief, which leaves nothing behind.
 
     Raises:
-      Stopped: a signal came to any of the workers.
+      Preempted: a signal came to any of the workers.
       UsageError: as of `run`.
     """
     silent = types.SimpleNamespace(write=lambda row: None)
@@ -120,12 +120,12 @@ class Trainer:
       # One checkpoint serves all, but each has batches of its own, which follow from the step.
       step = checkpoints.restore()
       workers.check_same(step)
-      return step, iter(self._job.batches(Share(workers.index, workers.count, step)))
-    iterator = iter(self._job.batches(Share()))
+      return step, iter(self._task.batches(Share(workers.index, workers.count, step)))
+    iterator = iter(self._task.batches(Share()))
     checkpoints.track(iterator)
     step = checkpoints.restore()
     if step and not checkpoints.held_iterator:  # it is of several workers
-      iterator = iter(self._job.batches(Share(first_step=step)))
+      iterator = iter(self._task.batches(Share(first_step=step)))
       checkpoints.track(iterator)
     return step, iterator
 
@@ -152,10 +152,10 @@ class Trainer:
       last_step=self._last_step,
       log_steps=config.log_steps,
       images_per_step=config.train_batch_size,
-      learning_rate=lambda: tf.convert_to_tensor(self._job.optimizer.learning_rate),
+      learning_rate=lambda: tf.convert_to_tensor(self._task.optimizer.learning_rate),
       log=log,
       events=events,
-      interruption=self._interruption,
+      shutdown=self._shutdown,
       ids=self._ids,
       workers=self._workers,
     )
@@ -174,8 +174,8 @@ class Trainer:
     seconds = {}
     if measures:
       began = time.monotonic()
-      with self._interruption.allowed():
-        metrics = self._job.measure(step == self._final)
+      with self._shutdown.interruptible():
+        metrics = self._task.evaluate(step == self._final)
       seconds["evaluation_seconds"] = time.monotonic() - began
       result = self._results.add(step, metrics)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
@@ -190,9 +190,11 @@ class Trainer:
 
   def _export(self):
     self._results.finish(self._final)
-    stored = find(self._directory.path, self._config.export_checkpoint, "model_dir")
-    export(self._config, stored, self._directory)
-    remove_old(self._directory, stored.step, self._config.keep_hub_module_max)
+    pretrained = resolve_checkpoint(
+      self._directory.path, self._config.export_checkpoint, "model_dir"
+    )
+    export(self._config, pretrained, self._directory)
+    remove_old(self._directory, pretrained.step, self._config.keep_hub_module_max)
     if self._board:
       self._report()
     return self._results.known(self._final)
@@ -203,7 +205,7 @@ class Trainer:
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
     network = ModelInspector(
-      self._config, self._evaluated, self._job.model, self._job.networks.get("head"), self._final
+      self._config, self._evaluated, self._task.model, self._task.networks.get("head"), self._final
     )
     return TensorBoardWriter(self._log.board, network, self._directory.path)
 
@@ -211,7 +213,7 @@ class Trainer:
     """Draws what was learned; the run is done and saved, whatever comes of it."""
     from conrec_tf.reporting.report import write_report
 
-    with self._interruption.allowed():
+    with self._shutdown.interruptible():
       with harmless("Writing embeddings and settings for TensorBoard"):
         self._board.finish(self._directory.read("result.json"))
       with harmless("Drawing the report, which --mode=report tries again,"):

@@ -1,4 +1,4 @@
-"""`Config`: all knobs of a run, checked against each other, and what follows from them."""
+"""`Config`: all options of a run, checked against each other, and what follows from them."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 @dataclasses.dataclass(frozen=True)
 class Config(*reversed(SECTIONS)):
-  """All knobs of one run, flat; `Config(image_size=128, base_filters=64)`.
+  """All options of one run, flat; `Config(image_size=128, base_filters=64)`.
 
   Raises:
     UsageError: a value is out of its range or two values contradict each other;

@@ -1,16 +1,16 @@
-"""The knobs of what computes, a section of `knobs`."""
+"""The options of what computes, a section of `options`."""
 
 import dataclasses
 import re
 
-from conrec_tf.config.option import knob
+from conrec_tf.config.option import option
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
   """What computes; the weights are the same on any, up to rounding."""
 
-  strategy: str = knob(
+  strategy: str = option(
     "one_device",
     "The first GPU, or the CPU without one; several GPUs of this machine "
     "(mirrored); those of several machines (multi_worker_mirrored), by the same command on each "
@@ -18,18 +18,18 @@ class Devices:
     choices=("one_device", "mirrored", "multi_worker_mirrored", "tpu"),
     changes_training=False,
   )
-  devices: str = knob(
+  devices: str = option(
     "",
     "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
     changes_training=False,
   )
-  tpu_name: str = knob(
+  tpu_name: str = option(
     "", "Name or address of the TPU; local on a TPU's own machine.", changes_training=False
   )
-  tpu_zone: str = knob(
+  tpu_zone: str = option(
     "", "Zone of the TPU, where it isn't this machine's.", changes_training=False
   )
-  gcp_project: str = knob(
+  gcp_project: str = option(
     "", "Project of the TPU, where it isn't this machine's.", changes_training=False
   )
 

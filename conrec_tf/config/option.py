@@ -1,9 +1,9 @@
-"""What a knob says of itself."""
+"""A dataclass field that is an option: default, explanation, range."""
 
 import dataclasses
 
 
-def knob(
+def option(
   default, help, *, choices=None, low=None, high=None, above=None, below=None, changes_training=True
 ):
   """A dataclass field that carries its own explanation and range.

@@ -1,4 +1,4 @@
-"""Every knob once: its name, default, range and one-line explanation.
+"""Every option once: its name, default, range and one-line explanation.
 
 The sections are the groups of `--help`; each field is one command-line flag of the
 same name. Names and meanings follow SimCLR's TensorFlow 2 code where it has them.
@@ -9,14 +9,14 @@ bare command finish in minutes on two CPU cores.
 import dataclasses
 
 from conrec_tf.config.devices import Devices
-from conrec_tf.config.option import knob
+from conrec_tf.config.option import option
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
   """What to do, and where the results go."""
 
-  mode: str = knob(
+  mode: str = option(
     "train_then_eval",
     "What to do: train; train, evaluate and export; evaluate the "
     "checkpoints of model_dir, following a running training until its last step (or evaluate "
@@ -25,38 +25,38 @@ class Task:
     choices=("train", "train_then_eval", "eval", "report", "embed", "export", "check_data"),
     changes_training=False,
   )
-  train_mode: str = knob(
+  train_mode: str = option(
     "pretrain",
     "Learn without labels, or learn a supervised head: on a frozen or trainable "
     "network from --checkpoint, or from scratch.",
     choices=("pretrain", "finetune"),
   )
-  model_dir: str = knob(
+  model_dir: str = option(
     "",
     "Where the run lives: checkpoints, logs, results. The same command continues "
     "it. Empty: runs/<dataset>-<method>-<hash of what determines training>.",
     changes_training=False,
   )
-  checkpoint: str = knob(
+  checkpoint: str = option(
     "",
     "Network to finetune, evaluate, embed with or export: a model_dir (its last checkpoint), "
     "the prefix of a checkpoint, an exported SavedModel, or an HDF5 file of the authors' "
     "implementation. Flags that describe the network are its own unless given. Empty: finetune "
     "from scratch, else model_dir's network.",
   )
-  report: bool = knob(
+  report: bool = option(
     True,
     "Draw what is learned: images for TensorBoard at evaluations, and at the end of "
     "train_then_eval model_dir/report.",
     changes_training=False,
   )
-  compare_with: str = knob(
+  compare_with: str = option(
     "",
     "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
     "separated by commas.",
     changes_training=False,
   )
-  seed: int = knob(
+  seed: int = option(
     0,
     "Determines initial weights, order of images, augmentation and dropout.",
     low=0,
@@ -68,56 +68,56 @@ class Task:
 class Data:
   """Images."""
 
-  dataset: str = knob(
+  dataset: str = option(
     "rectangle_triangle",
     "image_folder, npz, or a TensorFlow Datasets name "
     "(rectangle_triangle and circles_square are drawn locally).",
   )
-  data_dir: str = knob(
+  data_dir: str = option(
     "",
     "The folder of images, the .npz file (x_train, y_train, x_test, y_test), or the folder "
     "of prepared TFDS data (empty: ~/tensorflow_datasets).",
     changes_training=False,
   )
-  labels: str = knob(
+  labels: str = option(
     "auto",
     "Labels of an image folder: its folders (split/label/file or label/file), none "
     "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
     choices=("auto", "folders", "none"),
   )
-  train_split: str = knob("train", "Split to learn from, e.g. train+validation or train[:10%].")
-  eval_split: str = knob("test", "Split to measure linear accuracy on.", changes_training=False)
-  eval_dataset: str = knob(
+  train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
+  eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
+  eval_dataset: str = option(
     "",
     "Labelled dataset for linear evaluation, in place of the one that is learnt from.",
     changes_training=False,
   )
-  eval_data_dir: str = knob(
+  eval_data_dir: str = option(
     "", "Its data_dir. Empty: the same as data_dir.", changes_training=False
   )
-  eval_train_split: str = knob(
+  eval_train_split: str = option(
     "train", "The split of eval_dataset that the classifier learns from.", changes_training=False
   )
-  cache_dataset: bool = knob(
+  cache_dataset: bool = option(
     False, "Keep encoded images in memory, for slow disks; the size is told beforehand."
   )
-  max_bad_images: str = knob(
+  max_bad_images: str = option(
     "10,1%",
     "How many images of a folder may fail to decode (the next good one stands in): a "
     "number, a share, or the larger of several.",
     changes_training=False,
   )
-  image_size: int = knob(
+  image_size: int = option(
     64,
     "Height and width that the network works at, in pixels. Paper: 128 synthetic, 224 otherwise.",
     low=8,
   )
-  ordinal_labels: bool = knob(
+  ordinal_labels: bool = option(
     False,
     "Whether classes are grades: cumulative-bit classifiers and quadratic weighted "
     "kappa instead of accuracy.",
   )
-  image_channels: int = knob(
+  image_channels: int = option(
     0, "1 converts images to grey, 3 to RGB; 0 keeps what the dataset holds.", choices=(0, 1, 3)
   )
 
@@ -126,17 +126,17 @@ class Data:
 class Augmentation:
   """Stage 1 (views, as SimCLR) and stage 2 (corruption, as Models Genesis)."""
 
-  color_jitter_strength: float = knob(
+  color_jitter_strength: float = option(
     1.0, "Strength of brightness, contrast, saturation and hue jitter.", low=0.0, high=1.25
   )
-  use_blur: bool = knob(True, "Blur half of the RGB views.")
-  supervised_augmentation: str = knob(
+  use_blur: bool = option(True, "Blur half of the RGB views.")
+  supervised_augmentation: str = option(
     "crop",
     "With train_mode=finetune: random crop and left-right flip, or zoom by 0.85 to "
     "1.15 and flips in both directions; never colour.",
     choices=("crop", "zoom"),
   )
-  corruption: str = knob(
+  corruption: str = option(
     "models_genesis",
     "What the network must undo: pixel shuffling, in-painting, "
     "out-painting (and intensity maps for one channel), or none.",
@@ -148,50 +148,50 @@ class Augmentation:
 class Model:
   """Encoder, pooling and heads."""
 
-  encoder: str = knob(
+  encoder: str = option(
     "unet",
     "The paper's U-net, or Keras' DenseNet121 (which has no decoder).",
     choices=("unet", "densenet121"),
   )
-  encoder_weights: str = knob(
+  encoder_weights: str = option(
     "",
     "Initial weights of densenet121: imagenet (from Keras' cache or download) or an .h5 "
     "file of Keras without top. Empty: random.",
   )
-  base_filters: int = knob(
+  base_filters: int = option(
     16, "Filters of the first level; doubled at each level. Paper: 64.", low=1
   )
-  unet_depth: int = knob(4, "Levels of the U-net.", low=2, high=8)
-  pooling: str = knob(
+  unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8)
+  pooling: str = option(
     "attention",
     "How features become an embedding: attention-weighted (paper, Eq. 4) or average.",
     choices=("attention", "average"),
   )
-  attention_dropout: float = knob(
+  attention_dropout: float = option(
     0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0
   )
-  proj_head_mode: str = knob(
+  proj_head_mode: str = option(
     "nonlinear", "Projection head.", choices=("none", "linear", "nonlinear")
   )
-  num_proj_layers: int = knob(3, "Dense layers of a nonlinear projection head.", low=1)
-  proj_out_dim: int = knob(128, "Width of the projection.", low=1)
-  ft_proj_selector: int = knob(
+  num_proj_layers: int = option(3, "Dense layers of a nonlinear projection head.", low=1)
+  proj_out_dim: int = option(128, "Width of the projection.", low=1)
+  ft_proj_selector: int = option(
     0,
     "What is evaluated and finetuned: 0 the representation, n the output of the n-th "
     "layer of the projection head, -1 of its last.",
     low=-1,
   )
-  fine_tune_after_block: int = knob(
+  fine_tune_after_block: int = option(
     -1,
     "With train_mode=finetune: -1 trains everything, n what comes after the n-th block "
     "of the encoder, and the number of blocks (unet_depth; 4 for densenet121) just the head.",
     low=-1,
   )
-  zero_init_logits_layer: bool = knob(False, "Start the supervised head from zeros.")
-  global_bn: bool = knob(
+  zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")
+  global_bn: bool = option(
     True, "With several devices, batch norm over the whole batch instead of each device's share."
   )
-  batch_norm_decay: float = knob(
+  batch_norm_decay: float = option(
     0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0
   )
 
@@ -200,82 +200,86 @@ class Model:
 class Objective:
   """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction."""
 
-  contrastive_weight: float = knob(1.0, "Weight of NT-Xent; 0 builds no projection head.", low=0.0)
-  reconstruction_weight: float = knob(
+  contrastive_weight: float = option(
+    1.0, "Weight of NT-Xent; 0 builds no projection head.", low=0.0
+  )
+  reconstruction_weight: float = option(
     100.0, "Weight of the reconstruction loss (the paper's alpha); 0 builds no decoder.", low=0.0
   )
-  reconstruction_loss: str = knob(
+  reconstruction_loss: str = option(
     "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
   )
-  temperature: float = knob(0.5, "Temperature of NT-Xent.", above=0.0)
-  lineareval_while_pretraining: bool = knob(
+  temperature: float = option(0.5, "Temperature of NT-Xent.", above=0.0)
+  lineareval_while_pretraining: bool = option(
     False, "Train a supervised head beside pre-training; no gradient reaches the network."
   )
-  hidden_norm: bool = knob(True, "Normalise projections to unit length before NT-Xent.")
+  hidden_norm: bool = option(True, "Normalise projections to unit length before NT-Xent.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimization:
   """How long, how fast."""
 
-  train_batch_size: int = knob(
+  train_batch_size: int = option(
     16, "Images a step, on all devices together; each gives two views.", low=2
   )
-  train_epochs: int = knob(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
-  train_steps: int = knob(0, "Steps to train; if positive it overrides train_epochs.", low=0)
-  optimizer: str = knob(
+  train_epochs: int = option(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
+  train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
+  optimizer: str = option(
     "lars", "LARS, SGD with Nesterov momentum, or Adam.", choices=("lars", "momentum", "adam")
   )
-  learning_rate: float = knob(0.075, "Base learning rate, before scaling.", above=0.0)
-  learning_rate_scaling: str = knob(
+  learning_rate: float = option(0.075, "Base learning rate, before scaling.", above=0.0)
+  learning_rate_scaling: str = option(
     "sqrt",
     "Learning rate = base * sqrt(batch), base * batch / 256, or base.",
     choices=("sqrt", "linear", "none"),
   )
-  learning_rate_schedule: str = knob(
+  learning_rate_schedule: str = option(
     "constant",
     "What follows the warm-up: a constant rate or a cosine to 0.",
     choices=("constant", "cosine"),
   )
-  warmup_epochs: float = knob(0.0, "Epochs of linear warm-up from 0.", low=0.0)
-  momentum: float = knob(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
-  weight_decay: float = knob(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
-  mixed_precision: str = knob(
+  warmup_epochs: float = option(0.0, "Epochs of linear warm-up from 0.", low=0.0)
+  momentum: float = option(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
+  weight_decay: float = option(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
+  mixed_precision: str = option(
     "float32",
     "What the network computes in; weights and losses stay float32. auto: "
     "mixed_bfloat16 where the GPU or processor is fast in it.",
     choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
   )
-  recompute: bool = knob(
+  recompute: bool = option(
     False,
     "Compute the U-net's inner maps again for the gradient: slower, in "
     "less memory; for large images.",
     changes_training=False,
   )
-  deterministic: bool = knob(False, "The same bits in each run on a GPU too; slower there.")
-  jit_compile: bool = knob(False, "Let XLA compile the training step; needs a GPU.")
+  deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
+  jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Bookkeeping:
   """When to log, save and evaluate."""
 
-  log_steps: int = knob(10, "Steps between two rows of metrics.", low=1, changes_training=False)
-  checkpoint_epochs: int = knob(5, "Epochs between two checkpoints.", low=1, changes_training=False)
-  checkpoint_steps: int = knob(
+  log_steps: int = option(10, "Steps between two rows of metrics.", low=1, changes_training=False)
+  checkpoint_epochs: int = option(
+    5, "Epochs between two checkpoints.", low=1, changes_training=False
+  )
+  checkpoint_steps: int = option(
     0,
     "Steps between two checkpoints; if positive it overrides checkpoint_epochs.",
     low=0,
     changes_training=False,
   )
-  keep_checkpoint_max: int = knob(3, "Checkpoints to keep.", low=1, changes_training=False)
-  keep_checkpoint_every_epochs: int = knob(
+  keep_checkpoint_max: int = option(3, "Checkpoints to keep.", low=1, changes_training=False)
+  keep_checkpoint_every_epochs: int = option(
     0,
     "Epochs between two checkpoints that are kept for good; 0: none.",
     low=0,
     changes_training=False,
   )
-  on_nan: str = knob(
+  on_nan: str = option(
     "stop",
     "When a loss or gradient isn't finite: stop, or skip such steps and count them.",
     choices=("stop", "skip"),
@@ -287,33 +291,33 @@ class Bookkeeping:
 class Evaluation:
   """Linear evaluation: a classifier on frozen embeddings."""
 
-  eval_every_epochs: int = knob(
+  eval_every_epochs: int = option(
     20,
     "Epochs between two evaluations while training; 0: only before and after.",
     low=0,
     changes_training=False,
   )
-  eval_batch_size: int = knob(64, "Images a batch when embedding.", low=1, changes_training=False)
-  select_on: str = knob(
+  eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
+  select_on: str = option(
     "evaluation",
     "What the best checkpoint is chosen by: the evaluation split, as the paper "
     "does, or a fifth of the training labels, held out.",
     choices=("evaluation", "validation"),
     changes_training=False,
   )
-  label_fractions: str = knob(
+  label_fractions: str = option(
     "",
     "Shares of the training labels to learn from at the end, e.g. 0.01,0.1,0.25,0.5,1.0. "
     "Empty: none.",
     changes_training=False,
   )
-  repetitions: int = knob(
+  repetitions: int = option(
     5,
     "Random subsets for each label fraction; with folds, repetitions of finetuning.",
     low=1,
     changes_training=False,
   )
-  folds: int = knob(
+  folds: int = option(
     0,
     "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",
     low=0,
@@ -325,20 +329,20 @@ class Evaluation:
 class Export:
   """The trained network for use elsewhere."""
 
-  export_format: str = knob(
+  export_format: str = option(
     "saved_model",
     "Formats to write, separated by commas: saved_model, onnx (needs "
     "requirements-onnx.txt), tflite (float32, and dynamic-range quantised). Empty: none.",
     changes_training=False,
   )
-  export_checkpoint: str = knob(
+  export_checkpoint: str = option(
     "last",
     "What to export from, and embed with, of a model_dir: its last checkpoint or the "
     "one with the best evaluation.",
     choices=("last", "best"),
     changes_training=False,
   )
-  keep_hub_module_max: int = knob(
+  keep_hub_module_max: int = option(
     1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
   )
 

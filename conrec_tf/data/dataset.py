@@ -1,4 +1,4 @@
-"""`Source` and `Split`: what the pipeline knows of a dataset; how lists of images become one."""
+"""`DatasetSource` and `Split`: what the pipeline knows of a dataset; how lists of images become one."""
 
 from collections.abc import Callable
 import dataclasses
@@ -27,7 +27,7 @@ class Split:
     num_examples: how many images.
     record_bytes: mean size of a record, bytes.
     records: makes a finite `tf.data.Dataset` of `{image, label}` (no label where there is none),
-      in a fixed order; what an image is, `Source.decode` knows: bytes, a path, an index.
+      in a fixed order; what an image is, `DatasetSource.decode` knows: bytes, a path, an index.
     shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
       looked at, or None; zeros for images that can't be decoded.
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
@@ -43,7 +43,7 @@ class Split:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DatasetSource:
   """A dataset as the pipeline sees it.
 
   Attributes:
@@ -73,7 +73,7 @@ def listed_split(flag, expression, images, labels, shapes, names=None):
   Args:
     flag: the flag that `expression` comes from, for messages.
     expression: as TFDS writes them: names, sums and slices.
-    images: `{name: array}` of whatever `Source.decode` takes.
+    images: `{name: array}` of whatever `DatasetSource.decode` takes.
     labels: `{name: int array}`, or None without labels.
     shapes: `{name: int array [n, 3]}`.
     names: `{name: object array [n]}` of the images' names, or None.

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.dataset import Source, existing_path, held_out, listed_split, tell_cached
+from conrec_tf.data.dataset import DatasetSource, existing_path, held_out, listed_split, tell_cached
 from conrec_tf.data.decoding import NATIVE, decode_image, look_at_all, why_bad
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def open_image_folder(config):
-  """The `Source` of `--dataset=image_folder --data_dir=DIR`.
+  """The `DatasetSource` of `--dataset=image_folder --data_dir=DIR`.
 
   With `labels=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
@@ -67,7 +67,7 @@ def open_image_folder(config):
   )
   by_image, by_label, by_shape, by_name = columns
   arguments = (by_image, by_label if class_names else None, by_shape, by_name)
-  return Source(
+  return DatasetSource(
     name=os.path.basename(os.path.abspath(root)),
     channels=channels,
     decode=lambda image: decode_image(read(image), channels),

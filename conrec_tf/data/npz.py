@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.dataset import Source, existing_path, held_out, listed_split
+from conrec_tf.data.dataset import DatasetSource, existing_path, held_out, listed_split
 
 
 def open_npz(config):
-  """The `Source` of `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
+  """The `DatasetSource` of `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
 
   The archive holds `x_train` and `x_test`, `[N, h, w]` or `[N, h, w, C]`, uint8 or float in
   [0, 1] (which is rounded to 8 bits), and `y_train` and `y_test`, int `[N]` or `[N, 1]`, their
@@ -63,7 +63,7 @@ def open_npz(config):
     {name: np.tile(np.int32(part.shape[1:]), (len(part), 1)) for name, part in images.items()},
   )
   classes = 1 + max(part.max(initial=0) for part in labels.values())
-  return Source(
+  return DatasetSource(
     name=os.path.basename(path).removesuffix(".npz"),
     channels=channels,
     decode=decode,

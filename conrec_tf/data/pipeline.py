@@ -1,4 +1,4 @@
-"""From a `Source` to batches: shuffle records, decode once, two views, corrupt, batch."""
+"""From a `DatasetSource` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it
 
   Args:
     config: `Config`.
-    source: `Source`, or None to open `config.dataset`.
+    source: `DatasetSource`, or None to open `config.dataset`.
     share: `Share`.
 
   Returns:

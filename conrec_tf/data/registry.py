@@ -1,4 +1,4 @@
-"""Where images come from: a dataset name becomes a `Source`."""
+"""Where images come from: a dataset name becomes a `DatasetSource`."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ OWN_DATA = {"image_folder": open_image_folder, "npz": open_npz}
 
 
 def load_dataset(config):
-  """The `Source` that `config.dataset` names: an image folder, an archive, or TFDS's.
+  """The `DatasetSource` that `config.dataset` names: an image folder, an archive, or TFDS's.
 
   Raises:
     UsageError: it can't be opened; see the module of each kind.
@@ -20,11 +20,11 @@ def load_dataset(config):
 
 
 def load_eval_dataset(config, source):
-  """The labelled `Source` of linear evaluation: `config.eval_dataset`, or the training's own.
+  """The labelled `DatasetSource` of linear evaluation: `config.eval_dataset`, or the training's own.
 
   Args:
     config: `Config`.
-    source: `Source` that the network learns from; the other one gets as many channels.
+    source: `DatasetSource` that the network learns from; the other one gets as many channels.
 
   Raises:
     UsageError: it can't be opened or has no labels.

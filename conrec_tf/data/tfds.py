@@ -11,13 +11,13 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
-from conrec_tf.data.dataset import Source, Split, empty_split, tell_cached, wrong_split
+from conrec_tf.data.dataset import DatasetSource, Split, empty_split, tell_cached, wrong_split
 
 logger = logging.getLogger(__name__)
 
 
 def open_tfds(config):
-  """The `Source` that a TFDS name stands for; prepares it if it isn't yet.
+  """The `DatasetSource` that a TFDS name stands for; prepares it if it isn't yet.
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
@@ -49,7 +49,7 @@ def open_tfds(config):
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image
 
-  return Source(
+  return DatasetSource(
     name=config.dataset,
     decode=decode,
     channels=channels,

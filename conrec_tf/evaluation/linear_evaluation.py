@@ -47,7 +47,7 @@ def validation_losses(config, model, loss_fn, source):
     config: `Config`.
     model: `ConRec`; it runs in inference mode.
     loss_fn: function of (`Outputs`, target) to (total, `{metric name: scalar}`).
-    source: `Source`.
+    source: `DatasetSource`.
 
   Returns:
     `{name: number}`, means over the batches.

@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
-from conrec_tf.export import onnx_tflite as conversions
-from conrec_tf.export import saved_model
+from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.models import build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.run_directory import writing
@@ -27,24 +26,24 @@ TOLERANCE = {"saved_model": 1e-5, "onnx": 1e-4, "tflite": 1e-4, "tflite_dynamic_
 IMAGES_TO_COMPARE = 4
 
 
-def export(config, stored, directory):
-  """Writes a stored network in each of `config.export_format` and compares what was written.
+def export(config, pretrained, directory):
+  """Writes a pretrained network in each of `config.export_format` and compares what was written.
 
   The network is float32 without synchronised batch norm, whatever it was trained in.
 
   Args:
     config: `Config`; of the network's own settings only `image_size` and `ft_proj_selector` can
       be changed, and all if it doesn't tell them itself.
-    stored: `Stored`.
+    pretrained: `PretrainedModel`.
     directory: `RunDirectory` to write to: `saved_model/<step>/`, `onnx/<step>.onnx`,
       `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
 
   Raises:
     UsageError: it can't be read or written, or what was written computes something else.
   """
-  channels = stored.channels or config.channels
-  config, formats = network_config(config, stored), config.export_formats
-  model, head = portable_network(config, stored)
+  channels = pretrained.channels or config.channels
+  config, formats = network_config(config, pretrained), config.export_formats
+  model, head = portable_network(config, pretrained)
   size, layer = config.image_size, config.ft_proj_selector
   images = _smooth_images(size, channels)
   expected = model.embed(images, layer=layer).numpy()
@@ -59,7 +58,7 @@ def export(config, stored, directory):
 
   def write_saved_model(path):
     with writing(path.parent, tf.errors.OpError):
-      saved_model.save(model, head, path, metadata(config, stored, channels))
+      saved_model.save(model, head, path, metadata(config, pretrained, channels))
 
   def writes(convert, *args):
     def write(path):
@@ -71,20 +70,20 @@ def export(config, stored, directory):
 
   exports = {
     "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
-    "onnx": [("onnx", ".onnx", writes(conversions.onnx_bytes, free), conversions.run_onnx)],
+    "onnx": [("onnx", ".onnx", writes(onnx_tflite.onnx_bytes, free), onnx_tflite.run_onnx)],
     "tflite": [
-      ("tflite", ".tflite", writes(conversions.tflite_bytes, fixed), conversions.run_tflite),
+      ("tflite", ".tflite", writes(onnx_tflite.tflite_bytes, fixed), onnx_tflite.run_tflite),
       (
         "tflite_dynamic_range",
         "_dynamic_range.tflite",
-        writes(conversions.tflite_bytes, fixed, True),
-        conversions.run_tflite,
+        writes(onnx_tflite.tflite_bytes, fixed, True),
+        onnx_tflite.run_tflite,
       ),
     ],
   }
   for kind in formats:
     for name, ending, write, run in exports[kind]:
-      path = directory.path / kind / f"{stored.step}{ending}"
+      path = directory.path / kind / f"{pretrained.step}{ending}"
       with _replacing(path) as temporary:
         write(temporary)
         difference = _compared(name, expected, run(temporary, images))
@@ -116,9 +115,9 @@ def remove_old(directory, step, keep):
     shutil.rmtree(path)
 
 
-def network_config(config, stored):
-  """The `Config` of a stored network, to build it with."""
-  own = Config(**{**stored.settings, "mode": "export"}) if stored.settings else config
+def network_config(config, pretrained):
+  """The `Config` of a pretrained network, to build it with."""
+  own = Config(**{**pretrained.settings, "mode": "export"}) if pretrained.settings else config
   return dataclasses.replace(
     own,
     mixed_precision="float32",
@@ -129,28 +128,28 @@ def network_config(config, stored):
   )
 
 
-def portable_network(config, stored):
-  """A stored network on its own: (`ConRec` in float32, `LinearHead` or None)."""
-  channels = stored.channels or config.channels
+def portable_network(config, pretrained):
+  """A pretrained network on its own: (`ConRec` in float32, `LinearHead` or None)."""
+  channels = pretrained.channels or config.channels
   model, head = build_model(config, channels), None
   supervised = not config.pretrains or config.lineareval_while_pretraining
-  if supervised and stored.kind != "hdf5":
-    head = build_head(config, model, channels, len(stored.class_names))
-  load_network(stored, model, head)
+  if supervised and pretrained.kind != "hdf5":
+    head = build_head(config, model, channels, len(pretrained.class_names))
+  load_network(pretrained, model, head)
   return model, head
 
 
-def metadata(config, stored, channels):
+def metadata(config, pretrained, channels):
   """What is kept beside a SavedModel, as a dict that JSON can hold."""
   return {
-    "global_step": stored.step,
+    "global_step": pretrained.step,
     "channels": channels,
     "image_size": config.image_size,
-    "one_size": stored.one_size,
+    "one_size": pretrained.one_size,
     "layer": config.ft_proj_selector,
-    "class_names": list(stored.class_names),
-    "result": stored.result,
-    "flags": stored.settings or dataclasses.asdict(config),
+    "class_names": list(pretrained.class_names),
+    "result": pretrained.result,
+    "flags": pretrained.settings or dataclasses.asdict(config),
     "git_revision": _git_revision(),
     "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},
   }

@@ -72,7 +72,7 @@ def representation(model, head, metadata):
 
   parts = parts_of(model, head)
   used = [parts[name] for name in ("encoder", "pooling") if name in parts]
-  used += model.projection_head.used(layer) if layer else []
+  used += model.projection_head.first_layers(layer) if layer else []
   root = tf.train.Checkpoint()
   root.__call__ = embed
   root.variables = [variable for part in used for variable in part.variables]

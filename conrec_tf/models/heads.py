@@ -73,7 +73,7 @@ class ProjectionHead(tf.keras.Model):
       x = tf.nn.relu(x) if layer < self.num_layers - 1 else x
     return x
 
-  def used(self, layers):
+  def first_layers(self, layers):
     """The Keras layers that the first `layers` layers consist of; -1 for all."""
     count = self.num_layers if layers < 0 else layers
     return [*self.dense[:count], *self.batch_norms[:count]]

@@ -106,7 +106,7 @@ class UNetEncoder(tf.keras.Model):
     return x, skips
 
 
-class JoinBlock(ConvBlock):
+class UpConcatBlock(ConvBlock):
   """`ConvBlock` on [nearest upsampling by 2 of x, skip], without upsampling anything.
 
   A 3x3 window over an upsampled map sees only 2x2 distinct pixels, so that the part of the
@@ -166,7 +166,7 @@ class UNetDecoder(tf.keras.Model):
     sizes = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
     self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
     self.levels = [
-      [block(width, 3, **sizes) for block in (JoinBlock, ConvBlock)] for width in filters
+      [block(width, 3, **sizes) for block in (UpConcatBlock, ConvBlock)] for width in filters
     ]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 

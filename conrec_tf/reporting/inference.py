@@ -12,8 +12,8 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import linear_evaluation as evaluation
 from conrec_tf.evaluation import probes
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, Stored, prefixes, step_of
-from conrec_tf.training.task import build_job
+from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, PretrainedModel, prefixes, step_of
+from conrec_tf.training.task import build_task
 
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
 
@@ -39,7 +39,7 @@ class ModelInspector:
 
   Args:
     config: `Config` of the run.
-    evaluated: `Source` of linear evaluation.
+    eval_source: `DatasetSource` of linear evaluation.
     model: `ConRec`.
     head: `LinearHead` of a finetuned one, or None.
     step: that its weights are of.
@@ -127,28 +127,28 @@ def restore_inspector(config, source, evaluated, step):
 
   Args:
     config, evaluated: as of `ModelInspector`.
-    source: `Source` that it learnt from.
+    source: `DatasetSource` that it learnt from.
     step: of the last weights.
 
   Raises:
     UsageError: there are no weights, or they can't be read.
   """
   # Its weights are about to be restored; the network that they started from may be gone.
-  job = build_job(dataclasses.replace(config, checkpoint=""), source, evaluated, max(1, step))
+  task = build_task(dataclasses.replace(config, checkpoint=""), source, evaluated, max(1, step))
   folder = os.fspath(config.run_directory)
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
   ] or prefixes(os.path.join(folder, BEST))
-  head = job.networks.get("head")
+  head = task.networks.get("head")
   if found:
     step = step_of(found[-1])
-    load_network(Stored("checkpoint", found[-1], step), job.model, head)
+    load_network(PretrainedModel("checkpoint", found[-1], step), task.model, head)
   elif step or not config.encoder_weights:  # else given weights, evaluated as they are
     raise UsageError(
       "model_dir must hold the checkpoint of its last step or the best one, for "
       f"the report. Received: {folder} without"
     )
-  return ModelInspector(config, evaluated, job.model, head, step)
+  return ModelInspector(config, evaluated, task.model, head, step)
 
 
 def _splits(config, evaluated):

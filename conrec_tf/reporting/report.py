@@ -24,7 +24,7 @@ def write_report(config, source, evaluated):
 
   Args:
     config: `Config` of the run.
-    source, evaluated: `Source` that it learnt from, and of linear evaluation.
+    source, eval_source: `DatasetSource` that it learnt from, and of linear evaluation.
 
   Raises:
     UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,

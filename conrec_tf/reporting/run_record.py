@@ -19,7 +19,7 @@ class RunRecord:
 
   Attributes:
     path: the `model_dir`.
-    config: `Config`; knobs that the run's version didn't have are at their defaults.
+    config: `Config`; options that the run's version didn't have are at their defaults.
     rows: the rows of `metrics.jsonl`.
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
@@ -153,7 +153,7 @@ def run_names(runs):
 
 
 def differences(run, others):
-  """Knobs in which other runs differ from one: `[(name, value, values of the others)]`."""
+  """Options in which other runs differ from one: `[(name, value, values of the others)]`."""
   skipped = {"model_dir", "compare_with", "mode", "data_dir"}
   rows = []
   for field in dataclasses.fields(Config):

@@ -24,7 +24,7 @@ KINDS = {
 REPLICATION, OUTPUT = "attention_up", "reconst_output"
 
 
-class OriginalFile:
+class AuthorsCheckpoint:
   """The weights in a file, by their role in the network.
 
   Attributes:
@@ -32,7 +32,7 @@ class OriginalFile:
       roles are encoder, skips, attention, gate, projection, decoder, output, and each but
       gate and output alternates convolution (or dense) and batch norm.
     channels: of the images.
-    values: `{knob: value}` of the network.
+    values: `{option: value}` of the network.
 
   Args:
     path: a whole model, or weights alone.

@@ -9,7 +9,7 @@ import shutil
 import tensorflow as tf
 
 from conrec_tf.config import UsageError, short_message
-from conrec_tf.run_dir.authors_hdf5 import OriginalFile
+from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, step_of
 from conrec_tf.run_dir.run_directory import writing
 
@@ -168,26 +168,26 @@ def parts_of(model, head=None):
   return {name: part for name, part in parts.items() if part and part.weights}
 
 
-def load_network(stored, model, head=None):
-  """Gives a network the weights of a stored one.
+def load_network(pretrained, model, head=None):
+  """Gives a network the weights of a pretrained one.
 
   Args:
-    stored: `Stored`; parts that the model lacks are left out.
+    pretrained: `PretrainedModel`; parts that the model lacks are left out.
     model: a built `ConRec`.
     head: a built `LinearHead`, or None.
 
   Raises:
     UsageError: it can't be read, or is another network.
   """
-  if stored.kind == "hdf5":
-    OriginalFile(stored.path).assign(model)
-  elif stored.kind == "saved_model":
+  if pretrained.kind == "hdf5":
+    AuthorsCheckpoint(pretrained.path).assign(model)
+  elif pretrained.kind == "saved_model":
     weights = {name: part.weights for name, part in parts_of(model, head).items()}
     _restore(
-      tf.train.Checkpoint(parts=weights), os.path.join(stored.path, "variables", "variables")
+      tf.train.Checkpoint(parts=weights), os.path.join(pretrained.path, "variables", "variables")
     )
   else:
     parts = parts_of(model, head)
     heads = {"head": parts.pop("head")} if head else {}
-    _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts), **heads), stored.path)
-  logger.info("Network from %s", stored.path)
+    _restore(tf.train.Checkpoint(model=tf.train.Checkpoint(**parts), **heads), pretrained.path)
+  logger.info("Network from %s", pretrained.path)

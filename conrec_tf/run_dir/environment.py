@@ -19,12 +19,12 @@ def process_info(step):
   return {
     "step": step,
     "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-    "machine": machine(),
+    "machine": hardware(),
     "versions": versions(),
   }
 
 
-def machine():
+def hardware():
   """`{part: text}`."""
   gpus = [
     tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")

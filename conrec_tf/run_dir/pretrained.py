@@ -12,8 +12,8 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 METADATA = "metadata.json"
-# The knobs that say which network weights belong to, and what it takes and gives.
-NETWORK = (
+# The options that say which network weights belong to, and what it takes and gives.
+ARCHITECTURE_OPTIONS = (
   "encoder",
   "base_filters",
   "unet_depth",
@@ -33,15 +33,15 @@ NETWORK = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
+class PretrainedModel:
   """A trained network on disk.
 
   Attributes:
     kind: checkpoint, saved_model or hdf5.
     path: a checkpoint's prefix, a SavedModel's folder, or a file.
     step: how many steps it was trained; 0 if that isn't known.
-    values: `{knob: value}` of those in `NETWORK` that are known.
-    settings: `{knob: value}` of the training, as far as they are known and still exist.
+    values: `{option: value}` of those in `ARCHITECTURE_OPTIONS` that are known.
+    settings: `{option: value}` of the training, as far as they are known and still exist.
     channels: of the images, or 0 if that isn't known.
     one_size: whether all images that it was evaluated on have one size.
     class_names: of the labels that it was trained or evaluated on.
@@ -59,7 +59,7 @@ class Stored:
   result: dict = dataclasses.field(default_factory=dict)
 
 
-def find(path, which="last", flag="checkpoint"):
+def resolve_checkpoint(path, which="last", flag="checkpoint"):
   """The network that `--checkpoint` names.
 
   Args:
@@ -103,16 +103,16 @@ def step_of(prefix):
   return int(number) if number.isdigit() else 0
 
 
-def network_values(settings, channels):
+def architecture_options(settings, channels):
   """Those of a run's settings that describe its network, as one that represents images.
 
   Args:
-    settings: `{knob: value}`.
+    settings: `{option: value}`.
     channels: of its images, or 0 if that isn't known.
   """
   values = {
     "train_mode": "pretrain",
-    **{name: settings[name] for name in NETWORK if name in settings},
+    **{name: settings[name] for name in ARCHITECTURE_OPTIONS if name in settings},
   }
   if channels in (1, 3):
     values["image_channels"] = channels
@@ -134,11 +134,11 @@ def _checkpoint(prefix):
   directory = RunDirectory(pathlib.Path(prefix).parent.parent)
   step, images = step_of(prefix), directory.read("images.json") or {}
   settings, channels = directory.read("config.json") or {}, images.get("channels", 0)
-  return Stored(
+  return PretrainedModel(
     "checkpoint",
     prefix,
     step,
-    network_values(settings, channels),
+    architecture_options(settings, channels),
     _known(settings),
     channels,
     images.get("one_size", False),
@@ -151,11 +151,11 @@ def _saved_model(path):
   try:
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
     settings, channels = metadata["flags"], metadata["channels"]
-    return Stored(
+    return PretrainedModel(
       "saved_model",
       path,
       metadata["global_step"],
-      network_values(settings, channels),
+      architecture_options(settings, channels),
       _known(settings),
       channels,
       metadata["one_size"],
@@ -170,7 +170,7 @@ def _saved_model(path):
 
 
 def _hdf5(path):
-  from conrec_tf.run_dir.authors_hdf5 import OriginalFile  # h5py only for such files
+  from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
 
-  original = OriginalFile(path)
-  return Stored("hdf5", path, values=original.values, channels=original.channels)
+  original = AuthorsCheckpoint(path)
+  return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)

@@ -14,7 +14,7 @@ class Results:
   Args:
     directory: `RunDirectory`.
     metric: the name of the number that runs are compared by.
-    selection: the name of the number that the best checkpoint is chosen by.
+    selection_metric: the name of the number that the best checkpoint is chosen by.
     trained_at_0: whether a network of 0 steps isn't an untrained one, but one from elsewhere.
   """
 

@@ -10,7 +10,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.distribute import replicas
 from conrec_tf.evaluation import probes
 from conrec_tf.training.optimizers import decay_loss
-from conrec_tf.training.update_step import GuardedUpdate, means
+from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
 class FinetuneStep:
@@ -31,26 +31,26 @@ class FinetuneStep:
     self._optimizer = optimizer
     self._classes = classes
     self._variables = model.trainable_variables + head.trainable_variables
-    self._update = GuardedUpdate(config, optimizer, self._variables, model.non_trainable_variables)
+    self._update = NonFiniteGuard(config, optimizer, self._variables, model.non_trainable_variables)
 
   def metrics(self):
     """The Keras metrics of what a step reports."""
     metrics = {
-      **means(
+      **mean_metrics(
         "train/total_loss", "train/supervised_loss", "train/supervised_acc", "train/weight_decay"
       ),
       **self._update.metrics(),
     }
     if self._config.ordinal_labels:
       return {**metrics, "train/quadratic_weighted_kappa": _kappa(self._classes)}
-    return {**metrics, **means("train/supervised_top_5_acc")}
+    return {**metrics, **mean_metrics("train/supervised_top_5_acc")}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch):
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
     config, labels = self._config, batch["label"]
     seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
-    before = self._update.before()
+    snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
       embedding = self._model.representation(
         batch["image"], training=True, seed=seed, layer=config.ft_proj_selector
@@ -70,7 +70,7 @@ class FinetuneStep:
       metrics["train/supervised_top_5_acc"] = tf.reduce_mean(
         tf.cast(tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32)
       )
-    metrics = self._update(total, tape.gradient(scaled, self._variables), before, metrics)
+    metrics = self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
     if config.ordinal_labels:
       metrics["train/quadratic_weighted_kappa"] = (
         replicas.gather(labels),

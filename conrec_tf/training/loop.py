@@ -10,7 +10,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.distribute.strategy import of_first, per_replica
 from conrec_tf.run_dir.run_directory import write_text, writing
-from conrec_tf.training.preemption import Stopped
+from conrec_tf.training.preemption import Preempted
 from conrec_tf.training.progress import Progress
 from conrec_tf.training.update_step import NON_FINITE, SKIPPED
 
@@ -90,7 +90,7 @@ def train(
   learning_rate,
   log,
   events,
-  interruption,
+  shutdown,
   ids,
   workers,
 ):
@@ -107,13 +107,13 @@ def train(
     log: `MetricsLog`.
     events: list of (steps between, function of the step), called in this order after the
       row of metrics; at `last_step` all of them are.
-    interruption: entered `Interruption`.
+    shutdown: entered `GracefulShutdown`.
     ids: function of a step that tells its images.
     workers: `Workers`, all of which train and have events at the same steps.
 
   Raises:
     UsageError: a loss or gradient isn't finite.
-    Stopped: a signal came; no event of that step has been called.
+    Preempted: a signal came; no event of that step has been called.
   """
   progress = Progress(first_step, last_step)
   step, since, logged = first_step, time.monotonic(), first_step
@@ -149,10 +149,10 @@ def train(
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
-    steps_per_execution, received = workers.agree(steps_per_execution, interruption.received)
+    steps_per_execution, received = workers.agree(steps_per_execution, shutdown.received)
     if received:
       progress.pause()
-      raise Stopped(received, step)
+      raise Preempted(received, step)
     began = time.monotonic()
     if step == last_step:
       progress.pause()

@@ -5,7 +5,7 @@ import os
 import signal
 
 
-class Stopped(BaseException):
+class Preempted(BaseException):
   """A signal asked the process to end; like KeyboardInterrupt it is no Exception.
 
   Attributes:
@@ -19,7 +19,7 @@ class Stopped(BaseException):
     self.step = step
 
 
-class Interruption:
+class GracefulShutdown:
   """While entered, SIGINT and SIGTERM are noted in `received`; the second one ends at once."""
 
   def __init__(self):
@@ -37,10 +37,10 @@ class Interruption:
       signal.signal(signum, handler)
 
   @contextlib.contextmanager
-  def allowed(self):
-    """What is inside can be broken off without harm, by `Stopped`."""
+  def interruptible(self):
+    """What is inside can be broken off without harm, by `Preempted`."""
     if self.received:
-      raise Stopped(self.received)
+      raise Preempted(self.received)
     self._raises = True
     try:
       yield
@@ -52,4 +52,4 @@ class Interruption:
       os._exit(128 + signum)
     self.received = signum
     if self._raises:
-      raise Stopped(signum)
+      raise Preempted(signum)

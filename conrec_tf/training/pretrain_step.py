@@ -5,7 +5,7 @@ import tensorflow as tf
 from conrec_tf import losses
 from conrec_tf.losses import view_major
 from conrec_tf.training.optimizers import decay_loss
-from conrec_tf.training.update_step import GuardedUpdate, means
+from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
 class PretrainStep:
@@ -26,7 +26,7 @@ class PretrainStep:
     self._head = head
     self._head_variables = head.trainable_variables if head else []
     self._variables = model.trainable_variables + self._head_variables
-    self._update = GuardedUpdate(config, optimizer, self._variables, model.non_trainable_variables)
+    self._update = NonFiniteGuard(config, optimizer, self._variables, model.non_trainable_variables)
 
   def metrics(self):
     """The Keras metrics of what a step reports."""
@@ -37,14 +37,14 @@ class PretrainStep:
       names += ["train/reconstruction_loss"]
     if self._head:
       names += ["train/supervised_loss", "train/supervised_acc"]
-    return {**means(*names, "train/weight_decay"), **self._update.metrics()}
+    return {**mean_metrics(*names, "train/weight_decay"), **self._update.metrics()}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch):
     """Updates the model; returns `{metric name: scalar, or arguments of the metric}`."""
     # Dropout depends on the step alone, whatever happened before it in this process.
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
-    before = self._update.before()
+    snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
       outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, parts=2)
       total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
@@ -60,7 +60,7 @@ class PretrainStep:
     return self._update(
       total,
       tape.gradient(scaled, self._variables),
-      before,
+      snapshot,
       {"train/total_loss": total, "train/weight_decay": decay, **metrics},
     )
 

@@ -10,14 +10,14 @@ from conrec_tf.data.pipeline import Share, finetuning_batches, pretraining_batch
 from conrec_tf.evaluation import linear_evaluation as evaluation
 from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.training.finetune_step import FinetuneStep, supervised_evaluation
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrainTask:
   """One training.
 
   Attributes:
@@ -26,9 +26,9 @@ class Job:
     optimizer: Keras optimizer.
     step: the training step.
     batches: makes the endless batches, or a `Share` of them.
-    measure: function of `full` (whether to take the slow measures too) to `{name: value}`.
+    evaluate: function of `full` (whether to take the slow measures too) to `{name: value}`.
     metric: the name of the number that runs are compared by.
-    selection: the name of the number that the best checkpoint is chosen by.
+    selection_metric: the name of the number that the best checkpoint is chosen by.
   """
 
   model: ConRec
@@ -36,18 +36,18 @@ class Job:
   optimizer: tf.keras.optimizers.Optimizer
   step: Callable
   batches: Callable[[Share], Iterable]
-  measure: Callable[[bool], dict]
+  evaluate: Callable[[bool], dict]
   metric: str
-  selection: str
+  selection_metric: str
 
 
-def build_job(config, source, evaluated, last_step):
+def build_task(config, source, evaluated, last_step):
   """The job that `config.train_mode` names; call it within the strategy's scope.
 
   Args:
     config: `Config`.
-    source: `Source` to learn from.
-    evaluated: `Source` for linear evaluation; without labels the eval split's own losses are
+    source: `DatasetSource` to learn from.
+    eval_source: `DatasetSource` for linear evaluation; without labels the eval split's own losses are
       measured instead.
     last_step: where training ends.
 
@@ -81,7 +81,7 @@ def _pretraining(config, source, evaluated, last_step):
   step = PretrainStep(config, model, optimizer, head)
   classes = len(evaluated.class_names)
 
-  def measure(full):
+  def evaluate(full):
     if not classes:
       return evaluation.validation_losses(config, model, step.compute_loss, source)
     splits = evaluation.embed_source(config, model, evaluated)
@@ -95,13 +95,13 @@ def _pretraining(config, source, evaluated, last_step):
   metric, selection = evaluation.main_metric(config), evaluation.selection_metric(config)
   if not classes:
     metric = selection = evaluation.VALIDATION_LOSS
-  return Job(
+  return TrainTask(
     model,
     {"model": model, **({"head": head} if head else {})},
     optimizer,
     step,
     lambda share: pretraining_batches(config, source, share),
-    measure,
+    evaluate,
     metric,
     selection,
   )
@@ -110,7 +110,7 @@ def _pretraining(config, source, evaluated, last_step):
 def _finetuning(config, source, last_step):
   model = build_model(config, source.channels)
   if config.checkpoint:
-    load_network(find(config.checkpoint), model)
+    load_network(resolve_checkpoint(config.checkpoint), model)
   model.freeze(config.fine_tune_after_block)
   head = build_head(config, model, source.channels, len(source.class_names))
   optimizer = build_optimizer(
@@ -120,7 +120,7 @@ def _finetuning(config, source, last_step):
   metric = (
     "eval/label_quadratic_weighted_kappa" if config.ordinal_labels else "eval/label_top_1_accuracy"
   )
-  return Job(
+  return TrainTask(
     model,
     {"model": model, "head": head},
     optimizer,

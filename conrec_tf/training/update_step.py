@@ -8,7 +8,7 @@ NON_FINITE = "train/first_non_finite_step"
 SKIPPED = "train/skipped_updates"
 
 
-class GuardedUpdate:
+class NonFiniteGuard:
   """Applies the gradients of all replicas; with `on_nan=skip` only if they and the loss are finite.
 
   With float16 the loss that is differentiated is a multiple, so that small gradients don't
@@ -34,9 +34,9 @@ class GuardedUpdate:
   def metrics(self):
     """The Keras metrics of what it reports."""
     # Both in any case: checkpoints go on with another on_nan.
-    return {SKIPPED: tf.keras.metrics.Sum(SKIPPED), NON_FINITE: FirstStep(NON_FINITE)}
+    return {SKIPPED: tf.keras.metrics.Sum(SKIPPED), NON_FINITE: FirstNonFiniteStep(NON_FINITE)}
 
-  def before(self):
+  def snapshot(self):
     """What to hand to the call; to be taken before the forward pass."""
     return [tf.identity(variable) for variable in self._statistics]
 
@@ -45,13 +45,13 @@ class GuardedUpdate:
     loss = loss / replicas.count()
     return self._optimizer.get_scaled_loss(loss) if self._scales else loss
 
-  def __call__(self, loss, gradients, before, metrics):
+  def __call__(self, loss, gradients, snapshot, metrics):
     """Updates.
 
     Args:
       loss: scalar.
       gradients: of the scaled loss, by variable.
-      before: what `before` returned.
+      snapshot: what `snapshot` returned.
       metrics: what the step reports, `{name: scalar}`.
 
     Returns:
@@ -72,7 +72,7 @@ class GuardedUpdate:
       self._apply(gradients, variables)
       return {**metrics, NON_FINITE: (step, ~finite), SKIPPED: 0.0}
     self._apply_if(finite, gradients, variables)
-    for variable, value in zip(self._statistics, before):
+    for variable, value in zip(self._statistics, snapshot):
       variable.assign(tf.where(finite, variable, value))
     counted = {
       name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
@@ -105,7 +105,7 @@ def _means(values):
   return tf.unstack(replicas.mean(tf.stack([tf.cast(value, values[0].dtype) for value in values])))
 
 
-class FirstStep(tf.keras.metrics.Metric):
+class FirstNonFiniteStep(tf.keras.metrics.Metric):
   """The first step at which something happened; 0 if it didn't."""
 
   def __init__(self, name):
@@ -119,6 +119,6 @@ class FirstStep(tf.keras.metrics.Metric):
     return tf.identity(self._first)
 
 
-def means(*names):
+def mean_metrics(*names):
   """A Keras mean for each name."""
   return {name: tf.keras.metrics.Mean(name=name) for name in names}

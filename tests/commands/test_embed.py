@@ -11,7 +11,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -44,7 +44,7 @@ def photos(tmp_path, rng):
 
 def embed(config):
   directory = RunDirectory(config.run_directory)
-  embedding.embed(config, find(directory.path), directory)
+  embedding.embed(config, resolve_checkpoint(directory.path), directory)
   return directory.path / "embeddings/photos"
 
 

@@ -14,7 +14,7 @@ from conrec_tf.export import saved_model
 from conrec_tf.export.export import export, network_config, portable_network
 from conrec_tf.models import build_head, build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 LOAD = """
@@ -54,7 +54,7 @@ def exported(tmp_path_factory):
   """(folder of the SavedModel, config, network, head)."""
   model_dir = tmp_path_factory.mktemp("run")
   config, directory, model, head = trained(model_dir)
-  export(config, find(model_dir), directory)
+  export(config, resolve_checkpoint(model_dir), directory)
   return model_dir / "saved_model/7", config, model, head
 
 
@@ -144,19 +144,19 @@ def test_tensorflow_hub_finetunes_it(exported, images, trainable):
 
 def test_a_saved_model_is_a_checkpoint_too(exported, images):
   path, config, model, _ = exported
-  stored = find(str(path))
-  assert (stored.step, stored.channels, stored.values["base_filters"]) == (7, 3, 4)
-  other = build_model(Config(**stored.values, seed=1), stored.channels)
-  load_network(stored, other)
+  pretrained = resolve_checkpoint(str(path))
+  assert (pretrained.step, pretrained.channels, pretrained.values["base_filters"]) == (7, 3, 4)
+  other = build_model(Config(**pretrained.values, seed=1), pretrained.channels)
+  load_network(pretrained, other)
   for found, expected in zip(other(images), model(images)):
     np.testing.assert_array_equal(found, expected)
   with pytest.raises(UsageError, match="must hold the network that the flags describe"):
-    load_network(stored, build_model(Config(**{**stored.values, "base_filters": 2}), 3))
+    load_network(pretrained, build_model(Config(**{**pretrained.values, "base_filters": 2}), 3))
 
 
 def test_other_formats_compute_the_same(tmp_path, capfd):
   config, directory, _, _ = trained(tmp_path, export_format="onnx,tflite")
-  export(config, find(tmp_path), directory)
+  export(config, resolve_checkpoint(tmp_path), directory)
   assert {path.name for path in tmp_path.glob("*/7*")} == {
     "7.onnx",
     "7.tflite",
@@ -169,7 +169,7 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch
   config, directory, _, _ = trained(tmp_path, export_format="tflite")
   monkeypatch.setattr(exporting.conversions, "run_tflite", lambda path, images: np.ones([4, 16]))
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
-    export(config, find(tmp_path), directory)
+    export(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []
 
 
@@ -179,8 +179,8 @@ def test_the_network_stands_alone(tmp_path, images):
   model.trainable = False
   Checkpoints(tmp_path, 1, {"model": model, "head": head}).save(8)
   bfloat16 = dataclasses.replace(config, mixed_precision="mixed_bfloat16")
-  stored = find(tmp_path)
-  network, _ = portable_network(network_config(bfloat16, stored), stored)
+  pretrained = resolve_checkpoint(tmp_path)
+  network, _ = portable_network(network_config(bfloat16, pretrained), pretrained)
   assert network.trainable_weights and not model.trainable_weights
   np.testing.assert_array_equal(network.embed(images), model.embed(images))
 
@@ -216,8 +216,8 @@ def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
 def test_a_finetuned_network_keeps_its_head(tmp_path, images):
   """Also when its checkpoint is named, and with the settings of its training."""
   config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)
-  stored = find(tmp_path / "checkpoints/ckpt-7.index")
-  export(Config(mode="export", **{**stored.values, "image_size": 24}), stored, directory)
+  pretrained = resolve_checkpoint(tmp_path / "checkpoints/ckpt-7.index")
+  export(Config(mode="export", **{**pretrained.values, "image_size": 24}), pretrained, directory)
   loaded = tf.saved_model.load(str(tmp_path / "saved_model/7"))
   np.testing.assert_allclose(loaded.logits(images), head(model.embed(images)), atol=1e-5)
   metadata = json.loads((tmp_path / "saved_model/7/assets/metadata.json").read_text())
@@ -234,10 +234,10 @@ def test_a_finetuned_network_keeps_its_head(tmp_path, images):
 )
 def test_nothing_there(tmp_path, which, message):
   with pytest.raises(UsageError, match=message):
-    find(tmp_path / "empty", which)
+    resolve_checkpoint(tmp_path / "empty", which)
 
 
 def test_no_best_checkpoint(tmp_path):
   trained(tmp_path)
   with pytest.raises(UsageError, match="export_checkpoint must be last .* Received: best for"):
-    find(tmp_path, "best")
+    resolve_checkpoint(tmp_path, "best")

@@ -154,7 +154,7 @@ def test_comparing_two_runs(config, folder, other, monkeypatch):
 
 
 def test_older_runs_can_be_read(other):
-  """Knobs that weren't there yet are at their defaults; what wasn't noted is missing."""
+  """Options that weren't there yet are at their defaults; what wasn't noted is missing."""
   run = run_record.read_run_record(other)
   assert run.config.report and run.name == "SimCLR"
   assert run.metric == "eval/linear_top_1_accuracy"

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import find
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 
 layers = tf.keras.layers
 SIZE, FILTERS, DEPTH = 24, 4, 3
@@ -72,11 +72,11 @@ def authors_model(channels, attention, decoder):
 
 def ours(path, **values):
   """The network that a file describes, with its weights."""
-  stored = find(str(path))
-  config = Config(**{**stored.values, **values})
-  model = build_model(config, stored.channels)
-  load_network(stored, model)
-  return stored, config, model
+  pretrained = resolve_checkpoint(str(path))
+  config = Config(**{**pretrained.values, **values})
+  model = build_model(config, pretrained.channels)
+  load_network(pretrained, model)
+  return pretrained, config, model
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -85,7 +85,7 @@ def ours(path, **values):
 def test_equals_the_authors_network(tmp_path, rng, channels, attention, decoder):
   model, with_embedding = authors_model(channels, attention, decoder)
   model.save(tmp_path / "model.hdf5", include_optimizer=False)
-  stored, config, network = ours(tmp_path / "model.hdf5")
+  pretrained, config, network = ours(tmp_path / "model.hdf5")
   assert (config.image_size, config.base_filters, config.unet_depth) == (SIZE, FILTERS, DEPTH)
   assert config.pooling == ("attention" if attention else "average")
   assert (
@@ -125,16 +125,16 @@ def test_what_does_not_fit_is_named(tmp_path):
   with h5py.File(path, "a") as file:
     file.copy("model_weights/dense", "model_weights/lstm_4")
   with pytest.raises(UsageError, match="model.hdf5 with layers without a place: lstm_4"):
-    find(str(path))
+    resolve_checkpoint(str(path))
   with h5py.File(path, "a") as file:
     del file["model_weights/lstm_4"]
     file["model_weights/attention_up/attention_up/kernel:0"][...] = 2.0
   with pytest.raises(UsageError, match="attention_up with weights other than 1"):
-    find(str(path))
+    resolve_checkpoint(str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5"])
 def test_another_file(tmp_path, content):
   (tmp_path / "file.h5").write_bytes(content)
   with pytest.raises(UsageError, match="HDF5 file of the authors' implementation .*file.h5"):
-    find(str(tmp_path / "file.h5"))
+    resolve_checkpoint(str(tmp_path / "file.h5"))

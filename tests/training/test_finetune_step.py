@@ -125,9 +125,9 @@ def test_evaluation(tiny, monkeypatch, ordinal, names):
     ],
   )
 
-  class Source:
+  class DatasetSource:
     eval, class_names = None, tuple("abcdefg")
 
-  metrics = supervised_evaluation(config, model, head, Source)
+  metrics = supervised_evaluation(config, model, head, DatasetSource)
   assert set(metrics) == names
   assert metrics["eval/label_top_1_accuracy"] == 0.75

@@ -10,15 +10,15 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.training.loop import MetricsLog, StepRunner, train
-from conrec_tf.training.preemption import Interruption, Stopped
-from conrec_tf.training.update_step import NON_FINITE, FirstStep, means
+from conrec_tf.training.preemption import GracefulShutdown, Preempted
+from conrec_tf.training.update_step import NON_FINITE, FirstNonFiniteStep, mean_metrics
 
 
 class CountingStep:
   """Reports the batch itself as the loss."""
 
   def metrics(self):
-    return {**means("train/total_loss"), NON_FINITE: FirstStep(NON_FINITE)}
+    return {**mean_metrics("train/total_loss"), NON_FINITE: FirstNonFiniteStep(NON_FINITE)}
 
   def __call__(self, batch):
     loss = tf.cast(batch, tf.float32)
@@ -31,7 +31,7 @@ class CountingStep:
 STRATEGY = build_strategy(Config())
 
 
-def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, interruption=None):
+def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shutdown=None):
   runner = StepRunner(STRATEGY, CountingStep())
   train(
     runner,
@@ -43,7 +43,7 @@ def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, inte
     learning_rate=lambda: 0.3,
     log=MetricsLog(tmp_path, first_step),
     events=list(events),
-    interruption=interruption or Interruption(),
+    shutdown=shutdown or GracefulShutdown(),
     ids=lambda step: f"of step {step}",
     workers=Workers(STRATEGY),
   )
@@ -99,12 +99,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 def test_a_signal_stops_after_the_step(tmp_path):
   events = []
-  with Interruption() as interruption, pytest.raises(Stopped, match="SIGTERM") as caught:
+  with GracefulShutdown() as shutdown, pytest.raises(Preempted, match="SIGTERM") as caught:
     run(
       tmp_path,
       tf.data.Dataset.range(100),
       last_step=50,
-      interruption=interruption,
+      shutdown=shutdown,
       events=[
         (6, lambda step: os.kill(os.getpid(), signal.SIGTERM)),
         (1, lambda step: events.append(step)),
@@ -116,8 +116,8 @@ def test_a_signal_stops_after_the_step(tmp_path):
 
 
 def test_what_is_allowed_to_be_broken_off_is():
-  with Interruption() as interruption, pytest.raises(Stopped):
-    with interruption.allowed():
+  with GracefulShutdown() as shutdown, pytest.raises(Preempted):
+    with shutdown.interruptible():
       os.kill(os.getpid(), signal.SIGINT)
       pytest.fail("the signal comes at once")
 

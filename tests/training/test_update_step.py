@@ -7,7 +7,7 @@ from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-from conrec_tf.training.update_step import NON_FINITE, SKIPPED, FirstStep
+from conrec_tf.training.update_step import NON_FINITE, SKIPPED, FirstNonFiniteStep
 
 
 def make_step(**values):
@@ -76,7 +76,7 @@ def test_a_gradient_that_is_not_finite_is_noticed():
 
 
 def test_first_step():
-  metric = FirstStep("first")
+  metric = FirstNonFiniteStep("first")
   for number, happened in enumerate([False, True, True, False], start=5):
     metric.update_state(tf.constant(number, tf.int64), tf.constant(happened))
   assert metric.result() == 6
