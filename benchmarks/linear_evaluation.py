@@ -74,7 +74,7 @@ def main():
   sizes, rounds = ("1020x128x20", 1) if args.quick else (args.sizes, args.rounds)
   print("size             scikit-learn s    ours s    ratio    objective    accuracy")
   for text in sizes.split(","):
-    train, evaluated = embeddings(*map(int, text.split("x")))
+    train, test = embeddings(*map(int, text.split("x")))
     pairs = []
     for _ in range(rounds):
       theirs = fit(LogisticRegression(max_iter=10000, random_state=0), train)
@@ -83,7 +83,7 @@ def main():
     default, ours = (statistics.median(times) for times in zip(*seconds))
     ratio = statistics.median(a / b for a, b in seconds)
     values = [objective(classifier, *train) for _, classifier in pairs[-1]]
-    accuracies = [100 * classifier.score(*evaluated) for _, classifier in pairs[-1]]
+    accuracies = [100 * classifier.score(*test) for _, classifier in pairs[-1]]
     print(
       f"{text:17}{default:14.2f}{ours:10.2f}{ratio:9.1f}{values[1] / values[0]:13.5f}"
       f"{accuracies[1] - accuracies[0]:+12.2f}",

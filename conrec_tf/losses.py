@@ -53,13 +53,13 @@ def gather_views(views):
   """All replicas' rows, with their gradients: `[2B, D]` to `[2B * replicas, D]`, view-major."""
   width = views.shape[-1]
   by_view = tf.reshape(views, [2, -1, width])
-  return tf.reshape(replicas.gather(by_view, axis=1), [-1, width])
+  return tf.reshape(replicas.all_gather(by_view, axis=1), [-1, width])
 
 
 def own_columns(logits):
   """The column, int32 `[2B]`, in which each of this replica's rows meets itself."""
   images, of_all = tf.unstack(tf.shape(logits) // 2)
-  first = tf.range(images) + images * replicas.position()
+  first = tf.range(images) + images * replicas.replica_id()
   return tf.concat([first, of_all + first], axis=0)
 
 

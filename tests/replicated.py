@@ -22,7 +22,7 @@ from conrec_tf.commands import modes
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.distribute.strategy import build_strategy, per_replica
+from conrec_tf.distribute.strategy import build_strategy, split_batch
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
@@ -111,7 +111,7 @@ def statistics(shape):
   with strategy.scope():
     layer = batch_norm(True, momentum=0.0)
     layer.build(shape)
-  outputs = strategy.run(lambda half: layer(half, training=True), (per_replica(strategy, inputs),))
+  outputs = strategy.run(lambda half: layer(half, training=True), (split_batch(strategy, inputs),))
   outputs = np.concatenate(strategy.experimental_local_results(outputs))
   return {
     "outputs": float(np.max(np.abs(outputs - expected))),
@@ -281,7 +281,7 @@ def seen(replicas):
 
     @tf.function
     def step(iterator):
-      return strategy.run(lambda batch: batch, (per_replica(strategy, next(iterator)),))
+      return strategy.run(lambda batch: batch, (split_batch(strategy, next(iterator)),))
 
     iterator, rows = iter(pretraining_batches(config, source)), []
     for expected in whole:

@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from conrec_tf.data.decoding import look_at_all, why_bad
+from conrec_tf.data.decoding import decode_error, scan_images
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ def _lines(split, source):
   images = split.records().map(lambda record: record["image"])
   shapes = split.shapes
   if shapes is None:
-    shapes = look_at_all(images, source.decode, f"Checking {split.name}")
+    shapes = scan_images(images, source.decode, f"Checking {split.name}")
   good = shapes[shapes[:, 2] > 0]
   yield f"{split.name}: {split.num_examples} images"
   for index in np.flatnonzero(shapes[:, 2] == 0):
     image = next(iter(images.skip(index)))
-    yield f"  bad        number {index}: {why_bad(source.decode, image)}"
+    yield f"  bad        number {index}: {decode_error(source.decode, image)}"
   if not len(good):
     return
   for name, column in (("height", 0), ("width", 1)):

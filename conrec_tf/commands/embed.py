@@ -20,7 +20,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.run_directory import RunDirectory, write_text, writing
+from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def embed(config, pretrained, directory):
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
     del splits["eval"]
-  _describe(folder, config, pretrained, splits)
-  places = {role: _places(split) for role, split in splits.items()}
+  write_manifest(folder, config, pretrained, splits)
+  places = {role: good_indices(split) for role, split in splits.items()}
   began, done, rows = time.monotonic(), 0, []
   with tqdm(
     total=sum(map(len, places.values())),
@@ -74,7 +74,7 @@ def embed(config, pretrained, directory):
         arrays = _read(path, len(images))
         if arrays is None:
           if made is None:  # from here on, in one pass over the records
-            made = _vectors(config, model, source, split, places[role], images[0])
+            made = embed_batches(config, model, source, split, places[role], images[0])
           batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
           columns = [np.concatenate(parts) for parts in zip(*batches)]
           arrays = dict(zip(("embedding", "label"), columns))
@@ -109,7 +109,7 @@ def batch_size(config):
   return 2 ** (wanted.bit_length() - 1)
 
 
-def _describe(folder, config, pretrained, splits):
+def write_manifest(folder, config, pretrained, splits):
   """Writes what the embeddings are of, or checks that those there are of the same."""
   images = hashlib.sha256()
   for split in splits.values():
@@ -157,7 +157,7 @@ def _describe(folder, config, pretrained, splits):
       f"{folder} must be empty, or hold embeddings of the same images by the same "
       f"network. Received: {'; '.join(changed)}"
     )
-  with writing(folder):
+  with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)
   directory.write(DESCRIPTION, description)
 
@@ -168,7 +168,7 @@ def _state(path):
   return os.path.basename(path), state and (state.st_size, state.st_mtime_ns)
 
 
-def _places(split):
+def good_indices(split):
   """Places in a split of its images, without those that stand in for bad ones."""
   if split.names is None:
     return np.arange(split.num_examples)
@@ -185,7 +185,7 @@ def _files(folder, role, places):
     )
 
 
-def _vectors(config, model, source, split, places, first):
+def embed_batches(config, model, source, split, places, first):
   """Yields embeddings and, with labels, labels of a batch, from the image at `first` on."""
   wanted = np.zeros(split.num_examples, bool)
   wanted[places] = True
@@ -224,7 +224,7 @@ def _read(path, count):
 def _write(path, arrays):
   """Writes an archive under a temporary name and renames it."""
   temporary = path.with_name(path.name + ".tmp")
-  with writing(path.parent):
+  with io_as_usage_error(path.parent):
     try:
       with temporary.open("wb") as file:
         np.savez(file, **arrays)

@@ -45,7 +45,7 @@ def run(config):
     embed(config, pretrained_model(config), RunDirectory(config.run_directory))
   elif config.mode == "export":
     export(config, pretrained_model(config), RunDirectory(config.run_directory))
-  elif config.mode == "eval" and config.checkpoint and config.pretrains:
+  elif config.mode == "eval" and config.checkpoint and config.is_pretraining:
     evaluate_network(config)
   elif config.mode == "eval":
     evaluate_checkpoints(config)
@@ -56,8 +56,8 @@ def run(config):
     workers = Workers(strategy)
     if not workers.is_chief:
       logging.getLogger("conrec_tf").setLevel(logging.WARNING)
-    with workers.together():
-      if config.folds and not config.pretrains:
+    with workers.raise_on_lost_worker():
+      if config.folds and not config.is_pretraining:
         cross_validate(config, strategy, workers)
       else:
         train_and_evaluate(config, strategy, workers)
@@ -74,21 +74,21 @@ def train_and_evaluate(config, strategy, workers):
   Returns:
     The last result `{name: value}`; None in mode train, and for all workers but the chief.
   """
-  with workers.in_turn():
-    source, evaluated, epoch, last_step = _open(config)
+  with workers.chief_first():
+    source, eval_source, epoch, last_step = _open(config)
   with strategy.scope():
-    task = build_task(config, source, evaluated, last_step)
+    task = build_task(config, source, eval_source, last_step)
   directory = RunDirectory(config.run_directory)
   with (
     directory.locked() if workers.is_chief else contextlib.nullcontext(),
     GracefulShutdown() as shutdown,
   ):
     if workers.is_chief:
-      _start(config, directory, source, evaluated, last_step)
+      _start(config, directory, source, eval_source, last_step)
     trainer = Trainer(
-      config, directory, task, source, evaluated, strategy, workers, epoch, last_step, shutdown
+      config, directory, task, source, eval_source, strategy, workers, epoch, last_step, shutdown
     )
-    result = trainer.run() if workers.is_chief else trainer.follow()
+    result = trainer.run() if workers.is_chief else trainer.run_non_chief()
     if shutdown.received:  # while the last files were written
       raise Preempted(shutdown.received, last_step)
     return result
@@ -99,33 +99,33 @@ def evaluate_checkpoints(config):
 
   A network with given weights and no training (ImageNet's) is evaluated as it is.
   """
-  source, evaluated, _, last_step = _open(config)
+  source, eval_source, _, last_step = _open(config)
   directory = RunDirectory(config.run_directory)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError(
       f"model_dir must be the folder of a run, for mode=eval. Received: {directory.path}"
     )
-  if config.folds and not config.pretrains:
+  if config.folds and not config.is_pretraining:
     raise UsageError(
       "model_dir must be the folder of one training, not of a cross-validation, "
       f"for mode=eval. Received: {directory.path}"
     )
   with one_device(config).scope():
-    task = build_task(config, source, evaluated, last_step)
+    task = build_task(config, source, eval_source, last_step)
   results = Results(directory, task.metric, task.selection_metric)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     directory.start(config)
-    results.add(0, task.evaluate(True))
-    results.finish(0)
+    results.save(0, task.evaluate(True))
+    results.write_summary(0)
     return
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   for prefix in tf.train.checkpoints_iterator(checkpoints.folder, SECONDS_BETWEEN_LOOKS):
     step = checkpoints.restore_networks(prefix)
-    result = results.add(step, task.evaluate(step >= last_step))
+    result = results.save(step, task.evaluate(step >= last_step))
     if results.is_best(step, result):
       checkpoints.save_best(step)
-    results.finish(step)
+    results.write_summary(step)
     if step >= last_step:
       return
 
@@ -133,20 +133,20 @@ def evaluate_checkpoints(config):
 def evaluate_network(config):
   """Evaluates the network of `config.checkpoint` once."""
   source = load_dataset(config)
-  evaluated, pretrained = load_eval_dataset(config, source), resolve_checkpoint(config.checkpoint)
+  eval_source, pretrained = load_eval_dataset(config, source), resolve_checkpoint(config.checkpoint)
   plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
   with one_device(config).scope():
-    task = build_task(plain, source, evaluated, last_step=1)
+    task = build_task(plain, source, eval_source, last_step=1)
   load_network(pretrained, task.model)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
   results = Results(directory, task.metric, task.selection_metric, trained_at_0=True)
-  results.add(pretrained.step, task.evaluate(True))
-  results.finish(pretrained.step)
+  results.save(pretrained.step, task.evaluate(True))
+  results.write_summary(pretrained.step)
 
 
 def pretrained_model(config):
-  """The `PretrainedModel` network of mode=embed and mode=export: `checkpoint`, or the one in model_dir."""
+  """The network of mode=embed and mode=export: `checkpoint`, or the one in model_dir."""
   if config.checkpoint:
     return resolve_checkpoint(config.checkpoint, config.export_checkpoint)
   return resolve_checkpoint(
@@ -162,8 +162,8 @@ def report_run(config):
     raise UsageError(
       f"model_dir must be the folder of a run, for mode=report. Received: {config.run_directory}"
     )
-  source, evaluated, _, _ = _open(config)
-  write_report(config, source, evaluated)
+  source, eval_source, _, _ = _open(config)
+  write_report(config, source, eval_source)
 
 
 def cross_validate(config, strategy, workers):
@@ -224,17 +224,17 @@ def cross_validate(config, strategy, workers):
     )
 
 
-def _start(config, directory, source, evaluated, last_step):
+def _start(config, directory, source, eval_source, last_step):
   """Makes a `model_dir` that of this run, and tells what will be done."""
   directory.start(config)
   directory.write_lines("bad_images.txt", source.bad)
-  directory.write_lines("class_names.txt", evaluated.class_names)
+  directory.write_lines("class_names.txt", eval_source.class_names)
   directory.write(
     "images.json",
     {
       "channels": source.channels,
-      "one_size": evaluated.one_size,
-      "class_names": source.class_names or evaluated.class_names,
+      "one_size": eval_source.one_size,
+      "class_names": source.class_names or eval_source.class_names,
     },
   )
   logger.info(

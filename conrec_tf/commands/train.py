@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.config import short_message
 from conrec_tf.data.pipeline import Share, batch_ids
-from conrec_tf.export.export import export, remove_old
+from conrec_tf.export.export import export, prune_exports
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
@@ -45,7 +45,7 @@ class Trainer:
     directory,
     task,
     source,
-    evaluated,
+    eval_source,
     strategy,
     workers,
     epoch,
@@ -53,7 +53,7 @@ class Trainer:
     shutdown,
   ):
     self._config, self._directory, self._task = config, directory, task
-    self._source, self._evaluated, self._shutdown = source, evaluated, shutdown
+    self._source, self._eval_source, self._shutdown = source, eval_source, shutdown
     self._last_step, self._epoch, self._workers = last_step, epoch, workers
     self._runner = StepRunner(strategy, task.step, config.jit_compile)
     self._checkpoints = Checkpoints(
@@ -85,7 +85,7 @@ class Trainer:
     if self._first_step < self._last_step:
       self._directory.add_row("processes.jsonl", process_info(self._first_step))
       if self._board:
-        with harmless("Grouping TensorBoard's scalars"):
+        with log_and_continue("Grouping TensorBoard's scalars"):
           self._board.start()
     try:
       if self._config.mode == "train":
@@ -103,7 +103,7 @@ class Trainer:
         self._checkpoints.save(step)
       raise Preempted(preempted.signum, step) from None
 
-  def follow(self):
+  def run_non_chief(self):
     """Trains as a worker that isn't the chief, which leaves nothing behind.
 
     Raises:
@@ -119,7 +119,7 @@ class Trainer:
     if workers.count > 1:
       # One checkpoint serves all, but each has batches of its own, which follow from the step.
       step = checkpoints.restore()
-      workers.check_same(step)
+      workers.assert_same_step(step)
       return step, iter(self._task.batches(Share(workers.index, workers.count, step)))
     iterator = iter(self._task.batches(Share()))
     checkpoints.track(iterator)
@@ -163,13 +163,13 @@ class Trainer:
   def _is_due(self, interval):
     """Whether the network that training starts from is to be evaluated."""
     if not self._first_step:
-      return self._config.pretrains
+      return self._config.is_pretraining
     return interval and self._first_step % interval == 0
 
   def _evaluate(self, step):
     """Evaluates, unless that was done, and keeps the network if it is the best so far."""
     self._step = step
-    result = self._results.known(step)
+    result = self._results.cached(step)
     measures = result is None
     seconds = {}
     if measures:
@@ -177,7 +177,7 @@ class Trainer:
       with self._shutdown.interruptible():
         metrics = self._task.evaluate(step == self._final)
       seconds["evaluation_seconds"] = time.monotonic() - began
-      result = self._results.add(step, metrics)
+      result = self._results.save(step, metrics)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self._log.evaluated:
@@ -185,19 +185,19 @@ class Trainer:
         {name: value for name, value in result.items() if np.isscalar(value)} | seconds
       )
     if measures and self._board:
-      with harmless("Drawing for TensorBoard"):
+      with log_and_continue("Drawing for TensorBoard"):
         self._board.images(step)
 
   def _export(self):
-    self._results.finish(self._final)
+    self._results.write_summary(self._final)
     pretrained = resolve_checkpoint(
       self._directory.path, self._config.export_checkpoint, "model_dir"
     )
     export(self._config, pretrained, self._directory)
-    remove_old(self._directory, pretrained.step, self._config.keep_hub_module_max)
+    prune_exports(self._directory, pretrained.step, self._config.keep_hub_module_max)
     if self._board:
       self._report()
-    return self._results.known(self._final)
+    return self._results.cached(self._final)
 
   def _build_board(self):
     # Imported where there is something to draw: matplotlib takes its time.
@@ -205,7 +205,11 @@ class Trainer:
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
     network = ModelInspector(
-      self._config, self._evaluated, self._task.model, self._task.networks.get("head"), self._final
+      self._config,
+      self._eval_source,
+      self._task.model,
+      self._task.networks.get("head"),
+      self._final,
     )
     return TensorBoardWriter(self._log.board, network, self._directory.path)
 
@@ -214,10 +218,10 @@ class Trainer:
     from conrec_tf.reporting.report import write_report
 
     with self._shutdown.interruptible():
-      with harmless("Writing embeddings and settings for TensorBoard"):
+      with log_and_continue("Writing embeddings and settings for TensorBoard"):
         self._board.finish(self._directory.read("result.json"))
-      with harmless("Drawing the report, which --mode=report tries again,"):
-        write_report(self._config, self._source, self._evaluated)
+      with log_and_continue("Drawing the report, which --mode=report tries again,"):
+        write_report(self._config, self._source, self._eval_source)
 
   def _ids(self, step):
     numbers = batch_ids(self._config, self._source, step)
@@ -225,7 +229,7 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def harmless(what):
+def log_and_continue(what):
   """What is inside shows the run and is no part of it: that it fails is told, no more."""
   try:
     yield

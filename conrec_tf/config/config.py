@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-from conrec_tf.config.devices import contradictions_of_devices
+from conrec_tf.config.devices import device_rules
 from conrec_tf.config.errors import UsageError
 from conrec_tf.config.options import SECTIONS
 
@@ -31,7 +31,7 @@ class Config(*reversed(SECTIONS)):
   def __post_init__(self):
     for field in dataclasses.fields(self):
       _check_range(field, getattr(self, field.name))
-    for wrong, expected, received in _contradictions(self):
+    for wrong, expected, received in rules(self):
       if wrong:
         raise UsageError(f"{expected}. Received: {received}")
 
@@ -41,7 +41,7 @@ class Config(*reversed(SECTIONS)):
     return self.image_channels or (1 if self.dataset in SYNTHETIC_DATASETS else 3)
 
   @property
-  def pretrains(self):
+  def is_pretraining(self):
     """Whether learning is without labels."""
     return self.train_mode == "pretrain"
 
@@ -63,7 +63,7 @@ class Config(*reversed(SECTIONS)):
   @property
   def method(self):
     """The name of the system that these values make (paper, Tables 1 and 2)."""
-    if not self.pretrains:
+    if not self.is_pretraining:
       return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
     if self.encoder_weights:
       return "densenet121_imagenet"
@@ -75,7 +75,7 @@ class Config(*reversed(SECTIONS)):
     return "conrec" if attention else "conrec_ga_pool"
 
   @property
-  def training_values(self):
+  def training_fingerprint(self):
     """`{name: value}` of what determines the weights after a given step.
 
     At a constant learning rate the number of steps isn't in it: a longer run begins
@@ -94,10 +94,10 @@ class Config(*reversed(SECTIONS)):
 
   @property
   def run_directory(self):
-    """`model_dir`, or the default that is a function of `training_values`."""
+    """`model_dir`, or the default that is a function of `training_fingerprint`."""
     values = {
       name: value
-      for name, value in self.training_values.items()
+      for name, value in self.training_fingerprint.items()
       if (name, value) != ("global_bn", True)
     }  # as on one device
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
@@ -105,7 +105,7 @@ class Config(*reversed(SECTIONS)):
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
 
 
-def _contradictions(config):
+def rules(config):
   """Yields (whether it is wrong, what is expected, what was received)."""
   stride = 2 ** (config.unet_depth - 1)
   unet, size = config.encoder == "unet", config.image_size
@@ -118,7 +118,7 @@ def _contradictions(config):
   for applies, least, name in (
     (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
     (
-      config.pretrains and config.corruption != "none",
+      config.is_pretraining and config.corruption != "none",
       SHORTEST_SIDE_FOR_CORRUPTION,
       f"corruption={config.corruption}",
     ),
@@ -126,7 +126,7 @@ def _contradictions(config):
   ):
     yield applies and size < least, f"image_size must be at least {least} for {name}", size
   yield (
-    config.pretrains and not config.contrastive_weight and not config.reconstruction_weight,
+    config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
     "contrastive_weight or reconstruction_weight must be positive",
     "0 and 0",
   )
@@ -136,7 +136,7 @@ def _contradictions(config):
     config.encoder_weights,
   )
   yield (
-    not unet and config.pretrains and config.reconstruction_weight,
+    not unet and config.is_pretraining and config.reconstruction_weight,
     "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
     config.reconstruction_weight,
   )
@@ -165,7 +165,7 @@ def _contradictions(config):
   )
   learns = config.mode not in ("embed", "export")
   yield (
-    config.labels == "none" and not config.pretrains and learns,
+    config.labels == "none" and not config.is_pretraining and learns,
     "labels must be auto or folders for train_mode=finetune",
     config.labels,
   )
@@ -175,12 +175,12 @@ def _contradictions(config):
     config.labels,
   )
   yield (
-    config.eval_dataset and not config.pretrains,
+    config.eval_dataset and not config.is_pretraining,
     "eval_dataset must be empty for train_mode=finetune",
     config.eval_dataset,
   )
   yield (
-    config.checkpoint and config.pretrains and config.mode in ("train", "train_then_eval"),
+    config.checkpoint and config.is_pretraining and config.mode in ("train", "train_then_eval"),
     "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
     "mode=eval, embed or export",
     config.checkpoint,
@@ -197,7 +197,7 @@ def _contradictions(config):
     f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
     config.export_format,
   )
-  yield from contradictions_of_devices(config)
+  yield from device_rules(config)
 
 
 def _number(text):

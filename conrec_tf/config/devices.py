@@ -34,7 +34,7 @@ class Devices:
   )
 
 
-def contradictions_of_devices(config):
+def device_rules(config):
   """Yields (whether it is wrong, what is expected, what was received)."""
   strategy, devices = config.strategy, [text.strip() for text in config.devices.split(",")]
   yield (

@@ -1,4 +1,4 @@
-"""`DatasetSource` and `Split`: what the pipeline knows of a dataset; how lists of images become one."""
+"""`DatasetSource` and `Split`: what the pipeline knows of a dataset."""
 
 from collections.abc import Callable
 import dataclasses
@@ -123,7 +123,7 @@ def empty_split(flag, expression):
   return UsageError(f"{flag} must hold images. Received: {expression}, which is empty")
 
 
-def held_out(labels, count):
+def holdout_mask(labels, count):
   """Which images make the eval share of data without splits; the same whatever the run's seed.
 
   Args:
@@ -142,7 +142,7 @@ def held_out(labels, count):
   return held
 
 
-def tell_cached(name, size):
+def log_cache_size(name, size):
   """Logs what will be held in memory.
 
   Args:

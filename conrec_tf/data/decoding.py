@@ -43,7 +43,7 @@ def decode_image(encoded, channels):
   return tf.ensure_shape(image, [None, None, channels])
 
 
-def look_at_all(images, decode, description):
+def scan_images(images, decode, description):
   """Decodes every image once, with a progress bar in a terminal.
 
   Args:
@@ -68,7 +68,7 @@ def look_at_all(images, decode, description):
   return shapes
 
 
-def why_bad(decode, image):
+def decode_error(decode, image):
   """Why `decode` fails on an image, in a few words."""
   try:
     decode(image)

@@ -9,8 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.dataset import DatasetSource, existing_path, held_out, listed_split, tell_cached
-from conrec_tf.data.decoding import NATIVE, decode_image, look_at_all, why_bad
+from conrec_tf.data.dataset import (
+  DatasetSource,
+  existing_path,
+  holdout_mask,
+  listed_split,
+  log_cache_size,
+)
+from conrec_tf.data.decoding import NATIVE, decode_error, decode_image, scan_images
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +43,20 @@ def open_image_folder(config):
   images = np.array([os.fsencode(path) for path in paths], object)
   read = tf.io.read_file
   if config.cache_dataset:
-    tell_cached("the image folder", sum(map(os.path.getsize, paths)))
+    log_cache_size("the image folder", sum(map(os.path.getsize, paths)))
     images, read = np.array([_content(path) for path in paths], object), tf.identity
 
   def decode_native(image):
     return decode_image(read(image), NATIVE)
 
-  shapes = look_at_all(tf.data.Dataset.from_tensor_slices(images), decode_native, "Checking images")
+  shapes = scan_images(tf.data.Dataset.from_tensor_slices(images), decode_native, "Checking images")
   is_good = shapes[:, 2] > 0
   if not np.any(is_good):
     raise UsageError(
       f"data_dir must hold images that can be decoded. Received: {len(paths)} bad ones in {root}"
     )
   bad = tuple(
-    f"{os.path.relpath(paths[i], root)}: {why_bad(decode_native, images[i])}"
+    f"{os.path.relpath(paths[i], root)}: {decode_error(decode_native, images[i])}"
     for i in np.flatnonzero(~is_good)
   )
   if config.mode != "check_data":
@@ -136,12 +142,12 @@ def _layout(labels, parts, root):
   if labels == "folders" and depths not in ({1}, {2}):
     raise UsageError(
       "data_dir must hold label/file or split/label/file, for labels=folders. "
-      f"Received: {root} with files {_words(depths)} folders deep"
+      f"Received: {root} with files {_depths_text(depths)} folders deep"
     )
   if labels == "auto" and depths not in ({0}, {1}, {2}):
     raise UsageError(
       "labels must be none for images that lie neither flat nor as label/file or "
-      f"split/label/file. Received: auto for files {_words(depths)} folders deep"
+      f"split/label/file. Received: auto for files {_depths_text(depths)} folders deep"
     )
   if labels == "none" or depths == {0}:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
@@ -170,7 +176,7 @@ def _layout(labels, parts, root):
 
 
 def _shares(labels, count):
-  return np.where(held_out(labels, count), "test", "train")
+  return np.where(holdout_mask(labels, count), "test", "train")
 
 
 def _text(name):
@@ -202,5 +208,5 @@ def _check_count(limit, bad, count):
     )
 
 
-def _words(depths):
+def _depths_text(depths):
   return " and ".join(map(str, sorted(depths)))

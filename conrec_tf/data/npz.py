@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.dataset import DatasetSource, existing_path, held_out, listed_split
+from conrec_tf.data.dataset import DatasetSource, existing_path, holdout_mask, listed_split
 
 
 def open_npz(config):
@@ -37,7 +37,7 @@ def open_npz(config):
     for name, part in images.items()
   }
   if "test" not in images:
-    held = held_out(labels["train"] if labelled else None, len(images["train"]))
+    held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
     images, labels = (
       {"train": part["train"][~held], "test": part["train"][held]} for part in (images, labels)
     )

@@ -20,7 +20,7 @@ def load_dataset(config):
 
 
 def load_eval_dataset(config, source):
-  """The labelled `DatasetSource` of linear evaluation: `config.eval_dataset`, or the training's own.
+  """The labelled `DatasetSource` of linear evaluation: `eval_dataset`, or the training's own.
 
   Args:
     config: `Config`.
@@ -32,7 +32,7 @@ def load_eval_dataset(config, source):
   if not config.eval_dataset:
     return source
   channels = source.channels if source.channels in (1, 3) else 0
-  evaluated = load_dataset(
+  eval_source = load_dataset(
     dataclasses.replace(
       config,
       dataset=config.eval_dataset,
@@ -42,10 +42,10 @@ def load_eval_dataset(config, source):
       image_channels=channels,
     )
   )
-  if not evaluated.class_names:
+  if not eval_source.class_names:
     raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")
-  if evaluated.channels != source.channels:
+  if eval_source.channels != source.channels:
     raise UsageError(
-      f"eval_dataset must have {source.channels} channels. Received: {evaluated.channels}"
+      f"eval_dataset must have {source.channels} channels. Received: {eval_source.channels}"
     )
-  return evaluated
+  return eval_source

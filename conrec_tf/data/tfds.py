@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
-from conrec_tf.data.dataset import DatasetSource, Split, empty_split, tell_cached, wrong_split
+from conrec_tf.data.dataset import DatasetSource, Split, empty_split, log_cache_size, wrong_split
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _split(builder, flag, expression, labelled, cache):
     )
 
   if cache:
-    tell_cached(expression, num_examples * record_bytes)
+    log_cache_size(expression, num_examples * record_bytes)
     stored = list(records().as_numpy_iterator())
     columns = {
       name: np.array([record[name] for record in stored], kind)

@@ -136,7 +136,7 @@ def _tpu(config):
   return tf.distribute.TPUStrategy(resolver)
 
 
-def per_replica(strategy, batch):
+def split_batch(strategy, batch):
   """A process's batch as consecutive shares for its replicas, to be passed to `strategy.run`."""
   local = strategy.extended.worker_devices
   if len(local) == 1:
@@ -150,6 +150,6 @@ def per_replica(strategy, batch):
   return strategy.experimental_distribute_values_from_function(share)
 
 
-def of_first(strategy, values):
+def first_local_result(strategy, values):
   """What the first replica of this process returned from `strategy.run`."""
   return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], values)

@@ -43,7 +43,7 @@ class Workers:
       self.count = len(order)
 
   @contextlib.contextmanager
-  def together(self):
+  def raise_on_lost_worker(self):
     """Says in one line that another worker is gone.
 
     Raises:
@@ -66,7 +66,7 @@ class Workers:
     """Whether this process is the one that writes."""
     return self.index == 0
 
-  def agree(self, steps, signum):
+  def sync_stop_signal(self, steps, signum):
     """How many steps to take at once and which signal to stop for, the same in all processes.
 
     Args:
@@ -78,7 +78,7 @@ class Workers:
     steps, stops = self._mean(steps, bool(signum))
     return int(steps), (signum or signal.SIGTERM) if stops else None
 
-  def check_same(self, step):
+  def assert_same_step(self, step):
     """Waits for the others.
 
     Raises:
@@ -91,7 +91,7 @@ class Workers:
       )
 
   @contextlib.contextmanager
-  def in_turn(self):
+  def chief_first(self):
     """Lets the chief go first: others enter when it is through."""
     if not self.is_chief:
       self._mean(0)

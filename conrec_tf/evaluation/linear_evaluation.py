@@ -64,13 +64,13 @@ def validation_losses(config, model, loss_fn, source):
   }
 
 
-def linear_evaluation(config, train, evaluated, classes):
+def linear_evaluation(config, train, test, classes):
   """The quick measures, for every evaluation during a training.
 
   Args:
     config: `Config`.
     train: (embeddings `[N, F]`, labels `[N]`) that the classifier learns from.
-    evaluated: the same of what it is measured on; unused with folds.
+    test: the same of what it is measured on; unused with folds.
     classes: how many there are.
 
   Returns:
@@ -85,7 +85,7 @@ def linear_evaluation(config, train, evaluated, classes):
       scores = probes.cross_validate(score, train, config.folds, config.seed)
       metrics.update(_mean(scores, name))
     else:
-      metrics.update({name + key: value for key, value in score(train, evaluated).items()})
+      metrics.update({name + key: value for key, value in score(train, test).items()})
     if config.ordinal_labels:
       break  # the authors' protocol knows raw embeddings only
   if config.select_on == "validation":
@@ -102,7 +102,7 @@ def linear_evaluation(config, train, evaluated, classes):
   return metrics
 
 
-def full_evaluation(config, train, evaluated, classes):
+def full_evaluation(config, train, test, classes):
   """What is measured once, at the end: neighbours, confusions, label fractions.
 
   Args and Returns: as of `linear_evaluation`; values may be lists.
@@ -113,14 +113,14 @@ def full_evaluation(config, train, evaluated, classes):
         np.mean(probes.cross_validate(probes.knn_accuracy, train, config.folds, config.seed))
       )
     }
-  metrics = {"eval/knn_accuracy": probes.knn_accuracy(train, evaluated)}
+  metrics = {"eval/knn_accuracy": probes.knn_accuracy(train, test)}
   if not config.ordinal_labels:
-    scores, columns = probes.linear_scores(train, evaluated)
-    metrics["eval/confusions"] = probes.confusions(scores, columns, evaluated[1], classes).tolist()
+    scores, columns = probes.linear_scores(train, test)
+    metrics["eval/confusions"] = probes.confusions(scores, columns, test[1], classes).tolist()
   if config.fractions:
     score, name = _score(config, classes, False), main_metric(config).removeprefix("eval/")
     metrics["eval/label_fractions"] = probes.label_fraction_curve(
-      lambda subset: score(subset, evaluated)[name],
+      lambda subset: score(subset, test)[name],
       train,
       config.fractions,
       config.repetitions,
@@ -132,19 +132,17 @@ def full_evaluation(config, train, evaluated, classes):
 def _score(config, classes, standardise):
   """A function from (training split, measured split) to `{name: number}`."""
 
-  def kappa(train, evaluated):
-    predictions = probes.ordinal_predictions(train, evaluated, classes)
+  def kappa(train, test):
+    predictions = probes.ordinal_predictions(train, test, classes)
     return {
-      "quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
-        evaluated[1], predictions, classes
-      )
+      "quadratic_weighted_kappa": probes.quadratic_weighted_kappa(test[1], predictions, classes)
     }
 
-  def accuracies(train, evaluated):
-    scores, columns = probes.linear_scores(train, evaluated, standardise)
+  def accuracies(train, test):
+    scores, columns = probes.linear_scores(train, test, standardise)
     return {
       f"linear_top_{k}_accuracy": value
-      for k, value in probes.top_k_accuracies(scores, columns, evaluated[1]).items()
+      for k, value in probes.top_k_accuracies(scores, columns, test[1]).items()
     }
 
   return kappa if config.ordinal_labels else accuracies

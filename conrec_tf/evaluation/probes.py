@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 NEIGHBOURS = 20
 
 
-def linear_scores(train, evaluated, standardise=False):
+def linear_scores(train, test, standardise=False):
   """Probabilities `[N, K]` of logistic regression with the authors' objective.
 
   That is the one of scikit-learn's defaults, which `RotatedLogisticRegression` minimises.
 
   Args:
     train: what it learns from; classes that it doesn't hold get no column.
-    evaluated: what it is asked about.
+    test: what it is asked about.
     standardise: whether features get mean 0 and variance 1 over `train` first.
 
   Returns:
@@ -41,7 +41,7 @@ def linear_scores(train, evaluated, standardise=False):
   """
   _check_classes(train[1])
   classifier = _fit(RotatedLogisticRegression(), *train, standardise)
-  return classifier.predict_proba(evaluated[0]), classifier.classes_
+  return classifier.predict_proba(test[0]), classifier.classes_
 
 
 def top_k_accuracies(scores, classes, labels, ks=(1, 3, 5)):
@@ -59,10 +59,10 @@ def confusions(scores, classes, labels, count):
   return confusion_matrix(labels, classes[np.argmax(scores, axis=1)], labels=range(count))
 
 
-def knn_accuracy(train, evaluated, neighbours=NEIGHBOURS):
+def knn_accuracy(train, test, neighbours=NEIGHBOURS):
   """Accuracy of the majority among the nearest neighbours by cosine."""
   classifier = KNeighborsClassifier(min(neighbours, len(train[1])), metric="cosine")
-  return float(classifier.fit(*train).score(*evaluated))
+  return float(classifier.fit(*train).score(*test))
 
 
 def stratified_subset(labels, fraction, rng):
@@ -138,7 +138,7 @@ def decode_bits(probabilities):
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 
-def ordinal_scores(train, evaluated, count):
+def ordinal_scores(train, test, count):
   """Probabilities `[N, count]` of cumulative bits by one-vs-rest regression, as the authors."""
   _check_classes(train[1])
   with warnings.catch_warnings():
@@ -148,12 +148,12 @@ def ordinal_scores(train, evaluated, count):
     classifier = _fit(
       OneVsRestClassifier(RotatedLogisticRegression()), train[0], cumulative_bits(train[1], count)
     )
-  return classifier.predict_proba(evaluated[0])
+  return classifier.predict_proba(test[0])
 
 
-def ordinal_predictions(train, evaluated, count):
+def ordinal_predictions(train, test, count):
   """Grades of one-vs-rest logistic regression on cumulative bits, as the authors do it."""
-  return decode_bits(ordinal_scores(train, evaluated, count))
+  return decode_bits(ordinal_scores(train, test, count))
 
 
 def quadratic_weighted_kappa(labels, predictions, count):

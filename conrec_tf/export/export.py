@@ -17,7 +17,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.models import build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.run_directory import writing
+from conrec_tf.run_dir.run_directory import io_as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +57,13 @@ def export(config, pretrained, directory):
     return tf.saved_model.load(os.fspath(path))(images).numpy()
 
   def write_saved_model(path):
-    with writing(path.parent, tf.errors.OpError):
+    with io_as_usage_error(path.parent, tf.errors.OpError):
       saved_model.save(model, head, path, metadata(config, pretrained, channels))
 
   def writes(convert, *args):
     def write(path):
       content = convert(embed, *args)
-      with writing(path.parent):
+      with io_as_usage_error(path.parent):
         path.write_bytes(content)
 
     return write
@@ -95,7 +95,7 @@ def export(config, pretrained, directory):
       )
 
 
-def remove_old(directory, step, keep):
+def prune_exports(directory, step, keep):
   """Removes SavedModels of a run.
 
   Args:
@@ -132,7 +132,7 @@ def portable_network(config, pretrained):
   """A pretrained network on its own: (`ConRec` in float32, `LinearHead` or None)."""
   channels = pretrained.channels or config.channels
   model, head = build_model(config, channels), None
-  supervised = not config.pretrains or config.lineareval_while_pretraining
+  supervised = not config.is_pretraining or config.lineareval_while_pretraining
   if supervised and pretrained.kind != "hdf5":
     head = build_head(config, model, channels, len(pretrained.class_names))
   load_network(pretrained, model, head)
@@ -173,13 +173,13 @@ def check_formats(config):
 def _replacing(path):
   """A temporary path whose file or folder then takes the place of `path`, whole or not at all."""
   temporary, before = (path.with_name(path.name + ending) for ending in (".tmp", ".old"))
-  with writing(path.parent):
+  with io_as_usage_error(path.parent):
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob("*.tmp"):
       _remove(leftover)
   try:
     yield temporary
-    with writing(path.parent):
+    with io_as_usage_error(path.parent):
       _remove(before)
       if path.exists():
         os.replace(path, before)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from conrec_tf.models.densenet import DenseNetEncoder
 from conrec_tf.models.heads import LinearHead, ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
-from conrec_tf.models.precision import precision, resolve_precision
+from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
 
@@ -42,20 +42,20 @@ class ConRec(tf.keras.Model):
     self.projection_head = projection_head
     self.decoder = decoder
 
-  def call(self, images, training=False, seed=None, parts=1):
+  def call(self, images, training=False, seed=None, num_views=1):
     """Embeds, projects and reconstructs.
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1].
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
-      parts: parts that the batch is made of; see there too.
+      num_views: views that the batch is made of; see there too.
 
     Returns:
       `Outputs`.
     """
     features, skips = self.encoder(images, training=training)
-    embedding = self.pooling(features, training=training, seed=seed, parts=parts)
+    embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
     return Outputs(
       embedding=embedding,
       projection=self.projection_head and self.projection_head(embedding, training=training),
@@ -104,7 +104,7 @@ def build_model(config, channels=None):
     channels: channels of the images; None takes `config.channels`.
   """
   tf.keras.utils.set_random_seed(config.seed)
-  with precision(resolve_precision(config.mixed_precision)):
+  with mixed_precision_scope(resolve_precision(config.mixed_precision)):
     return _build(config, channels or config.channels)
 
 
@@ -132,9 +132,11 @@ def _build(config, channels):
     global_bn=config.global_bn,
   )
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
-  attention = config.pooling == "attention" and (config.contrastive_weight or not config.pretrains)
-  projects = config.contrastive_weight if config.pretrains else config.ft_proj_selector
-  decodes = config.reconstruction_weight and config.pretrains
+  attention = config.pooling == "attention" and (
+    config.contrastive_weight or not config.is_pretraining
+  )
+  projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
+  decodes = config.reconstruction_weight and config.is_pretraining
   model = ConRec(
     encoder=(
       UNetEncoder(**sizes, name="encoder")

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.models.normalization import with_batch_norm
+from conrec_tf.models.normalization import replace_batch_norm
 
 STEM = ("input", "zero_padding", "conv1", "pool1")
 
@@ -32,7 +32,7 @@ class DenseNetEncoder(tf.keras.Model):
         "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
         f"Received: {weights} ({str(error).splitlines()[0]})"
       ) from error
-    self.network = with_batch_norm(network, global_bn)
+    self.network = replace_batch_norm(network, global_bn)
 
   def call(self, images, training=False):
     """Encodes.

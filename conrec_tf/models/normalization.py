@@ -12,14 +12,14 @@ def batch_norm(synchronized, **values):
     synchronized: whether it does.
     **values: of `tf.keras.layers.BatchNormalization`.
   """
-  if replicas.count() == 1:
+  if replicas.num_replicas() == 1:
     return tf.keras.layers.BatchNormalization(**values)
   return SyncBatchNormalization(synchronized, **values)
 
 
-def with_batch_norm(network, synchronized):
+def replace_batch_norm(network, synchronized):
   """A functional Keras network, its batch norms replaced by those of `batch_norm`."""
-  if replicas.count() == 1:
+  if replicas.num_replicas() == 1:
     return network
 
   def clone(layer):
@@ -68,9 +68,9 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
     # About the moving mean, so that the difference of squares loses no digits.
     centre = tf.stop_gradient(self.moving_mean)
     offset = mean - centre
-    offset, square = replicas.mean([offset, variance + offset**2])
+    offset, square = replicas.all_reduce_mean([offset, variance + offset**2])
     mean, variance = centre + offset, square - offset**2
-    size = tf.cast(tf.size(x), x.dtype) / x.shape[-1] * replicas.count()
+    size = tf.cast(tf.size(x), x.dtype) / x.shape[-1] * replicas.num_replicas()
     seen = variance * size / (size - 1.0) if self.fused else variance
     for moving, value in ((self.moving_mean, mean), (self.moving_variance, seen)):
       moving.assign_sub((moving - value) * (1.0 - self.momentum))

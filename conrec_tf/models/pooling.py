@@ -12,8 +12,8 @@ NUMBERS_AT_A_TIME = 4  # of float32
 class AveragePooling(tf.keras.Model):
   """Global average pooling, as in SimCLR; `[B, h, w, f]` to `[B, f]`."""
 
-  def call(self, features, training=False, seed=None, parts=1):
-    del training, seed, parts
+  def call(self, features, training=False, seed=None, num_views=1):
+    del training, seed, num_views
     return tf.reduce_mean(tf.cast(features, self.variable_dtype), axis=[1, 2])
 
 
@@ -47,7 +47,7 @@ class AttentionPooling(tf.keras.Model):
     self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid")
     super().build(input_shape)
 
-  def attention(self, features, training=False, seed=None, parts=1):
+  def attention(self, features, training=False, seed=None, num_views=1):
     """The weight of each location, `[B, h, w, 1]` in (0, 1).
 
     Args:
@@ -55,40 +55,40 @@ class AttentionPooling(tf.keras.Model):
       training: whether to drop inputs and use the batch's statistics.
       seed: integer `[2]` for the dropout mask, so that a resumed run draws the same.
         None draws it from TensorFlow's global generator.
-      parts: how many parts, one after the other, a batch is made of, such as first and second
+      num_views: how many views of each image the batch holds, all first ones, then all second
         views; of each this replica has its share.
     """
     drops = training and self.trainable and self.dropout
-    x = seeded_dropout(features, self.dropout, seed, parts) if drops else features
+    x = seeded_dropout(features, self.dropout, seed, num_views) if drops else features
     for block in self.blocks:
       x = block(x, training=training)
     return self.gate(x)
 
-  def call(self, features, training=False, seed=None, parts=1):
-    weights = self.attention(features, training=training, seed=seed, parts=parts)
+  def call(self, features, training=False, seed=None, num_views=1):
+    weights = self.attention(features, training=training, seed=seed, num_views=num_views)
     weights, features = (tf.cast(x, self.variable_dtype) for x in (weights, features))
     weighted = tf.reduce_mean(weights * features, axis=[1, 2])
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 
 
-def seeded_dropout(x, rate, seed=None, parts=1):
+def seeded_dropout(x, rate, seed=None, num_views=1):
   """Dropout as a function of a seed and the place in the batch of all replicas.
 
   Args:
     x: float `[N, ...]`.
     rate: share to drop.
     seed: integer `[2]`; without one it isn't repeatable.
-    parts: as of `AttentionPooling.attention`.
+    num_views: as of `AttentionPooling.attention`.
   """
   if seed is None:
     return tf.nn.dropout(x, rate)
   # Whatever x is of: float32, so that precisions draw alike, and bfloat16 has too few numbers.
   return tf.nn.experimental.general_dropout(
-    x, rate, lambda shape, dtype: share_of_uniform(shape, seed, parts)
+    x, rate, lambda shape, dtype: replica_slice_of_uniform(shape, seed, num_views)
   )
 
 
-def share_of_uniform(shape, seed, parts):
+def replica_slice_of_uniform(shape, seed, num_views):
   """What `tf.random.stateless_uniform` draws for this replica's rows, float32, and nothing else.
 
   Philox's numbers are a function of key and counter, 128 bits of them at a time, so that one
@@ -97,15 +97,15 @@ def share_of_uniform(shape, seed, parts):
   Args:
     shape: `[N, ...]` of the replica; all have N * count rows.
     seed: integer `[2]`.
-    parts: as of `AttentionPooling.attention`.
+    num_views: as of `AttentionPooling.attention`.
   """
-  if replicas.count() == 1:
+  if replicas.num_replicas() == 1:
     return tf.random.stateless_uniform(shape, seed)
   key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-  size = tf.cast(tf.reduce_prod(shape), tf.int64) // parts
+  size = tf.cast(tf.reduce_prod(shape), tf.int64) // num_views
   drawn = []
-  for part in range(parts):
-    start = size * (part * replicas.count() + tf.cast(replicas.position(), tf.int64))
+  for part in range(num_views):
+    start = size * (part * replicas.num_replicas() + tf.cast(replicas.replica_id(), tf.int64))
     ahead = tf.cast(tf.stack([start // NUMBERS_AT_A_TIME, 0]), tf.uint64)
     numbers = tf.raw_ops.StatelessRandomUniformV2(
       shape=[size + NUMBERS_AT_A_TIME], key=key, counter=counter + ahead, alg=PHILOX

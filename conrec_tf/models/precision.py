@@ -24,7 +24,7 @@ def resolve_precision(name):
 
 
 @contextlib.contextmanager
-def precision(name):
+def mixed_precision_scope(name):
   """Layers made inside compute as a Keras policy says; float32 leaves Keras as it is."""
   if name == "float32":
     yield

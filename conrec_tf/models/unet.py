@@ -102,7 +102,7 @@ class UNetEncoder(tf.keras.Model):
       if level:
         skips.append(x)
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-      x = _in_a_row(blocks, training, self.recompute)(x)
+      x = sequential(blocks, training, self.recompute)(x)
     return x, skips
 
 
@@ -182,12 +182,12 @@ class UNetDecoder(tf.keras.Model):
     """
     x = features
     for skip, skip_block, blocks in reversed(list(zip(skips, self.skip_blocks, self.levels))):
-      skip = _in_a_row([skip_block], training, self.recompute)(skip)
-      x = _in_a_row(blocks, training, self.recompute)([x, skip])
+      skip = sequential([skip_block], training, self.recompute)(skip)
+      x = sequential(blocks, training, self.recompute)([x, skip])
     return tf.sigmoid(self.output_convolution(x))
 
 
-def _in_a_row(blocks, training, recompute):
+def sequential(blocks, training, recompute):
   """Blocks one after the other, as a function."""
   calls = []
 

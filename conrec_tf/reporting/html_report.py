@@ -8,7 +8,7 @@ import jinja2
 
 from conrec_tf.config import Config
 from conrec_tf.reporting.run_record import differences
-from conrec_tf.run_dir.results import shown, words
+from conrec_tf.run_dir.results import display_name, format_value
 from conrec_tf.training.progress import duration
 
 ENVIRONMENT = jinja2.Environment(
@@ -67,8 +67,8 @@ def _highlights(run):
   """What matters most: `[(words, number as text, key)]`."""
   return [
     (
-      words(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
-      shown(name, run.result[name]),
+      display_name(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
+      format_value(name, run.result[name]),
       name,
     )
     for name, which in HIGHLIGHTS

@@ -24,13 +24,13 @@ class Predictions:
 
   Attributes:
     labels, classes: int `[N]`, true and predicted.
-    belief: float `[N]`, the probability of the true class.
+    true_class_probability: float `[N]`, the probability of the true class.
     classifier: what it is, in words.
   """
 
   labels: np.ndarray
   classes: np.ndarray
-  belief: np.ndarray
+  true_class_probability: np.ndarray
   classifier: str
 
 
@@ -45,15 +45,15 @@ class ModelInspector:
     step: that its weights are of.
   """
 
-  def __init__(self, config, evaluated, model, head, step):
-    self.config, self.evaluated, self.model, self.step = config, evaluated, model, step
+  def __init__(self, config, eval_source, model, head, step):
+    self.config, self.eval_source, self.model, self.step = config, eval_source, model, step
     self._head = head
-    self.class_names = evaluated.class_names
-    self.train, self.measured = (_some(split) for split in _splits(config, evaluated))
+    self.class_names = eval_source.class_names
+    self.train, self.measured = (_some(split) for split in _splits(config, eval_source))
 
   def embed(self, split):
     """Embeddings float32 `[N, F]` of a split, and labels int64 `[N]`, or None without classes."""
-    embeddings, labels = evaluation.embed_split(self.config, self.model, self.evaluated, split)
+    embeddings, labels = evaluation.embed_split(self.config, self.model, self.eval_source, split)
     return embeddings, labels if self.class_names else None
 
   def predict(self, train, measured):
@@ -63,7 +63,7 @@ class ModelInspector:
       train, measured: what `embed` returned for either split.
     """
     labels, count = measured[1], len(self.class_names)
-    if not self.config.pretrains:
+    if not self.config.is_pretraining:
       logits = self._head(measured[0]).numpy()
       if self.config.ordinal_labels:
         return _graded(labels, 1.0 / (1.0 + np.exp(-logits)), "the supervised head")
@@ -84,12 +84,12 @@ class ModelInspector:
     wanted, places = np.unique(indices, return_inverse=True)
     chosen = subset(split, wanted)
     parts = [
-      images.numpy() for images, _ in evaluation_batches(self.config, self.evaluated, chosen)
+      images.numpy() for images, _ in evaluation_batches(self.config, self.eval_source, chosen)
     ]
     return np.concatenate(parts)[places]
 
   @property
-  def attends(self):
+  def has_attention(self):
     """Whether its pooling weighs locations."""
     return hasattr(self.model.pooling, "attention")
 
@@ -100,7 +100,7 @@ class ModelInspector:
     return weights / weights.mean(axis=(1, 2), keepdims=True)
 
   @property
-  def reconstructs(self):
+  def has_decoder(self):
     """Whether it has a decoder."""
     return self.model.decoder is not None
 
@@ -122,11 +122,11 @@ class ModelInspector:
     return rows
 
 
-def restore_inspector(config, source, evaluated, step):
+def restore_inspector(config, source, eval_source, step):
   """The `ModelInspector` of a run with the weights of a step, or where those are gone the best.
 
   Args:
-    config, evaluated: as of `ModelInspector`.
+    config, eval_source: as of `ModelInspector`.
     source: `DatasetSource` that it learnt from.
     step: of the last weights.
 
@@ -134,7 +134,7 @@ def restore_inspector(config, source, evaluated, step):
     UsageError: there are no weights, or they can't be read.
   """
   # Its weights are about to be restored; the network that they started from may be gone.
-  task = build_task(dataclasses.replace(config, checkpoint=""), source, evaluated, max(1, step))
+  task = build_task(dataclasses.replace(config, checkpoint=""), source, eval_source, max(1, step))
   folder = os.fspath(config.run_directory)
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
@@ -148,14 +148,14 @@ def restore_inspector(config, source, evaluated, step):
       "model_dir must hold the checkpoint of its last step or the best one, for "
       f"the report. Received: {folder} without"
     )
-  return ModelInspector(config, evaluated, task.model, head, step)
+  return ModelInspector(config, eval_source, task.model, head, step)
 
 
-def _splits(config, evaluated):
+def _splits(config, eval_source):
   """What a classifier learns from, and what it is measured on."""
-  train = evaluated.train
-  if not (config.folds and config.pretrains):
-    return train, evaluated.eval
+  train = eval_source.train
+  if not (config.folds and config.is_pretraining):
+    return train, eval_source.eval
   # As the first of the folds: there is no eval split.
   indices = np.random.default_rng(config.seed).permutation(train.num_examples)
   held = train.num_examples // config.folds
@@ -215,5 +215,5 @@ def _graded(labels, bits, name):
   """`Predictions` of grades, from the probabilities `[N, K]` of their cumulative bits."""
   above = np.append(bits, np.zeros([len(bits), 1]), axis=1)
   rows = np.arange(len(labels))
-  belief = np.clip(above[rows, labels] - above[rows, labels + 1], 0.0, 1.0)
-  return Predictions(labels, probes.decode_bits(bits), belief, name)
+  true_class_probability = np.clip(above[rows, labels] - above[rows, labels + 1], 0.0, 1.0)
+  return Predictions(labels, probes.decode_bits(bits), true_class_probability, name)

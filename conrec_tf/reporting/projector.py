@@ -7,9 +7,9 @@ from tensorboard.plugins import projector
 import tensorflow as tf
 
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.reporting.figures.plot_style import displayable
+from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.reporting.inference import subset
-from conrec_tf.run_dir.run_directory import write_text, writing
+from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 FOLDER = "projector"
 MOST_POINTS = 1000
@@ -27,12 +27,10 @@ def write_projector(network, folder):
   chosen = np.random.default_rng(network.config.seed).permutation(split.num_examples)
   split = subset(split, chosen[:MOST_POINTS])
   embeddings, labels, small = [], [], []
-  for images, label in evaluation_batches(network.config, network.evaluated, split):
+  for images, label in evaluation_batches(network.config, network.eval_source, split):
     embeddings.append(network.model.embed(images, layer=network.config.ft_proj_selector).numpy())
     labels.extend(label.numpy())
-    small.extend(
-      displayable(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy()
-    )
+    small.extend(to_rgb(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy())
   embeddings = np.concatenate(embeddings).astype(np.float32)
   config = projector.ProjectorConfig()
   entry = config.embeddings.add(
@@ -42,7 +40,7 @@ def write_projector(network, folder):
   )
   entry.sprite.image_path = f"{FOLDER}/sprite.png"
   entry.sprite.single_image_dim.extend([SIDE, SIDE])
-  with writing(folder, tf.errors.OpError):
+  with io_as_usage_error(folder, tf.errors.OpError):
     (folder / FOLDER).mkdir(exist_ok=True)
     embeddings.tofile(folder / entry.tensor_path)
     tf.io.write_file(

@@ -8,18 +8,18 @@ from tqdm import tqdm
 
 from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.reporting import html_report, tables
-from conrec_tf.reporting.figures.plot_style import styled
+from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.inference import restore_inspector
 from conrec_tf.reporting.run_record import read_other_runs, read_run_record, run_names
-from conrec_tf.reporting.sections import SECTIONS, Findings
-from conrec_tf.run_dir.run_directory import write_text, writing
+from conrec_tf.reporting.sections import SECTIONS, ReportContext
+from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "report"
 
 
-def write_report(config, source, evaluated):
+def write_report(config, source, eval_source):
   """Draws the report of the run in `config.run_directory`; returns its `index.html`.
 
   Args:
@@ -37,15 +37,15 @@ def write_report(config, source, evaluated):
   temporary = folder.with_name(FOLDER + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
   logger.info("Drawing the report of step %d", run.step)
-  with writing(run.path), styled():
+  with io_as_usage_error(run.path), rc_style():
     temporary.mkdir()
     try:
       _write(
-        Findings(
+        ReportContext(
           runs,
           run_names(runs),
           _epochs(runs, source),
-          restore_inspector(config, source, evaluated, run.step),
+          restore_inspector(config, source, eval_source, run.step),
           temporary,
         )
       )
@@ -57,25 +57,25 @@ def write_report(config, source, evaluated):
   return folder / "index.html"
 
 
-def _write(findings):
+def _write(context):
   """Draws all sections, telling which and how long it takes, and writes page and tables."""
   sections = []
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
   with tqdm(SECTIONS.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
     for name, draw in bar:
       bar.set_description(f"Drawing {name}")
-      section = draw(findings)
+      section = draw(context)
       if section:
         sections.append(section)
-  results = tables.results_table(findings.runs, findings.names)
-  methods = tables.methods_table(findings.runs, findings.names)
+  results = tables.results_table(context.runs, context.names)
+  methods = tables.methods_table(context.runs, context.names)
   for name, text in {
     "results.csv": results.csv(),
     "methods.csv": methods.csv(),
     "methods.md": methods.markdown(),
-    "index.html": html_report.render(findings.runs, findings.names, sections, results, methods),
+    "index.html": html_report.render(context.runs, context.names, sections, results, methods),
   }.items():
-    write_text(findings.folder / name, text)
+    write_text(context.folder / name, text)
 
 
 def _epochs(runs, source):

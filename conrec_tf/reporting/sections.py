@@ -46,7 +46,7 @@ class Section:
 
 
 @dataclasses.dataclass
-class Findings:
+class ReportContext:
   """What there is to draw from; what the network says is asked for when it is first needed.
 
   Attributes:
@@ -94,19 +94,19 @@ class Findings:
     return probes.confusions(scores, columns, found.labels, len(columns))
 
 
-def learning(findings):
+def training_section(context):
   """Losses, learning rate, speed."""
-  pictures = curves.training_curves(findings.runs, findings.names, findings.folder)
+  pictures = curves.training_curves(context.runs, context.names, context.folder)
   return Section("Training", pictures, small=True) if pictures else None
 
 
-def accuracy(findings):
+def accuracy_section(context):
   """Accuracy over epochs and labels."""
   pictures = [
-    curves.accuracy_over_epochs(findings.runs, findings.names, findings.epochs, findings.folder)
+    curves.accuracy_over_epochs(context.runs, context.names, context.epochs, context.folder)
   ]
-  by_labels = curves.label_fractions(findings.runs, findings.names, findings.folder)
-  if by_labels or not findings.network.class_names or not findings.runs[0].config.pretrains:
+  by_labels = curves.label_fractions(context.runs, context.names, context.folder)
+  if by_labels or not context.network.class_names or not context.runs[0].config.is_pretraining:
     return Section("Evaluations", pictures + [by_labels] * bool(by_labels))
   return Section(
     "Evaluations",
@@ -118,20 +118,20 @@ def accuracy(findings):
   )
 
 
-def seeing(findings):
+def inputs_section(context):
   """What the decoder makes of corrupted images, and what the pooling looks at."""
-  network, section = findings.network, Section("What it sees")
-  images = network.images(network.measured, findings.order[:ATTENDED])
-  if network.reconstructs:
+  network, section = context.network, Section("What it sees")
+  images = network.images(network.measured, context.order[:ATTENDED])
+  if network.has_decoder:
     targets = images[:RECONSTRUCTED]
     section.pictures.append(
-      image_grids.reconstructions(targets, network.reconstruct(targets), findings.folder)
+      image_grids.reconstructions(targets, network.reconstruct(targets), context.folder)
     )
   else:
     section.notes.append("No reconstructions: this network has no decoder.")
-  if network.attends:
+  if network.has_attention:
     section.pictures.append(
-      image_grids.attention_maps(images, network.attention(images), findings.folder)
+      image_grids.attention_maps(images, network.attention(images), context.folder)
     )
   else:
     section.notes.append(
@@ -140,23 +140,23 @@ def seeing(findings):
   return section
 
 
-def told_apart(findings):
+def classes_section(context):
   """Confusions and accuracy by class."""
-  network = findings.network
+  network = context.network
   if not network.class_names:
     return Section("Classes", notes=[NO_CLASSES])
-  counts = findings.confusions()
+  counts = context.confusions()
   rows = class_figures.class_accuracies(counts, network.class_names)
   details = class_table(rows)
-  write_text(findings.folder / "class_accuracy.csv", details.csv())
+  write_text(context.folder / "class_accuracy.csv", details.csv())
   return Section(
     "Classes",
     [
       class_figures.confusion_matrix(
-        counts, network.class_names, findings.predictions.classifier, findings.folder
+        counts, network.class_names, context.predictions.classifier, context.folder
       ),
-      class_figures.class_accuracy(rows, findings.folder),
-      _extremes(findings, rows),
+      class_figures.class_accuracy(rows, context.folder),
+      _extremes(context, rows),
     ],
     _share_of_images(network),
     table_title="Most confused",
@@ -175,7 +175,7 @@ def told_apart(findings):
 
 def _share_of_images(network):
   """A note where not all images are looked at."""
-  looked, there = network.measured.num_examples, network.evaluated.eval.num_examples
+  looked, there = network.measured.num_examples, network.eval_source.eval.num_examples
   return (
     []
     if looked == there or network.config.folds
@@ -186,12 +186,12 @@ def _share_of_images(network):
   )
 
 
-def embeddings(findings):
+def embeddings_section(context):
   """A map of the embeddings, and nearest neighbours."""
-  network, seed = findings.network, findings.runs[0].config.seed
-  (train, train_labels), (measured, labels) = findings.train, findings.measured
-  picture = embedding_map(measured, labels, network.class_names, seed, findings.folder)
-  queries = findings.order[:QUERIES]
+  network, seed = context.network, context.runs[0].config.seed
+  (train, train_labels), (measured, labels) = context.train, context.measured
+  picture = embedding_map(measured, labels, network.class_names, seed, context.folder)
+  queries = context.order[:QUERIES]
   search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine").fit(train)
   distances, nearest = search.kneighbors(measured[queries])
   near = network.images(network.train, nearest.ravel()).reshape(
@@ -214,26 +214,28 @@ def embeddings(findings):
     for place, (query, image) in enumerate(zip(queries, network.images(network.measured, queries)))
   ]
   return Section(
-    "Embeddings", [picture, image_grids.neighbours(rows, labels is not None, findings.folder)]
+    "Embeddings", [picture, image_grids.neighbours(rows, labels is not None, context.folder)]
   )
 
 
-def _extremes(findings, accuracies):
+def _extremes(context, accuracies):
   """The picture of the strongest and the weakest images of classes."""
-  network, found, rows = findings.network, findings.predictions, []
+  network, found, rows = context.network, context.predictions, []
   for number, name, _, share in _ends(accuracies):
     members = np.flatnonzero(found.labels == number)
-    members = members[np.argsort(-found.belief[members], kind="stable")]
+    members = members[np.argsort(-found.true_class_probability[members], kind="stable")]
     take = min(EXTREMES, len(members) // 2 or 1)
     chosen = np.concatenate([members[:take], members[take:][-take:]])
     images = network.images(network.measured, chosen)
-    weights = network.attention(images) if network.attends else [None] * len(images)
+    weights = network.attention(images) if network.has_attention else [None] * len(images)
     said = [
       None if found.classes[index] == number else network.class_names[found.classes[index]]
       for index in chosen
     ]
-    rows.append((name, share, list(zip(images, weights, found.belief[chosen], said))))
-  return image_grids.extremes(rows, len(accuracies), findings.folder, network.attends)
+    rows.append(
+      (name, share, list(zip(images, weights, found.true_class_probability[chosen], said)))
+    )
+  return image_grids.extremes(rows, len(accuracies), context.folder, network.has_attention)
 
 
 def _ends(accuracies):
@@ -246,9 +248,9 @@ def _ends(accuracies):
 
 # In the order of the page.
 SECTIONS = {
-  "accuracy": accuracy,
-  "what it sees": seeing,
-  "training curves": learning,
-  "classes": told_apart,
-  "embeddings": embeddings,
+  "accuracy": accuracy_section,
+  "what it sees": inputs_section,
+  "training curves": training_section,
+  "classes": classes_section,
+  "embeddings": embeddings_section,
 }

@@ -6,7 +6,7 @@ import io
 
 from conrec_tf.reporting import paper_results
 from conrec_tf.reporting.figures.curves import METRIC_WORDS
-from conrec_tf.run_dir.results import shown, words
+from conrec_tf.run_dir.results import display_name, format_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,10 @@ def results_table(runs, names):
     ]
   rows = [("steps trained", *[str(run.step) for run in runs])]
   rows += [
-    (words(key), *[shown(key, run.result[key]) if key in run.result else "" for run in runs])
+    (
+      display_name(key),
+      *[format_value(key, run.result[key]) if key in run.result else "" for run in runs],
+    )
     for key in keys
   ]
   return Table(("", *names), rows, ("global_step", *keys))

@@ -9,8 +9,8 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
-from conrec_tf.reporting.figures.image_grids import brightest, enlarged
-from conrec_tf.reporting.figures.plot_style import displayable, heat_over
+from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
+from conrec_tf.reporting.figures.plot_style import overlay_heatmap, to_rgb
 from conrec_tf.reporting.projector import write_projector
 
 IMAGES = 4
@@ -54,28 +54,28 @@ class TensorBoardWriter:
   def images(self, step):
     """The same few images after each evaluation: what is reconstructed, what is looked at."""
     network = self._network
-    if not (network.reconstructs or network.attends):
+    if not (network.has_decoder or network.has_attention):
       return
     if self._targets is None:
       count = network.measured.num_examples
       chosen = np.random.default_rng(network.config.seed).permutation(count)[:IMAGES]
       self._targets = network.images(network.measured, chosen)
     with self._writer.as_default(step=step):
-      if network.reconstructs:
+      if network.has_decoder:
         kinds = network.reconstruct(self._targets)
         rows = []
         for index, target in enumerate(self._targets):
           _, corrupted, made = kinds[index % len(kinds)]
-          rows.append([displayable(image) for image in (target, corrupted[index], made[index])])
+          rows.append([to_rgb(image) for image in (target, corrupted[index], made[index])])
         _write("target, corrupted, reconstruction", rows)
-      if network.attends:
+      if network.has_attention:
         weights = network.attention(self._targets)
         _write(
           "image, attention",
           [
             [
-              displayable(image),
-              heat_over(image, enlarged(weight, image.shape), brightest(weights)),
+              to_rgb(image),
+              overlay_heatmap(image, upsample_nearest(weight, image.shape), color_max(weights)),
             ]
             for image, weight in zip(self._targets, weights)
           ],
@@ -113,7 +113,7 @@ class TensorBoardWriter:
 def _groups(config, class_names):
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
   yield "Loss", {"total": "train/total_loss"}
-  if config.pretrains and config.contrastive_weight:
+  if config.is_pretraining and config.contrastive_weight:
     yield (
       "Contrastive",
       {
@@ -122,9 +122,9 @@ def _groups(config, class_names):
         "entropy": "train/contrast_entropy",
       },
     )
-  if config.pretrains and config.reconstruction_weight:
+  if config.is_pretraining and config.reconstruction_weight:
     yield "Reconstruction", {"loss": "train/reconstruction_loss"}
-  if not config.pretrains or config.lineareval_while_pretraining:
+  if not config.is_pretraining or config.lineareval_while_pretraining:
     yield (
       "Supervised head",
       {
@@ -133,7 +133,7 @@ def _groups(config, class_names):
         "evaluation": "eval/label_.*",
       },
     )
-  if config.pretrains and class_names:
+  if config.is_pretraining and class_names:
     name = "quadratic_weighted_kappa" if config.ordinal_labels else "linear_top_._accuracy"
     yield (
       "Linear evaluation",

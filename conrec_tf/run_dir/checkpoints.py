@@ -11,7 +11,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError, short_message
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, step_of
-from conrec_tf.run_dir.run_directory import writing
+from conrec_tf.run_dir.run_directory import io_as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _restore(checkpoint, prefix):
 def _save(manager, step):
   """Writes a checkpoint, under a temporary name first; returns its prefix."""
   try:
-    with writing(os.path.dirname(manager.directory), tf.errors.OpError):
+    with io_as_usage_error(os.path.dirname(manager.directory), tf.errors.OpError):
       return manager.save(checkpoint_number=step)
   finally:
     # Of this one if it failed, or of a process that was killed.

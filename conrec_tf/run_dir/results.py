@@ -24,7 +24,7 @@ class Results:
     self._metric = metric
     self._selection = selection
 
-  def known(self, step):
+  def cached(self, step):
     """What the network after `step` steps was found to do, or None if that says too little."""
     result = self._directory.read(f"result_{step}.json")
     says = result and (not step or {self._metric, self._selection} <= set(result))
@@ -33,16 +33,16 @@ class Results:
   def is_best(self, step, result):
     """Whether a result beats those of earlier steps, and none of a later step beats it."""
     worth = {
-      at: _worth(self._selection, other[self._selection])
+      at: selection_score(self._selection, other[self._selection])
       for at, other in self._directory.evaluations().items()
       if self._selection in other
     }
-    mine = _worth(self._selection, result[self._selection])
+    mine = selection_score(self._selection, result[self._selection])
     return all(
       mine > other if at < step else mine >= other for at, other in worth.items() if at != step
     )
 
-  def add(self, step, metrics):
+  def save(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
     if "eval/confusions" in metrics:
       metrics = dict(metrics)
@@ -52,21 +52,23 @@ class Results:
     result = {"global_step": step, **metrics}
     self._directory.write(f"result_{step}.json", result)
     parts = [
-      f"{words(name)} {shown(name, value)}"
+      f"{display_name(name)} {format_value(name, value)}"
       for name, value in metrics.items()
       if np.isscalar(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
     ]
     logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
     return result
 
-  def finish(self, step):
+  def write_summary(self, step):
     """Writes `result.json` for the last step and prints the summary."""
     evaluations = self._directory.evaluations(step)
     last = evaluations[step]
     chosen = {
       at: result[self._selection] for at, result in evaluations.items() if self._selection in result
     }
-    best = max(chosen, key=lambda at: _worth(self._selection, chosen[at])) if chosen else step
+    best = (
+      max(chosen, key=lambda at: selection_score(self._selection, chosen[at])) if chosen else step
+    )
     best_name = self._metric.replace("eval/", "eval/best_")
     result = {**evaluations.get(self._first, {}), **last, "global_step": step}
     if step != self._first:
@@ -77,12 +79,12 @@ class Results:
       }
     self._directory.write("result.json", result)
     rows = [
-      (words(name), 0, value)
+      (display_name(name), 0, value)
       for name, value in evaluations.get(self._first, {}).items()
       if "untrained" in name and np.isscalar(value)
     ]
     rows += [
-      (words(name), step, value)
+      (display_name(name), step, value)
       for name, value in last.items()
       if name.startswith("eval/") and np.isscalar(value) and step != self._first
     ]
@@ -98,27 +100,29 @@ class Results:
     ]
     if step != self._first:
       on = "validation share" if "validation" in self._selection else "evaluation split"
-      rows.append((f"best on the {on}, {words(self._metric)}", best, result[best_name]))
+      rows.append((f"best on the {on}, {display_name(self._metric)}", best, result[best_name]))
     width = max(len(row[0]) for row in rows) + 2
     logger.info(
       "%s",
-      "\n".join(f"  {name:{width}}{shown(name, value):>8}   step {at}" for name, at, value in rows),
+      "\n".join(
+        f"  {name:{width}}{format_value(name, value):>8}   step {at}" for name, at, value in rows
+      ),
     )
     logger.info("Results in %s", self._directory.path / "result.json")
 
 
-def _worth(name, value):
+def selection_score(name, value):
   """What is to be as large as possible: of losses, the negative."""
   return -value if name.endswith("loss") else value
 
 
-def shown(name, value):
+def format_value(name, value):
   """A share in per cent; a loss, an entropy or a step as it is."""
   if name.endswith("step"):
     return str(value)
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 
 
-def words(name):
+def display_name(name):
   """The name of a number as it is shown."""
   return name.removeprefix("eval/").replace("_", " ")

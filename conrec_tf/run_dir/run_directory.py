@@ -35,7 +35,7 @@ class RunDirectory:
     """
     stored = self.read("config.json")
     if stored:
-      new = config.training_values
+      new = config.training_fingerprint
       changed = [
         f"{name}: {stored[name]} -> {value}"
         for name, value in new.items()
@@ -46,9 +46,9 @@ class RunDirectory:
           "model_dir must be new, or the values that determine training must be "
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
-    with writing(self.path):
+    with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-    self.write("config.json", {**dataclasses.asdict(config), **config.training_values})
+    self.write("config.json", {**dataclasses.asdict(config), **config.training_fingerprint})
     write_text(self.path / "flags.cfg", flagfile(config))
 
   @contextlib.contextmanager
@@ -58,11 +58,11 @@ class RunDirectory:
     Raises:
       UsageError: another process trains here.
     """
-    with writing(self.path):
+    with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
       file = open(self.path / "lock", "a+")
     with file:
-      with writing(self.path):
+      with io_as_usage_error(self.path):
         try:
           fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -122,7 +122,7 @@ def flagfile(config):
 def write_text(path, text):
   """Writes a file under a temporary name and renames it."""
   temporary = path.with_name(path.name + ".tmp")
-  with writing(path.parent):
+  with io_as_usage_error(path.parent):
     try:
       with temporary.open("w") as file:
         file.write(text)
@@ -136,7 +136,7 @@ def write_text(path, text):
 
 
 @contextlib.contextmanager
-def writing(folder, *errors):
+def io_as_usage_error(folder, *errors):
   """Says in one line that a folder can't be written, full disks included.
 
   Args:

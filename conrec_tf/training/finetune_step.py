@@ -9,7 +9,7 @@ from conrec_tf import losses
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.distribute import replicas
 from conrec_tf.evaluation import probes
-from conrec_tf.training.optimizers import decay_loss
+from conrec_tf.training.optimizers import l2_penalty
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
@@ -57,7 +57,7 @@ class FinetuneStep:
       )
       logits = self._head(embedding)
       loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
-      decay = decay_loss(config, self._variables, self._head.trainable_variables)
+      decay = l2_penalty(config, self._variables, self._head.trainable_variables)
       total = loss + decay
       scaled = self._update.scaled(total)
     metrics = {
@@ -73,8 +73,8 @@ class FinetuneStep:
     metrics = self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
     if config.ordinal_labels:
       metrics["train/quadratic_weighted_kappa"] = (
-        replicas.gather(labels),
-        replicas.gather(losses.predictions(logits, True)),
+        replicas.all_gather(labels),
+        replicas.all_gather(losses.predictions(logits, True)),
       )
     return metrics
 

@@ -8,8 +8,8 @@ import time
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
-from conrec_tf.distribute.strategy import of_first, per_replica
-from conrec_tf.run_dir.run_directory import write_text, writing
+from conrec_tf.distribute.strategy import first_local_result, split_batch
+from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 from conrec_tf.training.preemption import Preempted
 from conrec_tf.training.progress import Progress
 from conrec_tf.training.update_step import NON_FINITE, SKIPPED
@@ -51,8 +51,8 @@ class StepRunner(tf.Module):
       self.waited.assign_add(came - asked)
       with tf.control_dependencies([came]):  # or one core alone might take the step before it
         batch = tf.nest.map_structure(tf.identity, batch)
-      reported = self._strategy.run(self._step, args=(per_replica(self._strategy, batch),))
-      for name, value in of_first(self._strategy, reported).items():
+      reported = self._strategy.run(self._step, args=(split_batch(self._strategy, batch),))
+      for name, value in first_local_result(self._strategy, reported).items():
         self.metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
 
   def collect(self):
@@ -149,7 +149,7 @@ def train(
       log.write(row)
       progress.show(row)
       since, logged = time.monotonic(), step
-    steps_per_execution, received = workers.agree(steps_per_execution, shutdown.received)
+    steps_per_execution, received = workers.sync_stop_signal(steps_per_execution, shutdown.received)
     if received:
       progress.pause()
       raise Preempted(received, step)
@@ -191,7 +191,7 @@ class MetricsLog:
 
   def write(self, row):
     """Appends `{name: number}` with its `global_step`."""
-    with writing(self._path.parent, tf.errors.OpError):
+    with io_as_usage_error(self._path.parent, tf.errors.OpError):
       with self._path.open("a") as file:
         file.write(json.dumps(row) + "\n")
       with self.board.as_default(step=row["global_step"]):

@@ -100,7 +100,7 @@ class LARS(tf.keras.optimizers.Optimizer):
     }
 
 
-class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
+class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
   """Linear warm-up from 0, then a constant rate or a cosine to 0, as in SimCLR.
 
   Args:
@@ -157,7 +157,7 @@ def _build(config, examples, last_step, head):
   warmup_steps = round(config.warmup_epochs * examples // config.train_batch_size)
   cosine = config.learning_rate_schedule == "cosine"
   if warmup_steps or cosine:
-    rate = WarmUp(rate, warmup_steps, last_step if cosine else None)
+    rate = WarmupCosine(rate, warmup_steps, last_step if cosine else None)
   if config.optimizer == "momentum":
     return tf.keras.optimizers.SGD(rate, config.momentum, nesterov=True)
   if config.optimizer == "adam":
@@ -165,7 +165,7 @@ def _build(config, examples, last_step, head):
   return LARS(rate, momentum=config.momentum, lars_decay=config.weight_decay, excluded=head)
 
 
-def decay_loss(config, variables, head=()):
+def l2_penalty(config, variables, head=()):
   """The L2 term of the loss: weight_decay / 2 times the sum of squares of what decays there.
 
   LARS decays by itself, all but the supervised head; other optimizers decay here.

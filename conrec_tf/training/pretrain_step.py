@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.losses import view_major
-from conrec_tf.training.optimizers import decay_loss
+from conrec_tf.training.optimizers import l2_penalty
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
@@ -46,7 +46,7 @@ class PretrainStep:
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
-      outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, parts=2)
+      outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, num_views=2)
       total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
       if self._head:
         supervised, metrics["train/supervised_acc"] = self._supervise(
@@ -54,7 +54,7 @@ class PretrainStep:
         )
         metrics["train/supervised_loss"] = supervised
         total += supervised
-      decay = decay_loss(self._config, self._variables, self._head_variables)
+      decay = l2_penalty(self._config, self._variables, self._head_variables)
       total += decay
       scaled = self._update.scaled(total)
     return self._update(

@@ -41,20 +41,20 @@ class TrainTask:
   selection_metric: str
 
 
-def build_task(config, source, evaluated, last_step):
+def build_task(config, source, eval_source, last_step):
   """The job that `config.train_mode` names; call it within the strategy's scope.
 
   Args:
     config: `Config`.
     source: `DatasetSource` to learn from.
-    eval_source: `DatasetSource` for linear evaluation; without labels the eval split's own losses are
+    eval_source: `DatasetSource` of linear evaluation; without labels the eval split's losses are
       measured instead.
     last_step: where training ends.
 
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
-  supervised = not config.pretrains or config.lineareval_while_pretraining
+  supervised = not config.is_pretraining or config.lineareval_while_pretraining
   if supervised and not source.class_names:
     raise UsageError(
       "dataset must have labels for finetuning and for "
@@ -65,12 +65,12 @@ def build_task(config, source, evaluated, last_step):
       "encoder must be unet for images that are neither grey nor RGB. "
       f"Received: densenet121 for {source.channels} channels"
     )
-  if config.pretrains:
-    return _pretraining(config, source, evaluated, last_step)
+  if config.is_pretraining:
+    return _pretraining(config, source, eval_source, last_step)
   return _finetuning(config, source, last_step)
 
 
-def _pretraining(config, source, evaluated, last_step):
+def _pretraining(config, source, eval_source, last_step):
   model = build_model(config, source.channels)
   head = None
   if config.lineareval_while_pretraining:
@@ -79,12 +79,12 @@ def _pretraining(config, source, evaluated, last_step):
   optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
   optimizer.build(model.trainable_variables + variables)
   step = PretrainStep(config, model, optimizer, head)
-  classes = len(evaluated.class_names)
+  classes = len(eval_source.class_names)
 
   def evaluate(full):
     if not classes:
       return evaluation.validation_losses(config, model, step.compute_loss, source)
-    splits = evaluation.embed_source(config, model, evaluated)
+    splits = evaluation.embed_source(config, model, eval_source)
     metrics = evaluation.linear_evaluation(config, *splits, classes)
     if full:
       metrics.update(evaluation.full_evaluation(config, *splits, classes))

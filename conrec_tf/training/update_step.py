@@ -42,7 +42,7 @@ class NonFiniteGuard:
 
   def scaled(self, loss):
     """What to differentiate in place of the loss: the replicas' gradients are added up."""
-    loss = loss / replicas.count()
+    loss = loss / replicas.num_replicas()
     return self._optimizer.get_scaled_loss(loss) if self._scales else loss
 
   def __call__(self, loss, gradients, snapshot, metrics):
@@ -64,7 +64,7 @@ class NonFiniteGuard:
     if self._scales:
       gradients = self._optimizer.get_unscaled_gradients(gradients)
     pairs = [pair for pair in zip(gradients, self._variables) if pair[0] is not None]
-    gradients = replicas.total([gradient for gradient, _ in pairs])
+    gradients = replicas.all_reduce_sum([gradient for gradient, _ in pairs])
     if not self._scales:
       finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
     variables = [variable for _, variable in pairs]
@@ -100,9 +100,11 @@ class NonFiniteGuard:
 
 def _means(values):
   """Means over the replicas of scalars of any float type, in the type of the first."""
-  if replicas.count() == 1:
+  if replicas.num_replicas() == 1:
     return values
-  return tf.unstack(replicas.mean(tf.stack([tf.cast(value, values[0].dtype) for value in values])))
+  return tf.unstack(
+    replicas.all_reduce_mean(tf.stack([tf.cast(value, values[0].dtype) for value in values]))
+  )
 
 
 class FirstNonFiniteStep(tf.keras.metrics.Metric):

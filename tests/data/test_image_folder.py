@@ -275,7 +275,7 @@ def test_a_labelled_dataset_for_evaluation(tree, flowers):
     eval_train_split="train+validation",
   )
   source = load_dataset(values)
-  evaluated = load_eval_dataset(values, source)
-  assert evaluated.class_names == ("rose", "iris", "daisy")
-  assert evaluated.train.num_examples == 36 and evaluated.channels == 3
+  eval_source = load_eval_dataset(values, source)
+  assert eval_source.class_names == ("rose", "iris", "daisy")
+  assert eval_source.train.num_examples == 36 and eval_source.channels == 3
   assert load_eval_dataset(config(tree), source) is source

@@ -14,7 +14,7 @@ from benchmarks import workers
 from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute import replicas
 from conrec_tf.distribute.strategy import build_strategy, select_devices
-from conrec_tf.models.pooling import share_of_uniform
+from conrec_tf.models.pooling import replica_slice_of_uniform
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ def test_replicas_draw_what_one_device_draws(monkeypatch, shape, parts):
   monkeypatch.setattr(replicas, "count", lambda: count)
   for position in range(count):
     monkeypatch.setattr(replicas, "position", lambda position=position: position)
-    mine = share_of_uniform(shape, seed, parts)
+    mine = replica_slice_of_uniform(shape, seed, parts)
     np.testing.assert_array_equal(mine, tf.reshape(whole[:, position], shape))
 
 
@@ -170,6 +170,6 @@ def test_the_strategy_leaves_model_dir_alone():
   assert Config().run_directory == Config(strategy="mirrored").run_directory
   assert Config().run_directory != Config(strategy="mirrored", global_bn=False).run_directory
   assert (
-    Config(strategy="mirrored").training_values["global_bn"]
-    != Config(strategy="mirrored", global_bn=False).training_values["global_bn"]
+    Config(strategy="mirrored").training_fingerprint["global_bn"]
+    != Config(strategy="mirrored", global_bn=False).training_fingerprint["global_bn"]
   )

@@ -19,13 +19,13 @@ def splits(rng):
 
 
 def test_accuracy_is_scikit_learns(splits):
-  train, evaluated = splits
-  expected = LogisticRegression(max_iter=10000, random_state=0).fit(*train).score(*evaluated)
-  scores, classes = probes.linear_scores(train, evaluated)
-  accuracies = probes.top_k_accuracies(scores, classes, evaluated[1])
+  train, test = splits
+  expected = LogisticRegression(max_iter=10000, random_state=0).fit(*train).score(*test)
+  scores, classes = probes.linear_scores(train, test)
+  accuracies = probes.top_k_accuracies(scores, classes, test[1])
   assert accuracies[1] == pytest.approx(expected)
   assert 0.4 < accuracies[1] < accuracies[3] < accuracies[5] < 1.0
-  confusions = probes.confusions(scores, classes, evaluated[1], 8)
+  confusions = probes.confusions(scores, classes, test[1], 8)
   assert confusions.shape == (8, 8) and confusions.sum() == 150
   assert np.trace(confusions) / 150 == pytest.approx(expected)
 
@@ -66,9 +66,9 @@ def test_no_convergence_is_said(splits, monkeypatch, caplog):
 
 def test_knn_by_hand():
   train = (np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 0, 1]))
-  evaluated = (np.array([[5.0, 0.0], [0.0, 9.0]]), np.array([0, 1]))
-  assert probes.knn_accuracy(train, evaluated, neighbours=1) == 1.0
-  assert probes.knn_accuracy(train, evaluated) == 0.5  # all three vote: class 0
+  test = (np.array([[5.0, 0.0], [0.0, 9.0]]), np.array([0, 1]))
+  assert probes.knn_accuracy(train, test, neighbours=1) == 1.0
+  assert probes.knn_accuracy(train, test) == 0.5  # all three vote: class 0
 
 
 @pytest.mark.parametrize(

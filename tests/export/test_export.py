@@ -190,7 +190,7 @@ def test_old_saved_models_are_removed(tmp_path):
     (tmp_path / "saved_model" / str(step)).mkdir(parents=True)
 
   def left(keep):
-    exporting.remove_old(RunDirectory(tmp_path), 9, keep)
+    exporting.prune_exports(RunDirectory(tmp_path), 9, keep)
     return {int(path.name) for path in (tmp_path / "saved_model").iterdir()}
 
   assert left(0) == {5, 9, 30}

@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.commands import modes
-from conrec_tf.commands.train import harmless
+from conrec_tf.commands.train import log_and_continue
 from conrec_tf.config import Config, UsageError
 from conrec_tf.reporting import run_record, sections
-from conrec_tf.run_dir.results import shown
+from conrec_tf.run_dir.results import format_value
 
 PICTURES = {
   "accuracy_over_epochs",
@@ -113,7 +113,7 @@ def test_the_page_says_what_the_results_say(folder):
   )
   numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
   assert rows == {
-    name: shown(name, value) if name != "global_step" else str(value)
+    name: format_value(name, value) if name != "global_step" else str(value)
     for name, value in numbers.items()
   }
   tiles = dict(re.findall(r'class="tile" data-key="([^"]+)"><b>([^<]*)</b>', page))
@@ -150,7 +150,7 @@ def test_comparing_two_runs(config, folder, other, monkeypatch):
   assert "Compared with SimCLR" in page and "Settings that differ between the runs" in page
   cells = re.search(r'<tr data-key="eval/linear_top_1_accuracy">.*?</tr>', page).group()
   mine = run_record.read_run_record(folder).result["eval/linear_top_1_accuracy"]
-  assert re.findall(r'"number">([^<]*)<', cells) == [shown("accuracy", mine), "12.35%"]
+  assert re.findall(r'"number">([^<]*)<', cells) == [format_value("accuracy", mine), "12.35%"]
 
 
 def test_older_runs_can_be_read(other):
@@ -212,7 +212,7 @@ def test_what_is_missing_is_told(config, other, tmp_path):
 
 
 def test_drawing_that_fails_is_told_and_no_more(caplog):
-  with caplog.at_level("WARNING", "conrec_tf"), harmless("Drawing"):
+  with caplog.at_level("WARNING", "conrec_tf"), log_and_continue("Drawing"):
     raise ValueError("no ink")
   assert caplog.messages == ["Drawing failed (no ink)"]
 

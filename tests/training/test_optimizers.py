@@ -7,7 +7,7 @@ from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.training.optimizers import (
   LARS,
-  WarmUp,
+  WarmupCosine,
   build_optimizer,
   lars_update,
   scaled_learning_rate,
@@ -92,11 +92,11 @@ def test_config_round_trip():
 
 
 def test_warm_up_and_cosine():
-  schedule = WarmUp(0.4, warmup_steps=4, last_step=12)
+  schedule = WarmupCosine(0.4, warmup_steps=4, last_step=12)
   expected = [0.0, 0.1, 0.2, 0.3, 0.4] + [0.2 * (1 + np.cos(np.pi * k / 8)) for k in range(1, 9)]
   np.testing.assert_allclose([schedule(step) for step in range(13)], expected, atol=1e-7)
-  np.testing.assert_allclose(WarmUp(0.4, 2)(1000), 0.4)
-  np.testing.assert_allclose(WarmUp(0.4, 0, 10)(0), 0.4)
+  np.testing.assert_allclose(WarmupCosine(0.4, 2)(1000), 0.4)
+  np.testing.assert_allclose(WarmupCosine(0.4, 0, 10)(0), 0.4)
 
 
 @pytest.mark.parametrize(

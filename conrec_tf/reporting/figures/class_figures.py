@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conrec_tf.reporting.figures.plot_style import GREY, PALETTE, figure, fitted, save
+from conrec_tf.reporting.figures.plot_style import GREY, PALETTE, figure, save, wrap_label
 
 NAMED = 25  # classes whose names fit beside a picture
 PAIRS = 15
@@ -29,7 +29,7 @@ def confusion_matrix(counts, class_names, classifier, folder):
   bar.set_ticks([0, np.sqrt(5), 5, 10], labels=["0", "5", "25", "100"])
   axes.set(xlabel="predicted class", ylabel="true class")
   if few:
-    names = [fitted(name, 18) for name in class_names]
+    names = [wrap_label(name, 18) for name in class_names]
     axes.set_xticks(
       range(len(counts)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9
     )
@@ -108,7 +108,7 @@ def class_accuracy(rows, folder):
     axes.text(value + 1, place, f"{value:.0f} ({row[2]})", va="center", fontsize=8)
   axes.set_yticks(
     range(len(ranked)),
-    [fitted(row[1], 22) for row in ranked],
+    [wrap_label(row[1], 22) for row in ranked],
     fontsize=9 if len(ranked) <= 8 else 8,
   )
   axes.axvline(mean, color=GREY, linestyle="--", linewidth=1.2)

@@ -1,6 +1,6 @@
 """Pictures of numbers over steps, epochs and labels; several runs in one."""
 
-from conrec_tf.reporting.figures.plot_style import figure, look, save
+from conrec_tf.reporting.figures.plot_style import figure, save, series_style
 
 CURVES = (
   ("train/total_loss", "Total loss", "total loss", 1),
@@ -50,7 +50,9 @@ def training_curves(runs, names, folder):
     axes = drawn.subplots()
     for index, ((steps, values), name) in enumerate(zip(curves, names)):
       if steps:
-        style = look(index) | {"marker": look(index)["marker"] if len(steps) < 3 else None}
+        style = series_style(index) | {
+          "marker": series_style(index)["marker"] if len(steps) < 3 else None
+        }
         axes.plot(steps, [scale * value for value in values], label=name, **style)
     axes.set(xlabel="training step", ylabel=label)
     if key in ("images_per_second", "data_wait"):
@@ -80,7 +82,7 @@ def accuracy_over_epochs(runs, names, epochs, folder):
     }
     untrained = run.evaluations.get(0, {}).get(metric.replace("eval/", "eval/untrained_"))
     start = {} if untrained is None else {0.0: scale * untrained}
-    style = look(index)
+    style = series_style(index)
     axes.plot([*start, *points], [*start.values(), *points.values()], label=name, **style)
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
@@ -143,7 +145,7 @@ def label_fractions(runs, names, folder):
         [scale * row["std"] for row in rows],
         label=name,
         capsize=4,
-        **look(index),
+        **series_style(index),
       )
   axes.set_xscale("log")
   ticks = sorted({100 * row["fraction"] for rows in curves if rows for row in rows})

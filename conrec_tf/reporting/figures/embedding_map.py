@@ -5,7 +5,14 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
 
-from conrec_tf.reporting.figures.plot_style import GREY, PALETTE, figure, fitted, look, save
+from conrec_tf.reporting.figures.plot_style import (
+  GREY,
+  PALETTE,
+  figure,
+  save,
+  series_style,
+  wrap_label,
+)
 
 MOST_POINTS = 500
 MOST_COLOURS = len(PALETTE)
@@ -43,7 +50,7 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
       )
       text += f" The {len(shown)} commonest of {np.sum(counts > 0)} classes have colours."
     for index, label in enumerate(shown):
-      style = look(index)
+      style = series_style(index)
       axes.scatter(
         *points[present == label].T,
         s=26,
@@ -52,7 +59,7 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
         marker=style["marker"],
         linewidths=0.4,
         edgecolors="white",
-        label=fitted(class_names[label]),
+        label=wrap_label(class_names[label]),
         rasterized=True,
       )
     drawn.legend(

@@ -8,13 +8,13 @@ from conrec_tf.reporting.figures.plot_style import (
   HEAT,
   RIGHT,
   WRONG,
-  bare,
-  displayable,
+  draw_frame,
   figure,
-  fitted,
-  framed,
-  heat_over,
+  hide_axes,
+  overlay_heatmap,
   save,
+  to_rgb,
+  wrap_label,
 )
 
 CELL = 1.15  # inches
@@ -38,9 +38,9 @@ def reconstructions(targets, rows, folder):
     for index in range(count):
       axes = grid[number * count + index]
       for place, image in zip(axes, (targets[index], corrupted[index], made[index])):
-        bare(place, displayable(image))
+        hide_axes(place, to_rgb(image))
       shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
-      bare(axes[3])
+      hide_axes(axes[3])
       axes[3].set_title(
         f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
       )
@@ -79,13 +79,13 @@ def attention_maps(images, weights, folder):
   rows = -(-len(images) // columns)
   drawn = figure((2 * columns * CELL * 0.85, rows * CELL * 0.9 + 0.75))
   grid = drawn.subplots(rows, 2 * columns, squeeze=False)
-  most = brightest(weights)
+  most = color_max(weights)
   for axes in grid.ravel():
-    bare(axes)
+    hide_axes(axes)
   for index, (image, weight) in enumerate(zip(images, weights)):
     left, right = grid[index // columns][2 * (index % columns) :][:2]
-    bare(left, displayable(image))
-    bare(right, heat_over(image, enlarged(weight, image.shape), most))
+    hide_axes(left, to_rgb(image))
+    hide_axes(right, overlay_heatmap(image, upsample_nearest(weight, image.shape), most))
   _heat_bar(drawn, grid, most)
   return save(
     drawn,
@@ -99,20 +99,21 @@ def attention_maps(images, weights, folder):
   )
 
 
-def extremes(rows, classes, folder, attends):
+def extremes(rows, classes, folder, has_attention):
   """The images that are strongest and weakest for their class.
 
   Args:
-    rows: `[(class name, accuracy, [(image, weights or None, belief, predicted or None)])]`, with
+    rows: `[(class name, accuracy, images)]`, images being `[(image, weights or None,
+      true class probability, predicted class or None)]`, with
       as many weak images at the end as strong ones at the beginning.
     classes: how many there are.
     folder: where to write.
-    attends: whether there are weights.
+    has_attention: whether there are weights.
   """
   columns = max(len(images) for _, _, images in rows)
-  weights = [image[1] for _, _, images in rows for image in images if attends]
-  most = brightest(weights) if attends else LEAST_BRIGHTEST
-  height = CELL * (1.6 if attends else 1.0) + 0.65
+  weights = [image[1] for _, _, images in rows for image in images if has_attention]
+  most = color_max(weights) if has_attention else LEAST_BRIGHTEST
+  height = CELL * (1.6 if has_attention else 1.0) + 0.65
   drawn = figure((columns * CELL * 1.05, len(rows) * height))
   parts = np.atleast_1d(drawn.subfigures(len(rows), 1))
   for part, (name, accuracy, images) in zip(parts, rows):
@@ -121,14 +122,14 @@ def extremes(rows, classes, folder, attends):
     )
     places = part.subplots(1, columns, squeeze=False)[0]
     for place in places:
-      bare(place)
-    for place, (image, weight, belief, predicted) in zip(places, images):
-      bare(place, displayable(image) if weight is None else _one_over_other(image, weight, most))
-      framed(place, WRONG if predicted else RIGHT, 2.0)
+      hide_axes(place)
+    for place, (image, weight, true_class_probability, predicted) in zip(places, images):
+      hide_axes(place, to_rgb(image) if weight is None else _one_over_other(image, weight, most))
+      draw_frame(place, WRONG if predicted else RIGHT, 2.0)
       place.set_xlabel(
-        f"✗ {100 * belief:.0f} %\n{fitted(predicted, 17)}"
+        f"✗ {100 * true_class_probability:.0f} %\n{wrap_label(predicted, 17)}"
         if predicted
-        else f"✓ {100 * belief:.0f} %",
+        else f"✓ {100 * true_class_probability:.0f} %",
         fontsize=7.5,
         labelpad=2,
       )
@@ -147,7 +148,11 @@ def extremes(rows, classes, folder, attends):
     "strongest_weakest",
     "Strongest and weakest images",
     text
-    + (" The upper half is the image, the lower one what the pooling looks at." if attends else ""),
+    + (
+      " The upper half is the image, the lower one what the pooling looks at."
+      if has_attention
+      else ""
+    ),
   )
 
 
@@ -163,17 +168,18 @@ def neighbours(rows, labelled, folder):
   drawn = figure((columns * CELL, len(rows) * (CELL + 0.45) + 0.3))
   grid = drawn.subplots(len(rows), columns, squeeze=False)
   for axes, (query, name, nearest) in zip(grid, rows):
-    bare(axes[0], displayable(query))
-    framed(axes[0], "black")
-    axes[0].set_xlabel(fitted(name, 17) if labelled else "", fontsize=7.5, labelpad=2)
+    hide_axes(axes[0], to_rgb(query))
+    draw_frame(axes[0], "black")
+    axes[0].set_xlabel(wrap_label(name, 17) if labelled else "", fontsize=7.5, labelpad=2)
     for place, (image, similarity, other) in zip(axes[1:], nearest):
-      bare(place, displayable(image))
+      hide_axes(place, to_rgb(image))
       right = other == name
       if labelled:
-        framed(place, RIGHT if right else WRONG, 2.5)
+        draw_frame(place, RIGHT if right else WRONG, 2.5)
       mark = ("✓ " if right else "✗ ") if labelled else ""
       place.set_xlabel(
-        f"{mark}{similarity:.2f}" + (f"\n{fitted(other, 17)}" if labelled and not right else ""),
+        f"{mark}{similarity:.2f}"
+        + (f"\n{wrap_label(other, 17)}" if labelled and not right else ""),
         fontsize=7.5,
         labelpad=2,
       )
@@ -191,12 +197,12 @@ def neighbours(rows, labelled, folder):
   )
 
 
-def brightest(weights):
+def color_max(weights):
   """The weight of the brightest colour for several maps."""
   return max(LEAST_BRIGHTEST, float(np.percentile(weights, 99.5)))
 
 
-def enlarged(weights, shape):
+def upsample_nearest(weights, shape):
   """Weights `[h, w]` at the height and width of an image, each location a rectangle."""
   rows, columns = (np.arange(side) * least // side for side, least in zip(shape, weights.shape))
   return weights[rows][:, columns]
@@ -205,7 +211,7 @@ def enlarged(weights, shape):
 def _one_over_other(image, weights, most):
   """The image over its attention."""
   return np.concatenate(
-    [displayable(image), heat_over(image, enlarged(weights, image.shape), most)], axis=0
+    [to_rgb(image), overlay_heatmap(image, upsample_nearest(weights, image.shape), most)], axis=0
   )
 
 

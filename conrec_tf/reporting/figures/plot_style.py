@@ -59,7 +59,7 @@ class Picture:
 
 
 @contextlib.contextmanager
-def styled():
+def rc_style():
   """Figures made and saved inside look alike; matplotlib's own settings stay as they are."""
   with matplotlib.rc_context(STYLE):
     yield
@@ -70,7 +70,7 @@ def figure(size=CHART):
   return Figure(figsize=size)
 
 
-def look(index):
+def series_style(index):
   """Colour, marker and dashes of the index-th run."""
   return dict(
     color=PALETTE[index % len(PALETTE)],
@@ -79,7 +79,7 @@ def look(index):
   )
 
 
-def bare(axes, image=None):
+def hide_axes(axes, image=None):
   """Axes without ticks; with an image in a thin frame if there is one."""
   axes.set(xticks=[], yticks=[])
   axes.grid(False)
@@ -87,23 +87,23 @@ def bare(axes, image=None):
     spine.set_visible(False)
   if image is not None:
     axes.imshow(image, vmin=0.0, vmax=1.0)
-    framed(axes, "#bbbbbb", 0.6)
+    draw_frame(axes, "#bbbbbb", 0.6)
 
 
-def framed(axes, colour, width=2.5):
+def draw_frame(axes, colour, width=2.5):
   """Draws a frame around an image."""
   for spine in axes.spines.values():
     spine.set(visible=True, color=colour, linewidth=width)
 
 
-def displayable(image):
+def to_rgb(image):
   """`[H, W, C]` in [0, 1] as RGB; of channels that are neither grey nor RGB, their mean."""
   if image.shape[-1] == 3:
     return image
   return np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
-def heat_over(image, weights, most):
+def overlay_heatmap(image, weights, most):
   """An image, greyed, with weights as colours over it: darkest at 0, brightest at `most`.
 
   Args:
@@ -114,12 +114,12 @@ def heat_over(image, weights, most):
   Returns:
     float `[H, W, 3]` in [0, 1].
   """
-  grey = displayable(image).mean(axis=-1, keepdims=True)
+  grey = to_rgb(image).mean(axis=-1, keepdims=True)
   colours = matplotlib.colormaps[HEAT](np.clip(weights / most, 0.0, 1.0))[..., :3]
   return np.clip(0.4 * grey + 0.6 * colours, 0.0, 1.0)
 
 
-def fitted(name, width=20, lines=2):
+def wrap_label(name, width=20, lines=2):
   """A class name, broken into lines of at most so many characters; what is too long is cut."""
   words = name.replace("_", " ")
   return "\n".join(textwrap.wrap(words, width, max_lines=lines, placeholder="…")) or name[:width]
