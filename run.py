@@ -1,13 +1,6 @@
 """Trains and evaluates ConRec; `python run.py --help` lists every flag."""
 
-from conrec_tf import cli
-
-
-def run(config):
-  from conrec_tf.commands import modes  # TensorFlow is imported only when there is work for it
-
-  modes.run(config)
-
+from conrec_tf.cli import main
 
 if __name__ == "__main__":
-  cli.main(run)
+  main()

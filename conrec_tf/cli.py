@@ -1,16 +1,19 @@
-"""From the command line to a `Config`: one absl flag per field."""
+"""From the command line to a `Config`: one absl flag per option."""
 
+from collections.abc import Callable
 import dataclasses
 import logging
 import os
+import pathlib
 import sys
 import textwrap
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import SECTIONS
+from conrec_tf.config.options import RENAMED, SECTIONS
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.preemption import Preempted
@@ -18,6 +21,11 @@ from conrec_tf.training.preemption import Preempted
 FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "embed", "export")
+# In an installed package, and in a clone of the repository.
+PRESET_FOLDERS = (
+  pathlib.Path(__file__).parent / "presets",
+  pathlib.Path(__file__).parents[1] / "flags",
+)
 USE_INSTEAD = {
   "resnet_depth": "--unet_depth",
   "width_multiplier": "--base_filters",
@@ -30,24 +38,25 @@ INTRODUCTION = """\
 ConRec: image representations without labels, from a contrastive loss, image
 reconstruction and attention-weighted pooling.
 
-  python run.py --mode=train_then_eval
-  python run.py --mode=train_then_eval --dataset=oxford_flowers102 --train_epochs=100
-  python run.py --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
-  python run.py --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
-  python run.py --mode=report --model_dir=<model_dir> --compare_with=<another model_dir>
-  python run.py --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
-  python run.py --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
-  python run.py --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
+  {program} --mode=train_then_eval
+  {program} --mode=train_then_eval --dataset=oxford_flowers102 --train_epochs=100
+  {program} --flagfile=rectangle_triangle.cfg --flagfile=simclr.cfg
+  {program} --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
+  {program} --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
+  {program} --mode=report --model_dir=<model_dir> --compare_with=<another model_dir>
+  {program} --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
+  {program} --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
+  {program} --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
+A --flagfile is a path, or the name of a preset: {presets}.
 """
 
 
-def main(run):
-  """Parses the command line, calls `run(config)` and ends the process.
+def main() -> None:
+  """Parses the command line, does what `--mode` says and ends the process.
 
-  Args:
-    run: function of a `Config`. A `UsageError` becomes one line on stderr and exit 1.
+  A `UsageError` becomes one line on stderr and exit code 1.
   """
   for section in SECTIONS:
     for field in dataclasses.fields(section):
@@ -58,12 +67,15 @@ def main(run):
         str: flags.DEFINE_string,
       }[field.type]
       define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
-  app.run(lambda argv: _reporting(_run, run, argv), flags_parser=_parse)
+  for old, new in RENAMED.items():
+    flags.DEFINE_alias(old, new)
+  app.run(lambda argv: _report_errors(_run, argv), flags_parser=_parse)
 
 
-def help_text():
-  """What `--help` prints."""
-  parts = [INTRODUCTION]
+def help_text() -> str:
+  """Returns what `--help` prints."""
+  program = "conrec" if os.path.basename(sys.argv[0]) == "conrec" else "python run.py"
+  parts = [INTRODUCTION.format(program=program, presets=_wrapped_preset_names())]
   for section in SECTIONS:
     parts.append(f"{section.__name__}: {section.__doc__}")
     for field in dataclasses.fields(section):
@@ -77,15 +89,27 @@ def help_text():
   return "\n".join(parts)
 
 
-def _parse(argv):
-  """absl's flags parser, with errors in one line and our own `--help`."""
+def presets() -> dict[str, pathlib.Path]:
+  """Returns the flagfiles that come with the package, `{name: path}`, e.g. simclr.cfg."""
+  folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
+  return {path.name: path for path in sorted(folder.glob("*.cfg"))} if folder else {}
+
+
+def _wrapped_preset_names() -> str:
+  names = ", ".join(name.removesuffix(".cfg") for name in presets())
+  return "\n  ".join(textwrap.wrap(f"(.cfg) {names}", width=86))
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Parses flags as absl does, with errors in one line and our own `--help`."""
   if {"--help", "-help", "--helpshort", "-h"} & set(argv[1:]):
     print(help_text())
     sys.exit(1)  # as absl does
-  return _reporting(_parsed, argv)
+  return _report_errors(_parse_flags, argv)
 
 
-def _parsed(argv):
+def _parse_flags(argv: list[str]) -> list[str]:
+  argv = [argv[0], *_with_preset_paths(argv[1:])]
   try:
     rest = FLAGS(argv)
     rest = FLAGS([argv[0], *_flags_of_run(), *argv[1:]])
@@ -100,13 +124,25 @@ def _parsed(argv):
   return rest
 
 
-def _flags_of_run():
-  """What a run or a network says of itself; the command line comes after it and still counts."""
+def _with_preset_paths(arguments: list[str]) -> list[str]:
+  """Replaces the name of a preset after `--flagfile` by its path, where there is no such file."""
+  known, replaced = presets(), []
+  for place, argument in enumerate(arguments):
+    flag, equals, name = argument.rpartition("=")
+    follows = place and arguments[place - 1] in ("--flagfile", "-flagfile")
+    if (flag in ("--flagfile", "-flagfile") or follows) and not os.path.exists(name):
+      argument = f"{flag}{equals}{known.get(name, name)}"
+    replaced.append(argument)
+  return replaced
+
+
+def _flags_of_run() -> list[str]:
+  """Returns what a run or a network says of itself; the command line comes after and counts."""
   mode, checkpoint = FLAGS["mode"].value, FLAGS["checkpoint"].value
-  stored = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
+  flagfile = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
   arguments = []
-  if mode in MODES_OF_A_RUN and os.path.exists(stored):
-    arguments.append(f"--flagfile={stored}")
+  if mode in MODES_OF_A_RUN and os.path.exists(flagfile):
+    arguments.append(f"--flagfile={flagfile}")
     run = RunDirectory(FLAGS["model_dir"].value)
     if mode != "eval" and (run.read("config.json") or {}).get("train_mode") == "finetune":
       arguments.append("--checkpoint=")  # where it began
@@ -114,21 +150,30 @@ def _flags_of_run():
     if mode == "embed" and channels in (1, 3):
       arguments.append(f"--image_channels={channels}")
   if checkpoint and mode != "check_data":
-    arguments += [
-      f"--{name}={value}" for name, value in resolve_checkpoint(checkpoint).values.items()
-    ]
+    values = resolve_checkpoint(checkpoint).values
+    arguments += [f"--{name}={value}" for name, value in values.items()]
   return arguments
 
 
-def _config():
-  """The `Config` that the parsed flags describe."""
+def _config() -> Config:
+  """Returns the `Config` that the parsed flags describe."""
   return Config(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(Config)})
 
 
-def _run(run, argv):
+def _run(argv: list[str]) -> None:
   del argv
   # TensorFlow reads this when it is imported; its start-up notices are no news to a user.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  _set_up_logging()
+  renamed = [f"--{old} is --{new}" for old, new in RENAMED.items() if FLAGS[old].present]
+  if renamed:
+    logging.getLogger("conrec_tf").warning("Renamed flags: %s", ", ".join(renamed))
+  from conrec_tf import commands  # TensorFlow is imported only when there is work for it
+
+  commands.run(_config())
+
+
+def _set_up_logging() -> None:
   logger = logging.getLogger("conrec_tf")
   handler = logging.StreamHandler(sys.stdout)
   if sys.stdout.isatty():  # the live line of a training gives way, and is drawn again below
@@ -138,11 +183,10 @@ def _run(run, argv):
   logger.setLevel(absl_logging.converter.absl_to_standard(FLAGS.verbosity))
   if FLAGS.verbosity < 1:  # the libraries' own notes only when asked for
     absl_logging.set_verbosity(absl_logging.ERROR)
-  run(_config())
 
 
-def _reporting(function, *args):
-  """Calls; a problem that the user can solve ends the process with one line."""
+def _report_errors(function: Callable[..., Any], *args: Any) -> Any:
+  """Calls a function; a problem that the user can solve ends the process with one line."""
   try:
     return function(*args)
   except UsageError as error:

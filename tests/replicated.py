@@ -23,13 +23,13 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.distribute.strategy import build_strategy, split_batch
+from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
 from conrec_tf.training.loop import StepRunner
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-from conrec_tf.training.update_step import SKIPPED
 
 PROCESSORS = 3
 BATCH = 12
@@ -228,7 +228,7 @@ def skipped():
   metrics, _, values = train(2, [bad, good], on_nan="skip")
   alone, _, expected = train(1, [bad, good], on_nan="skip")
   return {
-    "counted": metrics[0][SKIPPED],
+    "counted": metrics[0][SKIPPED_UPDATES],
     **distances((metrics[1:], values, values), (alone[1:], expected, expected)),
   }
 

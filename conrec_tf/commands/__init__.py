@@ -1,1 +1,32 @@
-"""What each --mode does: one module for each."""
+"""What each `--mode` does: one module for each, with a function `run(config)`."""
+
+import importlib
+
+from conrec_tf.config import Config
+
+# Names of modules, so that a command imports only what it needs.
+COMMANDS = {
+  "train": "train",
+  "train_then_eval": "train",
+  "eval": "evaluate",
+  "report": "report",
+  "embed": "embed",
+  "export": "export",
+  "check_data": "check_data",
+}
+
+
+def run(config: Config) -> None:
+  """Does what `config.mode` says.
+
+  Raises:
+    UsageError: something that the user can put right.
+    Preempted: a signal came; what was trained is saved.
+  """
+  from conrec_tf.distribute.strategy import set_up_devices
+
+  set_up_devices(config.devices, config.deterministic)
+  name = COMMANDS[config.mode]
+  if name == "train" and config.cv_folds and not config.is_pretraining:
+    name = "cross_validate"
+  importlib.import_module(f"conrec_tf.commands.{name}").run(config)

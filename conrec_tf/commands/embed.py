@@ -136,7 +136,7 @@ def write_manifest(folder, config, pretrained, splits):
         "dataset",
         "train_split",
         "eval_split",
-        "labels",
+        "label_mode",
         "image_size",
         "image_channels",
         "ft_proj_selector",

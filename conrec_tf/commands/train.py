@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.config import short_message
 from conrec_tf.data.pipeline import Share, batch_ids
+from conrec_tf.evaluation import metric_names
 from conrec_tf.export.export import export, prune_exports
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
@@ -176,7 +177,7 @@ class Trainer:
       began = time.monotonic()
       with self._shutdown.interruptible():
         metrics = self._task.evaluate(step == self._final)
-      seconds["evaluation_seconds"] = time.monotonic() - began
+      seconds[metric_names.EVALUATION_SECONDS] = time.monotonic() - began
       result = self._results.save(step, metrics)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)

@@ -4,64 +4,99 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
+from typing import Any
 
-from conrec_tf.config.devices import device_rules
 from conrec_tf.config.errors import UsageError
-from conrec_tf.config.options import SECTIONS
+from conrec_tf.config.options import (
+  OPTIONS,
+  Augmentation,
+  Bookkeeping,
+  Data,
+  Devices,
+  Evaluation,
+  Export,
+  Model,
+  Objective,
+  Optimization,
+  Task,
+  with_current_names,
+)
+from conrec_tf.config.rules import check_range, rules
 
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 OWN_DATASETS = ("image_folder", "npz")
-SHORTEST_SIDE_FOR_CORRUPTION = 21
-SHORTEST_SIDE_FOR_SSIM = 11
-SHORTEST_SIDE_FOR_DENSENET = 32
-PATTERNS = "*?[]"
-EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(*reversed(SECTIONS)):
-  """All options of one run, flat; `Config(image_size=128, base_filters=64)`.
+class Config(
+  # From the last section to the first: a dataclass takes the fields of its last base first.
+  Export,
+  Evaluation,
+  Bookkeeping,
+  Devices,
+  Optimization,
+  Objective,
+  Model,
+  Augmentation,
+  Data,
+  Task,
+):
+  """All options of one run, flat: `Config(image_size=128, base_filters=64)`.
 
   Raises:
     UsageError: a value is out of its range or two values contradict each other;
       the message says what was expected and ends with what was received.
   """
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
-      _check_range(field, getattr(self, field.name))
+      check_range(field, getattr(self, field.name))
     for wrong, expected, received in rules(self):
       if wrong:
         raise UsageError(f"{expected}. Received: {received}")
 
+  @classmethod
+  def from_settings(cls, settings: dict[str, Any]) -> "Config":
+    """Returns the `Config` of settings that a run of any version wrote down.
+
+    Options that were renamed are taken over, those that are gone are passed over, and those
+    that weren't there yet get their defaults.
+    """
+    current = with_current_names(settings)
+    return cls(**{name: value for name, value in current.items() if name in OPTIONS})
+
   @property
-  def channels(self):
+  def channels(self) -> int:
     """Channels of the images if `image_channels` leaves them to the dataset."""
     return self.image_channels or (1 if self.dataset in SYNTHETIC_DATASETS else 3)
 
   @property
-  def is_pretraining(self):
-    """Whether learning is without labels."""
+  def is_pretraining(self) -> bool:
+    """Whether the network learns without labels."""
     return self.train_mode == "pretrain"
 
   @property
-  def encoder_blocks(self):
+  def has_supervised_head(self) -> bool:
+    """Whether a supervised head is trained: on its own, or beside pre-training."""
+    return not self.is_pretraining or self.lineareval_while_pretraining
+
+  @property
+  def encoder_blocks(self) -> int:
     """How many blocks the encoder has, for `fine_tune_after_block`."""
     return self.unet_depth if self.encoder == "unet" else 4
 
   @property
-  def fractions(self):
+  def fractions(self) -> tuple[float, ...]:
     """`label_fractions` as floats; what can't be read is 0."""
     return tuple(_number(text) for text in self.label_fractions.split(",") if text.strip())
 
   @property
-  def export_formats(self):
+  def export_formats(self) -> tuple[str, ...]:
     """`export_format` as a tuple of names."""
     return tuple(text.strip() for text in self.export_format.split(",") if text.strip())
 
   @property
-  def method(self):
+  def method(self) -> str:
     """The name of the system that these values make (paper, Tables 1 and 2)."""
     if not self.is_pretraining:
       return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
@@ -75,7 +110,7 @@ class Config(*reversed(SECTIONS)):
     return "conrec" if attention else "conrec_ga_pool"
 
   @property
-  def training_fingerprint(self):
+  def training_fingerprint(self) -> dict[str, Any]:
     """`{name: value}` of what determines the weights after a given step.
 
     At a constant learning rate the number of steps isn't in it: a longer run begins
@@ -93,140 +128,23 @@ class Config(*reversed(SECTIONS)):
     return values
 
   @property
-  def run_directory(self):
+  def run_directory(self) -> str:
     """`model_dir`, or the default that is a function of `training_fingerprint`."""
+    # Under first names, so that the same command finds the run of an earlier version; and
+    # without `global_bn` where it is on, as on one device.
     values = {
-      name: value
+      OPTIONS[name].metadata["renamed_from"] or name: value
       for name, value in self.training_fingerprint.items()
       if (name, value) != ("global_bn", True)
-    }  # as on one device
+    }
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
 
 
-def rules(config):
-  """Yields (whether it is wrong, what is expected, what was received)."""
-  stride = 2 ** (config.unet_depth - 1)
-  unet, size = config.encoder == "unet", config.image_size
-  layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
-  yield (
-    unet and size % stride,
-    f"image_size must be a multiple of {stride} for unet_depth={config.unet_depth}",
-    size,
-  )
-  for applies, least, name in (
-    (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
-    (
-      config.is_pretraining and config.corruption != "none",
-      SHORTEST_SIDE_FOR_CORRUPTION,
-      f"corruption={config.corruption}",
-    ),
-    (config.reconstruction_loss == "ssim", SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"),
-  ):
-    yield applies and size < least, f"image_size must be at least {least} for {name}", size
-  yield (
-    config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
-    "contrastive_weight or reconstruction_weight must be positive",
-    "0 and 0",
-  )
-  yield (
-    unet and config.encoder_weights,
-    "encoder_weights must be empty for encoder=unet",
-    config.encoder_weights,
-  )
-  yield (
-    not unet and config.is_pretraining and config.reconstruction_weight,
-    "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
-    config.reconstruction_weight,
-  )
-  yield (
-    config.fine_tune_after_block > config.encoder_blocks,
-    f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
-    config.fine_tune_after_block,
-  )
-  yield (
-    config.ft_proj_selector > layers,
-    f"ft_proj_selector must be at most {layers}, the layers of the projection head",
-    config.ft_proj_selector,
-  )
-  yield config.folds == 1, "folds must be 0 or at least 2", config.folds
-  yield (
-    not all(0 < fraction <= 1 for fraction in config.fractions),
-    "label_fractions must be numbers above 0 and up to 1, separated by commas",
-    config.label_fractions,
-  )
-  yield (
-    not all(
-      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_bad_images.split(",")
-    ),
-    "max_bad_images must be numbers or shares such as 1%, separated by commas",
-    config.max_bad_images,
-  )
-  learns = config.mode not in ("embed", "export")
-  yield (
-    config.labels == "none" and not config.is_pretraining and learns,
-    "labels must be auto or folders for train_mode=finetune",
-    config.labels,
-  )
-  yield (
-    config.labels == "none" and config.lineareval_while_pretraining and learns,
-    "labels must be auto or folders for lineareval_while_pretraining",
-    config.labels,
-  )
-  yield (
-    config.eval_dataset and not config.is_pretraining,
-    "eval_dataset must be empty for train_mode=finetune",
-    config.eval_dataset,
-  )
-  yield (
-    config.checkpoint and config.is_pretraining and config.mode in ("train", "train_then_eval"),
-    "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
-    "mode=eval, embed or export",
-    config.checkpoint,
-  )
-  for name in ("model_dir", "checkpoint"):
-    path = getattr(config, name)
-    yield (
-      set(path) & set(PATTERNS),
-      f"{name} must not contain any of {' '.join(PATTERNS)}, which TensorFlow takes for patterns",
-      path,
-    )
-  yield (
-    not set(config.export_formats) <= set(EXPORT_FORMATS),
-    f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
-    config.export_format,
-  )
-  yield from device_rules(config)
-
-
-def _number(text):
-  """A text as a float; 0 if it is none."""
+def _number(text: str) -> float:
+  """Returns a text as a float, or 0 if it is none."""
   try:
     return float(text)
   except ValueError:
     return 0.0
-
-
-def _check_range(field, value):
-  """Raises UsageError unless `value` has the type and lies in the range of `field`."""
-  rules, wanted = field.metadata, field.type
-  if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-    value = float(value)
-  expected = None
-  if type(value) is not wanted:
-    expected = f"of type {wanted.__name__}"
-  elif rules["choices"] is not None and value not in rules["choices"]:
-    expected = "one of " + ", ".join(str(choice) for choice in rules["choices"])
-  elif rules["low"] is not None and not value >= rules["low"]:
-    expected = f"at least {rules['low']}"
-  elif rules["high"] is not None and not value <= rules["high"]:
-    expected = f"at most {rules['high']}"
-  elif rules["above"] is not None and not value > rules["above"]:
-    expected = f"above {rules['above']}"
-  elif rules["below"] is not None and not value < rules["below"]:
-    expected = f"below {rules['below']}"
-  elif value in (float("inf"), float("-inf")):
-    expected = "finite"
-  if expected:
-    raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")

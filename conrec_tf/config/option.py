@@ -1,20 +1,35 @@
-"""A dataclass field that is an option: default, explanation, range."""
+"""One option of a run: a dataclass field with its explanation and range."""
 
 import dataclasses
+from typing import Any
 
 
 def option(
-  default, help, *, choices=None, low=None, high=None, above=None, below=None, changes_training=True
-):
-  """A dataclass field that carries its own explanation and range.
+  default: str | int | float | bool,
+  help: str,
+  *,
+  choices: tuple[str | int, ...] | None = None,
+  low: float | None = None,
+  high: float | None = None,
+  above: float | None = None,
+  below: float | None = None,
+  changes_training: bool = True,
+  architecture: bool = False,
+  renamed_from: str | None = None,
+) -> Any:
+  """Returns a dataclass field that carries its explanation and range as metadata.
 
   Args:
-    default: the default; its type is the field's type.
-    help: one line for `--help`.
-    choices: the allowed values, for an enumeration.
+    default: the default value; its type is the type of the field.
+    help: one or two sentences for `--help`.
+    choices: the allowed values of an enumeration.
     low, high: inclusive bounds.
     above, below: exclusive bounds.
     changes_training: whether another value leads to other trained weights.
+    architecture: whether the value belongs to the description of a trained network: its layers,
+      and what it takes and gives.
+    renamed_from: the name that the option had in an earlier version. It stays a flag for one
+      release, and settings of earlier runs are read under it.
   """
   return dataclasses.field(
     default=default,
@@ -26,5 +41,7 @@ def option(
       above=above,
       below=below,
       changes_training=changes_training,
+      architecture=architecture,
+      renamed_from=renamed_from,
     ),
   )

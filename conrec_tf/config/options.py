@@ -7,8 +7,8 @@ bare command finish in minutes on two CPU cores.
 """
 
 import dataclasses
+from typing import Any
 
-from conrec_tf.config.devices import Devices
 from conrec_tf.config.option import option
 
 
@@ -79,11 +79,12 @@ class Data:
     "of prepared TFDS data (empty: ~/tensorflow_datasets).",
     changes_training=False,
   )
-  labels: str = option(
+  label_mode: str = option(
     "auto",
     "Labels of an image folder: its folders (split/label/file or label/file), none "
     "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
     choices=("auto", "folders", "none"),
+    renamed_from="labels",
   )
   train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
   eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
@@ -101,16 +102,18 @@ class Data:
   cache_dataset: bool = option(
     False, "Keep encoded images in memory, for slow disks; the size is told beforehand."
   )
-  max_bad_images: str = option(
+  max_undecodable: str = option(
     "10,1%",
     "How many images of a folder may fail to decode (the next good one stands in): a "
     "number, a share, or the larger of several.",
     changes_training=False,
+    renamed_from="max_bad_images",
   )
   image_size: int = option(
     64,
     "Height and width that the network works at, in pixels. Paper: 128 synthetic, 224 otherwise.",
     low=8,
+    architecture=True,
   )
   ordinal_labels: bool = option(
     False,
@@ -118,7 +121,10 @@ class Data:
     "kappa instead of accuracy.",
   )
   image_channels: int = option(
-    0, "1 converts images to grey, 3 to RGB; 0 keeps what the dataset holds.", choices=(0, 1, 3)
+    0,
+    "1 converts images to grey, 3 to RGB; 0 keeps what the dataset holds.",
+    choices=(0, 1, 3),
+    architecture=True,
   )
 
 
@@ -141,6 +147,7 @@ class Augmentation:
     "What the network must undo: pixel shuffling, in-painting, "
     "out-painting (and intensity maps for one channel), or none.",
     choices=("models_genesis", "none"),
+    architecture=True,
   )
 
 
@@ -152,6 +159,7 @@ class Model:
     "unet",
     "The paper's U-net, or Keras' DenseNet121 (which has no decoder).",
     choices=("unet", "densenet121"),
+    architecture=True,
   )
   encoder_weights: str = option(
     "",
@@ -159,27 +167,31 @@ class Model:
     "file of Keras without top. Empty: random.",
   )
   base_filters: int = option(
-    16, "Filters of the first level; doubled at each level. Paper: 64.", low=1
+    16, "Filters of the first level; doubled at each level. Paper: 64.", low=1, architecture=True
   )
-  unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8)
+  unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8, architecture=True)
   pooling: str = option(
     "attention",
     "How features become an embedding: attention-weighted (paper, Eq. 4) or average.",
     choices=("attention", "average"),
+    architecture=True,
   )
   attention_dropout: float = option(
-    0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0
+    0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0, architecture=True
   )
   proj_head_mode: str = option(
-    "nonlinear", "Projection head.", choices=("none", "linear", "nonlinear")
+    "nonlinear", "Projection head.", choices=("none", "linear", "nonlinear"), architecture=True
   )
-  num_proj_layers: int = option(3, "Dense layers of a nonlinear projection head.", low=1)
-  proj_out_dim: int = option(128, "Width of the projection.", low=1)
+  num_proj_layers: int = option(
+    3, "Dense layers of a nonlinear projection head.", low=1, architecture=True
+  )
+  proj_out_dim: int = option(128, "Width of the projection.", low=1, architecture=True)
   ft_proj_selector: int = option(
     0,
     "What is evaluated and finetuned: 0 the representation, n the output of the n-th "
     "layer of the projection head, -1 of its last.",
     low=-1,
+    architecture=True,
   )
   fine_tune_after_block: int = option(
     -1,
@@ -192,7 +204,7 @@ class Model:
     True, "With several devices, batch norm over the whole batch instead of each device's share."
   )
   batch_norm_decay: float = option(
-    0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0
+    0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0, architecture=True
   )
 
 
@@ -201,10 +213,13 @@ class Objective:
   """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction."""
 
   contrastive_weight: float = option(
-    1.0, "Weight of NT-Xent; 0 builds no projection head.", low=0.0
+    1.0, "Weight of NT-Xent; 0 builds no projection head.", low=0.0, architecture=True
   )
   reconstruction_weight: float = option(
-    100.0, "Weight of the reconstruction loss (the paper's alpha); 0 builds no decoder.", low=0.0
+    100.0,
+    "Weight of the reconstruction loss (the paper's alpha); 0 builds no decoder.",
+    low=0.0,
+    architecture=True,
   )
   reconstruction_loss: str = option(
     "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
@@ -248,14 +263,43 @@ class Optimization:
     "mixed_bfloat16 where the GPU or processor is fast in it.",
     choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
   )
-  recompute: bool = option(
+  gradient_checkpointing: bool = option(
     False,
     "Compute the U-net's inner maps again for the gradient: slower, in "
     "less memory; for large images.",
     changes_training=False,
+    renamed_from="recompute",
   )
   deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+  """What computes; the weights are the same on any, up to rounding."""
+
+  strategy: str = option(
+    "one_device",
+    "The first GPU, or the CPU without one; several GPUs of this machine "
+    "(mirrored); those of several machines (multi_worker_mirrored), by the same command on each "
+    "with TF_CONFIG as TensorFlow documents it; or a TPU.",
+    choices=("one_device", "mirrored", "multi_worker_mirrored", "tpu"),
+    changes_training=False,
+  )
+  devices: str = option(
+    "",
+    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
+    changes_training=False,
+  )
+  tpu_name: str = option(
+    "", "Name or address of the TPU; local on a TPU's own machine.", changes_training=False
+  )
+  tpu_zone: str = option(
+    "", "Zone of the TPU, where it isn't this machine's.", changes_training=False
+  )
+  gcp_project: str = option(
+    "", "Project of the TPU, where it isn't this machine's.", changes_training=False
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,12 +342,13 @@ class Evaluation:
     changes_training=False,
   )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
-  select_on: str = option(
+  select_best_on: str = option(
     "evaluation",
     "What the best checkpoint is chosen by: the evaluation split, as the paper "
     "does, or a fifth of the training labels, held out.",
     choices=("evaluation", "validation"),
     changes_training=False,
+    renamed_from="select_on",
   )
   label_fractions: str = option(
     "",
@@ -311,17 +356,19 @@ class Evaluation:
     "Empty: none.",
     changes_training=False,
   )
-  repetitions: int = option(
+  num_repeats: int = option(
     5,
-    "Random subsets for each label fraction; with folds, repetitions of finetuning.",
+    "Random subsets for each label fraction; with cv_folds, repetitions of finetuning.",
     low=1,
     changes_training=False,
+    renamed_from="repetitions",
   )
-  folds: int = option(
+  cv_folds: int = option(
     0,
     "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",
     low=0,
     changes_training=False,
+    renamed_from="folds",
   )
 
 
@@ -359,3 +406,17 @@ SECTIONS = (
   Evaluation,
   Export,
 )
+OPTIONS = {field.name: field for section in SECTIONS for field in dataclasses.fields(section)}
+RENAMED = {
+  field.metadata["renamed_from"]: name
+  for name, field in OPTIONS.items()
+  if field.metadata["renamed_from"]
+}
+ARCHITECTURE_OPTIONS = tuple(
+  name for name, field in OPTIONS.items() if field.metadata["architecture"]
+)
+
+
+def with_current_names(settings: dict[str, Any]) -> dict[str, Any]:
+  """Returns the settings of a run of any version under the names that the options have now."""
+  return {RENAMED.get(name, name): value for name, value in settings.items()}

@@ -26,19 +26,19 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 def open_image_folder(config):
   """The `DatasetSource` of `--dataset=image_folder --data_dir=DIR`.
 
-  With `labels=auto`, files in two levels of folders are `split/label/file`, in one level
+  With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
-  tenth held out; with `labels=none` all files are unlabelled wherever they lie. Images are
+  tenth held out; with `label_mode=none` all files are unlabelled wherever they lie. Images are
   ordered by base name, then content, so that a run doesn't depend on where files lie.
 
   Raises:
     UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
-      has a single class, or more images than `max_bad_images` can't be decoded.
+      has a single class, or more images than `max_undecodable` can't be decoded.
   """
   root = existing_path(config, "a folder of images")
   paths = _ordered(_image_files(root))
   parts = [os.path.relpath(path, root).split(os.sep)[:-1] for path in paths]
-  splits, labels, class_names = _layout(config.labels, parts, root)
+  splits, labels, class_names = _layout(config.label_mode, parts, root)
 
   images = np.array([os.fsencode(path) for path in paths], object)
   read = tf.io.read_file
@@ -60,7 +60,7 @@ def open_image_folder(config):
     for i in np.flatnonzero(~is_good)
   )
   if config.mode != "check_data":
-    _check_count(config.max_bad_images, bad, len(paths))
+    _check_count(config.max_undecodable, bad, len(paths))
   good = shapes[is_good]
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
   stored = {
@@ -141,12 +141,12 @@ def _layout(labels, parts, root):
   depths = {len(folders) for folders in parts}
   if labels == "folders" and depths not in ({1}, {2}):
     raise UsageError(
-      "data_dir must hold label/file or split/label/file, for labels=folders. "
+      "data_dir must hold label/file or split/label/file, for label_mode=folders. "
       f"Received: {root} with files {_depths_text(depths)} folders deep"
     )
   if labels == "auto" and depths not in ({0}, {1}, {2}):
     raise UsageError(
-      "labels must be none for images that lie neither flat nor as label/file or "
+      "label_mode must be none for images that lie neither flat nor as label/file or "
       f"split/label/file. Received: auto for files {_depths_text(depths)} folders deep"
     )
   if labels == "none" or depths == {0}:
@@ -157,7 +157,7 @@ def _layout(labels, parts, root):
   indices = indices.astype(np.int64)
   if len(class_names) < 2:
     raise UsageError(
-      "data_dir must hold at least two labels; without labels use --labels=none. "
+      "data_dir must hold at least two labels; without labels use --label_mode=none. "
       f"Received: {class_names[0]} alone in {root}"
     )
   logger.info(
@@ -170,7 +170,7 @@ def _layout(labels, parts, root):
     return np.array([folders[0] for folders in parts]), indices, tuple(class_names)
   logger.info(
     "There are no splits; a fifth of each label is held out as split test "
-    "(--labels=none if the folders aren't labels)"
+    "(--label_mode=none if the folders aren't labels)"
   )
   return _shares(indices, len(parts)), indices, tuple(class_names)
 
@@ -203,7 +203,7 @@ def _check_count(limit, bad, count):
     logger.warning("Bad image, the next one stands in for it: %s", line)
   if len(bad) > allowed:
     raise UsageError(
-      f"data_dir must hold at most max_bad_images={limit} images that can't be "
+      f"data_dir must hold at most max_undecodable={limit} images that can't be "
       f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}"
     )
 

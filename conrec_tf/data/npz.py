@@ -31,7 +31,7 @@ def open_npz(config):
       "data_dir must hold x_train (and y_train, x_test, y_test). "
       f"Received: {', '.join(arrays) or 'nothing'}"
     )
-  labelled = config.labels != "none" and "y_train" in arrays
+  labelled = config.label_mode != "none" and "y_train" in arrays
   labels = {
     name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
     for name, part in images.items()

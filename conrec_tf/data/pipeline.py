@@ -1,18 +1,23 @@
 """From a `DatasetSource` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
 from conrec_tf.data.augmentation.views import make_view
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
 
 SHUFFLE_BYTES = 64 * 2**20
 CENTRE_CROP = 0.875
 LARGEST_UNCROPPED = 32
+
+# From (position in the stream, record) to a training example.
+Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 
 class Share(NamedTuple):
@@ -28,8 +33,13 @@ class Share(NamedTuple):
   first_step: int = 0
 
 
-def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it is immutable
-  """Endless batches of two augmented views for pre-training.
+WHOLE = Share()
+
+
+def pretraining_batches(
+  config: Config, source: DatasetSource | None = None, share: Share = WHOLE
+) -> tf.data.Dataset:
+  """Returns endless batches of two augmented views for pre-training.
 
   Every epoch holds `examples // train_batch_size` batches; what is left over is
   dropped. What is drawn for an image depends only on `config.seed` and on its
@@ -37,9 +47,9 @@ def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it
   as if it had never stopped.
 
   Args:
-    config: `Config`.
-    source: `DatasetSource`, or None to open `config.dataset`.
-    share: `Share`.
+    config: the options of the run.
+    source: the dataset, or None to load the one that `config` names.
+    share: the part of each batch that this process takes.
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
@@ -49,11 +59,12 @@ def pretraining_batches(config, source=None, share=Share()):  # noqa: B008  # it
     UsageError: the batch is larger than the split.
   """
   source = source or load_dataset(config)
-  return _shuffled_batches(config, source, two_views(config, source), share)
+  augment = two_views(config, source)
+  return _shuffled_batches(source, config.train_batch_size, config.seed, augment, share)
 
 
-def validation_batches(config, source):
-  """The eval split once, in its own order, in two views as for pre-training.
+def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset:
+  """Returns the eval split once, in its own order, in two views as for pre-training.
 
   Returns:
     As of `pretraining_batches`, with as many images a batch, or fewer in a smaller split.
@@ -67,11 +78,11 @@ def validation_batches(config, source):
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def two_views(config, source):
-  """The function of (position in the stream, record) that makes a training example."""
+def two_views(config: Config, source: DatasetSource) -> Augment:
+  """Returns the function of (position in the stream, record) that makes a training example."""
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def augment(position, record):
+  def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     image = source.decode(record["image"])
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(config.seed, tf.int64), position]), 4
@@ -98,40 +109,58 @@ def two_views(config, source):
   return augment
 
 
-def finetuning_batches(config, source, share=Share()):  # noqa: B008
-  """Endless batches of labelled images for finetuning, augmented without colour.
+def finetuning_batches(
+  source: DatasetSource,
+  batch_size: int,
+  image_size: int,
+  augmentation: str,
+  seed: int,
+  share: Share = WHOLE,
+) -> tf.data.Dataset:
+  """Returns endless batches of labelled images for finetuning, augmented without colour.
 
-  Args and Raises: as of `pretraining_batches`.
+  Args:
+    source: the dataset; it has labels.
+    batch_size: images of a batch, of all processes together.
+    image_size: height and width, pixels.
+    augmentation: crop or zoom; see `make_cropped` and `make_zoomed`.
+    seed: seed of the run.
+    share: the part of each batch that this process takes.
 
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
+
+  Raises:
+    UsageError: the batch is larger than the split.
   """
+  make = {"crop": make_cropped, "zoom": make_zoomed}[augmentation]
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def augment(position, record):
-    seed = tf.stack([tf.constant(config.seed, tf.int64), position])
-    make = {"crop": make_cropped, "zoom": make_zoomed}[config.supervised_augmentation]
+  def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    place = tf.stack([tf.constant(seed, tf.int64), position])
     return {
-      "image": make(source.decode(record["image"]), seed, image_size=config.image_size),
+      "image": make(source.decode(record["image"]), place, image_size=image_size),
       "label": record["label"],
     }
 
-  return _shuffled_batches(config, source, augment, share)
+  return _shuffled_batches(source, batch_size, seed, augment, share)
 
 
-def _shuffled_batches(config, source, augment, share):
-  """Batches of `augment(position in the stream, record)`."""
-  size = config.train_batch_size // share.count
-  records = shuffled_records(source.train, config.train_batch_size, config.seed, share.first_step)
-  records = records.enumerate(share.first_step * config.train_batch_size)
+def _shuffled_batches(
+  source: DatasetSource, batch_size: int, seed: int, augment: Augment, share: Share
+) -> tf.data.Dataset:
+  """Returns batches of `augment(position in the stream, record)`."""
+  size = batch_size // share.count
+  records = shuffled_records(source.train, batch_size, seed, share.first_step)
+  records = records.enumerate(share.first_step * batch_size)
   if share.count > 1:  # before anything is decoded
     records = records.filter(lambda position, _: position // size % share.count == share.index)
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def steps_per_epoch(split, batch_size):
-  """Whole batches in a split.
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+  """Returns how many whole batches a split holds.
 
   Raises:
     UsageError: there is none.
@@ -144,21 +173,31 @@ def steps_per_epoch(split, batch_size):
   return split.num_examples // batch_size
 
 
-def shuffled_records(split, batch_size, seed, first_step=0):
-  """Encoded records, shuffled anew each epoch, endlessly; the buffer takes at most 64 MiB."""
+def shuffled_records(
+  split: Split, batch_size: int, seed: int, first_step: int = 0
+) -> tf.data.Dataset:
+  """Returns encoded records, shuffled anew each epoch, endlessly; the buffer takes 64 MiB at most.
+
+  Args:
+    split: the split.
+    batch_size: images of a batch; an epoch consists of whole batches.
+    seed: seed of the run.
+    first_step: how many batches to pass over.
+  """
   return _shuffled(split.records(), split, batch_size, seed, first_step)
 
 
-def batch_ids(config, source, step):
-  """Which images a training step took: `config.train_batch_size` numbers within its split."""
-  batch_size = config.train_batch_size
-  numbers = tf.data.Dataset.range(source.train.num_examples)
-  stream = _shuffled(numbers, source.train, batch_size, config.seed, step - 1)
+def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
+  """Returns which images of a split a training step took: `batch_size` numbers within it."""
+  numbers = tf.data.Dataset.range(split.num_examples)
+  stream = _shuffled(numbers, split, batch_size, seed, step - 1)
   return [int(number) for number in stream.take(batch_size).as_numpy_iterator()]
 
 
-def _shuffled(elements, split, batch_size, seed, first_step):
-  """Elements, one for each record of a split, in the order of training after some steps."""
+def _shuffled(
+  elements: tf.data.Dataset, split: Split, batch_size: int, seed: int, first_step: int
+) -> tf.data.Dataset:
+  """Returns elements, one for each record of a split, in the order of training after some steps."""
   buffer = min(split.num_examples, max(batch_size, int(SHUFFLE_BYTES / (split.record_bytes + 1))))
   elements = elements.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
   steps = steps_per_epoch(split, batch_size)
@@ -169,25 +208,32 @@ def _shuffled(elements, split, batch_size, seed, first_step):
   return stream.skip(passed) if passed else stream
 
 
-def evaluation_batches(config, source, split):
-  """A split once, in its own order, without augmentation.
+def evaluation_batches(
+  source: DatasetSource, split: Split, image_size: int, batch_size: int
+) -> tf.data.Dataset:
+  """Returns a split once, in its own order, without augmentation.
+
+  Args:
+    source: the dataset.
+    split: a split of it.
+    image_size: height and width, pixels.
+    batch_size: images of a batch; the last batch may be smaller.
 
   Returns:
-    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`);
-    the last batch may be smaller.
+    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`).
   """
 
   @tf.autograph.experimental.do_not_convert
-  def prepare(record):
+  def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     image = source.decode(record["image"])
-    return evaluation_image(image, config.image_size, source.one_size), record["label"]
+    return evaluation_image(image, image_size, source.one_size), record["label"]
 
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
-  return images.batch(config.eval_batch_size).prefetch(tf.data.AUTOTUNE)
+  return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_image(image, image_size, one_size):
-  """Resizes bicubically; images of differing sizes lose all but the central 87.5 %.
+def evaluation_image(image: tf.Tensor, image_size: int, one_size: bool) -> tf.Tensor:
+  """Resizes an image bicubically; images of differing sizes lose all but the central 87.5 %.
 
   As the authors (and SimCLR): no crop at 32 pixels or less.
 

@@ -38,7 +38,7 @@ def load_eval_dataset(config, source):
       dataset=config.eval_dataset,
       data_dir=config.eval_data_dir or config.data_dir,
       train_split=config.eval_train_split,
-      labels="auto",
+      label_mode="auto",
       image_channels=channels,
     )
   )

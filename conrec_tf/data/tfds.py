@@ -21,11 +21,11 @@ def open_tfds(config):
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
-      downloaded, or has no image and, unless `labels` is none, label.
+      downloaded, or has no image and, unless `label_mode` is none, label.
   """
   builder = _prepared_builder(config.dataset, config.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
-  labelled = config.labels != "none"
+  labelled = config.label_mode != "none"
   if (
     not isinstance(features.get("image"), tfds.features.Image)
     or labelled
@@ -33,7 +33,7 @@ def open_tfds(config):
   ):
     raise UsageError(
       "dataset must have an image and a label with classes (or just an image, for "
-      f"labels=none). Received: {config.dataset}"
+      f"label_mode=none). Received: {config.dataset}"
     )
   stored = features["image"].shape
   channels = config.image_channels or stored[-1]

@@ -1,18 +1,20 @@
 """Which devices compute, and how batches come to them."""
 
+from collections.abc import Sequence
 import json
 import logging
 import os
+from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.config import Config, UsageError, short_message
 
 logger = logging.getLogger(__name__)
 
 
-def build_strategy(config):
-  """The `tf.distribute.Strategy` that `config` names.
+def build_strategy(config: Config) -> tf.distribute.Strategy:
+  """Builds the `tf.distribute.Strategy` that `config` names.
 
   With multi_worker_mirrored this must come before any other TensorFlow operation, and waits until
   all workers are there.
@@ -22,11 +24,11 @@ def build_strategy(config):
       shared evenly.
   """
   strategy = {
-    "one_device": one_device,
-    "mirrored": _mirrored,
+    "one_device": lambda: one_device(config.devices, config.jit_compile),
+    "mirrored": lambda: tf.distribute.MirroredStrategy(_device_names(config.devices)),
     "multi_worker_mirrored": _multi_worker,
-    "tpu": _tpu,
-  }[config.strategy](config)
+    "tpu": lambda: _tpu(config.tpu_name, config.tpu_zone, config.gcp_project),
+  }[config.strategy]()
   replicas = strategy.num_replicas_in_sync
   if config.train_batch_size % replicas:
     raise UsageError(
@@ -36,26 +38,36 @@ def build_strategy(config):
   return strategy
 
 
-def select_devices(config):
-  """Hides all GPUs but those of `config.devices`; must come before TensorFlow computes anything.
+def set_up_devices(devices: str, deterministic: bool = False) -> None:
+  """Hides all GPUs but the chosen ones; must come before TensorFlow computes anything.
+
+  Args:
+    devices: numbers of GPUs, separated by commas; empty for all.
+    deterministic: whether operations give the same bits in each run, on a GPU too.
 
   Raises:
     UsageError: there is no such GPU.
   """
+  if deterministic:
+    tf.config.experimental.enable_op_determinism()
   gpus = tf.config.list_physical_devices("GPU")
-  if gpus and config.devices:
-    wanted = _wanted(config, range(len(gpus)), "GPU")
-    tf.config.set_visible_devices([gpus[number] for number in wanted], "GPU")
+  if gpus and devices:
+    chosen = _chosen(devices, range(len(gpus)), "GPU")
+    tf.config.set_visible_devices([gpus[number] for number in chosen], "GPU")
 
 
-def one_device(config):
-  """The first GPU that isn't hidden if there is one, else the CPU.
+def one_device(devices: str = "", jit_compile: bool = False) -> tf.distribute.Strategy:
+  """Returns a strategy on the first GPU that isn't hidden if there is one, else on the CPU.
+
+  Args:
+    devices: the number of a processor, where there are no GPUs; empty for the first.
+    jit_compile: whether XLA will compile the training step.
 
   Raises:
-    UsageError: there is no such device, or `config.jit_compile` without a GPU.
+    UsageError: there is no such device, or `jit_compile` without a GPU.
   """
-  device = _devices(config)[0]
-  if config.jit_compile and "gpu" not in device:
+  device = _device_names(devices)[0]
+  if jit_compile and "gpu" not in device:
     raise UsageError(
       "jit_compile must be false without a GPU: on processors compiled steps are "
       "slower. Received: true"
@@ -63,31 +75,26 @@ def one_device(config):
   return tf.distribute.OneDeviceStrategy(device)
 
 
-def _devices(config):
-  """Names of the GPUs that aren't hidden or, without any, of `config.devices` among the CPUs."""
+def _device_names(devices: str) -> list[str]:
+  """Returns the GPUs that aren't hidden or, without any, those of `devices` among the CPUs."""
   gpus = tf.config.list_logical_devices("GPU")
   if gpus:
     return [f"/gpu:{number}" for number in range(len(gpus))]
-  there = range(len(tf.config.list_logical_devices("CPU")))
-  return [f"/cpu:{number}" for number in _wanted(config, there, "CPU")]
+  available = range(len(tf.config.list_logical_devices("CPU")))
+  return [f"/cpu:{number}" for number in _chosen(devices, available, "CPU")]
 
 
-def _wanted(config, there, kind):
-  """The numbers in `config.devices`, or all that are there."""
-  wanted = [int(text) for text in config.devices.split(",") if text] or there
-  if not set(wanted) <= set(there):
+def _chosen(devices: str, available: Sequence[int], kind: str) -> Sequence[int]:
+  """Returns the numbers in `devices`, or all that are available."""
+  chosen = [int(text) for text in devices.split(",") if text] or available
+  if not set(chosen) <= set(available):
     raise UsageError(
-      f"devices must be among {', '.join(map(str, there))} ({kind}). Received: {config.devices}"
+      f"devices must be among {', '.join(map(str, available))} ({kind}). Received: {devices}"
     )
-  return wanted
+  return chosen
 
 
-def _mirrored(config):
-  return tf.distribute.MirroredStrategy(_devices(config))
-
-
-def _multi_worker(config):
-  del config
+def _multi_worker() -> tf.distribute.Strategy:
   _check_cluster(os.environ.get("TF_CONFIG", ""))
   logger.info("Waiting for all workers that TF_CONFIG names")
   try:
@@ -99,7 +106,7 @@ def _multi_worker(config):
     ) from error
 
 
-def _check_cluster(text):
+def _check_cluster(text: str) -> None:
   """Raises UsageError unless a text says who the workers are and which of them this is."""
   try:
     values = json.loads(text)
@@ -120,10 +127,10 @@ def _check_cluster(text):
     )
 
 
-def _tpu(config):
+def _tpu(name: str, zone: str, project: str) -> tf.distribute.Strategy:
   try:
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-      config.tpu_name or None, zone=config.tpu_zone or None, project=config.gcp_project or None
+      name or None, zone=zone or None, project=project or None
     )
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
@@ -131,25 +138,25 @@ def _tpu(config):
     raise UsageError(
       "tpu_name must be a TPU that can be reached "
       f"({str(error).strip().splitlines()[0]}). "
-      f"Received: {config.tpu_name or 'nothing'}"
+      f"Received: {name or 'nothing'}"
     ) from error
   return tf.distribute.TPUStrategy(resolver)
 
 
-def split_batch(strategy, batch):
-  """A process's batch as consecutive shares for its replicas, to be passed to `strategy.run`."""
+def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:
+  """Returns a process's batch as consecutive shares for its replicas, to be passed to `strategy.run`."""
   local = strategy.extended.worker_devices
   if len(local) == 1:
     return batch
   size = tf.nest.flatten(batch)[0].shape[0] // len(local)
 
-  def share(context):
+  def share(context: Any) -> Any:
     start = context.replica_id_in_sync_group % len(local) * size
     return tf.nest.map_structure(lambda values: values[start : start + size], batch)
 
   return strategy.experimental_distribute_values_from_function(share)
 
 
-def first_local_result(strategy, values):
-  """What the first replica of this process returned from `strategy.run`."""
+def first_local_result(strategy: tf.distribute.Strategy, values: Any) -> Any:
+  """Returns what the first replica of this process returned from `strategy.run`."""
   return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], values)

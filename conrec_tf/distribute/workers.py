@@ -1,5 +1,6 @@
 """The processes that train together, on one machine or several."""
 
+from collections.abc import Iterator
 import contextlib
 import re
 import signal
@@ -30,7 +31,7 @@ class Workers:
     strategy: `tf.distribute.Strategy`.
   """
 
-  def __init__(self, strategy):
+  def __init__(self, strategy: tf.distribute.Strategy) -> None:
     self._strategy = strategy
     self.index, self.count = 0, 1
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -43,8 +44,8 @@ class Workers:
       self.count = len(order)
 
   @contextlib.contextmanager
-  def raise_on_lost_worker(self):
-    """Says in one line that another worker is gone.
+  def raise_on_lost_worker(self) -> Iterator[None]:
+    """Turns the errors of a lost worker, raised inside, into one line.
 
     Raises:
       UsageError: TensorFlow lost contact.
@@ -62,12 +63,12 @@ class Workers:
       ) from error
 
   @property
-  def is_chief(self):
+  def is_chief(self) -> bool:
     """Whether this process is the one that writes."""
     return self.index == 0
 
-  def sync_stop_signal(self, steps, signum):
-    """How many steps to take at once and which signal to stop for, the same in all processes.
+  def sync_stop_signal(self, steps: int, signum: int | None) -> tuple[int, int | None]:
+    """Returns how many steps to run next and which signal to stop for, the same for all workers.
 
     Args:
       steps: what this one would take.
@@ -78,8 +79,8 @@ class Workers:
     steps, stops = self._mean(steps, bool(signum))
     return int(steps), (signum or signal.SIGTERM) if stops else None
 
-  def assert_same_step(self, step):
-    """Waits for the others.
+  def assert_same_step(self, step: int) -> None:
+    """Waits for the other workers.
 
     Raises:
       UsageError: they start from another step.
@@ -91,17 +92,17 @@ class Workers:
       )
 
   @contextlib.contextmanager
-  def chief_first(self):
-    """Lets the chief go first: others enter when it is through."""
+  def chief_first(self) -> Iterator[None]:
+    """Lets the chief go first: the other workers enter when it is through."""
     if not self.is_chief:
       self._mean(0)
     yield
     if self.is_chief and self.count > 1:
       self._mean(0)
 
-  def _mean(self, *numbers):
+  def _mean(self, *numbers: float) -> list[float]:
     return self._reduced(tf.constant(numbers, tf.float64)).numpy().tolist()
 
   @tf.function
-  def _reduced(self, numbers):
+  def _reduced(self, numbers: tf.Tensor) -> tf.Tensor:
     return self._strategy.reduce("MEAN", self._strategy.run(tf.identity, (numbers,)), axis=None)

@@ -1,155 +1,190 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 import tensorflow as tf
 
-from conrec_tf.data.pipeline import evaluation_batches, validation_batches
-from conrec_tf.evaluation import probes
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.losses import view_major
+from conrec_tf.models import ConRec, Outputs
 
 VALIDATION_SHARE = 0.2
-ACCURACY = "eval/linear_top_1_accuracy"
-KAPPA = "eval/quadratic_weighted_kappa"
-VALIDATION_LOSS = "eval/total_loss"
+
+# From (outputs of the network, target) to the loss and `{metric name: scalar}`.
+LossFn = Callable[[Outputs, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 
 
-def main_metric(config):
-  """The name of the number that methods are compared by."""
-  return KAPPA if config.ordinal_labels else ACCURACY
+def embed_split(
+  model: ConRec,
+  source: DatasetSource,
+  split: Split,
+  *,
+  image_size: int,
+  batch_size: int,
+  layer: int,
+) -> Labelled:
+  """Embeds a split, in its order.
 
+  Args:
+    model: the network.
+    source: the dataset.
+    split: a split of it, whose records have labels.
+    image_size: height and width that the network works at, pixels.
+    batch_size: images of a batch.
+    layer: what is taken; see `ConRec.representation`.
 
-def selection_metric(config):
-  """The name of the number that the best checkpoint is chosen by."""
-  name = main_metric(config)
-  return name.replace("eval/", "eval/validation_") if config.select_on == "validation" else name
-
-
-def embed_split(config, model, source, split):
-  """Embeddings float32 `[N, F]` and labels int64 `[N]` of a split, in its order."""
+  Returns:
+    Embeddings float32 `[N, F]` and labels int64 `[N]`.
+  """
   embeddings, labels = [], []
-  for images, label in evaluation_batches(config, source, split):
-    embeddings.append(model.embed(images, layer=config.ft_proj_selector).numpy())
+  for images, label in evaluation_batches(source, split, image_size, batch_size):
+    embeddings.append(model.embed(images, layer=layer).numpy())
     labels.append(label.numpy())
   return np.concatenate(embeddings), np.concatenate(labels)
 
 
-def embed_source(config, model, source):
-  """The train and the eval split; with folds there is no eval split (None)."""
-  train = embed_split(config, model, source, source.train)
-  return train, None if config.folds else embed_split(config, model, source, source.eval)
-
-
-def validation_losses(config, model, loss_fn, source):
-  """The pre-training losses on the eval split, for data without labels.
+def validation_losses(
+  model: ConRec, loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]
+) -> dict[str, float]:
+  """Measures the pre-training losses, for data without labels.
 
   Args:
-    config: `Config`.
-    model: `ConRec`; it runs in inference mode.
-    loss_fn: function of (`Outputs`, target) to (total, `{metric name: scalar}`).
-    source: `DatasetSource`.
+    model: the network; it runs in inference mode.
+    loss_fn: from (`Outputs`, target) to the loss and `{metric name: scalar}`.
+    batches: `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
   Returns:
     `{name: number}`, means over the batches.
   """
 
   @tf.function(autograph=False)
-  def measure(batch):
+  def measure(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     total, metrics = loss_fn(model(view_major(batch["corrupted"])), view_major(batch["target"]))
-    return {VALIDATION_LOSS: total, **metrics}
+    return {metric_names.EVAL_TOTAL_LOSS: total, **metrics}
 
-  rows = [measure(batch) for batch in validation_batches(config, source)]
+  rows = [measure(batch) for batch in batches]
   return {
-    name.replace("train/", "eval/"): float(np.mean([row[name] for row in rows])) for name in rows[0]
+    name.replace("train/", metric_names.EVAL): float(np.mean([row[name] for row in rows]))
+    for name in rows[0]
   }
 
 
-def linear_evaluation(config, train, test, classes):
-  """The quick measures, for every evaluation during a training.
+def linear_evaluation(
+  train: Labelled,
+  test: Labelled | None,
+  num_classes: int,
+  *,
+  ordinal: bool = False,
+  folds: int = 0,
+  validation: bool = False,
+  seed: int = 0,
+) -> dict[str, float]:
+  """Takes the quick measures, at every evaluation during a training.
 
   Args:
-    config: `Config`.
-    train: (embeddings `[N, F]`, labels `[N]`) that the classifier learns from.
-    test: the same of what it is measured on; unused with folds.
-    classes: how many there are.
+    train: what the classifier learns from.
+    test: what it is measured on; unused with folds.
+    num_classes: how many there are.
+    ordinal: whether classes are grades, measured by quadratic weighted kappa.
+    folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
+    validation: whether to measure on a held-out share of `train` too.
+    seed: fixes folds and share.
 
   Returns:
     `{name: number}`. Accuracies are in [0, 1]; those named standardised are of embeddings
     scaled to mean 0 and variance 1, without which an untrained network, whose embeddings
     are nearly constant, stays at chance.
   """
-  metrics = {}
-  for name, standardise in (("eval/", False), ("eval/standardised_", True)):
-    score = _score(config, classes, standardise)
-    if config.folds:
-      scores = probes.cross_validate(score, train, config.folds, config.seed)
-      metrics.update(_mean(scores, name))
+  metrics: dict[str, float] = {}
+  for name, standardise in ((metric_names.EVAL, False), (metric_names.STANDARDISED, True)):
+    score = _score(num_classes, ordinal, standardise)
+    if folds or test is None:
+      metrics.update(_mean(probes.cross_validate(score, train, folds, seed), name))
     else:
       metrics.update({name + key: value for key, value in score(train, test).items()})
-    if config.ordinal_labels:
+    if ordinal:
       break  # the authors' protocol knows raw embeddings only
-  if config.select_on == "validation":
+  if validation:
     labels = train[1]
     stratify = labels if np.unique(labels, return_counts=True)[1].min() > 1 else None
     kept, held = train_test_split(
-      np.arange(len(labels)),
-      test_size=VALIDATION_SHARE,
-      random_state=config.seed,
-      stratify=stratify,
+      np.arange(len(labels)), test_size=VALIDATION_SHARE, random_state=seed, stratify=stratify
     )
-    scores = _score(config, classes, False)(*[(train[0][i], train[1][i]) for i in (kept, held)])
-    metrics.update({"eval/validation_" + name: value for name, value in scores.items()})
+    parts = [(train[0][indices], train[1][indices]) for indices in (kept, held)]
+    scores = _score(num_classes, ordinal, standardise=False)(*parts)
+    metrics.update(
+      {metric_names.validation(metric_names.EVAL + name): value for name, value in scores.items()}
+    )
   return metrics
 
 
-def full_evaluation(config, train, test, classes):
-  """What is measured once, at the end: neighbours, confusions, label fractions.
+def full_evaluation(
+  train: Labelled,
+  test: Labelled | None,
+  num_classes: int,
+  *,
+  ordinal: bool = False,
+  folds: int = 0,
+  fractions: tuple[float, ...] = (),
+  num_repeats: int = 5,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Takes the measures that are taken once, at the end: neighbours, confusions, label fractions.
 
-  Args and Returns: as of `linear_evaluation`; values may be lists.
+  Args:
+    train, test, num_classes, ordinal, folds, seed: see `linear_evaluation`.
+    fractions: shares of the training labels to learn from.
+    num_repeats: random subsets of each share.
+
+  Returns:
+    `{name: value}`; values may be lists.
   """
-  if config.folds:
-    return {
-      "eval/knn_accuracy": float(
-        np.mean(probes.cross_validate(probes.knn_accuracy, train, config.folds, config.seed))
-      )
-    }
-  metrics = {"eval/knn_accuracy": probes.knn_accuracy(train, test)}
-  if not config.ordinal_labels:
+  if folds or test is None:
+    scores = probes.cross_validate(probes.knn_accuracy, train, folds, seed)
+    return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
+  metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
+  if not ordinal:
     scores, columns = probes.linear_scores(train, test)
-    metrics["eval/confusions"] = probes.confusions(scores, columns, test[1], classes).tolist()
-  if config.fractions:
-    score, name = _score(config, classes, False), main_metric(config).removeprefix("eval/")
-    metrics["eval/label_fractions"] = probes.label_fraction_curve(
-      lambda subset: score(subset, test)[name],
-      train,
-      config.fractions,
-      config.repetitions,
-      config.seed,
+    metrics[metric_names.CONFUSIONS] = probes.confusions(
+      scores, columns, test[1], num_classes
+    ).tolist()
+  if fractions:
+    score = _score(num_classes, ordinal, standardise=False)
+    name = metric_names.main_metric(ordinal).removeprefix(metric_names.EVAL)
+    metrics[metric_names.LABEL_FRACTIONS] = probes.label_fraction_curve(
+      lambda subset: score(subset, test)[name], train, fractions, num_repeats, seed
     )
   return metrics
 
 
-def _score(config, classes, standardise):
-  """A function from (training split, measured split) to `{name: number}`."""
+def _score(
+  num_classes: int, ordinal: bool, standardise: bool
+) -> Callable[[Labelled, Labelled], dict[str, float]]:
+  """Returns a function of (training split, measured split) to `{name: number}`."""
 
-  def kappa(train, test):
-    predictions = probes.ordinal_predictions(train, test, classes)
-    return {
-      "quadratic_weighted_kappa": probes.quadratic_weighted_kappa(test[1], predictions, classes)
-    }
+  def kappa(train: Labelled, test: Labelled) -> dict[str, float]:
+    predictions = probes.ordinal_predictions(train, test, num_classes)
+    value = probes.quadratic_weighted_kappa(test[1], predictions, num_classes)
+    return {metric_names.KAPPA.removeprefix(metric_names.EVAL): value}
 
-  def accuracies(train, test):
+  def accuracies(train: Labelled, test: Labelled) -> dict[str, float]:
     scores, columns = probes.linear_scores(train, test, standardise)
     return {
       f"linear_top_{k}_accuracy": value
       for k, value in probes.top_k_accuracies(scores, columns, test[1]).items()
     }
 
-  return kappa if config.ordinal_labels else accuracies
+  return kappa if ordinal else accuracies
 
 
-def _mean(scores, prefix):
-  """Means of folds, and the standard deviation of the first measure."""
+def _mean(scores: list[dict[str, float]], prefix: str) -> dict[str, float]:
+  """Returns means over folds, and the standard deviation of the first measure."""
   names = list(scores[0])
   result = {prefix + name: float(np.mean([score[name] for score in scores])) for name in names}
   result[f"{prefix}{names[0]}_std"] = float(np.std([score[names[0]] for score in scores]))

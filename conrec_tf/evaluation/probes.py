@@ -178,7 +178,9 @@ def cross_validate(score, split, folds, seed):
   """
   embeddings, labels = split
   if folds > len(labels):
-    raise UsageError(f"folds must be at most {len(labels)}, the labelled images. Received: {folds}")
+    raise UsageError(
+      f"cv_folds must be at most {len(labels)}, the labelled images. Received: {folds}"
+    )
   classes, counts = np.unique(labels, return_counts=True)
   if counts.min() < folds:
     logger.warning(

@@ -121,7 +121,7 @@ def network_config(config, pretrained):
   return dataclasses.replace(
     own,
     mixed_precision="float32",
-    recompute=False,
+    gradient_checkpointing=False,
     encoder_weights="",
     image_size=config.image_size,
     ft_proj_selector=config.ft_proj_selector,

@@ -108,18 +108,21 @@ def build_model(config, channels=None):
     return _build(config, channels or config.channels)
 
 
-def build_head(config, model, channels, classes):
-  """A supervised head on what `model` represents, with its variables.
+def build_head(
+  model: ConRec, channels: int, outputs: int, *, image_size: int, layer: int, zero_init: bool
+) -> LinearHead:
+  """Builds a supervised head on a network, with its variables.
 
   Args:
-    config: `Config`.
-    model: a built `ConRec`.
+    model: a built network.
     channels: channels of the images.
-    classes: how many logits.
+    outputs: how many logits.
+    image_size: height and width that the network works at, pixels.
+    layer: what the head sees; see `ConRec.representation`.
+    zero_init: whether the head starts from zeros.
   """
-  head = LinearHead(classes, config.zero_init_logits_layer)
-  images = tf.zeros([1, config.image_size, config.image_size, channels])
-  head(model.representation(images, layer=config.ft_proj_selector))
+  head = LinearHead(outputs, zero_init)
+  head(model.representation(tf.zeros([1, image_size, image_size, channels]), layer=layer))
   return head
 
 
@@ -128,7 +131,7 @@ def _build(config, channels):
     base_filters=config.base_filters,
     depth=config.unet_depth,
     batch_norm_decay=config.batch_norm_decay,
-    recompute=config.recompute,
+    gradient_checkpointing=config.gradient_checkpointing,
     global_bn=config.global_bn,
   )
   # Unlike the authors, because without a contrastive loss nothing trains the gate.

@@ -60,15 +60,21 @@ class UNetEncoder(tf.keras.Model):
     base_filters: filters of the first level; level l has base_filters * 2**l.
     depth: number of levels.
     batch_norm_decay: momentum of the moving statistics.
-    recompute: whether the gradient computes a level's inner maps again, in less memory.
+    gradient_checkpointing: whether the gradient computes a level's inner maps again, in less memory.
     global_bn: whether batch norm looks at the batches of all replicas.
   """
 
   def __init__(
-    self, base_filters=64, depth=4, batch_norm_decay=0.9, recompute=False, global_bn=True, **kwargs
+    self,
+    base_filters=64,
+    depth=4,
+    batch_norm_decay=0.9,
+    gradient_checkpointing=False,
+    global_bn=True,
+    **kwargs,
   ):
     super().__init__(**kwargs)
-    self.recompute = recompute
+    self.gradient_checkpointing = gradient_checkpointing
     self.filters = [base_filters * 2**level for level in range(depth)]
     self.levels = [
       [ConvBlock(filters, 3, batch_norm_decay, global_bn=global_bn) for _ in range(2)]
@@ -102,7 +108,7 @@ class UNetEncoder(tf.keras.Model):
       if level:
         skips.append(x)
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-      x = sequential(blocks, training, self.recompute)(x)
+      x = sequential(blocks, training, self.gradient_checkpointing)(x)
     return x, skips
 
 
@@ -147,7 +153,7 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay, recompute, global_bn: as of the encoder.
+    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: as of the encoder.
   """
 
   def __init__(
@@ -156,12 +162,12 @@ class UNetDecoder(tf.keras.Model):
     base_filters=64,
     depth=4,
     batch_norm_decay=0.9,
-    recompute=False,
+    gradient_checkpointing=False,
     global_bn=True,
     **kwargs,
   ):
     super().__init__(**kwargs)
-    self.recompute = recompute
+    self.gradient_checkpointing = gradient_checkpointing
     filters = [base_filters * 2**level for level in range(depth - 1)]
     sizes = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
     self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
@@ -182,12 +188,12 @@ class UNetDecoder(tf.keras.Model):
     """
     x = features
     for skip, skip_block, blocks in reversed(list(zip(skips, self.skip_blocks, self.levels))):
-      skip = sequential([skip_block], training, self.recompute)(skip)
-      x = sequential(blocks, training, self.recompute)([x, skip])
+      skip = sequential([skip_block], training, self.gradient_checkpointing)(skip)
+      x = sequential(blocks, training, self.gradient_checkpointing)([x, skip])
     return tf.sigmoid(self.output_convolution(x))
 
 
-def sequential(blocks, training, recompute):
+def sequential(blocks, training, gradient_checkpointing):
   """Blocks one after the other, as a function."""
   calls = []
 
@@ -201,4 +207,4 @@ def sequential(blocks, training, recompute):
       block.batch_norm.momentum = momentum
     return x
 
-  return tf.recompute_grad(run) if recompute and training else run
+  return tf.recompute_grad(run) if gradient_checkpointing and training else run

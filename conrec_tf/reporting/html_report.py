@@ -7,8 +7,8 @@ import shlex
 import jinja2
 
 from conrec_tf.config import Config
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.run_record import differences
-from conrec_tf.run_dir.results import display_name, format_value
 from conrec_tf.training.progress import duration
 
 ENVIRONMENT = jinja2.Environment(
@@ -19,17 +19,17 @@ ENVIRONMENT = jinja2.Environment(
   undefined=jinja2.StrictUndefined,
 )
 HIGHLIGHTS = (
-  ("eval/quadratic_weighted_kappa", "last"),
+  (metric_names.KAPPA, "last"),
   ("eval/best_quadratic_weighted_kappa", "best"),
-  ("eval/linear_top_1_accuracy", "last"),
+  (metric_names.LINEAR_ACCURACY, "last"),
   ("eval/best_linear_top_1_accuracy", "best"),
-  ("eval/label_top_1_accuracy", "last"),
+  (metric_names.LABEL_ACCURACY, "last"),
   ("eval/best_label_top_1_accuracy", "best"),
-  ("eval/label_quadratic_weighted_kappa", "last"),
+  (metric_names.LABEL_KAPPA, "last"),
   ("eval/best_label_quadratic_weighted_kappa", "best"),
-  ("eval/total_loss", "last"),
+  (metric_names.EVAL_TOTAL_LOSS, "last"),
   ("eval/best_total_loss", "best"),
-  ("eval/knn_accuracy", "last"),
+  (metric_names.KNN_ACCURACY, "last"),
   ("eval/untrained_linear_top_1_accuracy", "untrained"),
   ("eval/untrained_standardised_linear_top_1_accuracy", "untrained"),
   ("eval/untrained_total_loss", "untrained"),
@@ -67,8 +67,8 @@ def _highlights(run):
   """What matters most: `[(words, number as text, key)]`."""
   return [
     (
-      display_name(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
-      format_value(name, run.result[name]),
+      metric_names.display_name(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
+      metric_names.format_value(name, run.result[name]),
       name,
     )
     for name, which in HIGHLIGHTS

@@ -106,12 +106,11 @@ class ModelInspector:
 
   def reconstruct(self, images):
     """`[(kind of corruption, corrupted, reconstruction)]`, float32 `[n, H, W, C]` each."""
-    kinds = KINDS if self.config.corruption != "none" else {}
-    kinds = {
-      name: kind for name, kind in kinds.items() if images.shape[-1] == 1 or name != "intensity map"
-    }
+    kinds = {"none": lambda view, _: view}
+    if self.config.corruption != "none":
+      kinds = corruption.kinds_of_corruption(images.shape[-1])
     rows = []
-    for number, (name, kind) in enumerate(kinds.items() or [("none", lambda view, _: view)]):
+    for number, (name, kind) in enumerate(kinds.items()):
       corrupted = tf.stack(
         [
           kind(tf.constant(image), [self.config.seed + 1000 * number, index])
@@ -154,34 +153,12 @@ def restore_inspector(config, source, eval_source, step):
 def _splits(config, eval_source):
   """What a classifier learns from, and what it is measured on."""
   train = eval_source.train
-  if not (config.folds and config.is_pretraining):
+  if not (config.cv_folds and config.is_pretraining):
     return train, eval_source.eval
   # As the first of the folds: there is no eval split.
   indices = np.random.default_rng(config.seed).permutation(train.num_examples)
-  held = train.num_examples // config.folds
+  held = train.num_examples // config.cv_folds
   return subset(train, indices[held:]), subset(train, indices[:held])
-
-
-def _kind(draw, apply):
-  return lambda view, seed: apply(view, *draw(view, seed))
-
-
-KINDS = {
-  "pixel shuffling": _kind(
-    lambda view, seed: corruption.draw_blocks(seed, view.shape[:2], goes_on=1.0),
-    corruption.shuffle_blocks,
-  ),
-  "in-painting": _kind(
-    lambda view, seed: corruption.draw_in_painting(seed, view.shape.as_list()), corruption.in_paint
-  ),
-  "out-painting": _kind(
-    lambda view, seed: corruption.draw_out_painting(seed, view.shape.as_list()),
-    corruption.out_paint,
-  ),
-  "intensity map": _kind(
-    lambda view, seed: corruption.draw_intensity_map(seed), corruption.map_intensity
-  ),
-}
 
 
 def subset(split, indices):

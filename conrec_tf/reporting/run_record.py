@@ -1,16 +1,16 @@
 """What a run wrote down: settings, rows of metrics, evaluations, results."""
 
 import dataclasses
-import json
 import pathlib
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.config import OWN_DATASETS
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
 
-BEST = "eval/best_"
-NOT_A_METRIC = ("eval/best_step", "eval/best_selected_by")
+BEST = metric_names.BEST
+NOT_A_METRIC = (metric_names.BEST_STEP, metric_names.BEST_SELECTED_BY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunRecord:
   @property
   def step(self):
     """Steps that the results are of."""
-    return self.result["global_step"]
+    return self.result[metric_names.GLOBAL_STEP]
 
   @property
   def name(self):
@@ -53,30 +53,30 @@ class RunRecord:
       if name.startswith(BEST) and name not in NOT_A_METRIC:
         return name.replace(BEST, "eval/")
     known = (
-      "eval/linear_top_1_accuracy",
-      "eval/quadratic_weighted_kappa",
-      "eval/label_quadratic_weighted_kappa",
-      "eval/label_top_1_accuracy",
-      "eval/total_loss",
+      metric_names.LINEAR_ACCURACY,
+      metric_names.KAPPA,
+      metric_names.LABEL_KAPPA,
+      metric_names.LABEL_ACCURACY,
+      metric_names.EVAL_TOTAL_LOSS,
     )
     return next((name for name in known if name in self.result), known[0])
 
   def curve(self, name):
     """Steps and values of a number of `metrics.jsonl`."""
-    pairs = [(row["global_step"], row[name]) for row in self.rows if name in row]
+    pairs = [(row[metric_names.GLOBAL_STEP], row[name]) for row in self.rows if name in row]
     return [step for step, _ in pairs], [value for _, value in pairs]
 
   def times(self):
     """Seconds by part: data (waiting for it), step and, where it was noted, evaluation."""
     waited = total = before = 0
     for row in self.rows:
-      if "images_per_second" in row:
-        steps, before = row["global_step"] - before, row["global_step"]
-        seconds = steps * self.config.train_batch_size / row["images_per_second"]
+      if metric_names.IMAGES_PER_SECOND in row:
+        steps, before = row[metric_names.GLOBAL_STEP] - before, row[metric_names.GLOBAL_STEP]
+        seconds = steps * self.config.train_batch_size / row[metric_names.IMAGES_PER_SECOND]
         total += seconds
-        waited += seconds * row.get("data_wait", 0.0)
+        waited += seconds * row.get(metric_names.DATA_WAIT, 0.0)
     times = {"data": waited, "step": total - waited}
-    evaluations = self.curve("evaluation_seconds")[1]
+    evaluations = self.curve(metric_names.EVALUATION_SECONDS)[1]
     return times | ({"evaluation": sum(evaluations)} if evaluations else {})
 
 
@@ -94,13 +94,12 @@ def read_run_record(path, flag="model_dir"):
   values = directory.read("config.json")
   if not values:
     raise UsageError(f"{flag} must be the folder of a run, for the report. Received: {path}")
-  known = {field.name for field in dataclasses.fields(Config)}
-  config = Config(**{name: value for name, value in values.items() if name in known})
+  config = Config.from_settings(values)
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last
-  rows = _lines(directory.path / "metrics.jsonl")
-  if "global_step" not in result:
+  rows = directory.rows("metrics.jsonl")
+  if metric_names.GLOBAL_STEP not in result:
     raise UsageError(
       f"{flag} must be the folder of a run that was evaluated, for the report; "
       f"--mode=eval does that. Received: {path}"
@@ -112,7 +111,7 @@ def read_run_record(path, flag="model_dir"):
     evaluations,
     result,
     directory.read(f"confusions_{result['global_step']}.json"),
-    _lines(directory.path / "processes.jsonl"),
+    directory.rows(PROCESSES),
   )
 
 
@@ -167,12 +166,3 @@ def _data(config):
   """Which images a run is about."""
   parts = [config.dataset] + [config.data_dir] * (config.dataset in OWN_DATASETS)
   return " ".join(parts + [f"evaluated on {config.eval_dataset}"] * bool(config.eval_dataset))
-
-
-def _lines(path):
-  """The rows of a file of JSON lines; a last one that is half written is left out."""
-  if not path.exists():
-    return []
-  return [
-    json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")
-  ]

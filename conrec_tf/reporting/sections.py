@@ -178,7 +178,7 @@ def _share_of_images(network):
   looked, there = network.measured.num_examples, network.eval_source.eval.num_examples
   return (
     []
-    if looked == there or network.config.folds
+    if looked == there or network.config.cv_folds
     else [
       f"Strongest, weakest and neighbouring images are looked for among {looked} random ones of "
       f"the {there} of the evaluation split; counts are of all."

@@ -4,9 +4,9 @@ import csv
 import dataclasses
 import io
 
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
 from conrec_tf.reporting.figures.curves import METRIC_WORDS
-from conrec_tf.run_dir.results import display_name, format_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +47,21 @@ def results_table(runs, names):
       key
       for key, value in run.result.items()
       if key not in keys
-      and key != "global_step"
+      and key != metric_names.GLOBAL_STEP
       and isinstance(value, (int, float))
       and not isinstance(value, bool)
     ]
   rows = [("steps trained", *[str(run.step) for run in runs])]
   rows += [
     (
-      display_name(key),
-      *[format_value(key, run.result[key]) if key in run.result else "" for run in runs],
+      metric_names.display_name(key),
+      *[
+        metric_names.format_value(key, run.result[key]) if key in run.result else "" for run in runs
+      ],
     )
     for key in keys
   ]
-  return Table(("", *names), rows, ("global_step", *keys))
+  return Table(("", *names), rows, (metric_names.GLOBAL_STEP, *keys))
 
 
 def methods_table(runs, names):
@@ -90,7 +92,7 @@ def methods_table(runs, names):
       row.append(f"{published[method]:.2f}" if method in published else "")
     mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
     for run, _ in mine:
-      best = run.result.get(metric.replace("eval/", "eval/best_"))
+      best = run.result.get(metric.replace("eval/", metric_names.BEST))
       last = run.result.get(metric)
       rows.append(
         (
@@ -99,7 +101,7 @@ def methods_table(runs, names):
             "" if value is None else format(scale * value, form) if at is None else str(at)
             for value, at in (
               (best, None),
-              (best, run.result.get("eval/best_step", "")),
+              (best, run.result.get(metric_names.BEST_STEP, "")),
               (last, None),
               (last, run.step),
             )

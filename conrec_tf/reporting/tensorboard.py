@@ -9,6 +9,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import overlay_heatmap, to_rgb
 from conrec_tf.reporting.projector import write_projector
@@ -96,15 +97,15 @@ class TensorBoardWriter:
     metrics = {
       name: value
       for name, value in result.items()
-      if name.startswith("eval/") and isinstance(value, float)
+      if name.startswith(metric_names.EVAL) and isinstance(value, float)
     }
-    with self._writer.as_default(step=result["global_step"]):
+    with self._writer.as_default(step=result[metric_names.GLOBAL_STEP]):
       hparams.hparams_config(
         [hparams.HParam(name) for name in values], [hparams.Metric(name) for name in metrics]
       )
       hparams.hparams(values)
       for name, value in metrics.items():
-        if name.startswith("eval/best_"):  # the others are there
+        if name.startswith(metric_names.BEST):  # the others are there
           tf.summary.scalar(name, value)
     self._writer.flush()
     write_projector(self._network, self._folder)
@@ -112,24 +113,24 @@ class TensorBoardWriter:
 
 def _groups(config, class_names):
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
-  yield "Loss", {"total": "train/total_loss"}
+  yield "Loss", {"total": metric_names.TOTAL_LOSS}
   if config.is_pretraining and config.contrastive_weight:
     yield (
       "Contrastive",
       {
-        "loss": "train/contrast_loss",
-        "accuracy": "train/contrast_acc",
-        "entropy": "train/contrast_entropy",
+        "loss": metric_names.CONTRAST_LOSS,
+        "accuracy": metric_names.CONTRAST_ACCURACY,
+        "entropy": metric_names.CONTRAST_ENTROPY,
       },
     )
   if config.is_pretraining and config.reconstruction_weight:
-    yield "Reconstruction", {"loss": "train/reconstruction_loss"}
+    yield "Reconstruction", {"loss": metric_names.RECONSTRUCTION_LOSS}
   if not config.is_pretraining or config.lineareval_while_pretraining:
     yield (
       "Supervised head",
       {
-        "loss": "train/supervised_loss",
-        "accuracy in training": "train/supervised_acc",
+        "loss": metric_names.SUPERVISED_LOSS,
+        "accuracy in training": metric_names.SUPERVISED_ACCURACY,
         "evaluation": "eval/label_.*",
       },
     )
@@ -145,12 +146,15 @@ def _groups(config, class_names):
     )
   if not class_names:
     yield "Evaluation split", {"losses": "eval/(untrained_)?.*loss"}
-  yield "Learning rate", {"learning rate": "learning_rate"}
+  yield "Learning rate", {"learning rate": metric_names.LEARNING_RATE}
   yield (
     "Throughput",
-    {"images per second": "images_per_second", "seconds of an evaluation": "evaluation_seconds"},
+    {
+      "images per second": metric_names.IMAGES_PER_SECOND,
+      "seconds of an evaluation": metric_names.EVALUATION_SECONDS,
+    },
   )
-  yield "Waiting for data", {"share of time": "data_wait"}
+  yield "Waiting for data", {"share of time": metric_names.DATA_WAIT}
 
 
 def _write(tag, rows):

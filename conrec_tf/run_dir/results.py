@@ -5,6 +5,8 @@ import textwrap
 
 import numpy as np
 
+from conrec_tf.evaluation import metric_names
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,12 +46,14 @@ class Results:
 
   def save(self, step, metrics):
     """Keeps `{name: value}` as `result_<step>.json`; returns what was kept."""
-    if "eval/confusions" in metrics:
+    if metric_names.CONFUSIONS in metrics:
       metrics = dict(metrics)
-      self._directory.write(f"confusions_{step}.json", metrics.pop("eval/confusions"), indent=None)
+      self._directory.write(
+        f"confusions_{step}.json", metrics.pop(metric_names.CONFUSIONS), indent=None
+      )
     if step == self._first:
-      metrics = {name.replace("eval/", "eval/untrained_"): value for name, value in metrics.items()}
-    result = {"global_step": step, **metrics}
+      metrics = {metric_names.untrained(name): value for name, value in metrics.items()}
+    result = {metric_names.GLOBAL_STEP: step, **metrics}
     self._directory.write(f"result_{step}.json", result)
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
@@ -69,13 +73,13 @@ class Results:
     best = (
       max(chosen, key=lambda at: selection_score(self._selection, chosen[at])) if chosen else step
     )
-    best_name = self._metric.replace("eval/", "eval/best_")
-    result = {**evaluations.get(self._first, {}), **last, "global_step": step}
+    best_name = self._metric.replace("eval/", metric_names.BEST)
+    result = {**evaluations.get(self._first, {}), **last, metric_names.GLOBAL_STEP: step}
     if step != self._first:
       result |= {
         best_name: evaluations[best][self._metric],
-        "eval/best_step": best,
-        "eval/best_selected_by": self._selection,
+        metric_names.BEST_STEP: best,
+        metric_names.BEST_SELECTED_BY: self._selection,
       }
     self._directory.write("result.json", result)
     rows = [
@@ -86,7 +90,7 @@ class Results:
     rows += [
       (display_name(name), step, value)
       for name, value in last.items()
-      if name.startswith("eval/") and np.isscalar(value) and step != self._first
+      if name.startswith(metric_names.EVAL) and np.isscalar(value) and step != self._first
     ]
     rows += [
       (

@@ -4,16 +4,25 @@ Everything is written under a temporary name and renamed, so that a reader never
 meets half a file.
 """
 
+from collections.abc import Iterable, Iterator
 import contextlib
 import dataclasses
 import fcntl
 import json
+import logging
 import math
 import os
 import pathlib
 import socket
+from typing import Any
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.config import Config, UsageError, short_message
+from conrec_tf.config.options import with_current_names
+
+logger = logging.getLogger(__name__)
+
+PROCESSES = "processes.jsonl"
+RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
 
 class RunDirectory:
@@ -23,17 +32,17 @@ class RunDirectory:
     path: the folder; created by `start`.
   """
 
-  def __init__(self, path):
+  def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
 
-  def start(self, config):
+  def start(self, config: Config) -> None:
     """Creates the folder, or checks that it belongs to the same training.
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
         training, or can't be written.
     """
-    stored = self.read("config.json")
+    stored = with_current_names(self.read("config.json") or {})
     if stored:
       new = config.training_fingerprint
       changed = [
@@ -52,7 +61,7 @@ class RunDirectory:
     write_text(self.path / "flags.cfg", flagfile(config))
 
   @contextlib.contextmanager
-  def locked(self):
+  def locked(self) -> Iterator[None]:
     """Keeps other trainings out; the lock of a process that died is free.
 
     Raises:
@@ -76,8 +85,8 @@ class RunDirectory:
         file.flush()
       yield
 
-  def read(self, name):
-    """A JSON file's content, or None if there is no such file."""
+  def read(self, name: str) -> Any:
+    """Returns a JSON file's content, or None if there is no such file."""
     try:
       return json.loads((self.path / name).read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -88,38 +97,49 @@ class RunDirectory:
         f"Received: {self.path / name}"
       ) from error
 
-  def write(self, name, content, indent=2):
+  def write(self, name: str, content: Any, indent: int | None = 2) -> None:
     """Writes a JSON file."""
     write_text(self.path / name, json.dumps(content, indent=indent) + "\n")
 
-  def write_lines(self, name, lines):
+  def write_lines(self, name: str, lines: Iterable[str]) -> None:
     """Writes a text file, or removes it where there is nothing to say."""
     if lines:
       write_text(self.path / name, "\n".join(lines) + "\n")
     else:
       (self.path / name).unlink(missing_ok=True)
 
-  def add_row(self, name, row):
-    """Adds a line to a file of JSON lines."""
+  def rows(self, name: str) -> list[dict[str, Any]]:
+    """Returns the rows of a file of JSON lines; a last one that is half written is left out."""
     path = self.path / name
-    before = path.read_text() if path.exists() else ""
-    write_text(path, before + json.dumps(row) + "\n")
+    if not path.exists() and name in RENAMED_FILES:
+      path = self.path / RENAMED_FILES[name]
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
-  def evaluations(self, last_step=math.inf):
-    """`{step: result}` of the evaluations made at or before `last_step`, in order."""
+  def add_row(self, name: str, row: dict[str, Any]) -> None:
+    """Adds a row to a file of JSON lines, which gets its present name if it had another."""
+    rows = [*self.rows(name), row]
+    write_text(self.path / name, "".join(json.dumps(each) + "\n" for each in rows))
+    old = RENAMED_FILES.get(name)
+    if old and (self.path / old).exists():
+      (self.path / old).unlink()
+      logger.info("Renamed file: %s is %s", old, name)
+
+  def evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
+    """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
     return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
 
 
-def flagfile(config):
-  """The text of a flagfile that repeats `config` in another `model_dir`."""
+def flagfile(config: Config) -> str:
+  """Returns the text of a flagfile that repeats `config` in another `model_dir`."""
   lines = [
     f"--{name}={value}" for name, value in dataclasses.asdict(config).items() if name != "model_dir"
   ]
   return "\n".join(lines) + "\n"
 
 
-def write_text(path, text):
+def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file under a temporary name and renames it."""
   temporary = path.with_name(path.name + ".tmp")
   with io_as_usage_error(path.parent):
@@ -136,7 +156,7 @@ def write_text(path, text):
 
 
 @contextlib.contextmanager
-def io_as_usage_error(folder, *errors):
+def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> Iterator[None]:
   """Says in one line that a folder can't be written, full disks included.
 
   Args:

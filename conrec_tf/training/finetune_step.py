@@ -1,15 +1,16 @@
 """The supervised step: a linear head on a frozen network, on a trainable one, or from scratch."""
 
+from typing import Any
 import warnings
 
-import numpy as np
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
-from conrec_tf.evaluation import probes
-from conrec_tf.training.optimizers import l2_penalty
+from conrec_tf.evaluation import metric_names
+from conrec_tf.models import ConRec, LinearHead
+from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
@@ -17,38 +18,53 @@ class FinetuneStep:
   """One step on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`.
 
   Args:
-    config: `Config`.
-    model: `ConRec`; what is frozen has `trainable = False` and runs in inference mode.
-    head: `LinearHead`.
-    optimizer: Keras optimizer; its `iterations` is the global step.
-    classes: how many there are.
+    config: the options of the run.
+    model: the network; what is frozen has `trainable = False` and runs in inference mode.
+    head: the supervised head.
+    optimizer: its `iterations` is the global step.
+    num_classes: how many there are.
   """
 
-  def __init__(self, config, model, head, optimizer, classes):
+  def __init__(
+    self,
+    config: Config,
+    model: ConRec,
+    head: LinearHead,
+    optimizer: tf.keras.optimizers.Optimizer,
+    num_classes: int,
+  ) -> None:
     self._config = config
     self._model = model
     self._head = head
     self._optimizer = optimizer
-    self._classes = classes
+    self._num_classes = num_classes
     self._variables = model.trainable_variables + head.trainable_variables
-    self._update = NonFiniteGuard(config, optimizer, self._variables, model.non_trainable_variables)
+    self._penalized = penalized_variables(
+      config.optimizer, self._variables, head.trainable_variables
+    )
+    self._update = NonFiniteGuard(
+      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+    )
 
-  def metrics(self):
-    """The Keras metrics of what a step reports."""
+  def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
+    """Returns the Keras metrics of what a step reports."""
     metrics = {
       **mean_metrics(
-        "train/total_loss", "train/supervised_loss", "train/supervised_acc", "train/weight_decay"
+        metric_names.TOTAL_LOSS,
+        metric_names.SUPERVISED_LOSS,
+        metric_names.SUPERVISED_ACCURACY,
+        metric_names.WEIGHT_DECAY,
       ),
       **self._update.metrics(),
     }
     if self._config.ordinal_labels:
-      return {**metrics, "train/quadratic_weighted_kappa": _kappa(self._classes)}
-    return {**metrics, **mean_metrics("train/supervised_top_5_acc")}
+      return {**metrics, metric_names.SUPERVISED_KAPPA: _kappa(self._num_classes)}
+    return {**metrics, **mean_metrics(metric_names.SUPERVISED_TOP_5_ACCURACY)}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def __call__(self, batch):
+  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
-    config, labels = self._config, batch["label"]
+    config, labels, ordinal = self._config, batch["label"], self._config.ordinal_labels
     seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
@@ -56,63 +72,32 @@ class FinetuneStep:
         batch["image"], training=True, seed=seed, layer=config.ft_proj_selector
       )
       logits = self._head(embedding)
-      loss = losses.supervised_loss(logits, labels, config.ordinal_labels)
-      decay = l2_penalty(config, self._variables, self._head.trainable_variables)
+      loss = losses.supervised_loss(logits, labels, ordinal)
+      decay = l2_penalty(self._penalized, config.weight_decay)
       total = loss + decay
       scaled = self._update.scaled(total)
     metrics = {
-      "train/total_loss": total,
-      "train/supervised_loss": loss,
-      "train/weight_decay": decay,
-      "train/supervised_acc": losses.supervised_accuracy(logits, labels, config.ordinal_labels),
+      metric_names.TOTAL_LOSS: total,
+      metric_names.SUPERVISED_LOSS: loss,
+      metric_names.WEIGHT_DECAY: decay,
+      metric_names.SUPERVISED_ACCURACY: losses.supervised_accuracy(logits, labels, ordinal),
     }
-    if not config.ordinal_labels:
-      metrics["train/supervised_top_5_acc"] = tf.reduce_mean(
-        tf.cast(tf.math.in_top_k(labels, logits, min(5, self._classes)), tf.float32)
+    if not ordinal:
+      metrics[metric_names.SUPERVISED_TOP_5_ACCURACY] = tf.reduce_mean(
+        tf.cast(tf.math.in_top_k(labels, logits, min(5, self._num_classes)), tf.float32)
       )
     metrics = self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
-    if config.ordinal_labels:
-      metrics["train/quadratic_weighted_kappa"] = (
+    if ordinal:
+      metrics[metric_names.SUPERVISED_KAPPA] = (
         replicas.all_gather(labels),
         replicas.all_gather(losses.predictions(logits, True)),
       )
     return metrics
 
 
-def supervised_evaluation(config, model, head, source):
-  """What the supervised head reaches on the eval split.
-
-  Returns:
-    `{name: number}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
-    quadratic weighted kappa.
-  """
-  logits, labels = (
-    np.concatenate(parts)
-    for parts in zip(
-      *[
-        (head(model.embed(images, layer=config.ft_proj_selector)), label)
-        for images, label in evaluation_batches(config, source, source.eval)
-      ]
-    )
-  )
-  if config.ordinal_labels:
-    grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))
-    return {
-      "eval/label_top_1_accuracy": float(np.mean(grades == labels)),
-      "eval/label_quadratic_weighted_kappa": probes.quadratic_weighted_kappa(
-        labels, grades, len(source.class_names)
-      ),
-    }
-  classes = np.arange(logits.shape[1])
-  return {
-    f"eval/label_top_{k}_accuracy": value
-    for k, value in probes.top_k_accuracies(logits, classes, labels, ks=(1, 5)).items()
-  }
-
-
-def _kappa(classes):
-  """TensorFlow Addons' quadratic weighted kappa, without its end-of-life notice."""
+def _kappa(num_classes: int) -> tf.keras.metrics.Metric:
+  """Returns TensorFlow Addons' quadratic weighted kappa, without its end-of-life notice."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import tensorflow_addons as tfa  # only ordinal labels need it
-  return tfa.metrics.CohenKappa(classes, sparse_labels=True, weightage="quadratic")
+  return tfa.metrics.CohenKappa(num_classes, sparse_labels=True, weightage="quadratic")

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from conrec_tf.config import UsageError
 from conrec_tf.distribute.strategy import first_local_result, split_batch
+from conrec_tf.evaluation import metric_names
 from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 from conrec_tf.training.preemption import Preempted
 from conrec_tf.training.progress import Progress
-from conrec_tf.training.update_step import NON_FINITE, SKIPPED
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +72,17 @@ class StepRunner(tf.Module):
   def _says_something(name, metric):
     if isinstance(metric, tf.keras.metrics.Mean):
       return metric.count > 0  # of nothing there is no mean
-    return name != NON_FINITE and (name != SKIPPED or metric.result() > 0)
+    return name != metric_names.FIRST_NON_FINITE_STEP and (
+      name != metric_names.SKIPPED_UPDATES or metric.result() > 0
+    )
 
   def first_non_finite_step(self):
     """The first step since the last `collect` whose loss or gradient wasn't finite, or 0."""
-    return int(self.metrics[NON_FINITE].result()) if NON_FINITE in self.metrics else 0
+    return (
+      int(self.metrics[metric_names.FIRST_NON_FINITE_STEP].result())
+      if metric_names.FIRST_NON_FINITE_STEP in self.metrics
+      else 0
+    )
 
 
 def train(
@@ -140,11 +146,11 @@ def train(
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
       row = {
-        "global_step": step,
+        metric_names.GLOBAL_STEP: step,
         **metrics,
-        "learning_rate": float(learning_rate()),
-        "images_per_second": (step - logged) * images_per_step / seconds,
-        "data_wait": waited / seconds,
+        metric_names.LEARNING_RATE: float(learning_rate()),
+        metric_names.IMAGES_PER_SECOND: (step - logged) * images_per_step / seconds,
+        metric_names.DATA_WAIT: waited / seconds,
       }
       log.write(row)
       progress.show(row)
@@ -184,9 +190,9 @@ class MetricsLog:
     if self._path.exists():
       lines = self._path.read_text().splitlines(keepends=True)
       rows = [json.loads(line) for line in lines if first_step and line.endswith("\n")]
-      rows = [row for row in rows if row["global_step"] <= first_step]
+      rows = [row for row in rows if row[metric_names.GLOBAL_STEP] <= first_step]
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
-      self.evaluated.update(row["global_step"] for row in rows if _is_evaluation(row))
+      self.evaluated.update(row[metric_names.GLOBAL_STEP] for row in rows if _is_evaluation(row))
     self.board = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row):
@@ -194,14 +200,14 @@ class MetricsLog:
     with io_as_usage_error(self._path.parent, tf.errors.OpError):
       with self._path.open("a") as file:
         file.write(json.dumps(row) + "\n")
-      with self.board.as_default(step=row["global_step"]):
+      with self.board.as_default(step=row[metric_names.GLOBAL_STEP]):
         for name, value in row.items():
-          if name != "global_step":
+          if name != metric_names.GLOBAL_STEP:
             tf.summary.scalar(name, value)
       self.board.flush()
     if _is_evaluation(row):
-      self.evaluated.add(row["global_step"])
+      self.evaluated.add(row[metric_names.GLOBAL_STEP])
 
 
 def _is_evaluation(row):
-  return any(name.startswith("eval/") for name in row)
+  return any(name.startswith(metric_names.EVAL) for name in row)

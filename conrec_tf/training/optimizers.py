@@ -1,14 +1,25 @@
 """LARS, learning-rate schedules, and where weights decay, as in SimCLR."""
 
+from collections.abc import Sequence
 import math
+from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.config import Config
+
 
 def lars_update(
-  weight, gradient, velocity, *, learning_rate, momentum, weight_decay, trust_coefficient
-):
-  """One step of LARS (You et al. 2017, arXiv 1708.03888) as in SimCLR.
+  weight: tf.Tensor,
+  gradient: tf.Tensor,
+  velocity: tf.Tensor,
+  *,
+  learning_rate: float | tf.Tensor,
+  momentum: float,
+  weight_decay: float,
+  trust_coefficient: float | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Takes one step of LARS (You et al. 2017, arXiv 1708.03888) as in SimCLR.
 
   Args:
     weight, gradient, velocity: float tensors of one shape.
@@ -47,15 +58,15 @@ class LARS(tf.keras.optimizers.Optimizer):
 
   def __init__(
     self,
-    learning_rate,
-    momentum=0.9,
-    lars_decay=0.0,
-    trust_coefficient=0.001,
-    excluded=(),
-    name="LARS",
-    jit_compile=False,
-    **kwargs,
-  ):
+    learning_rate: float | tf.keras.optimizers.schedules.LearningRateSchedule,
+    momentum: float = 0.9,
+    lars_decay: float = 0.0,
+    trust_coefficient: float = 0.001,
+    excluded: Sequence[tf.Variable] = (),
+    name: str = "LARS",
+    jit_compile: bool = False,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(name=name, jit_compile=jit_compile, **kwargs)
     self._learning_rate = self._build_learning_rate(learning_rate)
     self.momentum = momentum
@@ -63,7 +74,8 @@ class LARS(tf.keras.optimizers.Optimizer):
     self.trust_coefficient = trust_coefficient
     self._excluded = {self._var_key(variable) for variable in excluded}
 
-  def build(self, var_list):
+  def build(self, var_list: Sequence[tf.Variable]) -> None:
+    """Creates the velocities of the variables that will be updated."""
     super().build(var_list)
     if not getattr(self, "_built", False):
       self.velocities = [
@@ -71,11 +83,12 @@ class LARS(tf.keras.optimizers.Optimizer):
       ]
       self._built = True
 
-  def is_excluded(self, variable):
-    """Whether a variable is exempt from decay and layer-wise rates."""
+  def is_excluded(self, variable: tf.Variable) -> bool:
+    """Returns whether a variable is exempt from decay and layer-wise rates."""
     return variable.shape.rank < 2 or self._var_key(variable) in self._excluded
 
-  def update_step(self, gradient, variable):
+  def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+    """Updates one variable and its velocity in place."""
     excluded = self.is_excluded(variable)
     velocity = self.velocities[self._index_dict[self._var_key(variable)]]
     new_weight, new_velocity = lars_update(
@@ -90,7 +103,8 @@ class LARS(tf.keras.optimizers.Optimizer):
     velocity.assign(new_velocity)
     variable.assign(new_weight)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments to make such an optimizer again, without `excluded`."""
     return {
       **super().get_config(),
       "learning_rate": self._serialize_hyperparameter(self._learning_rate),
@@ -109,10 +123,11 @@ class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
     last_step: where the cosine reaches 0; None for a constant rate.
   """
 
-  def __init__(self, peak, warmup_steps, last_step=None):
+  def __init__(self, peak: float, warmup_steps: int, last_step: int | None = None) -> None:
     self.peak, self.warmup_steps, self.last_step = peak, warmup_steps, last_step
 
-  def __call__(self, step):
+  def __call__(self, step: tf.Tensor) -> tf.Tensor:
+    """Returns the learning rate, a float32 scalar, of the step after `step` steps."""
     step = tf.cast(step, tf.float32)
     rate = tf.constant(self.peak, tf.float32)
     if self.last_step is not None:
@@ -122,25 +137,29 @@ class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
       rate = tf.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, rate)
     return rate
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments to make such a schedule again."""
     return {"peak": self.peak, "warmup_steps": self.warmup_steps, "last_step": self.last_step}
 
 
-def scaled_learning_rate(config):
-  """SimCLR's scaling: base * sqrt(batch), base * batch / 256, or base."""
-  scale = {
-    "sqrt": math.sqrt(config.train_batch_size),
-    "linear": config.train_batch_size / 256,
-    "none": 1.0,
-  }
-  return config.learning_rate * scale[config.learning_rate_scaling]
-
-
-def build_optimizer(config, examples, last_step, head=()):
-  """The optimizer that `config` describes.
+def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
+  """Returns the learning rate after SimCLR's scaling: base * sqrt(batch), * batch / 256, or base.
 
   Args:
-    config: `Config`.
+    base: learning rate before scaling.
+    scaling: sqrt, linear or none.
+    batch_size: images of a step.
+  """
+  return base * {"sqrt": math.sqrt(batch_size), "linear": batch_size / 256, "none": 1.0}[scaling]
+
+
+def build_optimizer(
+  config: Config, examples: int, last_step: int, head: Sequence[tf.Variable] = ()
+) -> tf.keras.optimizers.Optimizer:
+  """Builds the optimizer that `config` describes.
+
+  Args:
+    config: the options of the run.
     examples: images of an epoch, for the warm-up.
     last_step: where a cosine schedule ends.
     head: variables of a supervised head, which LARS leaves out.
@@ -152,8 +171,12 @@ def build_optimizer(config, examples, last_step, head=()):
   return optimizer
 
 
-def _build(config, examples, last_step, head):
-  rate = scaled_learning_rate(config)
+def _build(
+  config: Config, examples: int, last_step: int, head: Sequence[tf.Variable]
+) -> tf.keras.optimizers.Optimizer:
+  rate: float | WarmupCosine = scaled_learning_rate(
+    config.learning_rate, config.learning_rate_scaling, config.train_batch_size
+  )
   warmup_steps = round(config.warmup_epochs * examples // config.train_batch_size)
   cosine = config.learning_rate_schedule == "cosine"
   if warmup_steps or cosine:
@@ -165,17 +188,25 @@ def _build(config, examples, last_step, head):
   return LARS(rate, momentum=config.momentum, lars_decay=config.weight_decay, excluded=head)
 
 
-def l2_penalty(config, variables, head=()):
-  """The L2 term of the loss: weight_decay / 2 times the sum of squares of what decays there.
+def penalized_variables(
+  optimizer: str, variables: Sequence[tf.Variable], head: Sequence[tf.Variable]
+) -> list[tf.Variable]:
+  """Returns the variables that decay through the loss.
 
-  LARS decays by itself, all but the supervised head; other optimizers decay here.
-  Biases and batch norm never decay.
+  LARS decays by itself, all but the supervised head; with other optimizers all decay through the
+  loss. Biases and batch norm, which are vectors, never decay.
 
   Args:
-    config: `Config`.
+    optimizer: lars, momentum or adam.
     variables: all trainable ones.
     head: those of a supervised head among them.
   """
-  decayed = head if config.optimizer == "lars" else variables
-  squares = [tf.nn.l2_loss(variable) for variable in decayed if variable.shape.rank >= 2]
-  return config.weight_decay * tf.add_n(squares) if squares else tf.zeros([], variables[0].dtype)
+  decayed = head if optimizer == "lars" else variables
+  return [variable for variable in decayed if variable.shape.rank >= 2]
+
+
+def l2_penalty(variables: Sequence[tf.Variable], weight_decay: float) -> tf.Tensor:
+  """Returns the L2 term of the loss, a scalar: weight_decay / 2 times the sum of squares."""
+  if not variables:
+    return tf.zeros([], tf.keras.backend.floatx())
+  return weight_decay * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])

@@ -1,10 +1,15 @@
 """The pre-training step: views in, joint loss, one update (paper, Eq. 1)."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from conrec_tf import losses
+from conrec_tf.config import Config
+from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
-from conrec_tf.training.optimizers import l2_penalty
+from conrec_tf.models import ConRec, LinearHead, Outputs
+from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
@@ -12,35 +17,48 @@ class PretrainStep:
   """One step on `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
   Args:
-    config: `Config`.
-    model: `ConRec`.
-    optimizer: Keras optimizer; its `iterations` is the global step.
-    head: `LinearHead` to train beside the network, or None. The batch then also holds
+    config: the options of the run.
+    model: the network.
+    optimizer: its `iterations` is the global step.
+    head: a supervised head to train beside the network, or None. The batch then also holds
       `label` `[B]`, and no gradient of the head reaches the network.
   """
 
-  def __init__(self, config, model, optimizer, head=None):
+  def __init__(
+    self,
+    config: Config,
+    model: ConRec,
+    optimizer: tf.keras.optimizers.Optimizer,
+    head: LinearHead | None = None,
+  ) -> None:
     self._config = config
     self._model = model
     self._optimizer = optimizer
     self._head = head
-    self._head_variables = head.trainable_variables if head else []
-    self._variables = model.trainable_variables + self._head_variables
-    self._update = NonFiniteGuard(config, optimizer, self._variables, model.non_trainable_variables)
+    head_variables = head.trainable_variables if head else []
+    self._variables = model.trainable_variables + head_variables
+    self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
+    self._update = NonFiniteGuard(
+      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+    )
 
-  def metrics(self):
-    """The Keras metrics of what a step reports."""
-    config, names = self._config, ["train/total_loss"]
+  def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
+    """Returns the Keras metrics of what a step reports."""
+    config, names = self._config, [metric_names.TOTAL_LOSS]
     if config.contrastive_weight:
-      names += ["train/contrast_loss", "train/contrast_acc", "train/contrast_entropy"]
+      names += [
+        metric_names.CONTRAST_LOSS,
+        metric_names.CONTRAST_ACCURACY,
+        metric_names.CONTRAST_ENTROPY,
+      ]
     if config.reconstruction_weight:
-      names += ["train/reconstruction_loss"]
+      names += [metric_names.RECONSTRUCTION_LOSS]
     if self._head:
-      names += ["train/supervised_loss", "train/supervised_acc"]
-    return {**mean_metrics(*names, "train/weight_decay"), **self._update.metrics()}
+      names += [metric_names.SUPERVISED_LOSS, metric_names.SUPERVISED_ACCURACY]
+    return {**mean_metrics(*names, metric_names.WEIGHT_DECAY), **self._update.metrics()}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def __call__(self, batch):
+  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
     """Updates the model; returns `{metric name: scalar, or arguments of the metric}`."""
     # Dropout depends on the step alone, whatever happened before it in this process.
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
@@ -49,51 +67,57 @@ class PretrainStep:
       outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, num_views=2)
       total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
       if self._head:
-        supervised, metrics["train/supervised_acc"] = self._supervise(
-          outputs.embedding, tf.tile(batch["label"], [2])
+        supervised, accuracy = self._supervised_loss(
+          self._head, outputs.embedding, tf.tile(batch["label"], [2])
         )
-        metrics["train/supervised_loss"] = supervised
+        metrics[metric_names.SUPERVISED_ACCURACY] = accuracy
+        metrics[metric_names.SUPERVISED_LOSS] = supervised
         total += supervised
-      decay = l2_penalty(self._config, self._variables, self._head_variables)
+      decay = l2_penalty(self._penalized, self._config.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
     return self._update(
       total,
       tape.gradient(scaled, self._variables),
       snapshot,
-      {"train/total_loss": total, "train/weight_decay": decay, **metrics},
+      {metric_names.TOTAL_LOSS: total, metric_names.WEIGHT_DECAY: decay, **metrics},
     )
 
-  def compute_loss(self, outputs, target):
-    """The joint loss (paper, Eq. 1) and what is logged of it.
+  def compute_loss(
+    self, outputs: Outputs, target: tf.Tensor
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Computes the joint loss (paper, Eq. 1) and what is logged of it.
 
     Args:
-      outputs: `Outputs` of the corrupted views, view-major.
+      outputs: of the network for the corrupted views, view-major.
       target: float32 `[2B, H, W, C]`.
 
     Returns:
-      Scalar and `{metric name: scalar}`.
+      The loss, a scalar, and `{metric name: scalar}`.
     """
     config, metrics, total = self._config, {}, 0.0
     if config.contrastive_weight:
       logits = losses.contrastive_logits(outputs.projection, config.temperature, config.hidden_norm)
       contrast = losses.nt_xent_from_logits(logits)
       total += config.contrastive_weight * contrast
-      metrics["train/contrast_loss"] = contrast
-      metrics["train/contrast_acc"] = losses.contrastive_accuracy(logits)
-      metrics["train/contrast_entropy"] = losses.contrastive_entropy(logits)
+      metrics[metric_names.CONTRAST_LOSS] = contrast
+      metrics[metric_names.CONTRAST_ACCURACY] = losses.contrastive_accuracy(logits)
+      metrics[metric_names.CONTRAST_ENTROPY] = losses.contrastive_entropy(logits)
     if config.reconstruction_weight:
       reconstruction = losses.reconstruction_loss(
         outputs.reconstruction, target, config.reconstruction_loss
       )
       total += config.reconstruction_weight * reconstruction
-      metrics["train/reconstruction_loss"] = reconstruction
+      metrics[metric_names.RECONSTRUCTION_LOSS] = reconstruction
     return total, metrics
 
-  def _supervise(self, embedding, labels):
-    """Loss and accuracy of the head, as if the embedding were given."""
-    logits = self._head(tf.stop_gradient(embedding))
+  def _supervised_loss(
+    self, head: LinearHead, embedding: tf.Tensor, labels: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes loss and accuracy of the head, as if the embedding were given."""
+    logits = head(tf.stop_gradient(embedding))
+    ordinal = self._config.ordinal_labels
     return (
-      losses.supervised_loss(logits, labels, self._config.ordinal_labels),
-      losses.supervised_accuracy(logits, labels, self._config.ordinal_labels),
+      losses.supervised_loss(logits, labels, ordinal),
+      losses.supervised_accuracy(logits, labels, ordinal),
     )

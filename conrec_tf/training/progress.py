@@ -6,31 +6,31 @@ import shutil
 import sys
 import time
 
-from conrec_tf.training.update_step import SKIPPED
+from conrec_tf.evaluation import metric_names
 
 logger = logging.getLogger(__name__)
 
 LABELS = {
   "step": "step {}",
-  "train/total_loss": "loss {:.3f}",
-  "train/contrast_loss": "contrast {:.3f}",
-  "train/contrast_acc": "acc {:.2f}",
-  "train/supervised_acc": "supervised acc {:.2f}",
-  "train/reconstruction_loss": "reconstruction {:.4f}",
-  SKIPPED: "skipped {:.0f}",
-  "images_per_second": "{:.0f} images/s",
-  "data_wait": "data wait {:.0%}",
+  metric_names.TOTAL_LOSS: "loss {:.3f}",
+  metric_names.CONTRAST_LOSS: "contrast {:.3f}",
+  metric_names.CONTRAST_ACCURACY: "acc {:.2f}",
+  metric_names.SUPERVISED_ACCURACY: "supervised acc {:.2f}",
+  metric_names.RECONSTRUCTION_LOSS: "reconstruction {:.4f}",
+  metric_names.SKIPPED_UPDATES: "skipped {:.0f}",
+  metric_names.IMAGES_PER_SECOND: "{:.0f} images/s",
+  metric_names.DATA_WAIT: "data wait {:.0%}",
 }
 # So that all of it fits into 80 columns.
 SHORT_LABELS = {
   **LABELS,
   "step": "{}",
-  "train/total_loss": "loss {:.2f}",
-  "train/contrast_loss": "con {:.2f}",
-  "train/supervised_acc": "sup {:.2f}",
-  "train/reconstruction_loss": "rec {:.3f}",
-  "images_per_second": "{:.0f}/s",
-  "data_wait": "wait {:.0%}",
+  metric_names.TOTAL_LOSS: "loss {:.2f}",
+  metric_names.CONTRAST_LOSS: "con {:.2f}",
+  metric_names.SUPERVISED_ACCURACY: "sup {:.2f}",
+  metric_names.RECONSTRUCTION_LOSS: "rec {:.3f}",
+  metric_names.IMAGES_PER_SECOND: "{:.0f}/s",
+  metric_names.DATA_WAIT: "wait {:.0%}",
 }
 
 
@@ -56,7 +56,7 @@ class Progress:
 
   def show(self, row):
     """Shows a row of metrics."""
-    step = row["global_step"]
+    step = row[metric_names.GLOBAL_STEP]
     left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
     if self._live:
       # A longer line would wrap, and the carriage return come back to its last row only.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.data.pipeline import Share, finetuning_batches, pretraining_batches
 from conrec_tf.evaluation import linear_evaluation as evaluation
+from conrec_tf.evaluation import metric_names
 from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
@@ -117,9 +118,7 @@ def _finetuning(config, source, last_step):
     config, source.train.num_examples, last_step, head.trainable_variables
   )
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  metric = (
-    "eval/label_quadratic_weighted_kappa" if config.ordinal_labels else "eval/label_top_1_accuracy"
-  )
+  metric = metric_names.LABEL_KAPPA if config.ordinal_labels else metric_names.LABEL_ACCURACY
   return TrainTask(
     model,
     {"model": model, "head": head},

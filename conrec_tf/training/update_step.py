@@ -1,52 +1,68 @@
 """One update of the weights, guarded against numbers that aren't finite."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from conrec_tf.distribute import replicas
-
-NON_FINITE = "train/first_non_finite_step"
-SKIPPED = "train/skipped_updates"
+from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
 
 
 class NonFiniteGuard:
-  """Applies the gradients of all replicas; with `on_nan=skip` only if they and the loss are finite.
+  """Applies the gradients of all replicas, on demand only if they and the loss are finite.
 
   With float16 the loss that is differentiated is a multiple, so that small gradients don't
   vanish. Its optimizer leaves out gradients that overflowed and lowers the multiple; that
   happens in every such training and is no trouble.
 
   Args:
-    config: `Config`.
-    optimizer: Keras optimizer; its `iterations` counts all steps, skipped ones too.
+    optimizer: its `iterations` counts all steps, skipped ones too.
     variables: what is trained.
     untrained: what isn't; among it what the forward pass itself changes, moving averages.
+    skip: whether a step whose loss or gradients aren't finite is left out.
   """
 
-  def __init__(self, config, optimizer, variables, untrained):
-    self._skips = config.on_nan == "skip"
+  def __init__(
+    self,
+    optimizer: tf.keras.optimizers.Optimizer,
+    variables: Sequence[tf.Variable],
+    untrained: Sequence[tf.Variable],
+    skip: bool = False,
+  ) -> None:
+    self._skips = skip
     self._optimizer = optimizer
     self._variables = variables
     self._statistics = [
-      variable for variable in untrained if self._skips and not variable.trainable
+      variable for variable in untrained if skip and not variable.trainable
     ]  # else it is frozen
     self._scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
-  def metrics(self):
-    """The Keras metrics of what it reports."""
+  def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
+    """Returns the Keras metrics of what it reports."""
     # Both in any case: checkpoints go on with another on_nan.
-    return {SKIPPED: tf.keras.metrics.Sum(SKIPPED), NON_FINITE: FirstNonFiniteStep(NON_FINITE)}
+    return {
+      SKIPPED_UPDATES: tf.keras.metrics.Sum(SKIPPED_UPDATES),
+      FIRST_NON_FINITE_STEP: FirstNonFiniteStep(FIRST_NON_FINITE_STEP),
+    }
 
-  def snapshot(self):
-    """What to hand to the call; to be taken before the forward pass."""
+  def snapshot(self) -> list[tf.Tensor]:
+    """Returns what to hand to the call; to be taken before the forward pass."""
     return [tf.identity(variable) for variable in self._statistics]
 
-  def scaled(self, loss):
-    """What to differentiate in place of the loss: the replicas' gradients are added up."""
+  def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+    """Returns what to differentiate in place of the loss: replicas' gradients are added up."""
     loss = loss / replicas.num_replicas()
     return self._optimizer.get_scaled_loss(loss) if self._scales else loss
 
-  def __call__(self, loss, gradients, snapshot, metrics):
-    """Updates.
+  def __call__(
+    self,
+    loss: tf.Tensor,
+    gradients: Sequence[tf.Tensor | None],
+    snapshot: Sequence[tf.Tensor],
+    metrics: dict[str, tf.Tensor],
+  ) -> dict[str, Any]:
+    """Updates the weights.
 
     Args:
       loss: scalar.
@@ -70,7 +86,7 @@ class NonFiniteGuard:
     variables = [variable for _, variable in pairs]
     if not self._skips:
       self._apply(gradients, variables)
-      return {**metrics, NON_FINITE: (step, ~finite), SKIPPED: 0.0}
+      return {**metrics, FIRST_NON_FINITE_STEP: (step, ~finite), SKIPPED_UPDATES: 0.0}
     self._apply_if(finite, gradients, variables)
     for variable, value in zip(self._statistics, snapshot):
       variable.assign(tf.where(finite, variable, value))
@@ -78,13 +94,21 @@ class NonFiniteGuard:
       name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
       for name, value in metrics.items()
     }
-    return {**counted, NON_FINITE: (step, False), SKIPPED: tf.cast(~finite, tf.float32)}
+    return {
+      **counted,
+      FIRST_NON_FINITE_STEP: (step, False),
+      SKIPPED_UPDATES: tf.cast(~finite, tf.float32),
+    }
 
-  def _apply(self, gradients, variables):
+  def _apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
     self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
 
-  def _apply_if(self, finite, gradients, variables):
-    def together(strategy, finite, gradients):
+  def _apply_if(
+    self, finite: tf.Tensor, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]
+  ) -> None:
+    def together(
+      strategy: tf.distribute.Strategy, finite: tf.Tensor, gradients: Sequence[tf.Tensor]
+    ) -> None:
       tf.cond(
         strategy.experimental_local_results(finite)[0],
         lambda: strategy.run(lambda parts: self._apply(parts, variables), (gradients,)),
@@ -94,33 +118,34 @@ class NonFiniteGuard:
     # A replica can't meet the others within tf.cond, but all of them can enter it together.
     tf.distribute.get_replica_context().merge_call(together, (finite, gradients))
 
-  def _pass_over(self):
+  def _pass_over(self) -> None:
     self._optimizer.iterations.assign_add(1)
 
 
-def _means(values):
-  """Means over the replicas of scalars of any float type, in the type of the first."""
+def _means(values: list[tf.Tensor]) -> list[tf.Tensor]:
+  """Returns means over the replicas of scalars of any float type, in the type of the first."""
   if replicas.num_replicas() == 1:
     return values
-  return tf.unstack(
-    replicas.all_reduce_mean(tf.stack([tf.cast(value, values[0].dtype) for value in values]))
-  )
+  stacked = tf.stack([tf.cast(value, values[0].dtype) for value in values])
+  return tf.unstack(replicas.all_reduce_mean(stacked))
 
 
 class FirstNonFiniteStep(tf.keras.metrics.Metric):
   """The first step at which something happened; 0 if it didn't."""
 
-  def __init__(self, name):
+  def __init__(self, name: str) -> None:
     super().__init__(name=name, dtype=tf.int64)
     self._first = self.add_weight("first", initializer="zeros", dtype=tf.int64)
 
-  def update_state(self, step, happened):
+  def update_state(self, step: tf.Tensor, happened: tf.Tensor) -> None:
+    """Notes a step, int64 scalar, if it happened there, bool scalar."""
     self._first.assign(tf.where(happened & (self._first == 0), step, self._first))
 
-  def result(self):
+  def result(self) -> tf.Tensor:
+    """Returns the step, int64 scalar."""
     return tf.identity(self._first)
 
 
-def mean_metrics(*names):
-  """A Keras mean for each name."""
+def mean_metrics(*names: str) -> dict[str, tf.keras.metrics.Metric]:
+  """Returns a Keras mean for each name."""
   return {name: tf.keras.metrics.Mean(name=name) for name in names}

@@ -199,13 +199,13 @@ def test_pretraining_then_every_use_of_it(tiny, tmp_path):
     "--lineareval_while_pretraining",
     "--warmup_epochs=0.1",
     "--learning_rate_schedule=cosine",
-    "--select_on=validation",
+    "--select_best_on=validation",
   )
   assert {"eval/label_top_1_accuracy", "eval/validation_linear_top_1_accuracy"} <= set(result)
   assert result["eval/best_selected_by"] == "eval/validation_linear_top_1_accuracy"
 
   done = command(
-    "--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0", "--repetitions=2"
+    "--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0", "--num_repeats=2"
   )
   assert done.returncode == 0, done.stderr
   again = json.loads((pathlib.Path(pretrained) / "result.json").read_text())
@@ -327,8 +327,8 @@ def test_aptos2019(kaggle, tmp_path, names, left):
     base_filters=2,
     unet_depth=3,
     train_batch_size=4,
-    folds=2,
-    repetitions=1,
+    cv_folds=2,
+    num_repeats=1,
   )
   stdout, result = run_presets(names, scale)
   assert left <= {path.name for path in (tmp_path / "run").iterdir()}
@@ -385,8 +385,8 @@ def test_weights_from_a_file(tiny, tmp_path):
     (["--jit_compile"], "jit_compile must be false without a GPU"),
     (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
     (
-      ["--train_mode=finetune", "--folds=2", "--train_split=train[:50%]"],
-      "train_split must be a plain name such as train for finetuning with folds",
+      ["--train_mode=finetune", "--cv_folds=2", "--train_split=train[:50%]"],
+      "train_split must be a plain name such as train for finetuning with cv_folds",
     ),
   ],
 )

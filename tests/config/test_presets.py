@@ -15,7 +15,7 @@ FLOWERS = dict(
   image_size=224,
   base_filters=64,
   unet_depth=4,
-  folds=0,
+  cv_folds=0,
   ordinal_labels=False,
 )
 DOGS = {**FLOWERS, "dataset": "stanford_dogs", "train_split": "train"}
@@ -24,7 +24,7 @@ APTOS = {
   "dataset": "aptos2019",
   "train_split": "train",
   "eval_split": "train",
-  "folds": 5,
+  "cv_folds": 5,
   "ordinal_labels": True,
 }
 PRETRAINING = dict(
@@ -93,7 +93,7 @@ SUPERVISED = {
     learning_rate_scaling="none",
     train_batch_size=32,
     train_epochs=25,
-    repetitions=5,
+    num_repeats=5,
     supervised_augmentation="zoom",
   ),
 }

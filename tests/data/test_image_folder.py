@@ -97,12 +97,12 @@ def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
   for path in tree.rglob("*.jpg"):
     write(tmp_path / "flat", path.name, path.read_bytes())
   write(tmp_path / "flat", "other.txt", b"")
-  nested = load_dataset(config(tree, labels="none"))
+  nested = load_dataset(config(tree, label_mode="none"))
   flat = load_dataset(config(tmp_path / "flat"))
   assert nested.class_names == flat.class_names == ()
   assert nested.eval.num_examples == 4
   for a, b in zip(
-    pretraining_batches(config(tree, labels="none"), nested).take(6),
+    pretraining_batches(config(tree, label_mode="none"), nested).take(6),
     pretraining_batches(config(tmp_path / "flat"), flat),
   ):
     assert set(a) == {"corrupted", "target"}
@@ -117,7 +117,7 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
   one, other = (
     pixels(source, source.train)
     for source in (
-      load_dataset(config(tmp_path / root, labels="none", train_split="train+test"))
+      load_dataset(config(tmp_path / root, label_mode="none", train_split="train+test"))
       for root in "ab"
     )
   )
@@ -213,9 +213,9 @@ def test_bad_images_keep_position_and_count(tree):
     np.testing.assert_array_equal(replaced[index], images[stand_in % len(names)])
   for batch, _ in evaluation_batches(config(tree), source, source.train):
     assert np.all(np.isfinite(batch))
-  with pytest.raises(UsageError, match="at most max_bad_images=3 .*, 3 of 36. Received: 8, e.g. "):
-    load_dataset(config(tree, max_bad_images="3"))
-  load_dataset(config(tree, max_bad_images="3,30%"))
+  with pytest.raises(UsageError, match="at most max_undecodable=3 .*, 3 of 36. Received: 8, e.g. "):
+    load_dataset(config(tree, max_undecodable="3"))
+  load_dataset(config(tree, max_undecodable="3,30%"))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,10 @@ def test_bad_images_keep_position_and_count(tree):
     (dict(data_dir=""), "data_dir must be a folder of images, .* Received: nothing"),
     (dict(data_dir="/no/such/folder"), "Received: /no/such/folder, which doesn't exist"),
     (dict(train_split="dev"), "train_split must be made of test, train, .* Received: dev"),
-    (dict(labels="folders", data_dir="{}/train/iris"), "must hold label/file or split/label/file"),
+    (
+      dict(label_mode="folders", data_dir="{}/train/iris"),
+      "must hold label/file or split/label/file",
+    ),
   ],
 )
 def test_bad_folders(tree, values, message):
@@ -269,7 +272,7 @@ def test_a_link_in_a_circle_ends(tree):
 def test_a_labelled_dataset_for_evaluation(tree, flowers):
   values = config(
     tree,
-    labels="none",
+    label_mode="none",
     eval_dataset="tiny_flowers",
     eval_data_dir=flowers["data_dir"],
     eval_train_split="train+validation",

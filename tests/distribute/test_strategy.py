@@ -149,7 +149,10 @@ def test_other_gpus_are_hidden(monkeypatch):
 @pytest.mark.parametrize(
   "values, message",
   [
-    (dict(strategy="mirrored", recompute=True), "recompute must be false for strategy=mirrored"),
+    (
+      dict(strategy="mirrored", gradient_checkpointing=True),
+      "gradient_checkpointing must be false for strategy=mirrored",
+    ),
     (dict(devices="a"), "devices must be different numbers"),
     (dict(strategy="mirrored", devices="0,0"), "devices must be different numbers"),
     (dict(devices="0,1"), "devices must be one for strategy=one_device"),

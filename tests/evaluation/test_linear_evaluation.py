@@ -47,7 +47,7 @@ def test_linear_evaluation(splits):
 
 
 def test_selection_on_a_validation_share(splits):
-  config = Config(select_on="validation")
+  config = Config(select_best_on="validation")
   metrics = evaluation.linear_evaluation(config, *splits, classes=5)
   name = evaluation.selection_metric(config)
   assert name == "eval/validation_linear_top_1_accuracy" and 0.5 < metrics[name] <= 1
@@ -56,16 +56,16 @@ def test_selection_on_a_validation_share(splits):
 
 
 def test_cross_validation(splits):
-  metrics = evaluation.linear_evaluation(Config(folds=4), splits[0], None, classes=5)
+  metrics = evaluation.linear_evaluation(Config(cv_folds=4), splits[0], None, classes=5)
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
   assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
-  full = evaluation.full_evaluation(Config(folds=4), splits[0], None, classes=5)
+  full = evaluation.full_evaluation(Config(cv_folds=4), splits[0], None, classes=5)
   assert set(full) == {"eval/knn_accuracy"}
 
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_ordinal_labels_are_measured_by_kappa(splits, folds):
-  config = Config(ordinal_labels=True, folds=folds)
+  config = Config(ordinal_labels=True, cv_folds=folds)
   metrics = evaluation.linear_evaluation(config, *splits, classes=5)
   assert evaluation.main_metric(config) in metrics
   assert not any("accuracy" in name for name in metrics)
@@ -73,7 +73,7 @@ def test_ordinal_labels_are_measured_by_kappa(splits, folds):
 
 
 def test_full_evaluation(splits):
-  config = Config(label_fractions="0.1,1", repetitions=2)
+  config = Config(label_fractions="0.1,1", num_repeats=2)
   metrics = evaluation.full_evaluation(config, *splits, classes=5)
   assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
   assert np.sum(metrics["eval/confusions"]) == 100

@@ -148,8 +148,10 @@ def test_eager_equals_graph(rng):
 def test_recomputing_changes_nothing_but_memory(rng, graph):
   images = rng.uniform(size=(4, 16, 16, 1)).astype(np.float32)
   results = []
-  for recompute in (False, True):
-    model = build_model(Config(base_filters=2, attention_dropout=0.0, recompute=recompute))
+  for gradient_checkpointing in (False, True):
+    model = build_model(
+      Config(base_filters=2, attention_dropout=0.0, gradient_checkpointing=gradient_checkpointing)
+    )
 
     def step(model=model):
       with tf.GradientTape() as tape:
@@ -160,5 +162,5 @@ def test_recomputing_changes_nothing_but_memory(rng, graph):
     loss, gradients = (tf.function(step) if graph else step)()
     results.append([loss, *gradients, *model.non_trainable_variables])
     assert model(images).embedding.shape == (4, 16)
-  for plain, recomputed in zip(*results):
-    np.testing.assert_allclose(recomputed, plain, rtol=1e-4, atol=1e-3)
+  for plain, gradient_checkpointingd in zip(*results):
+    np.testing.assert_allclose(gradient_checkpointingd, plain, rtol=1e-4, atol=1e-3)

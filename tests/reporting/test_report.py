@@ -55,7 +55,7 @@ def config(data_dir, tmp_path_factory):
     log_steps=2,
     eval_every_epochs=1,
     label_fractions="0.5,1",
-    repetitions=2,
+    num_repeats=2,
     model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
   )
   modes.run(config)
@@ -168,7 +168,7 @@ def test_without_labels_decoder_and_attention(tmp_path, rng):
   config = Config(
     dataset="npz",
     data_dir=str(tmp_path / "images.npz"),
-    labels="none",
+    label_mode="none",
     image_size=24,
     base_filters=2,
     unet_depth=2,

@@ -9,22 +9,26 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
+from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP
 from conrec_tf.training.loop import MetricsLog, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.update_step import NON_FINITE, FirstNonFiniteStep, mean_metrics
+from conrec_tf.training.update_step import FirstNonFiniteStep, mean_metrics
 
 
 class CountingStep:
   """Reports the batch itself as the loss."""
 
   def metrics(self):
-    return {**mean_metrics("train/total_loss"), NON_FINITE: FirstNonFiniteStep(NON_FINITE)}
+    return {
+      **mean_metrics("train/total_loss"),
+      FIRST_NON_FINITE_STEP: FirstNonFiniteStep(FIRST_NON_FINITE_STEP),
+    }
 
   def __call__(self, batch):
     loss = tf.cast(batch, tf.float32)
     return {
       "train/total_loss": loss,
-      NON_FINITE: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss)),
+      FIRST_NON_FINITE_STEP: (tf.constant(7, tf.int64), ~tf.math.is_finite(loss)),
     }
 
 

@@ -3,11 +3,12 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-from conrec_tf.training.update_step import NON_FINITE, SKIPPED, FirstNonFiniteStep
+from conrec_tf.training.update_step import FirstNonFiniteStep
 
 
 def make_step(**values):
@@ -42,14 +43,14 @@ def test_a_skipped_step_leaves_everything_but_the_step_counter(wrong):
       metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
     return {name: float(metric.result()) for name, metric in metrics.items()}
 
-  assert log(step(make_batch(wrong)))[SKIPPED] == 1
+  assert log(step(make_batch(wrong)))[SKIPPED_UPDATES] == 1
   for variable, value in zip(variables, before):
     if variable is not optimizer.iterations:
       np.testing.assert_array_equal(variable, value)
   assert int(optimizer.iterations) == 1
   results = step(make_batch())
   logged = log(results)
-  assert logged[SKIPPED] == 1  # still
+  assert logged[SKIPPED_UPDATES] == 1  # still
   assert logged["train/total_loss"] == pytest.approx(float(results["train/total_loss"][0]))
   assert any(np.any(variable.numpy() != value) for variable, value in zip(variables, before))
 
@@ -71,7 +72,7 @@ def test_a_gradient_that_is_not_finite_is_noticed():
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(tf.sqrt(0.0 * weight))
   gradients = [tape.gradient(loss, weight)] + [tf.zeros_like(v) for v in step._variables[1:]]
-  number, trouble = step._update(loss, gradients, [], {})[NON_FINITE]
+  number, trouble = step._update(loss, gradients, [], {})[FIRST_NON_FINITE_STEP]
   assert np.isfinite(loss) and trouble and number == 1
 
 

@@ -5,10 +5,14 @@ each equally likely. Drawing and applying are separate functions. Ranges and
 probabilities follow the authors' settings. Below 21 pixels some ranges are empty.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.control_flow import switch_case
+
+Corruption = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of (view, seed)
 
 MAX_RECTANGLES = 5
 MAX_BLOCKS = 15
@@ -23,37 +27,43 @@ CURVE_BASIS = np.concatenate([3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**
 )
 
 
-def corrupt(view, seed):
+def corrupt(view: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
   """Applies one random corruption.
 
   Args:
-    view: float32 `[H, W, C]` in [0, 1], at least 21 pixels a side. One channel
-      may also meet a non-linear intensity map.
+    view: float32 `[H, W, C]` in [0, 1], at least 21 pixels a side.
     seed: integer `[2]`.
 
   Returns:
     float32 `[H, W, C]` in [0, 1].
   """
   kind_seed, seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-  shape = view.shape.as_list()
-  one_channel = shape[-1] == 1
-  kinds = [
-    lambda view, seed: shuffle_blocks(
-      view,
-      *draw_blocks(
-        # As the authors: with one channel the blocks never stop early.
-        seed,
-        shape[:2],
-        goes_on=1.0 if one_channel else BLOCK_GOES_ON,
-      ),
-    ),
-    lambda view, seed: in_paint(view, *draw_in_painting(seed, shape)),
-    lambda view, seed: out_paint(view, *draw_out_painting(seed, shape)),
-  ]
-  if one_channel:
-    kinds.append(lambda view, seed: map_intensity(view, *draw_intensity_map(seed)))
+  # As the authors: with one channel the blocks never stop early.
+  kinds = kinds_of_corruption(view.shape[-1], always_shuffle=view.shape[-1] == 1)
   kind = tf.random.stateless_uniform([], kind_seed, maxval=len(kinds), dtype=tf.int32)
-  return switch_case(kind, kinds, view, seed)
+  return switch_case(kind, list(kinds.values()), view, seed)
+
+
+def kinds_of_corruption(channels: int, always_shuffle: bool = True) -> dict[str, Corruption]:
+  """Returns the kinds of corruption, each equally likely, as functions of (view, seed).
+
+  Args:
+    channels: of the view; one channel may also meet a non-linear intensity map.
+    always_shuffle: whether pixel shuffling never stops early, so that no view stays untouched.
+  """
+  goes_on = 1.0 if always_shuffle else BLOCK_GOES_ON
+  kinds: dict[str, Corruption] = {
+    "pixel shuffling": lambda view, seed: shuffle_blocks(
+      view, *draw_blocks(seed, view.shape.as_list()[:2], goes_on)
+    ),
+    "in-painting": lambda view, seed: in_paint(view, *draw_in_painting(seed, view.shape.as_list())),
+    "out-painting": lambda view, seed: out_paint(
+      view, *draw_out_painting(seed, view.shape.as_list())
+    ),
+  }
+  if channels == 1:
+    kinds["intensity map"] = lambda view, seed: map_intensity(view, *draw_intensity_map(seed))
+  return kinds
 
 
 def draw_in_painting(seed, shape):

@@ -1,29 +1,30 @@
 """Pictures of numbers over steps, epochs and labels; several runs in one."""
 
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.figures.plot_style import figure, save, series_style
 
 CURVES = (
-  ("train/total_loss", "Total loss", "total loss", 1),
-  ("train/contrast_loss", "Contrastive loss", "NT-Xent (nats)", 1),
-  ("train/contrast_acc", "Contrastive accuracy", "contrastive accuracy (%)", 100),
-  ("train/reconstruction_loss", "Reconstruction loss", "reconstruction loss", 1),
-  ("train/supervised_loss", "Supervised loss", "cross entropy (nats)", 1),
-  ("train/supervised_acc", "Supervised accuracy", "accuracy in training (%)", 100),
-  ("learning_rate", "Learning rate", "learning rate", 1),
-  ("images_per_second", "Throughput", "images per second", 1),
-  ("data_wait", "Waiting for data", "share of time (%)", 100),
+  (metric_names.TOTAL_LOSS, "Total loss", "total loss", 1),
+  (metric_names.CONTRAST_LOSS, "Contrastive loss", "NT-Xent (nats)", 1),
+  (metric_names.CONTRAST_ACCURACY, "Contrastive accuracy", "contrastive accuracy (%)", 100),
+  (metric_names.RECONSTRUCTION_LOSS, "Reconstruction loss", "reconstruction loss", 1),
+  (metric_names.SUPERVISED_LOSS, "Supervised loss", "cross entropy (nats)", 1),
+  (metric_names.SUPERVISED_ACCURACY, "Supervised accuracy", "accuracy in training (%)", 100),
+  (metric_names.LEARNING_RATE, "Learning rate", "learning rate", 1),
+  (metric_names.IMAGES_PER_SECOND, "Throughput", "images per second", 1),
+  (metric_names.DATA_WAIT, "Waiting for data", "share of time (%)", 100),
 )
 NOTES = {
-  "train/contrast_loss": "The mean over first views plus the mean over second views.",
-  "train/contrast_acc": "Share of first views whose nearest second view is their own.",
-  "train/reconstruction_loss": "Mean over pixels of the {loss}, before its weight.",
+  metric_names.CONTRAST_LOSS: "The mean over first views plus the mean over second views.",
+  metric_names.CONTRAST_ACCURACY: "Share of first views whose nearest second view is their own.",
+  metric_names.RECONSTRUCTION_LOSS: "Mean over pixels of the {loss}, before its weight.",
 }
 METRIC_WORDS = {
-  "eval/linear_top_1_accuracy": "linear accuracy (%)",
-  "eval/quadratic_weighted_kappa": "quadratic weighted kappa (%)",
-  "eval/label_top_1_accuracy": "accuracy of the supervised head (%)",
-  "eval/label_quadratic_weighted_kappa": "kappa of the supervised head (%)",
-  "eval/total_loss": "total loss on the evaluation split",
+  metric_names.LINEAR_ACCURACY: "linear accuracy (%)",
+  metric_names.KAPPA: "quadratic weighted kappa (%)",
+  metric_names.LABEL_ACCURACY: "accuracy of the supervised head (%)",
+  metric_names.LABEL_KAPPA: "kappa of the supervised head (%)",
+  metric_names.EVAL_TOTAL_LOSS: "total loss on the evaluation split",
 }
 
 
@@ -55,7 +56,7 @@ def training_curves(runs, names, folder):
         }
         axes.plot(steps, [scale * value for value in values], label=name, **style)
     axes.set(xlabel="training step", ylabel=label)
-    if key in ("images_per_second", "data_wait"):
+    if key in (metric_names.IMAGES_PER_SECOND, metric_names.DATA_WAIT):
       axes.set_ylim(bottom=0)
     _legend(axes, names)
     text = NOTES.get(key, "").format(loss=runs[0].config.reconstruction_loss)
@@ -80,14 +81,14 @@ def accuracy_over_epochs(runs, names, epochs, folder):
       for step, result in run.evaluations.items()
       if metric in result
     }
-    untrained = run.evaluations.get(0, {}).get(metric.replace("eval/", "eval/untrained_"))
+    untrained = run.evaluations.get(0, {}).get(metric_names.untrained(metric))
     start = {} if untrained is None else {0.0: scale * untrained}
     style = series_style(index)
     axes.plot([*start, *points], [*start.values(), *points.values()], label=name, **style)
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
       continue
-    best, last = run.result.get("eval/best_step", 0) / epoch, max(points)
+    best, last = run.result.get(metric_names.BEST_STEP, 0) / epoch, max(points)
     if best in points:
       axes.plot(
         best,
@@ -130,7 +131,7 @@ def accuracy_over_epochs(runs, names, epochs, folder):
 
 def label_fractions(runs, names, folder):
   """Accuracy over the share of labels, with error bars (paper, Figure 2); None without any."""
-  curves = [run.result.get("eval/label_fractions") for run in runs]
+  curves = [run.result.get(metric_names.LABEL_FRACTIONS) for run in runs]
   if not any(curves):
     return None
   label, scale = metric_scale(runs[0].metric)

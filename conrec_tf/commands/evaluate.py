@@ -57,7 +57,7 @@ def run(config):
     if not workers.is_chief:
       logging.getLogger("conrec_tf").setLevel(logging.WARNING)
     with workers.raise_on_lost_worker():
-      if config.folds and not config.is_pretraining:
+      if config.cv_folds and not config.is_pretraining:
         cross_validate(config, strategy, workers)
       else:
         train_and_evaluate(config, strategy, workers)
@@ -105,7 +105,7 @@ def evaluate_checkpoints(config):
     raise UsageError(
       f"model_dir must be the folder of a run, for mode=eval. Received: {directory.path}"
     )
-  if config.folds and not config.is_pretraining:
+  if config.cv_folds and not config.is_pretraining:
     raise UsageError(
       "model_dir must be the folder of one training, not of a cross-validation, "
       f"for mode=eval. Received: {directory.path}"
@@ -174,14 +174,14 @@ def cross_validate(config, strategy, workers):
   """
   if "[" in config.train_split or "+" in config.train_split:
     raise UsageError(
-      "train_split must be a plain name such as train for finetuning with folds. "
+      "train_split must be a plain name such as train for finetuning with cv_folds. "
       f"Received: {config.train_split}"
     )
   directory, metric, scores = RunDirectory(config.run_directory), None, []
   if workers.is_chief:
     directory.start(config)
-  borders = [round(100 * fold / config.folds) for fold in range(config.folds + 1)]
-  for repetition in range(config.repetitions):
+  borders = [round(100 * fold / config.cv_folds) for fold in range(config.cv_folds + 1)]
+  for repetition in range(config.num_repeats):
     for fold, (start, stop) in enumerate(zip(borders, borders[1:])):
       name = config.train_split
       rest = "+".join(
@@ -191,7 +191,7 @@ def cross_validate(config, strategy, workers):
       )
       part = dataclasses.replace(
         config,
-        folds=0,
+        cv_folds=0,
         seed=config.seed + repetition,
         train_split=rest,
         eval_split=f"{name}[{start}%:{stop}%]",
@@ -200,9 +200,9 @@ def cross_validate(config, strategy, workers):
       logger.info(
         "Repetition %d of %d, fold %d of %d",
         repetition + 1,
-        config.repetitions,
+        config.num_repeats,
         fold + 1,
-        config.folds,
+        config.cv_folds,
       )
       result = train_and_evaluate(part, strategy, workers)
       if result:

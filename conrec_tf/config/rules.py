@@ -1,0 +1,188 @@
+"""What contradicts what: values of options that exclude each other, and ranges."""
+
+from collections.abc import Iterator
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+from conrec_tf.config.errors import UsageError
+
+if TYPE_CHECKING:
+  from conrec_tf.config.config import Config
+
+SHORTEST_SIDE_FOR_CORRUPTION = 21
+SHORTEST_SIDE_FOR_SSIM = 11
+SHORTEST_SIDE_FOR_DENSENET = 32
+PATTERNS = "*?[]"
+EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
+
+# Whether it is wrong, what is expected, what was received.
+Rule = tuple[Any, str, Any]
+
+
+def check_range(field: dataclasses.Field, value: Any) -> None:
+  """Checks the type and the range of a value.
+
+  Args:
+    field: a field that `option` made.
+    value: its value.
+
+  Raises:
+    UsageError: the value isn't of the field's type, or out of its range.
+  """
+  rules, wanted = field.metadata, field.type
+  if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  expected = None
+  if type(value) is not wanted:
+    expected = f"of type {getattr(wanted, '__name__', wanted)}"
+  elif rules["choices"] is not None and value not in rules["choices"]:
+    expected = "one of " + ", ".join(str(choice) for choice in rules["choices"])
+  elif rules["low"] is not None and not value >= rules["low"]:
+    expected = f"at least {rules['low']}"
+  elif rules["high"] is not None and not value <= rules["high"]:
+    expected = f"at most {rules['high']}"
+  elif rules["above"] is not None and not value > rules["above"]:
+    expected = f"above {rules['above']}"
+  elif rules["below"] is not None and not value < rules["below"]:
+    expected = f"below {rules['below']}"
+  elif value in (float("inf"), float("-inf")):
+    expected = "finite"
+  if expected:
+    raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")
+
+
+def rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  stride = 2 ** (config.unet_depth - 1)
+  unet, size = config.encoder == "unet", config.image_size
+  layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
+  yield (
+    unet and size % stride,
+    f"image_size must be a multiple of {stride} for unet_depth={config.unet_depth}",
+    size,
+  )
+  for applies, least, name in (
+    (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
+    (
+      config.is_pretraining and config.corruption != "none",
+      SHORTEST_SIDE_FOR_CORRUPTION,
+      f"corruption={config.corruption}",
+    ),
+    (config.reconstruction_loss == "ssim", SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"),
+  ):
+    yield applies and size < least, f"image_size must be at least {least} for {name}", size
+  yield (
+    config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
+    "contrastive_weight or reconstruction_weight must be positive",
+    "0 and 0",
+  )
+  yield (
+    unet and config.encoder_weights,
+    "encoder_weights must be empty for encoder=unet",
+    config.encoder_weights,
+  )
+  yield (
+    not unet and config.is_pretraining and config.reconstruction_weight,
+    "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
+    config.reconstruction_weight,
+  )
+  yield (
+    config.fine_tune_after_block > config.encoder_blocks,
+    f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
+    config.fine_tune_after_block,
+  )
+  yield (
+    config.ft_proj_selector > layers,
+    f"ft_proj_selector must be at most {layers}, the layers of the projection head",
+    config.ft_proj_selector,
+  )
+  yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
+  yield (
+    not all(0 < fraction <= 1 for fraction in config.fractions),
+    "label_fractions must be numbers above 0 and up to 1, separated by commas",
+    config.label_fractions,
+  )
+  yield (
+    not all(
+      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
+    ),
+    "max_undecodable must be numbers or shares such as 1%, separated by commas",
+    config.max_undecodable,
+  )
+  learns = config.mode not in ("embed", "export")
+  yield (
+    config.label_mode == "none" and not config.is_pretraining and learns,
+    "label_mode must be auto or folders for train_mode=finetune",
+    config.label_mode,
+  )
+  yield (
+    config.label_mode == "none" and config.lineareval_while_pretraining and learns,
+    "label_mode must be auto or folders for lineareval_while_pretraining",
+    config.label_mode,
+  )
+  yield (
+    config.eval_dataset and not config.is_pretraining,
+    "eval_dataset must be empty for train_mode=finetune",
+    config.eval_dataset,
+  )
+  yield (
+    config.checkpoint and config.is_pretraining and config.mode in ("train", "train_then_eval"),
+    "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
+    "mode=eval, embed or export",
+    config.checkpoint,
+  )
+  for name in ("model_dir", "checkpoint"):
+    path = getattr(config, name)
+    yield (
+      set(path) & set(PATTERNS),
+      f"{name} must not contain any of {' '.join(PATTERNS)}, which TensorFlow takes for patterns",
+      path,
+    )
+  yield (
+    not set(config.export_formats) <= set(EXPORT_FORMATS),
+    f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
+    config.export_format,
+  )
+  yield from device_rules(config)
+
+
+def device_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  strategy, devices = config.strategy, [text.strip() for text in config.devices.split(",")]
+  yield (
+    config.devices
+    and (
+      not all(re.fullmatch(r"\d+", text) for text in devices)
+      or len(set(map(int, devices))) < len(devices)
+    ),
+    "devices must be different numbers, separated by commas",
+    config.devices,
+  )
+  yield (
+    config.devices and strategy not in ("one_device", "mirrored"),
+    f"devices must be empty for strategy={strategy}; CUDA_VISIBLE_DEVICES selects GPUs there",
+    config.devices,
+  )
+  yield (
+    len(devices) > 1 and strategy == "one_device",
+    "devices must be one for strategy=one_device; mirrored takes several",
+    config.devices,
+  )
+  tpu = config.tpu_name or config.tpu_zone or config.gcp_project
+  yield (
+    tpu and strategy != "tpu",
+    "tpu_name, tpu_zone and gcp_project must be empty unless strategy=tpu",
+    tpu,
+  )
+  yield (
+    config.mixed_precision == "mixed_float16" and strategy == "tpu",
+    "mixed_precision must be float32 or mixed_bfloat16 for strategy=tpu",
+    "mixed_float16",
+  )
+  for name in ("jit_compile", "gradient_checkpointing"):
+    yield (
+      getattr(config, name) and strategy != "one_device",
+      f"{name} must be false for strategy={strategy}",
+      "true",
+    )

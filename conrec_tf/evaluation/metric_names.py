@@ -1,0 +1,96 @@
+"""The names of all numbers that are logged and kept, and how they are shown and compared.
+
+Names follow SimCLR's where it has them. A name before the slash says where a number comes
+from: `train/` from training steps, `eval/` from an evaluation.
+"""
+
+from typing import Any
+
+# Of training steps, means over the steps since the last row.
+TOTAL_LOSS = "train/total_loss"
+CONTRAST_LOSS = "train/contrast_loss"
+CONTRAST_ACCURACY = "train/contrast_acc"
+CONTRAST_ENTROPY = "train/contrast_entropy"
+RECONSTRUCTION_LOSS = "train/reconstruction_loss"
+SUPERVISED_LOSS = "train/supervised_loss"
+SUPERVISED_ACCURACY = "train/supervised_acc"
+SUPERVISED_TOP_5_ACCURACY = "train/supervised_top_5_acc"
+SUPERVISED_KAPPA = "train/quadratic_weighted_kappa"
+WEIGHT_DECAY = "train/weight_decay"
+SKIPPED_UPDATES = "train/skipped_updates"
+FIRST_NON_FINITE_STEP = "train/first_non_finite_step"
+
+# Of a row of the log.
+GLOBAL_STEP = "global_step"
+LEARNING_RATE = "learning_rate"
+IMAGES_PER_SECOND = "images_per_second"
+DATA_WAIT = "data_wait"
+EVALUATION_SECONDS = "evaluation_seconds"
+
+# Of evaluations.
+EVAL = "eval/"
+LINEAR_ACCURACY = "eval/linear_top_1_accuracy"
+KAPPA = "eval/quadratic_weighted_kappa"
+LABEL_ACCURACY = "eval/label_top_1_accuracy"
+LABEL_KAPPA = "eval/label_quadratic_weighted_kappa"
+EVAL_TOTAL_LOSS = "eval/total_loss"
+KNN_ACCURACY = "eval/knn_accuracy"
+CONFUSIONS = "eval/confusions"
+LABEL_FRACTIONS = "eval/label_fractions"
+BEST = "eval/best_"
+BEST_STEP = "eval/best_step"
+BEST_SELECTED_BY = "eval/best_selected_by"
+STANDARDISED = "eval/standardised_"
+MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
+
+
+def main_metric(ordinal: bool, supervised: bool = False, labelled: bool = True) -> str:
+  """Returns the name of the number that runs are compared by.
+
+  Args:
+    ordinal: whether classes are grades, for which it is quadratic weighted kappa.
+    supervised: whether it is measured on a supervised head in place of linear evaluation.
+    labelled: whether there are labels at all; without them it is the loss.
+  """
+  if not labelled:
+    return EVAL_TOTAL_LOSS
+  if supervised:
+    return LABEL_KAPPA if ordinal else LABEL_ACCURACY
+  return KAPPA if ordinal else LINEAR_ACCURACY
+
+
+def best(name: str) -> str:
+  """Returns the name of a number as the best checkpoint has it."""
+  return name.replace(EVAL, BEST)
+
+
+def untrained(name: str) -> str:
+  """Returns the name of a number as the untrained network has it."""
+  return name.replace(EVAL, "eval/untrained_")
+
+
+def validation(name: str) -> str:
+  """Returns the name of a number as it is on a held-out share of the training labels."""
+  return name.replace(EVAL, "eval/validation_")
+
+
+def is_loss(name: str) -> bool:
+  """Returns whether a number is a loss: to be small, and no share of one."""
+  return name.endswith("loss")
+
+
+def selection_score(name: str, value: float) -> float:
+  """Returns what is to be as large as possible: of losses, the negative."""
+  return -value if is_loss(name) else value
+
+
+def format_value(name: str, value: Any) -> str:
+  """Returns a share in per cent; a loss, an entropy or a step as it is."""
+  if name.endswith("step"):
+    return str(value)
+  return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
+
+
+def display_name(name: str) -> str:
+  """Returns the name of a number as tables show it."""
+  return name.removeprefix(EVAL).replace("_", " ")
