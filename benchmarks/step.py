@@ -62,7 +62,7 @@ def plain_step(config):
 
 
 def make_step(name, size, filters, channels):
-  """A step and its batch; name is plain, or of ours a precision, perhaps with +gradient_checkpointing."""
+  """A step and its batch; name is plain, or of ours a precision, perhaps with +recompute."""
   precision, *gradient_checkpointing = name.split("+")
   config = Config(
     image_size=size,

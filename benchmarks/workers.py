@@ -38,7 +38,7 @@ def train_here(weights, flags):
   from conrec_tf import cli
 
   def run(config):
-    from conrec_tf.commands import modes
+    from conrec_tf import commands
 
     tasks, build_task = [], modes.build_task
     modes.build_task = lambda *args: tasks.append(build_task(*args)) or tasks[-1]

@@ -11,9 +11,10 @@ from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
+from absl.logging import converter
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import RENAMED, SECTIONS
+from conrec_tf.config.options import OPTIONS, RENAMED, SECTIONS
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.preemption import Preempted
@@ -58,14 +59,15 @@ def main() -> None:
 
   A `UsageError` becomes one line on stderr and exit code 1.
   """
+  define_by_type: dict[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+  }
   for section in SECTIONS:
     for field in dataclasses.fields(section):
-      define = {
-        bool: flags.DEFINE_boolean,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-      }[field.type]
+      define = define_by_type[field.type]
       define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
   for old, new in RENAMED.items():
     flags.DEFINE_alias(old, new)
@@ -138,12 +140,14 @@ def _with_preset_paths(arguments: list[str]) -> list[str]:
 
 def _flags_of_run() -> list[str]:
   """Returns what a run or a network says of itself; the command line comes after and counts."""
-  mode, checkpoint = FLAGS["mode"].value, FLAGS["checkpoint"].value
-  flagfile = os.path.join(FLAGS["model_dir"].value, "flags.cfg")
+  mode, checkpoint, model_dir = (
+    str(FLAGS[name].value) for name in ("mode", "checkpoint", "model_dir")
+  )
+  flagfile = os.path.join(model_dir, "flags.cfg")
   arguments = []
   if mode in MODES_OF_A_RUN and os.path.exists(flagfile):
     arguments.append(f"--flagfile={flagfile}")
-    run = RunDirectory(FLAGS["model_dir"].value)
+    run = RunDirectory(model_dir)
     if mode != "eval" and (run.read("config.json") or {}).get("train_mode") == "finetune":
       arguments.append("--checkpoint=")  # where it began
     channels = (run.read("images.json") or {}).get("channels")
@@ -157,7 +161,8 @@ def _flags_of_run() -> list[str]:
 
 def _config() -> Config:
   """Returns the `Config` that the parsed flags describe."""
-  return Config(**{field.name: FLAGS[field.name].value for field in dataclasses.fields(Config)})
+  values: dict[str, Any] = {name: FLAGS[name].value for name in OPTIONS}
+  return Config(**values)
 
 
 def _run(argv: list[str]) -> None:
@@ -180,7 +185,7 @@ def _set_up_logging() -> None:
     handler.setFormatter(logging.Formatter("\r\033[K%(message)s"))
   logger.addHandler(handler)
   logger.propagate = False
-  logger.setLevel(absl_logging.converter.absl_to_standard(FLAGS.verbosity))
+  logger.setLevel(converter.absl_to_standard(FLAGS.verbosity))
   if FLAGS.verbosity < 1:  # the libraries' own notes only when asked for
     absl_logging.set_verbosity(absl_logging.ERROR)
 

@@ -22,7 +22,7 @@ import datasets.tiny_flowers  # noqa: E402, F401  # registers the dataset
 import numpy as np  # noqa: E402
 import tensorflow_datasets.testing  # noqa: E402, F401
 
-import conrec_tf.commands.modes  # noqa: E402, F401
+import conrec_tf.commands.train  # noqa: E402, F401
 
 
 def serve(channel):

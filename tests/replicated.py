@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.commands import modes
+from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
 from conrec_tf.data.registry import load_dataset

@@ -1,22 +1,22 @@
-"""What a dataset holds: `--mode=check_data`."""
+"""`--mode=check_data`: what a dataset holds."""
 
 import collections
+from collections.abc import Iterator
 import logging
 
 import numpy as np
 
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.decoding import decode_error, scan_images
+from conrec_tf.data.registry import load_dataset
 
 logger = logging.getLogger(__name__)
 
 
-def report(config, source):
-  """Decodes everything once and logs counts, sizes, channels, classes and bad images.
-
-  Args:
-    config: `Config`.
-    source: `DatasetSource`.
-  """
+def run(config: Config) -> None:
+  """Decodes everything once and logs counts, sizes, channels, classes and bad images."""
+  source = load_dataset(config)
   logger.info("%s", source.name)
   splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
   for split in splits:
@@ -39,8 +39,8 @@ def report(config, source):
     )
 
 
-def _lines(split, source):
-  """What there is to say of a split."""
+def _lines(split: Split, source: DatasetSource) -> Iterator[str]:
+  """Yields what there is to say of a split, line by line."""
   images = split.records().map(lambda record: record["image"])
   shapes = split.shapes
   if shapes is None:

@@ -7,14 +7,13 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.augmentation.corruption import corrupt
+from conrec_tf.data.augmentation.evaluation import evaluation_image
 from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
 from conrec_tf.data.augmentation.views import make_view
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
 
 SHUFFLE_BYTES = 64 * 2**20
-CENTRE_CROP = 0.875
-LARGEST_UNCROPPED = 32
 
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
@@ -230,25 +229,3 @@ def evaluation_batches(
 
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def evaluation_image(image: tf.Tensor, image_size: int, one_size: bool) -> tf.Tensor:
-  """Resizes an image bicubically; images of differing sizes lose all but the central 87.5 %.
-
-  As the authors (and SimCLR): no crop at 32 pixels or less.
-
-  Args:
-    image: uint8 `[h, w, C]`.
-    image_size: pixels.
-    one_size: whether all images of the dataset have one size.
-
-  Returns:
-    float32 `[image_size, image_size, C]` in [0, 1].
-  """
-  if not one_size and image_size > LARGEST_UNCROPPED:
-    shape = tf.shape(image)[:2]
-    side = tf.cast(tf.round(CENTRE_CROP * tf.cast(tf.reduce_min(shape), tf.float32)), tf.int32)
-    offset = (shape - side) // 2
-    image = image[offset[0] : offset[0] + side, offset[1] : offset[1] + side]
-  image = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
-  return tf.clip_by_value(image, 0.0, 1.0)

@@ -144,7 +144,7 @@ def _tpu(name: str, zone: str, project: str) -> tf.distribute.Strategy:
 
 
 def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:
-  """Returns a process's batch as consecutive shares for its replicas, to be passed to `strategy.run`."""
+  """Returns a process's batch as consecutive shares for its replicas, for `strategy.run`."""
   local = strategy.extended.worker_devices
   if len(local) == 1:
     return batch

@@ -76,8 +76,8 @@ class Workers:
     """
     if self.count == 1:
       return steps, signum
-    steps, stops = self._mean(steps, bool(signum))
-    return int(steps), (signum or signal.SIGTERM) if stops else None
+    mean_steps, stops = self._mean(steps, bool(signum))
+    return int(mean_steps), (signum or signal.SIGTERM) if stops else None
 
   def assert_same_step(self, step: int) -> None:
     """Waits for the other workers.

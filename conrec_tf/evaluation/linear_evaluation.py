@@ -150,9 +150,9 @@ def full_evaluation(
     return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
   metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
   if not ordinal:
-    scores, columns = probes.linear_scores(train, test)
+    probabilities, classes = probes.linear_scores(train, test)
     metrics[metric_names.CONFUSIONS] = probes.confusions(
-      scores, columns, test[1], num_classes
+      probabilities, classes, test[1], num_classes
     ).tolist()
   if fractions:
     score = _score(num_classes, ordinal, standardise=False)

@@ -39,10 +39,10 @@ class RotatedLogisticRegression(LogisticRegression):
     max_iter: steps after which it gives up, with a `ConvergenceWarning`.
   """
 
-  def __init__(self, C=1.0, tol=1e-6, max_iter=10000):
+  def __init__(self, C: float = 1.0, tol: float = 1e-6, max_iter: int = 10000) -> None:
     super().__init__(C=C, tol=tol, max_iter=max_iter)
 
-  def fit(self, X, y):
+  def fit(self, X: np.ndarray, y: np.ndarray) -> "RotatedLogisticRegression":
     """Learns from features `[N, F]` and labels `[N]` of K >= 2 classes.
 
     Sets `classes_`, `coef_`, `intercept_` and `n_iter_` as `LogisticRegression` does: K rows
@@ -67,8 +67,8 @@ class RotatedLogisticRegression(LogisticRegression):
 
     without = [[0, 0], [len(counts) - scale.shape[1], 0]]  # logits that are 0
 
-    def objective(position):
-      """The objective and its gradient, by example, at scaled weights `[(F' + 1) * K']`."""
+    def objective(position: np.ndarray) -> tuple[float, np.ndarray]:
+      """Returns the objective and its gradient, by example, at scaled weights `[(F' + 1) * K']`."""
       weights = scale * position.reshape(scale.shape)
       with tf.device("CPU:0"):
         logits = tf.pad(tf.matmul(features, weights.astype(X.dtype)), without)

@@ -3,7 +3,9 @@
 A split is a pair (embeddings float `[N, F]`, labels int `[N]`).
 """
 
+from collections.abc import Callable, Sequence
 import logging
+from typing import Any, TypeVar
 import warnings
 
 import numpy as np
@@ -22,19 +24,24 @@ logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 20
 
+Labelled = tuple[np.ndarray, np.ndarray]  # embeddings float [N, F], labels int [N]
+Score = TypeVar("Score")
 
-def linear_scores(train, test, standardise=False):
-  """Probabilities `[N, K]` of logistic regression with the authors' objective.
+
+def linear_scores(
+  train: Labelled, test: Labelled, standardise: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns probabilities `[N, K]` of logistic regression with the authors' objective.
 
   That is the one of scikit-learn's defaults, which `RotatedLogisticRegression` minimises.
 
   Args:
     train: what it learns from; classes that it doesn't hold get no column.
-    test: what it is asked about.
+    test: what it predicts; its labels are unused.
     standardise: whether features get mean 0 and variance 1 over `train` first.
 
   Returns:
-    probabilities and the class of each column.
+    Probabilities and the class of each column.
 
   Raises:
     UsageError: the training labels are all alike.
@@ -44,8 +51,10 @@ def linear_scores(train, test, standardise=False):
   return classifier.predict_proba(test[0]), classifier.classes_
 
 
-def top_k_accuracies(scores, classes, labels, ks=(1, 3, 5)):
-  """`{k: share of labels among the k highest scores}`, for each k below the number of classes."""
+def top_k_accuracies(
+  scores: np.ndarray, classes: np.ndarray, labels: np.ndarray, ks: Sequence[int] = (1, 3, 5)
+) -> dict[int, float]:
+  """Returns `{k: share of labels among the k highest scores}`, for k below the number of classes."""
   ranked = classes[np.argsort(-scores, axis=1, kind="stable")]
   return {
     k: float(np.mean(np.any(ranked[:, :k] == labels[:, np.newaxis], axis=1)))
@@ -54,26 +63,28 @@ def top_k_accuracies(scores, classes, labels, ks=(1, 3, 5)):
   }
 
 
-def confusions(scores, classes, labels, count):
-  """`[count, count]` counts: true class by predicted class."""
+def confusions(
+  scores: np.ndarray, classes: np.ndarray, labels: np.ndarray, count: int
+) -> np.ndarray:
+  """Returns int `[count, count]` counts: true class by predicted class."""
   return confusion_matrix(labels, classes[np.argmax(scores, axis=1)], labels=range(count))
 
 
-def knn_accuracy(train, test, neighbours=NEIGHBOURS):
-  """Accuracy of the majority among the nearest neighbours by cosine."""
+def knn_accuracy(train: Labelled, test: Labelled, neighbours: int = NEIGHBOURS) -> float:
+  """Returns the accuracy of the majority among the nearest neighbours by cosine."""
   classifier = KNeighborsClassifier(min(neighbours, len(train[1])), metric="cosine")
   return float(classifier.fit(*train).score(*test))
 
 
-def stratified_subset(labels, fraction, rng):
-  """Indices of a share of the examples, with each class as near to its share as counts allow.
+def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+  """Returns indices of a share of the examples, each class as near to its share as counts allow.
 
   At least one example of each class, even if that exceeds the fraction.
 
   Args:
     labels: int `[N]`.
     fraction: in (0, 1].
-    rng: numpy Generator.
+    rng: draws the examples.
   """
   classes, counts = np.unique(labels, return_counts=True)
   quotas = fraction * counts
@@ -89,8 +100,14 @@ def stratified_subset(labels, fraction, rng):
   return np.sort(np.concatenate(chosen))
 
 
-def label_fraction_curve(score, train, fractions, repetitions, seed):
-  """How a score grows with the number of labels (paper, Figure 2).
+def label_fraction_curve(
+  score: Callable[[Labelled], float],
+  train: Labelled,
+  fractions: Sequence[float],
+  repetitions: int,
+  seed: int,
+) -> list[dict[str, Any]]:
+  """Measures how a score grows with the number of labels (paper, Figure 2).
 
   Args:
     score: function of a training split.
@@ -128,18 +145,21 @@ def label_fraction_curve(score, train, fractions, repetitions, seed):
   return rows
 
 
-def cumulative_bits(grades, count):
-  """Grades int `[N]` as bits `[N, count]`: grade g is g + 1 ones, then zeros."""
+def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
+  """Returns grades int `[N]` as bits `[N, count]`: grade g is g + 1 ones, then zeros."""
   return (np.arange(count) <= np.asarray(grades)[:, np.newaxis]).astype(int)
 
 
-def decode_bits(probabilities):
-  """Grades int `[N]` from probabilities `[N, count]`: those over one half, less 1, at least 0."""
+def decode_bits(probabilities: np.ndarray) -> np.ndarray:
+  """Returns grades int `[N]` from probabilities `[N, count]`: those over a half, less 1, at least 0."""
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 
-def ordinal_scores(train, test, count):
-  """Probabilities `[N, count]` of cumulative bits by one-vs-rest regression, as the authors."""
+def ordinal_scores(train: Labelled, test: Labelled, count: int) -> np.ndarray:
+  """Returns probabilities `[N, count]` of cumulative bits, by one-vs-rest logistic regression.
+
+  As the authors: the objective and the bits are theirs.
+  """
   _check_classes(train[1])
   with warnings.catch_warnings():
     # The first bit is always set; scikit-learn says so each time.
@@ -151,21 +171,23 @@ def ordinal_scores(train, test, count):
   return classifier.predict_proba(test[0])
 
 
-def ordinal_predictions(train, test, count):
-  """Grades of one-vs-rest logistic regression on cumulative bits, as the authors do it."""
+def ordinal_predictions(train: Labelled, test: Labelled, count: int) -> np.ndarray:
+  """Returns the grades int `[N]` that `ordinal_scores` decode to."""
   return decode_bits(ordinal_scores(train, test, count))
 
 
-def quadratic_weighted_kappa(labels, predictions, count):
-  """Cohen's kappa with quadratic weights, in [-1, 1]; 0 where it isn't defined, with a warning."""
+def quadratic_weighted_kappa(labels: np.ndarray, predictions: np.ndarray, count: int) -> float:
+  """Returns Cohen's kappa with quadratic weights, in [-1, 1]; 0, with a warning, if not defined."""
   if len(np.unique(np.concatenate([labels, predictions]))) < 2:
     logger.warning("Quadratic weighted kappa isn't defined when all grades are alike; taken as 0")
     return 0.0
   return float(cohen_kappa_score(labels, predictions, labels=range(count), weights="quadratic"))
 
 
-def cross_validate(score, split, folds, seed):
-  """Scores over plain shuffled folds, which are the same for every method.
+def cross_validate(
+  score: Callable[[Labelled, Labelled], Score], split: Labelled, folds: int, seed: int
+) -> list[Score]:
+  """Returns scores over plain shuffled folds, which are the same for every method.
 
   Args:
     score: function of (training split, held-out split).
@@ -196,15 +218,17 @@ def cross_validate(score, split, folds, seed):
   ]
 
 
-def _check_classes(labels):
+def _check_classes(labels: np.ndarray) -> None:
   if len(np.unique(labels)) < 2:
     raise UsageError(
       "training labels must be of at least two classes for linear evaluation. Received: 1"
     )
 
 
-def _fit(classifier, features, targets, standardise=False):
-  """Fits, and says in one line when the solver didn't converge."""
+def _fit(
+  classifier: Any, features: np.ndarray, targets: np.ndarray, standardise: bool = False
+) -> Any:
+  """Fits a classifier, and says in one line when the solver didn't converge."""
   if standardise:
     classifier = make_pipeline(StandardScaler(), classifier)
   with warnings.catch_warnings(record=True) as caught:

@@ -1,5 +1,6 @@
-"""The trained network leaves home: one function for each `--export_format`."""
+"""Exports a trained network in each `--export_format`, and compares what was written."""
 
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import importlib.util
@@ -8,6 +9,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +17,11 @@ import tensorflow as tf
 from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
-from conrec_tf.models import build_head, build_model
+from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.run_directory import io_as_usage_error
+from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
+from conrec_tf.training.task import build_supervised_head
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +29,20 @@ logger = logging.getLogger(__name__)
 TOLERANCE = {"saved_model": 1e-5, "onnx": 1e-4, "tflite": 1e-4, "tflite_dynamic_range": 0.1}
 IMAGES_TO_COMPARE = 4
 
+_Write = Callable[[pathlib.Path], None]
+_Run = Callable[[pathlib.Path, tf.Tensor], np.ndarray]
 
-def export(config, pretrained, directory):
-  """Writes a pretrained network in each of `config.export_format` and compares what was written.
+
+def export_network(config: Config, pretrained: PretrainedModel, directory: RunDirectory) -> None:
+  """Writes a trained network in each of `config.export_format` and compares what was written.
 
   The network is float32 without synchronised batch norm, whatever it was trained in.
 
   Args:
-    config: `Config`; of the network's own settings only `image_size` and `ft_proj_selector` can
-      be changed, and all if it doesn't tell them itself.
-    pretrained: `PretrainedModel`.
-    directory: `RunDirectory` to write to: `saved_model/<step>/`, `onnx/<step>.onnx`,
+    config: the options of the run; of the network's own settings only `image_size` and
+      `ft_proj_selector` can be changed, and all if it doesn't tell them itself.
+    pretrained: the network.
+    directory: where to write: `saved_model/<step>/`, `onnx/<step>.onnx`,
       `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
 
   Raises:
@@ -50,35 +57,31 @@ def export(config, pretrained, directory):
   free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
 
-  def embed(images):
+  def embed(images: tf.Tensor) -> tf.Tensor:
     return model.representation(images, layer=layer)
 
-  def run_saved_model(path, images):
+  def run_saved_model(path: pathlib.Path, images: tf.Tensor) -> np.ndarray:
     return tf.saved_model.load(os.fspath(path))(images).numpy()
 
-  def write_saved_model(path):
+  def write_saved_model(path: pathlib.Path) -> None:
     with io_as_usage_error(path.parent, tf.errors.OpError):
       saved_model.save(model, head, path, metadata(config, pretrained, channels))
 
-  def writes(convert, *args):
-    def write(path):
+  def writes(convert: Callable[..., bytes], *args: Any) -> Callable[[pathlib.Path], None]:
+    def write(path: pathlib.Path) -> None:
       content = convert(embed, *args)
       with io_as_usage_error(path.parent):
         path.write_bytes(content)
 
     return write
 
-  exports = {
+  tflite, run_tflite = onnx_tflite.tflite_bytes, onnx_tflite.run_tflite
+  exports: dict[str, list[tuple[str, str, _Write, _Run]]] = {
     "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
     "onnx": [("onnx", ".onnx", writes(onnx_tflite.onnx_bytes, free), onnx_tflite.run_onnx)],
     "tflite": [
-      ("tflite", ".tflite", writes(onnx_tflite.tflite_bytes, fixed), onnx_tflite.run_tflite),
-      (
-        "tflite_dynamic_range",
-        "_dynamic_range.tflite",
-        writes(onnx_tflite.tflite_bytes, fixed, True),
-        onnx_tflite.run_tflite,
-      ),
+      ("tflite", ".tflite", writes(tflite, fixed), run_tflite),
+      ("tflite_dynamic_range", "_dynamic_range.tflite", writes(tflite, fixed, True), run_tflite),
     ],
   }
   for kind in formats:
@@ -95,11 +98,11 @@ def export(config, pretrained, directory):
       )
 
 
-def prune_exports(directory, step, keep):
-  """Removes SavedModels of a run.
+def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
+  """Removes old SavedModels of a run.
 
   Args:
-    directory: `RunDirectory`.
+    directory: the run's.
     step: whose SavedModel stays in any case.
     keep: how many stay, those of the most steps; 0: all.
   """
@@ -115,9 +118,11 @@ def prune_exports(directory, step, keep):
     shutil.rmtree(path)
 
 
-def network_config(config, pretrained):
-  """The `Config` of a pretrained network, to build it with."""
-  own = Config(**{**pretrained.settings, "mode": "export"}) if pretrained.settings else config
+def network_config(config: Config, pretrained: PretrainedModel) -> Config:
+  """Returns the `Config` of a pretrained network, to build it with."""
+  own = config
+  if pretrained.settings:
+    own = Config.from_settings({**pretrained.settings, "mode": "export"})
   return dataclasses.replace(
     own,
     mixed_precision="float32",
@@ -128,19 +133,20 @@ def network_config(config, pretrained):
   )
 
 
-def portable_network(config, pretrained):
-  """A pretrained network on its own: (`ConRec` in float32, `LinearHead` or None)."""
+def portable_network(
+  config: Config, pretrained: PretrainedModel
+) -> tuple[ConRec, LinearHead | None]:
+  """Builds a trained network on its own, in float32; returns it and its supervised head or None."""
   channels = pretrained.channels or config.channels
   model, head = build_model(config, channels), None
-  supervised = not config.is_pretraining or config.lineareval_while_pretraining
-  if supervised and pretrained.kind != "hdf5":
-    head = build_head(config, model, channels, len(pretrained.class_names))
+  if config.has_supervised_head and pretrained.kind != "hdf5":
+    head = build_supervised_head(config, model, channels, len(pretrained.class_names))
   load_network(pretrained, model, head)
   return model, head
 
 
-def metadata(config, pretrained, channels):
-  """What is kept beside a SavedModel, as a dict that JSON can hold."""
+def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:
+  """Returns what is kept beside a SavedModel, as a dict that JSON can hold."""
   return {
     "global_step": pretrained.step,
     "channels": channels,
@@ -155,14 +161,17 @@ def metadata(config, pretrained, channels):
   }
 
 
-def check_formats(config):
+def check_formats(formats: Sequence[str]) -> None:
   """Finds out before a training whether its network can be exported after it.
+
+  Args:
+    formats: names of formats.
 
   Raises:
     UsageError: a package is missing.
   """
   missing = [name for name in ("tf2onnx", "onnxruntime") if not importlib.util.find_spec(name)]
-  if "onnx" in config.export_formats and missing:
+  if "onnx" in formats and missing:
     raise UsageError(
       "export_format=onnx needs: pip install -r requirements-onnx.txt. "
       f"Received: no {' and no '.join(missing)}"
@@ -170,8 +179,8 @@ def check_formats(config):
 
 
 @contextlib.contextmanager
-def _replacing(path):
-  """A temporary path whose file or folder then takes the place of `path`, whole or not at all."""
+def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a temporary path; what is written there then replaces `path`, whole or not at all."""
   temporary, before = (path.with_name(path.name + ending) for ending in (".tmp", ".old"))
   with io_as_usage_error(path.parent):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,15 +198,15 @@ def _replacing(path):
     _remove(temporary)
 
 
-def _remove(path):
+def _remove(path: pathlib.Path) -> None:
   if path.is_dir():
     shutil.rmtree(path)
   else:
     path.unlink(missing_ok=True)
 
 
-def _compared(name, expected, found):
-  """The largest difference of an export's embeddings from the network's.
+def _compared(name: str, expected: np.ndarray, found: np.ndarray) -> float:
+  """Returns the largest difference of an export's embeddings from the network's.
 
   Raises:
     UsageError: it is more than rounding.
@@ -212,8 +221,8 @@ def _compared(name, expected, found):
   return difference
 
 
-def _smooth_images(size, channels):
-  """Images `[IMAGES_TO_COMPARE, size, size, channels]` in [0, 1] with coarse and fine detail."""
+def _smooth_images(size: int, channels: int) -> tf.Tensor:
+  """Returns images float32 `[n, size, size, channels]` in [0, 1] with coarse and fine detail."""
   shapes = [[IMAGES_TO_COMPARE, side, side, channels] for side in (4, size)]
   coarse, fine = (
     tf.random.stateless_uniform(shape, [0, seed]) for seed, shape in enumerate(shapes)
@@ -221,8 +230,8 @@ def _smooth_images(size, channels):
   return 0.8 * tf.image.resize(coarse, [size, size]) + 0.2 * fine
 
 
-def _git_revision():
-  """The commit of the code, with -dirty if files were changed since; None outside a clone."""
+def _git_revision() -> str | None:
+  """Returns the commit of the code, with -dirty if files were changed; None outside a clone."""
   root = pathlib.Path(__file__).parents[2]
   if not (root / ".git").exists():
     return None

@@ -1,5 +1,6 @@
-"""The representation for other runtimes: ONNX and TensorFlow Lite."""
+"""Converts the network for other runtimes: ONNX and TensorFlow Lite."""
 
+from collections.abc import Callable, Iterator
 import contextlib
 import os
 import sys
@@ -8,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 
-def onnx_bytes(function, spec):
-  """An ONNX model.
+def onnx_bytes(function: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec) -> bytes:
+  """Converts a function to an ONNX model.
 
   Args:
     function: images -> embedding.
     spec: `tf.TensorSpec` of the images, float32; None where a size is free.
 
   Returns:
-    bytes; its input is called images, its output embedding.
+    The model's file; its input is called images, its output embedding.
   """
   import tf2onnx  # an optional package
 
@@ -31,11 +32,14 @@ def onnx_bytes(function, spec):
   return model.SerializeToString()
 
 
-def tflite_bytes(function, spec, dynamic_range=False):
-  """A TensorFlow Lite model.
+def tflite_bytes(
+  function: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec, dynamic_range: bool = False
+) -> bytes:
+  """Converts a function to a TensorFlow Lite model.
 
   Args:
-    function, spec: as of `onnx_bytes`, but of one fixed size; the batch can be resized.
+    function: images -> embedding.
+    spec: of the images, float32, of one fixed size; the batch can be resized.
     dynamic_range: whether weights are quantised to 8 bits.
   """
   concrete = tf.function(function, autograph=False).get_concrete_function(spec)
@@ -46,16 +50,16 @@ def tflite_bytes(function, spec, dynamic_range=False):
     return converter.convert()
 
 
-def run_onnx(path, images):
-  """Embeddings float32 `[B, F]` of images as onnxruntime computes them on the CPU."""
+def run_onnx(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
+  """Returns embeddings float32 `[B, F]` of images as onnxruntime computes them on the CPU."""
   import onnxruntime
 
   session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
   return session.run(["embedding"], {"images": np.asarray(images)})[0]
 
 
-def run_tflite(path, images):
-  """Embeddings float32 `[B, F]` of images as TensorFlow Lite's interpreter computes them."""
+def run_tflite(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
+  """Returns embeddings float32 `[B, F]` of images as TensorFlow Lite computes them."""
   with _quiet():
     interpreter = tf.lite.Interpreter(os.fspath(path))
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
@@ -67,8 +71,8 @@ def run_tflite(path, images):
 
 
 @contextlib.contextmanager
-def _quiet():
-  """Without the statistics that TensorFlow Lite writes past Python's streams."""
+def _quiet() -> Iterator[None]:
+  """Silences the statistics that TensorFlow Lite writes past Python's streams."""
   sys.stderr.flush()
   kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
   os.dup2(null, 2)

@@ -1,13 +1,16 @@
 """The trained representation as a SavedModel that needs TensorFlow alone."""
 
+from collections.abc import Callable
 import json
 import os
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.data.augmentation.evaluation import evaluation_image
 from conrec_tf.data.decoding import decode_image
-from conrec_tf.data.pipeline import evaluation_image
+from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.checkpoints import parts_of
 from conrec_tf.run_dir.pretrained import METADATA
@@ -15,12 +18,14 @@ from conrec_tf.run_dir.pretrained import METADATA
 DECODABLE_CHANNELS = (1, 3)
 
 
-def save(model, head, path, metadata):
+def save(
+  model: ConRec, head: LinearHead | None, path: str | os.PathLike, metadata: dict[str, Any]
+) -> None:
   """Writes a SavedModel to a folder that isn't there yet.
 
   Args:
-    model: a built `ConRec`.
-    head: a built `LinearHead`, or None.
+    model: a built network.
+    head: a built supervised head, or None.
     path: of the folder.
     metadata: becomes `assets/metadata.json`. Used are channels, image_size, one_size, layer (of
       `ConRec.representation`) and class_names (of the head).
@@ -34,10 +39,13 @@ def save(model, head, path, metadata):
     tf.saved_model.save(root, os.fspath(path), signatures=signatures)
 
 
-def representation(model, head, metadata):
-  """Encoder and pooling as an object after TensorFlow Hub's reusable SavedModel convention.
+def representation(
+  model: ConRec, head: LinearHead | None, metadata: dict[str, Any]
+) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
+  """Makes encoder and pooling an object after TensorFlow Hub's reusable SavedModel convention.
 
-  Args: as of `save`.
+  Args:
+    model, head, metadata: see `save`.
 
   Returns:
     root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
@@ -54,18 +62,18 @@ def representation(model, head, metadata):
   spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
 
   @tf.function(autograph=False)
-  def embed(images, training=False):
+  def embed(images: tf.Tensor, training: bool = False) -> tf.Tensor:
     return model.representation(images, training=training, layer=layer)
 
-  def decode(encoded):
+  def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = decode_image(encoded, channels)
     return evaluation_image(image, size, metadata["one_size"])
 
-  def embed_encoded(encoded_images):
+  def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
     pixels = tf.TensorSpec([size, size, channels], tf.float32)
     return {"embedding": embed(tf.map_fn(decode, encoded_images, fn_output_signature=pixels))}
 
-  def of_images(name, function):
+  def of_images(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
     return tf.function(
       lambda images: {name: function(images)}, input_signature=[spec], autograph=False
     )
@@ -95,8 +103,10 @@ def representation(model, head, metadata):
   return root, signatures
 
 
-def _named_parts(model, head, layer):
-  """`{name: function of images}` of what the network has beside the representation."""
+def _named_parts(
+  model: ConRec, head: LinearHead | None, layer: int
+) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+  """Returns `{name: function of images}` of what the network has beside the representation."""
   functions = {}
   if model.projection_head and model.projection_head.weights:
     functions["projection"] = lambda images: model.representation(images, layer=-1)

@@ -8,11 +8,14 @@ after the attention's. Only arrays are read.
 """
 
 import json
+import os
+from typing import Any
 
 import h5py
 import numpy as np
 
 from conrec_tf.config import UsageError
+from conrec_tf.models import ConRec
 
 # Arrays in the order of Keras' `set_weights`, by kind of layer.
 KINDS = {
@@ -22,6 +25,9 @@ KINDS = {
 }
 # The replication of a location's weight over channels, and the decoder's last convolution.
 REPLICATION, OUTPUT = "attention_up", "reconst_output"
+
+
+Layer = list[np.ndarray]  # the arrays of a layer, in the order of Keras' set_weights
 
 
 class AuthorsCheckpoint:
@@ -41,7 +47,7 @@ class AuthorsCheckpoint:
     UsageError: it is no such file, or holds layers that have no place in this network.
   """
 
-  def __init__(self, path):
+  def __init__(self, path: str | os.PathLike) -> None:
     self._path = path
     layers, image_size = _read(path)
     try:
@@ -71,8 +77,8 @@ class AuthorsCheckpoint:
       **({"image_size": image_size} if image_size else {}),
     }
 
-  def assign(self, model):
-    """Gives the weights to a built `ConRec`.
+  def assign(self, model: ConRec) -> None:
+    """Gives the weights to a built network.
 
     Raises:
       UsageError: a part of the model has other shapes, or no weights in the file.
@@ -110,7 +116,7 @@ class AuthorsCheckpoint:
       for part, arrays in zip(parts, self.roles[role]):
         part.set_weights(arrays)
 
-  def _sorted_by_role(self, layers):
+  def _sorted_by_role(self, layers: dict[str, Layer]) -> dict[str, list[Layer]]:
     """Takes layers out of `{name: arrays}` and puts them where they belong."""
     convolutions, dense, batch_norms = (
       [
@@ -119,15 +125,15 @@ class AuthorsCheckpoint:
       ]
       for kind in ("conv2d", "dense", "batch_normalization")
     )
-    roles = {
+    roles: dict[str, list[Layer]] = {
       role: []
       for role in ("encoder", "skips", "attention", "gate", "projection", "decoder", "output")
     }
 
-    def take(role, queue):
+    def take(role: str, queue: list[Layer]) -> None:
       roles[role] += [queue.pop(0), batch_norms.pop(0)]
 
-    width = None
+    width: int | None = None
     while _begins_level(convolutions, width):
       width = convolutions[0][0].shape[3]
       take("encoder", convolutions)
@@ -150,19 +156,19 @@ class AuthorsCheckpoint:
       raise self._error(f"{len(batch_norms)} batch norms too many")
     return roles
 
-  def _error(self, what):
+  def _error(self, what: str) -> UsageError:
     return UsageError(
       "checkpoint must be a U-net of the authors' implementation. "
       f"Received: {self._path} with {what}"
     )
 
 
-def _shapes(layers):
+def _shapes(layers: list[Layer]) -> list[list[tuple[int, ...]]]:
   return [[array.shape for array in layer] for layer in layers]
 
 
-def _read(path):
-  """`{layer name: [array, ...]}` of layers with weights, and the images' side if it is told."""
+def _read(path: str | os.PathLike) -> tuple[dict[str, Layer], int | None]:
+  """Returns `{layer name: [array, ...]}` of layers with weights, and the images' side or None."""
   try:
     with h5py.File(path, "r") as file:
       layers = {}
@@ -180,8 +186,8 @@ def _read(path):
     ) from error
 
 
-def _image_size(file):
-  """Height of the input layer, or None."""
+def _image_size(file: h5py.File) -> int | None:
+  """Returns the height of the input layer, or None."""
   if "model_config" not in file.attrs:
     return None
   layers = json.loads(_text(file.attrs["model_config"]))["config"]["layers"]
@@ -195,8 +201,8 @@ def _image_size(file):
   )
 
 
-def _begins_level(convolutions, before):
-  """Whether two 3x3 convolutions follow, from `before` filters to twice as many."""
+def _begins_level(convolutions: list[Layer], before: int | None) -> bool:
+  """Returns whether two 3x3 convolutions follow, from `before` filters to twice as many."""
   if len(convolutions) < 2:
     return False
   first, second = (layer[0].shape for layer in convolutions[:2])
@@ -208,17 +214,17 @@ def _begins_level(convolutions, before):
   )
 
 
-def _kind(name):
-  """A layer's name without the number that Keras appends."""
+def _kind(name: str) -> str:
+  """Returns a layer's name without the number that Keras appends."""
   stem, _, number = name.rpartition("_")
   return stem if number.isdigit() else name
 
 
-def _creation(name):
-  """The number in a layer's name."""
+def _creation(name: str) -> int:
+  """Returns the number in a layer's name."""
   number = name.rpartition("_")[2]
   return int(number) if number.isdigit() else 0
 
 
-def _text(value):
+def _text(value: Any) -> str:
   return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,16 +1,19 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
+from collections.abc import Iterator
 import contextlib
 import glob
 import logging
 import os
 import shutil
+from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import UsageError, short_message
+from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
-from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, step_of
+from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, PretrainedModel, prefixes, step_of
 from conrec_tf.run_dir.run_directory import io_as_usage_error
 
 logger = logging.getLogger(__name__)
@@ -24,7 +27,9 @@ UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 class Checkpoints:
   """Numbered checkpoints in `model_dir/checkpoints`, and the best network in `model_dir/best`.
 
-  `held_iterator` tells whether what was restored held the iterator of `track`.
+  Attributes:
+    folder: of the numbered checkpoints.
+    held_iterator: whether what was restored held the iterator of `track`.
 
   Args:
     model_dir: folder of the run.
@@ -34,7 +39,14 @@ class Checkpoints:
     **others: what else a resumed training needs: optimizer, metrics.
   """
 
-  def __init__(self, model_dir, keep, networks, keep_every=0, **others):
+  def __init__(
+    self,
+    model_dir: str | os.PathLike,
+    keep: int,
+    networks: dict[str, Any],
+    keep_every: int = 0,
+    **others: Any,
+  ) -> None:
     self._networks = tf.train.Checkpoint(**networks)
     self._all_but_iterator = tf.train.Checkpoint(**networks, **others)
     self._everything = tf.train.Checkpoint(**networks, **others)
@@ -45,11 +57,11 @@ class Checkpoints:
     self._manager = _manager(self._everything, self.folder)
     self._best = _manager(self._networks, os.path.join(model_dir, BEST))
 
-  def track(self, iterator):
+  def track(self, iterator: Iterator) -> None:
     """Makes the iterator over the batches, in place of one before, a part of checkpoints."""
     self._everything.iterator = iterator
 
-  def restore(self):
+  def restore(self) -> int:
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
 
     Raises:
@@ -77,7 +89,7 @@ class Checkpoints:
       )
     return 0
 
-  def restore_networks(self, prefix):
+  def restore_networks(self, prefix: str) -> int:
     """Restores weights alone from one checkpoint; returns its step.
 
     Raises:
@@ -86,7 +98,7 @@ class Checkpoints:
     _restore(self._networks, prefix)
     return step_of(prefix)
 
-  def save(self, step):
+  def save(self, step: int) -> None:
     """Saves everything under the number of the step; removes what isn't to be kept.
 
     Raises:
@@ -102,12 +114,12 @@ class Checkpoints:
         _remove(prefix)
 
   @property
-  def best_step(self):
+  def best_step(self) -> int | None:
     """The step of the best networks, or None."""
     newest = self._best.latest_checkpoint
     return step_of(newest) if newest else None
 
-  def save_best(self, step):
+  def save_best(self, step: int) -> None:
     """Saves the networks alone, in place of the best ones before."""
     saved = _save(self._best, step)
     for prefix in prefixes(self._best.directory):
@@ -115,8 +127,8 @@ class Checkpoints:
         _remove(prefix)
 
 
-def _manager(checkpoint, folder):
-  """A manager that removes nothing, and knows nothing if its list was damaged."""
+def _manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.CheckpointManager:
+  """Returns a manager that removes nothing, and knows nothing if its list was damaged."""
   try:
     tf.train.get_checkpoint_state(folder)
   except ValueError:
@@ -125,7 +137,7 @@ def _manager(checkpoint, folder):
   return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=None)
 
 
-def _restore(checkpoint, prefix):
+def _restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
   """Restores a part of what a checkpoint holds."""
   try:
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
@@ -141,7 +153,7 @@ def _restore(checkpoint, prefix):
     ) from error
 
 
-def _save(manager, step):
+def _save(manager: tf.train.CheckpointManager, step: int) -> str:
   """Writes a checkpoint, under a temporary name first; returns its prefix."""
   try:
     with io_as_usage_error(os.path.dirname(manager.directory), tf.errors.OpError):
@@ -152,29 +164,31 @@ def _save(manager, step):
       shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _remove(prefix):
+def _remove(prefix: str) -> None:
   for name in glob.glob(glob.escape(prefix) + ".*"):
     os.remove(name)
 
 
-def parts_of(model, head=None):
-  """`{name: layer}` of a network's parts that have weights.
+def parts_of(model: ConRec, head: LinearHead | None = None) -> dict[str, tf.keras.Model]:
+  """Returns `{name: layer}` of a network's parts that have weights.
 
   Args:
-    model: a built `ConRec`.
-    head: a built `LinearHead`, or None.
+    model: a built network.
+    head: a built supervised head, or None.
   """
   parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
   return {name: part for name, part in parts.items() if part and part.weights}
 
 
-def load_network(pretrained, model, head=None):
+def load_network(
+  pretrained: PretrainedModel, model: ConRec, head: LinearHead | None = None
+) -> None:
   """Gives a network the weights of a pretrained one.
 
   Args:
-    pretrained: `PretrainedModel`; parts that the model lacks are left out.
-    model: a built `ConRec`.
-    head: a built `LinearHead`, or None.
+    pretrained: the network on disk; parts that the model lacks are left out.
+    model: a built network.
+    head: a built supervised head, or None.
 
   Raises:
     UsageError: it can't be read, or is another network.

@@ -1,10 +1,11 @@
-"""Where a training runs: processor, memory, GPU, versions of what computes."""
+"""The environment of a training: processor, memory, GPU, versions of libraries."""
 
 from importlib import metadata
 import os
 import pathlib
 import platform
 import time
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,8 +15,8 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
-def process_info(step):
-  """What is noted of a process that trains from a step on: `{step, started, machine, versions}`."""
+def process_info(step: int) -> dict[str, Any]:
+  """Describes this process, which trains from a step on: `{step, started, machine, versions}`."""
   return {
     "step": step,
     "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -24,8 +25,8 @@ def process_info(step):
   }
 
 
-def hardware():
-  """`{part: text}`."""
+def hardware() -> dict[str, str]:
+  """Describes the machine, `{part: text}`."""
   gpus = [
     tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
     for gpu in tf.config.list_physical_devices("GPU")
@@ -40,8 +41,8 @@ def hardware():
   }
 
 
-def versions():
-  """`{package: version}`."""
+def versions() -> dict[str, str]:
+  """Returns the versions of what computes, `{package: version}`."""
   return {
     "conrec_tf": __version__,
     "Python": platform.python_version(),
@@ -49,7 +50,7 @@ def versions():
   }
 
 
-def _processor():
+def _processor() -> str:
   lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else ()
   names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
   return names[0] if names else platform.processor() or platform.machine()

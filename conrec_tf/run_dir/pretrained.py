@@ -1,35 +1,19 @@
-"""Trained networks on disk: what each of them is, told without TensorFlow."""
+"""Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
 import dataclasses
 import glob
 import json
 import os
 import pathlib
+from typing import Any
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import UsageError
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, with_current_names
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 METADATA = "metadata.json"
-# The options that say which network weights belong to, and what it takes and gives.
-ARCHITECTURE_OPTIONS = (
-  "encoder",
-  "base_filters",
-  "unet_depth",
-  "pooling",
-  "proj_head_mode",
-  "num_proj_layers",
-  "proj_out_dim",
-  "ft_proj_selector",
-  "batch_norm_decay",
-  "attention_dropout",
-  "contrastive_weight",
-  "reconstruction_weight",
-  "corruption",
-  "image_size",
-  "image_channels",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +35,18 @@ class PretrainedModel:
   kind: str
   path: str
   step: int = 0
-  values: dict = dataclasses.field(default_factory=dict)
-  settings: dict = dataclasses.field(default_factory=dict)
+  values: dict[str, Any] = dataclasses.field(default_factory=dict)
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   channels: int = 0
   one_size: bool = False
-  class_names: tuple = ()
-  result: dict = dataclasses.field(default_factory=dict)
+  class_names: tuple[str, ...] = ()
+  result: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def resolve_checkpoint(path, which="last", flag="checkpoint"):
-  """The network that `--checkpoint` names.
+def resolve_checkpoint(
+  path: str | os.PathLike, which: str = "last", flag: str = "checkpoint"
+) -> PretrainedModel:
+  """Finds the network that `--checkpoint` names.
 
   Args:
     path: a model_dir, the prefix of a checkpoint, the folder of a SavedModel that this package
@@ -71,8 +57,7 @@ def resolve_checkpoint(path, which="last", flag="checkpoint"):
   Raises:
     UsageError: it is none of these.
   """
-  path = os.path.expanduser(path)
-  path = path.removesuffix(".index")
+  path = os.path.expanduser(os.fspath(path)).removesuffix(".index")
   if os.path.exists(os.path.join(path, "saved_model.pb")):
     return _saved_model(path)
   if os.path.isfile(path):
@@ -91,20 +76,20 @@ def resolve_checkpoint(path, which="last", flag="checkpoint"):
   return _checkpoint(prefix)
 
 
-def prefixes(folder):
-  """The checkpoints in a folder, those of earlier steps first."""
-  files = glob.glob(os.path.join(glob.escape(folder), "ckpt-*.index"))
+def prefixes(folder: str | os.PathLike) -> list[str]:
+  """Returns the prefixes of the checkpoints in a folder, those of earlier steps first."""
+  files = glob.glob(os.path.join(glob.escape(os.fspath(folder)), "ckpt-*.index"))
   return sorted((name.removesuffix(".index") for name in files), key=step_of)
 
 
-def step_of(prefix):
-  """The step in a checkpoint's name; 0 if there is none."""
+def step_of(prefix: str) -> int:
+  """Returns the step in a checkpoint's name; 0 if there is none."""
   number = prefix.rsplit("-", 1)[-1]
   return int(number) if number.isdigit() else 0
 
 
-def architecture_options(settings, channels):
-  """Those of a run's settings that describe its network, as one that represents images.
+def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, Any]:
+  """Selects what describes the network of a run, as one that embeds images.
 
   Args:
     settings: `{option: value}`.
@@ -125,21 +110,22 @@ def architecture_options(settings, channels):
   return values
 
 
-def _known(settings):
-  names = {field.name for field in dataclasses.fields(Config)}
-  return {name: value for name, value in settings.items() if name in names}
+def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
+  """Returns settings of a run of any version under today's names; those that are gone are out."""
+  return {name: value for name, value in with_current_names(settings).items() if name in OPTIONS}
 
 
-def _checkpoint(prefix):
+def _checkpoint(prefix: str) -> PretrainedModel:
   directory = RunDirectory(pathlib.Path(prefix).parent.parent)
   step, images = step_of(prefix), directory.read("images.json") or {}
-  settings, channels = directory.read("config.json") or {}, images.get("channels", 0)
+  settings = _current_settings(directory.read("config.json") or {})
+  channels = images.get("channels", 0)
   return PretrainedModel(
     "checkpoint",
     prefix,
     step,
     architecture_options(settings, channels),
-    _known(settings),
+    settings,
     channels,
     images.get("one_size", False),
     tuple(images.get("class_names", ())),
@@ -147,16 +133,16 @@ def _checkpoint(prefix):
   )
 
 
-def _saved_model(path):
+def _saved_model(path: str) -> PretrainedModel:
   try:
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
-    settings, channels = metadata["flags"], metadata["channels"]
+    settings, channels = _current_settings(metadata["flags"]), metadata["channels"]
     return PretrainedModel(
       "saved_model",
       path,
       metadata["global_step"],
       architecture_options(settings, channels),
-      _known(settings),
+      settings,
       channels,
       metadata["one_size"],
       tuple(metadata["class_names"]),
@@ -169,8 +155,24 @@ def _saved_model(path):
     ) from error
 
 
-def _hdf5(path):
+def _hdf5(path: str) -> PretrainedModel:
   from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
 
   original = AuthorsCheckpoint(path)
   return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)
+
+
+def pretrained_network(checkpoint: str, model_dir: str, which: str) -> PretrainedModel:
+  """Finds the network to embed with or to export: the one of `--checkpoint`, else of a run.
+
+  Args:
+    checkpoint: what `--checkpoint` says; empty for the network in `model_dir`.
+    model_dir: folder of the run.
+    which: last or best, of a model_dir.
+
+  Raises:
+    UsageError: there is none.
+  """
+  if checkpoint:
+    return resolve_checkpoint(checkpoint, which)
+  return resolve_checkpoint(model_dir, which, "model_dir or checkpoint")

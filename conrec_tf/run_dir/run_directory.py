@@ -168,7 +168,7 @@ def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> It
   """
   try:
     yield
-  except (OSError, *errors) as error:
+  except (OSError,) + errors as error:
     raise UsageError(
       f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
     ) from error

@@ -1,8 +1,10 @@
 """Ctrl-C and preemption: finish the step, save, leave."""
 
+from collections.abc import Iterator
 import contextlib
 import os
 import signal
+from typing import Any
 
 
 class Preempted(BaseException):
@@ -13,32 +15,36 @@ class Preempted(BaseException):
     step: how many steps were taken; None if the signal came during an evaluation.
   """
 
-  def __init__(self, signum, step=None):
+  def __init__(self, signum: int, step: int | None = None) -> None:
     super().__init__(signal.Signals(signum).name)
     self.signum = signum
     self.step = step
 
 
 class GracefulShutdown:
-  """While entered, SIGINT and SIGTERM are noted in `received`; the second one ends at once."""
+  """While entered, notes SIGINT and SIGTERM; the second one ends the process at once.
 
-  def __init__(self):
-    self.received = None
+  Attributes:
+    received: the number of the signal that came, or None.
+  """
+
+  def __init__(self) -> None:
+    self.received: int | None = None
     self._raises = False
 
-  def __enter__(self):
+  def __enter__(self) -> "GracefulShutdown":
     self._before = {
       signum: signal.signal(signum, self._note) for signum in (signal.SIGINT, signal.SIGTERM)
     }
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     for signum, handler in self._before.items():
       signal.signal(signum, handler)
 
   @contextlib.contextmanager
-  def interruptible(self):
-    """What is inside can be broken off without harm, by `Preempted`."""
+  def interruptible(self) -> Iterator[None]:
+    """Lets a signal break off what is inside at once, by raising `Preempted` there."""
     if self.received:
       raise Preempted(self.received)
     self._raises = True
@@ -47,7 +53,7 @@ class GracefulShutdown:
     finally:
       self._raises = False
 
-  def _note(self, signum, _):
+  def _note(self, signum: int, _: Any) -> None:
     if self.received:
       os._exit(128 + signum)
     self.received = signum

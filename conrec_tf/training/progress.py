@@ -1,10 +1,11 @@
-"""How far a training is: one line that lives in a terminal, plain lines in a file."""
+"""The progress of a training: a live line in a terminal, plain lines in a file."""
 
 import logging
 import math
 import shutil
 import sys
 import time
+from typing import Any
 
 from conrec_tf.evaluation import metric_names
 
@@ -35,7 +36,7 @@ SHORT_LABELS = {
 
 
 class Progress:
-  """One line that lives in a terminal; in a file, a plain line now and then.
+  """Shows one live line in a terminal; in a file, a plain line now and then.
 
   Args:
     first_step, last_step: the range, for the time left.
@@ -43,19 +44,19 @@ class Progress:
 
   SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
-  def __init__(self, first_step, last_step):
+  def __init__(self, first_step: int, last_step: int) -> None:
     self._first, self._last = first_step, last_step
     self._began = time.monotonic()
     self._shown = -math.inf
     self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
     self._open = False
 
-  def exclude(self, seconds):
+  def exclude(self, seconds: float) -> None:
     """Leaves out time that wasn't spent on steps."""
     self._began += seconds
 
-  def show(self, row):
-    """Shows a row of metrics."""
+  def show(self, row: dict[str, Any]) -> None:
+    """Shows a row of metrics, `{name: number}`, and the time left."""
     step = row[metric_names.GLOBAL_STEP]
     left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
     if self._live:
@@ -73,22 +74,22 @@ class Progress:
       logger.info("  ".join(self._parts(row, left, LABELS)))
       self._shown = time.monotonic()
 
-  def _parts(self, row, left, labels):
+  def _parts(self, row: dict[str, Any], left: float, labels: dict[str, str]) -> list[str]:
     return [
       labels["step"].format(f"{row['global_step']}/{self._last}"),
       *[form.format(row[name]) for name, form in labels.items() if name in row],
       f"{duration(left)} left",
     ]
 
-  def pause(self):
+  def pause(self) -> None:
     """Ends the live line, so that other output starts on its own."""
     if self._open:
       sys.stdout.write("\n")
       self._open = False
 
 
-def duration(seconds):
-  """Seconds as h:mm:ss or m:ss."""
+def duration(seconds: float) -> str:
+  """Returns seconds as h:mm:ss or m:ss."""
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

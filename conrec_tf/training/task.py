@@ -1,18 +1,32 @@
 """What a training consists of: pre-training or finetuning, behind one interface."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 import dataclasses
+from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
-from conrec_tf.data.pipeline import Share, finetuning_batches, pretraining_batches
-from conrec_tf.evaluation import linear_evaluation as evaluation
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.pipeline import (
+  Share,
+  finetuning_batches,
+  pretraining_batches,
+  validation_batches,
+)
 from conrec_tf.evaluation import metric_names
-from conrec_tf.models import ConRec, build_head, build_model
+from conrec_tf.evaluation.linear_evaluation import (
+  embed_split,
+  full_evaluation,
+  linear_evaluation,
+  validation_losses,
+)
+from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
-from conrec_tf.training.finetune_step import FinetuneStep, supervised_evaluation
+from conrec_tf.training.finetune_step import FinetuneStep
+from conrec_tf.training.loop import Step
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -24,39 +38,40 @@ class TrainTask:
   Attributes:
     model: the network.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
-    optimizer: Keras optimizer.
+    optimizer: its `iterations` is the global step.
     step: the training step.
-    batches: makes the endless batches, or a `Share` of them.
-    evaluate: function of `full` (whether to take the slow measures too) to `{name: value}`.
+    batches: makes the endless batches, or a share of them.
+    evaluate: from whether to take the slow measures too, to `{name: value}`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
   """
 
   model: ConRec
-  networks: dict
+  networks: dict[str, tf.keras.Model]
   optimizer: tf.keras.optimizers.Optimizer
-  step: Callable
-  batches: Callable[[Share], Iterable]
-  evaluate: Callable[[bool], dict]
+  step: Step
+  batches: Callable[[Share], tf.data.Dataset]
+  evaluate: Callable[[bool], dict[str, Any]]
   metric: str
   selection_metric: str
 
 
-def build_task(config, source, eval_source, last_step):
-  """The job that `config.train_mode` names; call it within the strategy's scope.
+def build_task(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
+  """Builds the task that `config.train_mode` names; call it within the strategy's scope.
 
   Args:
-    config: `Config`.
-    source: `DatasetSource` to learn from.
-    eval_source: `DatasetSource` of linear evaluation; without labels the eval split's losses are
+    config: the options of the run.
+    source: dataset to learn from.
+    eval_source: dataset of linear evaluation; without labels the eval split's losses are
       measured instead.
     last_step: where training ends.
 
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
-  supervised = not config.is_pretraining or config.lineareval_while_pretraining
-  if supervised and not source.class_names:
+  if config.has_supervised_head and not source.class_names:
     raise UsageError(
       "dataset must have labels for finetuning and for "
       f"lineareval_while_pretraining. Received: {source.name} without"
@@ -71,61 +86,136 @@ def build_task(config, source, eval_source, last_step):
   return _finetuning(config, source, last_step)
 
 
-def _pretraining(config, source, eval_source, last_step):
-  model = build_model(config, source.channels)
-  head = None
-  if config.lineareval_while_pretraining:
-    head = build_head(config, model, source.channels, len(source.class_names))
-  variables = head.trainable_variables if head else []
-  optimizer = build_optimizer(config, source.train.num_examples, last_step, variables)
-  optimizer.build(model.trainable_variables + variables)
-  step = PretrainStep(config, model, optimizer, head)
-  classes = len(eval_source.class_names)
+def build_supervised_head(
+  config: Config, model: ConRec, channels: int, num_classes: int
+) -> LinearHead:
+  """Builds the supervised head that `config` describes on a network.
 
-  def evaluate(full):
-    if not classes:
-      return evaluation.validation_losses(config, model, step.compute_loss, source)
-    splits = evaluation.embed_source(config, model, eval_source)
-    metrics = evaluation.linear_evaluation(config, *splits, classes)
-    if full:
-      metrics.update(evaluation.full_evaluation(config, *splits, classes))
-    if head:
-      metrics.update(supervised_evaluation(config, model, head, source))
-    return metrics
-
-  metric, selection = evaluation.main_metric(config), evaluation.selection_metric(config)
-  if not classes:
-    metric = selection = evaluation.VALIDATION_LOSS
-  return TrainTask(
+  Args:
+    config: the options of the run.
+    model: a built network.
+    channels: channels of the images.
+    num_classes: how many there are; grades have as many bits.
+  """
+  return build_head(
     model,
-    {"model": model, **({"head": head} if head else {})},
-    optimizer,
-    step,
-    lambda share: pretraining_batches(config, source, share),
-    evaluate,
-    metric,
-    selection,
+    channels,
+    num_classes,
+    image_size=config.image_size,
+    layer=config.ft_proj_selector,
+    zero_init=config.zero_init_logits_layer,
   )
 
 
-def _finetuning(config, source, last_step):
+def _pretraining(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
+  model, head = build_model(config, source.channels), None
+  if config.lineareval_while_pretraining:
+    head = build_supervised_head(config, model, source.channels, len(source.class_names))
+  head_variables = head.trainable_variables if head else []
+  optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
+  optimizer.build(model.trainable_variables + head_variables)
+  step = PretrainStep(config, model, optimizer, head)
+  labelled = bool(eval_source.class_names)
+
+  def evaluate(full: bool) -> dict[str, Any]:
+    if not labelled:
+      return validation_losses(model, step.compute_loss, validation_batches(config, source))
+    metrics = _linear_evaluation(config, model, eval_source, full)
+    if head:
+      metrics.update(_supervised_evaluation(config, model, head, source))
+    return metrics
+
+  metric = metric_names.main_metric(config.ordinal_labels, labelled=labelled)
+  validation = labelled and config.select_best_on == "validation"
+  return TrainTask(
+    model=model,
+    networks={"model": model} | ({"head": head} if head else {}),
+    optimizer=optimizer,
+    step=step,
+    batches=lambda share: pretraining_batches(config, source, share),
+    evaluate=evaluate,
+    metric=metric,
+    selection_metric=metric_names.validation(metric) if validation else metric,
+  )
+
+
+def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainTask:
   model = build_model(config, source.channels)
   if config.checkpoint:
     load_network(resolve_checkpoint(config.checkpoint), model)
   model.freeze(config.fine_tune_after_block)
-  head = build_head(config, model, source.channels, len(source.class_names))
-  optimizer = build_optimizer(
-    config, source.train.num_examples, last_step, head.trainable_variables
-  )
-  optimizer.build(model.trainable_variables + head.trainable_variables)
-  metric = metric_names.LABEL_KAPPA if config.ordinal_labels else metric_names.LABEL_ACCURACY
+  num_classes = len(source.class_names)
+  head = build_supervised_head(config, model, source.channels, num_classes)
+  head_variables = head.trainable_variables
+  optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
+  optimizer.build(model.trainable_variables + head_variables)
+  metric = metric_names.main_metric(config.ordinal_labels, supervised=True)
   return TrainTask(
+    model=model,
+    networks={"model": model, "head": head},
+    optimizer=optimizer,
+    step=FinetuneStep(config, model, head, optimizer, num_classes),
+    batches=lambda share: finetuning_batches(
+      source,
+      config.train_batch_size,
+      config.image_size,
+      config.supervised_augmentation,
+      config.seed,
+      share,
+    ),
+    evaluate=lambda full: _supervised_evaluation(config, model, head, source),
+    metric=metric,
+    selection_metric=metric,
+  )
+
+
+def _linear_evaluation(
+  config: Config, model: ConRec, source: DatasetSource, full: bool
+) -> dict[str, Any]:
+  """Takes the quick measures of linear evaluation or, if `full`, the slow ones too."""
+  splits = [source.train] if config.cv_folds else [source.train, source.eval]
+  train, *rest = [
+    embed_split(
+      model,
+      source,
+      split,
+      image_size=config.image_size,
+      batch_size=config.eval_batch_size,
+      layer=config.ft_proj_selector,
+    )
+    for split in splits
+  ]
+  test = rest[0] if rest else None
+  num_classes = len(source.class_names)
+  protocol: dict[str, Any] = dict(
+    ordinal=config.ordinal_labels, folds=config.cv_folds, seed=config.seed
+  )
+  metrics: dict[str, Any] = linear_evaluation(
+    train, test, num_classes, validation=config.select_best_on == "validation", **protocol
+  )
+  if full:
+    metrics |= full_evaluation(
+      train,
+      test,
+      num_classes,
+      fractions=config.fractions,
+      num_repeats=config.num_repeats,
+      **protocol,
+    )
+  return metrics
+
+
+def _supervised_evaluation(
+  config: Config, model: ConRec, head: LinearHead, source: DatasetSource
+) -> dict[str, float]:
+  return supervised_evaluation(
     model,
-    {"model": model, "head": head},
-    optimizer,
-    FinetuneStep(config, model, head, optimizer, len(source.class_names)),
-    lambda share: finetuning_batches(config, source, share),
-    lambda full: supervised_evaluation(config, model, head, source),
-    metric,
-    metric,
+    head,
+    source,
+    image_size=config.image_size,
+    batch_size=config.eval_batch_size,
+    layer=config.ft_proj_selector,
+    ordinal=config.ordinal_labels,
   )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from benchmarks import workers
 from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute import replicas
-from conrec_tf.distribute.strategy import build_strategy, select_devices
+from conrec_tf.distribute.strategy import build_strategy, set_up_devices
 from conrec_tf.models.pooling import replica_slice_of_uniform
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -100,11 +100,11 @@ def test_replicas_draw_what_one_device_draws(monkeypatch, shape, parts):
   count, seed = 3, [7, 2**40]
   whole = tf.random.stateless_uniform([count * shape[0], *shape[1:]], seed)
   whole = tf.reshape(whole, [parts, count, shape[0] // parts, *shape[1:]])
-  monkeypatch.setattr(replicas, "count", lambda: count)
-  for position in range(count):
-    monkeypatch.setattr(replicas, "position", lambda position=position: position)
+  monkeypatch.setattr(replicas, "num_replicas", lambda: count)
+  for place in range(count):
+    monkeypatch.setattr(replicas, "replica_id", lambda place=place: place)
     mine = replica_slice_of_uniform(shape, seed, parts)
-    np.testing.assert_array_equal(mine, tf.reshape(whole[:, position], shape))
+    np.testing.assert_array_equal(mine, tf.reshape(whole[:, place], shape))
 
 
 CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
@@ -140,10 +140,10 @@ def test_other_gpus_are_hidden(monkeypatch):
   seen = []
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
   monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
-  select_devices(Config(strategy="mirrored", devices="2,1"))
+  set_up_devices("2,1")
   assert seen == [["c", "b"]]
   with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
-    select_devices(Config(devices="3"))
+    set_up_devices("3")
 
 
 @pytest.mark.parametrize(

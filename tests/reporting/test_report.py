@@ -13,7 +13,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from conrec_tf.commands import modes
+from conrec_tf import commands
 from conrec_tf.commands.train import log_and_continue
 from conrec_tf.config import Config, UsageError
 from conrec_tf.reporting import run_record, sections
@@ -58,7 +58,7 @@ def config(data_dir, tmp_path_factory):
     num_repeats=2,
     model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
   )
-  modes.run(config)
+  commands.run(config)
   return config
 
 
@@ -83,7 +83,7 @@ def other(folder, tmp_path):
 def report(config, **values):
   """Draws again; returns the page's text and the names of the pictures beside it."""
   config = dataclasses.replace(config, mode="report", **values)
-  modes.run(config)
+  commands.run(config)
   folder = pathlib.Path(config.model_dir) / "report"
   assert not folder.with_name("report.tmp").exists()
   return (folder / "index.html").read_text(), {path.stem for path in folder.glob("*.png")}
@@ -179,7 +179,7 @@ def test_without_labels_decoder_and_attention(tmp_path, rng):
     corruption="none",
     model_dir=str(tmp_path / "run"),
   )
-  modes.run(config)
+  commands.run(config)
   page = (tmp_path / "run/report/index.html").read_text()
   pictures = {path.stem for path in (tmp_path / "run/report").glob("*.png")}
   assert pictures == PICTURES - {

@@ -1,0 +1,124 @@
+"""What happens at an evaluation in a training, and at its end: results, exports, report."""
+
+from collections.abc import Iterator
+import contextlib
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from conrec_tf.config import Config, short_message
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS
+from conrec_tf.export.export import export_network, prune_exports
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.environment import process_info
+from conrec_tf.run_dir.metrics_log import MetricsLog
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.results import Results
+from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
+from conrec_tf.training.preemption import GracefulShutdown
+from conrec_tf.training.task import TrainTask
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluator:
+  """Evaluates a network in training, keeps the best one, logs, and exports and reports at the end.
+
+  Attributes:
+    step: the step of the last evaluation, or where training begins.
+    log: the run's log of metrics.
+
+  Args:
+    config: the options of the run.
+    task: what is trained.
+    directory: the run's.
+    checkpoints: the run's.
+    shutdown: entered; a signal breaks off an evaluation.
+    first_step, last_step: where training begins and ends.
+  """
+
+  def __init__(
+    self,
+    config: Config,
+    task: TrainTask,
+    directory: RunDirectory,
+    checkpoints: Checkpoints,
+    shutdown: GracefulShutdown,
+    first_step: int,
+    last_step: int,
+  ) -> None:
+    self._config, self._task, self._directory = config, task, directory
+    self._checkpoints, self._shutdown = checkpoints, shutdown
+    self._trains = first_step < last_step
+    self._final_step = max(first_step, last_step)
+    self._results = Results(directory, task.metric, task.selection_metric)
+    self.step = first_step
+    self.log = MetricsLog(directory.path, first_step)
+
+  def open(self, eval_source: DatasetSource) -> None:
+    """Notes what trains here, and opens TensorBoard's images if there are to be any."""
+    if self._trains:
+      self._directory.add_row(PROCESSES, process_info(self.step))
+    self._tensorboard = None
+    if not self._config.report:
+      return
+    # Imported where there is something to draw: matplotlib takes its time.
+    from conrec_tf.reporting.inference import ModelInspector
+    from conrec_tf.reporting.tensorboard import TensorBoardWriter
+
+    head = self._task.networks.get("head")
+    inspector = ModelInspector(self._config, eval_source, self._task.model, head, self._final_step)
+    self._tensorboard = TensorBoardWriter(self.log.writer, inspector, self._directory.path)
+    if self._trains:
+      with log_and_continue("Grouping TensorBoard's scalars"):
+        self._tensorboard.start()
+
+  def __call__(self, step: int) -> None:
+    """Evaluates, unless that was done, and keeps the network if it is the best so far."""
+    self.step = step
+    result = self._results.cached(step)
+    is_new = result is None
+    seconds = {}
+    if result is None:
+      began = time.monotonic()
+      with self._shutdown.interruptible():
+        metrics = self._task.evaluate(step == self._final_step)
+      seconds[EVALUATION_SECONDS] = time.monotonic() - began
+      result = self._results.save(step, metrics)
+    if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
+      self._checkpoints.save_best(step)
+    if step not in self.log.evaluated:
+      numbers = {name: value for name, value in result.items() if np.isscalar(value)}
+      self.log.write(numbers | seconds)
+    if is_new and self._tensorboard:
+      with log_and_continue("Drawing for TensorBoard"):
+        self._tensorboard.images(step)
+
+  def finish(self, source: DatasetSource, eval_source: DatasetSource) -> dict[str, Any] | None:
+    """Writes the summary, exports the network and draws the report; returns the last result."""
+    config, directory = self._config, self._directory
+    self._results.write_summary(self._final_step)
+    pretrained = resolve_checkpoint(directory.path, config.export_checkpoint, "model_dir")
+    export_network(config, pretrained, directory)
+    prune_exports(directory, pretrained.step, config.keep_hub_module_max)
+    if self._tensorboard:  # the run is done and saved, whatever comes of drawing it
+      from conrec_tf.reporting.report import write_report
+
+      with self._shutdown.interruptible():
+        with log_and_continue("Writing embeddings and settings for TensorBoard"):
+          self._tensorboard.finish(directory.read("result.json"))
+        with log_and_continue("Drawing the report, which --mode=report tries again,"):
+          write_report(config, source, eval_source)
+    return self._results.cached(self._final_step)
+
+
+@contextlib.contextmanager
+def log_and_continue(what: str) -> Iterator[None]:
+  """Logs that something failed that only shows the run and is no part of it."""
+  try:
+    yield
+  except Exception as error:
+    logger.warning("%s failed (%s)", what, short_message(error))

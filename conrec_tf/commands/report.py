@@ -1,0 +1,20 @@
+"""`--mode=report`: draws again what the run in `model_dir` learned."""
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.reporting.report import write_report
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+
+def run(config: Config) -> None:
+  """Draws the report of a finished run.
+
+  Raises:
+    UsageError: `model_dir` is not the folder of a run.
+  """
+  if not RunDirectory(config.run_directory).read("config.json"):
+    raise UsageError(
+      f"model_dir must be the folder of a run, for mode=report. Received: {config.run_directory}"
+    )
+  source = load_dataset(config)
+  write_report(config, source, load_eval_dataset(config, source))

@@ -1,0 +1,141 @@
+"""The files of `embeddings/`: archives of arrays, an index of images, what they are of."""
+
+from collections.abc import Iterable, Iterator
+import csv
+import hashlib
+import io
+import os
+import pathlib
+from typing import Any
+import zipfile
+
+import numpy as np
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.config.options import with_current_names
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
+
+DESCRIPTION = "description.json"
+UNKNOWN = -1  # the label of an image without one
+COLUMNS = ("file", "row", "split", "image", "label", "class_name")
+
+
+def write_manifest(
+  folder: pathlib.Path, config: Config, pretrained: PretrainedModel, splits: dict[str, Split]
+) -> None:
+  """Writes what the embeddings are of, or checks that those in the folder are of the same.
+
+  Raises:
+    UsageError: there are embeddings of other images, or by another network.
+  """
+  images = hashlib.sha256()
+  for split in splits.values():
+    files = (
+      [config.data_dir]
+      if split.names is None and os.path.isfile(config.data_dir)
+      else [
+        os.path.join(config.data_dir, name) for name in (() if split.names is None else split.names)
+      ]
+    )
+    images.update(repr([split.num_examples, *map(_state, files)]).encode())
+  weights = {
+    "checkpoint": pretrained.path + ".index",
+    "hdf5": pretrained.path,
+    "saved_model": os.path.join(pretrained.path, "variables", "variables.index"),
+  }[pretrained.kind]
+  description = {
+    "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
+    "global_step": pretrained.step,
+    "images": images.hexdigest(),
+    **{
+      name: getattr(config, name)
+      for name in (
+        "dataset",
+        "train_split",
+        "eval_split",
+        "label_mode",
+        "image_size",
+        "image_channels",
+        "ft_proj_selector",
+        "mixed_precision",
+        "eval_batch_size",
+      )
+    },
+  }
+  directory = RunDirectory(folder)
+  before = with_current_names(directory.read(DESCRIPTION) or {})
+  changed = [
+    f"{name}: {before.get(name)} -> {value}"
+    for name, value in description.items()
+    if before and before.get(name) != value
+  ]
+  if changed:
+    raise UsageError(
+      f"{folder} must be empty, or hold embeddings of the same images by the same "
+      f"network. Received: {'; '.join(changed)}"
+    )
+  with io_as_usage_error(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+  directory.write(DESCRIPTION, description)
+
+
+def _state(path: str) -> tuple[str, tuple[int, int] | None]:
+  """Returns what changes when a file does: its name, size and time of change."""
+  state = os.stat(path) if os.path.exists(path) else None
+  return os.path.basename(path), state and (state.st_size, state.st_mtime_ns)
+
+
+def index_rows(
+  path: pathlib.Path,
+  source: DatasetSource,
+  split: Split,
+  images: np.ndarray,
+  arrays: dict[str, np.ndarray],
+) -> Iterator[tuple[Any, ...]]:
+  """Yields the rows of the index for the images of an archive.
+
+  Args:
+    path: of the archive.
+    source: the dataset.
+    split: a split of it.
+    images: int `[n]`, the images' places in the split.
+    arrays: the archive's.
+  """
+  labels = arrays.get("label", np.full(len(images), UNKNOWN))
+  for row, (image, label) in enumerate(zip(images, labels)):
+    name = image if split.names is None else split.names[image]
+    known = (label, source.class_names[label]) if label != UNKNOWN else ("", "")
+    yield (path.name, row, split.name, name, *known)
+
+
+def read_arrays(path: pathlib.Path, count: int) -> dict[str, np.ndarray] | None:
+  """Returns the arrays of an archive, or None if it isn't there or isn't whole."""
+  try:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+      arrays = dict(archive)
+    return arrays if len(arrays["embedding"]) == count else None
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    return None
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+  """Writes an archive under a temporary name and renames it."""
+  temporary = path.with_name(path.name + ".tmp")
+  with io_as_usage_error(path.parent):
+    try:
+      with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+      os.replace(temporary, path)
+    finally:
+      temporary.unlink(missing_ok=True)
+
+
+def write_index(folder: pathlib.Path, rows: Iterable[tuple[Any, ...]]) -> None:
+  """Writes `index.csv`, with the rows of `index_rows`."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(COLUMNS)
+  writer.writerows(rows)
+  write_text(folder / "index.csv", text.getvalue())

@@ -1,0 +1,52 @@
+"""The log of a training: `metrics.jsonl` and TensorBoard's scalars."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.metric_names import GLOBAL_STEP
+from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
+
+
+class MetricsLog:
+  """`metrics.jsonl` and TensorBoard's scalars.
+
+  Attributes:
+    evaluated: the steps that have a row of an evaluation.
+    writer: TensorBoard's writer of the run.
+
+  Args:
+    model_dir: folder of the run.
+    first_step: rows of later steps, left by a run that was cut off, are dropped; with 0, all.
+  """
+
+  def __init__(self, model_dir: pathlib.Path, first_step: int) -> None:
+    self._path = model_dir / "metrics.jsonl"
+    self.evaluated: set[int] = set()
+    if self._path.exists():
+      rows = RunDirectory(model_dir).rows(self._path.name) if first_step else []
+      rows = [row for row in rows if row[GLOBAL_STEP] <= first_step]
+      write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+      self.evaluated.update(row[GLOBAL_STEP] for row in rows if _is_evaluation(row))
+    self.writer = tf.summary.create_file_writer(os.fspath(model_dir))
+
+  def write(self, row: dict[str, Any]) -> None:
+    """Appends a row, `{name: number}` with its `global_step`."""
+    with io_as_usage_error(self._path.parent, tf.errors.OpError):
+      with self._path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+      with self.writer.as_default(step=row[GLOBAL_STEP]):
+        for name, value in row.items():
+          if name != GLOBAL_STEP:
+            tf.summary.scalar(name, value)
+      self.writer.flush()
+    if _is_evaluation(row):
+      self.evaluated.add(row[GLOBAL_STEP])
+
+
+def _is_evaluation(row: dict[str, Any]) -> bool:
+  return any(name.startswith(metric_names.EVAL) for name in row)
