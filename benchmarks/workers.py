@@ -36,17 +36,16 @@ def train_here(weights, flags):
   import tensorflow as tf
 
   from conrec_tf import cli
+  from conrec_tf.commands import train
 
-  def run(config):
-    from conrec_tf import commands
-
-    tasks, build_task = [], modes.build_task
-    modes.build_task = lambda *args: tasks.append(build_task(*args)) or tasks[-1]
-    modes.run(config)
-    np.savez(weights, *[tf.convert_to_tensor(value) for value in tasks[0].model.variables])
-
+  tasks, build_task = [], train.build_task
+  train.build_task = lambda *args: tasks.append(build_task(*args)) or tasks[-1]
   sys.argv = ["run.py", *flags]
-  cli.main(run)
+  try:
+    cli.main()  # which ends the process
+  finally:
+    if tasks:
+      np.savez(weights, *[tf.convert_to_tensor(value) for value in tasks[0].model.variables])
 
 
 def start(folder, name, flags, **environment):

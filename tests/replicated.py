@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf import losses
-from conrec_tf import commands
+from conrec_tf import commands, losses
+import conrec_tf.commands.train  # noqa: F401
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import Share, pretraining_batches
 from conrec_tf.data.registry import load_dataset
@@ -235,7 +235,7 @@ def skipped():
 
 def runs():
   """Runs on two replicas: whole, in two parts, and continued on one device."""
-  modes.build_strategy = lambda config: strategy_of(2 if config.devices else 1)
+  commands.train.build_strategy = lambda config: strategy_of(2 if config.devices else 1)
   with tempfile.TemporaryDirectory() as folder:
     values = dict(data_dir=folder, train_split="train[:48]", eval_split="test[:24]", log_steps=1)
     for name, replicas, steps in (
@@ -245,7 +245,7 @@ def runs():
       ("moved", 2, 5),
       ("moved", 1, 8),
     ):
-      modes.run(make_config(replicas, train_steps=steps, model_dir=f"{folder}/{name}", **values))
+      commands.run(make_config(replicas, train_steps=steps, model_dir=f"{folder}/{name}", **values))
     return {name: what_is_left(f"{folder}/{name}") for name in ("whole", "parts", "moved")}
 
 

@@ -54,7 +54,7 @@ def linear_scores(
 def top_k_accuracies(
   scores: np.ndarray, classes: np.ndarray, labels: np.ndarray, ks: Sequence[int] = (1, 3, 5)
 ) -> dict[int, float]:
-  """Returns `{k: share of labels among the k highest scores}`, for k below the number of classes."""
+  """Returns `{k: share of labels among the k highest scores}`, for k below the classes'."""
   ranked = classes[np.argsort(-scores, axis=1, kind="stable")]
   return {
     k: float(np.mean(np.any(ranked[:, :k] == labels[:, np.newaxis], axis=1)))
@@ -151,7 +151,7 @@ def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
 
 
 def decode_bits(probabilities: np.ndarray) -> np.ndarray:
-  """Returns grades int `[N]` from probabilities `[N, count]`: those over a half, less 1, at least 0."""
+  """Returns grades int `[N]` from probabilities `[N, count]`: those over 0.5, less 1; at least 0."""
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 

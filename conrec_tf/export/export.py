@@ -17,11 +17,9 @@ import tensorflow as tf
 from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
-from conrec_tf.models import ConRec, LinearHead, build_model
-from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.run_dir.pretrained import PretrainedModel
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
-from conrec_tf.training.task import build_supervised_head
 
 logger = logging.getLogger(__name__)
 
@@ -116,33 +114,6 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
   )
   for path in others[: max(0, len(others) + 1 - keep)] if keep else []:
     shutil.rmtree(path)
-
-
-def network_config(config: Config, pretrained: PretrainedModel) -> Config:
-  """Returns the `Config` of a pretrained network, to build it with."""
-  own = config
-  if pretrained.settings:
-    own = Config.from_settings({**pretrained.settings, "mode": "export"})
-  return dataclasses.replace(
-    own,
-    mixed_precision="float32",
-    gradient_checkpointing=False,
-    encoder_weights="",
-    image_size=config.image_size,
-    ft_proj_selector=config.ft_proj_selector,
-  )
-
-
-def portable_network(
-  config: Config, pretrained: PretrainedModel
-) -> tuple[ConRec, LinearHead | None]:
-  """Builds a trained network on its own, in float32; returns it and its supervised head or None."""
-  channels = pretrained.channels or config.channels
-  model, head = build_model(config, channels), None
-  if config.has_supervised_head and pretrained.kind != "hdf5":
-    head = build_supervised_head(config, model, channels, len(pretrained.class_names))
-  load_network(pretrained, model, head)
-  return model, head
 
 
 def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:

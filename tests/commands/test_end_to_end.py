@@ -25,7 +25,7 @@ def test_help_explains_every_flag_without_tensorflow():
     assert text in done.stdout
   code = (
     "import sys; sys.argv = ['run.py', '--help']; import run\n"
-    "try: run.cli.main(run.run)\nexcept SystemExit: print('tensorflow' in sys.modules)"
+    "try: run.main()\nexcept SystemExit: print('tensorflow' in sys.modules)"
   )
   done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
   assert done.stdout.endswith("False\n")
@@ -163,11 +163,8 @@ def test_own_images_without_labels(tmp_path, rng):
   assert done.returncode == 1 and "dataset must have labels" in done.stderr
 
 
-FLAGFILES = ROOT / "flags"
-
-
 def presets(*names):
-  return [f"--flagfile={FLAGFILES / name}.cfg" for name in names]
+  return [f"--flagfile={name}.cfg" for name in names]
 
 
 def run_presets(names, scale, *flags):
@@ -364,6 +361,7 @@ def test_weights_from_a_file(tiny, tmp_path):
       "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
     ),
     (["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+    (["--flagfile", "nowhere.cfg"], "nowhere.cfg"),
     (["trian"], "arguments must be flags such as --mode=train. Received: trian"),
     (["--dataset=no_such_data"], "Received: no_such_data"),
     (["--train_split=trane"], "train_split must be made of test, train"),

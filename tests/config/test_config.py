@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import SECTIONS
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SECTIONS
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,48 @@ def test_default_model_dir_is_a_function_of_what_determines_training():
   assert Config(model_dir="here").run_directory == "here"
 
 
+def test_renames_keep_the_default_model_dir():
+  """The same command finds the run that an earlier version began."""
+  assert Config().run_directory == "runs/rectangle_triangle-conrec-ea7ffb7b"
+
+
+def test_settings_of_an_earlier_version_are_read_under_todays_names():
+  assert RENAMED == {
+    "labels": "label_mode",
+    "max_bad_images": "max_undecodable",
+    "recompute": "gradient_checkpointing",
+    "select_on": "select_best_on",
+    "repetitions": "num_repeats",
+    "folds": "cv_folds",
+  }
+  settings = {"labels": "none", "folds": 3, "recompute": True, "seed": 4, "of another version": 1}
+  config = Config.from_settings(settings)
+  assert config == Config(label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4)
+
+
+def test_architecture_options_describe_a_network():
+  assert set(ARCHITECTURE_OPTIONS) == {
+    "encoder",
+    "base_filters",
+    "unet_depth",
+    "pooling",
+    "proj_head_mode",
+    "num_proj_layers",
+    "proj_out_dim",
+    "ft_proj_selector",
+    "batch_norm_decay",
+    "attention_dropout",
+    "contrastive_weight",
+    "reconstruction_weight",
+    "corruption",
+    "image_size",
+    "image_channels",
+  }
+
+
 def test_sections_make_up_the_whole():
   names = [field.name for section in SECTIONS for field in dataclasses.fields(section)]
-  assert names == [field.name for field in dataclasses.fields(Config)]
+  assert names == [field.name for field in dataclasses.fields(Config)] == list(OPTIONS)
   assert all(section.__doc__ for section in SECTIONS)
   json.dumps(dataclasses.asdict(Config()))
 

@@ -33,4 +33,4 @@ if __name__ == "__main__":
   data_dir = next(flag.split("=", 1)[1] for flag in sys.argv if flag.startswith("--data_dir="))
   write_metadata(data_dir)
   with tfds.testing.mock_data(num_examples=EXAMPLES, data_dir=data_dir):
-    run.cli.main(run.run)
+    run.main()

@@ -4,7 +4,11 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.evaluation import linear_evaluation as evaluation
+from conrec_tf.evaluation.linear_evaluation import (
+  embed_split,
+  full_evaluation,
+  linear_evaluation,
+)
 from conrec_tf.models import build_model
 
 
@@ -18,10 +22,12 @@ def splits(rng):
 
 
 def test_embeddings_of_a_split(tiny):
-  config = Config(**tiny, eval_batch_size=10)
+  config = Config(**tiny)
   source = load_dataset(config)
   model = build_model(config)
-  embeddings, labels = evaluation.embed_split(config, model, source, source.eval)
+  embeddings, labels = embed_split(
+    model, source, source.eval, image_size=24, batch_size=10, layer=0
+  )
   assert embeddings.shape == (24, 8) and embeddings.dtype == np.float32
   records = list(source.eval.records())
   assert list(labels) == [int(record["label"]) for record in records]
@@ -34,12 +40,14 @@ def test_embeddings_of_a_split(tiny):
 def test_layer_selection(tiny, selector, width):
   config = Config(**tiny, ft_proj_selector=selector)
   source = load_dataset(config)
-  embeddings, _ = evaluation.embed_split(config, build_model(config), source, source.eval)
+  embeddings, _ = embed_split(
+    build_model(config), source, source.eval, image_size=24, batch_size=64, layer=selector
+  )
   assert embeddings.shape == (24, width)
 
 
 def test_linear_evaluation(splits):
-  metrics = evaluation.linear_evaluation(Config(), *splits, classes=5)
+  metrics = linear_evaluation(*splits, 5)
   assert set(metrics) == {
     f"eval/{kind}linear_top_{k}_accuracy" for kind in ("", "standardised_") for k in (1, 3)
   }
@@ -47,37 +55,33 @@ def test_linear_evaluation(splits):
 
 
 def test_selection_on_a_validation_share(splits):
-  config = Config(select_best_on="validation")
-  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
-  name = evaluation.selection_metric(config)
-  assert name == "eval/validation_linear_top_1_accuracy" and 0.5 < metrics[name] <= 1
+  metrics = linear_evaluation(*splits, 5, validation=True)
+  name = "eval/validation_linear_top_1_accuracy"
+  assert 0.5 < metrics[name] <= 1
   other = (splits[1][0], np.zeros(100, int))  # the evaluation labels play no part
-  assert evaluation.linear_evaluation(config, splits[0], other, 5)[name] == metrics[name]
+  assert linear_evaluation(splits[0], other, 5, validation=True)[name] == metrics[name]
 
 
 def test_cross_validation(splits):
-  metrics = evaluation.linear_evaluation(Config(cv_folds=4), splits[0], None, classes=5)
+  metrics = linear_evaluation(splits[0], None, 5, folds=4)
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
   assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
-  full = evaluation.full_evaluation(Config(cv_folds=4), splits[0], None, classes=5)
+  full = full_evaluation(splits[0], None, 5, folds=4)
   assert set(full) == {"eval/knn_accuracy"}
 
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_ordinal_labels_are_measured_by_kappa(splits, folds):
-  config = Config(ordinal_labels=True, cv_folds=folds)
-  metrics = evaluation.linear_evaluation(config, *splits, classes=5)
-  assert evaluation.main_metric(config) in metrics
+  metrics = linear_evaluation(*splits, 5, ordinal=True, folds=folds)
   assert not any("accuracy" in name for name in metrics)
   assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
 
 
 def test_full_evaluation(splits):
-  config = Config(label_fractions="0.1,1", num_repeats=2)
-  metrics = evaluation.full_evaluation(config, *splits, classes=5)
+  metrics = full_evaluation(*splits, 5, fractions=(0.1, 1.0), num_repeats=2)
   assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
   assert np.sum(metrics["eval/confusions"]) == 100
   small, whole = metrics["eval/label_fractions"]
-  quick = evaluation.linear_evaluation(config, *splits, classes=5)
+  quick = linear_evaluation(*splits, 5)
   assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
   assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0

@@ -11,11 +11,13 @@ import tensorflow_hub as hub
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
-from conrec_tf.export.export import export, network_config, portable_network
-from conrec_tf.models import build_head, build_model
+from conrec_tf.export.export import export_network
+from conrec_tf.export.portable import network_config, portable_network
+from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.training.task import build_supervised_head
 
 LOAD = """
 import sys
@@ -38,7 +40,7 @@ def trained(model_dir, step=7, **values):
     **values,
   )
   model = build_model(config)
-  head = build_head(config, model, 3, 5)
+  head = build_supervised_head(config, model, 3, 5)
   for variable in model.variables + head.variables:
     variable.assign_add(tf.random.stateless_uniform(variable.shape, [0, 1], -0.05, 0.05))
   directory = RunDirectory(model_dir)
@@ -54,7 +56,7 @@ def exported(tmp_path_factory):
   """(folder of the SavedModel, config, network, head)."""
   model_dir = tmp_path_factory.mktemp("run")
   config, directory, model, head = trained(model_dir)
-  export(config, resolve_checkpoint(model_dir), directory)
+  export_network(config, resolve_checkpoint(model_dir), directory)
   return model_dir / "saved_model/7", config, model, head
 
 
@@ -156,7 +158,7 @@ def test_a_saved_model_is_a_checkpoint_too(exported, images):
 
 def test_other_formats_compute_the_same(tmp_path, capfd):
   config, directory, _, _ = trained(tmp_path, export_format="onnx,tflite")
-  export(config, resolve_checkpoint(tmp_path), directory)
+  export_network(config, resolve_checkpoint(tmp_path), directory)
   assert {path.name for path in tmp_path.glob("*/7*")} == {
     "7.onnx",
     "7.tflite",
@@ -167,9 +169,9 @@ def test_other_formats_compute_the_same(tmp_path, capfd):
 
 def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch):
   config, directory, _, _ = trained(tmp_path, export_format="tflite")
-  monkeypatch.setattr(exporting.conversions, "run_tflite", lambda path, images: np.ones([4, 16]))
+  monkeypatch.setattr(exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 16]))
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
-    export(config, resolve_checkpoint(tmp_path), directory)
+    export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []
 
 
@@ -217,7 +219,9 @@ def test_a_finetuned_network_keeps_its_head(tmp_path, images):
   """Also when its checkpoint is named, and with the settings of its training."""
   config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)
   pretrained = resolve_checkpoint(tmp_path / "checkpoints/ckpt-7.index")
-  export(Config(mode="export", **{**pretrained.values, "image_size": 24}), pretrained, directory)
+  export_network(
+    Config(mode="export", **{**pretrained.values, "image_size": 24}), pretrained, directory
+  )
   loaded = tf.saved_model.load(str(tmp_path / "saved_model/7"))
   np.testing.assert_allclose(loaded.logits(images), head(model.embed(images)), atol=1e-5)
   metadata = json.loads((tmp_path / "saved_model/7/assets/metadata.json").read_text())

@@ -19,7 +19,7 @@ def test_of_losses_the_lowest_is_best(tmp_path):
 
 
 def test_a_result_that_lacks_the_metric_is_not_known(tmp_path):
-  Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss").add(
+  Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss").save(
     5, {"eval/total_loss": 1.0}
   )
   results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")

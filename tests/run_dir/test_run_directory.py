@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.run_dir.run_directory import RunDirectory, flagfile
+from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory, flagfile
 
 
 def test_start_writes_the_configuration(tmp_path):
@@ -70,3 +70,23 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert run.read("result.json") == {"a": 1} and os.listdir(tmp_path) == ["result.json"]
+
+
+def test_processes_are_taken_over_from_the_file_of_an_earlier_version(tmp_path, caplog):
+  (tmp_path / "sessions.jsonl").write_text('{"step": 0}\n{"step"')  # the last row is cut off
+  directory = RunDirectory(tmp_path)
+  assert directory.rows(PROCESSES) == [{"step": 0}]
+  with caplog.at_level("INFO", "conrec_tf"):
+    directory.add_row(PROCESSES, {"step": 7})
+  assert "sessions.jsonl is processes.jsonl" in caplog.text
+  assert [path.name for path in tmp_path.iterdir()] == ["processes.jsonl"]
+  assert directory.rows(PROCESSES) == [{"step": 0}, {"step": 7}]
+
+
+def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
+  directory = RunDirectory(tmp_path)
+  (tmp_path / "config.json").write_text('{"labels": "none", "seed": 0}')
+  with pytest.raises(UsageError, match="label_mode: none -> auto"):
+    directory.start(Config())
+  directory.start(Config(label_mode="none"))
+  assert directory.read("config.json")["label_mode"] == "none"

@@ -6,7 +6,7 @@ from conrec_tf import losses
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
-from conrec_tf.training.finetune_step import FinetuneStep, supervised_evaluation
+from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.optimizers import build_optimizer
 
 
@@ -17,7 +17,7 @@ def make_step(**values):
   model.freeze(config.fine_tune_after_block)
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  return model, head, FinetuneStep(config, model, head, optimizer, classes=3)
+  return model, head, FinetuneStep(config, model, head, optimizer, num_classes=3)
 
 
 def values_of(model):
@@ -102,32 +102,3 @@ def test_heads_kernel_decays_through_the_loss_under_lars():
 def test_zero_init():
   head = LinearHead(3, zero_init=True)
   assert not np.any(head(tf.ones([2, 4])))
-
-
-@pytest.mark.parametrize(
-  "ordinal, names",
-  [
-    (False, {"eval/label_top_1_accuracy", "eval/label_top_5_accuracy"}),
-    (True, {"eval/label_top_1_accuracy", "eval/label_quadratic_weighted_kappa"}),
-  ],
-)
-def test_evaluation(tiny, monkeypatch, ordinal, names):
-  config = Config(**tiny, train_mode="finetune", ordinal_labels=ordinal)
-  model, head = build_model(config), LinearHead(7)
-  images = np.random.default_rng(0).uniform(size=(40, 24, 24, 1)).astype(np.float32)
-  logits = head(model.embed(images)).numpy()
-  labels = np.maximum((logits > 0).sum(1) - 1, 0) if ordinal else logits.argmax(1)
-  labels[:10] = (labels[:10] + 1) % 7
-  monkeypatch.setattr(
-    "conrec_tf.training.finetune_step.evaluation_batches",
-    lambda *_: [
-      (tf.constant(images[i : i + 16]), tf.constant(labels[i : i + 16])) for i in (0, 16, 32)
-    ],
-  )
-
-  class DatasetSource:
-    eval, class_names = None, tuple("abcdefg")
-
-  metrics = supervised_evaluation(config, model, head, DatasetSource)
-  assert set(metrics) == names
-  assert metrics["eval/label_top_1_accuracy"] == 0.75

@@ -10,7 +10,8 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP
-from conrec_tf.training.loop import MetricsLog, StepRunner, train
+from conrec_tf.run_dir.metrics_log import MetricsLog
+from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.update_step import FirstNonFiniteStep, mean_metrics
 
@@ -45,8 +46,8 @@ def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shut
     log_steps=log_steps,
     images_per_step=16,
     learning_rate=lambda: 0.3,
-    log=MetricsLog(tmp_path, first_step),
-    events=list(events),
+    log=MetricsLog(tmp_path, first_step).write,
+    events=[Event(*event) for event in events],
     shutdown=shutdown or GracefulShutdown(),
     ids=lambda step: f"of step {step}",
     workers=Workers(STRATEGY),
@@ -124,27 +125,6 @@ def test_what_is_allowed_to_be_broken_off_is():
     with shutdown.interruptible():
       os.kill(os.getpid(), signal.SIGINT)
       pytest.fail("the signal comes at once")
-
-
-def test_rows_after_the_restored_step_are_dropped(tmp_path):
-  log = MetricsLog(tmp_path, 0)
-  for step in (10, 20, 30):
-    log.write({"global_step": step, "train/total_loss": 1.0})
-  with (tmp_path / "metrics.jsonl").open("a") as file:
-    file.write('{"global_step": 40, "tr')  # cut off in the middle of a row
-  MetricsLog(tmp_path, 20).write({"global_step": 25})
-  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  assert [row["global_step"] for row in rows] == [10, 20, 25]
-
-
-def test_evaluations_are_remembered(tmp_path):
-  log = MetricsLog(tmp_path, 0)
-  log.write({"global_step": 4, "train/total_loss": 1.0})
-  for step in (4, 8):
-    log.write({"global_step": step, "eval/linear_top_1_accuracy": 0.5})
-  assert log.evaluated == {4, 8}
-  assert MetricsLog(tmp_path, 4).evaluated == {4}
-  assert MetricsLog(tmp_path, 0).evaluated == set()
 
 
 def test_metrics_travel_with_the_checkpoint(tmp_path):

@@ -82,7 +82,7 @@ def test_keras_adds_no_decay_of_its_own():
   "scaling, expected", [("sqrt", 0.3), ("linear", 0.075 / 16), ("none", 0.075)]
 )
 def test_learning_rate_scaling(scaling, expected):
-  assert scaled_learning_rate(Config(learning_rate_scaling=scaling)) == pytest.approx(expected)
+  assert scaled_learning_rate(0.075, scaling, 16) == pytest.approx(expected)
 
 
 def test_config_round_trip():

@@ -1,0 +1,72 @@
+"""What the command line understands, without a training."""
+
+import subprocess
+import sys
+
+from command_line import ROOT
+import pytest
+
+PRINT_CONFIG = """
+import dataclasses, json, sys
+from conrec_tf import cli, commands
+commands.run = lambda config: print(json.dumps(dataclasses.asdict(config)))
+sys.argv = ["run.py", *sys.argv[1:]]
+cli.main()
+"""
+
+
+def parse(*flags, cwd=ROOT):
+  """Returns the process of a command that only prints its options."""
+  return subprocess.run(
+    [sys.executable, "-c", PRINT_CONFIG, *map(str, flags)],
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    env={"PYTHONPATH": str(ROOT), "PATH": ""},
+  )
+
+
+@pytest.mark.parametrize("flags", [["--flagfile=simclr.cfg"], ["--flagfile", "simclr.cfg"]])
+def test_a_preset_is_found_by_its_name_anywhere(tmp_path, flags):
+  done = parse(*flags, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert '"corruption": "none"' in done.stdout and '"pooling": "average"' in done.stdout
+
+
+def test_a_file_of_the_same_name_comes_before_a_preset(tmp_path):
+  (tmp_path / "simclr.cfg").write_text("--temperature=0.25\n")
+  done = parse("--flagfile=simclr.cfg", cwd=tmp_path)
+  assert '"temperature": 0.25' in done.stdout and '"pooling": "attention"' in done.stdout
+
+
+def test_flags_after_a_preset_change_it(tmp_path):
+  done = parse("--flagfile=simclr.cfg", "--pooling=attention", cwd=tmp_path)
+  assert '"pooling": "attention"' in done.stdout and '"corruption": "none"' in done.stdout
+
+
+def test_old_names_of_flags_work_and_the_new_ones_are_said(tmp_path):
+  flags = [
+    "--labels=none",
+    "--norecompute",
+    "--repetitions=3",
+    "--folds=2",
+    "--select_on=validation",
+  ]
+  done = parse(*flags, "--max_bad_images=7", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for text in (
+    '"label_mode": "none"',
+    '"gradient_checkpointing": false',
+    '"num_repeats": 3',
+    '"cv_folds": 2',
+    '"select_best_on": "validation"',
+    '"max_undecodable": "7"',
+  ):
+    assert text in done.stdout
+  [line] = [line for line in done.stdout.splitlines() if line.startswith("Renamed flags: ")]
+  assert "--labels is --label_mode" in line and "--folds is --cv_folds" in line
+
+
+def test_new_names_are_not_commented_on(tmp_path):
+  done = parse("--label_mode=none", cwd=tmp_path)
+  assert done.returncode == 0 and "Renamed" not in done.stdout
