@@ -151,7 +151,7 @@ def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
 
 
 def decode_bits(probabilities: np.ndarray) -> np.ndarray:
-  """Returns grades int `[N]` from probabilities `[N, count]`: those over 0.5, less 1; at least 0."""
+  """Returns grades int `[N]` from probabilities `[N, count]`: those over 0.5, less 1."""
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 

@@ -60,7 +60,7 @@ class UNetEncoder(tf.keras.Model):
     base_filters: filters of the first level; level l has base_filters * 2**l.
     depth: number of levels.
     batch_norm_decay: momentum of the moving statistics.
-    gradient_checkpointing: whether the gradient computes a level's inner maps again, in less memory.
+    gradient_checkpointing: whether the gradient computes inner maps again, in less memory.
     global_bn: whether batch norm looks at the batches of all replicas.
   """
 

@@ -76,7 +76,7 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
     assert row["class_name"] == row["image"].split("/")[-2]
 
 
-def test_goes_on_where_it_stopped(photos, monkeypatch):
+def test_embedding_goes_on_where_it_stopped(photos, monkeypatch):
   monkeypatch.setattr(embedding, "IMAGES_PER_FILE", 8)
   folder = embed(photos)
   before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -90,21 +90,21 @@ def test_goes_on_where_it_stopped(photos, monkeypatch):
   assert kept.stat().st_mtime_ns == at
 
 
-def test_of_other_images_or_networks(photos):
+def test_embeddings_of_other_images_or_networks_are_refused(photos):
   embed(photos)
   Checkpoints(photos.model_dir, 1, {"model": build_model(photos, 3)}).save(6)
   with pytest.raises(UsageError, match="Received: network: .* -> .*; global_step: 5 -> 6"):
     embed(photos)
 
 
-def test_of_images_that_changed_since(photos, tmp_path):
+def test_embeddings_of_images_that_changed_are_refused(photos, tmp_path):
   embed(photos)
   (tmp_path / "photos/odd/21.png").write_bytes((tmp_path / "photos/odd/05.png").read_bytes())
   with pytest.raises(UsageError, match="by the same network. Received: images: "):
     embed(photos)
 
 
-def test_without_labels(photos, tmp_path):
+def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
   with np.load(folder / "train-00000-of-00001.npz") as archive:
@@ -112,6 +112,6 @@ def test_without_labels(photos, tmp_path):
   assert "train-00000-of-00001.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
 
 
-def test_batches_fit():
+def test_batch_size_fits_memory_and_files():
   assert embedding.batch_size(Config()) == 64
   assert embedding.batch_size(Config(image_size=512, base_filters=64)) == 4

@@ -31,7 +31,7 @@ def test_help_explains_every_flag_without_tensorflow():
   assert done.stdout.endswith("False\n")
 
 
-def test_train_then_eval_continue_and_repeat(tiny):
+def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   model_dir = pathlib.Path(tiny["model_dir"])
   done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
   assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
   assert done.returncode == 0 and f"Continuing from step {step}" in done.stdout
 
 
-def test_own_images_without_labels(tmp_path, rng):
+def test_unlabelled_folder_is_checked_trained_and_exported(tmp_path, rng):
   """From a look at a folder, one image of it bad, to a SavedModel."""
   for index in range(30):
     pixels = rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)
@@ -181,13 +181,13 @@ def run_presets(names, scale, *flags):
 @pytest.mark.parametrize(
   "method", ["conrec_ga_pool", "simclr", "simclr_attention", "reconstruction"]
 )
-def test_methods(tiny, method):
+def test_each_method_is_trained_and_evaluated(tiny, method):
   stdout, result = run_presets(["rectangle_triangle", method], tiny)
   assert f": {method} on rectangle_triangle" in stdout
   assert {"eval/linear_top_1_accuracy", "eval/knn_accuracy"} <= set(result)
 
 
-def test_pretraining_then_every_use_of_it(tiny, tmp_path):
+def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   """ConRec, its evaluation again, and a head, first on the frozen then on the free network."""
   pretrained = tiny["model_dir"]
   _, result = run_presets(
@@ -242,7 +242,7 @@ def test_pretraining_then_every_use_of_it(tiny, tmp_path):
   )
 
 
-def test_a_network_leaves_home(tiny, tmp_path):
+def test_exported_network_is_evaluated_and_embeds_elsewhere(tiny, tmp_path):
   """Trained, exported best, and that SavedModel evaluated and used elsewhere."""
   done = command(
     *as_flags(tiny), "--train_steps=12", "--eval_every_epochs=1", "--export_checkpoint=best"
@@ -274,7 +274,7 @@ def test_a_network_leaves_home(tiny, tmp_path):
   assert "72 images in " in done.stdout
 
 
-def test_supervised_unet(flowers, tmp_path):
+def test_supervised_unet_trains_from_scratch(flowers, tmp_path):
   scale = {**flowers, "eval_split": "test", "model_dir": tmp_path / "run"}
   done = command(
     *presets("oxford_flowers102_supervised", "supervised_unet"), *as_flags(scale), "--train_steps=2"
@@ -290,7 +290,7 @@ def test_supervised_unet(flowers, tmp_path):
     ("stanford_dogs", "simclr"),
   ],
 )
-def test_stanford_dogs(tmp_path, names):
+def test_stanford_dogs_presets_train(tmp_path, names):
   """On random images with the true dataset's features and classes."""
   scale = dict(
     data_dir=tmp_path / "tfds",
@@ -316,7 +316,7 @@ def test_stanford_dogs(tmp_path, names):
     ),
   ],
 )
-def test_aptos2019(kaggle, tmp_path, names, left):
+def test_aptos2019_presets_are_cross_validated(kaggle, tmp_path, names, left):
   scale = dict(
     data_dir=kaggle,
     model_dir=tmp_path / "run",
@@ -333,7 +333,7 @@ def test_aptos2019(kaggle, tmp_path, names, left):
   assert kappas and all(-1 <= result[name] <= 1 for name in kappas)
 
 
-def test_weights_from_a_file(tiny, tmp_path):
+def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
   network = tf.keras.applications.DenseNet121(include_top=False, weights=None)
   network.save_weights(tmp_path / "densenet.h5")
   _, result = run_presets(

@@ -37,7 +37,7 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SEC
     ),
   ],
 )
-def test_bad_values(values, message):
+def test_bad_values_are_refused_in_one_line(values, message):
   with pytest.raises(UsageError) as caught:
     Config(**values)
   assert str(caught.value) == message
@@ -74,7 +74,7 @@ def test_defaults_of_the_method_are_the_papers():
     (dict(contrastive_weight=0.0), "reconstruction"),
   ],
 )
-def test_systems_are_values(values, method):
+def test_method_follows_from_the_options(values, method):
   assert Config(**values).method == method
 
 
@@ -125,7 +125,7 @@ def test_architecture_options_describe_a_network():
   }
 
 
-def test_sections_make_up_the_whole():
+def test_sections_make_up_the_config():
   names = [field.name for section in SECTIONS for field in dataclasses.fields(section)]
   assert names == [field.name for field in dataclasses.fields(Config)] == list(OPTIONS)
   assert all(section.__doc__ for section in SECTIONS)

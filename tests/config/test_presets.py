@@ -140,7 +140,7 @@ def test_every_preset_is_known_and_explained():
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("method", METHODS)
-def test_pretraining(dataset, method):
+def test_pretraining_presets_have_the_papers_values(dataset, method):
   config = check([dataset, method], DATASETS[dataset])
   assert config.method == method
   assert (
@@ -152,7 +152,7 @@ def test_pretraining(dataset, method):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_imagenet_weights(dataset):
+def test_imagenet_presets_have_the_papers_values(dataset):
   config = check(
     [dataset, "densenet121_imagenet"],
     {
@@ -168,19 +168,19 @@ def test_imagenet_weights(dataset):
 
 @pytest.mark.parametrize("protocol", LINEAR_HEADS)
 @pytest.mark.parametrize("method", METHODS)
-def test_linear_head(protocol, method):
+def test_linear_head_presets_have_the_papers_values(protocol, method):
   config = check([protocol, method], LINEAR_HEADS[protocol])
   assert config.pooling == METHODS[method][0]
 
 
 @pytest.mark.parametrize("protocol", SUPERVISED)
 @pytest.mark.parametrize("method", ["supervised_unet", "supervised_densenet121"])
-def test_supervised(protocol, method):
+def test_supervised_presets_have_the_papers_values(protocol, method):
   config = check([protocol, method], SUPERVISED[protocol])
   assert config.method == method
 
 
-def test_a_runs_flagfile_repeats_it(tmp_path):
+def test_flagfile_of_a_run_repeats_its_config(tmp_path):
   config = Config(seed=4, use_blur=False, temperature=0.1)
   (tmp_path / "flags.cfg").write_text(flagfile(config))
   assert parse(tmp_path / "flags") == config

@@ -43,7 +43,7 @@ def test_two_replicas_equal_one_device(found, method):
   assert max(found[method].values()) < 1e-7
 
 
-def test_that_would_show_negatives_that_are_not_shared(found):
+def test_the_comparison_detects_local_negatives(found):
   assert found["local negatives"]["loss"] > 0.1
   assert found["local negatives"]["gradients"] > 0.1
 
@@ -55,7 +55,7 @@ def test_batch_norm_over_replicas_is_keras_own_on_the_whole_batch(found):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_every_image_once_an_epoch(found, count):
+def test_workers_together_take_every_image_once_an_epoch(found, count):
   steps = found["seen"][str(count)]
   assert all(len(parts) == count and len({len(part) for part in parts}) == 1 for parts in steps)
   for epoch in (steps[:4], steps[4:]):
@@ -63,12 +63,12 @@ def test_every_image_once_an_epoch(found, count):
   assert [sum(parts, []) for parts in steps] == [parts[0] for parts in found["seen"]["1"]]
 
 
-def test_batches_are_shared_evenly(found):
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(found):
   assert found["error"] == "train_batch_size must be a multiple of 3, the devices. Received: 16"
 
 
 @pytest.mark.slow
-def test_more_replicas_precisions_and_runs():
+def test_more_replicas_and_precisions_and_runs_equal_one_device():
   found = replicated("more")
   for case in ("conrec", "simclr", "three", "skipped"):
     assert found[case]["loss"] < 1e-5  # float32
@@ -81,7 +81,7 @@ def test_more_replicas_precisions_and_runs():
 
 
 @pytest.mark.slow
-def test_two_processes(data_dir, tmp_path):
+def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path):
   """Trained, killed and continued."""
   seconds, said, two, _, equal = workers.measure(
     tmp_path,
@@ -96,7 +96,7 @@ def test_two_processes(data_dir, tmp_path):
 
 @pytest.mark.parametrize("shape", [[6, 5, 3], [4, 8]])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_replicas_draw_what_one_device_draws(monkeypatch, shape, parts):
+def test_dropout_of_replicas_is_that_of_one_device(monkeypatch, shape, parts):
   count, seed = 3, [7, 2**40]
   whole = tf.random.stateless_uniform([count * shape[0], *shape[1:]], seed)
   whole = tf.reshape(whole, [parts, count, shape[0] // parts, *shape[1:]])
@@ -123,7 +123,7 @@ CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "i
     CLUSTER.replace('{"worker"', '{"ps"') % 0,
   ],
 )
-def test_a_cluster_that_is_none(monkeypatch, text):
+def test_malformed_tf_config_is_refused(monkeypatch, text):
   monkeypatch.setenv("TF_CONFIG", text)
   with pytest.raises(UsageError, match="^TF_CONFIG must name all workers.* Received: .") as caught:
     build_strategy(Config(strategy="multi_worker_mirrored"))
@@ -131,7 +131,7 @@ def test_a_cluster_that_is_none(monkeypatch, text):
 
 
 @pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
-def test_devices_that_are_not_there(strategy):
+def test_missing_devices_are_refused(strategy):
   with pytest.raises(UsageError, match=r"^devices must be among 0 \(CPU\). Received: 7$"):
     build_strategy(Config(strategy=strategy, devices="7"))
 
@@ -162,12 +162,12 @@ def test_other_gpus_are_hidden(monkeypatch):
     (dict(strategy="mirrored", jit_compile=True), "jit_compile must be false for"),
   ],
 )
-def test_flags_that_contradict_each_other(values, message):
+def test_contradicting_device_flags_are_refused(values, message):
   with pytest.raises(UsageError, match=message):
     Config(**values)
 
 
-def test_the_strategy_leaves_model_dir_alone():
+def test_default_model_dir_is_the_same_for_all_strategies():
   """Another device continues the same run; one without shared batch norm is another run."""
   assert Config().run_directory == Config(global_bn=False).run_directory
   assert Config().run_directory == Config(strategy="mirrored").run_directory

@@ -21,7 +21,7 @@ def splits(rng):
   ]
 
 
-def test_embeddings_of_a_split(tiny):
+def test_embed_split_keeps_order_and_resizes(tiny):
   config = Config(**tiny)
   source = load_dataset(config)
   model = build_model(config)
@@ -37,7 +37,7 @@ def test_embeddings_of_a_split(tiny):
 
 
 @pytest.mark.parametrize("selector, width", [(0, 8), (1, 8), (3, 128), (-1, 128)])
-def test_layer_selection(tiny, selector, width):
+def test_layer_selects_what_is_embedded(tiny, selector, width):
   config = Config(**tiny, ft_proj_selector=selector)
   source = load_dataset(config)
   embeddings, _ = embed_split(
@@ -46,7 +46,7 @@ def test_layer_selection(tiny, selector, width):
   assert embeddings.shape == (24, width)
 
 
-def test_linear_evaluation(splits):
+def test_linear_evaluation_measures_raw_and_standardised(splits):
   metrics = linear_evaluation(*splits, 5)
   assert set(metrics) == {
     f"eval/{kind}linear_top_{k}_accuracy" for kind in ("", "standardised_") for k in (1, 3)
@@ -54,7 +54,7 @@ def test_linear_evaluation(splits):
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] < metrics["eval/linear_top_3_accuracy"] <= 1
 
 
-def test_selection_on_a_validation_share(splits):
+def test_validation_share_uses_training_labels_only(splits):
   metrics = linear_evaluation(*splits, 5, validation=True)
   name = "eval/validation_linear_top_1_accuracy"
   assert 0.5 < metrics[name] <= 1
@@ -62,7 +62,7 @@ def test_selection_on_a_validation_share(splits):
   assert linear_evaluation(splits[0], other, 5, validation=True)[name] == metrics[name]
 
 
-def test_cross_validation(splits):
+def test_cross_validation_gives_mean_and_deviation(splits):
   metrics = linear_evaluation(splits[0], None, 5, folds=4)
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
   assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
@@ -77,7 +77,7 @@ def test_ordinal_labels_are_measured_by_kappa(splits, folds):
   assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
 
 
-def test_full_evaluation(splits):
+def test_full_evaluation_adds_knn_confusions_and_label_fractions(splits):
   metrics = full_evaluation(*splits, 5, fractions=(0.1, 1.0), num_repeats=2)
   assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
   assert np.sum(metrics["eval/confusions"]) == 100

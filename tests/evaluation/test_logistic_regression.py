@@ -53,7 +53,7 @@ def test_minimum_and_predictions_are_scikit_learns(rng, count, width, classes, C
     assert objective(used, features, labels, C) == pytest.approx(values[1], rel=1e-3)
 
 
-def test_unequal_classes_and_constant_features(rng):
+def test_unequal_classes_and_constant_features_are_fitted(rng):
   labels = np.repeat([0, 1, 2], [90, 9, 1])
   features = np.concatenate(
     [labels[:, np.newaxis] + rng.normal(size=(100, 3)), np.full([100, 2], 7.0)], axis=1
@@ -64,7 +64,7 @@ def test_unequal_classes_and_constant_features(rng):
   np.testing.assert_allclose(found.coef_[:, 3:], 0.0, atol=1e-9)
 
 
-def test_giving_up_is_said(rng):
+def test_reaching_max_iter_warns(rng):
   split = embeddings(rng, 200, 12, 5)
   with pytest.warns(ConvergenceWarning):
     RotatedLogisticRegression(max_iter=1).fit(*split)

@@ -47,7 +47,7 @@ def test_standardising_rescues_nearly_constant_features(rng):
   assert raw < 0.9 and standardised == 1.0
 
 
-def test_one_class_only():
+def test_labels_of_one_class_are_refused():
   split = (np.eye(4), np.zeros(4, int))
   with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
     probes.linear_scores(split, split)
@@ -55,7 +55,7 @@ def test_one_class_only():
     probes.ordinal_predictions(split, split, 5)
 
 
-def test_no_convergence_is_said(splits, monkeypatch, caplog):
+def test_no_convergence_is_logged(splits, monkeypatch, caplog):
   monkeypatch.setattr(
     probes, "RotatedLogisticRegression", lambda: RotatedLogisticRegression(max_iter=1)
   )
@@ -80,7 +80,7 @@ def test_knn_by_hand():
     (1.0, {0: 80, 1: 30, 2: 5}),
   ],
 )
-def test_stratified_subset(fraction, expected):
+def test_stratified_subset_keeps_class_shares(fraction, expected):
   labels = np.repeat([0, 1, 2], [80, 30, 5])
   chosen = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
   assert len(set(chosen)) == len(chosen)
@@ -89,7 +89,7 @@ def test_stratified_subset(fraction, expected):
   np.testing.assert_array_equal(chosen, again)
 
 
-def test_label_fraction_curve(splits, caplog):
+def test_label_fraction_curve_averages_repeats(splits, caplog):
   sizes = []
   with caplog.at_level(logging.INFO, "conrec_tf"):
     rows = probes.label_fraction_curve(
@@ -141,7 +141,7 @@ def test_kappa_by_hand():
   assert probes.quadratic_weighted_kappa([0, 1, 4], [0, 1, 4], 5) == 1.0
 
 
-def test_kappa_of_a_single_grade_is_said(caplog):
+def test_kappa_of_a_single_grade_is_0_with_a_warning(caplog):
   assert probes.quadratic_weighted_kappa([2, 2], [2, 2], 5) == 0.0
   assert "isn't defined" in caplog.text
 
@@ -169,7 +169,7 @@ def test_folds_are_the_same_for_every_method(rng):
   assert sorted(sum(seen[0], [])) == list(range(50))
 
 
-def test_folds_and_counts(caplog):
+def test_folds_beyond_the_examples_are_refused_and_rare_classes_named(caplog):
   split = (np.zeros((6, 1)), np.array([0, 0, 0, 0, 0, 1]))
   with pytest.raises(UsageError, match="folds must be at most 6.* Received: 7"):
     probes.cross_validate(lambda *_: 0, split, 7, 0)

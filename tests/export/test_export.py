@@ -65,7 +65,7 @@ def images(rng):
   return rng.uniform(size=(3, 24, 24, 3)).astype(np.float32)
 
 
-def test_loads_with_tensorflow_alone(exported, tmp_path, rng):
+def test_saved_model_loads_with_tensorflow_alone(exported, tmp_path, rng):
   images = rng.uniform(size=(3, 32, 48, 3)).astype(np.float32)  # another size
   np.save(tmp_path / "images.npy", images)
   subprocess.run(
@@ -79,7 +79,7 @@ def test_loads_with_tensorflow_alone(exported, tmp_path, rng):
   np.testing.assert_allclose(embeddings, exported[2].embed(images), atol=1e-5)
 
 
-def test_reusable_convention_parts_and_signatures(exported, images):
+def test_saved_model_has_parts_and_signatures(exported, images):
   path, _, model, head = exported
   loaded = tf.saved_model.load(str(path))
   parts = [model.encoder, model.pooling]
@@ -122,7 +122,7 @@ def test_encoded_images_go_through_the_evaluations_preprocessing(exported, rng):
   np.testing.assert_allclose(served["embedding"], model.embed(resized), atol=1e-4)
 
 
-def test_metadata(exported):
+def test_saved_model_has_metadata(exported):
   path, config, _, _ = exported
   metadata = json.loads((path / "assets/metadata.json").read_text())
   assert metadata["class_names"] == list("abcde") and metadata["image_size"] == 24
@@ -132,7 +132,7 @@ def test_metadata(exported):
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_tensorflow_hub_finetunes_it(exported, images, trainable):
+def test_tensorflow_hub_finetunes_the_saved_model(exported, images, trainable):
   layer = hub.KerasLayer(str(exported[0]), trainable=trainable)
   model = tf.keras.Sequential([layer, tf.keras.layers.Dense(2)])
   model.compile("sgd", "mse")
@@ -175,7 +175,7 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch
   assert list((tmp_path / "tflite").iterdir()) == []
 
 
-def test_the_network_stands_alone(tmp_path, images):
+def test_portable_network_equals_the_trained_one(tmp_path, images):
   """Neither frozen parts nor the precision of the training are exported."""
   config, directory, model, head = trained(tmp_path)
   model.trainable = False
@@ -236,12 +236,12 @@ def test_a_finetuned_network_keeps_its_head(tmp_path, images):
     ("best", "checkpoint must be a model_dir with a checkpoint in it.* Received: .*empty"),
   ],
 )
-def test_nothing_there(tmp_path, which, message):
+def test_a_path_without_a_network_is_refused(tmp_path, which, message):
   with pytest.raises(UsageError, match=message):
     resolve_checkpoint(tmp_path / "empty", which)
 
 
-def test_no_best_checkpoint(tmp_path):
+def test_the_best_of_a_run_without_evaluations_is_refused(tmp_path):
   trained(tmp_path)
   with pytest.raises(UsageError, match="export_checkpoint must be last .* Received: best for"):
     resolve_checkpoint(tmp_path, "best")

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5"])
-def test_another_file(tmp_path, content):
+def test_a_file_that_is_none_of_theirs_is_refused(tmp_path, content):
   (tmp_path / "file.h5").write_bytes(content)
   with pytest.raises(UsageError, match="HDF5 file of the authors' implementation .*file.h5"):
     resolve_checkpoint(str(tmp_path / "file.h5"))

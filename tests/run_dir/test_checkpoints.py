@@ -35,7 +35,7 @@ def test_the_newest_are_kept_and_those_of_some_epochs(tmp_path, weights):
   assert tf.train.latest_checkpoint(tmp_path / "checkpoints").endswith("ckpt-10")
 
 
-def test_best_is_one(tmp_path, weights):
+def test_one_best_checkpoint_is_kept(tmp_path, weights):
   checkpoints = saved(tmp_path, weights, [])
   assert checkpoints.best_step is None
   for step in (3, 7):
@@ -71,7 +71,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
   assert saved(tmp_path, weights, []).restore() == 2
 
 
-def test_nothing_but_damaged_checkpoints(tmp_path, weights):
+def test_only_damaged_checkpoints_are_refused(tmp_path, weights):
   saved(tmp_path, weights, [1])
   truncate(tmp_path / "checkpoints/ckpt-1.data-00000-of-00001")
   with pytest.raises(UsageError, match="must be readable.* Received: 1 damaged"):
@@ -79,7 +79,7 @@ def test_nothing_but_damaged_checkpoints(tmp_path, weights):
 
 
 @pytest.mark.parametrize("content", ["", "nonsense"])
-def test_a_list_of_checkpoints_that_is_lost(tmp_path, weights, content):
+def test_a_damaged_list_of_checkpoints_does_no_harm(tmp_path, weights, content):
   saved(tmp_path, weights, [1, 2])
   (tmp_path / "checkpoints/checkpoint").write_text(content)
   assert saved(tmp_path, weights, []).restore() == 2
@@ -94,7 +94,7 @@ def test_a_damaged_one_does_not_crowd_out_good_ones(tmp_path, weights):
   assert steps_in(tmp_path / "checkpoints") == [4, 6]
 
 
-def test_no_room_is_said_and_what_was_there_stays(tmp_path, weights):
+def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(tmp_path, weights):
   checkpoints = saved(tmp_path, weights, [1])
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes in a file

@@ -2,7 +2,7 @@ from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
-def test_the_first_of_the_highest_is_best_whatever_is_known_already(tmp_path):
+def test_the_first_of_the_highest_is_best_also_when_later_ones_exist(tmp_path):
   results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
   results.save(0, {"eval/a": 0.9})  # untrained, doesn't count
   values = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}
@@ -11,14 +11,14 @@ def test_the_first_of_the_highest_is_best_whatever_is_known_already(tmp_path):
   assert [step for step in values if results.is_best(step, results.cached(step))] == [10]
 
 
-def test_of_losses_the_lowest_is_best(tmp_path):
+def test_the_lowest_loss_is_best(tmp_path):
   results = Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss")
   for step, value in ((5, 2.0), (10, 1.0), (15, 3.0)):
     results.save(step, {"eval/total_loss": value})
   assert [step for step in (5, 10, 15) if results.is_best(step, results.cached(step))] == [10]
 
 
-def test_a_result_that_lacks_the_metric_is_not_known(tmp_path):
+def test_a_result_without_the_metric_is_measured_again(tmp_path):
   Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss").save(
     5, {"eval/total_loss": 1.0}
   )

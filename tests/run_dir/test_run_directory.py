@@ -35,13 +35,13 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path):
     run.start(Config(seed=1, temperature=0.1))
 
 
-def test_a_folder_that_is_a_file(tmp_path):
+def test_a_model_dir_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UsageError, match="model_dir must be a folder .* Received: .*file"):
     RunDirectory(tmp_path / "file").start(Config())
 
 
-def test_evaluations_up_to_a_step(tmp_path):
+def test_evaluations_are_listed_up_to_a_step(tmp_path):
   run = RunDirectory(tmp_path)
   for step in (0, 5, 10, 100):
     run.write(f"result_{step}.json", {"a": step})
@@ -59,7 +59,7 @@ def test_a_second_training_in_the_folder_is_refused(tmp_path):
     assert "dead" not in (tmp_path / "lock").read_text()
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
   run = RunDirectory(tmp_path)
   run.write("result.json", {"a": 1})
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -31,7 +31,7 @@ def make_batch():
   return {"image": images + tf.cast(labels, tf.float32)[:, None, None, None] / 4, "label": labels}
 
 
-def test_losses_by_hand():
+def test_supervised_losses_by_hand():
   logits = tf.constant([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
   labels = tf.constant([0, 2])
   expected = (np.log(np.exp(2) + 2) - 2 + np.log(3)) / 2
@@ -57,7 +57,7 @@ def test_losses_by_hand():
     dict(ft_proj_selector=1),
   ],
 )
-def test_learns_and_reports(values):
+def test_finetune_step_learns_and_reports(values):
   model, head, step = make_step(**values)
   before = values_of(model)
   run = tf.function(step)
@@ -99,6 +99,6 @@ def test_heads_kernel_decays_through_the_loss_under_lars():
   np.testing.assert_allclose(step(make_batch())["train/weight_decay"], expected, rtol=1e-5)
 
 
-def test_zero_init():
+def test_zero_init_head_starts_at_0():
   head = LinearHead(3, zero_init=True)
   assert not np.any(head(tf.ones([2, 4])))

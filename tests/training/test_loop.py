@@ -55,7 +55,7 @@ def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shut
   return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_steps_rows_and_events(tmp_path):
+def test_steps_rows_and_events_come_at_their_steps(tmp_path):
   events = []
   rows = run(
     tmp_path,
@@ -83,7 +83,7 @@ def test_steps_rows_and_events(tmp_path):
   ]
 
 
-def test_tensorboard_scalars(tmp_path):
+def test_rows_are_tensorboard_scalars(tmp_path):
   run(tmp_path, tf.data.Dataset.range(10), last_step=4)
   [path] = tmp_path.glob("events*")
   seen = {
@@ -120,7 +120,7 @@ def test_a_signal_stops_after_the_step(tmp_path):
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_what_is_allowed_to_be_broken_off_is():
+def test_a_signal_breaks_off_what_is_interruptible():
   with GracefulShutdown() as shutdown, pytest.raises(Preempted):
     with shutdown.interruptible():
       os.kill(os.getpid(), signal.SIGINT)

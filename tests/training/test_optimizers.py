@@ -14,7 +14,7 @@ from conrec_tf.training.optimizers import (
 )
 
 
-def test_three_steps_by_hand():
+def test_three_lars_steps_by_hand():
   # |w| = 5, |g| = 0.5: trust 0.001 * 10 = 0.01; learning rate 1.
   w, v = tf.constant([[3.0, 4.0]]), tf.zeros([1, 2])
   g = tf.constant([[0.3, 0.4]])
@@ -29,7 +29,7 @@ def test_three_steps_by_hand():
 
 
 @pytest.mark.parametrize("decay", [0.0, 1e-2])
-def test_100_steps_equal_numpy(rng, decay):
+def test_100_lars_steps_equal_numpy(rng, decay):
   shapes = [(3, 3, 2, 4), (5, 6), (6,), (4, 4), (2, 3)]
   variables = [tf.Variable(rng.normal(size=shape), dtype=tf.float64) for shape in shapes]
   variables[4].assign(tf.zeros([2, 3], tf.float64))  # zero norm at first
@@ -58,7 +58,7 @@ def test_100_steps_equal_numpy(rng, decay):
     np.testing.assert_allclose(variable, value, rtol=1e-9)
 
 
-def test_exclusions_are_biases_and_batch_norm():
+def test_lars_excludes_biases_and_batch_norm():
   model = build_model(Config(base_filters=4))
   optimizer = build_optimizer(Config(), examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
@@ -85,13 +85,13 @@ def test_learning_rate_scaling(scaling, expected):
   assert scaled_learning_rate(0.075, scaling, 16) == pytest.approx(expected)
 
 
-def test_config_round_trip():
+def test_lars_is_made_again_from_its_config():
   optimizer = LARS(0.3, momentum=0.8, lars_decay=0.1, trust_coefficient=0.01)
   clone = LARS.from_config(optimizer.get_config())
   assert clone.get_config() == optimizer.get_config()
 
 
-def test_warm_up_and_cosine():
+def test_warmup_cosine_by_hand():
   schedule = WarmupCosine(0.4, warmup_steps=4, last_step=12)
   expected = [0.0, 0.1, 0.2, 0.3, 0.4] + [0.2 * (1 + np.cos(np.pi * k / 8)) for k in range(1, 9)]
   np.testing.assert_allclose([schedule(step) for step in range(13)], expected, atol=1e-7)

@@ -27,12 +27,12 @@ def make_batch():
   }
 
 
-def test_view_major():
+def test_view_major_puts_first_views_first():
   views = tf.reshape(tf.range(6), [3, 2, 1])
   np.testing.assert_array_equal(view_major(views)[:, 0], [0, 2, 4, 1, 3, 5])
 
 
-def test_total_is_contrast_plus_100_times_reconstruction():
+def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step()
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
   total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))

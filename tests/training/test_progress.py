@@ -17,7 +17,7 @@ ROW = {
 }
 
 
-def test_plain_progress_lines(caplog):
+def test_a_file_gets_plain_lines_now_and_then(caplog):
   progress = Progress(0, 200)
   with caplog.at_level(logging.INFO, "conrec_tf"):
     for step in (100, 101, 200):
@@ -29,7 +29,7 @@ def test_plain_progress_lines(caplog):
 
 
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
-def test_duration(seconds, text):
+def test_duration_is_minutes_or_hours(seconds, text):
   assert duration(seconds) == text
 
 

@@ -76,7 +76,7 @@ def test_a_gradient_that_is_not_finite_is_noticed():
   assert np.isfinite(loss) and trouble and number == 1
 
 
-def test_first_step():
+def test_first_non_finite_step_is_kept():
   metric = FirstNonFiniteStep("first")
   for number, happened in enumerate([False, True, True, False], start=5):
     metric.update_state(tf.constant(number, tf.int64), tf.constant(happened))
