@@ -64,6 +64,11 @@ def best(name: str) -> str:
   return name.replace(EVAL, BEST)
 
 
+def standardised(name: str) -> str:
+  """Returns the name of a number as it is on embeddings scaled to mean 0 and variance 1."""
+  return name.replace(EVAL, STANDARDISED)
+
+
 def untrained(name: str) -> str:
   """Returns the name of a number as the untrained network has it."""
   return name.replace(EVAL, "eval/untrained_")

@@ -1,14 +1,19 @@
-"""The one page: everything in a single file that needs no network and no JavaScript."""
+"""The page of a report: a single file that needs no network and no JavaScript."""
 
 import base64
+from collections.abc import Callable, Sequence
 import dataclasses
 import shlex
+from typing import Any
 
 import jinja2
 
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
-from conrec_tf.reporting.run_record import differences
+from conrec_tf.reporting.figures.plot_style import Picture
+from conrec_tf.reporting.run_record import RunRecord, differences
+from conrec_tf.reporting.sections import Section
+from conrec_tf.reporting.tables import Table
 from conrec_tf.training.progress import duration
 
 ENVIRONMENT = jinja2.Environment(
@@ -20,30 +25,36 @@ ENVIRONMENT = jinja2.Environment(
 )
 HIGHLIGHTS = (
   (metric_names.KAPPA, "last"),
-  ("eval/best_quadratic_weighted_kappa", "best"),
+  (metric_names.best(metric_names.KAPPA), "best"),
   (metric_names.LINEAR_ACCURACY, "last"),
-  ("eval/best_linear_top_1_accuracy", "best"),
+  (metric_names.best(metric_names.LINEAR_ACCURACY), "best"),
   (metric_names.LABEL_ACCURACY, "last"),
-  ("eval/best_label_top_1_accuracy", "best"),
+  (metric_names.best(metric_names.LABEL_ACCURACY), "best"),
   (metric_names.LABEL_KAPPA, "last"),
-  ("eval/best_label_quadratic_weighted_kappa", "best"),
+  (metric_names.best(metric_names.LABEL_KAPPA), "best"),
   (metric_names.EVAL_TOTAL_LOSS, "last"),
-  ("eval/best_total_loss", "best"),
+  (metric_names.best(metric_names.EVAL_TOTAL_LOSS), "best"),
   (metric_names.KNN_ACCURACY, "last"),
-  ("eval/untrained_linear_top_1_accuracy", "untrained"),
-  ("eval/untrained_standardised_linear_top_1_accuracy", "untrained"),
-  ("eval/untrained_total_loss", "untrained"),
+  (metric_names.untrained(metric_names.LINEAR_ACCURACY), "untrained"),
+  (metric_names.untrained(metric_names.standardised(metric_names.LINEAR_ACCURACY)), "untrained"),
+  (metric_names.untrained(metric_names.EVAL_TOTAL_LOSS), "untrained"),
 )
 
 
-def render(runs, names, sections, results, methods):
-  """The text of `index.html`.
+def render(
+  runs: Sequence[RunRecord],
+  names: Sequence[str],
+  sections: Sequence[Section],
+  results: Table,
+  methods: Table,
+) -> str:
+  """Returns the text of `index.html`.
 
   Args:
-    runs: `RunRecord`s; the first is what the page is about.
+    runs: the runs; the first is what the page is about.
     names: of the runs.
-    sections: `Section`s.
-    results, methods: `Table`s of all numbers, and of the paper's systems.
+    sections: in their order.
+    results, methods: tables of all numbers, and of the paper's systems.
   """
   run = runs[0]
   return ENVIRONMENT.get_template("report.html.jinja").render(
@@ -55,16 +66,16 @@ def render(runs, names, sections, results, methods):
     embedded=_embedded,
     origin=_origin(run),
     times=_times(runs),
-    changed=_knobs(run, lambda value, default: value != default),
-    defaults=_knobs(run, lambda value, default: value == default),
+    changed=_settings(run, lambda value, default: value != default),
+    defaults=_settings(run, lambda value, default: value == default),
     differences=differences(run, runs[1:]),
     results=results,
     methods=methods,
   )
 
 
-def _highlights(run):
-  """What matters most: `[(words, number as text, key)]`."""
+def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
+  """Returns what matters most: `[(words, number as text, key)]`."""
   return [
     (
       metric_names.display_name(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
@@ -76,14 +87,14 @@ def _highlights(run):
   ]
 
 
-def _embedded(picture):
-  """A picture as a data URI: lines as SVG, images as PNG."""
+def _embedded(picture: Picture) -> str:
+  """Returns a figure as a data URI: lines as SVG, images as PNG."""
   path, kind = (picture.svg, "svg+xml") if picture.drawing else (picture.png, "png")
   return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _origin(run):
-  """Where a run came from: `[(what, text)]`."""
+def _origin(run: RunRecord) -> list[tuple[str, str]]:
+  """Returns how a run came about: `[(what, text)]`."""
   path = shlex.quote(str(run.path))
   rows = [
     ("run", str(run.path)),
@@ -102,11 +113,11 @@ def _origin(run):
   return rows
 
 
-def _times(runs):
-  """Time by part, by run: `[(part, [text])]`."""
+def _times(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+  """Returns time by part, by run: `[(part, [text])]`."""
   times = [run.times() for run in runs]
   titles = {"data": "waiting for data", "step": "training steps", "evaluation": "evaluations"}
-  rows = []
+  rows: list[tuple[str, list[str]]] = []
   for part, title in titles.items():
     rows.append(
       (
@@ -123,8 +134,8 @@ def _times(runs):
   return rows
 
 
-def _knobs(run, wanted):
-  """Settings of a run: `[(name, value, explanation)]`."""
+def _settings(run: RunRecord, wanted: Callable[[Any, Any], bool]) -> list[tuple[str, Any, str]]:
+  """Returns settings of a run: `[(name, value, explanation)]`."""
   return [
     (field.name, value, field.metadata["help"])
     for field in dataclasses.fields(Config)

@@ -1,16 +1,20 @@
-"""What the trained network makes of images, as arrays: all that the pictures need of it."""
+"""What a trained network computes of images, as arrays: all that figures need of it."""
 
+from collections.abc import Sequence
 import dataclasses
 import os
 
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.augmentation import corruption
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import linear_evaluation as evaluation
 from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.linear_evaluation import embed_split
+from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, PretrainedModel, prefixes, step_of
 from conrec_tf.training.task import build_task
@@ -20,7 +24,7 @@ MOST_IMAGES = 4000  # of a split; more would say little more and take long
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-  """What a classifier makes of the measured images.
+  """The predictions of a classifier for images.
 
   Attributes:
     labels, classes: int `[N]`, true and predicted.
@@ -35,78 +39,96 @@ class Predictions:
 
 
 class ModelInspector:
-  """A run's network and the images that it is shown.
+  """Runs the network of a run on images of its evaluation dataset.
+
+  Attributes:
+    config: the options of the run.
+    eval_source: dataset of linear evaluation.
+    model: the network.
+    step: that its weights are of.
+    class_names: of the labels; empty without labels.
+    train, test: what a classifier learns from and is measured on; parts of large splits.
 
   Args:
-    config: `Config` of the run.
-    eval_source: `DatasetSource` of linear evaluation.
-    model: `ConRec`.
-    head: `LinearHead` of a finetuned one, or None.
-    step: that its weights are of.
+    config, eval_source, model, step: see the attributes.
+    head: the supervised head of a finetuned network, or None.
   """
 
-  def __init__(self, config, eval_source, model, head, step):
+  def __init__(
+    self,
+    config: Config,
+    eval_source: DatasetSource,
+    model: ConRec,
+    head: LinearHead | None,
+    step: int,
+  ) -> None:
     self.config, self.eval_source, self.model, self.step = config, eval_source, model, step
     self._head = head
     self.class_names = eval_source.class_names
-    self.train, self.measured = (_some(split) for split in _splits(config, eval_source))
+    self.train, self.test = (_some(split) for split in _splits(config, eval_source))
 
-  def embed(self, split):
-    """Embeddings float32 `[N, F]` of a split, and labels int64 `[N]`, or None without classes."""
-    embeddings, labels = evaluation.embed_split(self.config, self.model, self.eval_source, split)
-    return embeddings, labels if self.class_names else None
+  def embed(self, split: Split) -> Labelled:
+    """Returns embeddings float32 `[N, F]` of a split, and labels int64 `[N]`, 0 without classes."""
+    return embed_split(
+      self.model,
+      self.eval_source,
+      split,
+      image_size=self.config.image_size,
+      batch_size=self.config.eval_batch_size,
+      layer=self.config.ft_proj_selector,
+    )
 
-  def predict(self, train, measured):
-    """`Predictions` of linear evaluation, or of a finetuned network's own head.
+  def predict(self, train: Labelled, test: Labelled) -> Predictions:
+    """Predicts by linear evaluation, or by a finetuned network's own head.
 
     Args:
-      train, measured: what `embed` returned for either split.
+      train, test: what `embed` returned for either split.
     """
-    labels, count = measured[1], len(self.class_names)
-    if not self.config.is_pretraining:
-      logits = self._head(measured[0]).numpy()
+    labels, count = test[1], len(self.class_names)
+    if self._head and not self.config.is_pretraining:
+      logits = self._head(test[0]).numpy()
       if self.config.ordinal_labels:
         return _graded(labels, 1.0 / (1.0 + np.exp(-logits)), "the supervised head")
       scores, columns = tf.nn.softmax(logits).numpy(), np.arange(count)
       name = "the supervised head"
     elif self.config.ordinal_labels:
-      return _graded(labels, probes.ordinal_scores(train, measured, count), "linear evaluation")
+      return _graded(labels, probes.ordinal_scores(train, test, count), "linear evaluation")
     else:
-      scores, columns = probes.linear_scores(train, measured)
+      scores, columns = probes.linear_scores(train, test)
       name = "linear evaluation"
     wide = np.zeros([len(labels), count])
     wide[:, columns] = scores
     return Predictions(labels, wide.argmax(axis=1), wide[np.arange(len(labels)), labels], name)
 
-  def images(self, split, indices):
-    """Images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
+  def images(self, split: Split, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
     indices = np.asarray(indices, int)
     wanted, places = np.unique(indices, return_inverse=True)
     chosen = subset(split, wanted)
-    parts = [
-      images.numpy() for images, _ in evaluation_batches(self.config, self.eval_source, chosen)
-    ]
-    return np.concatenate(parts)[places]
+    batches = evaluation_batches(
+      self.eval_source, chosen, self.config.image_size, self.config.eval_batch_size
+    )
+    return np.concatenate([images.numpy() for images, _ in batches])[places]
 
   @property
-  def has_attention(self):
-    """Whether its pooling weighs locations."""
+  def has_attention(self) -> bool:
+    """Whether the pooling weighs locations."""
     return hasattr(self.model.pooling, "attention")
 
-  def attention(self, images):
-    """How often as much as on average each location counts: float32 `[n, h, w]`, mean 1."""
+  def attention(self, images: np.ndarray) -> np.ndarray:
+    """Returns attention weights relative to the image's mean, float32 `[n, h, w]`."""
     features, _ = self.model.encoder(tf.constant(images))
     weights = tf.cast(self.model.pooling.attention(features), tf.float32)[..., 0].numpy()
     return weights / weights.mean(axis=(1, 2), keepdims=True)
 
   @property
-  def has_decoder(self):
-    """Whether it has a decoder."""
+  def has_decoder(self) -> bool:
+    """Whether the network reconstructs images."""
     return self.model.decoder is not None
 
-  def reconstruct(self, images):
-    """`[(kind of corruption, corrupted, reconstruction)]`, float32 `[n, H, W, C]` each."""
-    kinds = {"none": lambda view, _: view}
+  def reconstruct(self, images: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Returns `[(kind of corruption, corrupted, reconstruction)]`, float32 `[n, H, W, C]` each."""
+    kinds: dict[str, corruption.Corruption] = {"none": lambda view, _: view}
     if self.config.corruption != "none":
       kinds = corruption.kinds_of_corruption(images.shape[-1])
     rows = []
@@ -121,12 +143,15 @@ class ModelInspector:
     return rows
 
 
-def restore_inspector(config, source, eval_source, step):
-  """The `ModelInspector` of a run with the weights of a step, or where those are gone the best.
+def restore_inspector(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, step: int
+) -> ModelInspector:
+  """Restores the network of a run at a step, or where those weights are gone the best one.
 
   Args:
-    config, eval_source: as of `ModelInspector`.
-    source: `DatasetSource` that it learnt from.
+    config: the options of the run.
+    source: dataset that it learnt from.
+    eval_source: dataset of linear evaluation.
     step: of the last weights.
 
   Raises:
@@ -150,8 +175,8 @@ def restore_inspector(config, source, eval_source, step):
   return ModelInspector(config, eval_source, task.model, head, step)
 
 
-def _splits(config, eval_source):
-  """What a classifier learns from, and what it is measured on."""
+def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:
+  """Returns what a classifier learns from, and what it is measured on."""
   train = eval_source.train
   if not (config.cv_folds and config.is_pretraining):
     return train, eval_source.eval
@@ -161,12 +186,12 @@ def _splits(config, eval_source):
   return subset(train, indices[held:]), subset(train, indices[:held])
 
 
-def subset(split, indices):
-  """The `Split` of some examples, in their order."""
+def subset(split: Split, indices: np.ndarray) -> Split:
+  """Returns the `Split` of some examples, in their order."""
   chosen = np.zeros(split.num_examples, bool)
   chosen[indices] = True
 
-  def records():
+  def records() -> tf.data.Dataset:
     numbered = split.records().enumerate()
     kept = numbered.filter(lambda number, _: tf.gather(tf.constant(chosen), number))
     return kept.map(lambda _, record: record)
@@ -174,22 +199,22 @@ def subset(split, indices):
   return dataclasses.replace(split, num_examples=int(chosen.sum()), records=records, shapes=None)
 
 
-def _some(split):
-  """All of a split, or of a large one a random part, the same each time; labels 0 without any."""
-  split = dataclasses.replace(
-    split,
-    records=lambda records=split.records: records().map(
-      lambda record: {"label": tf.constant(0, tf.int64), **record}
-    ),
-  )
+def _some(split: Split) -> Split:
+  """Returns a split, or a random part of a large one; records without labels get label 0."""
+  records = split.records
+
+  def labelled_records() -> tf.data.Dataset:
+    return records().map(lambda record: {"label": tf.constant(0, tf.int64), **record})
+
+  split = dataclasses.replace(split, records=labelled_records)
   if split.num_examples <= MOST_IMAGES:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]
   return subset(split, indices)
 
 
-def _graded(labels, bits, name):
-  """`Predictions` of grades, from the probabilities `[N, K]` of their cumulative bits."""
+def _graded(labels: np.ndarray, bits: np.ndarray, name: str) -> Predictions:
+  """Returns predictions of grades, from the probabilities `[N, K]` of their cumulative bits."""
   above = np.append(bits, np.zeros([len(bits), 1]), axis=1)
   rows = np.arange(len(labels))
   true_class_probability = np.clip(above[rows, labels] - above[rows, labels + 1], 0.0, 1.0)

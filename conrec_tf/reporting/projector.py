@@ -1,6 +1,8 @@
-"""Embeddings for TensorBoard's projector, with labels and small images to show them by."""
+"""Embeddings for TensorBoard's projector, with labels and small images."""
 
+from collections.abc import Sequence
 import math
+import pathlib
 
 import numpy as np
 from tensorboard.plugins import projector
@@ -8,7 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.reporting.figures.plot_style import to_rgb
-from conrec_tf.reporting.inference import subset
+from conrec_tf.reporting.inference import ModelInspector, subset
 from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 FOLDER = "projector"
@@ -16,25 +18,29 @@ MOST_POINTS = 1000
 SIDE = 32  # pixels of a small image
 
 
-def write_projector(network, folder):
+def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   """Writes `projector/` and `projector_config.pbtxt` for some images of the evaluation split.
 
   Args:
-    network: `ModelInspector`.
-    folder: `pathlib.Path` of the run.
+    inspector: of the network.
+    folder: of the run.
   """
-  split = network.measured
-  chosen = np.random.default_rng(network.config.seed).permutation(split.num_examples)
+  options, split = inspector.config, inspector.test
+  chosen = np.random.default_rng(options.seed).permutation(split.num_examples)
   split = subset(split, chosen[:MOST_POINTS])
-  embeddings, labels, small = [], [], []
-  for images, label in evaluation_batches(network.config, network.eval_source, split):
-    embeddings.append(network.model.embed(images, layer=network.config.ft_proj_selector).numpy())
+  parts: list[np.ndarray] = []
+  labels: list[int] = []
+  small: list[np.ndarray] = []
+  for images, label in evaluation_batches(
+    inspector.eval_source, split, options.image_size, options.eval_batch_size
+  ):
+    parts.append(inspector.model.embed(images, layer=options.ft_proj_selector).numpy())
     labels.extend(label.numpy())
     small.extend(to_rgb(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy())
-  embeddings = np.concatenate(embeddings).astype(np.float32)
+  embeddings = np.concatenate(parts).astype(np.float32)
   config = projector.ProjectorConfig()
   entry = config.embeddings.add(
-    tensor_name=f"embeddings after step {network.step}",
+    tensor_name=f"embeddings after step {inspector.step}",
     tensor_shape=embeddings.shape,
     tensor_path=f"{FOLDER}/embeddings.bytes",
   )
@@ -47,16 +53,16 @@ def write_projector(network, folder):
       str(folder / entry.sprite.image_path),
       tf.io.encode_png(tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)),
     )
-  if network.class_names:
+  if inspector.class_names:
     entry.metadata_path = f"{FOLDER}/labels.tsv"
     write_text(
-      folder / entry.metadata_path, "".join(f"{network.class_names[label]}\n" for label in labels)
+      folder / entry.metadata_path, "".join(f"{inspector.class_names[label]}\n" for label in labels)
     )
   write_text(folder / "projector_config.pbtxt", str(config))
 
 
-def _sheet(images):
-  """Images `[SIDE, SIDE, 3]` in a square, row by row, as the projector wants them."""
+def _sheet(images: Sequence[np.ndarray]) -> np.ndarray:
+  """Puts images `[SIDE, SIDE, 3]` into a square, row by row, as the projector wants them."""
   side = math.ceil(math.sqrt(len(images)))
   cells = np.zeros([side * side, SIDE, SIDE, 3], np.float32)
   cells[: len(images)] = images

@@ -1,17 +1,22 @@
-"""`report/` of a finished run: reads what it left, asks the network, draws, writes one page."""
+"""Draws `report/` of a finished run: one page, its figures, its tables."""
 
+from collections.abc import Sequence
 import logging
 import os
+import pathlib
 import shutil
 
 from tqdm import tqdm
 
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.reporting import html_report, tables
+from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.inference import restore_inspector
-from conrec_tf.reporting.run_record import read_other_runs, read_run_record, run_names
-from conrec_tf.reporting.sections import SECTIONS, ReportContext
+from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
+from conrec_tf.reporting.sections import SECTIONS
 from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 logger = logging.getLogger(__name__)
@@ -19,12 +24,13 @@ logger = logging.getLogger(__name__)
 FOLDER = "report"
 
 
-def write_report(config, source, eval_source):
+def write_report(config: Config, source: DatasetSource, eval_source: DatasetSource) -> pathlib.Path:
   """Draws the report of the run in `config.run_directory`; returns its `index.html`.
 
   Args:
-    config: `Config` of the run.
-    source, eval_source: `DatasetSource` that it learnt from, and of linear evaluation.
+    config: the options of the run.
+    source: dataset that it learnt from.
+    eval_source: dataset of linear evaluation.
 
   Raises:
     UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,
@@ -32,7 +38,7 @@ def write_report(config, source, eval_source):
   """
   run = read_run_record(config.run_directory)
   runs = [run, *read_other_runs(config.compare_with, run)]
-  _tell_differences(runs)
+  _warn_of_differences(runs)
   folder = run.path / FOLDER
   temporary = folder.with_name(FOLDER + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
@@ -57,8 +63,8 @@ def write_report(config, source, eval_source):
   return folder / "index.html"
 
 
-def _write(context):
-  """Draws all sections, telling which and how long it takes, and writes page and tables."""
+def _write(context: ReportContext) -> None:
+  """Draws all sections, with progress, and writes page and tables."""
   sections = []
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
   with tqdm(SECTIONS.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
@@ -78,8 +84,8 @@ def _write(context):
     write_text(context.folder / name, text)
 
 
-def _epochs(runs, source):
-  """Steps of an epoch, by run; of other training splits than the first run's, from its epochs."""
+def _epochs(runs: Sequence[RunRecord], source: DatasetSource) -> list[int]:
+  """Returns the steps of an epoch, by run; of other training splits, from the run's epochs."""
   config = runs[0].config
   lengths = []
   for run in runs:
@@ -91,8 +97,8 @@ def _epochs(runs, source):
   return lengths
 
 
-def _tell_differences(runs):
-  """A line on what makes runs hard to compare."""
+def _warn_of_differences(runs: Sequence[RunRecord]) -> None:
+  """Warns of what makes runs hard to compare."""
   for other in runs[1:]:
     for name in ("eval_split", "image_channels", "image_size"):
       values = [getattr(record.config, name) for record in (runs[0], other)]

@@ -1,7 +1,10 @@
-"""What a run wrote down: settings, rows of metrics, evaluations, results."""
+"""A run as its `model_dir` records it: settings, rows of metrics, evaluations, results."""
 
+from collections.abc import Sequence
 import dataclasses
+import os
 import pathlib
+from typing import Any
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.config import OWN_DATASETS
@@ -9,17 +12,16 @@ from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
 
-BEST = metric_names.BEST
 NOT_A_METRIC = (metric_names.BEST_STEP, metric_names.BEST_SELECTED_BY)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-  """One run as its `model_dir` tells it.
+  """One run as its `model_dir` records it.
 
   Attributes:
     path: the `model_dir`.
-    config: `Config`; options that the run's version didn't have are at their defaults.
+    config: its options; those that the run's version didn't have are at their defaults.
     rows: the rows of `metrics.jsonl`.
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
@@ -30,45 +32,40 @@ class RunRecord:
 
   path: pathlib.Path
   config: Config
-  rows: list
-  evaluations: dict
-  result: dict
-  confusions: list | None
-  processes: list
+  rows: list[dict[str, Any]]
+  evaluations: dict[int, dict[str, Any]]
+  result: dict[str, Any]
+  confusions: list[list[int]] | None
+  processes: list[dict[str, Any]]
 
   @property
-  def step(self):
+  def step(self) -> int:
     """Steps that the results are of."""
     return self.result[metric_names.GLOBAL_STEP]
 
   @property
-  def name(self):
+  def name(self) -> str:
     """The system's name."""
     return paper_results.METHODS.get(self.config.method, self.config.method)
 
   @property
-  def metric(self):
+  def metric(self) -> str:
     """The name of the number that runs are compared by."""
     for name in self.result:
-      if name.startswith(BEST) and name not in NOT_A_METRIC:
-        return name.replace(BEST, "eval/")
-    known = (
-      metric_names.LINEAR_ACCURACY,
-      metric_names.KAPPA,
-      metric_names.LABEL_KAPPA,
-      metric_names.LABEL_ACCURACY,
-      metric_names.EVAL_TOTAL_LOSS,
-    )
+      if name.startswith(metric_names.BEST) and name not in NOT_A_METRIC:
+        return name.replace(metric_names.BEST, metric_names.EVAL)
+    known = metric_names.MAIN_METRICS
     return next((name for name in known if name in self.result), known[0])
 
-  def curve(self, name):
-    """Steps and values of a number of `metrics.jsonl`."""
+  def curve(self, name: str) -> tuple[list[int], list[float]]:
+    """Returns steps and values of a number of `metrics.jsonl`."""
     pairs = [(row[metric_names.GLOBAL_STEP], row[name]) for row in self.rows if name in row]
     return [step for step, _ in pairs], [value for _, value in pairs]
 
-  def times(self):
-    """Seconds by part: data (waiting for it), step and, where it was noted, evaluation."""
-    waited = total = before = 0
+  def times(self) -> dict[str, float]:
+    """Returns seconds by part: data (waiting for it), step and, if it was noted, evaluation."""
+    waited = total = 0.0
+    before = 0
     for row in self.rows:
       if metric_names.IMAGES_PER_SECOND in row:
         steps, before = row[metric_names.GLOBAL_STEP] - before, row[metric_names.GLOBAL_STEP]
@@ -80,8 +77,8 @@ class RunRecord:
     return times | ({"evaluation": sum(evaluations)} if evaluations else {})
 
 
-def read_run_record(path, flag="model_dir"):
-  """The `RunRecord` in a `model_dir`.
+def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunRecord:
+  """Reads the run in a `model_dir`.
 
   Args:
     path: the folder.
@@ -115,12 +112,12 @@ def read_run_record(path, flag="model_dir"):
   )
 
 
-def read_other_runs(names, run):
-  """The `RunRecord`s of `compare_with`.
+def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
+  """Reads the runs of `compare_with`.
 
   Args:
     names: model_dirs, separated by commas.
-    run: `RunRecord` to compare with.
+    run: what they are compared with.
 
   Raises:
     UsageError: one of them is no run, or of another dataset.
@@ -142,8 +139,8 @@ def read_other_runs(names, run):
   return others
 
 
-def run_names(runs):
-  """A name for each run: its system's, and where systems come twice, its folder's too."""
+def run_names(runs: Sequence[RunRecord]) -> list[str]:
+  """Returns a name for each run: its system's, and where systems come twice, its folder's too."""
   names = [run.name for run in runs]
   return [
     name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
@@ -151,8 +148,8 @@ def run_names(runs):
   ]
 
 
-def differences(run, others):
-  """Options in which other runs differ from one: `[(name, value, values of the others)]`."""
+def differences(run: RunRecord, others: Sequence[RunRecord]) -> list[tuple[str, Any, list[Any]]]:
+  """Returns options in which runs differ from one: `[(name, value, values of the others)]`."""
   skipped = {"model_dir", "compare_with", "mode", "data_dir"}
   rows = []
   for field in dataclasses.fields(Config):
@@ -162,7 +159,7 @@ def differences(run, others):
   return rows
 
 
-def _data(config):
-  """Which images a run is about."""
+def _data(config: Config) -> str:
+  """Names which images a run is about."""
   parts = [config.dataset] + [config.data_dir] * (config.dataset in OWN_DATASETS)
   return " ".join(parts + [f"evaluated on {config.eval_dataset}"] * bool(config.eval_dataset))

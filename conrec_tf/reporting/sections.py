@@ -1,15 +1,16 @@
-"""The parts of a report: what each shows, and of which images."""
+"""The sections of a report: what each shows, and of which images."""
 
+from collections.abc import Callable
 import dataclasses
-import functools
-import pathlib
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from conrec_tf.evaluation import probes
+from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import class_figures, curves, image_grids
+from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
+from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.tables import Table, class_table
 from conrec_tf.run_dir.run_directory import write_text
@@ -29,15 +30,15 @@ class Section:
 
   Attributes:
     title: its heading.
-    pictures: `Picture`s.
-    notes: words on what isn't there, or must be known.
-    small: whether pictures may stand three in a row.
-    table, details: `Table`s beside and below the pictures, or None, with their titles.
+    pictures: its figures.
+    notes: what is missing, or must be known.
+    small: whether figures may stand three in a row.
+    table, details: tables beside and below the figures, or None, with their titles.
   """
 
   title: str
-  pictures: list = dataclasses.field(default_factory=list)
-  notes: list = dataclasses.field(default_factory=list)
+  pictures: list[Picture] = dataclasses.field(default_factory=list)
+  notes: list[str] = dataclasses.field(default_factory=list)
   small: bool = False
   table: Table | None = None
   table_title: str = ""
@@ -45,93 +46,43 @@ class Section:
   details_title: str = ""
 
 
-@dataclasses.dataclass
-class ReportContext:
-  """What there is to draw from; what the network says is asked for when it is first needed.
-
-  Attributes:
-    runs: `RunRecord`s; the first is what the report is about.
-    names: of the runs.
-    epochs: steps of an epoch, by run.
-    network: `ModelInspector` of the first run.
-    folder: where to write.
-  """
-
-  runs: list
-  names: list
-  epochs: list
-  network: ModelInspector
-  folder: pathlib.Path
-
-  @functools.cached_property
-  def train(self):
-    """Embeddings and labels of what a classifier learns from."""
-    return self.network.embed(self.network.train)
-
-  @functools.cached_property
-  def measured(self):
-    """Embeddings and labels of what is measured."""
-    return self.network.embed(self.network.measured)
-
-  @functools.cached_property
-  def predictions(self):
-    """`Predictions` on what is measured."""
-    return self.network.predict(self.train, self.measured)
-
-  @functools.cached_property
-  def order(self):
-    """The measured images, shuffled."""
-    seed = self.runs[0].config.seed
-    return np.random.default_rng(seed).permutation(self.network.measured.num_examples)
-
-  def confusions(self):
-    """Counts of true by predicted class: the run's own where it left them."""
-    found, stored = self.predictions, self.runs[0].confusions
-    if stored is not None:
-      return np.array(stored)
-    scores = np.eye(len(self.network.class_names))[found.classes]
-    columns = np.arange(len(self.network.class_names))
-    return probes.confusions(scores, columns, found.labels, len(columns))
-
-
-def training_section(context):
-  """Losses, learning rate, speed."""
+def training_section(context: ReportContext) -> Section | None:
+  """Draws losses, learning rate and speed; None where nothing was logged."""
   pictures = curves.training_curves(context.runs, context.names, context.folder)
   return Section("Training", pictures, small=True) if pictures else None
 
 
-def accuracy_section(context):
-  """Accuracy over epochs and labels."""
-  pictures = [
-    curves.accuracy_over_epochs(context.runs, context.names, context.epochs, context.folder)
-  ]
-  by_labels = curves.label_fractions(context.runs, context.names, context.folder)
-  if by_labels or not context.network.class_names or not context.runs[0].config.is_pretraining:
-    return Section("Evaluations", pictures + [by_labels] * bool(by_labels))
-  return Section(
-    "Evaluations",
-    pictures,
-    [
+def accuracy_section(context: ReportContext) -> Section:
+  """Draws accuracy over epochs and labels."""
+  runs, names, folder = context.runs, context.names, context.folder
+  section = Section(
+    "Evaluations", [curves.accuracy_over_epochs(runs, names, context.epochs, folder)]
+  )
+  by_labels = curves.label_fractions(runs, names, folder)
+  if by_labels:
+    section.pictures.append(by_labels)
+  elif context.inspector.class_names and runs[0].config.is_pretraining:
+    section.notes.append(
       "Accuracy over the share of labels wasn't measured. --mode=eval "
       "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."
-    ],
-  )
+    )
+  return section
 
 
-def inputs_section(context):
-  """What the decoder makes of corrupted images, and what the pooling looks at."""
-  network, section = context.network, Section("What it sees")
-  images = network.images(network.measured, context.order[:ATTENDED])
-  if network.has_decoder:
+def inputs_section(context: ReportContext) -> Section:
+  """Draws reconstructions of corrupted images, and maps of the pooling's attention."""
+  inspector, section = context.inspector, Section("What it sees")
+  images = inspector.images(inspector.test, context.order[:ATTENDED])
+  if inspector.has_decoder:
     targets = images[:RECONSTRUCTED]
     section.pictures.append(
-      image_grids.reconstructions(targets, network.reconstruct(targets), context.folder)
+      image_grids.reconstructions(targets, inspector.reconstruct(targets), context.folder)
     )
   else:
     section.notes.append("No reconstructions: this network has no decoder.")
-  if network.has_attention:
+  if inspector.has_attention:
     section.pictures.append(
-      image_grids.attention_maps(images, network.attention(images), context.folder)
+      image_grids.attention_maps(images, inspector.attention(images), context.folder)
     )
   else:
     section.notes.append(
@@ -140,31 +91,31 @@ def inputs_section(context):
   return section
 
 
-def classes_section(context):
-  """Confusions and accuracy by class."""
-  network = context.network
-  if not network.class_names:
+def classes_section(context: ReportContext) -> Section:
+  """Draws confusions and accuracy by class."""
+  inspector = context.inspector
+  if not inspector.class_names:
     return Section("Classes", notes=[NO_CLASSES])
   counts = context.confusions()
-  rows = class_figures.class_accuracies(counts, network.class_names)
+  rows = class_figures.class_accuracies(counts, inspector.class_names)
   details = class_table(rows)
   write_text(context.folder / "class_accuracy.csv", details.csv())
   return Section(
     "Classes",
     [
       class_figures.confusion_matrix(
-        counts, network.class_names, context.predictions.classifier, context.folder
+        counts, inspector.class_names, context.predictions.classifier, context.folder
       ),
       class_figures.class_accuracy(rows, context.folder),
       _extremes(context, rows),
     ],
-    _share_of_images(network),
+    _share_of_images(inspector),
     table_title="Most confused",
     table=Table(
       ("true class", "taken for", "images", "share"),
       [
         (*(name.replace("_", " ") for name in pair[:2]), str(pair[2]), f"{pair[3]:.0%}")
-        for pair in class_figures.confused_pairs(counts, network.class_names)
+        for pair in class_figures.confused_pairs(counts, inspector.class_names)
       ],
       texts=2,
     ),
@@ -173,12 +124,12 @@ def classes_section(context):
   )
 
 
-def _share_of_images(network):
-  """A note where not all images are looked at."""
-  looked, there = network.measured.num_examples, network.eval_source.eval.num_examples
+def _share_of_images(inspector: ModelInspector) -> list[str]:
+  """Returns a note where not all images are used."""
+  looked, there = inspector.test.num_examples, inspector.eval_source.eval.num_examples
   return (
     []
-    if looked == there or network.config.cv_folds
+    if looked == there or inspector.config.cv_folds
     else [
       f"Strongest, weakest and neighbouring images are looked for among {looked} random ones of "
       f"the {there} of the evaluation split; counts are of all."
@@ -186,60 +137,61 @@ def _share_of_images(network):
   )
 
 
-def embeddings_section(context):
-  """A map of the embeddings, and nearest neighbours."""
-  network, seed = context.network, context.runs[0].config.seed
-  (train, train_labels), (measured, labels) = context.train, context.measured
-  picture = embedding_map(measured, labels, network.class_names, seed, context.folder)
+def embeddings_section(context: ReportContext) -> Section:
+  """Draws a map of the embeddings, and nearest neighbours."""
+  inspector, seed = context.inspector, context.runs[0].config.seed
+  labelled = bool(inspector.class_names)
+  (train, train_labels), (test, labels) = context.train, context.test
+  picture = embedding_map(
+    test, labels if labelled else None, inspector.class_names, seed, context.folder
+  )
   queries = context.order[:QUERIES]
   search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine").fit(train)
-  distances, nearest = search.kneighbors(measured[queries])
-  near = network.images(network.train, nearest.ravel()).reshape(
-    *nearest.shape, *network.images(network.measured, queries[:1]).shape[1:]
+  distances, nearest = search.kneighbors(test[queries])
+  near = inspector.images(inspector.train, nearest.ravel()).reshape(
+    *nearest.shape, *inspector.images(inspector.test, queries[:1]).shape[1:]
   )
-  names = np.array(network.class_names or [""], object)
+  names = np.array(inspector.class_names or [""], object)
   rows = [
     (
       image,
-      None if labels is None else names[labels[query]],
+      None if not labelled else names[labels[query]],
       [
         (
           near[place, rank],
           1.0 - distances[place, rank],
-          None if labels is None else names[train_labels[index]],
+          None if not labelled else names[train_labels[index]],
         )
         for rank, index in enumerate(nearest[place])
       ],
     )
-    for place, (query, image) in enumerate(zip(queries, network.images(network.measured, queries)))
+    for place, (query, image) in enumerate(zip(queries, inspector.images(inspector.test, queries)))
   ]
-  return Section(
-    "Embeddings", [picture, image_grids.neighbours(rows, labels is not None, context.folder)]
-  )
+  return Section("Embeddings", [picture, image_grids.neighbours(rows, labelled, context.folder)])
 
 
-def _extremes(context, accuracies):
-  """The picture of the strongest and the weakest images of classes."""
-  network, found, rows = context.network, context.predictions, []
+def _extremes(context: ReportContext, accuracies: list[ClassAccuracy]) -> Picture:
+  """Draws the strongest and the weakest images of classes."""
+  inspector, found, rows = context.inspector, context.predictions, []
   for number, name, _, share in _ends(accuracies):
     members = np.flatnonzero(found.labels == number)
     members = members[np.argsort(-found.true_class_probability[members], kind="stable")]
     take = min(EXTREMES, len(members) // 2 or 1)
     chosen = np.concatenate([members[:take], members[take:][-take:]])
-    images = network.images(network.measured, chosen)
-    weights = network.attention(images) if network.has_attention else [None] * len(images)
+    images = inspector.images(inspector.test, chosen)
+    weights = inspector.attention(images) if inspector.has_attention else [None] * len(images)
     said = [
-      None if found.classes[index] == number else network.class_names[found.classes[index]]
+      None if found.classes[index] == number else inspector.class_names[found.classes[index]]
       for index in chosen
     ]
     rows.append(
       (name, share, list(zip(images, weights, found.true_class_probability[chosen], said)))
     )
-  return image_grids.extremes(rows, len(accuracies), context.folder, network.has_attention)
+  return image_grids.extremes(rows, len(accuracies), context.folder, inspector.has_attention)
 
 
-def _ends(accuracies):
-  """All classes if they are few, else the most and the least accurate."""
+def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
+  """Returns all classes if they are few, else the most and the least accurate."""
   if len(accuracies) <= MOST_CLASSES:
     return accuracies
   ranked = sorted(accuracies, key=lambda row: -row[3])
@@ -247,7 +199,7 @@ def _ends(accuracies):
 
 
 # In the order of the page.
-SECTIONS = {
+SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
   "accuracy": accuracy_section,
   "what it sees": inputs_section,
   "training curves": training_section,

@@ -1,17 +1,20 @@
-"""Tables of a report, and a table as HTML's rows, Markdown and CSV."""
+"""The tables of a report, as HTML's rows, Markdown and CSV."""
 
+from collections.abc import Sequence
 import csv
 import dataclasses
 import io
 
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
+from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.curves import METRIC_WORDS
+from conrec_tf.reporting.run_record import RunRecord
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """A table.
+  """A table of texts.
 
   Attributes:
     header: names of the columns; the first one holds what a row is about.
@@ -20,28 +23,32 @@ class Table:
     texts: how many columns, from the first, hold words.
   """
 
-  header: tuple
-  rows: list
-  keys: tuple = ()
+  header: tuple[str, ...]
+  rows: list[tuple[str, ...]]
+  keys: tuple[str, ...] = ()
   texts: int = 1
 
-  def markdown(self):
-    """As a Markdown table."""
-    lines = [self.header, ["---"] + ["---:"] * (len(self.header) - 1), *self.rows]
+  def markdown(self) -> str:
+    """Returns the table as a Markdown table."""
+    lines: list[Sequence[str]] = [
+      self.header,
+      ["---"] + ["---:"] * (len(self.header) - 1),
+      *self.rows,
+    ]
     return "".join(
       "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
     )
 
-  def csv(self):
-    """As comma-separated values."""
+  def csv(self) -> str:
+    """Returns the table as comma-separated values."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
     return text.getvalue()
 
 
-def results_table(runs, names):
-  """All numbers of `result.json`, by run."""
-  keys = []
+def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+  """Tabulates all numbers of `result.json`, by run."""
+  keys: list[str] = []
   for run in runs:
     keys += [
       key
@@ -51,7 +58,7 @@ def results_table(runs, names):
       and isinstance(value, (int, float))
       and not isinstance(value, bool)
     ]
-  rows = [("steps trained", *[str(run.step) for run in runs])]
+  rows: list[tuple[str, ...]] = [("steps trained", *[str(run.step) for run in runs])]
   rows += [
     (
       metric_names.display_name(key),
@@ -64,11 +71,10 @@ def results_table(runs, names):
   return Table(("", *names), rows, (metric_names.GLOBAL_STEP, *keys))
 
 
-def methods_table(runs, names):
-  """The paper's methods against these runs (paper, Tables 1 and 2).
+def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+  """Tabulates the paper's methods beside these runs (paper, Tables 1 and 2).
 
-  Returns:
-    `Table` of percentages (or of losses, where there are no labels).
+  Numbers are percentages (or losses, where there are no labels).
   """
   dataset, metric = runs[0].config.dataset, runs[0].metric
   published = paper_results.RESULTS.get(dataset, {})
@@ -77,7 +83,7 @@ def methods_table(runs, names):
     for name in paper_results.METHODS
     if name in published or any(run.config.method == name for run in runs)
   ]
-  scale, form = (1, ".4f") if metric.endswith("loss") else (100, ".2f")
+  scale, form = (1, ".4f") if metric_names.is_loss(metric) else (100, ".2f")
   unit = METRIC_WORDS.get(metric, "").rpartition("(")[2].removesuffix(")") or "loss"
   header = ["system"]
   if published:
@@ -85,14 +91,14 @@ def methods_table(runs, names):
       f"paper, {paper_results.PIXELS[dataset]} px, {paper_results.EPOCHS[dataset]} epochs ({unit})"
     )
   header += [f"best ({unit})", "at step", f"last ({unit})", "at step", "pixels", "filters", "run"]
-  rows = []
+  rows: list[tuple[str, ...]] = []
   for method in methods:
     row = [paper_results.METHODS[method]]
     if published:
       row.append(f"{published[method]:.2f}" if method in published else "")
     mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
     for run, _ in mine:
-      best = run.result.get(metric.replace("eval/", metric_names.BEST))
+      best = run.result.get(metric_names.best(metric))
       last = run.result.get(metric)
       rows.append(
         (
@@ -116,12 +122,8 @@ def methods_table(runs, names):
   return Table(tuple(header), rows)
 
 
-def class_table(accuracies):
-  """Accuracy by class.
-
-  Args:
-    accuracies: as of `class_figures.class_accuracies`.
-  """
+def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:
+  """Tabulates accuracy by class."""
   return Table(
     ("class", "number", "images", "accuracy (%)"),
     [

@@ -1,6 +1,9 @@
 """TensorBoard beyond scalars: grouped charts, images at evaluations, hyper-parameters."""
 
+from collections.abc import Iterator, Sequence
 import dataclasses
+import pathlib
+from typing import Any
 
 import numpy as np
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -9,9 +12,11 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
+from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import overlay_heatmap, to_rgb
+from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.projector import write_projector
 
 IMAGES = 4
@@ -20,19 +25,21 @@ JPEG_QUALITY = 90  # a tenth of PNG's bytes for photographs
 
 
 class TensorBoardWriter:
-  """What goes to TensorBoard beside scalars.
+  """Writes to TensorBoard what isn't a scalar.
 
   Args:
-    writer: of `tf.summary`, that the scalars go to.
-    network: `ModelInspector`, whose model is the one in training.
-    folder: `pathlib.Path` of the run.
+    writer: that the scalars go to.
+    inspector: of the network in training.
+    folder: of the run.
   """
 
-  def __init__(self, writer, network, folder):
-    self._writer, self._network, self._folder = writer, network, folder
-    self._targets = None
+  def __init__(
+    self, writer: tf.summary.SummaryWriter, inspector: ModelInspector, folder: pathlib.Path
+  ) -> None:
+    self._writer, self._inspector, self._folder = writer, inspector, folder
+    self._targets: np.ndarray | None = None
 
-  def start(self):
+  def start(self) -> None:
     """Groups the scalars, in the tab of custom scalars."""
     layout = layout_pb2.Layout(
       category=[
@@ -45,32 +52,32 @@ class TensorBoardWriter:
             for name, tag in charts.items()
           ],
         )
-        for title, charts in _groups(self._network.config, self._network.class_names)
+        for title, charts in _groups(self._inspector.config, self._inspector.class_names)
       ]
     )
     with self._writer.as_default(step=0):
       tf.summary.experimental.write_raw_pb(custom_scalars.pb(layout).SerializeToString())
     self._writer.flush()
 
-  def images(self, step):
-    """The same few images after each evaluation: what is reconstructed, what is looked at."""
-    network = self._network
-    if not (network.has_decoder or network.has_attention):
+  def images(self, step: int) -> None:
+    """Writes reconstructions and attention of a few images, the same after each evaluation."""
+    inspector = self._inspector
+    if not (inspector.has_decoder or inspector.has_attention):
       return
     if self._targets is None:
-      count = network.measured.num_examples
-      chosen = np.random.default_rng(network.config.seed).permutation(count)[:IMAGES]
-      self._targets = network.images(network.measured, chosen)
+      count = inspector.test.num_examples
+      chosen = np.random.default_rng(inspector.config.seed).permutation(count)[:IMAGES]
+      self._targets = inspector.images(inspector.test, chosen)
     with self._writer.as_default(step=step):
-      if network.has_decoder:
-        kinds = network.reconstruct(self._targets)
+      if inspector.has_decoder:
+        kinds = inspector.reconstruct(self._targets)
         rows = []
         for index, target in enumerate(self._targets):
           _, corrupted, made = kinds[index % len(kinds)]
           rows.append([to_rgb(image) for image in (target, corrupted[index], made[index])])
         _write("target, corrupted, reconstruction", rows)
-      if network.has_attention:
-        weights = network.attention(self._targets)
+      if inspector.has_attention:
+        weights = inspector.attention(self._targets)
         _write(
           "image, attention",
           [
@@ -83,13 +90,13 @@ class TensorBoardWriter:
         )
     self._writer.flush()
 
-  def finish(self, result):
-    """Hyper-parameters with the final metrics, and the embeddings for the projector.
+  def finish(self, result: dict[str, Any]) -> None:
+    """Writes hyper-parameters with the final metrics, and the embeddings for the projector.
 
     Args:
       result: what `result.json` holds.
     """
-    config = self._network.config
+    config = self._inspector.config
     fields = [field for field in dataclasses.fields(config) if field.metadata["changes_training"]]
     # TensorBoard shows the first few: those that aren't the defaults.
     fields.sort(key=lambda field: getattr(config, field.name) == field.default)
@@ -108,10 +115,10 @@ class TensorBoardWriter:
         if name.startswith(metric_names.BEST):  # the others are there
           tf.summary.scalar(name, value)
     self._writer.flush()
-    write_projector(self._network, self._folder)
+    write_projector(self._inspector, self._folder)
 
 
-def _groups(config, class_names):
+def _groups(config: Config, class_names: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
   yield "Loss", {"total": metric_names.TOTAL_LOSS}
   if config.is_pretraining and config.contrastive_weight:
@@ -125,7 +132,7 @@ def _groups(config, class_names):
     )
   if config.is_pretraining and config.reconstruction_weight:
     yield "Reconstruction", {"loss": metric_names.RECONSTRUCTION_LOSS}
-  if not config.is_pretraining or config.lineareval_while_pretraining:
+  if config.has_supervised_head:
     yield (
       "Supervised head",
       {
@@ -135,7 +142,8 @@ def _groups(config, class_names):
       },
     )
   if config.is_pretraining and class_names:
-    name = "quadratic_weighted_kappa" if config.ordinal_labels else "linear_top_._accuracy"
+    name = metric_names.main_metric(config.ordinal_labels).removeprefix(metric_names.EVAL)
+    name = name.replace("top_1", "top_.")  # top 3 and 5 in the same chart
     yield (
       "Linear evaluation",
       {
@@ -157,8 +165,8 @@ def _groups(config, class_names):
   yield "Waiting for data", {"share of time": metric_names.DATA_WAIT}
 
 
-def _write(tag, rows):
-  """One image summary of rows of images `[H, W, 3]` in [0, 1]."""
+def _write(tag: str, rows: Sequence[Sequence[np.ndarray]]) -> None:
+  """Writes one image summary of rows of images `[H, W, 3]` in [0, 1]."""
   sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
   share = min(1.0, LONGEST_SIDE / rows[0][0].shape[0])
   height, width = (round(share * side) for side in sheet.shape[:2])

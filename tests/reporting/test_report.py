@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.commands.train import log_and_continue
+from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.config import Config, UsageError
 from conrec_tf.reporting import run_record, sections
 from conrec_tf.run_dir.results import format_value

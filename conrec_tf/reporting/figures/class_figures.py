@@ -1,15 +1,29 @@
-"""Pictures and tables of which classes are told apart."""
+"""Figures and tables of accuracy and confusions by class."""
+
+from collections.abc import Sequence
+import pathlib
 
 import numpy as np
 
-from conrec_tf.reporting.figures.plot_style import GREY, PALETTE, figure, save, wrap_label
+from conrec_tf.reporting.figures.plot_style import (
+  GREY,
+  PALETTE,
+  Picture,
+  figure,
+  save,
+  wrap_label,
+)
 
 NAMED = 25  # classes whose names fit beside a picture
 PAIRS = 15
 
+ClassAccuracy = tuple[int, str, int, float]  # number, name, images, share right
 
-def confusion_matrix(counts, class_names, classifier, folder):
-  """True by predicted class: numbers for a few classes, shades for many.
+
+def confusion_matrix(
+  counts: np.ndarray, class_names: Sequence[str], classifier: str, folder: pathlib.Path
+) -> Picture:
+  """Draws true by predicted class: numbers for a few classes, shades for many.
 
   Args:
     counts: int `[K, K]`.
@@ -57,8 +71,10 @@ def confusion_matrix(counts, class_names, classifier, folder):
   )
 
 
-def confused_pairs(counts, class_names):
-  """The most frequent confusions: `[(true, predicted, count, share of the true class)]`."""
+def confused_pairs(
+  counts: np.ndarray, class_names: Sequence[str]
+) -> list[tuple[str, str, int, float]]:
+  """Returns the most frequent confusions: `[(true, predicted, count, share of the true class)]`."""
   counts = np.array(counts)
   totals = counts.sum(axis=1)
   np.fill_diagonal(counts, 0)
@@ -76,8 +92,8 @@ def confused_pairs(counts, class_names):
   ]
 
 
-def class_accuracies(counts, class_names):
-  """`[(number, name, images, share right)]`, in the order of the labels; unseen ones left out."""
+def class_accuracies(counts: np.ndarray, class_names: Sequence[str]) -> list[ClassAccuracy]:
+  """Returns accuracy by class, in the order of the labels; classes without images are left out."""
   counts = np.asarray(counts)
   return [
     (number, name, int(row.sum()), row[number] / row.sum())
@@ -86,15 +102,15 @@ def class_accuracies(counts, class_names):
   ]
 
 
-def class_accuracy(rows, folder):
-  """Accuracy by class, sorted; of many classes the ends.
+def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
+  """Draws accuracy by class, sorted; of many classes the ends.
 
   Args:
-    rows: as of `class_accuracies`.
+    rows: see `class_accuracies`.
     folder: where to write.
   """
   ranked = sorted(rows, key=lambda row: row[3])
-  mean = 100 * np.mean([row[3] for row in rows])
+  mean = 100 * float(np.mean([row[3] for row in rows]))
   half = NAMED // 2
   text = "The line is the mean over classes. All classes are in class_accuracy.csv."
   if len(ranked) > 2 * half:

@@ -1,7 +1,13 @@
-"""Pictures of numbers over steps, epochs and labels; several runs in one."""
+"""Figures of numbers over steps, epochs and labels, with several runs in one."""
+
+from collections.abc import Sequence
+import pathlib
+
+from matplotlib.axes import Axes
 
 from conrec_tf.evaluation import metric_names
-from conrec_tf.reporting.figures.plot_style import figure, save, series_style
+from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
+from conrec_tf.reporting.run_record import RunRecord
 
 CURVES = (
   (metric_names.TOTAL_LOSS, "Total loss", "total loss", 1),
@@ -28,17 +34,19 @@ METRIC_WORDS = {
 }
 
 
-def metric_scale(metric):
-  """Axis label of a metric, and what its values are multiplied by."""
-  label = METRIC_WORDS.get(metric, metric.removeprefix("eval/").replace("_", " "))
-  return label, 1 if metric.endswith("loss") else 100
+def metric_scale(metric: str) -> tuple[str, int]:
+  """Returns the axis label of a metric, and what its values are multiplied by."""
+  label = METRIC_WORDS.get(metric, metric_names.display_name(metric))
+  return label, 1 if metric_names.is_loss(metric) else 100
 
 
-def training_curves(runs, names, folder):
-  """Pictures of what was logged while training, one for each quantity that a run has.
+def training_curves(
+  runs: Sequence[RunRecord], names: Sequence[str], folder: pathlib.Path
+) -> list[Picture]:
+  """Draws what was logged while training, one for each quantity that a run has.
 
   Args:
-    runs: `RunRecord`s.
+    runs: the runs.
     names: of the runs.
     folder: where to write.
   """
@@ -64,11 +72,16 @@ def training_curves(runs, names, folder):
   return pictures
 
 
-def accuracy_over_epochs(runs, names, epochs, folder):
-  """Linear accuracy over epochs, with best and last (paper, Figure 5).
+def accuracy_over_epochs(
+  runs: Sequence[RunRecord],
+  names: Sequence[str],
+  epochs: Sequence[int],
+  folder: pathlib.Path,
+) -> Picture:
+  """Draws linear accuracy over epochs, with best and last (paper, Figure 5).
 
   Args:
-    runs, names, folder: as of `training_curves`.
+    runs, names, folder: see `training_curves`.
     epochs: the steps of an epoch, by run.
   """
   metric, (label, scale) = runs[0].metric, metric_scale(runs[0].metric)
@@ -98,7 +111,7 @@ def accuracy_over_epochs(runs, names, epochs, folder):
           marker="*", markersize=15, linestyle="", markeredgecolor="black", markeredgewidth=0.7
         ),
       )
-    words = {last: "last"} | (
+    words: dict[float, str] = {last: "last"} | (
       {best: "best" if best != last else "best and last"} if best in points else {}
     )
     above = run.result.get(metric, 0.0) >= highest  # away from the other runs' lines
@@ -129,8 +142,10 @@ def accuracy_over_epochs(runs, names, epochs, folder):
   )
 
 
-def label_fractions(runs, names, folder):
-  """Accuracy over the share of labels, with error bars (paper, Figure 2); None without any."""
+def label_fractions(
+  runs: Sequence[RunRecord], names: Sequence[str], folder: pathlib.Path
+) -> Picture | None:
+  """Draws accuracy over the share of labels (paper, Figure 2); None if it wasn't measured."""
   curves = [run.result.get(metric_names.LABEL_FRACTIONS) for run in runs]
   if not any(curves):
     return None
@@ -166,6 +181,6 @@ def label_fractions(runs, names, folder):
   )
 
 
-def _legend(axes, names):
+def _legend(axes: Axes, names: Sequence[str]) -> None:
   if len(names) > 1:
     axes.legend()

@@ -1,4 +1,7 @@
-"""A 2-D map of embeddings: what lies near what."""
+"""A 2-D map of embeddings."""
+
+from collections.abc import Sequence
+import pathlib
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -8,6 +11,7 @@ from sklearn.preprocessing import normalize
 from conrec_tf.reporting.figures.plot_style import (
   GREY,
   PALETTE,
+  Picture,
   figure,
   save,
   series_style,
@@ -18,8 +22,14 @@ MOST_POINTS = 500
 MOST_COLOURS = len(PALETTE)
 
 
-def embedding_map(embeddings, labels, class_names, seed, folder):
-  """t-SNE of embeddings, coloured by class; of many classes the commonest are.
+def embedding_map(
+  embeddings: np.ndarray,
+  labels: np.ndarray | None,
+  class_names: Sequence[str],
+  seed: int,
+  folder: pathlib.Path,
+) -> Picture:
+  """Draws t-SNE of embeddings, coloured by class; of many classes the commonest are.
 
   Args:
     embeddings: float `[N, F]`.
@@ -37,7 +47,7 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
     "alike, distances across the map and axes mean nothing."
   )
   if labels is None:
-    axes.scatter(*points.T, s=14, color=GREY, linewidths=0, rasterized=True)
+    axes.scatter(points[:, 0], points[:, 1], s=14, color=GREY, linewidths=0, rasterized=True)
   else:
     present = labels[chosen]
     counts = np.bincount(present, minlength=len(class_names))
@@ -46,13 +56,20 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
     rest = ~np.isin(present, shown)
     if rest.any():
       axes.scatter(
-        *points[rest].T, s=9, color="#cccccc", linewidths=0, label="other classes", rasterized=True
+        points[rest, 0],
+        points[rest, 1],
+        s=9,
+        color="#cccccc",
+        linewidths=0,
+        label="other classes",
+        rasterized=True,
       )
       text += f" The {len(shown)} commonest of {np.sum(counts > 0)} classes have colours."
     for index, label in enumerate(shown):
       style = series_style(index)
       axes.scatter(
-        *points[present == label].T,
+        points[present == label, 0],
+        points[present == label, 1],
         s=26,
         color=style["color"],
         alpha=0.85,
@@ -70,8 +87,8 @@ def embedding_map(embeddings, labels, class_names, seed, folder):
   return save(drawn, folder, "embedding_map", "Map of the embeddings", text)
 
 
-def project(embeddings, seed):
-  """Embeddings `[N, F]` by direction, as nearest neighbours see them, to points `[N, 2]`."""
+def project(embeddings: np.ndarray, seed: int) -> np.ndarray:
+  """Projects embeddings `[N, F]`, compared by cosine, to points `[N, 2]`."""
   directions = normalize(embeddings.astype(np.float64))
   width = min(50, *directions.shape)
   reduced = PCA(width, random_state=seed).fit_transform(directions)

@@ -1,13 +1,18 @@
-"""Pictures made of images: reconstructions, attention, extremes, neighbours."""
+"""Figures made of images: reconstructions, attention, extremes, neighbours."""
 
-import matplotlib
+from collections.abc import Sequence
+import pathlib
+
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 import numpy as np
 
 from conrec_tf.reporting.figures.plot_style import (
   HEAT,
   RIGHT,
   WRONG,
+  Picture,
   draw_frame,
   figure,
   hide_axes,
@@ -18,11 +23,17 @@ from conrec_tf.reporting.figures.plot_style import (
 )
 
 CELL = 1.15  # inches
-LEAST_BRIGHTEST = 2.0  # so that even weights don't look as if they differed
+LEAST_COLOR_MAX = 2.0  # so that even weights don't seem to differ
+
+# Image, attention weights or None, probability of the true class, predicted class or None.
+Extreme = tuple[np.ndarray, np.ndarray | None, float, str | None]
+Neighbour = tuple[np.ndarray, float, str | None]  # image, similarity, label or None
 
 
-def reconstructions(targets, rows, folder):
-  """Target, corrupted, reconstruction and error by kind of corruption (paper, Figure 3).
+def reconstructions(
+  targets: np.ndarray, rows: Sequence[tuple[str, np.ndarray, np.ndarray]], folder: pathlib.Path
+) -> Picture:
+  """Draws target, corrupted, reconstruction and error by kind of corruption (paper, Figure 3).
 
   Args:
     targets: float `[n, H, W, C]`.
@@ -67,12 +78,12 @@ def reconstructions(targets, rows, folder):
   )
 
 
-def attention_maps(images, weights, folder):
-  """What the pooling looks at.
+def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path) -> Picture:
+  """Draws the weights of attention pooling over images.
 
   Args:
     images: float `[n, H, W, C]`.
-    weights: float `[n, h, w]`, 1 for a location that counts as on average.
+    weights: float `[n, h, w]`, relative to the image's mean.
     folder: where to write.
   """
   columns = 3
@@ -99,23 +110,27 @@ def attention_maps(images, weights, folder):
   )
 
 
-def extremes(rows, classes, folder, has_attention):
-  """The images that are strongest and weakest for their class.
+def extremes(
+  rows: Sequence[tuple[str, float, list[Extreme]]],
+  classes: int,
+  folder: pathlib.Path,
+  has_attention: bool,
+) -> Picture:
+  """Draws the images that are strongest and weakest for their class.
 
   Args:
-    rows: `[(class name, accuracy, images)]`, images being `[(image, weights or None,
-      true class probability, predicted class or None)]`, with
-      as many weak images at the end as strong ones at the beginning.
+    rows: `[(class name, accuracy, images)]`, with as many weak images at the end as strong
+      ones at the beginning.
     classes: how many there are.
     folder: where to write.
     has_attention: whether there are weights.
   """
   columns = max(len(images) for _, _, images in rows)
-  weights = [image[1] for _, _, images in rows for image in images if has_attention]
-  most = color_max(weights) if has_attention else LEAST_BRIGHTEST
+  weights = [image[1] for _, _, images in rows for image in images if image[1] is not None]
+  most = color_max(np.stack(weights)) if weights else LEAST_COLOR_MAX
   height = CELL * (1.6 if has_attention else 1.0) + 0.65
   drawn = figure((columns * CELL * 1.05, len(rows) * height))
-  parts = np.atleast_1d(drawn.subfigures(len(rows), 1))
+  parts = drawn.subfigures(len(rows), 1, squeeze=False).ravel()
   for part, (name, accuracy, images) in zip(parts, rows):
     part.suptitle(
       f"{name.replace('_', ' ')}, {100 * accuracy:.0f} % right", fontsize=9, x=0.02, ha="left"
@@ -123,13 +138,13 @@ def extremes(rows, classes, folder, has_attention):
     places = part.subplots(1, columns, squeeze=False)[0]
     for place in places:
       hide_axes(place)
-    for place, (image, weight, true_class_probability, predicted) in zip(places, images):
+    for place, (image, weight, probability, predicted) in zip(places, images):
       hide_axes(place, to_rgb(image) if weight is None else _one_over_other(image, weight, most))
       draw_frame(place, WRONG if predicted else RIGHT, 2.0)
       place.set_xlabel(
-        f"✗ {100 * true_class_probability:.0f} %\n{wrap_label(predicted, 17)}"
+        f"✗ {100 * probability:.0f} %\n{wrap_label(predicted, 17)}"
         if predicted
-        else f"✓ {100 * true_class_probability:.0f} %",
+        else f"✓ {100 * probability:.0f} %",
         fontsize=7.5,
         labelpad=2,
       )
@@ -156,11 +171,15 @@ def extremes(rows, classes, folder, has_attention):
   )
 
 
-def neighbours(rows, labelled, folder):
-  """Queries and what lies nearest to them.
+def neighbours(
+  rows: Sequence[tuple[np.ndarray, str | None, list[Neighbour]]],
+  labelled: bool,
+  folder: pathlib.Path,
+) -> Picture:
+  """Draws queries and their nearest neighbours.
 
   Args:
-    rows: `[(query image, label or None, [(image, similarity, label or None)])]`.
+    rows: `[(query image, label or None, neighbours)]`.
     labelled: whether there are classes.
     folder: where to write.
   """
@@ -170,7 +189,7 @@ def neighbours(rows, labelled, folder):
   for axes, (query, name, nearest) in zip(grid, rows):
     hide_axes(axes[0], to_rgb(query))
     draw_frame(axes[0], "black")
-    axes[0].set_xlabel(wrap_label(name, 17) if labelled else "", fontsize=7.5, labelpad=2)
+    axes[0].set_xlabel(wrap_label(name or "", 17) if labelled else "", fontsize=7.5, labelpad=2)
     for place, (image, similarity, other) in zip(axes[1:], nearest):
       hide_axes(place, to_rgb(image))
       right = other == name
@@ -179,7 +198,7 @@ def neighbours(rows, labelled, folder):
       mark = ("✓ " if right else "✗ ") if labelled else ""
       place.set_xlabel(
         f"{mark}{similarity:.2f}"
-        + (f"\n{wrap_label(other, 17)}" if labelled and not right else ""),
+        + (f"\n{wrap_label(other or '', 17)}" if labelled and not right else ""),
         fontsize=7.5,
         labelpad=2,
       )
@@ -197,26 +216,26 @@ def neighbours(rows, labelled, folder):
   )
 
 
-def color_max(weights):
-  """The weight of the brightest colour for several maps."""
-  return max(LEAST_BRIGHTEST, float(np.percentile(weights, 99.5)))
+def color_max(weights: np.ndarray) -> float:
+  """Returns the weight of the brightest colour for several maps."""
+  return max(LEAST_COLOR_MAX, float(np.percentile(weights, 99.5)))
 
 
-def upsample_nearest(weights, shape):
-  """Weights `[h, w]` at the height and width of an image, each location a rectangle."""
+def upsample_nearest(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  """Returns weights `[h, w]` at the height and width of an image, each location a rectangle."""
   rows, columns = (np.arange(side) * least // side for side, least in zip(shape, weights.shape))
   return weights[rows][:, columns]
 
 
-def _one_over_other(image, weights, most):
-  """The image over its attention."""
+def _one_over_other(image: np.ndarray, weights: np.ndarray, most: float) -> np.ndarray:
+  """Returns the image over its attention."""
   return np.concatenate(
     [to_rgb(image), overlay_heatmap(image, upsample_nearest(weights, image.shape), most)], axis=0
   )
 
 
-def _heat_bar(drawn, grid, most):
-  scale = matplotlib.cm.ScalarMappable(Normalize(0, most), HEAT)
+def _heat_bar(drawn: Figure, grid: np.ndarray, most: float) -> None:
+  scale = ScalarMappable(Normalize(0, most), HEAT)
   drawn.colorbar(
     scale,
     ax=grid.ravel().tolist(),

@@ -1,11 +1,14 @@
-"""How pictures look: colours that colour-blind people and grey print tell apart; figures, files."""
+"""The style of figures, with colours that survive colour blindness and grey print; their files."""
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import pathlib
 import textwrap
+from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -17,7 +20,7 @@ WRONG, RIGHT, GREY = PALETTE[1], PALETTE[2], "#777777"
 HEAT = "cividis"  # its lightness grows evenly, so that it survives grey print
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
 PIXELS_PER_INCH = 144
-STYLE = {
+STYLE: Any = {  # matplotlib's type for it names every setting
   "font.family": "DejaVu Sans",  # comes with matplotlib
   "font.size": 10,
   "axes.titlesize": 10,
@@ -40,7 +43,7 @@ STYLE = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A picture of the report, in two files.
+  """A figure of the report, in two files.
 
   Attributes:
     name: of the files, without suffix.
@@ -59,19 +62,19 @@ class Picture:
 
 
 @contextlib.contextmanager
-def rc_style():
-  """Figures made and saved inside look alike; matplotlib's own settings stay as they are."""
+def rc_style() -> Iterator[None]:
+  """Applies the style to figures made and saved inside."""
   with matplotlib.rc_context(STYLE):
     yield
 
 
-def figure(size=CHART):
-  """A figure of its own, outside of any global list, of (width, height) in inches."""
+def figure(size: tuple[float, float] = CHART) -> Figure:
+  """Returns a figure of (width, height) in inches, that pyplot doesn't keep."""
   return Figure(figsize=size)
 
 
-def series_style(index):
-  """Colour, marker and dashes of the index-th run."""
+def series_style(index: int) -> dict[str, Any]:
+  """Returns colour, marker and dashes of the index-th run."""
   return dict(
     color=PALETTE[index % len(PALETTE)],
     marker=MARKERS[index % len(MARKERS)],
@@ -79,8 +82,8 @@ def series_style(index):
   )
 
 
-def hide_axes(axes, image=None):
-  """Axes without ticks; with an image in a thin frame if there is one."""
+def hide_axes(axes: Axes, image: np.ndarray | None = None) -> None:
+  """Hides ticks and spines; shows an image in a thin frame if there is one."""
   axes.set(xticks=[], yticks=[])
   axes.grid(False)
   for spine in axes.spines.values():
@@ -90,21 +93,21 @@ def hide_axes(axes, image=None):
     draw_frame(axes, "#bbbbbb", 0.6)
 
 
-def draw_frame(axes, colour, width=2.5):
+def draw_frame(axes: Axes, colour: str, width: float = 2.5) -> None:
   """Draws a frame around an image."""
   for spine in axes.spines.values():
     spine.set(visible=True, color=colour, linewidth=width)
 
 
-def to_rgb(image):
-  """`[H, W, C]` in [0, 1] as RGB; of channels that are neither grey nor RGB, their mean."""
+def to_rgb(image: np.ndarray) -> np.ndarray:
+  """Returns `[H, W, C]` in [0, 1] as RGB; other than 3 channels give their mean in grey."""
   if image.shape[-1] == 3:
     return image
   return np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
-def overlay_heatmap(image, weights, most):
-  """An image, greyed, with weights as colours over it: darkest at 0, brightest at `most`.
+def overlay_heatmap(image: np.ndarray, weights: np.ndarray, most: float) -> np.ndarray:
+  """Lays weights as colours over a greyed image: darkest at 0, brightest at `most`.
 
   Args:
     image: float `[H, W, C]` in [0, 1].
@@ -119,13 +122,15 @@ def overlay_heatmap(image, weights, most):
   return np.clip(0.4 * grey + 0.6 * colours, 0.0, 1.0)
 
 
-def wrap_label(name, width=20, lines=2):
-  """A class name, broken into lines of at most so many characters; what is too long is cut."""
+def wrap_label(name: str, width: int = 20, lines: int = 2) -> str:
+  """Breaks a class name into lines of at most `width` characters; what is too long is cut."""
   words = name.replace("_", " ")
   return "\n".join(textwrap.wrap(words, width, max_lines=lines, placeholder="…")) or name[:width]
 
 
-def save(drawn, folder, name, title, text, drawing=False):
+def save(
+  drawn: Figure, folder: pathlib.Path, name: str, title: str, text: str, drawing: bool = False
+) -> Picture:
   """Writes a figure as PNG and SVG; returns the `Picture`."""
   png, svg = (folder / f"{name}.{kind}" for kind in ("png", "svg"))
   drawn.savefig(png)

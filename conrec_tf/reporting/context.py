@@ -1,0 +1,61 @@
+"""What a report is drawn from."""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.reporting.inference import ModelInspector, Predictions
+from conrec_tf.reporting.run_record import RunRecord
+
+
+@dataclasses.dataclass
+class ReportContext:
+  """What a report is drawn from; what the network computes is computed when first needed.
+
+  Attributes:
+    runs: the runs; the first is what the report is about.
+    names: of the runs.
+    epochs: steps of an epoch, by run.
+    inspector: of the first run's network.
+    folder: where to write.
+  """
+
+  runs: list[RunRecord]
+  names: list[str]
+  epochs: list[int]
+  inspector: ModelInspector
+  folder: pathlib.Path
+
+  @functools.cached_property
+  def train(self) -> Labelled:
+    """Embeddings and labels of what a classifier learns from."""
+    return self.inspector.embed(self.inspector.train)
+
+  @functools.cached_property
+  def test(self) -> Labelled:
+    """Embeddings and labels of what it is measured on."""
+    return self.inspector.embed(self.inspector.test)
+
+  @functools.cached_property
+  def predictions(self) -> Predictions:
+    """Predictions for the test images."""
+    return self.inspector.predict(self.train, self.test)
+
+  @functools.cached_property
+  def order(self) -> np.ndarray:
+    """Places of the test images, int `[N]`, shuffled."""
+    seed = self.runs[0].config.seed
+    return np.random.default_rng(seed).permutation(self.inspector.test.num_examples)
+
+  def confusions(self) -> np.ndarray:
+    """Returns int `[K, K]`, counts of true by predicted class: the run's own where it left them."""
+    found, stored = self.predictions, self.runs[0].confusions
+    if stored is not None:
+      return np.array(stored)
+    scores = np.eye(len(self.inspector.class_names))[found.classes]
+    columns = np.arange(len(self.inspector.class_names))
+    return probes.confusions(scores, columns, found.labels, len(columns))
