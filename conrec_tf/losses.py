@@ -7,13 +7,13 @@ from conrec_tf.distribute import replicas
 MASKED = -1e9
 
 
-def view_major(views):
-  """`[B, 2, ...]` to `[2B, ...]`: all first views, then all second views."""
+def view_major(views: tf.Tensor) -> tf.Tensor:
+  """Reshapes `[B, 2, ...]` to `[2B, ...]`: all first views, then all second views."""
   return tf.concat([views[:, 0], views[:, 1]], axis=0)
 
 
-def nt_xent(projections, temperature, hidden_norm=True):
-  """Normalised temperature-scaled cross entropy, in SimCLR's convention.
+def nt_xent(projections: tf.Tensor, temperature: float, hidden_norm: bool = True) -> tf.Tensor:
+  """Computes the normalised temperature-scaled cross entropy, in SimCLR's convention.
 
   The mean over the first views' rows plus the mean over the second views' rows: twice
   Algorithm 1 of SimCLR, which averages over all 2B. With a reconstruction weight of 100
@@ -33,11 +33,13 @@ def nt_xent(projections, temperature, hidden_norm=True):
   return nt_xent_from_logits(contrastive_logits(projections, temperature, hidden_norm))
 
 
-def contrastive_logits(projections, temperature, hidden_norm=True):
-  """Similarities of all pairs over temperature; those of a row with itself are masked.
+def contrastive_logits(
+  projections: tf.Tensor, temperature: float, hidden_norm: bool = True
+) -> tf.Tensor:
+  """Computes the similarities of all pairs over temperature; those of a row with itself are masked.
 
   Args:
-    projections, temperature, hidden_norm: as of `nt_xent`.
+    projections, temperature, hidden_norm: see `nt_xent`.
 
   Returns:
     `[2B, 2B * replicas]`: this replica's rows, and all replicas' as columns, view-major too.
@@ -49,22 +51,22 @@ def contrastive_logits(projections, temperature, hidden_norm=True):
   return tf.where(itself, tf.cast(MASKED, logits.dtype), logits)
 
 
-def gather_views(views):
-  """All replicas' rows, with their gradients: `[2B, D]` to `[2B * replicas, D]`, view-major."""
+def gather_views(views: tf.Tensor) -> tf.Tensor:
+  """Gathers all replicas' rows, with gradients: `[2B, D]` to `[2B * replicas, D]`, view-major."""
   width = views.shape[-1]
   by_view = tf.reshape(views, [2, -1, width])
   return tf.reshape(replicas.all_gather(by_view, axis=1), [-1, width])
 
 
-def own_columns(logits):
-  """The column, int32 `[2B]`, in which each of this replica's rows meets itself."""
+def own_columns(logits: tf.Tensor) -> tf.Tensor:
+  """Returns the column, int32 `[2B]`, in which each of this replica's rows meets itself."""
   images, of_all = tf.unstack(tf.shape(logits) // 2)
   first = tf.range(images) + images * replicas.replica_id()
   return tf.concat([first, of_all + first], axis=0)
 
 
-def nt_xent_from_logits(logits):
-  """`nt_xent` of what `contrastive_logits` returned."""
+def nt_xent_from_logits(logits: tf.Tensor) -> tf.Tensor:
+  """Computes `nt_xent` from what `contrastive_logits` returned."""
   columns = tf.shape(logits)[1]
   partner = tf.math.floormod(own_columns(logits) + columns // 2, columns)
   return 2.0 * tf.reduce_mean(
@@ -72,22 +74,24 @@ def nt_xent_from_logits(logits):
   )
 
 
-def contrastive_accuracy(logits):
-  """Share of first views whose nearest second view is their own, as SimCLR logs it."""
+def contrastive_accuracy(logits: tf.Tensor) -> tf.Tensor:
+  """Returns the share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)
   nearest = tf.argmax(block, axis=1, output_type=tf.int32)
   own = own_columns(logits)[: tf.shape(block)[0]]
   return tf.reduce_mean(tf.cast(nearest == own, tf.float32))
 
 
-def contrastive_entropy(logits):
-  """Mean entropy, in nats, of the softmax from first to second views, as SimCLR logs it."""
+def contrastive_entropy(logits: tf.Tensor) -> tf.Tensor:
+  """Returns the mean entropy, in nats, of the softmax from first to second views, as SimCLR."""
   block = _between_views(logits)
   return -tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(block) * tf.nn.log_softmax(block), axis=1))
 
 
-def reconstruction_loss(reconstruction, target, kind="mse"):
-  """Distance of the reconstruction from its target (paper, Eq. 2).
+def reconstruction_loss(
+  reconstruction: tf.Tensor, target: tf.Tensor, kind: str = "mse"
+) -> tf.Tensor:
+  """Computes the distance of the reconstruction from its target (paper, Eq. 2).
 
   Args:
     reconstruction, target: float `[B, H, W, C]` in [0, 1].
@@ -105,8 +109,8 @@ def reconstruction_loss(reconstruction, target, kind="mse"):
   raise ValueError(f"kind must be mse, huber or ssim. Received: {kind}")
 
 
-def supervised_loss(logits, labels, ordinal=False):
-  """Softmax cross entropy, or for grades binary cross entropy over cumulative bits.
+def supervised_loss(logits: tf.Tensor, labels: tf.Tensor, ordinal: bool = False) -> tf.Tensor:
+  """Computes softmax cross entropy, or for grades binary cross entropy over cumulative bits.
 
   Args:
     logits: float `[B, K]`.
@@ -126,20 +130,20 @@ def supervised_loss(logits, labels, ordinal=False):
   )
 
 
-def predictions(logits, ordinal=False):
-  """Classes int64 `[B]` from logits `[B, K]`; grades count the bits over one half, less 1."""
+def predictions(logits: tf.Tensor, ordinal: bool = False) -> tf.Tensor:
+  """Returns classes int64 `[B]` from logits `[B, K]`; grades count the bits over 0.5, less 1."""
   if ordinal:
     return tf.maximum(tf.math.count_nonzero(logits > 0, axis=1) - 1, 0)
   return tf.argmax(logits, axis=1)
 
 
-def supervised_accuracy(logits, labels, ordinal=False):
-  """Share of right `predictions`; labels int `[B]`."""
+def supervised_accuracy(logits: tf.Tensor, labels: tf.Tensor, ordinal: bool = False) -> tf.Tensor:
+  """Returns the share of right `predictions`; labels int `[B]`."""
   right = predictions(logits, ordinal) == tf.cast(labels, tf.int64)
   return tf.reduce_mean(tf.cast(right, tf.float32))
 
 
-def _between_views(logits):
-  """The `[B, B * replicas]` block of first views against all second views."""
+def _between_views(logits: tf.Tensor) -> tf.Tensor:
+  """Returns the `[B, B * replicas]` block of first views against all second views."""
   images, of_all = tf.unstack(tf.shape(logits) // 2)
   return logits[:images, of_all:]

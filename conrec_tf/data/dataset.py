@@ -1,6 +1,6 @@
 """`DatasetSource` and `Split`: what the pipeline knows of a dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import dataclasses
 import logging
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,19 @@ class DatasetSource:
   decode: Callable[[tf.Tensor], tf.Tensor]
   channels: int
   one_size: bool
-  class_names: tuple
-  bad: tuple = ()
+  class_names: tuple[str, ...]
+  bad: tuple[str, ...] = ()
 
 
-def listed_split(flag, expression, images, labels, shapes, names=None):
-  """A `Split` of data that lies in lists, one for each stored split.
+def listed_split(
+  flag: str,
+  expression: str,
+  images: dict[str, np.ndarray],
+  labels: dict[str, np.ndarray] | None,
+  shapes: dict[str, np.ndarray],
+  names: dict[str, np.ndarray] | None = None,
+) -> Split:
+  """Makes a `Split` of data that lies in lists, one for each stored split.
 
   Args:
     flag: the flag that `expression` comes from, for messages.
@@ -94,7 +101,7 @@ def listed_split(flag, expression, images, labels, shapes, names=None):
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
     raise wrong_split(flag, expression, infos) from error
 
-  def chosen(stored):
+  def chosen(stored: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
 
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
@@ -110,21 +117,21 @@ def listed_split(flag, expression, images, labels, shapes, names=None):
   )
 
 
-def wrong_split(flag, expression, names):
-  """The `UsageError` for a split that isn't there."""
+def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:
+  """Returns the `UsageError` for a split that isn't there."""
   return UsageError(
     f"{flag} must be made of {', '.join(sorted(names))}, e.g. train[:10%] or "
     f"train+test. Received: {expression}"
   )
 
 
-def empty_split(flag, expression):
-  """The `UsageError` for a split without images."""
+def empty_split(flag: str, expression: str) -> UsageError:
+  """Returns the `UsageError` for a split without images."""
   return UsageError(f"{flag} must hold images. Received: {expression}, which is empty")
 
 
-def holdout_mask(labels, count):
-  """Which images make the eval share of data without splits; the same whatever the run's seed.
+def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
+  """Returns which images make the eval share of data without splits, whatever the run's seed.
 
   Args:
     labels: int `[count]`, of which each class gives the same share, or None.
@@ -142,7 +149,7 @@ def holdout_mask(labels, count):
   return held
 
 
-def log_cache_size(name, size):
+def log_cache_size(name: str, size: float) -> None:
   """Logs what will be held in memory.
 
   Args:
@@ -152,11 +159,11 @@ def log_cache_size(name, size):
   logger.info("Keeping %s in memory: %.0f MB", name, size / 1e6)
 
 
-def existing_path(config, what):
-  """`config.data_dir` as a path.
+def existing_path(config: Config, what: str) -> str:
+  """Returns `config.data_dir` as a path that exists.
 
   Args:
-    config: `Config`.
+    config: the options of the run.
     what: what it should be, for the message.
 
   Raises:

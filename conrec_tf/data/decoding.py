@@ -1,6 +1,8 @@
-"""Image files to pixels, and a look at all of them that survives the bad ones."""
+"""Decodes image files, and checks all of a dataset without stopping at bad ones."""
 
+from collections.abc import Callable
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,8 +10,10 @@ from tqdm import tqdm
 
 NATIVE = 0
 
+Decode = Callable[[Any], tf.Tensor]  # of a record's image: bytes, a path, an index
 
-def decode_image(encoded, channels):
+
+def decode_image(encoded: tf.Tensor, channels: int) -> tf.Tensor:
   """Decodes a JPEG, PNG, BMP or GIF (its first frame), whatever its name says.
 
   As TensorFlow's decoders do it: palettes are looked up (but those of BMP), 16 bits are cut to
@@ -43,7 +47,7 @@ def decode_image(encoded, channels):
   return tf.ensure_shape(image, [None, None, channels])
 
 
-def scan_images(images, decode, description):
+def scan_images(images: tf.data.Dataset, decode: Decode, description: str) -> np.ndarray:
   """Decodes every image once, with a progress bar in a terminal.
 
   Args:
@@ -68,8 +72,8 @@ def scan_images(images, decode, description):
   return shapes
 
 
-def decode_error(decode, image):
-  """Why `decode` fails on an image, in a few words."""
+def decode_error(decode: Decode, image: Any) -> str:
+  """Returns why `decode` fails on an image, in a few words."""
   try:
     decode(image)
   except tf.errors.OpError as error:

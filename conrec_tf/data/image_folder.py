@@ -1,6 +1,7 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
 import collections
+from collections.abc import Sequence
 import hashlib
 import logging
 import os
@@ -8,7 +9,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import (
   DatasetSource,
   existing_path,
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
-def open_image_folder(config):
-  """The `DatasetSource` of `--dataset=image_folder --data_dir=DIR`.
+def open_image_folder(config: Config) -> DatasetSource:
+  """Opens `--dataset=image_folder --data_dir=DIR`.
 
   With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
@@ -46,7 +47,7 @@ def open_image_folder(config):
     log_cache_size("the image folder", sum(map(os.path.getsize, paths)))
     images, read = np.array([_content(path) for path in paths], object), tf.identity
 
-  def decode_native(image):
+  def decode_native(image: tf.Tensor) -> tf.Tensor:
     return decode_image(read(image), NATIVE)
 
   shapes = scan_images(tf.data.Dataset.from_tensor_slices(images), decode_native, "Checking images")
@@ -85,11 +86,13 @@ def open_image_folder(config):
   )
 
 
-def _image_files(root):
-  """Paths of all images under a folder, links followed."""
-  images, others, seen = [], [], set()
+def _image_files(root: str) -> list[str]:
+  """Returns the paths of all images under a folder, links followed."""
+  images: list[str] = []
+  others: list[str] = []
+  seen: set[str] = set()
 
-  def fail(error):
+  def fail(error: OSError) -> None:
     raise UsageError(
       f"data_dir must be a folder that can be read ({error.strerror}). Received: {error.filename}"
     )
@@ -112,23 +115,23 @@ def _image_files(root):
   return images
 
 
-def _ordered(paths):
-  """Sorts by base name, and files of one name by content."""
+def _ordered(paths: list[str]) -> list[str]:
+  """Sorts paths by base name, and files of one name by content."""
   names = collections.Counter(map(os.path.basename, paths))
 
-  def key(path):
+  def key(path: str) -> tuple[str, bytes, str]:
     name = os.path.basename(path)
     return name, _digest(path) if names[name] > 1 else b"", path
 
   return sorted(paths, key=key)
 
 
-def _digest(path):
+def _digest(path: str) -> bytes:
   return hashlib.sha256(_content(path)).digest()
 
 
-def _content(path):
-  """A file's bytes; none if it can't be read, which later shows as a bad image."""
+def _content(path: str) -> bytes:
+  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
   try:
     with open(path, "rb") as file:
       return file.read()
@@ -136,8 +139,10 @@ def _content(path):
     return b""
 
 
-def _layout(labels, parts, root):
-  """Split names `[N]`, labels int `[N]` and class names, from each file's folders."""
+def _layout(
+  labels: str, parts: list[list[str]], root: str
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+  """Returns split names `[N]`, labels int `[N]` and class names, from each file's folders."""
   depths = {len(folders) for folders in parts}
   if labels == "folders" and depths not in ({1}, {2}):
     raise UsageError(
@@ -175,17 +180,17 @@ def _layout(labels, parts, root):
   return _shares(indices, len(parts)), indices, tuple(class_names)
 
 
-def _shares(labels, count):
+def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:
   return np.where(holdout_mask(labels, count), "test", "train")
 
 
-def _text(name):
-  """A file's name as text that can be written, whatever bytes it has."""
+def _text(name: str) -> str:
+  """Returns a file's name as text that can be written, whatever bytes it has."""
   return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _substituted(indices, is_good):
-  """Each bad image's place taken by the next good one of the split, the first after the last."""
+def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
+  """Replaces each bad image by the next good one of the split; after the last comes the first."""
   good = indices[is_good[indices]]
   if not len(good):
     return good
@@ -193,7 +198,7 @@ def _substituted(indices, is_good):
   return good[place % len(good)]
 
 
-def _check_count(limit, bad, count):
+def _check_count(limit: str, bad: Sequence[str], count: int) -> None:
   """Raises UsageError when there are more bad images than the limit allows."""
   allowed = max(
     int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
@@ -208,5 +213,5 @@ def _check_count(limit, bad, count):
     )
 
 
-def _depths_text(depths):
+def _depths_text(depths: set[int]) -> str:
   return " and ".join(map(str, sorted(depths)))

@@ -6,12 +6,12 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource, existing_path, holdout_mask, listed_split
 
 
-def open_npz(config):
-  """The `DatasetSource` of `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
+def open_npz(config: Config) -> DatasetSource:
+  """Opens `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
 
   The archive holds `x_train` and `x_test`, `[N, h, w]` or `[N, h, w, C]`, uint8 or float in
   [0, 1] (which is rounded to 8 bits), and `y_train` and `y_test`, int `[N]` or `[N, 1]`, their
@@ -52,7 +52,7 @@ def open_npz(config):
       f"Received: {config.image_channels} for {stored} channels"
     )
 
-  def decode(image):
+  def decode(image: tf.Tensor) -> tf.Tensor:
     if channels != stored:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image
@@ -60,7 +60,10 @@ def open_npz(config):
   arguments = (
     images,
     labels if labelled else None,
-    {name: np.tile(np.int32(part.shape[1:]), (len(part), 1)) for name, part in images.items()},
+    {
+      name: np.tile(np.array(part.shape[1:], np.int32), (len(part), 1))
+      for name, part in images.items()
+    },
   )
   classes = 1 + max(part.max(initial=0) for part in labels.values())
   return DatasetSource(
@@ -74,8 +77,8 @@ def open_npz(config):
   )
 
 
-def _arrays(path):
-  """`{name: array}` of an archive."""
+def _arrays(path: str) -> dict[str, np.ndarray]:
+  """Returns `{name: array}` of an archive."""
   try:
     with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
@@ -86,8 +89,8 @@ def _arrays(path):
     ) from error
 
 
-def _images(arrays, name):
-  """An array of images as uint8 `[N, h, w, C]`."""
+def _images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """Returns an array of images as uint8 `[N, h, w, C]`."""
   images = arrays[name]
   if images.ndim == 3:
     images = images[..., np.newaxis]
@@ -106,8 +109,8 @@ def _images(arrays, name):
   return np.round(255 * images).astype(np.uint8)
 
 
-def _labels(arrays, name, count):
-  """An array of labels as int64 `[N]`."""
+def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
+  """Returns an array of labels as int64 `[N]`."""
   labels = arrays.get(name)
   if labels is None:
     raise UsageError(f"data_dir must hold {name} too. Received: {', '.join(arrays)}")

@@ -23,12 +23,12 @@ class Share(NamedTuple):
   """What a process takes of the stream of batches.
 
   Attributes:
-    index, count: of the parts that each batch has; parts are consecutive images.
+    worker, num_workers: which of the equal parts of each batch; parts are consecutive images.
     first_step: how many batches to pass over, at the cost of an epoch's encoded records.
   """
 
-  index: int = 0
-  count: int = 1
+  worker: int = 0
+  num_workers: int = 1
   first_step: int = 0
 
 
@@ -66,7 +66,7 @@ def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset
   """Returns the eval split once, in its own order, in two views as for pre-training.
 
   Returns:
-    As of `pretraining_batches`, with as many images a batch, or fewer in a smaller split.
+    See `pretraining_batches`; a batch holds as many images, or fewer in a smaller split.
   """
   images = (
     source.eval.records()
@@ -149,11 +149,13 @@ def _shuffled_batches(
   source: DatasetSource, batch_size: int, seed: int, augment: Augment, share: Share
 ) -> tf.data.Dataset:
   """Returns batches of `augment(position in the stream, record)`."""
-  size = batch_size // share.count
+  size = batch_size // share.num_workers
   records = shuffled_records(source.train, batch_size, seed, share.first_step)
   records = records.enumerate(share.first_step * batch_size)
-  if share.count > 1:  # before anything is decoded
-    records = records.filter(lambda position, _: position // size % share.count == share.index)
+  if share.num_workers > 1:  # before anything is decoded
+    records = records.filter(
+      lambda position, _: position // size % share.num_workers == share.worker
+    )
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

@@ -1,17 +1,22 @@
-"""Where images come from: a dataset name becomes a `DatasetSource`."""
+"""Datasets by name: a folder of images, an archive, or one of TensorFlow Datasets."""
 
+from collections.abc import Callable
 import dataclasses
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.npz import open_npz
 from conrec_tf.data.tfds import open_tfds
 
-OWN_DATA = {"image_folder": open_image_folder, "npz": open_npz}
+OWN_DATA: dict[str, Callable[[Config], DatasetSource]] = {
+  "image_folder": open_image_folder,
+  "npz": open_npz,
+}
 
 
-def load_dataset(config):
-  """The `DatasetSource` that `config.dataset` names: an image folder, an archive, or TFDS's.
+def load_dataset(config: Config) -> DatasetSource:
+  """Loads the dataset that `config.dataset` names: an image folder, an archive, or TFDS's.
 
   Raises:
     UsageError: it can't be opened; see the module of each kind.
@@ -19,12 +24,12 @@ def load_dataset(config):
   return OWN_DATA.get(config.dataset, open_tfds)(config)
 
 
-def load_eval_dataset(config, source):
-  """The labelled `DatasetSource` of linear evaluation: `eval_dataset`, or the training's own.
+def load_eval_dataset(config: Config, source: DatasetSource) -> DatasetSource:
+  """Loads the labelled dataset of linear evaluation: `eval_dataset`, or the training's own.
 
   Args:
-    config: `Config`.
-    source: `DatasetSource` that the network learns from; the other one gets as many channels.
+    config: the options of the run.
+    source: dataset that the network learns from; the other one gets as many channels.
 
   Raises:
     UsageError: it can't be opened or has no labels.

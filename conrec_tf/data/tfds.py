@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import Config, UsageError
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource, Split, empty_split, log_cache_size, wrong_split
 
 logger = logging.getLogger(__name__)
 
 
-def open_tfds(config):
-  """The `DatasetSource` that a TFDS name stands for; prepares it if it isn't yet.
+def open_tfds(config: Config) -> DatasetSource:
+  """Opens a dataset of TFDS; prepares it if it isn't yet.
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
@@ -43,7 +43,7 @@ def open_tfds(config):
       f"Received: {config.image_channels} for {stored[-1]} channels"
     )
 
-  def decode(encoded):
+  def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = tf.image.convert_image_dtype(features["image"].decode_example(encoded), tf.uint8)
     if channels != stored[-1]:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
@@ -60,7 +60,7 @@ def open_tfds(config):
   )
 
 
-def _prepared_builder(name, data_dir):
+def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
   try:
     builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   except Exception as error:  # TFDS has no common class for a bad name, version or config.
@@ -85,7 +85,9 @@ def _prepared_builder(name, data_dir):
   return builder
 
 
-def _split(builder, flag, expression, labelled, cache):
+def _split(
+  builder: tfds.core.DatasetBuilder, flag: str, expression: str, labelled: bool, cache: bool
+) -> Split:
   try:
     num_examples = builder.info.splits[expression].num_examples
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
@@ -99,7 +101,7 @@ def _split(builder, flag, expression, labelled, cache):
     decoders={"image": tfds.decode.SkipDecoding()},
   )
 
-  def records():
+  def records() -> tf.data.Dataset:
     return builder.as_dataset(
       split=expression,
       shuffle_files=False,
@@ -121,6 +123,6 @@ def _split(builder, flag, expression, labelled, cache):
   return Split(expression, num_examples, record_bytes, records)
 
 
-def _line(error):
-  """The first line of an exception's message, or its type."""
+def _line(error: BaseException) -> str:
+  """Returns the first line of an exception's message, or its type."""
   return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

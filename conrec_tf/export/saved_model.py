@@ -80,7 +80,8 @@ def representation(
 
   parts = parts_of(model, head)
   used = [parts[name] for name in ("encoder", "pooling") if name in parts]
-  used += model.projection_head.first_layers(layer) if layer else []
+  if layer and model.projection_head:
+    used += model.projection_head.first_layers(layer)
   root = tf.train.Checkpoint()
   root.__call__ = embed
   root.variables = [variable for part in used for variable in part.variables]
@@ -107,11 +108,12 @@ def _named_parts(
   model: ConRec, head: LinearHead | None, layer: int
 ) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
   """Returns `{name: function of images}` of what the network has beside the representation."""
-  functions = {}
+  functions: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+  decoder = model.decoder
   if model.projection_head and model.projection_head.weights:
     functions["projection"] = lambda images: model.representation(images, layer=-1)
-  if model.decoder:
-    functions["reconstruction"] = lambda images: model.decoder(*model.encoder(images))
+  if decoder:
+    functions["reconstruction"] = lambda images: decoder(*model.encoder(images))
   if isinstance(model.pooling, AttentionPooling):
     functions["attention"] = lambda images: model.pooling.attention(model.encoder(images)[0])
   if head:

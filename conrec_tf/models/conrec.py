@@ -1,9 +1,10 @@
 """ConRec (paper, Figure 1): one encoder, two heads."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from conrec_tf.config import Config
 from conrec_tf.models.densenet import DenseNetEncoder
 from conrec_tf.models.heads import LinearHead, ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
@@ -12,7 +13,7 @@ from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
 
 class Outputs(NamedTuple):
-  """What the network returns; None where the part isn't built.
+  """The outputs of the network; None where the part isn't built.
 
   Attributes:
     embedding: `[B, f]`, the representation h = a(e(x)).
@@ -35,21 +36,34 @@ class ConRec(tf.keras.Model):
     decoder: (features, skips) -> reconstruction, or None.
   """
 
-  def __init__(self, encoder, pooling, projection_head=None, decoder=None, **kwargs):
+  def __init__(
+    self,
+    encoder: UNetEncoder | DenseNetEncoder,
+    pooling: AttentionPooling | AveragePooling,
+    projection_head: ProjectionHead | None = None,
+    decoder: UNetDecoder | None = None,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(**kwargs)
     self.encoder = encoder
     self.pooling = pooling
     self.projection_head = projection_head
     self.decoder = decoder
 
-  def call(self, images, training=False, seed=None, num_views=1):
-    """Embeds, projects and reconstructs.
+  def call(
+    self,
+    images: tf.Tensor,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    num_views: int = 1,
+  ) -> Outputs:
+    """Embeds, projects and reconstructs images.
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1].
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
-      num_views: views that the batch is made of; see there too.
+      num_views: how many views of each image the batch holds; see there too.
 
     Returns:
       `Outputs`.
@@ -62,29 +76,36 @@ class ConRec(tf.keras.Model):
       reconstruction=self.decoder and self.decoder(features, skips, training=training),
     )
 
-  def representation(self, images, training=False, seed=None, layer=0):
-    """What a classifier sees.
+  def representation(
+    self, images: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None, layer: int = 0
+  ) -> tf.Tensor:
+    """Computes what a classifier sees; differentiable, and traced by whatever calls it.
 
     Args:
-      images, training, seed: as of the call.
+      images, training, seed: see `call`.
       layer: 0 for the embedding `[B, f]`, n for the output of the projection head's n-th
         layer, -1 of its last.
+
+    Raises:
+      ValueError: there is no projection head.
     """
     features, _ = self.encoder(images, training=training)
     embedding = self.pooling(features, training=training, seed=seed)
-    if layer:
-      return self.projection_head(embedding, training=training, layers=layer)
-    return embedding
+    if not layer:
+      return embedding
+    if self.projection_head is None:
+      raise ValueError(f"layer must be 0 for a network without projection head. Received: {layer}")
+    return self.projection_head(embedding, training=training, layers=layer)
 
   @tf.function(reduce_retracing=True, autograph=False)
-  def embed(self, images, training=False, layer=0):
-    """`representation` as a graph."""
+  def embed(self, images: tf.Tensor, training: bool = False, layer: int = 0) -> tf.Tensor:
+    """Computes `representation` as a compiled graph, for inference."""
     return self.representation(images, training=training, layer=layer)
 
-  def freeze(self, blocks):
-    """Fixes what comes before and in the n-th block of the encoder; with -1, nothing.
+  def freeze(self, blocks: int) -> None:
+    """Freezes the encoder up to and with its n-th block; with -1, nothing.
 
-    With all blocks of the encoder, the pooling and projection head are fixed too.
+    With all blocks of the encoder, pooling and projection head are frozen too.
     """
     if blocks >= 0:
       self.encoder.freeze(blocks)
@@ -94,13 +115,13 @@ class ConRec(tf.keras.Model):
         self.projection_head.trainable = False
 
 
-def build_model(config, channels=None):
-  """The network that `config` describes, with weights drawn from `config.seed`.
+def build_model(config: Config, channels: int | None = None) -> ConRec:
+  """Builds the network that `config` describes, with weights drawn from `config.seed`.
 
   Sets the global random seed of Python, NumPy and TensorFlow.
 
   Args:
-    config: `Config`.
+    config: the options of the run.
     channels: channels of the images; None takes `config.channels`.
   """
   tf.keras.utils.set_random_seed(config.seed)
@@ -126,8 +147,8 @@ def build_head(
   return head
 
 
-def _build(config, channels):
-  sizes = dict(
+def _build(config: Config, channels: int) -> ConRec:
+  sizes: dict[str, Any] = dict(
     base_filters=config.base_filters,
     depth=config.unet_depth,
     batch_norm_decay=config.batch_norm_decay,

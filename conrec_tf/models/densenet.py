@@ -1,5 +1,7 @@
 """DenseNet121 (paper, Table 2), behind the interface of the U-net's encoder."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from conrec_tf.config import UsageError
@@ -22,7 +24,7 @@ class DenseNetEncoder(tf.keras.Model):
 
   num_blocks = 4
 
-  def __init__(self, weights="", global_bn=True, **kwargs):
+  def __init__(self, weights: str = "", global_bn: bool = True, **kwargs: Any) -> None:
     super().__init__(**kwargs)
     try:
       network = tf.keras.applications.DenseNet121(include_top=False, weights=weights or None)
@@ -34,8 +36,8 @@ class DenseNetEncoder(tf.keras.Model):
       ) from error
     self.network = replace_batch_norm(network, global_bn)
 
-  def call(self, images, training=False):
-    """Encodes.
+  def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Encodes images.
 
     Args:
       images: float32 `[B, H, W, 1 or 3]` in [0, 1], at least 32 pixels a side.
@@ -49,8 +51,8 @@ class DenseNetEncoder(tf.keras.Model):
     pixels = tf.keras.applications.densenet.preprocess_input(images * 255.0)
     return self.network(pixels, training=training), []
 
-  def freeze(self, blocks):
-    """Fixes the stem and the first `blocks` dense blocks, batch norm included."""
+  def freeze(self, blocks: int) -> None:
+    """Freezes the stem and the first `blocks` dense blocks, batch norm included."""
     prefixes = STEM + tuple(
       f"{part}{block + 2}" for block in range(blocks) for part in ("conv", "pool")
     )

@@ -1,4 +1,6 @@
-"""What sits on the embedding while training."""
+"""The heads on the embedding: projection for NT-Xent, and the supervised one."""
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -7,7 +9,7 @@ from conrec_tf.models.unet import BATCH_NORM_EPSILON
 
 
 class ProjectionHead(tf.keras.Model):
-  """From the embedding to the space of NT-Xent; `[B, f]` to `[B, out_dim]`.
+  """Projects embeddings to the space of NT-Xent; `[B, f]` to `[B, out_dim]`.
 
   Dense layers without bias, each with batch norm, ReLU between them; hidden layers
   are as wide as the embedding and the last batch norm has no offset.
@@ -22,21 +24,21 @@ class ProjectionHead(tf.keras.Model):
 
   def __init__(
     self,
-    mode="nonlinear",
-    num_layers=3,
-    out_dim=128,
-    batch_norm_decay=0.9,
-    global_bn=True,
-    **kwargs,
-  ):
-    # Small, and before the softmax of NT-Xent: always in the precision of the weights.
+    mode: str = "nonlinear",
+    num_layers: int = 3,
+    out_dim: int = 128,
+    batch_norm_decay: float = 0.9,
+    global_bn: bool = True,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     self.num_layers = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
     self.out_dim = out_dim
     self.batch_norm_decay = batch_norm_decay
     self.global_bn = global_bn
 
-  def build(self, input_shape):
+  def build(self, input_shape: tf.TensorShape) -> None:
+    """Creates the layers for an embedding of a width."""
     widths = [input_shape[-1]] * (self.num_layers - 1) + [self.out_dim] * (self.num_layers > 0)
     initializer = tf.keras.initializers.RandomNormal
     self.dense = [
@@ -57,8 +59,8 @@ class ProjectionHead(tf.keras.Model):
     ]
     super().build(input_shape)
 
-  def call(self, embedding, training=False, layers=-1):
-    """Projects.
+  def call(self, embedding: tf.Tensor, training: bool = False, layers: int = -1) -> tf.Tensor:
+    """Projects embeddings.
 
     Args:
       embedding: `[B, f]`.
@@ -73,8 +75,8 @@ class ProjectionHead(tf.keras.Model):
       x = tf.nn.relu(x) if layer < self.num_layers - 1 else x
     return x
 
-  def first_layers(self, layers):
-    """The Keras layers that the first `layers` layers consist of; -1 for all."""
+  def first_layers(self, layers: int) -> list[tf.keras.layers.Layer]:
+    """Returns the Keras layers that the first `layers` layers consist of; -1 for all."""
     count = self.num_layers if layers < 0 else layers
     return [*self.dense[:count], *self.batch_norms[:count]]
 
@@ -87,7 +89,7 @@ class LinearHead(tf.keras.Model):
     zero_init: whether it starts from zeros.
   """
 
-  def __init__(self, outputs, zero_init=False, **kwargs):
+  def __init__(self, outputs: int, zero_init: bool = False, **kwargs: Any) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     initializer = (
       tf.keras.initializers.Zeros()
@@ -96,5 +98,6 @@ class LinearHead(tf.keras.Model):
     )
     self.dense = tf.keras.layers.Dense(outputs, kernel_initializer=initializer, dtype=self.dtype)
 
-  def call(self, embedding):
+  def call(self, embedding: tf.Tensor) -> tf.Tensor:
+    """Returns logits `[B, outputs]` of embeddings `[B, f]`."""
     return self.dense(embedding)

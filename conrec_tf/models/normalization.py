@@ -1,28 +1,30 @@
 """Batch norm over all replicas."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from conrec_tf.distribute import replicas
 
 
-def batch_norm(synchronized, **values):
-  """Keras' batch norm; with several replicas, one that looks at all of their batches.
+def batch_norm(synchronized: bool, **values: Any) -> tf.keras.layers.BatchNormalization:
+  """Returns Keras' batch norm or, with several replicas, one over the batches of all of them.
 
   Args:
-    synchronized: whether it does.
-    **values: of `tf.keras.layers.BatchNormalization`.
+    synchronized: whether it is over all of them.
+    **values: arguments of `tf.keras.layers.BatchNormalization`.
   """
   if replicas.num_replicas() == 1:
     return tf.keras.layers.BatchNormalization(**values)
   return SyncBatchNormalization(synchronized, **values)
 
 
-def replace_batch_norm(network, synchronized):
-  """A functional Keras network, its batch norms replaced by those of `batch_norm`."""
+def replace_batch_norm(network: tf.keras.Model, synchronized: bool) -> tf.keras.Model:
+  """Returns a functional Keras network with its batch norms replaced by those of `batch_norm`."""
   if replicas.num_replicas() == 1:
     return network
 
-  def clone(layer):
+  def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     values = layer.get_config()
     if "kernel_initializer" in values:
       # Or random numbers were drawn, and what is made next wouldn't start as on one device.
@@ -50,17 +52,17 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
     **kwargs: of `tf.keras.layers.BatchNormalization`.
   """
 
-  def __init__(self, synchronized, **kwargs):
+  def __init__(self, synchronized: bool, **kwargs: Any) -> None:
     super().__init__(**kwargs)
     self.over_replicas = synchronized
 
-  def add_weight(self, *args, **kwargs):
+  def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
     kwargs.update(
       synchronization=tf.VariableSynchronization.AUTO, aggregation=tf.VariableAggregation.NONE
     )
     return super().add_weight(*args, **kwargs)
 
-  def call(self, inputs, training=None):
+  def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
     if not (training and self.trainable and self.over_replicas):
       return super().call(inputs, training=training)
     x = tf.cast(inputs, self.moving_mean.dtype)
@@ -84,5 +86,5 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
     )
     return tf.cast(outputs, inputs.dtype)
 
-  def get_config(self):
+  def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), "synchronized": self.over_replicas}

@@ -1,4 +1,6 @@
-"""From a feature map to one vector: average or attention-weighted pooling."""
+"""Pooling of a feature map to one vector: average or attention-weighted."""
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +14,13 @@ NUMBERS_AT_A_TIME = 4  # of float32
 class AveragePooling(tf.keras.Model):
   """Global average pooling, as in SimCLR; `[B, h, w, f]` to `[B, f]`."""
 
-  def call(self, features, training=False, seed=None, num_views=1):
+  def call(
+    self,
+    features: tf.Tensor,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    num_views: int = 1,
+  ) -> tf.Tensor:
     del training, seed, num_views
     return tf.reduce_mean(tf.cast(features, self.variable_dtype), axis=[1, 2])
 
@@ -30,12 +38,12 @@ class AttentionPooling(tf.keras.Model):
     global_bn: whether batch norm looks at the batches of all replicas.
   """
 
-  def __init__(self, dropout=0.5, global_bn=True, **kwargs):
+  def __init__(self, dropout: float = 0.5, global_bn: bool = True, **kwargs: Any) -> None:
     super().__init__(**kwargs)
     self.dropout = dropout
     self.global_bn = global_bn
 
-  def build(self, input_shape):
+  def build(self, input_shape: tf.TensorShape) -> None:
     width = input_shape[-1]
     # As the authors: Keras' default batch norm here, unlike in the U-net.
     self.blocks = [
@@ -47,8 +55,14 @@ class AttentionPooling(tf.keras.Model):
     self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid")
     super().build(input_shape)
 
-  def attention(self, features, training=False, seed=None, num_views=1):
-    """The weight of each location, `[B, h, w, 1]` in (0, 1).
+  def attention(
+    self,
+    features: tf.Tensor,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    num_views: int = 1,
+  ) -> tf.Tensor:
+    """Computes the weight of each location, `[B, h, w, 1]` in (0, 1).
 
     Args:
       features: `[B, h, w, f]`.
@@ -64,21 +78,29 @@ class AttentionPooling(tf.keras.Model):
       x = block(x, training=training)
     return self.gate(x)
 
-  def call(self, features, training=False, seed=None, num_views=1):
+  def call(
+    self,
+    features: tf.Tensor,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    num_views: int = 1,
+  ) -> tf.Tensor:
     weights = self.attention(features, training=training, seed=seed, num_views=num_views)
     weights, features = (tf.cast(x, self.variable_dtype) for x in (weights, features))
     weighted = tf.reduce_mean(weights * features, axis=[1, 2])
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 
 
-def seeded_dropout(x, rate, seed=None, num_views=1):
-  """Dropout as a function of a seed and the place in the batch of all replicas.
+def seeded_dropout(
+  x: tf.Tensor, rate: float, seed: tf.Tensor | None = None, num_views: int = 1
+) -> tf.Tensor:
+  """Applies dropout as a function of a seed and the place in the batch of all replicas.
 
   Args:
     x: float `[N, ...]`.
     rate: share to drop.
     seed: integer `[2]`; without one it isn't repeatable.
-    num_views: as of `AttentionPooling.attention`.
+    num_views: see `AttentionPooling.attention`.
   """
   if seed is None:
     return tf.nn.dropout(x, rate)
@@ -88,8 +110,8 @@ def seeded_dropout(x, rate, seed=None, num_views=1):
   )
 
 
-def replica_slice_of_uniform(shape, seed, num_views):
-  """What `tf.random.stateless_uniform` draws for this replica's rows, float32, and nothing else.
+def replica_slice_of_uniform(shape: tf.Tensor, seed: tf.Tensor, num_views: int) -> tf.Tensor:
+  """Draws what `tf.random.stateless_uniform` draws for this replica's rows, float32.
 
   Philox's numbers are a function of key and counter, 128 bits of them at a time, so that one
   can start anywhere.
@@ -97,7 +119,7 @@ def replica_slice_of_uniform(shape, seed, num_views):
   Args:
     shape: `[N, ...]` of the replica; all have N * count rows.
     seed: integer `[2]`.
-    num_views: as of `AttentionPooling.attention`.
+    num_views: see `AttentionPooling.attention`.
   """
   if replicas.num_replicas() == 1:
     return tf.random.stateless_uniform(shape, seed)

@@ -1,5 +1,6 @@
-"""In which precision the network computes; its weights, losses and statistics are float32."""
+"""The precision that the network computes in; weights, losses and statistics are float32."""
 
+from collections.abc import Iterator
 import contextlib
 import pathlib
 
@@ -11,8 +12,8 @@ FAST_BFLOAT16 = ({"amx_bf16"}, {"avx512_bf16", "AuthenticAMD"})
 BFLOAT16_CAPABILITY = (8, 0)
 
 
-def resolve_precision(name):
-  """The Keras policy for a value of `mixed_precision`.
+def resolve_precision(name: str) -> str:
+  """Returns the Keras policy for a value of `mixed_precision`.
 
   Args:
     name: float32, mixed_bfloat16, mixed_float16, or auto for mixed_bfloat16 where the GPU
@@ -24,8 +25,8 @@ def resolve_precision(name):
 
 
 @contextlib.contextmanager
-def mixed_precision_scope(name):
-  """Layers made inside compute as a Keras policy says; float32 leaves Keras as it is."""
+def mixed_precision_scope(name: str) -> Iterator[None]:
+  """Makes layers built inside follow a Keras policy; float32 leaves Keras as it is."""
   if name == "float32":
     yield
     return
@@ -37,7 +38,7 @@ def mixed_precision_scope(name):
     tf.keras.mixed_precision.set_global_policy(before)
 
 
-def _has_fast_bfloat16():
+def _has_fast_bfloat16() -> bool:
   gpus = tf.config.list_physical_devices("GPU")
   if gpus:
     details = tf.config.experimental.get_device_details(gpus[0])

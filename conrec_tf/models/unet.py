@@ -1,5 +1,8 @@
 """The U-net (paper, section 2.1): encoder and decoder with skip connections."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from conrec_tf.models.normalization import batch_norm
@@ -12,25 +15,26 @@ class ConvBlock(tf.keras.layers.Layer):
 
   def __init__(
     self,
-    filters,
-    kernel_size,
-    batch_norm_decay=0.9,
-    epsilon=BATCH_NORM_EPSILON,
-    global_bn=True,
-    **kwargs,
-  ):
+    filters: int,
+    kernel_size: int,
+    batch_norm_decay: float = 0.9,
+    epsilon: float = BATCH_NORM_EPSILON,
+    global_bn: bool = True,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(**kwargs)
     self.convolution = tf.keras.layers.Conv2D(filters, kernel_size, padding="same")
     self.batch_norm = batch_norm(global_bn, momentum=batch_norm_decay, epsilon=epsilon)
 
-  def build(self, input_shape):
+  def build(self, input_shape: tf.TensorShape) -> None:
     self.convolution.build(input_shape)
     super().build(input_shape)
 
-  def call(self, inputs, training=False):
+  def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Computes `[B, h, w, filters]` from `[B, h, w, c]`."""
     return self.normalize(self.convolve(inputs, self.convolution.kernel, training), training)
 
-  def convolve(self, inputs, kernel, training):
+  def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
     """Convolves `[B, h, w, c]` with `[k, k, c, filters]` and adds the bias, which is fused."""
     bias = tf.cast(self.convolution.bias, inputs.dtype)
     return tf.nn.bias_add(
@@ -38,14 +42,14 @@ class ConvBlock(tf.keras.layers.Layer):
       _with_gradient_zero(bias) if training else bias,
     )
 
-  def normalize(self, convolved, training):
-    """Batch norm and ReLU of `[B, h, w, filters]`."""
+  def normalize(self, convolved: tf.Tensor, training: bool) -> tf.Tensor:
+    """Applies batch norm and ReLU to `[B, h, w, filters]`."""
     return tf.nn.relu(self.batch_norm(convolved, training=training))
 
 
 @tf.custom_gradient
-def _with_gradient_zero(bias):
-  """A bias whose gradient is known to be 0, since batch norm takes it out again in training.
+def _with_gradient_zero(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+  """Gives a bias the gradient 0, which it has where batch norm follows in training.
 
   Computed, it is rounding, which in bfloat16 moved biases by hundreds of standard deviations,
   until no digits were left for the signal.
@@ -66,13 +70,13 @@ class UNetEncoder(tf.keras.Model):
 
   def __init__(
     self,
-    base_filters=64,
-    depth=4,
-    batch_norm_decay=0.9,
-    gradient_checkpointing=False,
-    global_bn=True,
-    **kwargs,
-  ):
+    base_filters: int = 64,
+    depth: int = 4,
+    batch_norm_decay: float = 0.9,
+    gradient_checkpointing: bool = False,
+    global_bn: bool = True,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(**kwargs)
     self.gradient_checkpointing = gradient_checkpointing
     self.filters = [base_filters * 2**level for level in range(depth)]
@@ -82,18 +86,18 @@ class UNetEncoder(tf.keras.Model):
     ]
 
   @property
-  def num_blocks(self):
-    """Blocks that `freeze` counts: the levels."""
+  def num_blocks(self) -> int:
+    """How many blocks `freeze` counts: the levels."""
     return len(self.levels)
 
-  def freeze(self, blocks):
-    """Fixes the first `blocks` levels, batch norm included."""
+  def freeze(self, blocks: int) -> None:
+    """Freezes the first `blocks` levels, batch norm included."""
     for level in self.levels[:blocks]:
       for block in level:
         block.trainable = False
 
-  def call(self, images, training=False):
-    """Encodes.
+  def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Encodes images.
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1]; H and W multiples of 2**(depth - 1).
@@ -120,11 +124,11 @@ class UpConcatBlock(ConvBlock):
   the same weights and the same function with less than half of the multiplications.
   """
 
-  def build(self, input_shapes):
+  def build(self, input_shapes: Sequence[tf.TensorShape]) -> None:
     inputs, skip = input_shapes
     super().build([*skip[:-1], inputs[-1] + skip[-1]])
 
-  def call(self, inputs, training=False):
+  def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
     """Joins `[x [B, h, w, c], skip [B, 2h, 2w, k]]` to `[B, 2h, 2w, filters]`."""
     x, skip = inputs
     kernel = tf.cast(self.convolution.kernel, x.dtype)
@@ -136,8 +140,8 @@ class UpConcatBlock(ConvBlock):
     return self.normalize(joined, training)
 
 
-def transposed_kernel(kernel):
-  """The stride-2 transposed kernel `[4, 4, f, c]` of "upsample, then convolve with kernel".
+def transposed_kernel(kernel: tf.Tensor) -> tf.Tensor:
+  """Returns the stride-2 transposed kernel `[4, 4, f, c]` of "upsample, then convolve with kernel".
 
   Args:
     kernel: `[3, 3, c, f]`. On one axis its taps a, b, c become c, b + c, a + b, a.
@@ -153,31 +157,33 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: as of the encoder.
+    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: see `UNetEncoder`.
   """
 
   def __init__(
     self,
-    channels,
-    base_filters=64,
-    depth=4,
-    batch_norm_decay=0.9,
-    gradient_checkpointing=False,
-    global_bn=True,
-    **kwargs,
-  ):
+    channels: int,
+    base_filters: int = 64,
+    depth: int = 4,
+    batch_norm_decay: float = 0.9,
+    gradient_checkpointing: bool = False,
+    global_bn: bool = True,
+    **kwargs: Any,
+  ) -> None:
     super().__init__(**kwargs)
     self.gradient_checkpointing = gradient_checkpointing
     filters = [base_filters * 2**level for level in range(depth - 1)]
-    sizes = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
+    sizes: dict[str, Any] = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
     self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
     self.levels = [
       [block(width, 3, **sizes) for block in (UpConcatBlock, ConvBlock)] for width in filters
     ]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 
-  def call(self, features, skips, training=False):
-    """Reconstructs.
+  def call(
+    self, features: tf.Tensor, skips: Sequence[tf.Tensor], training: bool = False
+  ) -> tf.Tensor:
+    """Reconstructs images.
 
     Args:
       features, skips: what the encoder returned.
@@ -193,11 +199,13 @@ class UNetDecoder(tf.keras.Model):
     return tf.sigmoid(self.output_convolution(x))
 
 
-def sequential(blocks, training, gradient_checkpointing):
-  """Blocks one after the other, as a function."""
-  calls = []
+def sequential(
+  blocks: Sequence[ConvBlock], training: bool, gradient_checkpointing: bool
+) -> Callable[[Any], tf.Tensor]:
+  """Returns a function that applies blocks one after the other."""
+  calls: list[None] = []
 
-  def run(x):
+  def run(x: Any) -> tf.Tensor:
     calls.append(None)
     for block in blocks:
       momentum = block.batch_norm.momentum

@@ -61,9 +61,7 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
     f"{index:02}" for index in range(20) if index not in (3, 4)
   ]
   source, model = load_dataset(photos), build_model(photos, 3)
-  [(images, labels)] = evaluation_batches(
-    Config(image_size=24, eval_batch_size=20), source, source.train
-  )
+  [(images, labels)] = evaluation_batches(source, source.train, 24, 20)
   expected = {
     name: (vector, label)
     for name, vector, label in zip(source.train.names, model.embed(images).numpy(), labels)

@@ -211,7 +211,7 @@ def test_bad_images_keep_position_and_count(tree):
     while names[stand_in % len(names)] in bad:
       stand_in += 1
     np.testing.assert_array_equal(replaced[index], images[stand_in % len(names)])
-  for batch, _ in evaluation_batches(config(tree), source, source.train):
+  for batch, _ in evaluation_batches(source, source.train, 24, 16):
     assert np.all(np.isfinite(batch))
   with pytest.raises(UsageError, match="at most max_undecodable=3 .*, 3 of 36. Received: 8, e.g. "):
     load_dataset(config(tree, max_undecodable="3"))
@@ -241,7 +241,7 @@ def test_other_bad_folders(tree, tmp_path):
   with pytest.raises(UsageError, match=r"must hold images .* with 0 other files"):
     load_dataset(config(tmp_path / "empty"))
   shutil.copytree(tree, tmp_path / "deep" / "a" / "b")
-  with pytest.raises(UsageError, match="labels must be none .* auto for files 4 folders deep"):
+  with pytest.raises(UsageError, match="label_mode must be none .* auto for files 4 folders deep"):
     load_dataset(config(tmp_path / "deep"))
   shutil.rmtree(tree / "train" / "iris")
   with pytest.raises(UsageError, match="at least two labels.* rose alone"):

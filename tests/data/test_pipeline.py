@@ -66,9 +66,8 @@ def test_batch_larger_than_the_split(tiny):
 
 
 def test_evaluation_batches_are_whole_and_in_order(tiny):
-  config = Config(**{**tiny, "image_size": 128}, eval_batch_size=10)
-  source = load_dataset(config)
-  batches = list(pipeline.evaluation_batches(config, source, source.eval).as_numpy_iterator())
+  source = load_dataset(Config(**tiny))
+  batches = list(pipeline.evaluation_batches(source, source.eval, 128, 10).as_numpy_iterator())
   assert [len(labels) for _, labels in batches] == [10, 10, 4]
   images = np.concatenate([images for images, _ in batches])
   labels = np.concatenate([labels for _, labels in batches])
@@ -104,5 +103,5 @@ def test_ids_of_a_batch(tiny):
   records = pipeline.shuffled_records(source.train, 8, config.seed)
   taken = [record["image"].numpy() for record in records.take(40)]
   for step in (1, 2, 5):  # the last in the third epoch
-    ids = pipeline.batch_ids(config, source, step)
+    ids = pipeline.batch_ids(source.train, 8, config.seed, step)
     assert [images[number] for number in ids] == taken[8 * (step - 1) : 8 * step]

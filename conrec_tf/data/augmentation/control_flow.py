@@ -1,10 +1,14 @@
-"""One of several functions, chosen in the graph."""
+"""Conditional execution in the graph, at little cost for small images."""
+
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 
-def switch_case(index, branches, *inputs):
-  """`branches[index](*inputs)`; only that branch runs.
+def switch_case(
+  index: tf.Tensor, branches: Sequence[Callable[..., tf.Tensor]], *inputs: tf.Tensor
+) -> tf.Tensor:
+  """Returns `branches[index](*inputs)`; only that branch runs.
 
   What `tf.switch_case` and `tf.cond` do, as a call: they put the nodes of all branches into the
   graph, and to pass over those of the others takes longer than the work on a small image.
@@ -25,6 +29,8 @@ def switch_case(index, branches, *inputs):
   return tf.ensure_shape(chosen, inputs[0].shape)
 
 
-def maybe_apply(condition, function, *inputs):
-  """`function(*inputs)` where the condition holds, else the first input; as `switch_case`."""
+def maybe_apply(
+  condition: tf.Tensor, function: Callable[..., tf.Tensor], *inputs: tf.Tensor
+) -> tf.Tensor:
+  """Returns `function(*inputs)` where the condition holds, else the first input."""
   return switch_case(condition, [lambda first, *_: first, function], *inputs)

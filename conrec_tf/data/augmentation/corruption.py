@@ -1,4 +1,4 @@
-"""Stage 2: what the network must undo (paper, section 2.2, after Models Genesis).
+"""Stage 2: corruptions that the network must undo (paper, section 2.2, after Models Genesis).
 
 `corrupt` is a pure function of (view, seed): one kind of corruption per view,
 each equally likely. Drawing and applying are separate functions. Ranges and
@@ -11,14 +11,16 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.control_flow import switch_case
+from conrec_tf.data.augmentation.corruption_draws import (
+  BLOCK_GOES_ON,
+  draw_blocks,
+  draw_in_painting,
+  draw_intensity_map,
+  draw_out_painting,
+)
 
 Corruption = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of (view, seed)
 
-MAX_RECTANGLES = 5
-MAX_BLOCKS = 15
-BORDER = 3
-RECTANGLE_GOES_ON = 0.95
-BLOCK_GOES_ON = 0.99
 CURVE_POINTS = 1000
 # Denser at both ends, where the curve may be vertical and evenly spaced points stray from it.
 _T = ((1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, CURVE_POINTS))) / 2.0)[:, np.newaxis]
@@ -66,73 +68,7 @@ def kinds_of_corruption(channels: int, always_shuffle: bool = True) -> dict[str,
   return kinds
 
 
-def draw_in_painting(seed, shape):
-  """Up to 5 rectangles of 14 % to 20 % of a side, each of one random colour.
-
-  Returns:
-    boxes int32 `[5, 4]` (top, left, bottom, right), empty where there is none,
-    and colours float32 `[5, C]`.
-  """
-  height, width, channels = shape
-  uniform = tf.random.stateless_uniform([MAX_RECTANGLES, 5 + channels], seed)
-  exists = _going_on(uniform[:, 0], RECTANGLE_GOES_ON)
-  boxes = _boxes(
-    uniform[:, 1:5],
-    exists,
-    (height, width),
-    BORDER,
-    *[(int(0.14 * side), int(0.2 * side)) for side in (height, width)],
-  )
-  return boxes, uniform[:, 5:]
-
-
-def draw_out_painting(seed, shape):
-  """1 to 5 kept rectangles of 4/7 to 5/7 of a side, and the colour of the rest.
-
-  Returns:
-    boxes int32 `[5, 4]`, empty where there is none, and colour float32 `[C]`.
-  """
-  height, width, channels = shape
-  uniform = tf.random.stateless_uniform([MAX_RECTANGLES * 5 + channels], seed)
-  colour, uniform = uniform[:channels], tf.reshape(uniform[channels:], [MAX_RECTANGLES, 5])
-  exists = tf.concat([[True], _going_on(uniform[1:, 0], RECTANGLE_GOES_ON)], 0)
-  boxes = _boxes(
-    uniform[:, 1:],
-    exists,
-    (height, width),
-    BORDER,
-    *[(side - 3 * side // 7 + 1, side - 2 * side // 7 + 1) for side in (height, width)],
-  )
-  return boxes, colour
-
-
-def draw_blocks(seed, shape, goes_on):
-  """Up to 15 blocks of 1 pixel to 20 % of a side, and the keys that order their pixels.
-
-  Returns:
-    boxes int32 `[15, 4]`, empty where there is none, and keys float32
-    `[sum of areas]` in [0, 1).
-  """
-  box_seed, key_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-  uniform = tf.random.stateless_uniform([MAX_BLOCKS, 5], box_seed)
-  boxes = _boxes(
-    uniform[:, 1:],
-    _going_on(uniform[:, 0], goes_on),
-    shape,
-    0,
-    *[(1, int(0.2 * side)) for side in shape],
-  )
-  areas = tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-  return boxes, tf.random.stateless_uniform([tf.reduce_sum(areas)], key_seed)
-
-
-def draw_intensity_map(seed):
-  """Two control points of a Bezier curve, and whether it falls; `[2, 2]` (x, y) and bool."""
-  uniform = tf.random.stateless_uniform([5], seed)
-  return tf.reshape(uniform[:4], [2, 2]), uniform[4] < 0.5
-
-
-def in_paint(view, boxes, colours):
+def in_paint(view: tf.Tensor, boxes: tf.Tensor, colours: tf.Tensor) -> tf.Tensor:
   """Paints box i in colour i, later ones over earlier ones."""
   for box, colour in zip(tf.unstack(boxes), tf.unstack(colours)):
     size = tf.concat([box[2:] - box[:2], tf.shape(colour)], 0)
@@ -140,7 +76,7 @@ def in_paint(view, boxes, colours):
   return view
 
 
-def out_paint(view, boxes, colour):
+def out_paint(view: tf.Tensor, boxes: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
   """Keeps the boxes and paints everything else in one colour."""
   height, width, channels = view.shape
   # On rows of width * channels numbers, comparing and choosing are several times faster.
@@ -151,7 +87,7 @@ def out_paint(view, boxes, colour):
   return tf.reshape(tf.where(kept, flat, tf.tile(colour, [width])), view.shape)
 
 
-def shuffle_blocks(view, boxes, keys):
+def shuffle_blocks(view: tf.Tensor, boxes: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
   """Shuffles the pixels of each box; the channels of a pixel stay together.
 
   Boxes read from the original view; where they overlap, the later box wins.
@@ -188,7 +124,7 @@ def shuffle_blocks(view, boxes, keys):
   )
 
 
-def map_intensity(view, control_points, falls):
+def map_intensity(view: tf.Tensor, control_points: tf.Tensor, falls: tf.Tensor) -> tf.Tensor:
   """Maps intensities through a cubic Bezier curve from (0, 0) to (1, 1).
 
   Args:
@@ -207,36 +143,13 @@ def map_intensity(view, control_points, falls):
   )
 
 
-def _covers(limits, places):
-  """float32 `[n, len(places)]`: 1 where a place lies in [low, high) of limits `[n, 2]`, else 0."""
+def _covers(limits: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+  """Returns float32 `[n, len(places)]`: 1 where a place lies in [low, high) of limits `[n, 2]`."""
   return tf.cast((places >= limits[:, :1]) & (places < limits[:, 1:]), tf.float32)
 
 
-def _going_on(uniform, probability):
-  """bool `[n]`: whether all draws up to this one stay under `probability`."""
-  return tf.cast(tf.math.cumprod(tf.cast(uniform < probability, tf.int32)), tf.bool)
-
-
-def _boxes(uniform, exists, shape, border, height_limits, width_limits):
-  """Boxes int32 `[n, 4]` from uniform numbers `[n, 4]`.
-
-  Sides lie in [low, high), at least `border` pixels from the edge of the image;
-  a box that doesn't exist has sides of 0.
-  """
-
-  def between(share, low, high):
-    low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
-    return tf.cast(tf.minimum(tf.floor(low + share * (high - low)), high - 1.0), tf.int32)
-
-  sides = tf.stack(
-    [between(uniform[:, 0], *height_limits), between(uniform[:, 1], *width_limits)], axis=1
-  )
-  starts = between(uniform[:, 2:], border, tf.constant(shape) - sides - border + 1)
-  return tf.concat([starts, starts + tf.where(exists[:, tf.newaxis], sides, 0)], axis=1)
-
-
-def _paste(view, box, content):
-  """`view` with `content` in `box`; far cheaper than a mask or a scatter."""
+def _paste(view: tf.Tensor, box: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+  """Returns `view` with `content` in `box`; far cheaper than a mask or a scatter."""
   channels = content.shape[-1]
   return tf.raw_ops.TensorStridedSliceUpdate(
     input=view,

@@ -7,8 +7,8 @@ from conrec_tf.data.augmentation.views import crop_and_resize, draw_crop, flip
 ZOOM_RANGE = (0.85, 1.15)
 
 
-def make_cropped(image, seed, *, image_size):
-  """A random crop, as in stage 1, and a left-right flip.
+def make_cropped(image: tf.Tensor, seed: tf.Tensor, *, image_size: int) -> tf.Tensor:
+  """Makes a random crop, as in stage 1, and a left-right flip.
 
   Args:
     image: uint8 `[h, w, C]`.
@@ -26,12 +26,12 @@ def make_cropped(image, seed, *, image_size):
   )
 
 
-def make_zoomed(image, seed, *, image_size):
+def make_zoomed(image: tf.Tensor, seed: tf.Tensor, *, image_size: int) -> tf.Tensor:
   """Resizes, zooms each axis by 0.85 to 1.15 and flips in both directions.
 
   As the authors for retinas; what a zoom leaves empty repeats the border.
 
-  Args and Returns: as of `make_cropped`.
+  Args and Returns: see `make_cropped`.
   """
   uniform = tf.random.stateless_uniform([4], seed)
   view = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
@@ -41,7 +41,7 @@ def make_zoomed(image, seed, *, image_size):
   return tf.cond(uniform[3] < 0.5, lambda: tf.reverse(view, [0]), lambda: view)
 
 
-def zoom(view, factors):
+def zoom(view: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
   """Zooms about the centre; a factor over 1 shows more than there is.
 
   Args:

@@ -17,8 +17,15 @@ BLUR_PROBABILITY = 0.5
 BLUR_SIGMA_RANGE = (0.1, 2.0)
 
 
-def make_view(image, seed, *, image_size, color_jitter_strength=1.0, use_blur=True):
-  """One random view of an image.
+def make_view(
+  image: tf.Tensor,
+  seed: tf.Tensor,
+  *,
+  image_size: int,
+  color_jitter_strength: float = 1.0,
+  use_blur: bool = True,
+) -> tf.Tensor:
+  """Makes one random view of an image.
 
   Args:
     image: uint8 `[h, w, C]`.
@@ -49,8 +56,8 @@ def make_view(image, seed, *, image_size, color_jitter_strength=1.0, use_blur=Tr
   return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
 
 
-def draw_crop(seed, image_shape):
-  """A box of 8 % to 100 % of the area with aspect ratio 3/4 to 4/3.
+def draw_crop(seed: tf.Tensor, image_shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws a box of 8 % to 100 % of the area with aspect ratio 3/4 to 4/3.
 
   Returns:
     offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
@@ -67,8 +74,8 @@ def draw_crop(seed, image_shape):
   return begin[:2], size[:2]
 
 
-def draw_color(seed, strength):
-  """All other random parameters of a view, as a dict of scalars and one `[4]`."""
+def draw_color(seed: tf.Tensor, strength: float) -> dict[str, tf.Tensor]:
+  """Draws all other random parameters of a view, a dict of scalars and one `[4]`."""
   uniform = tf.random.stateless_uniform([14], seed)
   spread = 0.8 * strength
   low, high = BLUR_SIGMA_RANGE
@@ -86,7 +93,9 @@ def draw_color(seed, strength):
   }
 
 
-def crop_and_resize(image, offset, size, image_size):
+def crop_and_resize(
+  image: tf.Tensor, offset: tf.Tensor, size: tf.Tensor, image_size: int
+) -> tf.Tensor:
   """Cuts a box and resizes it bicubically; uint8 `[h, w, C]` to float32 around [0, 1].
 
   The cubic kernel can overshoot; values are clipped later, as in SimCLR.
@@ -95,16 +104,16 @@ def crop_and_resize(image, offset, size, image_size):
   return tf.image.resize(crop, [image_size, image_size], "bicubic") / 255.0
 
 
-def flip(view, flipped):
+def flip(view: tf.Tensor, flipped: tf.Tensor) -> tf.Tensor:
   """Mirrors left and right if `flipped`."""
   return maybe_apply(flipped, lambda view: tf.reverse(view, [1]), view)
 
 
-def apply_color(view, drawn):
+def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
   """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
   jitters = (brightness, contrast, saturation, hue)
 
-  def jitter(planes, amounts, order):
+  def jitter(planes: tf.Tensor, amounts: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
     for kind in tf.unstack(order):
       planes = tf.clip_by_value(switch_case(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
     return planes
@@ -117,18 +126,18 @@ def apply_color(view, drawn):
   return _transpose(planes, [1, 2, 0])
 
 
-def brightness(planes, factor):
+def brightness(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
   """Multiplies; SimCLR's second version, unlike an additive change."""
   return planes * factor
 
 
-def contrast(planes, factor):
+def contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
   """Moves each channel away from its mean by `factor`; `[C, H, W]`."""
   mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
   return planes * factor + mean * (1.0 - factor)
 
 
-def saturation(planes, factor):
+def saturation(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
   """Scales HSV saturation by `factor`, up to 1; `[3, H, W]`.
 
   With V the largest channel and m the smallest, saturation is (V - m) / V, and
@@ -139,7 +148,7 @@ def saturation(planes, factor):
   return planes * scale + (value - value * scale)
 
 
-def hue(planes, delta):
+def hue(planes: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
   """Turns the HSV hue by `delta` of a full circle, in [-0.5, 0.5]; `[3, H, W]`.
 
   A channel is a trapezoid over the hue circle, so that no trip through HSV is needed: with
@@ -169,15 +178,15 @@ def hue(planes, delta):
   )
 
 
-def grey(planes):
-  """Luma (ITU-R 601) in all three channels; `[3, H, W]`."""
+def grey(planes: tf.Tensor) -> tf.Tensor:
+  """Returns luma (ITU-R 601) in all three channels; `[3, H, W]`."""
   red, green, blue = tf.unstack(planes)
   luma = 0.2989 * red + 0.5870 * green + 0.1140 * blue
   return tf.stack([luma, luma, luma])
 
 
-def blur(view, sigma):
-  """Separable Gaussian blur with zeros outside the image, as in SimCLR; `[H, W, C]`.
+def blur(view: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+  """Blurs by a separable Gaussian with zeros outside the image, as in SimCLR; `[H, W, C]`.
 
   Args:
     view: float32 `[H, W, C]`.
@@ -191,8 +200,8 @@ def blur(view, sigma):
   distance = tf.cast(tf.range(-reach, reach + 1), tf.float32)
   kernel = tf.nn.softmax(-tf.square(distance / sigma) / 2.0)
 
-  def blur_rows(image):
-    """Along the first axis; with all else as channels the convolution is vectorised."""
+  def blur_rows(image: tf.Tensor) -> tf.Tensor:
+    """Blurs along the first axis; with all else as channels the convolution is vectorised."""
     rows = tf.reshape(image, [1, image.shape[0], 1, -1])
     filters = tf.tile(kernel[:, tf.newaxis, tf.newaxis, tf.newaxis], [1, 1, rows.shape[-1], 1])
     return tf.reshape(tf.nn.depthwise_conv2d(rows, filters, [1, 1, 1, 1], "SAME"), image.shape)
@@ -200,13 +209,13 @@ def blur(view, sigma):
   return _transpose(blur_rows(_transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])
 
 
-def _value_and_chroma(planes):
-  """The largest channel, and by how much it exceeds the smallest; `[H, W]` each."""
+def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns the largest channel, and by how much it exceeds the smallest; `[H, W]` each."""
   red, green, blue = tf.unstack(planes)
   value = tf.maximum(tf.maximum(red, green), blue)
   return value, value - tf.minimum(tf.minimum(red, green), blue)
 
 
-def _transpose(values, order):
-  """`tf.transpose` of float32 as int32: so oneDNN, slow for small images, leaves it alone."""
+def _transpose(values: tf.Tensor, order: list[int]) -> tf.Tensor:
+  """Transposes float32 as int32, which oneDNN, slow for small images, leaves alone."""
   return tf.bitcast(tf.transpose(tf.bitcast(values, tf.int32), order), tf.float32)

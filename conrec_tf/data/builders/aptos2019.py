@@ -1,16 +1,20 @@
 """APTOS 2019: photographs of retinas, graded 0 to 4 for diabetic retinopathy."""
 
+from collections.abc import Iterator
 import concurrent.futures
 import csv
 import io
 import os
 import pathlib
+from typing import Any
 
 from PIL import Image
 import tensorflow_datasets as tfds
 
 SIZE = 224
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
+
+Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
 
 class Aptos2019(tfds.core.GeneratorBasedBuilder):
@@ -27,7 +31,7 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
     "folder that the error message names."
   )
 
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
@@ -40,10 +44,10 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
       homepage="https://www.kaggle.com/c/aptos2019-blindness-detection",
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     return {"train": self._generate_examples(pathlib.Path(dl_manager.manual_dir))}
 
-  def _generate_examples(self, folder):
+  def _generate_examples(self, folder: pathlib.Path) -> Examples:
     table = folder / "train.csv"
     if not table.exists():
       raise FileNotFoundError(f"train.csv is expected in {folder}")
@@ -64,8 +68,8 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
         yield name, {"id": name, "image": io.BytesIO(image), "label": int(grade)}
 
 
-def squash(path):
-  """A picture at 224x224 as PNG bytes."""
+def squash(path: str) -> bytes:
+  """Returns a picture at 224x224 as PNG bytes."""
   with Image.open(path) as picture:
     small = picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
   buffer = io.BytesIO()

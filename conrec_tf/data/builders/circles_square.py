@@ -1,5 +1,8 @@
 """Circles-Square (paper, section 3.1): what matters is the relation of two objects."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw
 import tensorflow_datasets as tfds
@@ -7,6 +10,8 @@ import tensorflow_datasets as tfds
 SIZE = 128
 ACROSS = (16, 42)
 GAP = 10
+
+Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
 
 class CirclesSquare(tfds.core.GeneratorBasedBuilder):
@@ -20,7 +25,7 @@ class CirclesSquare(tfds.core.GeneratorBasedBuilder):
   RELEASE_NOTES = {"1.0.0": "600 train and 399 test images."}
   CLASSES = ("two_circles", "square_and_circle", "two_squares")
 
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
@@ -32,11 +37,11 @@ class CirclesSquare(tfds.core.GeneratorBasedBuilder):
       homepage="https://arxiv.org/abs/2104.04323",
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     del dl_manager  # nothing to download
     return {"train": self._generate_examples(0, 600), "test": self._generate_examples(1, 399)}
 
-  def _generate_examples(self, stream, count):
+  def _generate_examples(self, stream: int, count: int) -> Examples:
     for index in range(count):
       label = index % 3
       yield (
@@ -45,11 +50,11 @@ class CirclesSquare(tfds.core.GeneratorBasedBuilder):
       )
 
 
-def draw(rng, squares):
-  """One picture.
+def draw(rng: np.random.Generator, squares: int) -> np.ndarray:
+  """Draws one picture.
 
   Args:
-    rng: numpy Generator.
+    rng: draws all random numbers.
     squares: how many of the two objects are squares, 0 to 2; the others are circles.
 
   Returns:
@@ -58,7 +63,7 @@ def draw(rng, squares):
     cut a corner.
   """
 
-  def between(low, high):
+  def between(low: int, high: int) -> int:
     return int(rng.integers(low, high, endpoint=True))
 
   while True:

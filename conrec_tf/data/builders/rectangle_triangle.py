@@ -1,6 +1,8 @@
 """Rectangle-Triangle (paper, section 3.1): two fine details, four classes."""
 
+from collections.abc import Iterator
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,6 +14,8 @@ MARGIN = 20
 CORNER_RADIUS = 20
 TRIANGLE_MARGIN = 4
 SMALLEST_TRIANGLE = 16
+
+Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
 
 class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
@@ -27,7 +31,7 @@ class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
   CORNERS = ("right_corners", "round_corners")
   TRIANGLES = ("right_triangle", "equilateral_triangle")
 
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     names = [f"{corners}_{triangle}" for corners in self.CORNERS for triangle in self.TRIANGLES]
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
@@ -40,22 +44,22 @@ class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
       homepage="https://arxiv.org/abs/2104.04323",
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
     del dl_manager  # nothing to download
     return {"train": self._generate_examples(0, 1000), "test": self._generate_examples(1, 500)}
 
-  def _generate_examples(self, stream, count):
+  def _generate_examples(self, stream: int, count: int) -> Examples:
     for index in range(count):
       label = index % 4
       image = draw(np.random.default_rng([stream, index]), label >= 2, label % 2 == 1)
       yield index, {"image": image, "label": label}
 
 
-def draw(rng, round_corners, equilateral):
-  """One picture.
+def draw(rng: np.random.Generator, round_corners: bool, equilateral: bool) -> np.ndarray:
+  """Draws one picture.
 
   Args:
-    rng: numpy Generator.
+    rng: draws all random numbers.
     round_corners: whether the rectangle's corners are round (radius 20 pixels).
     equilateral: whether the triangle is equilateral; else right-angled with legs
       of independent lengths.
@@ -64,7 +68,7 @@ def draw(rng, round_corners, equilateral):
     uint8 `[128, 128, 1]`, 0 or 255.
   """
 
-  def between(low, high):
+  def between(low: int, high: int) -> int:
     return int(rng.integers(low, high, endpoint=True))
 
   width, height = between(*SIDE_RANGE), between(*SIDE_RANGE)
