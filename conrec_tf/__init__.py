@@ -3,6 +3,34 @@
 After "Towards Fine-grained Visual Representations by Combining Contrastive
 Learning with Image Reconstruction and Attention-weighted Pooling" (Dippel,
 Vogler, Höhne, 2021, arXiv 2104.04323).
+
+`Config`, `build_model` and `load_dataset` are what most programs need of it. They are imported
+when they are first used, so that importing the package takes no time.
 """
 
-__version__ = "0.1.0"
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from conrec_tf.config import Config
+  from conrec_tf.data.registry import load_dataset
+  from conrec_tf.models import build_model
+
+__version__ = "0.2.0"
+__all__ = ["Config", "__version__", "build_model", "load_dataset"]
+
+_MODULES = {
+  "Config": "conrec_tf.config",
+  "build_model": "conrec_tf.models",
+  "load_dataset": "conrec_tf.data.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+  if name in _MODULES:
+    return getattr(importlib.import_module(_MODULES[name]), name)
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

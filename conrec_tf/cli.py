@@ -22,11 +22,7 @@ from conrec_tf.training.preemption import Preempted
 FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "embed", "export")
-# In an installed package, and in a clone of the repository.
-PRESET_FOLDERS = (
-  pathlib.Path(__file__).parent / "presets",
-  pathlib.Path(__file__).parents[1] / "flags",
-)
+PRESETS = pathlib.Path(__file__).parent / "presets"
 USE_INSTEAD = {
   "resnet_depth": "--unet_depth",
   "width_multiplier": "--base_filters",
@@ -93,8 +89,7 @@ def help_text() -> str:
 
 def presets() -> dict[str, pathlib.Path]:
   """Returns the flagfiles that come with the package, `{name: path}`, e.g. simclr.cfg."""
-  folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
-  return {path.name: path for path in sorted(folder.glob("*.cfg"))} if folder else {}
+  return {path.name: path for path in sorted(PRESETS.glob("*.cfg"))}
 
 
 def _wrapped_preset_names() -> str:

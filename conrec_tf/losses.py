@@ -39,7 +39,9 @@ def contrastive_logits(
   """Computes the similarities of all pairs over temperature; those of a row with itself are masked.
 
   Args:
-    projections, temperature, hidden_norm: see `nt_xent`.
+    projections: float `[2B, D]`, view-major.
+    temperature: positive.
+    hidden_norm: whether rows are first normalised to unit length.
 
   Returns:
     `[2B, 2B * replicas]`: this replica's rows, and all replicas' as columns, view-major too.
@@ -94,7 +96,8 @@ def reconstruction_loss(
   """Computes the distance of the reconstruction from its target (paper, Eq. 2).
 
   Args:
-    reconstruction, target: float `[B, H, W, C]` in [0, 1].
+    reconstruction: float `[B, H, W, C]` in [0, 1].
+    target: the same.
     kind: mse, huber (delta 1), or ssim (1 - SSIM, at least 11 pixels a side).
 
   Returns:

@@ -138,9 +138,14 @@ def full_evaluation(
   """Takes the measures that are taken once, at the end: neighbours, confusions, label fractions.
 
   Args:
-    train, test, num_classes, ordinal, folds, seed: see `linear_evaluation`.
+    train: what the classifier learns from.
+    test: what it is measured on; unused with folds.
+    num_classes: how many there are.
+    ordinal: whether classes are grades.
+    folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     fractions: shares of the training labels to learn from.
     num_repeats: random subsets of each share.
+    seed: fixes folds and subsets.
 
   Returns:
     `{name: value}`; values may be lists.

@@ -45,7 +45,9 @@ def representation(
   """Makes encoder and pooling an object after TensorFlow Hub's reusable SavedModel convention.
 
   Args:
-    model, head, metadata: see `save`.
+    model: a built network.
+    head: a built supervised head, or None.
+    metadata: see `save`.
 
   Returns:
     root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in

@@ -82,7 +82,9 @@ class ConRec(tf.keras.Model):
     """Computes what a classifier sees; differentiable, and traced by whatever calls it.
 
     Args:
-      images, training, seed: see `call`.
+      images: float32 `[B, H, W, C]` in [0, 1].
+      training: whether batch norm uses the batch's statistics and dropout drops.
+      seed: integer `[2]` for dropout; see `AttentionPooling`.
       layer: 0 for the embedding `[B, f]`, n for the output of the projection head's n-th
         layer, -1 of its last.
 

@@ -157,7 +157,11 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: see `UNetEncoder`.
+    base_filters: filters of the first level, as of the encoder.
+    depth: number of levels of the encoder.
+    batch_norm_decay: momentum of the moving statistics.
+    gradient_checkpointing: whether the gradient computes inner maps again, in less memory.
+    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
   def __init__(
@@ -186,7 +190,8 @@ class UNetDecoder(tf.keras.Model):
     """Reconstructs images.
 
     Args:
-      features, skips: what the encoder returned.
+      features: the encoder's features.
+      skips: the encoder's skips.
       training: whether batch norm uses the batch's statistics.
 
     Returns:

@@ -22,8 +22,12 @@ def lars_update(
   """Takes one step of LARS (You et al. 2017, arXiv 1708.03888) as in SimCLR.
 
   Args:
-    weight, gradient, velocity: float tensors of one shape.
-    learning_rate, momentum, weight_decay: as usual.
+    weight: float tensor.
+    gradient: of the weight's shape.
+    velocity: of the weight's shape.
+    learning_rate: scales the step.
+    momentum: share of the velocity that stays.
+    weight_decay: share of the weight that is added to the gradient.
     trust_coefficient: the layer-wise rate is this times |weight| / |gradient|, where both
       norms are positive, else 1. None: plain momentum.
 

@@ -1,0 +1,35 @@
+# The developers' verbs; CI calls the same ones.
+BIN ?= .venv/bin
+
+help:  ## list the verbs
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+install:  ## make .venv with everything that development needs
+	python3.11 -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt -e '.[dev]'
+
+format:  ## lay out the code
+	$(BIN)/ruff check --select I --fix --quiet
+	$(BIN)/ruff format
+
+lint:  ## check layout and style
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types:  ## check type hints
+	$(BIN)/mypy
+
+test:  ## run the quick tests
+	$(BIN)/pytest --durations=10
+
+slow:  ## run the slow tests
+	$(BIN)/pytest -m slow
+
+bench:  ## time a training step against the plain network
+	$(BIN)/python -m benchmarks.step
+
+docs:  ## build the documentation into site/
+	$(BIN)/python docs/generate_options.py
+	$(BIN)/mkdocs build --strict
+
+.PHONY: help install format lint types test slow bench docs

@@ -1,0 +1,55 @@
+"""Writes options.md, the reference of all options, from their definitions.
+
+python docs/generate_options.py
+"""
+
+import dataclasses
+import pathlib
+
+from conrec_tf.config.options import SECTIONS
+
+PAGE = pathlib.Path(__file__).parent / "options.md"
+INTRODUCTION = """\
+# Options
+
+Every option is a command-line flag (`--image_size=128`), a line of a flagfile, and an argument of
+`conrec_tf.Config`. Names and meanings follow SimCLR's TensorFlow 2 code where it has them. An
+option that determines the trained weights can't change while a run goes on; the others can.
+This page is made from the definitions by `python docs/generate_options.py`.
+"""
+
+
+def page() -> str:
+  """Returns the text of the page."""
+  parts = [INTRODUCTION]
+  for section in SECTIONS:
+    parts.append(f"## {section.__name__}\n\n{section.__doc__}\n")
+    for field in dataclasses.fields(section):
+      parts.append(_entry(field))
+  return "\n".join(parts)
+
+
+def _entry(field: dataclasses.Field) -> str:
+  rules = field.metadata
+  default = "empty" if field.default == "" else f"`{field.default}`"
+  facts = [f"`{getattr(field.type, '__name__', field.type)}`", f"default {default}"]
+  if rules["choices"]:
+    facts.append("one of " + ", ".join(f"`{choice}`" for choice in rules["choices"]))
+  for name, words in (
+    ("low", "at least"),
+    ("above", "above"),
+    ("high", "at most"),
+    ("below", "below"),
+  ):
+    if rules[name] is not None:
+      facts.append(f"{words} {rules[name]:g}")
+  if rules["changes_training"]:
+    facts.append("determines the trained weights")
+  if rules["renamed_from"]:
+    facts.append(f"was `{rules['renamed_from']}`")
+  text = rules["help"].replace("<", "&lt;")
+  return f"### `--{field.name}`\n\n{text}\n\n*{'; '.join(facts)}*\n"
+
+
+if __name__ == "__main__":
+  PAGE.write_text(page())

@@ -1,0 +1,97 @@
+"""The examples of README and documentation: Python is run, commands are parsed."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+from command_line import ROOT, as_flags, command
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf import cli
+from conrec_tf.config import Config
+from conrec_tf.config.options import OPTIONS
+
+PAGES = [ROOT / "README.md", ROOT / "flags/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_ABSL = {"flagfile", "verbosity"}
+PLACEHOLDERS = {"<model_dir>": "runs/a", "<another folder>": "runs/b"}
+
+
+def blocks(page, language):
+  """Returns the fenced examples of a page in one language."""
+  return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands():
+  """Yields (page, flags) for each command of ours."""
+  for page in PAGES:
+    for block in blocks(page, ""):
+      for line in block.replace("\\\n", " ").splitlines():
+        for words, text in PLACEHOLDERS.items():
+          line = line.replace(words, text)
+        match = re.search(r"(?:python run\.py|^conrec|-m conrec_tf) +(--.*)", line)
+        if match:
+          yield pytest.param(
+            shlex.split(match.group(1).rstrip("'"), comments=True), id=f"{page.name}: {line}"
+          )
+
+
+@pytest.mark.parametrize("flags", commands())
+def test_a_command_has_flags_and_values_that_exist(flags):
+  values = {}
+  for flag in flags:
+    name, _, text = flag.removeprefix("--").partition("=")
+    if name in OF_ABSL:
+      assert name != "flagfile" or text in cli.presets() or text.endswith("flags.cfg"), flag
+    elif name.startswith("no") and name not in OPTIONS:
+      values[name.removeprefix("no")] = False
+    elif text != "...":
+      kind = OPTIONS[name].type
+      values[name] = kind(text) if kind is not bool else True
+  Config(**values)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+  """A folder with all that the examples name: photos, a run, its exports and embeddings."""
+  folder = tmp_path_factory.mktemp("examples")
+  rng = np.random.default_rng(0)
+  for label in ("iris", "rose"):
+    (folder / "photos" / label).mkdir(parents=True)
+    for index in range(24):
+      pixels = rng.integers(0, 256, (40, 48, 3)).astype(np.uint8)
+      Image.fromarray(pixels).save(folder / f"photos/{label}/{index}.png")
+  Image.fromarray(pixels).save(folder / "photo.jpg")
+  values = dict(dataset="image_folder", data_dir="photos", image_size=64, base_filters=16)
+  flags = as_flags({**values, "train_batch_size": 4, "model_dir": "runs/flowers"})
+  done = command(*flags, "--train_steps=2", "--noreport", "--log_steps=1", cwd=folder)
+  assert done.returncode == 0, done.stderr
+  (folder / "runs/flowers/saved_model/2").rename(folder / "runs/flowers/saved_model/2540")
+  done = command("--mode=embed", *as_flags(values), "--model_dir=runs/flowers", cwd=folder)
+  assert done.returncode == 0, done.stderr
+  return folder
+
+
+@pytest.mark.parametrize(
+  "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_python_examples_run(place, page):
+  for example in blocks(page, "python"):
+    done = subprocess.run(
+      [sys.executable, "-c", example],
+      cwd=place,
+      capture_output=True,
+      text=True,
+      env={"PYTHONPATH": str(ROOT), "HOME": str(place), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, f"{example}\n{done.stderr}"
+
+
+def test_the_readme_is_a_front_door():
+  assert len((ROOT / "README.md").read_bytes()) < 9000
+  text = re.sub(r"^```.*?^```$", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+  for link in XX:
+    assert link.startswith("http") or pathlib.Path(ROOT, link).exists(), link

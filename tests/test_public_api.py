@@ -1,0 +1,38 @@
+"""What `import conrec_tf` gives, and when TensorFlow is imported for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+import conrec_tf
+import conrec_tf.config
+import conrec_tf.data.registry
+import conrec_tf.models
+
+
+def loaded_after(code):
+  """Returns which of the heavy libraries a fresh process has imported after some code."""
+  script = (
+    f"import sys\n{code}\nprint(sorted({{'tensorflow', 'numpy', 'absl'}} & set(sys.modules)))"
+  )
+  done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+  return done.stdout.strip()
+
+
+def test_public_names_are_those_of_their_modules():
+  assert conrec_tf.Config is conrec_tf.config.Config
+  assert conrec_tf.build_model is conrec_tf.models.build_model
+  assert conrec_tf.load_dataset is conrec_tf.data.registry.load_dataset
+  assert set(conrec_tf.__all__) <= set(dir(conrec_tf))
+  with pytest.raises(AttributeError, match="no attribute 'train'"):
+    conrec_tf.train  # noqa: B018
+
+
+@pytest.mark.parametrize("code", ["import conrec_tf", "import conrec_tf; conrec_tf.Config()"])
+def test_importing_and_configuring_imports_no_library(code):
+  assert loaded_after(code) == "[]"
+
+
+def test_tensorflow_is_imported_with_the_first_name_that_needs_it():
+  assert "tensorflow" in loaded_after("import conrec_tf; conrec_tf.build_model")
