@@ -20,6 +20,7 @@ from conrec_tf.reporting.figures.plot_style import (
 
 MOST_POINTS = 500
 MOST_COLOURS = len(PALETTE)
+SMALLEST_SPREAD = 1e-12  # of directions; below it is rounding alone
 
 
 def embedding_map(
@@ -90,10 +91,15 @@ def embedding_map(
 def project(embeddings: np.ndarray, seed: int) -> np.ndarray:
   """Projects embeddings `[N, F]`, compared by cosine, to points `[N, 2]`."""
   directions = normalize(embeddings.astype(np.float64))
+  if len(directions) < 2:
+    return np.zeros([len(embeddings), 2])
   width = min(50, *directions.shape)
   reduced = PCA(width, random_state=seed).fit_transform(directions)
   # t-SNE takes distances as they come; those between nearly constant embeddings are tiny.
-  reduced /= max(reduced.std(axis=0).max(), 1e-12)
+  spread = reduced.std(axis=0).max()
+  if spread < SMALLEST_SPREAD:
+    return np.zeros([len(embeddings), 2])
+  reduced /= spread
   if len(reduced) < 4:
     return np.pad(reduced, [(0, 0), (0, 2)])[:, :2]
   perplexity = min(30.0, (len(reduced) - 1) / 3)
