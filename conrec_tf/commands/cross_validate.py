@@ -6,12 +6,9 @@ import logging
 
 import numpy as np
 
-from conrec_tf.commands.train import train_and_evaluate
+from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config, UsageError
-from conrec_tf.distribute.strategy import build_strategy
-from conrec_tf.distribute.workers import Workers
 from conrec_tf.evaluation import metric_names
-from conrec_tf.export.export import check_formats
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -26,10 +23,7 @@ def run(config: Config) -> None:
   Raises:
     UsageError: `train_split` is not a plain name.
   """
-  if config.mode == "train_then_eval":
-    check_formats(config.export_formats)
-  strategy = build_strategy(config)  # before any other operation of TensorFlow
-  workers = Workers(strategy)
+  strategy, workers = start_workers(config)
   if "[" in config.train_split or "+" in config.train_split:
     raise UsageError(
       "train_split must be a plain name such as train for finetuning with cv_folds. "

@@ -6,14 +6,13 @@ import logging
 import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.pipeline import steps_per_epoch
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.task import build_task
+from conrec_tf.training.task import build_task, training_steps
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +37,7 @@ def evaluate_checkpoints(config: Config) -> None:
   """
   source = load_dataset(config)
   eval_source = load_eval_dataset(config, source)
-  epoch = steps_per_epoch(source.train, config.train_batch_size)
-  last_step = config.train_steps or config.train_epochs * epoch
+  _, last_step = training_steps(config, source)
   directory = RunDirectory(config.run_directory)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import Share, batch_ids, steps_per_epoch
+from conrec_tf.data.pipeline import Share, batch_ids
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
@@ -19,19 +19,31 @@ from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.task import TrainTask, build_task
+from conrec_tf.training.task import TrainTask, build_task, training_steps
 
 logger = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
   """Trains; in mode train_then_eval also evaluates, exports and reports."""
+  strategy, workers = start_workers(config)
+  with workers.raise_on_lost_worker():
+    train_and_evaluate(config, strategy, workers)
+
+
+def start_workers(config: Config) -> tuple[tf.distribute.Strategy, Workers]:
+  """Builds the strategy of a training; all workers but the chief log nothing but warnings.
+
+  Raises:
+    UsageError: the devices or a package for the exports aren't there.
+  """
   if config.mode == "train_then_eval":
     check_formats(config.export_formats)
   strategy = build_strategy(config)  # before any other operation of TensorFlow
   workers = Workers(strategy)
-  with workers.raise_on_lost_worker():
-    train_and_evaluate(config, strategy, workers)
+  if not workers.is_chief:
+    logging.getLogger("conrec_tf").setLevel(logging.WARNING)
+  return strategy, workers
 
 
 def train_and_evaluate(
@@ -55,13 +67,10 @@ def train_and_evaluate(
     Preempted: a signal came; what was trained is saved.
     UsageError: something that the user can put right.
   """
-  if not workers.is_chief:
-    logging.getLogger("conrec_tf").setLevel(logging.WARNING)
   with workers.chief_first():
     source = load_dataset(config)
     eval_source = load_eval_dataset(config, source)
-  epoch = steps_per_epoch(source.train, config.train_batch_size)
-  last_step = config.train_steps or config.train_epochs * epoch
+  epoch, last_step = training_steps(config, source)
   with strategy.scope():
     task = build_task(config, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, config.jit_compile)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -159,20 +159,21 @@ def log_cache_size(name: str, size: float) -> None:
   logger.info("Keeping %s in memory: %.0f MB", name, size / 1e6)
 
 
-def existing_path(config: Config, what: str) -> str:
-  """Returns `config.data_dir` as a path that exists.
+def existing_path(data_dir: str, dataset: str, what: str) -> str:
+  """Returns `data_dir` as a path that exists.
 
   Args:
-    config: the options of the run.
+    data_dir: what the user gave.
+    dataset: name of the dataset that it is for.
     what: what it should be, for the message.
 
   Raises:
     UsageError: there is nothing there.
   """
-  path = os.path.expanduser(config.data_dir)
+  path = os.path.expanduser(data_dir)
   if not path or not os.path.exists(path):
     raise UsageError(
-      f"data_dir must be {what}, for dataset={config.dataset}. "
-      f"Received: {config.data_dir or 'nothing'}" + (", which doesn't exist" if path else "")
+      f"data_dir must be {what}, for dataset={dataset}. "
+      f"Received: {data_dir or 'nothing'}" + (", which doesn't exist" if path else "")
     )
   return path

@@ -36,7 +36,7 @@ def open_image_folder(config: Config) -> DatasetSource:
     UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
-  root = existing_path(config, "a folder of images")
+  root = existing_path(config.data_dir, config.dataset, "a folder of images")
   paths = _ordered(_image_files(root))
   parts = [os.path.relpath(path, root).split(os.sep)[:-1] for path in paths]
   splits, labels, class_names = _layout(config.label_mode, parts, root)

@@ -21,7 +21,7 @@ def open_npz(config: Config) -> DatasetSource:
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
   """
-  path = existing_path(config, "an .npz file")
+  path = existing_path(config.data_dir, config.dataset, "an .npz file")
   arrays = _arrays(path)
   images = {
     name: _images(arrays, "x_" + name) for name in ("train", "test") if "x_" + name in arrays

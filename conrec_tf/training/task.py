@@ -12,6 +12,7 @@ from conrec_tf.data.pipeline import (
   Share,
   finetuning_batches,
   pretraining_batches,
+  steps_per_epoch,
   validation_batches,
 )
 from conrec_tf.evaluation import metric_names
@@ -54,6 +55,16 @@ class TrainTask:
   evaluate: Callable[[bool], dict[str, Any]]
   metric: str
   selection_metric: str
+
+
+def training_steps(config: Config, source: DatasetSource) -> tuple[int, int]:
+  """Returns the steps of an epoch, and the step where training ends.
+
+  Raises:
+    UsageError: the batch is larger than the split.
+  """
+  epoch = steps_per_epoch(source.train, config.train_batch_size)
+  return epoch, config.train_steps or config.train_epochs * epoch
 
 
 def build_task(
