@@ -62,14 +62,14 @@ def plain_step(config):
 
 
 def make_step(name, size, filters, channels):
-  """A step and its batch; name is plain, or of ours a precision, perhaps with +recompute."""
-  precision, *gradient_checkpointing = name.split("+")
+  """A step and its batch; name is plain, or of ours a precision, perhaps with +checkpointing."""
+  precision, *checkpointing = name.split("+")
   config = Config(
     image_size=size,
     base_filters=filters,
     image_channels=channels,
     mixed_precision="float32" if name == "plain" else precision,
-    gradient_checkpointing=gradient_checkpointing == ["gradient_checkpointing"],
+    gradient_checkpointing=checkpointing == ["checkpointing"],
   )
   shape = [config.train_batch_size, 2, size, size, channels]
   batch = {
@@ -144,7 +144,7 @@ def main():
   parser.add_argument(
     "--precisions",
     default="float32,mixed_bfloat16",
-    help="of our step; +gradient_checkpointing after one gradient_checkpointings",
+    help="of our step; +checkpointing after one turns gradient checkpointing on",
   )
   parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
   parser.add_argument("--rounds", type=int, default=5, help="turns at each size")

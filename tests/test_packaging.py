@@ -1,6 +1,7 @@
 """The wheel, in an empty folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -19,7 +20,11 @@ def run(*command, cwd):
 def installed(tmp_path_factory):
   """The bin folder of an environment with the wheel; libraries are those of the tests."""
   folder = tmp_path_factory.mktemp("wheel")
-  done = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, ROOT, cwd=folder)
+  source = folder / "source"  # building leaves files
+  shutil.copytree(
+    ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "runs", "site")
+  )
+  done = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, source, cwd=folder)
   assert done.returncode == 0, done.stderr
   [wheel] = folder.glob("conrec_tf-*.whl")
   venv.create(folder / "venv", with_pip=True)
