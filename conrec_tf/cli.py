@@ -14,9 +14,15 @@ from absl import logging as absl_logging
 from absl.logging import converter
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import OPTIONS, RENAMED, SECTIONS
+from conrec_tf.config.options import (
+  ARCHITECTURE_OPTIONS,
+  OPTIONS,
+  RENAMED,
+  SECTIONS,
+  with_current_names,
+)
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
@@ -135,21 +141,26 @@ def _with_preset_paths(arguments: list[str]) -> list[str]:
 
 def _flags_of_run() -> list[str]:
   """Returns what a run or a network says of itself; the command line comes after and counts."""
-  mode, checkpoint, model_dir = (
-    str(FLAGS[name].value) for name in ("mode", "checkpoint", "model_dir")
-  )
+  mode = str(FLAGS.mode)
+  checkpoint, model_dir = (os.path.expanduser(path) for path in (FLAGS.checkpoint, FLAGS.model_dir))
   flagfile = os.path.join(model_dir, "flags.cfg")
   arguments = []
-  if mode in MODES_OF_A_RUN and os.path.exists(flagfile):
+  run = RunDirectory(model_dir)
+  stored = with_current_names(run.read("config.json") or {}) if model_dir else {}
+  if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
     arguments.append(f"--flagfile={flagfile}")
-    run = RunDirectory(model_dir)
-    if mode != "eval" and (run.read("config.json") or {}).get("train_mode") == "finetune":
+    if mode != "eval" and stored.get("train_mode") == "finetune":
       arguments.append("--checkpoint=")  # where it began
-    channels = (run.read("images.json") or {}).get("channels")
+    channels = (run.read(IMAGES) or {}).get("channels")
     if mode == "embed" and channels in (1, 3):
       arguments.append(f"--image_channels={channels}")
   if checkpoint and mode != "check_data":
-    values = resolve_checkpoint(checkpoint).values
+    goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints
+    values = (
+      {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
+      if goes_on  # whether what it began from is still there or not
+      else resolve_checkpoint(checkpoint).values
+    )
     arguments += [f"--{name}={value}" for name, value in values.items()]
   return arguments
 

@@ -1,8 +1,10 @@
 """Shared: a data_dir with the embedded dataset, prepared once, and a tiny configuration."""
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # nothing is left in the user's
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # more would wait for each other's turn on a core
 
 import numpy as np  # noqa: E402

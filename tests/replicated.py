@@ -20,8 +20,9 @@ import tensorflow as tf
 from conrec_tf import commands, losses
 import conrec_tf.commands.train  # noqa: F401
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.pipeline import Share, pretraining_batches
+from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.stream import Share
 from conrec_tf.distribute.strategy import build_strategy, split_batch
 from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
 from conrec_tf.models import build_model
@@ -55,6 +56,7 @@ def little():
   except UsageError as error:
     found["error"] = str(error)
   found["batch norm"] = {str(shape): statistics(shape) for shape in ([4, 2, 2, 3], [4, 3])}
+  found["far batch norm"] = statistics([4, 4, 4, 3], mean=1000.0, deviation=0.05)
   tf.keras.backend.set_floatx("float64")
   batches = make_batches(5, "float64")
   for method, values in METHODS.items():
@@ -102,9 +104,9 @@ def make_config(replicas, **values):
   )
 
 
-def statistics(shape):
+def statistics(shape, mean=5.0, deviation=1.0):
   """Output and statistics of a batch norm on two replicas, against those of Keras' own."""
-  inputs = 5.0 + np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  inputs = np.random.default_rng(0).normal(mean, deviation, shape).astype(np.float32)
   plain = tf.keras.layers.BatchNormalization(momentum=0.0)
   expected = plain(inputs, training=True)
   strategy = strategy_of(2)

@@ -70,3 +70,12 @@ def test_old_names_of_flags_work_and_the_new_ones_are_said(tmp_path):
 def test_new_names_are_not_commented_on(tmp_path):
   done = parse("--label_mode=none", cwd=tmp_path)
   assert done.returncode == 0 and "Renamed" not in done.stdout
+
+
+def test_flags_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
+  """A flags.cfg that happens to lie in the current folder is no run's."""
+  (tmp_path / "flags.cfg").write_text("--temperature=0.25\n")
+  done = parse("--mode=eval", cwd=tmp_path)
+  assert done.returncode == 0 and '"temperature": 0.5' in done.stdout, done.stderr
+  done = parse("--mode=eval", f"--model_dir={tmp_path}", cwd=tmp_path)
+  assert done.returncode == 0 and '"temperature": 0.25' in done.stdout, done.stderr

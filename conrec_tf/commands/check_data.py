@@ -27,7 +27,7 @@ def run(config: Config) -> None:
     source.channels,
     "" if source.channels in (1, 3) else "; augmentation changes brightness and contrast alone",
   )
-  if source.one_size:
+  if not source.center_crop:
     logger.info("evaluation   whole images at %d pixels, as all have one size", config.image_size)
   else:
     logger.info("evaluation   the central 87.5%% at %d pixels, as sizes differ", config.image_size)
@@ -47,7 +47,7 @@ def _lines(split: Split, source: DatasetSource) -> Iterator[str]:
     shapes = scan_images(images, source.decode, f"Checking {split.name}")
   good = shapes[shapes[:, 2] > 0]
   yield f"{split.name}: {split.num_examples} images"
-  for index in np.flatnonzero(shapes[:, 2] == 0):
+  for index in np.flatnonzero(shapes[:, 2] <= 0):
     image = next(iter(images.skip(index)))
     yield f"  bad        number {index}: {decode_error(source.decode, image)}"
   if not len(good):

@@ -69,7 +69,7 @@ def _folds(config: Config, directory: RunDirectory) -> Iterator[Config]:
       yield dataclasses.replace(
         config,
         cv_folds=0,
-        seed=config.seed + repetition,
+        seed=(config.seed + repetition) % 2**31,
         train_split="+".join(part for part, length in parts if length),
         eval_split=f"{name}[{start}%:{stop}%]",
         model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"),

@@ -63,14 +63,14 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   config = dataclasses.replace(
     config, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size(config)
   )
-  source = load_dataset(config)
+  source = load_dataset(config, pretrained.center_crop)
   model = build_model(config, source.channels)
   load_network(pretrained, model)
   folder = directory.path / "embeddings" / source.name.replace("/", "_").replace(":", "_")
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
     del splits["eval"]
-  write_manifest(folder, config, pretrained, splits)
+  write_manifest(folder, config, pretrained, splits, source)
   places = {role: good_indices(split) for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []

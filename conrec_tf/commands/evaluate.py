@@ -9,7 +9,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.task import build_task, training_steps
@@ -17,6 +17,7 @@ from conrec_tf.training.task import build_task, training_steps
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 5
+SECONDS_TO_WAIT = 10  # for a checkpoint, until it is asked whether anything trains
 
 
 def run(config: Config) -> None:
@@ -28,17 +29,18 @@ def run(config: Config) -> None:
 
 
 def evaluate_checkpoints(config: Config) -> None:
-  """Evaluates each new checkpoint of a finished or running training until its last step.
+  """Evaluates each new checkpoint of a training until its last step, or until nothing trains.
 
   A network with given weights and no training (ImageNet's) is evaluated as it is.
 
   Raises:
     UsageError: `model_dir` is not the folder of one training.
   """
-  source = load_dataset(config)
-  eval_source = load_eval_dataset(config, source)
-  _, last_step = training_steps(config, source)
   directory = RunDirectory(config.run_directory)
+  center_crop = known_center_crop(directory)
+  source = load_dataset(config, center_crop)
+  eval_source = load_eval_dataset(config, source, center_crop)
+  _, last_step = training_steps(config, source)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError(
       f"model_dir must be the folder of a run, for mode=eval. Received: {directory.path}"
@@ -50,35 +52,64 @@ def evaluate_checkpoints(config: Config) -> None:
     )
   with one_device(config.devices, config.jit_compile).scope():
     task = build_task(config, source, eval_source, last_step)
-  results = Results(directory, task.metric, task.selection_metric)
+  results = Results(directory, task.metric, task.selection_metric, config.evaluation_settings)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     directory.start(config)
-    results.save(0, task.evaluate(True))
+    results.save(0, task.evaluate(True), full=True)
     results.write_summary(0)
     return
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
-  for prefix in tf.train.checkpoints_iterator(checkpoints.folder, SECONDS_BETWEEN_LOOKS):
+  step = -1
+  for prefix in tf.train.checkpoints_iterator(
+    checkpoints.folder,
+    SECONDS_BETWEEN_LOOKS,
+    timeout=SECONDS_TO_WAIT,
+    timeout_fn=lambda: not directory.is_in_use,
+  ):
     step = checkpoints.restore_networks(prefix)
-    result = results.save(step, task.evaluate(step >= last_step))
-    if results.is_best(step, result):
+    result = results.save(step, task.evaluate(step >= last_step), full=step >= last_step)
+    if results.is_best(step, result) and not _keeps_its_best(directory):
       checkpoints.save_best(step)
     results.write_summary(step)
     if step >= last_step:
       return
+  if step < 0:
+    raise UsageError(
+      "model_dir must hold a checkpoint, or a training must run in it, for mode=eval. "
+      f"Received: {directory.path}"
+    )
+  logger.warning(
+    "No training runs in %s: its last checkpoint is of step %d of %d",
+    directory.path,
+    step,
+    last_step,
+  )
+
+
+def _keeps_its_best(directory: RunDirectory) -> bool:
+  """Returns whether a training runs in a folder that keeps its best network itself."""
+  stored = directory.read("config.json") or {}
+  return directory.is_in_use and stored.get("mode") == "train_then_eval"
 
 
 def evaluate_network(config: Config) -> None:
   """Evaluates the network of `config.checkpoint` once."""
-  source = load_dataset(config)
-  eval_source = load_eval_dataset(config, source)
   pretrained = resolve_checkpoint(config.checkpoint)
+  source = load_dataset(config, pretrained.center_crop)
+  eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
   with one_device(config.devices, config.jit_compile).scope():
     task = build_task(plain, source, eval_source, last_step=1)
   load_network(pretrained, task.model)
   directory = RunDirectory(config.run_directory)
   directory.start(config)
-  results = Results(directory, task.metric, task.selection_metric, trained_at_0=True)
-  results.save(pretrained.step, task.evaluate(True))
+  results = Results(
+    directory,
+    task.metric,
+    task.selection_metric,
+    config.evaluation_settings,
+    trained_at_0=True,
+  )
+  results.save(pretrained.step, task.evaluate(True), full=True)
   results.write_summary(pretrained.step)

@@ -54,7 +54,9 @@ class Evaluator:
     self._checkpoints, self._shutdown = checkpoints, shutdown
     self._trains = first_step < last_step
     self._final_step = max(first_step, last_step)
-    self._results = Results(directory, task.metric, task.selection_metric)
+    self._results = Results(
+      directory, task.metric, task.selection_metric, config.evaluation_settings
+    )
     self.step = first_step
     self.log = MetricsLog(directory.path, first_step)
 
@@ -79,15 +81,16 @@ class Evaluator:
   def __call__(self, step: int) -> None:
     """Evaluates, unless that was done, and keeps the network if it is the best so far."""
     self.step = step
-    result = self._results.cached(step)
+    full = step == self._final_step
+    result = self._results.cached(step, full)
     is_new = result is None
     seconds = {}
     if result is None:
       began = time.monotonic()
       with self._shutdown.interruptible():
-        metrics = self._task.evaluate(step == self._final_step)
+        metrics = self._task.evaluate(full)
       seconds[EVALUATION_SECONDS] = time.monotonic() - began
-      result = self._results.save(step, metrics)
+      result = self._results.save(step, metrics, full)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self.log.evaluated:

@@ -1,7 +1,8 @@
 """`--mode=train` and `--mode=train_then_eval`: one training, from data to report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import contextlib
+import dataclasses
 import logging
 from typing import Any
 
@@ -10,16 +11,18 @@ import tensorflow as tf
 from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import Share, batch_ids
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.stream import Share, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
+from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.pretrained import known_center_crop
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.task import TrainTask, build_task, training_steps
+from conrec_tf.training.task import build_task, training_steps
 
 logger = logging.getLogger(__name__)
 
@@ -67,15 +70,16 @@ def train_and_evaluate(
     Preempted: a signal came; what was trained is saved.
     UsageError: something that the user can put right.
   """
+  directory = RunDirectory(config.run_directory)
+  config = _with_precision(config, directory)
+  center_crop = known_center_crop(directory, config.checkpoint)
   with workers.chief_first():
-    source = load_dataset(config)
-    eval_source = load_eval_dataset(config, source)
+    source = load_dataset(config, center_crop)
+    eval_source = load_eval_dataset(config, source, center_crop)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
     task = build_task(config, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, config.jit_compile)
-
-  directory = RunDirectory(config.run_directory)
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   with lock, GracefulShutdown() as shutdown:
     if workers.is_chief:
@@ -88,7 +92,9 @@ def train_and_evaluate(
       optimizer=task.optimizer,
       runner=runner,
     )
-    first_step, iterator = _restore(checkpoints, task, workers)
+    first_step = checkpoints.restore()
+    workers.assert_same_step(first_step)
+    iterator = iter(task.batches(Share(workers.index, workers.count, first_step)))
     runner.waited.assign(0.0)  # that was another process's time
 
     def take_steps(
@@ -141,6 +147,24 @@ def train_and_evaluate(
     return result
 
 
+def _with_precision(config: Config, directory: RunDirectory) -> Config:
+  """Returns a config that says what `mixed_precision=auto` is: for good, whatever machine goes on.
+
+  Its `model_dir` is the run's, which doesn't depend on that.
+  """
+  if config.mixed_precision != "auto":
+    return config
+  here = resolve_precision("auto")
+  precision = (directory.read("config.json") or {}).get("mixed_precision", here)
+  precision = here if precision == "auto" else precision  # of version 0.1.0
+  logger.info(
+    "Computing in %s%s",
+    precision,
+    "" if precision == here else f", as the run began; mixed_precision=auto is {here} here",
+  )
+  return dataclasses.replace(config, mixed_precision=precision, model_dir=str(directory.path))
+
+
 def _start(
   config: Config,
   directory: RunDirectory,
@@ -149,15 +173,16 @@ def _start(
   last_step: int,
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
-  directory.start(config)
+  directory.start(config, source.digest)
   directory.write_lines("bad_images.txt", source.bad)
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {
     "channels": source.channels,
-    "one_size": eval_source.one_size,
+    "center_crop": eval_source.center_crop,
     "class_names": source.class_names or eval_source.class_names,
+    "digest": source.digest,
   }
-  directory.write("images.json", images)
+  directory.write(IMAGES, images)
   logger.info(
     "Run %s: %s on %s, %d training images, %d steps",
     directory.path,
@@ -171,22 +196,6 @@ def _start(
       "Images have %d channels: views differ in crop, flip, brightness and contrast",
       source.channels,
     )
-
-
-def _restore(checkpoints: Checkpoints, task: TrainTask, workers: Workers) -> tuple[int, Iterator]:
-  """Restores the newest checkpoint; returns its step, and an iterator over what comes then."""
-  if workers.count > 1:
-    # One checkpoint serves all, but each has batches of its own, which follow from the step.
-    step = checkpoints.restore()
-    workers.assert_same_step(step)
-    return step, iter(task.batches(Share(workers.index, workers.count, step)))
-  iterator = iter(task.batches(Share()))
-  checkpoints.track(iterator)
-  step = checkpoints.restore()
-  if step and not checkpoints.held_iterator:  # it is of several workers
-    iterator = iter(task.batches(Share(first_step=step)))
-    checkpoints.track(iterator)
-  return step, iterator
 
 
 def _is_evaluation_due(config: Config, first_step: int, epoch: int) -> bool:

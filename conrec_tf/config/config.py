@@ -49,6 +49,11 @@ class Config(
   """
 
   def __post_init__(self) -> None:
+    for name, field in OPTIONS.items():
+      value = getattr(self, name)
+      if field.metadata["path"] and isinstance(value, str) and "~" in value:
+        paths = [os.path.expanduser(path) for path in value.split(",")]
+        object.__setattr__(self, name, ",".join(paths))
     for field in dataclasses.fields(self):
       check_range(field, getattr(self, field.name))
     for wrong, expected, received in rules(self):
@@ -114,18 +119,38 @@ class Config(
     """`{name: value}` of what determines the weights after a given step.
 
     At a constant learning rate the number of steps isn't in it: a longer run begins
-    with the shorter one. On one device `global_bn` isn't either.
+    with the shorter one. On one device `global_bn` isn't either. Where the data lies isn't
+    in it: a run knows its data by names and sizes (`DatasetSource.digest`).
     """
     free = {"train_epochs", "train_steps"} if self.learning_rate_schedule == "constant" else set()
     free |= {"global_bn"} if self.strategy == "one_device" else set()
-    values = {
+    return {
       field.name: getattr(self, field.name)
       for field in dataclasses.fields(self)
       if field.metadata["changes_training"] and field.name not in free
     }
-    if self.dataset in OWN_DATASETS:
-      values["data_dir"] = os.path.realpath(os.path.expanduser(self.data_dir))
-    return values
+
+  @property
+  def evaluation_settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`{name: value}` of what the numbers of an evaluation depend on; the second, only the last's.
+
+    What determines training isn't in it.
+    """
+    names = (
+      "eval_dataset",
+      "eval_train_split",
+      "eval_test_split",
+      "eval_split",
+      "eval_crop",
+      "ordinal_labels",
+      "cv_folds",
+      "select_best_on",
+    )
+    always, at_the_end = (
+      {name: getattr(self, name) for name in group}
+      for group in (names, ("label_fractions", "num_repeats"))
+    )
+    return always, at_the_end
 
   @property
   def run_directory(self) -> str:
@@ -137,6 +162,8 @@ class Config(
       for name, value in self.training_fingerprint.items()
       if (name, value) != ("global_bn", True)
     }
+    if self.dataset in OWN_DATASETS:
+      values["data_dir"] = os.path.realpath(self.data_dir)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"

@@ -15,6 +15,7 @@ def option(
   below: float | None = None,
   changes_training: bool = True,
   architecture: bool = False,
+  path: bool = False,
   renamed_from: str | None = None,
 ) -> Any:
   """Returns a dataclass field that carries its explanation and range as metadata.
@@ -28,6 +29,7 @@ def option(
     changes_training: whether another value leads to other trained weights.
     architecture: whether the value belongs to the description of a trained network: its layers,
       and what it takes and gives.
+    path: whether the value is a path, or several with commas between, of which ~ is expanded.
     renamed_from: the name that the option had in an earlier version. It stays a flag for one
       release, and settings of earlier runs are read under it.
   """
@@ -42,6 +44,7 @@ def option(
       below=below,
       changes_training=changes_training,
       architecture=architecture,
+      path=path,
       renamed_from=renamed_from,
     ),
   )

@@ -36,6 +36,7 @@ class Task:
     "Where the run lives: checkpoints, logs, results. The same command continues "
     "it. Empty: runs/<dataset>-<method>-<hash of what determines training>.",
     changes_training=False,
+    path=True,
   )
   checkpoint: str = option(
     "",
@@ -43,6 +44,7 @@ class Task:
     "the prefix of a checkpoint, an exported SavedModel, or an HDF5 file of the authors' "
     "implementation. Flags that describe the network are its own unless given. Empty: finetune "
     "from scratch, else model_dir's network.",
+    path=True,
   )
   report: bool = option(
     True,
@@ -55,6 +57,7 @@ class Task:
     "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
     "separated by commas.",
     changes_training=False,
+    path=True,
   )
   seed: int = option(
     0,
@@ -78,6 +81,7 @@ class Data:
     "The folder of images, the .npz file (x_train, y_train, x_test, y_test), or the folder "
     "of prepared TFDS data (empty: ~/tensorflow_datasets).",
     changes_training=False,
+    path=True,
   )
   label_mode: str = option(
     "auto",
@@ -94,10 +98,24 @@ class Data:
     changes_training=False,
   )
   eval_data_dir: str = option(
-    "", "Its data_dir. Empty: the same as data_dir.", changes_training=False
+    "", "Its data_dir. Empty: the same as data_dir.", changes_training=False, path=True
   )
   eval_train_split: str = option(
     "train", "The split of eval_dataset that the classifier learns from.", changes_training=False
+  )
+  eval_test_split: str = option(
+    "",
+    "The split of eval_dataset that the classifier is measured on. Empty: eval_split, which is "
+    "that of the data that is learnt from.",
+    changes_training=False,
+  )
+  eval_crop: str = option(
+    "auto",
+    "What evaluation and exports take of an image before they resize it: its central 87.5 %, all "
+    "of it, or auto: the centre where sizes differ in the data that the network is first "
+    "evaluated on. A trained network keeps that, whatever images it sees later.",
+    choices=("auto", "center", "none"),
+    changes_training=False,
   )
   cache_dataset: bool = option(
     False, "Keep encoded images in memory, for slow disks; the size is told beforehand."
@@ -165,6 +183,7 @@ class Model:
     "",
     "Initial weights of densenet121: imagenet (from Keras' cache or download) or an .h5 "
     "file of Keras without top. Empty: random.",
+    path=True,
   )
   base_filters: int = option(
     16, "Filters of the first level; doubled at each level. Paper: 64.", low=1, architecture=True

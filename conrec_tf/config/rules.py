@@ -121,6 +121,7 @@ def rules(config: "Config") -> Iterator[Rule]:
     "label_mode must be auto or folders for lineareval_while_pretraining",
     config.label_mode,
   )
+  yield from evaluation_rules(config)
   yield (
     config.eval_dataset and not config.is_pretraining,
     "eval_dataset must be empty for train_mode=finetune",
@@ -145,6 +146,39 @@ def rules(config: "Config") -> Iterator[Rule]:
     config.export_format,
   )
   yield from device_rules(config)
+
+
+def evaluation_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received), where it is evaluated."""
+  if config.mode not in ("train", "train_then_eval", "eval"):
+    return
+  if not config.is_pretraining:
+    yield (
+      config.label_fractions,
+      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation",
+      config.label_fractions,
+    )
+    yield (
+      config.select_best_on != "evaluation",
+      "select_best_on must be evaluation for train_mode=finetune",
+      config.select_best_on,
+    )
+  yield (
+    config.label_fractions and config.cv_folds,
+    "label_fractions must be empty with cv_folds; they are measured on eval_split",
+    config.label_fractions,
+  )
+  for name, default in (
+    ("eval_data_dir", ""),
+    ("eval_train_split", "train"),
+    ("eval_test_split", ""),
+  ):
+    value = getattr(config, name)
+    yield (
+      value != default and not config.eval_dataset,
+      f"{name} must be left out without eval_dataset, whose it is",
+      value,
+    )
 
 
 def device_rules(config: "Config") -> Iterator[Rule]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 import dataclasses
+import functools
 import logging
 import os
 
@@ -15,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 LABELLED_EVAL_SHARE = 0.2
 UNLABELLED_EVAL_SHARE = 0.1
-RECORD_BYTES = 200.0
+
+# `{image, label}`, without label where there is none. What an image is, `DatasetSource.decode`
+# knows: bytes, a path, pixels.
+Record = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Split:
   Attributes:
     name: the split expression, e.g. `train+validation`.
     num_examples: how many images.
-    record_bytes: mean size of a record, bytes.
-    records: makes a finite `tf.data.Dataset` of `{image, label}` (no label where there is none),
-      in a fixed order; what an image is, `DatasetSource.decode` knows: bytes, a path, an index.
+    records: makes a finite `tf.data.Dataset` of records in a fixed order.
+    lookup: the record at a place in that order, an int64 scalar; None where records only stream.
+    shuffled: where records only stream, makes a `tf.data.Dataset` of (place, record) in an order
+      that an int64 `[2]` determines, a place counting in the order of the files; else None.
     shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
       looked at, or None; zeros for images that can't be decoded.
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
@@ -36,8 +41,9 @@ class Split:
 
   name: str
   num_examples: int
-  record_bytes: float
   records: Callable[[], tf.data.Dataset]
+  lookup: Callable[[tf.Tensor], Record] | None = None
+  shuffled: Callable[[tf.Tensor], tf.data.Dataset] | None = None
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
 
@@ -52,9 +58,11 @@ class DatasetSource:
     decode: record's image -> uint8 `[h, w, channels]`.
     channels: how many; colour jitter in full needs 3.
     one_size: whether all images have the same height and width.
+    center_crop: whether evaluation takes the central 87.5 % of an image.
     class_names: tuple of names, in the order of the labels; empty without labels.
     bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
       split stands in for each.
+    digest: what tells these images and labels from others, wherever they lie; may be empty.
   """
 
   name: str
@@ -65,6 +73,37 @@ class DatasetSource:
   one_size: bool
   class_names: tuple[str, ...]
   bad: tuple[str, ...] = ()
+  digest: str = ""
+  center_crop: bool = False
+
+
+def split_in_memory(
+  name: str,
+  columns: dict[str, np.ndarray],
+  shapes: np.ndarray | None = None,
+  names: np.ndarray | None = None,
+) -> Split:
+  """Makes a `Split` whose records lie in memory, where each can be reached by its place.
+
+  Args:
+    name: the split expression.
+    columns: `{image, label}`, arrays of one length; without label where there is none.
+    shapes, names: see `Split`.
+  """
+
+  @functools.cache
+  def tensors() -> Record:
+    with tf.init_scope(), tf.device("CPU:0"):  # once, and not as constants of a graph
+      return {key: tf.convert_to_tensor(column) for key, column in columns.items()}
+
+  return Split(
+    name=name,
+    num_examples=len(columns["image"]),
+    records=lambda: tf.data.Dataset.from_tensor_slices(tensors()),
+    lookup=lambda place: {key: tf.gather(column, place) for key, column in tensors().items()},
+    shapes=shapes,
+    names=names,
+  )
 
 
 def listed_split(
@@ -107,13 +146,8 @@ def listed_split(
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
-  return Split(
-    expression,
-    len(columns["image"]),
-    RECORD_BYTES,
-    lambda: tf.data.Dataset.from_tensor_slices(columns),
-    chosen(shapes),
-    None if names is None else chosen(names),
+  return split_in_memory(
+    expression, columns, chosen(shapes), None if names is None else chosen(names)
   )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -47,28 +48,40 @@ def decode_image(encoded: tf.Tensor, channels: int) -> tf.Tensor:
   return tf.ensure_shape(image, [None, None, channels])
 
 
-def scan_images(images: tf.data.Dataset, decode: Decode, description: str) -> np.ndarray:
+def scan_images(
+  images: tf.data.Dataset,
+  decode: Decode,
+  description: str,
+  keep: Callable[[np.ndarray], None] | None = None,
+  seconds_between: float = 10.0,
+) -> np.ndarray:
   """Decodes every image once, with a progress bar in a terminal.
 
   Args:
     images: finite `tf.data.Dataset` of what `decode` takes.
     decode: -> uint8 `[h, w, c]`; whatever TensorFlow error it raises marks a bad image.
     description: of the progress bar.
+    keep: is given what is known so far now and then, so that it survives a kill.
+    seconds_between: seconds between two calls of it.
 
   Returns:
-    int32 `[N, 3]`: heights, widths, channels; zeros where decoding failed.
+    int32 `[N, 3]`: heights, widths, channels; -1 where decoding failed or, in `keep`, is to come.
   """
   count = int(images.cardinality())
-  shapes = np.zeros([count, 3], np.int32)
+  shapes = np.full([count, 3], -1, np.int32)
   looked = (
     images.enumerate()
     .map(lambda index, image: (index, tf.shape(decode(image))), tf.data.AUTOTUNE)
     .ignore_errors(log_warning=False)
   )
+  kept = time.monotonic()
   with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
     for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
       shapes[index] = shape
       bar.update()
+      if keep and time.monotonic() - kept > seconds_between:
+        keep(shapes)
+        kept = time.monotonic()
   return shapes
 
 

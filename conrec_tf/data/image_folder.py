@@ -1,6 +1,5 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
-import collections
 from collections.abc import Sequence
 import hashlib
 import logging
@@ -17,7 +16,8 @@ from conrec_tf.data.dataset import (
   listed_split,
   log_cache_size,
 )
-from conrec_tf.data.decoding import NATIVE, decode_error, decode_image, scan_images
+from conrec_tf.data.decoding import NATIVE, decode_image
+from conrec_tf.data.folder_scan import FolderScan, content, scan_folder
 
 logger = logging.getLogger(__name__)
 
@@ -37,40 +37,34 @@ def open_image_folder(config: Config) -> DatasetSource:
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
-  paths = _ordered(_image_files(root))
-  parts = [os.path.relpath(path, root).split(os.sep)[:-1] for path in paths]
-  splits, labels, class_names = _layout(config.label_mode, parts, root)
-
-  images = np.array([os.fsencode(path) for path in paths], object)
-  read = tf.io.read_file
-  if config.cache_dataset:
-    log_cache_size("the image folder", sum(map(os.path.getsize, paths)))
-    images, read = np.array([_content(path) for path in paths], object), tf.identity
-
-  def decode_native(image: tf.Tensor) -> tf.Tensor:
-    return decode_image(read(image), NATIVE)
-
-  shapes = scan_images(tf.data.Dataset.from_tensor_slices(images), decode_native, "Checking images")
+  scan = scan_folder(root, _image_files(root), _decode_file)
+  names, shapes = scan.names, scan.shapes
+  splits, labels, class_names = _layout(
+    config.label_mode, [name.split(os.sep)[:-1] for name in names], root
+  )
   is_good = shapes[:, 2] > 0
   if not np.any(is_good):
     raise UsageError(
-      f"data_dir must hold images that can be decoded. Received: {len(paths)} bad ones in {root}"
+      f"data_dir must hold images that can be decoded. Received: {len(names)} bad ones in {root}"
     )
-  bad = tuple(
-    f"{os.path.relpath(paths[i], root)}: {decode_error(decode_native, images[i])}"
-    for i in np.flatnonzero(~is_good)
-  )
+  bad = tuple(f"{names[place]}: {scan.errors[names[place]]}" for place in np.flatnonzero(~is_good))
   if config.mode != "check_data":
-    _check_count(config.max_undecodable, bad, len(paths))
+    _check_count(config.max_undecodable, bad, len(names))
+
+  paths = [os.path.join(root, name) for name in names]
+  images, read = np.array([os.fsencode(path) for path in paths], object), tf.io.read_file
+  if config.cache_dataset:
+    log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
+    images, read = np.array([content(path) for path in paths], object), tf.identity
   good = shapes[is_good]
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
   stored = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
   }
-  names = np.array([_text(os.path.relpath(path, root)) for path in paths], object)
+  texts = np.array([_text(name) for name in names], object)
   columns = (
     {name: values[index] for name, index in stored.items()}
-    for values in (images, labels, shapes, names)
+    for values in (images, labels, shapes, texts)
   )
   by_image, by_label, by_shape, by_name = columns
   arguments = (by_image, by_label if class_names else None, by_shape, by_name)
@@ -83,11 +77,16 @@ def open_image_folder(config: Config) -> DatasetSource:
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
     class_names=class_names,
     bad=bad,
+    digest=_digest(scan, splits, labels, class_names),
   )
 
 
+def _decode_file(path: tf.Tensor) -> tf.Tensor:
+  return decode_image(tf.io.read_file(path), NATIVE)
+
+
 def _image_files(root: str) -> list[str]:
-  """Returns the paths of all images under a folder, links followed."""
+  """Returns the paths of all images below a folder, relative to it, links followed."""
   images: list[str] = []
   others: list[str] = []
   seen: set[str] = set()
@@ -102,41 +101,30 @@ def _image_files(root: str) -> list[str]:
       folders.clear()
       continue
     seen.add(os.path.realpath(folder))
+    below = os.path.relpath(folder, root)
     for file in files:
-      path = os.path.join(folder, file)
-      (images if file.lower().endswith(ENDINGS) else others).append(path)
+      name = file if below == os.curdir else os.path.join(below, file)
+      (images if file.lower().endswith(ENDINGS) else others).append(name)
   if not images:
     raise UsageError(
       f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
       f"{len(others)} other files"
     )
   if others:
-    logger.info("Left out %d files that aren't images, e.g. %s", len(others), min(others))
+    logger.info(
+      "Left out %d files that aren't images, e.g. %s", len(others), os.path.join(root, min(others))
+    )
   return images
 
 
-def _ordered(paths: list[str]) -> list[str]:
-  """Sorts paths by base name, and files of one name by content."""
-  names = collections.Counter(map(os.path.basename, paths))
-
-  def key(path: str) -> tuple[str, bytes, str]:
-    name = os.path.basename(path)
-    return name, _digest(path) if names[name] > 1 else b"", path
-
-  return sorted(paths, key=key)
-
-
-def _digest(path: str) -> bytes:
-  return hashlib.sha256(_content(path)).digest()
-
-
-def _content(path: str) -> bytes:
-  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
-  try:
-    with open(path, "rb") as file:
-      return file.read()
-  except OSError:
-    return b""
+def _digest(
+  scan: FolderScan, splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> str:
+  """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
+  digest = hashlib.sha256(repr(class_names).encode())
+  for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
+    digest.update(os.fsencode(f"{os.path.basename(name)}\0{size}\0{split}\0{label}\0"))
+  return digest.hexdigest()
 
 
 def _layout(

@@ -1,38 +1,21 @@
 """From a `DatasetSource` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+import math
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.evaluation import evaluation_image
 from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
 from conrec_tf.data.augmentation.views import make_view
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
-
-SHUFFLE_BYTES = 64 * 2**20
+from conrec_tf.data.stream import WHOLE, Share, training_records
 
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
-
-
-class Share(NamedTuple):
-  """What a process takes of the stream of batches.
-
-  Attributes:
-    worker, num_workers: which of the equal parts of each batch; parts are consecutive images.
-    first_step: how many batches to pass over, at the cost of an epoch's encoded records.
-  """
-
-  worker: int = 0
-  num_workers: int = 1
-  first_step: int = 0
-
-
-WHOLE = Share()
 
 
 def pretraining_batches(
@@ -41,9 +24,8 @@ def pretraining_batches(
   """Returns endless batches of two augmented views for pre-training.
 
   Every epoch holds `examples // train_batch_size` batches; what is left over is
-  dropped. What is drawn for an image depends only on `config.seed` and on its
-  position in the stream, so that an iterator restored from a checkpoint goes on
-  as if it had never stopped.
+  dropped. Which images come and what is drawn for them depends only on `config.seed` and
+  on the position in the stream, so that any process can begin at any step.
 
   Args:
     config: the options of the run.
@@ -63,17 +45,23 @@ def pretraining_batches(
 
 
 def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset:
-  """Returns the eval split once, in its own order, in two views as for pre-training.
+  """Returns the eval split in its own order, in two views as for pre-training.
+
+  All batches are of one size, as the contrastive loss depends on it: the first images come again,
+  in other views, where the last batch would be smaller.
 
   Returns:
     See `pretraining_batches`; a batch holds as many images, or fewer in a smaller split.
   """
+  batch_size = min(config.train_batch_size, source.eval.num_examples)
+  count = math.ceil(source.eval.num_examples / batch_size) * batch_size
   images = (
     source.eval.records()
+    .repeat()
+    .take(count)
     .enumerate()
     .map(two_views(config, source), tf.data.AUTOTUNE, deterministic=True)
   )
-  batch_size = min(config.train_batch_size, source.eval.num_examples)
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -149,64 +137,10 @@ def _shuffled_batches(
   source: DatasetSource, batch_size: int, seed: int, augment: Augment, share: Share
 ) -> tf.data.Dataset:
   """Returns batches of `augment(position in the stream, record)`."""
-  size = batch_size // share.num_workers
-  records = shuffled_records(source.train, batch_size, seed, share.first_step)
-  records = records.enumerate(share.first_step * batch_size)
-  if share.num_workers > 1:  # before anything is decoded
-    records = records.filter(
-      lambda position, _: position // size % share.num_workers == share.worker
-    )
+  records = training_records(source.train, batch_size, seed, share)
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
+  size = batch_size // share.num_workers
   return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-
-def steps_per_epoch(split: Split, batch_size: int) -> int:
-  """Returns how many whole batches a split holds.
-
-  Raises:
-    UsageError: there is none.
-  """
-  if batch_size > split.num_examples:
-    raise UsageError(
-      f"train_batch_size must be at most {split.num_examples}, the images in "
-      f"{split.name}. Received: {batch_size}"
-    )
-  return split.num_examples // batch_size
-
-
-def shuffled_records(
-  split: Split, batch_size: int, seed: int, first_step: int = 0
-) -> tf.data.Dataset:
-  """Returns encoded records, shuffled anew each epoch, endlessly; the buffer takes 64 MiB at most.
-
-  Args:
-    split: the split.
-    batch_size: images of a batch; an epoch consists of whole batches.
-    seed: seed of the run.
-    first_step: how many batches to pass over.
-  """
-  return _shuffled(split.records(), split, batch_size, seed, first_step)
-
-
-def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
-  """Returns which images of a split a training step took: `batch_size` numbers within it."""
-  numbers = tf.data.Dataset.range(split.num_examples)
-  stream = _shuffled(numbers, split, batch_size, seed, step - 1)
-  return [int(number) for number in stream.take(batch_size).as_numpy_iterator()]
-
-
-def _shuffled(
-  elements: tf.data.Dataset, split: Split, batch_size: int, seed: int, first_step: int
-) -> tf.data.Dataset:
-  """Returns elements, one for each record of a split, in the order of training after some steps."""
-  buffer = min(split.num_examples, max(batch_size, int(SHUFFLE_BYTES / (split.record_bytes + 1))))
-  elements = elements.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-  steps = steps_per_epoch(split, batch_size)
-  for _ in range(first_step // steps):
-    iter(elements)  # each iterator is the next epoch's
-  stream = elements.take(steps * batch_size).repeat()
-  passed = first_step % steps * batch_size
-  return stream.skip(passed) if passed else stream
 
 
 def evaluation_batches(
@@ -227,7 +161,7 @@ def evaluation_batches(
   @tf.autograph.experimental.do_not_convert
   def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     image = source.decode(record["image"])
-    return evaluation_image(image, image_size, source.one_size), record["label"]
+    return evaluation_image(image, image_size, source.center_crop), record["label"]
 
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import logging
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
@@ -9,27 +10,45 @@ from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.npz import open_npz
 from conrec_tf.data.tfds import open_tfds
 
+logger = logging.getLogger(__name__)
+
+EVALUATION = {True: "takes the central 87.5 % of images", False: "takes whole images"}
 OWN_DATA: dict[str, Callable[[Config], DatasetSource]] = {
   "image_folder": open_image_folder,
   "npz": open_npz,
 }
 
 
-def load_dataset(config: Config) -> DatasetSource:
+def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
   """Loads the dataset that `config.dataset` names: an image folder, an archive, or TFDS's.
+
+  Args:
+    config: the options of the run.
+    center_crop: whether evaluation crops, as a network is known to have been evaluated; None
+      decides by the data. `config.eval_crop` comes first.
 
   Raises:
     UsageError: it can't be opened; see the module of each kind.
   """
-  return OWN_DATA.get(config.dataset, open_tfds)(config)
+  source = OWN_DATA.get(config.dataset, open_tfds)(config)
+  by_data = not source.one_size
+  crop = {"center": True, "none": False}.get(config.eval_crop, center_crop)
+  if crop is None:
+    crop = by_data
+  elif crop != by_data and config.eval_crop == "auto":
+    logger.info("Evaluation %s, as the network was evaluated before", EVALUATION[crop])
+  return dataclasses.replace(source, center_crop=crop)
 
 
-def load_eval_dataset(config: Config, source: DatasetSource) -> DatasetSource:
+def load_eval_dataset(
+  config: Config, source: DatasetSource, center_crop: bool | None = None
+) -> DatasetSource:
   """Loads the labelled dataset of linear evaluation: `eval_dataset`, or the training's own.
 
   Args:
     config: the options of the run.
     source: dataset that the network learns from; the other one gets as many channels.
+    center_crop: see `load_dataset`.
 
   Raises:
     UsageError: it can't be opened or has no labels.
@@ -43,9 +62,11 @@ def load_eval_dataset(config: Config, source: DatasetSource) -> DatasetSource:
       dataset=config.eval_dataset,
       data_dir=config.eval_data_dir or config.data_dir,
       train_split=config.eval_train_split,
+      eval_split=config.eval_test_split or config.eval_split,
       label_mode="auto",
       image_channels=channels,
-    )
+    ),
+    center_crop,
   )
   if not eval_source.class_names:
     raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")

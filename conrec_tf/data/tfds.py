@@ -1,5 +1,6 @@
 """Datasets of TensorFlow Datasets, the embedded ones included."""
 
+from collections.abc import Callable
 import contextlib
 import logging
 import os
@@ -11,9 +12,19 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
-from conrec_tf.data.dataset import DatasetSource, Split, empty_split, log_cache_size, wrong_split
+from conrec_tf.data.dataset import (
+  DatasetSource,
+  Split,
+  empty_split,
+  log_cache_size,
+  split_in_memory,
+  wrong_split,
+)
 
 logger = logging.getLogger(__name__)
+
+BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream
+FILES_AT_ONCE = 16
 
 
 def open_tfds(config: Config) -> DatasetSource:
@@ -49,14 +60,16 @@ def open_tfds(config: Config) -> DatasetSource:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image
 
+  train = _split(builder, "train_split", config.train_split, labelled, config.cache_dataset)
   return DatasetSource(
     name=config.dataset,
     decode=decode,
     channels=channels,
     one_size=None not in stored[:2],
-    train=_split(builder, "train_split", config.train_split, labelled, config.cache_dataset),
+    train=train,
     eval=_split(builder, "eval_split", config.eval_split, labelled, config.cache_dataset),
     class_names=tuple(features["label"].names) if labelled else (),
+    digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
   )
 
 
@@ -109,18 +122,95 @@ def _split(
       read_config=tfds.ReadConfig(try_autocache=False),
     )
 
+  size = num_examples * record_bytes
   if cache:
-    log_cache_size(expression, num_examples * record_bytes)
-    stored = list(records().as_numpy_iterator())
-    columns = {
-      name: np.array([record[name] for record in stored], kind)
-      for name, kind in (("image", object), ("label", np.int64))
-      if name in stored[0]
-    }
-    return Split(
-      expression, num_examples, record_bytes, lambda: tf.data.Dataset.from_tensor_slices(columns)
+    log_cache_size(expression, size)
+  if cache or size <= BYTES_IN_MEMORY:
+    return _read_into_memory(expression, records())
+  return Split(
+    expression,
+    num_examples,
+    records,
+    shuffled=_stream(
+      builder, expression, wanted, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
+    ),
+  )
+
+
+def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:
+  """Returns a split of encoded records that are held in memory."""
+  stored = list(records.as_numpy_iterator())
+  columns = {
+    key: np.array([record[key] for record in stored], kind)
+    for key, kind in (("image", object), ("label", np.int64))
+    if key in stored[0]
+  }
+  return split_in_memory(name, columns)
+
+
+def _stream(
+  builder: tfds.core.DatasetBuilder,
+  expression: str,
+  wanted: tfds.decode.PartialDecoding,
+  block_size: int,
+) -> Callable[[tf.Tensor], tf.data.Dataset]:
+  """Returns `Split.shuffled` of records that only stream from their files.
+
+  The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
+  records are shuffled. Both follow from the seed alone, and nothing else is kept.
+
+  Args:
+    builder: of the dataset.
+    expression: the split.
+    wanted: which features to read, and which to leave encoded.
+    block_size: records of a block.
+  """
+  if builder.info.file_format != tfds.core.file_adapters.FileFormat.TFRECORD:
+    raise UsageError(
+      "dataset must be prepared as tfrecord, or fit into memory with --cache_dataset. "
+      f"Received: {builder.info.file_format.value} for {expression} of {builder.name}"
     )
-  return Split(expression, num_examples, record_bytes, records)
+  instructions = builder.info.splits[expression].file_instructions
+  files = tf.constant([instruction.filename for instruction in instructions])
+  skips, takes = (
+    tf.constant([getattr(instruction, name) for instruction in instructions], tf.int64)
+    for name in ("skip", "take")
+  )
+  starts = tf.cumsum(takes, exclusive=True)
+  features = wanted.extract_features(builder.info.features)
+
+  def read(file: tf.Tensor) -> tf.data.Dataset:
+    records = tf.data.TFRecordDataset(files[file]).skip(skips[file]).take(takes[file])
+    return records.enumerate(starts[file])
+
+  def shuffled(seed: tf.Tensor) -> tf.data.Dataset:
+    order = tf.data.Dataset.range(len(instructions)).map(
+      lambda place: tf.random.experimental.index_shuffle(place, seed, len(instructions) - 1)
+    )
+    records = order.interleave(
+      read, cycle_length=min(FILES_AT_ONCE, len(instructions)), block_length=1
+    )
+    blocks = records.batch(block_size).enumerate()
+    return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number)).map(
+      lambda place, record: (
+        place,
+        features.deserialize_example(record, decoders=wanted.decoders),
+      ),
+      tf.data.AUTOTUNE,
+      deterministic=True,
+    )
+
+  return shuffled
+
+
+def shuffle_block(
+  block: tuple[tf.Tensor, ...], seed: tf.Tensor, number: tf.Tensor
+) -> tf.data.Dataset:
+  """Returns the rows of some tensors, in an order that a seed and a number determine."""
+  size = tf.shape(block[0], tf.int64)[0]
+  block_seed = tf.random.experimental.stateless_fold_in(seed, number)
+  order = tf.random.experimental.index_shuffle(tf.range(size), block_seed, size - 1)
+  return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(column, order) for column in block))
 
 
 def _line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
 from collections.abc import Callable, Iterable
+import math
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,12 @@ def linear_evaluation(
       break  # the authors' protocol knows raw embeddings only
   if validation:
     labels = train[1]
-    stratify = labels if np.unique(labels, return_counts=True)[1].min() > 1 else None
+    counts = np.unique(labels, return_counts=True)[1]
+    stratify, size = None, math.ceil(VALIDATION_SHARE * len(labels))
+    if counts.min() > 1:  # each class can be on both sides
+      stratify, size = labels, max(size, len(counts))
     kept, held = train_test_split(
-      np.arange(len(labels)), test_size=VALIDATION_SHARE, random_state=seed, stratify=stratify
+      np.arange(len(labels)), test_size=size, random_state=seed, stratify=stratify
     )
     parts = [(train[0][indices], train[1][indices]) for indices in (kept, held)]
     scores = _score(num_classes, ordinal, standardise=False)(*parts)

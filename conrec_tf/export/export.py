@@ -48,10 +48,11 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   """
   channels = pretrained.channels or config.channels
   config, formats = network_config(config, pretrained), config.export_formats
-  model, head = portable_network(config, pretrained)
   size, layer = config.image_size, config.ft_proj_selector
-  images = _smooth_images(size, channels)
-  expected = model.embed(images, layer=layer).numpy()
+  with tf.device("CPU:0"):  # where float32 is float32: a GPU may compute in TF32
+    model, head = portable_network(config, pretrained)
+    images = _smooth_images(size, channels)
+    expected = model.embed(images, layer=layer).numpy()
   free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
 
@@ -59,7 +60,8 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     return model.representation(images, layer=layer)
 
   def run_saved_model(path: pathlib.Path, images: tf.Tensor) -> np.ndarray:
-    return tf.saved_model.load(os.fspath(path))(images).numpy()
+    with tf.device("CPU:0"):
+      return tf.saved_model.load(os.fspath(path))(images).numpy()
 
   def write_saved_model(path: pathlib.Path) -> None:
     with io_as_usage_error(path.parent, tf.errors.OpError):
@@ -122,7 +124,7 @@ def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict
     "global_step": pretrained.step,
     "channels": channels,
     "image_size": config.image_size,
-    "one_size": pretrained.one_size,
+    "center_crop": pretrained.center_crop is not False,
     "layer": config.ft_proj_selector,
     "class_names": list(pretrained.class_names),
     "result": pretrained.result,

@@ -27,7 +27,7 @@ def save(
     model: a built network.
     head: a built supervised head, or None.
     path: of the folder.
-    metadata: becomes `assets/metadata.json`. Used are channels, image_size, one_size, layer (of
+    metadata: becomes `assets/metadata.json`. Used are channels, image_size, center_crop, layer (of
       `ConRec.representation`) and class_names (of the head).
   """
   root, signatures = representation(model, head, metadata)
@@ -69,7 +69,7 @@ def representation(
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = decode_image(encoded, channels)
-    return evaluation_image(image, size, metadata["one_size"])
+    return evaluation_image(image, size, metadata["center_crop"])
 
   def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
     pixels = tf.TensorSpec([size, size, channels], tf.float32)

@@ -42,7 +42,8 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
   """Batch norm that gives, synchronized, what Keras' gives for the whole batch on one device.
 
   Keras' own `synchronized=True` keeps another moving variance than its fused batch norm (which
-  divides by n - 1), loses digits to E[x^2] - E[x]^2 and needs three reductions in place of one.
+  divides by n - 1) and loses digits to E[x^2] - E[x]^2; here the variance is the mean of the
+  replicas' variances and the variance of their means, which can't be negative.
 
   Moving statistics are the first replica's: equal on all if synchronized, and read without
   asking the others, so that one process alone can evaluate and save.
@@ -67,11 +68,9 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
       return super().call(inputs, training=training)
     x = tf.cast(inputs, self.moving_mean.dtype)
     mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
-    # About the moving mean, so that the difference of squares loses no digits.
-    centre = tf.stop_gradient(self.moving_mean)
-    offset = mean - centre
-    offset, square = replicas.all_reduce_mean([offset, variance + offset**2])
-    mean, variance = centre + offset, square - offset**2
+    own_mean = mean
+    [mean] = replicas.all_reduce_mean([own_mean])
+    [variance] = replicas.all_reduce_mean([variance + (own_mean - mean) ** 2])
     size = tf.cast(tf.size(x), x.dtype) / x.shape[-1] * replicas.num_replicas()
     seen = variance * size / (size - 1.0) if self.fused else variance
     for moving, value in ((self.moving_mean, mean), (self.moving_variance, seen)):

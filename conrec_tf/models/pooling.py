@@ -52,7 +52,8 @@ class AttentionPooling(tf.keras.Model):
       )
       for divisor in (2, 4, 8)
     ]
-    self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid")
+    # In float32, or in float16 weights could all be 0, and the pooling 0/0.
+    self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid", dtype=self.variable_dtype)
     super().build(input_shape)
 
   def attention(

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import steps_per_epoch
+from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style

@@ -91,7 +91,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   values = directory.read("config.json")
   if not values:
     raise UsageError(f"{flag} must be the folder of a run, for the report. Received: {path}")
-  config = Config.from_settings(values)
+  config = Config.from_settings({**values, "mode": "report"})
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last

@@ -1,6 +1,5 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
-from collections.abc import Iterator
 import contextlib
 import glob
 import logging
@@ -13,13 +12,13 @@ import tensorflow as tf
 from conrec_tf.config import UsageError, short_message
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
-from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, PretrainedModel, prefixes, step_of
-from conrec_tf.run_dir.run_directory import io_as_usage_error
+from conrec_tf.run_dir.pretrained import BEST, PretrainedModel, prefixes, step_of
+from conrec_tf.run_dir.run_directory import CHECKPOINTS, io_as_usage_error
 
 logger = logging.getLogger(__name__)
 
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
-ITERATOR = "iterator/"
+ITERATOR = "iterator/"  # what earlier versions kept of the stream of images
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 
@@ -29,7 +28,6 @@ class Checkpoints:
 
   Attributes:
     folder: of the numbered checkpoints.
-    held_iterator: whether what was restored held the iterator of `track`.
 
   Args:
     model_dir: folder of the run.
@@ -48,39 +46,40 @@ class Checkpoints:
     **others: Any,
   ) -> None:
     self._networks = tf.train.Checkpoint(**networks)
-    self._all_but_iterator = tf.train.Checkpoint(**networks, **others)
     self._everything = tf.train.Checkpoint(**networks, **others)
-    self.held_iterator = False
     self._keep, self._keep_every = keep, keep_every
     self.folder = os.path.join(model_dir, CHECKPOINTS)
     # What is old is removed here, so that nothing stays behind when a process is killed.
     self._manager = _manager(self._everything, self.folder)
     self._best = _manager(self._networks, os.path.join(model_dir, BEST))
 
-  def track(self, iterator: Iterator) -> None:
-    """Makes the iterator over the batches, in place of one before, a part of checkpoints."""
-    self._everything.iterator = iterator
-
   def restore(self) -> int:
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
+
+    What a process that was killed while it saved has left behind is removed.
 
     Raises:
       UsageError: there are checkpoints, but none can be read.
     """
+    _remove_unfinished(self.folder)
     saved = prefixes(self.folder)
     for prefix in reversed(saved):
       try:
-        self.held_iterator = any(
+        self._everything.restore(prefix).assert_existing_objects_matched()
+        of_old_stream = any(
           name.startswith(ITERATOR) for name, _ in tf.train.list_variables(prefix)
         )
-        parts = self._everything if self.held_iterator else self._all_but_iterator
-        parts.restore(prefix).assert_existing_objects_matched()
       except (AssertionError, ValueError, *UNREADABLE) as error:
         logger.warning(
           "Checkpoint %s is damaged (%s); trying the one before", prefix, short_message(error)
         )
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
+      if of_old_stream:
+        logger.warning(
+          "The checkpoint is of an earlier version, which kept its place in the data: from here on "
+          "images come in the order of this version"
+        )
       return step_of(prefix)
     if saved:
       raise UsageError(
@@ -120,7 +119,11 @@ class Checkpoints:
     return step_of(newest) if newest else None
 
   def save_best(self, step: int) -> None:
-    """Saves the networks alone, in place of the best ones before."""
+    """Saves the networks alone, in place of the best ones before.
+
+    One process at a time does that.
+    """
+    _remove_unfinished(self._best.directory)
     saved = _save(self._best, step)
     for prefix in prefixes(self._best.directory):
       if prefix != saved:
@@ -159,9 +162,13 @@ def _save(manager: tf.train.CheckpointManager, step: int) -> str:
     with io_as_usage_error(os.path.dirname(manager.directory), tf.errors.OpError):
       return manager.save(checkpoint_number=step)
   finally:
-    # Of this one if it failed, or of a process that was killed.
-    for leftover in glob.glob(os.path.join(glob.escape(manager.directory), "*temp*")):
-      shutil.rmtree(leftover, ignore_errors=True)
+    _remove_unfinished(manager.directory, f"ckpt-{step}_")
+
+
+def _remove_unfinished(folder: str, start: str = "") -> None:
+  """Removes what TensorFlow writes before it renames: of a name's start, or all in a folder."""
+  for leftover in glob.glob(os.path.join(glob.escape(folder), f"{start}*temp*")):
+    shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _remove(prefix: str) -> None:

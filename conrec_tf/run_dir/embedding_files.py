@@ -23,7 +23,11 @@ COLUMNS = ("file", "row", "split", "image", "label", "class_name")
 
 
 def write_manifest(
-  folder: pathlib.Path, config: Config, pretrained: PretrainedModel, splits: dict[str, Split]
+  folder: pathlib.Path,
+  config: Config,
+  pretrained: PretrainedModel,
+  splits: dict[str, Split],
+  source: DatasetSource,
 ) -> None:
   """Writes what the embeddings are of, or checks that those in the folder are of the same.
 
@@ -49,6 +53,7 @@ def write_manifest(
     "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
     "global_step": pretrained.step,
     "images": images.hexdigest(),
+    "center_crop": source.center_crop,
     **{
       name: getattr(config, name)
       for name in (
@@ -66,10 +71,11 @@ def write_manifest(
   }
   directory = RunDirectory(folder)
   before = with_current_names(directory.read(DESCRIPTION) or {})
+  before.setdefault("center_crop", not source.one_size)  # as version 0.1.0 decided it
   changed = [
     f"{name}: {before.get(name)} -> {value}"
     for name, value in description.items()
-    if before and before.get(name) != value
+    if len(before) > 1 and before.get(name) != value
   ]
   if changed:
     raise UsageError(

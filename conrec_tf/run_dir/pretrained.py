@@ -9,9 +9,8 @@ from typing import Any
 
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, with_current_names
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 
-CHECKPOINTS = "checkpoints"
 BEST = "best"
 METADATA = "metadata.json"
 
@@ -27,7 +26,7 @@ class PretrainedModel:
     values: `{option: value}` of those in `ARCHITECTURE_OPTIONS` that are known.
     settings: `{option: value}` of the training, as far as they are known and still exist.
     channels: of the images, or 0 if that isn't known.
-    one_size: whether all images that it was evaluated on have one size.
+    center_crop: whether its evaluation takes the central 87.5 % of images; None if not known.
     class_names: of the labels that it was trained or evaluated on.
     result: what an evaluation found, `{name: value}`.
   """
@@ -38,7 +37,7 @@ class PretrainedModel:
   values: dict[str, Any] = dataclasses.field(default_factory=dict)
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   channels: int = 0
-  one_size: bool = False
+  center_crop: bool | None = None
   class_names: tuple[str, ...] = ()
   result: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -74,6 +73,13 @@ def resolve_checkpoint(
       f"a SavedModel, or an HDF5 file. Received: {path}"
     )
   return _checkpoint(prefix)
+
+
+def center_crop_of(images: dict[str, Any]) -> bool | None:
+  """Returns what `images.json` or a SavedModel's metadata say of the crop of evaluation."""
+  if "one_size" in images:  # of version 0.1.0
+    return not images["one_size"]
+  return images.get("center_crop")
 
 
 def prefixes(folder: str | os.PathLike) -> list[str]:
@@ -117,7 +123,7 @@ def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _checkpoint(prefix: str) -> PretrainedModel:
   directory = RunDirectory(pathlib.Path(prefix).parent.parent)
-  step, images = step_of(prefix), directory.read("images.json") or {}
+  step, images = step_of(prefix), directory.read(IMAGES) or {}
   settings = _current_settings(directory.read("config.json") or {})
   channels = images.get("channels", 0)
   return PretrainedModel(
@@ -127,7 +133,7 @@ def _checkpoint(prefix: str) -> PretrainedModel:
     architecture_options(settings, channels),
     settings,
     channels,
-    images.get("one_size", False),
+    center_crop_of(images),
     tuple(images.get("class_names", ())),
     directory.read(f"result_{step}.json") or {},
   )
@@ -144,7 +150,7 @@ def _saved_model(path: str) -> PretrainedModel:
       architecture_options(settings, channels),
       settings,
       channels,
-      metadata["one_size"],
+      center_crop_of(metadata),
       tuple(metadata["class_names"]),
       metadata["result"],
     )
@@ -176,3 +182,11 @@ def pretrained_network(checkpoint: str, model_dir: str, which: str) -> Pretraine
   if checkpoint:
     return resolve_checkpoint(checkpoint, which)
   return resolve_checkpoint(model_dir, which, "model_dir or checkpoint")
+
+
+def known_center_crop(directory: RunDirectory, checkpoint: str = "") -> bool | None:
+  """Returns how a run was evaluated, or else the network that it begins from; None if not known."""
+  crop = center_crop_of(directory.read(IMAGES) or {})
+  if crop is None and checkpoint:
+    crop = resolve_checkpoint(checkpoint).center_crop
+  return crop

@@ -11,6 +11,7 @@ from conrec_tf.evaluation.metric_names import (
   BEST_STEP,
   CONFUSIONS,
   EVAL,
+  EVALUATED_WITH,
   GLOBAL_STEP,
   LABEL_FRACTIONS,
   best,
@@ -31,6 +32,8 @@ class Results:
     directory: the run's.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
+    settings: the options that the numbers depend on, and those that only the slow measures at the
+      end do, `{name: value}` each.
     trained_at_0: whether a network of 0 steps isn't an untrained one, but one from elsewhere.
   """
 
@@ -39,18 +42,34 @@ class Results:
     directory: RunDirectory,
     metric: str,
     selection_metric: str,
+    settings: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
     trained_at_0: bool = False,
   ) -> None:
     self._first = -1 if trained_at_0 else 0  # the step of the untrained network
     self._directory = directory
     self._metric = metric
     self._selection = selection_metric
+    self._settings, self._settings_at_end = settings
 
-  def cached(self, step: int) -> dict[str, Any] | None:
-    """Returns the result of a step if it is there and holds the numbers that are compared."""
+  def cached(self, step: int, full: bool = False) -> dict[str, Any] | None:
+    """Returns the result of a step if it is there and was measured as these options ask.
+
+    Args:
+      step: of the network.
+      full: whether it must hold the slow measures of the end.
+    """
     result = self._directory.read(f"result_{step}.json")
-    says = result and (not step or {self._metric, self._selection} <= set(result))
-    return result if says else None
+    if not result or (step and not {self._metric, self._selection} <= set(result)):
+      return None
+    return result if self._measures(result, full) else None
+
+  def _measures(self, result: dict[str, Any], full: bool) -> bool:
+    """Returns whether a result has what is asked for."""
+    if EVALUATED_WITH not in result:  # of version 0.1.0, which kept no settings
+      asks = full and self._settings_at_end.get("label_fractions")
+      return not asks or LABEL_FRACTIONS in result or untrained(LABEL_FRACTIONS) in result
+    wanted = self._settings | (self._settings_at_end if full else {})
+    return wanted.items() <= result[EVALUATED_WITH].items()
 
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
     """Returns whether a result beats those of earlier steps, and none of a later step beats it."""
@@ -64,14 +83,21 @@ class Results:
       mine > other if at < step else mine >= other for at, other in worth.items() if at != step
     )
 
-  def save(self, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Writes `{name: value}` to `result_<step>.json`, and logs it; returns what was written."""
+  def save(self, step: int, metrics: dict[str, Any], full: bool = False) -> dict[str, Any]:
+    """Writes what was measured to `result_<step>.json`, and logs it; returns what was written.
+
+    Args:
+      step: of the network.
+      metrics: `{name: value}`.
+      full: whether the slow measures of the end are among them.
+    """
     if CONFUSIONS in metrics:
       metrics = dict(metrics)
       self._directory.write(f"confusions_{step}.json", metrics.pop(CONFUSIONS), indent=None)
     if step == self._first:
       metrics = {untrained(name): value for name, value in metrics.items()}
-    result = {GLOBAL_STEP: step, **metrics}
+    settings = self._settings | (self._settings_at_end if full else {})
+    result = {GLOBAL_STEP: step, **metrics, EVALUATED_WITH: settings}
     self._directory.write(f"result_{step}.json", result)
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
@@ -91,6 +117,7 @@ class Results:
     }
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
     result = {**evaluations.get(self._first, {}), **evaluations[step], GLOBAL_STEP: step}
+    result.pop(EVALUATED_WITH, None)
     if step != self._first:
       result |= {
         best(self._metric): evaluations[best_step][self._metric],

@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import socket
+import time
 from typing import Any
 
 from conrec_tf.config import Config, UsageError, short_message
@@ -22,6 +23,9 @@ from conrec_tf.config.options import with_current_names
 logger = logging.getLogger(__name__)
 
 PROCESSES = "processes.jsonl"
+IMAGES = "images.json"
+CHECKPOINTS = "checkpoints"
+SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
 
@@ -35,14 +39,20 @@ class RunDirectory:
   def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
 
-  def start(self, config: Config) -> None:
+  def start(self, config: Config, data: str = "") -> None:
     """Creates the folder, or checks that it belongs to the same training.
+
+    Args:
+      config: the options of the run.
+      data: digest of what is learnt from; empty where nothing is.
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
-        training, or can't be written.
+        training, or of other data, or can't be written.
     """
     stored = with_current_names(self.read("config.json") or {})
+    if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
+      del stored["mixed_precision"]
     if stored:
       new = config.training_fingerprint
       changed = [
@@ -55,14 +65,39 @@ class RunDirectory:
           "model_dir must be new, or the values that determine training must be "
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
+    known = (self.read(IMAGES) or {}).get("digest")
+    if data and known and known != data:
+      raise UsageError(
+        "data_dir and train_split must give the images that the run began with (names, sizes, "
+        f"labels). Received: others in {config.data_dir or config.dataset} for {self.path}"
+      )
     with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-    self.write("config.json", {**dataclasses.asdict(config), **config.training_fingerprint})
+    self.write("config.json", dataclasses.asdict(config))
     write_text(self.path / "flags.cfg", flagfile(config))
+
+  @property
+  def has_checkpoints(self) -> bool:
+    """Whether a training has saved anything here."""
+    return any((self.path / CHECKPOINTS).glob("ckpt-*.index"))
+
+  @property
+  def is_in_use(self) -> bool:
+    """Whether a process trains here."""
+    try:
+      with open(self.path / "lock") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+      return False
+    except BlockingIOError:
+      return True
+    return False
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
     """Keeps other trainings out; the lock of a process that died is free.
+
+    Temporary files of processes that died are removed.
 
     Raises:
       UsageError: another process trains here.
@@ -73,7 +108,11 @@ class RunDirectory:
     with file:
       with io_as_usage_error(self.path):
         try:
-          fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+          try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+          except BlockingIOError:
+            time.sleep(SECONDS_TO_RETRY)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
           file.seek(0)
           raise UsageError(
@@ -83,6 +122,9 @@ class RunDirectory:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
+      for leftover in self.path.glob("*.tmp"):
+        if not os.path.exists(f"/proc/{leftover.suffixes[-2:][0][1:]}"):
+          leftover.unlink(missing_ok=True)
       yield
 
   def read(self, name: str) -> Any:
@@ -141,7 +183,7 @@ def flagfile(config: Config) -> str:
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file under a temporary name and renames it."""
-  temporary = path.with_name(path.name + ".tmp")
+  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may write beside
   with io_as_usage_error(path.parent):
     try:
       with temporary.open("w") as file:

@@ -9,12 +9,11 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
-  Share,
   finetuning_batches,
   pretraining_batches,
-  steps_per_epoch,
   validation_batches,
 )
+from conrec_tf.data.stream import Share, steps_per_epoch
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.linear_evaluation import (
   embed_split,
@@ -26,6 +25,7 @@ from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
 from conrec_tf.training.optimizers import build_optimizer
@@ -138,6 +138,11 @@ def _pretraining(
       metrics.update(_supervised_evaluation(config, model, head, source))
     return metrics
 
+  if not labelled and (config.select_best_on == "validation" or config.label_fractions):
+    raise UsageError(
+      "select_best_on and label_fractions need labels, or an eval_dataset that has them. "
+      f"Received: {config.select_best_on} and {config.label_fractions or 'none'} for {source.name}"
+    )
   metric = metric_names.main_metric(config.ordinal_labels, labelled=labelled)
   validation = labelled and config.select_best_on == "validation"
   return TrainTask(
@@ -154,7 +159,7 @@ def _pretraining(
 
 def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainTask:
   model = build_model(config, source.channels)
-  if config.checkpoint:
+  if config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
     load_network(resolve_checkpoint(config.checkpoint), model)
   model.freeze(config.fine_tune_after_block)
   num_classes = len(source.class_names)

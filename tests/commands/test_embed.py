@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import os
 
 import numpy as np
@@ -113,3 +114,35 @@ def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
 def test_batch_size_fits_memory_and_files():
   assert embedding.batch_size(Config()) == 64
   assert embedding.batch_size(Config(image_size=512, base_filters=64)) == 4
+
+
+@pytest.mark.parametrize("center_crop", [True, False])
+def test_an_embedding_does_not_depend_on_the_other_images(tmp_path, rng, center_crop):
+  """The same photograph alone, and among others of other sizes."""
+  config = Config(
+    mode="embed",
+    dataset="image_folder",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    train_split="train",
+    eval_split="train",
+    label_mode="none",
+    model_dir=str(tmp_path / "run"),
+  )
+  Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 3)}).save(5)
+  RunDirectory(tmp_path / "run").write("images.json", {"channels": 3, "center_crop": center_crop})
+  photograph = Image.fromarray(rng.integers(0, 256, (60, 60, 3)).astype(np.uint8))
+  found = []
+  for name, sizes in (("alone", []), ("among", [(40, 50), (30, 70)])):
+    folder = tmp_path / name / "train"
+    folder.mkdir(parents=True)
+    photograph.save(folder / "a.png")
+    for index, size in enumerate(sizes):
+      photograph.resize(size).save(folder / f"b{index}.png")
+    moved = dataclasses.replace(config, data_dir=str(tmp_path / name))
+    directory = RunDirectory(tmp_path / "run")
+    embedding.embed(moved, resolve_checkpoint(directory.path), directory)
+    path = tmp_path / f"run/embeddings/{name}/train-00000-of-00001.npz"
+    found.append(np.load(path)["embedding"][0])
+  np.testing.assert_allclose(found[0], found[1], atol=1e-6)

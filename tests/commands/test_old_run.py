@@ -43,6 +43,7 @@ def use(run, data_dir, *flags):
 def test_an_old_run_is_continued(run, data_dir, golden):
   stdout = use(run, data_dir, f"--flagfile={run / 'flags.cfg'}", "--train_steps=8")
   assert "Continuing from step 4" in stdout and "sessions.jsonl is processes.jsonl" in stdout
+  assert "from here on images come in the order of this version" in stdout
   reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-8"))
   names = sorted(
     name
@@ -50,11 +51,11 @@ def test_an_old_run_is_continued(run, data_dir, golden):
     if name.startswith("model/encoder/") and name.endswith("VARIABLE_VALUE")
   )
   encoder = np.concatenate([reader.get_tensor(name).ravel() for name in names])
-  # The same bits on the same kind of processor; elsewhere rounding differs.
-  np.testing.assert_allclose(encoder, golden["encoder"], atol=1e-3)
+  # The same four images a step in another order: near, and not the same.
+  assert np.corrcoef(encoder, golden["encoder"])[0, 1] > 0.99
   rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
   losses = [row["train/total_loss"] for row in rows if "train/total_loss" in row]
-  np.testing.assert_allclose(losses, golden["losses"], rtol=1e-3)
+  np.testing.assert_allclose(losses, golden["losses"], rtol=0.3)
   result = json.loads((run / "result.json").read_text())
   assert result["global_step"] == 8
   assert result["eval/best_selected_by"] == "eval/validation_linear_top_1_accuracy"

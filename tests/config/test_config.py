@@ -35,6 +35,27 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SEC
       dict(reconstruction_loss="ssim", image_size=8, corruption="none"),
       "image_size must be at least 11 for reconstruction_loss=ssim. Received: 8",
     ),
+    (
+      dict(label_fractions="0.1", cv_folds=5),
+      "label_fractions must be empty with cv_folds; they are measured on eval_split. Received: 0.1",
+    ),
+    (
+      dict(label_fractions="0.1", train_mode="finetune"),
+      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation. "
+      "Received: 0.1",
+    ),
+    (
+      dict(select_best_on="validation", train_mode="finetune"),
+      "select_best_on must be evaluation for train_mode=finetune. Received: validation",
+    ),
+    (
+      dict(eval_train_split="train[:9]"),
+      "eval_train_split must be left out without eval_dataset, whose it is. Received: train[:9]",
+    ),
+    (
+      dict(eval_test_split="validation"),
+      "eval_test_split must be left out without eval_dataset, whose it is. Received: validation",
+    ),
   ],
 )
 def test_bad_values_are_refused_in_one_line(values, message):
@@ -136,3 +157,22 @@ def test_config_imports_no_library():
   code = "import sys, conrec_tf.config; print({'tensorflow', 'absl', 'numpy'} & set(sys.modules))"
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert done.stdout.strip() == "set()"
+
+
+def test_the_home_folder_is_that_of_the_shell(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/someone")
+  config = Config(
+    model_dir="~/runs/a",
+    data_dir="~/tfds",
+    checkpoint="~/b",
+    compare_with="~/c,~/d,e~",
+    mode="embed",
+  )
+  assert (config.model_dir, config.run_directory) == ("/home/someone/runs/a",) * 2
+  assert config.data_dir == "/home/someone/tfds" and config.checkpoint == "/home/someone/b"
+  assert config.compare_with == "/home/someone/c,/home/someone/d,e~"
+
+
+def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_from_being_shown():
+  settings = dict(label_fractions="0.1", cv_folds=5, mode="report")
+  assert Config.from_settings(settings).cv_folds == 5

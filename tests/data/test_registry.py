@@ -1,8 +1,9 @@
 import numpy as np
+from PIL import Image
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
 
 
 def test_any_tfds_name_with_image_and_label(flowers):
@@ -52,3 +53,43 @@ def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
 def test_data_without_classes(flowers):
   with pytest.raises(UsageError, match="an image and a label with .* Received: tiny_regr"):
     load_dataset(Config(**{**flowers, "dataset": "tiny_regression"}))
+
+
+def test_the_learnt_and_the_labelled_data_have_splits_of_their_own(flowers, tmp_path, rng):
+  """A folder of which a tenth is held out as test, beside a dataset with a validation split."""
+  for index in range(12):
+    folder = tmp_path / ("test" if index % 3 == 0 else "train")
+    folder.mkdir(exist_ok=True)
+    image = rng.integers(0, 256, (30, 30, 3)).astype(np.uint8)
+    Image.fromarray(image).save(folder / f"{index}.png")
+  config = Config(
+    dataset="image_folder",
+    data_dir=str(tmp_path),
+    label_mode="none",
+    eval_split="test",
+    eval_dataset="tiny_flowers",
+    eval_data_dir=flowers["data_dir"],
+    eval_test_split="validation",
+  )
+  source = load_dataset(config)
+  labelled = load_eval_dataset(config, source)
+  assert (source.eval.name, source.eval.num_examples) == ("test", 1)
+  assert labelled.eval.name == "validation" and labelled.class_names == ("rose", "iris", "daisy")
+
+
+@pytest.mark.parametrize(
+  "eval_crop, known, expected",
+  [
+    ("auto", None, True),  # sizes differ
+    ("auto", False, False),
+    ("none", True, False),
+    ("center", False, True),
+  ],
+)
+def test_the_crop_of_evaluation_is_the_networks(flowers, caplog, eval_crop, known, expected):
+  with caplog.at_level("INFO", "conrec_tf"):
+    source = load_dataset(Config(**flowers, eval_crop=eval_crop), known)
+  assert source.center_crop == expected and not source.one_size
+  assert ("as the network was evaluated before" in caplog.text) == (
+    known is False and eval_crop == "auto"
+  )

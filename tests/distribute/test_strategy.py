@@ -54,6 +54,12 @@ def test_batch_norm_over_replicas_is_keras_own_on_the_whole_batch(found):
     assert max(differences.values()) < 1e-5
 
 
+def test_variance_over_replicas_keeps_its_digits_far_from_the_moving_mean(found):
+  """Inputs are 1000 with a deviation of 0.05, and moving means start at 0."""
+  assert found["far batch norm"]["moving_variance"] < 1e-4
+  assert found["far batch norm"]["outputs"] < 0.01
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_workers_together_take_every_image_once_an_epoch(found, count):
   steps = found["seen"][str(count)]

@@ -85,3 +85,11 @@ def test_full_evaluation_adds_knn_confusions_and_label_fractions(splits):
   quick = linear_evaluation(*splits, 5)
   assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
   assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0
+
+
+@pytest.mark.parametrize("images_of_a_class", [1, 2, 3])
+def test_validation_share_of_many_small_classes(rng, images_of_a_class):
+  labels = np.repeat(np.arange(10), images_of_a_class)
+  train = rng.normal(size=(len(labels), 4)), labels
+  metrics = linear_evaluation(train, train, 10, validation=True)
+  assert 0 <= metrics["eval/validation_linear_top_1_accuracy"] <= 1

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
 from conrec_tf.config import Config, UsageError
@@ -45,7 +46,9 @@ def trained(model_dir, step=7, **values):
     variable.assign_add(tf.random.stateless_uniform(variable.shape, [0, 1], -0.05, 0.05))
   directory = RunDirectory(model_dir)
   directory.start(config)
-  directory.write("images.json", {"channels": 3, "one_size": True, "class_names": list("abcde")})
+  directory.write(
+    "images.json", {"channels": 3, "center_crop": False, "class_names": list("abcde")}
+  )
   directory.write(f"result_{step}.json", {"global_step": step, "eval/knn_accuracy": 0.5})
   Checkpoints(model_dir, 1, {"model": model, "head": head}).save(step)
   return config, directory, model, head
@@ -200,10 +203,23 @@ def test_old_saved_models_are_removed(tmp_path):
   assert left(1) == {9}
 
 
+def test_a_saved_model_computes_on_any_device(exported):
+  """It was made and compared on the processor, which isn't written into it."""
+  message = saved_model_pb2.SavedModel.FromString((exported[0] / "saved_model.pb").read_bytes())
+  [graph] = [each.graph_def for each in message.meta_graphs]
+  nodes = [
+    *graph.node,
+    *(node for function in graph.library.function for node in function.node_def),
+  ]
+  computing = {"Conv2D", "MatMul", "Sigmoid", "Mean", "FusedBatchNormV3"}
+  placed = {(node.op, node.device) for node in nodes if node.op in computing}
+  assert placed and {device for _, device in placed} == {""}
+
+
 def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
   config, _, model, head = trained(tmp_path, ft_proj_selector=1)
   root, _ = saved_model.representation(
-    model, None, {"channels": 3, "image_size": 24, "one_size": True, "layer": 1}
+    model, None, {"channels": 3, "image_size": 24, "center_crop": False, "layer": 1}
   )
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)

@@ -8,6 +8,7 @@ from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
+from conrec_tf.models.precision import mixed_precision_scope
 
 
 def test_parameter_counts_of_the_paper():
@@ -164,3 +165,16 @@ def test_recomputing_changes_nothing_but_memory(rng, graph):
     assert model(images).embedding.shape == (4, 16)
   for plain, gradient_checkpointingd in zip(*results):
     np.testing.assert_allclose(gradient_checkpointingd, plain, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_attention_that_is_nearly_zero_everywhere_still_averages(rng, precision):
+  """In float16 these weights, of 1e-9, would be 0, and the average 0/0."""
+  with mixed_precision_scope(precision):
+    pooling = AttentionPooling()
+    features = rng.uniform(size=[2, 4, 4, 8]).astype(np.float32)
+    pooling(features)
+  pooling.gate.bias.assign([-20.0])
+  pooled = pooling(features)
+  assert pooled.dtype == np.float32 and np.all(np.isfinite(pooled))
+  np.testing.assert_allclose(pooled, features.mean((1, 2)), atol=0.05)

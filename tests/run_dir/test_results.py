@@ -24,3 +24,24 @@ def test_a_result_without_the_metric_is_measured_again(tmp_path):
   )
   results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
   assert results.cached(5) is None and results.cached(6) is None
+
+
+def test_a_result_counts_only_for_what_was_asked(tmp_path):
+  def results(folds, fractions):
+    settings = {"cv_folds": folds}, {"label_fractions": fractions}
+    return Results(RunDirectory(tmp_path), "eval/a", "eval/a", settings)
+
+  results(0, "").save(5, {"eval/a": 0.5})
+  assert results(0, "").cached(5) and results(0, "0.1").cached(5)
+  assert results(3, "").cached(5) is None and results(0, "").cached(5, full=True) is None
+  results(0, "0.1").save(5, {"eval/a": 0.5}, full=True)
+  assert results(0, "0.1").cached(5, full=True) and results(0, "").cached(5)
+  assert results(0, "0.2").cached(5, full=True) is None
+
+
+def test_a_result_of_version_0_1_0_counts_unless_more_is_asked(tmp_path):
+  RunDirectory(tmp_path).write("result_5.json", {"global_step": 5, "eval/a": 0.5})
+  for fractions, counts in (("", True), ("0.1", False)):
+    settings = {"cv_folds": 0}, {"label_fractions": fractions}
+    results = Results(RunDirectory(tmp_path), "eval/a", "eval/a", settings)
+    assert bool(results.cached(5, full=True)) == counts

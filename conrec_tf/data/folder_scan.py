@@ -1,0 +1,233 @@
+"""The image files of a folder and what is known of them, kept between starts.
+
+Of each file the cache holds name, size, time of change, the decoded shape or why it can't be
+decoded, and a digest of its content where that was needed. A file that is as it was isn't opened
+again. The cache lies in `$XDG_CACHE_HOME/conrec_tf`, by default `~/.cache/conrec_tf`; without it,
+or where it can't be written, all files are decoded anew.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.data.decoding import Decode, decode_error, scan_images
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what is kept, and of how images are decoded
+SECONDS_BETWEEN_SAVES = 10.0
+DIGEST_BYTES = 32
+
+
+@dataclasses.dataclass
+class FolderScan:
+  """What is known of image files, in one order.
+
+  Attributes:
+    names: paths below the folder.
+    sizes, times: int64 `[N]`, bytes and nanoseconds of the last change.
+    shapes: int32 `[N, 3]`, heights, widths, channels; -1 where a file wasn't decoded yet, 0 where
+      it can't be.
+    errors: why a file can't be decoded, by name.
+    digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it wasn't needed.
+  """
+
+  names: list[str]
+  sizes: np.ndarray
+  times: np.ndarray
+  shapes: np.ndarray
+  errors: dict[str, str]
+  digests: np.ndarray
+
+  @classmethod
+  def of_files(cls, names: list[str], stats: Sequence[os.stat_result | None]) -> "FolderScan":
+    """Returns a scan of files of which nothing is known yet; a stat may have failed."""
+    sizes, times = (
+      np.array([getattr(stat, name) if stat else -1 for stat in stats], np.int64)
+      for name in ("st_size", "st_mtime_ns")
+    )
+    count = len(names)
+    return cls(
+      names,
+      sizes,
+      times,
+      np.full([count, 3], -1, np.int32),
+      {},
+      np.zeros([count, DIGEST_BYTES], np.uint8),
+    )
+
+  def take_over(self, known: "FolderScan") -> None:
+    """Takes what another scan knows of files that haven't changed since."""
+    places = {name: place for place, name in enumerate(known.names)}
+    for place, name in enumerate(self.names):
+      other = places.get(name)
+      if (
+        other is not None
+        and self.sizes[place] == known.sizes[other] >= 0
+        and self.times[place] == known.times[other]
+      ):
+        self.shapes[place] = known.shapes[other]
+        self.digests[place] = known.digests[other]
+        if name in known.errors:
+          self.errors[name] = known.errors[name]
+
+  def reorder(self, order: Sequence[int]) -> None:
+    """Puts the files into another order."""
+    self.names = [self.names[place] for place in order]
+    self.sizes, self.times = self.sizes[order], self.times[order]
+    self.shapes, self.digests = self.shapes[order], self.digests[order]
+
+
+def scan_folder(root: str, names: list[str], decode: Decode) -> FolderScan:
+  """Decodes those files of a folder that aren't known yet, and orders all of them.
+
+  The order is by base name, then content, so that it doesn't depend on where files lie.
+
+  Args:
+    root: the folder.
+    names: paths of image files below it.
+    decode: from the path, a string scalar, to uint8 `[h, w, c]`.
+  """
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    scan = FolderScan.of_files(names, list(pool.map(_stat, _paths(root, names), chunksize=256)))
+  cache = cache_path(root)
+  known = load_scan(cache)
+  if known:
+    scan.take_over(known)
+  _add_digests(root, scan)
+  scan.reorder(_order(scan))
+  unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
+  if len(unknown):
+    paths = np.array(
+      [os.fsencode(os.path.join(root, scan.names[place])) for place in unknown], object
+    )
+
+    def keep(shapes: np.ndarray) -> None:
+      scan.shapes[unknown] = shapes
+      save_scan(cache, scan)
+
+    images = tf.data.Dataset.from_tensor_slices(paths)
+    shapes = scan_images(images, decode, "Checking images", keep, SECONDS_BETWEEN_SAVES)
+    scan.shapes[unknown] = np.maximum(shapes, 0)
+    for place, path in zip(unknown, paths):
+      if not scan.shapes[place, 2]:
+        scan.errors[scan.names[place]] = decode_error(decode, path)
+  if len(unknown) or not known or len(known.names) != len(names):
+    save_scan(cache, scan)
+  return scan
+
+
+def cache_path(root: str) -> pathlib.Path:
+  """Returns where what is known of a folder is kept."""
+  base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  key = hashlib.sha256(os.fsencode(os.path.realpath(root)) + bytes([VERSION])).hexdigest()
+  return pathlib.Path(base, "conrec_tf", f"folder-{key[:32]}.npz")
+
+
+def load_scan(path: pathlib.Path) -> FolderScan | None:
+  """Reads a scan; None where there is none, or none that can be read."""
+  try:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+      names = _split(archive["names"])
+      scan = FolderScan(
+        names,
+        archive["sizes"],
+        archive["times"],
+        archive["shapes"],
+        dict(zip(_split(archive["error_names"]), _split(archive["errors"]))),
+        archive["digests"],
+      )
+    whole = all(len(column) == len(names) for column in (scan.sizes, scan.times, scan.shapes))
+    return scan if whole else None
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    return None
+
+
+def save_scan(path: pathlib.Path, scan: FolderScan) -> None:
+  """Writes a scan under a temporary name and renames it; where that fails, nothing is kept."""
+  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("wb") as file:
+      np.savez(
+        file,
+        names=_join(scan.names),
+        sizes=scan.sizes,
+        times=scan.times,
+        shapes=scan.shapes,
+        error_names=_join(scan.errors),
+        errors=_join(scan.errors.values()),
+        digests=scan.digests,
+      )
+    os.replace(temporary, path)
+  except OSError as error:
+    logger.debug("What is known of the folder isn't kept: %s", error)
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+
+
+def _stat(path: str) -> os.stat_result | None:
+  try:
+    return os.stat(path)
+  except OSError:
+    return None
+
+
+def _paths(root: str, names: Sequence[str]) -> Iterator[str]:
+  return (os.path.join(root, name) for name in names)
+
+
+def _add_digests(root: str, scan: FolderScan) -> None:
+  """Reads files of one base name, whose order is that of their content."""
+  seen: dict[str, int] = {}
+  for name in scan.names:
+    base = os.path.basename(name)
+    seen[base] = seen.get(base, 0) + 1
+  wanted = [
+    place
+    for place, name in enumerate(scan.names)
+    if seen[os.path.basename(name)] > 1 and not scan.digests[place].any()
+  ]
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    paths = _paths(root, [scan.names[place] for place in wanted])
+    for place, digest in zip(wanted, pool.map(_digest, paths, chunksize=16)):
+      scan.digests[place] = np.frombuffer(digest, np.uint8)
+
+
+def _order(scan: FolderScan) -> list[int]:
+  def key(place: int) -> tuple[str, bytes, str]:
+    name = scan.names[place]
+    return os.path.basename(name), scan.digests[place].tobytes(), name
+
+  return sorted(range(len(scan.names)), key=key)
+
+
+def _digest(path: str) -> bytes:
+  return hashlib.sha256(content(path)).digest()
+
+
+def content(path: str) -> bytes:
+  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
+  try:
+    with open(path, "rb") as file:
+      return file.read()
+  except OSError:
+    return b""
+
+
+def _join(texts: Iterable[str]) -> np.ndarray:
+  """Returns texts as bytes; file names have no zeros in them."""
+  return np.array(bytearray(b"\0".join(map(os.fsencode, texts))), np.uint8)
+
+
+def _split(data: np.ndarray) -> list[str]:
+  return [os.fsdecode(text) for text in data.tobytes().split(b"\0")] if data.size else []

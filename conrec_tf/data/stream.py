@@ -1,0 +1,174 @@
+"""The order of images in training: a function of the seed and the step, and of nothing else.
+
+The stream of a training is a sequence of positions. An epoch holds whole batches; position p of
+epoch e is image `index_shuffle(p, [seed, e])`, a permutation that is computed and not stored. So
+nothing of the stream is in a checkpoint: any process, of any number of workers, begins at any
+step and sees what an uninterrupted training would have seen. Where records can't be reached by
+their place (large TFDS sets), they stream in an order that seed and epoch determine, and those of
+the epoch at hand are passed over.
+"""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from conrec_tf.config import UsageError
+from conrec_tf.data.dataset import Split
+
+logger = logging.getLogger(__name__)
+
+LAST = np.iinfo(np.int64).max
+RECORDS_BETWEEN_UPDATES = 1000  # of the progress bar
+
+
+class Share(NamedTuple):
+  """What a process takes of the stream of batches.
+
+  Attributes:
+    worker, num_workers: which of the equal parts of each batch; parts are consecutive images.
+    first_step: how many batches come before.
+  """
+
+  worker: int = 0
+  num_workers: int = 1
+  first_step: int = 0
+
+
+WHOLE = Share()
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+  """Returns how many whole batches a split holds.
+
+  Raises:
+    UsageError: there is none.
+  """
+  if batch_size > split.num_examples:
+    raise UsageError(
+      f"train_batch_size must be at most {split.num_examples}, the images in "
+      f"{split.name}. Received: {batch_size}"
+    )
+  return split.num_examples // batch_size
+
+
+def training_records(
+  split: Split, batch_size: int, seed: int, share: Share = WHOLE
+) -> tf.data.Dataset:
+  """Returns the endless stream of (position, record), or a worker's share of it.
+
+  Args:
+    split: what is learnt from.
+    batch_size: images of a batch, of all workers together.
+    seed: seed of the run.
+    share: the part of each batch, and where to begin.
+
+  Returns:
+    `tf.data.Dataset` of an int64 scalar and `{image, label}`.
+
+  Raises:
+    UsageError: the batch is larger than the split.
+  """
+  per_epoch = steps_per_epoch(split, batch_size) * batch_size
+  size = batch_size // share.num_workers
+  lookup = split.lookup
+  if lookup is None:
+    return _streamed_records(split, batch_size, per_epoch, seed, share)
+
+  def record(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    position = number // size * batch_size + share.worker * size + number % size
+    epoch = position // per_epoch
+    return position, lookup(place_of(position % per_epoch, epoch, split.num_examples, seed))
+
+  return tf.data.Dataset.range(share.first_step * size, LAST).map(record)
+
+
+def place_of(
+  position: tf.Tensor, epoch: tf.Tensor | int, num_examples: int, seed: int
+) -> tf.Tensor:
+  """Returns which image of a split stands at a position of an epoch.
+
+  Args:
+    position: int64 in [0, num_examples), of any shape.
+    epoch: int64 scalar.
+    num_examples: images of the split.
+    seed: seed of the run.
+
+  Returns:
+    int64 in [0, num_examples), of the same shape; other positions have other images.
+  """
+  seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+  last = tf.constant(num_examples - 1, tf.int64)
+  return tf.random.experimental.index_shuffle(position, seeds, last)
+
+
+def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
+  """Returns which images of a split a training step took: `batch_size` places within it."""
+  first = (step - 1) * batch_size
+  if split.lookup:
+    per_epoch = steps_per_epoch(split, batch_size) * batch_size
+    epoch, start = divmod(first, per_epoch)
+    positions = tf.range(start, start + batch_size, dtype=tf.int64)
+    return place_of(positions, epoch, split.num_examples, seed).numpy().tolist()
+  stream = _places_and_records(split, batch_size, seed, first)
+  return [int(place) for _, (place, _) in stream.take(batch_size)]
+
+
+def _streamed_records(
+  split: Split, batch_size: int, per_epoch: int, seed: int, share: Share
+) -> tf.data.Dataset:
+  """Returns `training_records` of a split whose records only stream."""
+  first = share.first_step * batch_size
+  size = batch_size // share.num_workers
+  stream = _places_and_records(split, batch_size, seed, first)
+  if share.num_workers > 1:  # before anything is decoded
+    stream = stream.filter(lambda position, _: position // size % share.num_workers == share.worker)
+  return stream.map(lambda position, element: (position, element[1]))
+
+
+def _places_and_records(split: Split, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
+  """Returns (position, (place, record)) from a position on, of a split that streams."""
+  shuffled = split.shuffled
+  if shuffled is None:
+    raise ValueError(f"split must have lookup or shuffled. Received: {split.name} with neither")
+  per_epoch = steps_per_epoch(split, batch_size) * batch_size
+  epoch, passed = divmod(first, per_epoch)
+
+  def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
+    return shuffled(tf.stack([tf.constant(seed, tf.int64), number])).take(per_epoch)
+
+  stream = tf.data.Dataset.range(epoch, LAST).flat_map(
+    lambda number: tf.data.Dataset.zip(
+      (tf.data.Dataset.range(number * per_epoch, LAST), of_epoch(number))
+    )
+  )
+  return _passing_over(stream, first, passed) if passed else stream
+
+
+def _passing_over(stream: tf.data.Dataset, first: int, passed: int) -> tf.data.Dataset:
+  """Drops what comes before a position, encoded, with a progress bar."""
+  logger.info("Passing over %d encoded records of the epoch at hand", passed)
+  bar = tqdm(total=passed, desc="Passing over", unit=" records", disable=None, leave=False)
+
+  def update() -> np.int64:
+    bar.update(min(RECORDS_BETWEEN_UPDATES, passed - bar.n))
+    if bar.n >= passed:
+      bar.close()
+    return np.int64(bar.n)
+
+  def is_due(position: tf.Tensor, _: tuple) -> tf.Tensor:
+    left = first - position
+    with tf.control_dependencies(
+      [
+        tf.cond(
+          (left > 0) & (left % RECORDS_BETWEEN_UPDATES == 1),
+          lambda: tf.numpy_function(update, [], tf.int64),
+          lambda: tf.constant(0, tf.int64),
+        )
+      ]
+    ):
+      return left <= 0
+
+  return stream.filter(is_due)

@@ -1,0 +1,194 @@
+"""A run goes on wherever it is asked to: its data has moved, its origin is gone, flags are new."""
+
+import json
+import os
+import pathlib
+import shutil
+
+from command_line import as_flags, command
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from conrec_tf import commands
+from conrec_tf.commands import evaluate as evaluation
+from conrec_tf.config import Config, UsageError
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+TINY = dict(
+  image_size=24, base_filters=2, unet_depth=3, train_batch_size=8, report=False, export_format=""
+)
+
+
+@pytest.fixture(params=["image_folder", "npz"])
+def own_data(request, tmp_path, rng):
+  """(name of the dataset, data_dir) of 24 images."""
+  images = rng.integers(0, 256, (24, 30, 40, 3), np.uint8)
+  if request.param == "npz":
+    np.savez(tmp_path / "data.npz", x_train=images)
+    return request.param, tmp_path / "data.npz"
+  (tmp_path / "data").mkdir()
+  for index, image in enumerate(images):
+    Image.fromarray(image).save(tmp_path / f"data/{index:02}.png")
+  return request.param, tmp_path / "data"
+
+
+def weights(folder, step):
+  """`{name: array}` of all that a checkpoint holds of a training."""
+  reader = tf.train.load_checkpoint(str(pathlib.Path(folder, f"checkpoints/ckpt-{step}")))
+  return {
+    name: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    if "VARIABLE_VALUE" in name and "save_counter" not in name and "waited" not in name
+  }
+
+
+def assert_equal(found, expected):
+  assert found.keys() == expected.keys() and len(found) > 50
+  for name, value in expected.items():
+    np.testing.assert_array_equal(found[name], value, name)
+
+
+def test_a_run_goes_on_when_its_data_has_moved(own_data, tmp_path):
+  dataset, path = own_data
+  values = dict(TINY, dataset=dataset, mode="train")
+  commands.run(
+    Config(**values, data_dir=str(path), model_dir=str(tmp_path / "whole"), train_steps=7)
+  )
+  run = str(tmp_path / "run")
+  commands.run(Config(**values, data_dir=str(path), model_dir=run, train_steps=4))
+  moved = path.rename(tmp_path / f"moved{path.suffix}")
+  commands.run(Config(**values, data_dir=str(moved), model_dir=run, train_steps=7))
+  assert_equal(weights(run, 7), weights(tmp_path / "whole", 7))
+
+
+def test_a_run_does_not_go_on_with_other_data(own_data, tmp_path, rng):
+  dataset, path = own_data
+  config = Config(
+    **TINY,
+    dataset=dataset,
+    mode="train",
+    data_dir=str(path),
+    model_dir=str(tmp_path / "run"),
+    train_steps=2,
+  )
+  commands.run(config)
+  if dataset == "npz":
+    np.savez(path, x_train=rng.integers(0, 256, (24, 30, 40, 3), np.uint8))
+  else:
+    (path / "07.png").unlink()
+  with pytest.raises(UsageError, match="must give the images that the run began with"):
+    commands.run(config)
+
+
+def test_the_size_of_checkpoints_does_not_depend_on_the_data(tmp_path):
+  sizes = []
+  for count in (100, 20_000):
+    run, path = tmp_path / f"run_{count}", tmp_path / f"{count}.npz"
+    np.savez(path, x_train=np.zeros([count, 24, 24, 1], np.uint8))
+    commands.run(
+      Config(
+        **TINY, dataset="npz", mode="train", data_dir=str(path), model_dir=str(run), train_steps=1
+      )
+    )
+    names = [name for name, _ in tf.train.list_variables(str(run / "checkpoints/ckpt-1"))]
+    assert not [name for name in names if "iterator" in name]
+    sizes.append(sum(file.stat().st_size for file in run.glob("checkpoints/ckpt-1.*")))
+  assert sizes[0] == sizes[1]
+
+
+def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
+  origin = tmp_path / "origin"
+  flags = as_flags({**tiny, "model_dir": str(origin), "mode": "train", "train_steps": 2})
+  assert command(*flags).returncode == 0
+  run = tmp_path / "finetuned"
+  flags = as_flags(
+    {
+      **tiny,
+      "model_dir": str(run),
+      "train_mode": "finetune",
+      "checkpoint": str(origin),
+      "export_format": "",
+      "train_steps": 4,
+    }
+  )
+  done = command(*flags)
+  assert done.returncode == 0, done.stderr
+  shutil.rmtree(origin)
+  done = command(*flags, "--train_steps=6")
+  assert done.returncode == 0, done.stderr
+  assert "Continuing from step 4" in done.stdout
+  before = json.loads((run / "result_6.json").read_text())
+  (run / "result_6.json").unlink()
+  done = command("--mode=eval", f"--model_dir={run}")
+  assert done.returncode == 0, done.stderr
+  assert json.loads((run / "result_6.json").read_text()) == before
+  done = command(
+    *as_flags({**tiny, "model_dir": str(tmp_path / "new")}),
+    f"--checkpoint={origin}",
+    "--train_mode=finetune",
+  )
+  assert done.returncode == 1 and "checkpoint must be a model_dir" in done.stderr
+
+
+def test_a_finished_run_is_measured_as_new_flags_ask(tiny):
+  run = pathlib.Path(tiny["model_dir"])
+  values = {**tiny, "train_steps": 2, "export_format": ""}
+  commands.run(Config(**values))
+  commands.run(Config(**values, label_fractions="0.5,1.0", num_repeats=2))
+  curve = json.loads((run / "result.json").read_text())["eval/label_fractions"]
+  assert [row["repetitions"] for row in curve] == [2, 1]
+  commands.run(Config(**values, cv_folds=3))
+  assert "eval/linear_top_1_accuracy_std" in json.loads((run / "result.json").read_text())
+
+
+def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(tiny):
+  run = pathlib.Path(tiny["model_dir"])
+  values = {**tiny, "eval_every_epochs": 1, "checkpoint_steps": 6, "export_format": ""}
+  commands.run(Config(**values, train_steps=8))
+  quick = json.loads((run / "result_6.json").read_text())
+  assert "eval/knn_accuracy" not in quick
+  for path in run.glob("checkpoints/*-8*"):
+    path.unlink()
+  commands.run(Config(**values, train_steps=6))
+  assert "eval/knn_accuracy" in json.loads((run / "result.json").read_text())
+
+
+def test_evaluation_ends_when_nothing_trains(tiny, monkeypatch, caplog):
+  monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
+  monkeypatch.setattr(evaluation, "SECONDS_BETWEEN_LOOKS", 0.1)
+  values = {**tiny, "export_format": ""}
+  commands.run(Config(**values, mode="train", train_steps=3))
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(Config(**values, mode="eval", train_steps=9))
+  assert "its last checkpoint is of step 3 of 9" in caplog.text
+  assert (pathlib.Path(tiny["model_dir"]) / "result_3.json").exists()
+
+
+def test_evaluation_beside_a_training_leaves_it_its_best_network(tiny, monkeypatch):
+  monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
+  values = {**tiny, "export_format": "", "train_steps": 3}
+  run = pathlib.Path(tiny["model_dir"])
+  commands.run(Config(**values))
+  shutil.rmtree(run / "best")
+  with RunDirectory(run).locked():
+    commands.run(Config(**{**values, "mode": "eval"}))
+  assert not list((run / "best").glob("*.index"))
+  commands.run(Config(**{**values, "mode": "eval"}))
+  assert list((run / "best").glob("*.index"))
+
+
+def test_automatic_precision_is_that_of_the_beginning(tiny, monkeypatch, caplog):
+  from conrec_tf.models import precision
+
+  values = {**tiny, "mode": "train", "mixed_precision": "auto"}
+  monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: False)
+  commands.run(Config(**values, train_steps=1))
+  stored = json.loads((pathlib.Path(tiny["model_dir"]) / "config.json").read_text())
+  assert stored["mixed_precision"] == "float32"
+  monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: True)
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(Config(**values, train_steps=2))
+  assert "Computing in float32, as the run began" in caplog.text
+  assert os.path.exists(os.path.join(tiny["model_dir"], "checkpoints/ckpt-2.index"))

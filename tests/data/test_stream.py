@@ -1,0 +1,110 @@
+"""The order of images: whole epochs, from any step on, for any number of workers."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data import stream, tfds
+from conrec_tf.data.pipeline import pretraining_batches, validation_batches
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.stream import Share, training_records
+
+
+@pytest.fixture(params=["memory", "stream"])
+def split(request, tiny, monkeypatch):
+  """20 images, which lie in memory or only stream."""
+  if request.param == "stream":
+    monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 3000)  # some of them
+  split = load_dataset(Config(**{**tiny, "train_split": "train[:20]"})).train
+  assert (split.lookup is None) == (request.param == "stream")
+  return split
+
+
+def taken(split, count, share=stream.WHOLE, seed=0):
+  """[(position, image)] of a stream of batches of 8: 16 of an epoch."""
+  records = training_records(split, 8, seed, share).take(count)
+  return [(int(position), record["image"].numpy()) for position, record in records]
+
+
+def test_an_epoch_is_every_image_once_less_an_incomplete_batch(split):
+  rows = taken(split, 48)
+  assert [position for position, _ in rows] == list(range(48))
+  everything = {record["image"].numpy() for record in split.records()}
+  epochs = [[image for _, image in rows[start : start + 16]] for start in (0, 16, 32)]
+  for epoch in epochs:
+    assert len(set(epoch)) == 16 and set(epoch) <= everything
+  assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_another_seed_is_another_order(split):
+  assert taken(split, 16) == taken(split, 16) != taken(split, 16, seed=1)
+
+
+@pytest.mark.parametrize("first_step", [1, 2, 5])
+def test_a_stream_begins_at_any_step(split, first_step):
+  whole = taken(split, 48)
+  assert taken(split, 48 - 8 * first_step, Share(first_step=first_step)) == whole[8 * first_step :]
+
+
+@pytest.mark.parametrize("num_workers", [2, 4])
+def test_shares_of_workers_make_up_each_batch(split, num_workers):
+  size, whole = 8 // num_workers, taken(split, 48)[8:]
+  for worker in range(num_workers):
+    mine = taken(split, 40 // num_workers, Share(worker, num_workers, first_step=1))
+    expected = [row for row in whole if row[0] % 8 // size == worker]
+    assert mine == expected
+
+
+def test_ids_of_a_batch(split):
+  images = [record["image"].numpy() for record in split.records()]
+  rows = taken(split, 40)
+  for step in (1, 2, 5):  # the last in the third epoch
+    ids = stream.batch_ids(split, 8, 0, step)
+    assert [images[number] for number in ids] == [
+      image for _, image in rows[8 * step - 8 : 8 * step]
+    ]
+
+
+def test_passing_over_records_is_said(split, caplog):
+  with caplog.at_level("INFO", "conrec_tf"):
+    taken(split, 1, Share(first_step=3))
+  assert ("Passing over 8 encoded records" in caplog.text) == (split.lookup is None)
+
+
+def test_starting_late_costs_nothing_where_records_can_be_reached():
+  """Nothing is passed over: an epoch of 2**40 images has a step 2**30."""
+  place = stream.place_of(tf.constant([5, 2**39], tf.int64), 2**20, 2**40, seed=1)
+  assert len(set(place.numpy())) == 2 and all(0 <= number < 2**40 for number in place.numpy())
+
+
+def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
+  """Even where memory holds one record at a time, an image has other neighbours."""
+  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 1)
+  split = load_dataset(Config(**flowers)).train
+  order = [
+    [int(place) for place, _ in split.shuffled(tf.constant([0, epoch], tf.int64))]
+    for epoch in range(4)
+  ]
+  assert all(sorted(epoch) == list(range(36)) for epoch in order)
+  assert len({tuple(epoch) for epoch in order}) > 1
+
+
+def test_prefetched_batches_of_a_late_start_are_those_of_the_run(tiny):
+  config = Config(**tiny)
+  whole = list(pretraining_batches(config).take(9).as_numpy_iterator())
+  late = pretraining_batches(config, share=Share(first_step=7)).as_numpy_iterator()
+  for expected in whole[7:]:
+    found = next(late)
+    for name in expected:
+      np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("count, batches", [(24, 3), (21, 3), (8, 1), (5, 1)])
+def test_validation_batches_hold_every_image(tiny, count, batches):
+  config = Config(**{**tiny, "eval_split": f"test[:{count}]", "lineareval_while_pretraining": True})
+  source = load_dataset(config)
+  rows = list(validation_batches(config, source).as_numpy_iterator())
+  assert len(rows) == batches and {len(row["label"]) for row in rows} == {min(8, count)}
+  labels = [int(record["label"]) for record in source.eval.records()]
+  assert np.concatenate([row["label"] for row in rows])[:count].tolist() == labels
