@@ -51,8 +51,8 @@ def test_an_old_run_is_continued(run, data_dir, golden):
     if name.startswith("model/encoder/") and name.endswith("VARIABLE_VALUE")
   )
   encoder = np.concatenate([reader.get_tensor(name).ravel() for name in names])
-  # The same four images a step in another order: near, and not the same.
-  assert np.corrcoef(encoder, golden["encoder"])[0, 1] > 0.99
+  # The same images in another order: near, and not the same.
+  assert np.corrcoef(encoder, golden["encoder"])[0, 1] > 0.95
   rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
   losses = [row["train/total_loss"] for row in rows if "train/total_loss" in row]
   np.testing.assert_allclose(losses, golden["losses"], rtol=0.3)

@@ -21,7 +21,7 @@ TINY = dict(
 )
 
 
-@pytest.fixture(params=["image_folder", "npz"])
+@pytest.fixture(params=[pytest.param("image_folder", marks=pytest.mark.slow), "npz"])
 def own_data(request, tmp_path, rng):
   """(name of the dataset, data_dir) of 24 images."""
   images = rng.integers(0, 256, (24, 30, 40, 3), np.uint8)
@@ -143,6 +143,7 @@ def test_a_finished_run_is_measured_as_new_flags_ask(tiny):
   assert "eval/linear_top_1_accuracy_std" in json.loads((run / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(tiny):
   run = pathlib.Path(tiny["model_dir"])
   values = {**tiny, "eval_every_epochs": 1, "checkpoint_steps": 6, "export_format": ""}
