@@ -88,7 +88,8 @@ def split_in_memory(
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes, names: see `Split`.
+    shapes: see `Split`.
+    names: see `Split`.
   """
 
   @functools.cache
