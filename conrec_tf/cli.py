@@ -106,7 +106,10 @@ def _wrapped_preset_names() -> str:
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags as absl does, with errors in one line and our own `--help`."""
   if {"--help", "-help", "--helpshort", "-h"} & set(argv[1:]):
-    print(help_text())
+    try:
+      print(help_text(), flush=True)
+    except BrokenPipeError:  # as in `--help | head`
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)  # as absl does
   return _report_errors(_parse_flags, argv)
 

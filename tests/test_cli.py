@@ -79,3 +79,14 @@ def test_flags_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   assert done.returncode == 0 and '"temperature": 0.5' in done.stdout, done.stderr
   done = parse("--mode=eval", f"--model_dir={tmp_path}", cwd=tmp_path)
   assert done.returncode == 0 and '"temperature": 0.25' in done.stdout, done.stderr
+
+
+def test_help_may_be_cut_off():
+  done = subprocess.run(
+    f"{sys.executable} run.py --help | head -1",
+    shell=True,
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.stdout.startswith("ConRec") and done.stderr == ""
