@@ -32,7 +32,8 @@ class Split:
     records: makes a finite `tf.data.Dataset` of records in a fixed order.
     lookup: the record at a place in that order, an int64 scalar; None where records only stream.
     shuffled: where records only stream, makes a `tf.data.Dataset` of (place, record) in an order
-      that an int64 `[2]` determines, a place counting in the order of the files; else None.
+      that an int64 `[2]` determines, a place counting in the order of the files; else None, or
+      where that can't be done.
     shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
       looked at, or None; zeros for images that can't be decoded.
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that

@@ -69,7 +69,7 @@ def training_records(
     `tf.data.Dataset` of an int64 scalar and `{image, label}`.
 
   Raises:
-    UsageError: the batch is larger than the split.
+    UsageError: the batch is larger than the split, or its records can't be shuffled.
   """
   per_epoch = steps_per_epoch(split, batch_size) * batch_size
   size = batch_size // share.num_workers
@@ -132,7 +132,10 @@ def _places_and_records(split: Split, batch_size: int, seed: int, first: int) ->
   """Returns (position, (place, record)) from a position on, of a split that streams."""
   shuffled = split.shuffled
   if shuffled is None:
-    raise ValueError(f"split must have lookup or shuffled. Received: {split.name} with neither")
+    raise UsageError(
+      "dataset must be prepared as tfrecord, or be held in memory (--cache_dataset), to learn from "
+      f"it. Received: another format for {split.name}"
+    )
   per_epoch = steps_per_epoch(split, batch_size) * batch_size
   epoch, passed = divmod(first, per_epoch)
 

@@ -153,8 +153,8 @@ def _stream(
   expression: str,
   wanted: tfds.decode.PartialDecoding,
   block_size: int,
-) -> Callable[[tf.Tensor], tf.data.Dataset]:
-  """Returns `Split.shuffled` of records that only stream from their files.
+) -> Callable[[tf.Tensor], tf.data.Dataset] | None:
+  """Returns `Split.shuffled` of records that only stream from tfrecord files; None for others.
 
   The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
   records are shuffled. Both follow from the seed alone, and nothing else is kept.
@@ -166,10 +166,7 @@ def _stream(
     block_size: records of a block.
   """
   if builder.info.file_format != tfds.core.file_adapters.FileFormat.TFRECORD:
-    raise UsageError(
-      "dataset must be prepared as tfrecord, or fit into memory with --cache_dataset. "
-      f"Received: {builder.info.file_format.value} for {expression} of {builder.name}"
-    )
+    return None
   instructions = builder.info.splits[expression].file_instructions
   files = tf.constant([instruction.filename for instruction in instructions])
   skips, takes = (

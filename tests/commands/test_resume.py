@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
+from conrec_tf.commands import cross_validate
 from conrec_tf.commands import evaluate as evaluation
 from conrec_tf.config import Config, UsageError
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -193,3 +194,18 @@ def test_automatic_precision_is_that_of_the_beginning(tiny, monkeypatch, caplog)
     commands.run(Config(**values, train_steps=2))
   assert "Computing in float32, as the run began" in caplog.text
   assert os.path.exists(os.path.join(tiny["model_dir"], "checkpoints/ckpt-2.index"))
+
+
+def test_seeds_of_repetitions_stay_in_their_range(tmp_path):
+  config = Config(
+    train_mode="finetune", cv_folds=2, num_repeats=2, seed=2**31 - 1, model_dir=str(tmp_path)
+  )
+  folds = cross_validate._folds(config, RunDirectory(tmp_path))
+  assert [fold.seed for fold in folds] == [2**31 - 1] * 2 + [0] * 2
+
+
+def test_a_cross_validation_is_not_reported_as_one_run(tmp_path):
+  config = Config(train_mode="finetune", cv_folds=2, mode="report", model_dir=str(tmp_path))
+  RunDirectory(tmp_path).start(config)
+  with pytest.raises(UsageError, match="folder of one training, e.g. repetition_0_fold_0"):
+    commands.run(config)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data import stream, tfds
 from conrec_tf.data.pipeline import pretraining_batches, validation_batches
 from conrec_tf.data.registry import load_dataset
@@ -108,3 +108,12 @@ def test_validation_batches_hold_every_image(tiny, count, batches):
   assert len(rows) == batches and {len(row["label"]) for row in rows} == {min(8, count)}
   labels = [int(record["label"]) for record in source.eval.records()]
   assert np.concatenate([row["label"] for row in rows])[:count].tolist() == labels
+
+
+def test_a_large_set_in_another_format_is_refused_for_training_alone(tiny, monkeypatch):
+  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 0)
+  monkeypatch.setattr(tfds, "_stream", lambda *_: None)
+  source = load_dataset(Config(**tiny))
+  assert len(list(source.eval.records())) == 24
+  with pytest.raises(UsageError, match="must be prepared as tfrecord"):
+    training_records(source.train, 8, seed=0)
