@@ -185,12 +185,12 @@ def parts(image, view):
     always = {"jitter": tf.constant(True), "grey": tf.constant(False)}
     yield (
       "colour jitter",
-      lambda s: views.apply_color(view, views.draw_color(s, 1.0) | always),
+      lambda s: views.apply_color(view, views.draw_color(s) | always),
       lambda _: plain_jitter(view),
     )
     yield (
       "blur",
-      lambda s: views.blur(view, views.draw_color(s, 1.0)["sigma"]),
+      lambda s: views.blur(view, views.draw_color(s)["sigma"]),
       lambda _: plain_blur(view),
     )
   yield (

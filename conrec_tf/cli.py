@@ -17,9 +17,10 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import (
   ARCHITECTURE_OPTIONS,
   OPTIONS,
+  PREVIOUSLY,
   RENAMED,
   SECTIONS,
-  with_current_names,
+  current_settings,
 )
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
@@ -149,8 +150,9 @@ def _flags_of_run() -> list[str]:
   flagfile = os.path.join(model_dir, "flags.cfg")
   arguments = []
   run = RunDirectory(model_dir)
-  stored = with_current_names(run.read("config.json") or {}) if model_dir else {}
+  stored = current_settings(run.read("config.json") or {}) if model_dir else {}
   if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
+    arguments += [f"--{name}={value}" for name, value in PREVIOUSLY.items()]
     arguments.append(f"--flagfile={flagfile}")
     if mode != "eval" and stored.get("train_mode") == "finetune":
       arguments.append("--checkpoint=")  # where it began

@@ -76,6 +76,26 @@ def nt_xent_from_logits(logits: tf.Tensor) -> tf.Tensor:
   )
 
 
+def decoupled_from_logits(logits: tf.Tensor) -> tf.Tensor:
+  """Computes the decoupled contrastive loss (Yeh et al. 2021, arXiv 2110.06848, Eq. 6).
+
+  NT-Xent without the pair itself in the denominator. There a pair that is already the nearest
+  among few others has hardly a gradient; here it keeps one.
+
+  Args:
+    logits: what `contrastive_logits` returned.
+
+  Returns:
+    Scalar, summed over the views as `nt_xent` is. All-equal projections give 2 ln(2B - 2).
+  """
+  columns = tf.shape(logits)[1]
+  partner = tf.math.floormod(own_columns(logits) + columns // 2, columns)
+  is_partner = tf.one_hot(partner, columns, True, False)
+  others = tf.where(is_partner, tf.cast(MASKED, logits.dtype), logits)
+  own = tf.gather(logits, partner, batch_dims=1)
+  return 2.0 * tf.reduce_mean(tf.reduce_logsumexp(others, axis=1) - own)
+
+
 def contrastive_accuracy(logits: tf.Tensor) -> tf.Tensor:
   """Returns the share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)

@@ -55,3 +55,24 @@ def test_reconstruction_losses():
   )
   with pytest.raises(ValueError, match="Received: mae"):
     losses.reconstruction_loss(half, target, "mae")
+
+
+@pytest.mark.parametrize("images", [2, 5])
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_decoupled_loss_leaves_the_pair_out_of_the_denominator(rng, images, temperature):
+  projections = rng.normal(size=(2 * images, 6))
+  rows = projections / np.linalg.norm(projections, axis=1, keepdims=True)
+  similarities = np.exp(rows @ rows.T / temperature)
+  expected = 0.0
+  for row in range(2 * images):
+    partner = (row + images) % (2 * images)
+    others = [column for column in range(2 * images) if column not in (row, partner)]
+    pair = similarities[row, partner]
+    expected += np.log(sum(similarities[row, column] for column in others) / pair) / images
+  logits = losses.contrastive_logits(projections.astype(np.float32), temperature)
+  np.testing.assert_allclose(losses.decoupled_from_logits(logits), expected, rtol=1e-5)
+
+
+def test_decoupled_loss_of_equal_projections():
+  logits = losses.contrastive_logits(tf.ones([32, 7]), 0.5)
+  np.testing.assert_allclose(losses.decoupled_from_logits(logits), 2 * np.log(30), rtol=1e-6)

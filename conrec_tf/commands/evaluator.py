@@ -6,11 +6,9 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
-
 from conrec_tf.config import Config, short_message
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS
+from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS, is_number
 from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
@@ -89,12 +87,14 @@ class Evaluator:
       began = time.monotonic()
       with self._shutdown.interruptible():
         metrics = self._task.evaluate(full)
+        if not step:
+          metrics |= self._task.evaluate_untrained()
       seconds[EVALUATION_SECONDS] = time.monotonic() - began
       result = self._results.save(step, metrics, full)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self.log.evaluated:
-      numbers = {name: value for name, value in result.items() if np.isscalar(value)}
+      numbers = {name: value for name, value in result.items() if is_number(value)}
       self.log.write(numbers | seconds)
     if is_new and self._tensorboard:
       with log_and_continue("Drawing for TensorBoard"):

@@ -9,6 +9,7 @@ from typing import Any
 from conrec_tf.config.errors import UsageError
 from conrec_tf.config.options import (
   OPTIONS,
+  PREVIOUSLY,
   Augmentation,
   Bookkeeping,
   Data,
@@ -19,7 +20,7 @@ from conrec_tf.config.options import (
   Objective,
   Optimization,
   Task,
-  with_current_names,
+  current_settings,
 )
 from conrec_tf.config.rules import check_range, rules
 
@@ -67,7 +68,7 @@ class Config(
     Options that were renamed are taken over, those that are gone are passed over, and those
     that weren't there yet get their defaults.
     """
-    current = with_current_names(settings)
+    current = current_settings(settings)
     return cls(**{name: value for name, value in current.items() if name in OPTIONS})
 
   @property
@@ -155,12 +156,13 @@ class Config(
   @property
   def run_directory(self) -> str:
     """`model_dir`, or the default that is a function of `training_fingerprint`."""
-    # Under first names, so that the same command finds the run of an earlier version; and
-    # without `global_bn` where it is on, as on one device.
+    # Under first names and without what stands for what earlier versions did, so that the same
+    # command finds the run of an earlier version; without `global_bn` where it is on, as on one
+    # device.
     values = {
       OPTIONS[name].metadata["renamed_from"] or name: value
       for name, value in self.training_fingerprint.items()
-      if (name, value) != ("global_bn", True)
+      if (name, value) != ("global_bn", True) and value != PREVIOUSLY.get(name)
     }
     if self.dataset in OWN_DATASETS:
       values["data_dir"] = os.path.realpath(self.data_dir)

@@ -17,6 +17,7 @@ def option(
   architecture: bool = False,
   path: bool = False,
   renamed_from: str | None = None,
+  previously: str | int | float | bool | None = None,
 ) -> Any:
   """Returns a dataclass field that carries its explanation and range as metadata.
 
@@ -32,6 +33,7 @@ def option(
     path: whether the value is a path, or several with commas between, of which ~ is expanded.
     renamed_from: the name that the option had in an earlier version. It stays a flag for one
       release, and settings of earlier runs are read under it.
+    previously: of an option that earlier versions lacked, the value that stands for what they did.
   """
   return dataclasses.field(
     default=default,
@@ -46,5 +48,6 @@ def option(
       architecture=architecture,
       path=path,
       renamed_from=renamed_from,
+      previously=previously,
     ),
   )

@@ -153,7 +153,78 @@ class Augmentation:
   color_jitter_strength: float = option(
     1.0, "Strength of brightness, contrast, saturation and hue jitter.", low=0.0, high=1.25
   )
-  use_blur: bool = option(True, "Blur half of the RGB views.")
+  color_jitter_probability: float = option(
+    0.8,
+    "Share of RGB views with colour jitter; one channel is always jittered.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  brightness_jitter: float = option(
+    0.8,
+    "Largest change of brightness, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  contrast_jitter: float = option(
+    0.8,
+    "Largest change of contrast, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  saturation_jitter: float = option(
+    0.8,
+    "Largest change of saturation, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  hue_jitter: float = option(
+    0.2,
+    "Largest turn of the hue, as a share of the colour circle, at strength 1.",
+    low=0.0,
+    high=0.5,
+    previously=0.2,
+  )
+  grey_probability: float = option(
+    0.2,
+    "Share of RGB views without colour.",
+    low=0.0,
+    high=1.0,
+    previously=0.2,
+  )
+  use_blur: bool = option(True, "Blur RGB views, a share of blur_probability.")
+  blur_probability: float = option(
+    0.5,
+    "Share of RGB views that are blurred.",
+    low=0.0,
+    high=1.0,
+    previously=0.5,
+  )
+  crop_min_area: float = option(
+    0.08,
+    "Smallest share of an image's area that a view shows; the largest is all of it.",
+    above=0.0,
+    high=1.0,
+    previously=0.08,
+  )
+  random_flip: str = option(
+    "horizontal",
+    "In which directions views are mirrored, half of them each; both suits images without a "
+    "natural upright, as retinas and histology.",
+    choices=("none", "horizontal", "horizontal_and_vertical"),
+    previously="horizontal",
+  )
+  random_rotation: float = option(
+    0.0,
+    "Largest angle, in degrees and either direction, that views are turned by; the border is "
+    "filled by reflection.",
+    low=0.0,
+    high=180.0,
+    previously=0.0,
+  )
   supervised_augmentation: str = option(
     "crop",
     "With train_mode=finetune: random crop and left-right flip, or zoom by 0.85 to "
@@ -195,6 +266,23 @@ class Model:
     choices=("attention", "average"),
     architecture=True,
   )
+  representation_levels: str = option(
+    "last",
+    "Which levels of the encoder make the representation that is evaluated, embedded, exported "
+    "and finetuned: the last, pooled (the paper), or all, the shallower ones pooled by average "
+    "and put beside it.",
+    choices=("last", "all"),
+    architecture=True,
+    previously="last",
+  )
+  skip_connections: str = option(
+    "all",
+    "Which skip connections the decoder has in pre-training: all (the paper), deep, the deepest "
+    "alone, or none, so that the features must carry everything.",
+    choices=("all", "deep", "none"),
+    architecture=True,
+    previously="all",
+  )
   attention_dropout: float = option(
     0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0, architecture=True
   )
@@ -232,7 +320,21 @@ class Objective:
   """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction."""
 
   contrastive_weight: float = option(
-    1.0, "Weight of NT-Xent; 0 builds no projection head.", low=0.0, architecture=True
+    1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
+  )
+  contrastive_method: str = option(
+    "nt_xent",
+    "The contrastive loss: NT-Xent (the paper), or decoupled (arXiv 2110.06848), which leaves the "
+    "pair itself out of the denominator, so that gradients don't vanish in small batches.",
+    choices=("nt_xent", "decoupled"),
+    previously="nt_xent",
+  )
+  contrastive_inputs: str = option(
+    "corrupted",
+    "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
+    "the encoder then sees beside them, at a third more time.",
+    choices=("corrupted", "clean"),
+    previously="corrupted",
   )
   reconstruction_weight: float = option(
     100.0,
@@ -243,7 +345,7 @@ class Objective:
   reconstruction_loss: str = option(
     "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
   )
-  temperature: float = option(0.5, "Temperature of NT-Xent.", above=0.0)
+  temperature: float = option(0.5, "Temperature of the contrastive loss.", above=0.0)
   lineareval_while_pretraining: bool = option(
     False, "Train a supervised head beside pre-training; no gradient reaches the network."
   )
@@ -260,7 +362,9 @@ class Optimization:
   train_epochs: int = option(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = option(
-    "lars", "LARS, SGD with Nesterov momentum, or Adam.", choices=("lars", "momentum", "adam")
+    "lars",
+    "LARS, SGD with Nesterov momentum, Adam (weight decay through the loss), or AdamW (decoupled).",
+    choices=("lars", "momentum", "adam", "adamw"),
   )
   learning_rate: float = option(0.075, "Base learning rate, before scaling.", above=0.0)
   learning_rate_scaling: str = option(
@@ -276,6 +380,14 @@ class Optimization:
   warmup_epochs: float = option(0.0, "Epochs of linear warm-up from 0.", low=0.0)
   momentum: float = option(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
   weight_decay: float = option(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
+  moving_average_decay: float = option(
+    0.0,
+    "Decay of a moving average of the weights over steps, which is then what is evaluated, "
+    "embedded and exported; 0: the weights themselves.",
+    low=0.0,
+    below=1.0,
+    previously=0.0,
+  )
   mixed_precision: str = option(
     "float32",
     "What the network computes in; weights and losses stay float32. auto: "
@@ -360,6 +472,13 @@ class Evaluation:
     low=0,
     changes_training=False,
   )
+  standardize_embeddings: bool = option(
+    False,
+    "Whether the number that counts, which also selects the best network, is that of embeddings "
+    "scaled to mean 0 and variance 1; the paper's is of raw ones. Both are measured.",
+    changes_training=False,
+    previously=False,
+  )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
     "evaluation",
@@ -431,11 +550,21 @@ RENAMED = {
   for name, field in OPTIONS.items()
   if field.metadata["renamed_from"]
 }
+PREVIOUSLY = {
+  name: field.metadata["previously"]
+  for name, field in OPTIONS.items()
+  if field.metadata["previously"] is not None
+}
 ARCHITECTURE_OPTIONS = tuple(
   name for name, field in OPTIONS.items() if field.metadata["architecture"]
 )
 
 
-def with_current_names(settings: dict[str, Any]) -> dict[str, Any]:
-  """Returns the settings of a run of any version under the names that the options have now."""
-  return {RENAMED.get(name, name): value for name, value in settings.items()}
+def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
+  """Returns the settings of a run of any version as this version keeps them.
+
+  Options have the names of now, and those that the run's version lacked have the values that stand
+  for what it did. Of no settings nothing is known.
+  """
+  named = {RENAMED.get(name, name): value for name, value in settings.items()}
+  return {**PREVIOUSLY, **named} if named else {}

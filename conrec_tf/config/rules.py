@@ -54,6 +54,7 @@ def check_range(field: dataclasses.Field, value: Any) -> None:
 
 def rules(config: "Config") -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
+  learns = config.mode not in ("embed", "export")
   stride = 2 ** (config.unet_depth - 1)
   unet, size = config.encoder == "unet", config.image_size
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
@@ -97,6 +98,28 @@ def rules(config: "Config") -> Iterator[Rule]:
     f"ft_proj_selector must be at most {layers}, the layers of the projection head",
     config.ft_proj_selector,
   )
+  yield (
+    not unet and config.representation_levels == "all",
+    "representation_levels must be last for encoder=densenet121",
+    config.representation_levels,
+  )
+  for name, most in (
+    ("brightness_jitter", 1.0),
+    ("contrast_jitter", 1.0),
+    ("saturation_jitter", 1.0),
+    ("hue_jitter", 0.5),
+  ):
+    product = config.color_jitter_strength * getattr(config, name)
+    yield (
+      product > most,
+      f"color_jitter_strength * {name} must be at most {most:g}",
+      f"{product:g}",
+    )
+  yield (
+    config.moving_average_decay and not config.is_pretraining and learns,
+    "moving_average_decay must be 0 for train_mode=finetune",
+    config.moving_average_decay,
+  )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
   yield (
     not all(0 < fraction <= 1 for fraction in config.fractions),
@@ -110,7 +133,6 @@ def rules(config: "Config") -> Iterator[Rule]:
     "max_undecodable must be numbers or shares such as 1%, separated by commas",
     config.max_undecodable,
   )
-  learns = config.mode not in ("embed", "export")
   yield (
     config.label_mode == "none" and not config.is_pretraining and learns,
     "label_mode must be auto or folders for train_mode=finetune",

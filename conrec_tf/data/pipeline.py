@@ -17,6 +17,22 @@ from conrec_tf.data.stream import WHOLE, Share, training_records
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
+VIEW_OPTIONS = (
+  "image_size",
+  "crop_min_area",
+  "random_flip",
+  "random_rotation",
+  "color_jitter_strength",
+  "color_jitter_probability",
+  "brightness_jitter",
+  "contrast_jitter",
+  "saturation_jitter",
+  "hue_jitter",
+  "grey_probability",
+  "use_blur",
+  "blur_probability",
+)
+
 
 def pretraining_batches(
   config: Config, source: DatasetSource | None = None, share: Share = WHOLE
@@ -67,6 +83,7 @@ def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset
 
 def two_views(config: Config, source: DatasetSource) -> Augment:
   """Returns the function of (position in the stream, record) that makes a training example."""
+  view_options = {name: getattr(config, name) for name in VIEW_OPTIONS}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -74,16 +91,7 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(config.seed, tf.int64), position]), 4
     )
-    targets = [
-      make_view(
-        image,
-        seed,
-        image_size=config.image_size,
-        color_jitter_strength=config.color_jitter_strength,
-        use_blur=config.use_blur,
-      )
-      for seed in tf.unstack(seeds[:2])
-    ]
+    targets = [make_view(image, seed, **view_options) for seed in tf.unstack(seeds[:2])]
     if config.corruption == "none":
       corrupted = targets
     else:

@@ -12,13 +12,12 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names, probes
 from conrec_tf.evaluation.probes import Labelled
-from conrec_tf.losses import view_major
-from conrec_tf.models import ConRec, Outputs
+from conrec_tf.models import ConRec
 
 VALIDATION_SHARE = 0.2
 
-# From (outputs of the network, target) to the loss and `{metric name: scalar}`.
-LossFn = Callable[[Outputs, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+# From a batch to the loss and `{metric name: scalar}`.
+LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 
 
 def embed_split(
@@ -50,14 +49,11 @@ def embed_split(
   return np.concatenate(embeddings), np.concatenate(labels)
 
 
-def validation_losses(
-  model: ConRec, loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]
-) -> dict[str, float]:
+def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, float]:
   """Measures the pre-training losses, for data without labels.
 
   Args:
-    model: the network; it runs in inference mode.
-    loss_fn: from (`Outputs`, target) to the loss and `{metric name: scalar}`.
+    loss_fn: from a batch to the loss, of a network in inference mode, and `{metric name: scalar}`.
     batches: `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
   Returns:
@@ -66,7 +62,7 @@ def validation_losses(
 
   @tf.function(autograph=False)
   def measure(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    total, metrics = loss_fn(model(view_major(batch["corrupted"])), view_major(batch["target"]))
+    total, metrics = loss_fn(batch)
     return {metric_names.EVAL_TOTAL_LOSS: total, **metrics}
 
   rows = [measure(batch) for batch in batches]
@@ -109,8 +105,6 @@ def linear_evaluation(
       metrics.update(_mean(probes.cross_validate(score, train, folds, seed), name))
     else:
       metrics.update({name + key: value for key, value in score(train, test).items()})
-    if ordinal:
-      break  # the authors' protocol knows raw embeddings only
   if validation:
     labels = train[1]
     counts = np.unique(labels, return_counts=True)[1]
@@ -121,10 +115,9 @@ def linear_evaluation(
       np.arange(len(labels)), test_size=size, random_state=seed, stratify=stratify
     )
     parts = [(train[0][indices], train[1][indices]) for indices in (kept, held)]
-    scores = _score(num_classes, ordinal, standardise=False)(*parts)
-    metrics.update(
-      {metric_names.validation(metric_names.EVAL + name): value for name, value in scores.items()}
-    )
+    for name, standardise in ((metric_names.EVAL, False), (metric_names.STANDARDISED, True)):
+      scores = _score(num_classes, ordinal, standardise)(*parts)
+      metrics.update({metric_names.validation(name + key): value for key, value in scores.items()})
   return metrics
 
 
@@ -137,6 +130,7 @@ def full_evaluation(
   folds: int = 0,
   fractions: tuple[float, ...] = (),
   num_repeats: int = 5,
+  standardise: bool = False,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end: neighbours, confusions, label fractions.
@@ -149,6 +143,7 @@ def full_evaluation(
     folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     fractions: shares of the training labels to learn from.
     num_repeats: random subsets of each share.
+    standardise: whether confusions and shares are of standardised embeddings.
     seed: fixes folds and subsets.
 
   Returns:
@@ -159,12 +154,12 @@ def full_evaluation(
     return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
   metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
   if not ordinal:
-    probabilities, classes = probes.linear_scores(train, test)
+    probabilities, classes = probes.linear_scores(train, test, standardise)
     metrics[metric_names.CONFUSIONS] = probes.confusions(
       probabilities, classes, test[1], num_classes
     ).tolist()
   if fractions:
-    score = _score(num_classes, ordinal, standardise=False)
+    score = _score(num_classes, ordinal, standardise)
     name = metric_names.main_metric(ordinal).removeprefix(metric_names.EVAL)
     metrics[metric_names.LABEL_FRACTIONS] = probes.label_fraction_curve(
       lambda subset: score(subset, test)[name], train, fractions, num_repeats, seed
@@ -178,7 +173,7 @@ def _score(
   """Returns a function of (training split, measured split) to `{name: number}`."""
 
   def kappa(train: Labelled, test: Labelled) -> dict[str, float]:
-    predictions = probes.ordinal_predictions(train, test, num_classes)
+    predictions = probes.ordinal_predictions(train, test, num_classes, standardise)
     value = probes.quadratic_weighted_kappa(test[1], predictions, num_classes)
     return {metric_names.KAPPA.removeprefix(metric_names.EVAL): value}
 

@@ -42,22 +42,28 @@ BEST = "eval/best_"
 BEST_STEP = "eval/best_step"
 BEST_SELECTED_BY = "eval/best_selected_by"
 STANDARDISED = "eval/standardised_"
+UNTRAINED_STRONGEST = "eval/untrained_strongest"
+UNTRAINED_STRONGEST_READING = "eval/untrained_strongest_reading"
 MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
 
 
-def main_metric(ordinal: bool, supervised: bool = False, labelled: bool = True) -> str:
+def main_metric(
+  ordinal: bool, supervised: bool = False, labelled: bool = True, standardised: bool = False
+) -> str:
   """Returns the name of the number that runs are compared by.
 
   Args:
     ordinal: whether classes are grades, for which it is quadratic weighted kappa.
     supervised: whether it is measured on a supervised head in place of linear evaluation.
     labelled: whether there are labels at all; without them it is the loss.
+    standardised: whether linear evaluation is of embeddings scaled to mean 0 and variance 1.
   """
   if not labelled:
     return EVAL_TOTAL_LOSS
   if supervised:
     return LABEL_KAPPA if ordinal else LABEL_ACCURACY
-  return KAPPA if ordinal else LINEAR_ACCURACY
+  name = KAPPA if ordinal else LINEAR_ACCURACY
+  return name.replace(EVAL, STANDARDISED) if standardised else name
 
 
 def best(name: str) -> str:
@@ -75,9 +81,43 @@ def untrained(name: str) -> str:
   return name.replace(EVAL, "eval/untrained_")
 
 
+def recomputed(name: str) -> str:
+  """Returns the name of a number as it is after batch norm's statistics were computed anew."""
+  return name.replace(EVAL, "eval/recomputed_")
+
+
+def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:
+  """Returns the highest of the readings of an untrained network, and which it is.
+
+  Args:
+    metrics: `{name: value}` of the untrained network, by their plain names.
+    metric: the name of the number that runs are compared by; of whichever reading.
+  """
+  name = metric.replace(STANDARDISED, EVAL)
+  readings = {
+    words: read(name)
+    for words, read in {
+      "raw": lambda name: name,
+      "standardised": standardised,
+      "recomputed batch norm": recomputed,
+      "recomputed batch norm, standardised": lambda name: recomputed(standardised(name)),
+    }.items()
+  }
+  found = {words: metrics[key] for words, key in readings.items() if key in metrics}
+  if is_loss(name) or not found:
+    return None
+  words = max(found, key=lambda words: found[words])
+  return found[words], words
+
+
 def validation(name: str) -> str:
   """Returns the name of a number as it is on a held-out share of the training labels."""
   return name.replace(EVAL, "eval/validation_")
+
+
+def is_number(value: Any) -> bool:
+  """Returns whether a value of a result is one number, neither a text nor a list."""
+  return isinstance(value, (int, float))
 
 
 def is_loss(name: str) -> bool:

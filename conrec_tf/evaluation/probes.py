@@ -155,10 +155,12 @@ def decode_bits(probabilities: np.ndarray) -> np.ndarray:
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 
-def ordinal_scores(train: Labelled, test: Labelled, count: int) -> np.ndarray:
+def ordinal_scores(
+  train: Labelled, test: Labelled, count: int, standardise: bool = False
+) -> np.ndarray:
   """Returns probabilities `[N, count]` of cumulative bits, by one-vs-rest logistic regression.
 
-  As the authors: the objective and the bits are theirs.
+  As the authors: the objective and the bits are theirs, and raw embeddings.
   """
   _check_classes(train[1])
   with warnings.catch_warnings():
@@ -166,14 +168,19 @@ def ordinal_scores(train: Labelled, test: Labelled, count: int) -> np.ndarray:
     warnings.filterwarnings("ignore", "Label .* is present in all training examples")
     warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
     classifier = _fit(
-      OneVsRestClassifier(RotatedLogisticRegression()), train[0], cumulative_bits(train[1], count)
+      OneVsRestClassifier(RotatedLogisticRegression()),
+      train[0],
+      cumulative_bits(train[1], count),
+      standardise,
     )
   return classifier.predict_proba(test[0])
 
 
-def ordinal_predictions(train: Labelled, test: Labelled, count: int) -> np.ndarray:
+def ordinal_predictions(
+  train: Labelled, test: Labelled, count: int, standardise: bool = False
+) -> np.ndarray:
   """Returns the grades int `[N]` that `ordinal_scores` decode to."""
-  return decode_bits(ordinal_scores(train, test, count))
+  return decode_bits(ordinal_scores(train, test, count, standardise))
 
 
 def quadratic_weighted_kappa(labels: np.ndarray, predictions: np.ndarray, count: int) -> float:

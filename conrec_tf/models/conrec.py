@@ -1,5 +1,6 @@
 """ConRec (paper, Figure 1): one encoder, two heads."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -16,14 +17,16 @@ class Outputs(NamedTuple):
   """The outputs of the network; None where the part isn't built.
 
   Attributes:
-    embedding: `[B, f]`, the representation h = a(e(x)).
+    embedding: `[B, f]`, h = a(e(x)).
     projection: `[B, proj_out_dim]`, z = p(a(e(x))).
     reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
+    representation: `[B, F]`, what a classifier sees: the embedding, or all levels with it.
   """
 
   embedding: tf.Tensor
   projection: tf.Tensor | None
   reconstruction: tf.Tensor | None
+  representation: tf.Tensor
 
 
 class ConRec(tf.keras.Model):
@@ -34,6 +37,8 @@ class ConRec(tf.keras.Model):
     pooling: features -> embedding.
     projection_head: embedding -> projection, or None.
     decoder: (features, skips) -> reconstruction, or None.
+    representation_levels: last, or all: the averages of the encoder's shallower levels, shallowest
+      first, and then the embedding.
   """
 
   def __init__(
@@ -42,6 +47,7 @@ class ConRec(tf.keras.Model):
     pooling: AttentionPooling | AveragePooling,
     projection_head: ProjectionHead | None = None,
     decoder: UNetDecoder | None = None,
+    representation_levels: str = "last",
     **kwargs: Any,
   ) -> None:
     super().__init__(**kwargs)
@@ -49,6 +55,7 @@ class ConRec(tf.keras.Model):
     self.pooling = pooling
     self.projection_head = projection_head
     self.decoder = decoder
+    self.all_levels = representation_levels == "all"
 
   def call(
     self,
@@ -56,6 +63,7 @@ class ConRec(tf.keras.Model):
     training: bool = False,
     seed: tf.Tensor | None = None,
     num_views: int = 1,
+    contrastive_images: tf.Tensor | None = None,
   ) -> Outputs:
     """Embeds, projects and reconstructs images.
 
@@ -64,17 +72,33 @@ class ConRec(tf.keras.Model):
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
       num_views: how many views of each image the batch holds; see there too.
+      contrastive_images: of the shape of `images`; what is embedded and projected in their place.
+        The encoder sees both at once, so that both are in batch norm's statistics.
 
     Returns:
       `Outputs`.
     """
-    features, skips = self.encoder(images, training=training)
+    if contrastive_images is None:
+      maps = contrastive_maps = self.encoder(images, training=training)
+    else:
+      both = self.encoder(tf.concat([images, contrastive_images], axis=0), training=training)
+      halves = [tf.split(values, 2) for values in tf.nest.flatten(both)]
+      maps, contrastive_maps = (tf.nest.pack_sequence_as(both, half) for half in zip(*halves))
+    features, skips = contrastive_maps
     embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
     return Outputs(
       embedding=embedding,
       projection=self.projection_head and self.projection_head(embedding, training=training),
-      reconstruction=self.decoder and self.decoder(features, skips, training=training),
+      reconstruction=self.decoder and self.decoder(*maps, training=training),
+      representation=self._with_levels(skips, embedding),
     )
+
+  def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
+    """Puts the averages of the shallower levels before the embedding, if they belong there."""
+    if not self.all_levels:
+      return embedding
+    averages = [tf.reduce_mean(tf.cast(skip, embedding.dtype), axis=[1, 2]) for skip in skips]
+    return tf.concat([*averages, embedding], axis=-1)
 
   def representation(
     self, images: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None, layer: int = 0
@@ -85,16 +109,16 @@ class ConRec(tf.keras.Model):
       images: float32 `[B, H, W, C]` in [0, 1].
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
-      layer: 0 for the embedding `[B, f]`, n for the output of the projection head's n-th
-        layer, -1 of its last.
+      layer: 0 for the representation `[B, F]` (see `Outputs`), n for the output of the projection
+        head's n-th layer, -1 of its last.
 
     Raises:
       ValueError: there is no projection head.
     """
-    features, _ = self.encoder(images, training=training)
+    features, skips = self.encoder(images, training=training)
     embedding = self.pooling(features, training=training, seed=seed)
     if not layer:
-      return embedding
+      return self._with_levels(skips, embedding)
     if self.projection_head is None:
       raise ValueError(f"layer must be 0 for a network without projection head. Received: {layer}")
     return self.projection_head(embedding, training=training, layers=layer)
@@ -184,7 +208,12 @@ def _build(config: Config, channels: int) -> ConRec:
     )
     if projects
     else None,
-    decoder=UNetDecoder(channels, **sizes, name="decoder") if decodes else None,
+    decoder=(
+      UNetDecoder(channels, **sizes, skip_connections=config.skip_connections, name="decoder")
+      if decodes
+      else None
+    ),
+    representation_levels=config.representation_levels,
   )
   side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
   model(tf.zeros([1, side, side, channels]))  # creates the variables

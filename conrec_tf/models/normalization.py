@@ -1,5 +1,6 @@
 """Batch norm over all replicas."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +18,28 @@ def batch_norm(synchronized: bool, **values: Any) -> tf.keras.layers.BatchNormal
   if replicas.num_replicas() == 1:
     return tf.keras.layers.BatchNormalization(**values)
   return SyncBatchNormalization(synchronized, **values)
+
+
+def recompute_statistics(
+  model: tf.keras.Model, forward: Callable[[tf.Tensor], Any], batches: Iterable[tf.Tensor]
+) -> None:
+  """Sets the moving statistics of a network's batch norms to their means over batches.
+
+  Args:
+    model: the network, on one device.
+    forward: runs it in training mode on a batch.
+    batches: images.
+  """
+  layers = [
+    layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)
+  ]
+  momenta = [layer.momentum for layer in layers]
+  for seen, images in enumerate(batches):
+    for layer in layers:
+      layer.momentum = seen / (seen + 1)
+    forward(images)
+  for layer, momentum in zip(layers, momenta):
+    layer.momentum = momentum
 
 
 def replace_batch_norm(network: tf.keras.Model, synchronized: bool) -> tf.keras.Model:

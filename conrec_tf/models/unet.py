@@ -36,11 +36,12 @@ class ConvBlock(tf.keras.layers.Layer):
 
   def convolve(self, inputs: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
     """Convolves `[B, h, w, c]` with `[k, k, c, filters]` and adds the bias, which is fused."""
-    bias = tf.cast(self.convolution.bias, inputs.dtype)
-    return tf.nn.bias_add(
-      self.convolution.convolution_op(inputs, kernel),
-      _with_gradient_zero(bias) if training else bias,
-    )
+    return self.add_bias(self.convolution.convolution_op(inputs, kernel), training)
+
+  def add_bias(self, convolved: tf.Tensor, training: bool) -> tf.Tensor:
+    """Adds the bias to `[B, h, w, filters]`."""
+    bias = tf.cast(self.convolution.bias, convolved.dtype)
+    return tf.nn.bias_add(convolved, _with_gradient_zero(bias) if training else bias)
 
   def normalize(self, convolved: tf.Tensor, training: bool) -> tf.Tensor:
     """Applies batch norm and ReLU to `[B, h, w, filters]`."""
@@ -116,6 +117,18 @@ class UNetEncoder(tf.keras.Model):
     return x, skips
 
 
+class UpConvBlock(ConvBlock):
+  """`ConvBlock` on the nearest upsampling by 2 of x; see `UpConcatBlock`."""
+
+  def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Computes `[B, 2h, 2w, filters]` from `[B, h, w, c]`."""
+    kernel = tf.cast(self.convolution.kernel, inputs.dtype)
+    size = tf.shape(inputs)
+    output_shape = tf.stack([size[0], 2 * size[1], 2 * size[2], kernel.shape[-1]])
+    convolved = tf.nn.conv2d_transpose(inputs, transposed_kernel(kernel), output_shape, 2, "SAME")
+    return self.normalize(self.add_bias(convolved, training), training)
+
+
 class UpConcatBlock(ConvBlock):
   """`ConvBlock` on [nearest upsampling by 2 of x, skip], without upsampling anything.
 
@@ -162,6 +175,7 @@ class UNetDecoder(tf.keras.Model):
     batch_norm_decay: momentum of the moving statistics.
     gradient_checkpointing: whether the gradient computes inner maps again, in less memory.
     global_bn: whether batch norm looks at the batches of all replicas.
+    skip_connections: all, deep (that of the deepest level that has one) or none.
   """
 
   def __init__(
@@ -172,15 +186,20 @@ class UNetDecoder(tf.keras.Model):
     batch_norm_decay: float = 0.9,
     gradient_checkpointing: bool = False,
     global_bn: bool = True,
+    skip_connections: str = "all",
     **kwargs: Any,
   ) -> None:
     super().__init__(**kwargs)
     self.gradient_checkpointing = gradient_checkpointing
     filters = [base_filters * 2**level for level in range(depth - 1)]
     sizes: dict[str, Any] = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
-    self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters]
+    without = {"all": 0, "deep": depth - 2, "none": depth - 1}[skip_connections]
+    self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters[without:]]
     self.levels = [
-      [block(width, 3, **sizes) for block in (UpConcatBlock, ConvBlock)] for width in filters
+      [block(width, 3, **sizes) for block in (up, ConvBlock)]
+      for up, width in zip(
+        [UpConvBlock] * without + [UpConcatBlock] * len(self.skip_blocks), filters
+      )
     ]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
 
@@ -191,16 +210,18 @@ class UNetDecoder(tf.keras.Model):
 
     Args:
       features: the encoder's features.
-      skips: the encoder's skips.
+      skips: the encoder's skips, of which those of the deepest levels may be used alone.
       training: whether batch norm uses the batch's statistics.
 
     Returns:
       float32 `[B, H, W, channels]` in [0, 1].
     """
-    x = features
-    for skip, skip_block, blocks in reversed(list(zip(skips, self.skip_blocks, self.levels))):
-      skip = sequential([skip_block], training, self.gradient_checkpointing)(skip)
-      x = sequential(blocks, training, self.gradient_checkpointing)([x, skip])
+    x, left = features, list(self.skip_blocks)
+    for skip, blocks in reversed(list(zip(skips, self.levels))):
+      inputs = x
+      if left:
+        inputs = [x, sequential([left.pop()], training, self.gradient_checkpointing)(skip)]
+      x = sequential(blocks, training, self.gradient_checkpointing)(inputs)
     return tf.sigmoid(self.output_convolution(x))
 
 

@@ -62,6 +62,8 @@ class AuthorsCheckpoint:
     self.values = {
       "train_mode": "pretrain",
       "encoder": "unet",
+      "representation_levels": "last",
+      "skip_connections": "all",
       "base_filters": first.shape[3],
       "unet_depth": 1 + int(np.log2(deepest.shape[3] / first.shape[3])),
       "pooling": "attention" if self.roles["gate"] else "average",

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import with_current_names
+from conrec_tf.config.options import current_settings
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.run_dir.pretrained import PretrainedModel
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
@@ -64,13 +64,14 @@ def write_manifest(
         "image_size",
         "image_channels",
         "ft_proj_selector",
+        "representation_levels",
         "mixed_precision",
         "eval_batch_size",
       )
     },
   }
   directory = RunDirectory(folder)
-  before = with_current_names(directory.read(DESCRIPTION) or {})
+  before = current_settings(directory.read(DESCRIPTION) or {})
   before.setdefault("center_crop", not source.one_size)  # as version 0.1.0 decided it
   changed = [
     f"{name}: {before.get(name)} -> {value}"

@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from conrec_tf.config import UsageError
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, with_current_names
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, current_settings
 from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 
 BEST = "best"
@@ -118,7 +118,7 @@ def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, A
 
 def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
   """Returns settings of a run of any version under today's names; those that are gone are out."""
-  return {name: value for name, value in with_current_names(settings).items() if name in OPTIONS}
+  return {name: value for name, value in current_settings(settings).items() if name in OPTIONS}
 
 
 def _checkpoint(prefix: str) -> PretrainedModel:

@@ -4,8 +4,6 @@ import logging
 import textwrap
 from typing import Any
 
-import numpy as np
-
 from conrec_tf.evaluation.metric_names import (
   BEST_SELECTED_BY,
   BEST_STEP,
@@ -14,10 +12,14 @@ from conrec_tf.evaluation.metric_names import (
   EVALUATED_WITH,
   GLOBAL_STEP,
   LABEL_FRACTIONS,
+  UNTRAINED_STRONGEST,
+  UNTRAINED_STRONGEST_READING,
   best,
   display_name,
   format_value,
+  is_number,
   selection_score,
+  strongest_untrained,
   untrained,
 )
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -95,14 +97,17 @@ class Results:
       metrics = dict(metrics)
       self._directory.write(f"confusions_{step}.json", metrics.pop(CONFUSIONS), indent=None)
     if step == self._first:
+      strongest = strongest_untrained(metrics, self._metric)
       metrics = {untrained(name): value for name, value in metrics.items()}
+      if strongest:
+        metrics |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
     settings = self._settings | (self._settings_at_end if full else {})
     result = {GLOBAL_STEP: step, **metrics, EVALUATED_WITH: settings}
     self._directory.write(f"result_{step}.json", result)
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
       for name, value in metrics.items()
-      if np.isscalar(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
+      if is_number(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
     ]
     logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
     return result
@@ -135,17 +140,21 @@ class Results:
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int
   ) -> list[tuple[str, str, int]]:
     """Returns `[(name, value, step)]`, as shown: untrained, last, label fractions, best."""
+    first = evaluations.get(self._first, {})
     rows = [
       (display_name(name), format_value(name, value), 0)
-      for name, value in evaluations.get(self._first, {}).items()
-      if "untrained" in name and np.isscalar(value)
+      for name, value in first.items()
+      if "untrained" in name and is_number(value) and name != UNTRAINED_STRONGEST
     ]
+    if UNTRAINED_STRONGEST in first:
+      words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
+      rows.append((words, format_value(self._metric, first[UNTRAINED_STRONGEST]), 0))
     last = evaluations[step]
     if step != self._first:
       rows += [
         (display_name(name), format_value(name, value), step)
         for name, value in last.items()
-        if name.startswith(EVAL) and np.isscalar(value)
+        if name.startswith(EVAL) and is_number(value)
       ]
     for name in (LABEL_FRACTIONS, untrained(LABEL_FRACTIONS)):
       for row in last.get(name, ()):

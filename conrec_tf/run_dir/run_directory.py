@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from conrec_tf.config import Config, UsageError, short_message
-from conrec_tf.config.options import with_current_names
+from conrec_tf.config.options import current_settings
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class RunDirectory:
       UsageError: the folder holds a run with other values of what determines
         training, or of other data, or can't be written.
     """
-    stored = with_current_names(self.read("config.json") or {})
+    stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
       del stored["mixed_precision"]
     if stored:

@@ -118,6 +118,13 @@ class LARS(tf.keras.optimizers.Optimizer):
     }
 
 
+class AdamW(tf.keras.optimizers.AdamW):
+  """Keras' AdamW (Loshchilov and Hutter, arXiv 1711.05101); vectors don't decay."""
+
+  def _use_weight_decay(self, variable: tf.Variable) -> bool:
+    return variable.shape.rank >= 2 and super()._use_weight_decay(variable)
+
+
 class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
   """Linear warm-up from 0, then a constant rate or a cosine to 0, as in SimCLR.
 
@@ -189,6 +196,8 @@ def _build(
     return tf.keras.optimizers.SGD(rate, config.momentum, nesterov=True)
   if config.optimizer == "adam":
     return tf.keras.optimizers.Adam(rate)
+  if config.optimizer == "adamw":
+    return AdamW(rate, weight_decay=config.weight_decay)
   return LARS(rate, momentum=config.momentum, lars_decay=config.weight_decay, excluded=head)
 
 
@@ -197,15 +206,15 @@ def penalized_variables(
 ) -> list[tf.Variable]:
   """Returns the variables that decay through the loss.
 
-  LARS decays by itself, all but the supervised head; with other optimizers all decay through the
-  loss. Biases and batch norm, which are vectors, never decay.
+  AdamW decays by itself, and LARS all but the supervised head; with other optimizers all decay
+  through the loss. Biases and batch norm, which are vectors, never decay.
 
   Args:
-    optimizer: lars, momentum or adam.
+    optimizer: lars, momentum, adam or adamw.
     variables: all trainable ones.
     head: those of a supervised head among them.
   """
-  decayed = head if optimizer == "lars" else variables
+  decayed = {"lars": head, "adamw": ()}.get(optimizer, variables)
   return [variable for variable in decayed if variable.shape.rank >= 2]
 
 

@@ -9,6 +9,7 @@ from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
 from conrec_tf.models import ConRec, LinearHead, Outputs
+from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
@@ -22,6 +23,7 @@ class PretrainStep:
     optimizer: its `iterations` is the global step.
     head: a supervised head to train beside the network, or None. The batch then also holds
       `label` `[B]`, and no gradient of the head reaches the network.
+    average: the moving average of the network, or None.
   """
 
   def __init__(
@@ -30,11 +32,12 @@ class PretrainStep:
     model: ConRec,
     optimizer: tf.keras.optimizers.Optimizer,
     head: LinearHead | None = None,
+    average: MovingAverage | None = None,
   ) -> None:
     self._config = config
     self._model = model
     self._optimizer = optimizer
-    self._head = head
+    self._head, self._average = head, average
     head_variables = head.trainable_variables if head else []
     self._variables = model.trainable_variables + head_variables
     self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
@@ -64,11 +67,11 @@ class PretrainStep:
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
-      outputs = self._model(view_major(batch["corrupted"]), training=True, seed=seed, num_views=2)
+      outputs = self.outputs(self._model, batch, training=True, seed=seed)
       total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
       if self._head:
         supervised, accuracy = self._supervised_loss(
-          self._head, outputs.embedding, tf.tile(batch["label"], [2])
+          self._head, outputs.representation, tf.tile(batch["label"], [2])
         )
         metrics[metric_names.SUPERVISED_ACCURACY] = accuracy
         metrics[metric_names.SUPERVISED_LOSS] = supervised
@@ -76,12 +79,35 @@ class PretrainStep:
       decay = l2_penalty(self._penalized, self._config.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
-    return self._update(
+    reported = self._update(
       total,
       tape.gradient(scaled, self._variables),
       snapshot,
       {metric_names.TOTAL_LOSS: total, metric_names.WEIGHT_DECAY: decay, **metrics},
     )
+    if self._average:
+      self._average.update()
+    return reported
+
+  def validation_loss(
+    self, model: ConRec, batch: dict[str, tf.Tensor]
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Computes loss and metrics of a network in inference mode; see `compute_loss`."""
+    return self.compute_loss(self.outputs(model, batch), view_major(batch["target"]))
+
+  def outputs(
+    self,
+    model: ConRec,
+    batch: dict[str, tf.Tensor],
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+  ) -> Outputs:
+    """Computes what a network makes of a batch, view-major."""
+    config, clean = self._config, None
+    if config.contrastive_inputs == "clean" and config.contrastive_weight:
+      clean = view_major(batch["target"])
+    corrupted = view_major(batch["corrupted"])
+    return model(corrupted, training=training, seed=seed, num_views=2, contrastive_images=clean)
 
   def compute_loss(
     self, outputs: Outputs, target: tf.Tensor
@@ -98,7 +124,11 @@ class PretrainStep:
     config, metrics, total = self._config, {}, 0.0
     if config.contrastive_weight:
       logits = losses.contrastive_logits(outputs.projection, config.temperature, config.hidden_norm)
-      contrast = losses.nt_xent_from_logits(logits)
+      method = {
+        "nt_xent": losses.nt_xent_from_logits,
+        "decoupled": losses.decoupled_from_logits,
+      }[config.contrastive_method]
+      contrast = method(logits)
       total += config.contrastive_weight * contrast
       metrics[metric_names.CONTRAST_LOSS] = contrast
       metrics[metric_names.CONTRAST_ACCURACY] = losses.contrastive_accuracy(logits)
@@ -112,10 +142,10 @@ class PretrainStep:
     return total, metrics
 
   def _supervised_loss(
-    self, head: LinearHead, embedding: tf.Tensor, labels: tf.Tensor
+    self, head: LinearHead, representation: tf.Tensor, labels: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes loss and accuracy of the head, as if the embedding were given."""
-    logits = head(tf.stop_gradient(embedding))
+    """Computes loss and accuracy of the head, as if the representation were given."""
+    logits = head(tf.stop_gradient(representation))
     ordinal = self._config.ordinal_labels
     return (
       losses.supervised_loss(logits, labels, ordinal),

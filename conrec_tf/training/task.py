@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
+  evaluation_batches,
   finetuning_batches,
   pretraining_batches,
   validation_batches,
@@ -23,13 +25,18 @@ from conrec_tf.evaluation.linear_evaluation import (
 )
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.models.normalization import recompute_statistics
+from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.run_dir.checkpoints import AVERAGE, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
+from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
+
+RECOMPUTED_BATCHES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +44,13 @@ class TrainTask:
   """One training.
 
   Attributes:
-    model: the network.
+    model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
     optimizer: its `iterations` is the global step.
     step: the training step.
     batches: makes the endless batches, or a share of them.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
+    evaluate_untrained: further readings of the untrained network, as `{name: value}`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
   """
@@ -53,6 +61,7 @@ class TrainTask:
   step: Step
   batches: Callable[[Share], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
+  evaluate_untrained: Callable[[], dict[str, Any]]
   metric: str
   selection_metric: str
 
@@ -121,19 +130,25 @@ def build_supervised_head(
 def _pretraining(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
-  model, head = build_model(config, source.channels), None
+  model, head, average = build_model(config, source.channels), None, None
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
   head_variables = head.trainable_variables if head else []
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
   optimizer.build(model.trainable_variables + head_variables)
-  step = PretrainStep(config, model, optimizer, head)
+  networks = {"model": model} | ({"head": head} if head else {})
+  evaluated = model
+  if config.moving_average_decay:
+    evaluated = networks[AVERAGE] = build_model(config, source.channels)
+    average = MovingAverage(model, evaluated, config.moving_average_decay, optimizer.iterations)
+  step = PretrainStep(config, model, optimizer, head, average)
   labelled = bool(eval_source.class_names)
 
   def evaluate(full: bool) -> dict[str, Any]:
     if not labelled:
-      return validation_losses(model, step.compute_loss, validation_batches(config, source))
-    metrics = _linear_evaluation(config, model, eval_source, full)
+      loss_fn = functools.partial(step.validation_loss, evaluated)
+      return validation_losses(loss_fn, validation_batches(config, source))
+    metrics = _linear_evaluation(config, evaluated, eval_source, full)
     if head:
       metrics.update(_supervised_evaluation(config, model, head, source))
     return metrics
@@ -143,15 +158,18 @@ def _pretraining(
       "select_best_on and label_fractions need labels, or an eval_dataset that has them. "
       f"Received: {config.select_best_on} and {config.label_fractions or 'none'} for {source.name}"
     )
-  metric = metric_names.main_metric(config.ordinal_labels, labelled=labelled)
+  metric = metric_names.main_metric(
+    config.ordinal_labels, labelled=labelled, standardised=config.standardize_embeddings
+  )
   validation = labelled and config.select_best_on == "validation"
   return TrainTask(
-    model=model,
-    networks={"model": model} | ({"head": head} if head else {}),
+    model=evaluated,
+    networks=networks,
     optimizer=optimizer,
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
     evaluate=evaluate,
+    evaluate_untrained=lambda: _recomputed_evaluation(config, eval_source) if labelled else {},
     metric=metric,
     selection_metric=metric_names.validation(metric) if validation else metric,
   )
@@ -182,6 +200,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
       share,
     ),
     evaluate=lambda full: _supervised_evaluation(config, model, head, source),
+    evaluate_untrained=dict,
     metric=metric,
     selection_metric=metric,
   )
@@ -218,9 +237,28 @@ def _linear_evaluation(
       num_classes,
       fractions=config.fractions,
       num_repeats=config.num_repeats,
+      standardise=config.standardize_embeddings,
       **protocol,
     )
   return metrics
+
+
+def _recomputed_evaluation(config: Config, source: DatasetSource) -> dict[str, Any]:
+  """Evaluates the untrained network after its batch norm has seen clean training images.
+
+  Without that its statistics are those that it was built with, and its embeddings nearly alike.
+  """
+  model = build_model(config, source.channels)
+  if isinstance(model.pooling, AttentionPooling):
+    model.pooling.dropout = 0.0
+  batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)
+  recompute_statistics(
+    model,
+    lambda images: model(images, training=True),
+    (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
+  )
+  metrics = _linear_evaluation(config, model, source, full=False)
+  return {metric_names.recomputed(name): value for name, value in metrics.items()}
 
 
 def _supervised_evaluation(

@@ -15,6 +15,9 @@ from conrec_tf import commands
 from conrec_tf.commands import cross_validate
 from conrec_tf.commands import evaluate as evaluation
 from conrec_tf.config import Config, UsageError
+from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 TINY = dict(
@@ -209,3 +212,97 @@ def test_a_cross_validation_is_not_reported_as_one_run(tmp_path):
   RunDirectory(tmp_path).start(config)
   with pytest.raises(UsageError, match="folder of one training, e.g. repetition_0_fold_0"):
     commands.run(config)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+  """(settings, model_dir) of a training whose options all differ from the paper's."""
+  folder = tmp_path_factory.mktemp("averaged")
+  images = np.random.default_rng(0).integers(0, 256, (32, 30, 40, 3), np.uint8)
+  labels = np.arange(32) % 4
+  np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+  values = dict(
+    TINY,
+    export_format="saved_model",
+    mode="train_then_eval",
+    dataset="npz",
+    data_dir=str(folder / "data.npz"),
+    representation_levels="all",
+    moving_average_decay=0.9,
+    skip_connections="deep",
+    contrastive_inputs="clean",
+    contrastive_method="decoupled",
+    optimizer="adamw",
+    learning_rate=0.01,
+    learning_rate_scaling="none",
+    crop_min_area=0.3,
+    random_flip="horizontal_and_vertical",
+    random_rotation=30.0,
+    standardize_embeddings=True,
+  )
+  commands.run(Config(**values, model_dir=str(folder / "run"), train_steps=6))
+  return values, folder / "run"
+
+
+def test_what_is_exported_is_the_average_of_all_levels(averaged, rng):
+  values, run = averaged
+  images = rng.uniform(size=(3, 24, 24, 3)).astype(np.float32)
+  embedding = tf.saved_model.load(str(run / "saved_model/6"))(images)
+  assert embedding.shape == (3, 2 + 4 + 8)
+  model = build_model(Config(**values), 3)
+  load_network(resolve_checkpoint(run), model)
+  np.testing.assert_allclose(embedding, model.embed(images), atol=1e-5)
+  found = weights(run, 6)
+  name = "{}/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+  kernel = model.encoder.levels[0][0].convolution.kernel
+  np.testing.assert_array_equal(kernel, found[name.format("average")])
+  assert not np.array_equal(kernel, found[name.format("model")])
+
+
+def test_a_training_with_an_average_goes_on_bit_for_bit(averaged, tmp_path):
+  values, run = averaged
+  for last_step in (2, 6):
+    commands.run(
+      Config(**{**values, "mode": "train"}, model_dir=str(tmp_path / "run"), train_steps=last_step)
+    )
+  assert_equal(weights(tmp_path / "run", 6), weights(run, 6))
+
+
+def test_the_untrained_network_is_read_at_its_strongest(averaged):
+  _, run = averaged
+  result = json.loads((run / "result.json").read_text())
+  readings = {
+    "raw": "eval/untrained_linear_top_1_accuracy",
+    "standardised": "eval/untrained_standardised_linear_top_1_accuracy",
+    "recomputed batch norm": "eval/untrained_recomputed_linear_top_1_accuracy",
+    "recomputed batch norm, standardised": (
+      "eval/untrained_recomputed_standardised_linear_top_1_accuracy"
+    ),
+  }
+  strongest = result["eval/untrained_strongest"]
+  assert strongest == max(result[name] for name in readings.values())
+  assert result[readings[result["eval/untrained_strongest_reading"]]] == strongest
+  assert result["eval/best_selected_by"] == "eval/standardised_linear_top_1_accuracy"
+
+
+def test_a_network_of_all_levels_is_finetuned_from_its_average(averaged, tmp_path):
+  values, run = averaged
+  command(
+    *as_flags(
+      dict(
+        TINY,
+        mode="train",
+        train_mode="finetune",
+        dataset="npz",
+        data_dir=values["data_dir"],
+        checkpoint=str(run),
+        learning_rate=1e-9,
+        train_steps=1,
+        model_dir=str(tmp_path / "run"),
+      )
+    )
+  )
+  found, origin = weights(tmp_path / "run", 1), weights(run, 6)
+  assert found["head/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"].shape == (2 + 4 + 8, 4)
+  name = "{}/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+  np.testing.assert_allclose(found[name.format("model")], origin[name.format("average")], atol=1e-6)

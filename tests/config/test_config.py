@@ -143,6 +143,8 @@ def test_architecture_options_describe_a_network():
     "corruption",
     "image_size",
     "image_channels",
+    "representation_levels",
+    "skip_connections",
   }
 
 

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from conrec_tf.config import Config
+from conrec_tf.config.options import OPTIONS, Augmentation, Objective
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"
@@ -184,3 +185,47 @@ def test_flagfile_of_a_run_repeats_its_config(tmp_path):
   config = Config(seed=4, use_blur=False, temperature=0.1)
   (tmp_path / "flags.cfg").write_text(flagfile(config))
   assert parse(tmp_path / "flags") == config
+
+
+ELSEWHERE = {  # options of the other axis, of the machine, and those that don't change the method
+  "pooling",
+  "corruption",
+  "encoder",
+  "encoder_weights",
+  "contrastive_weight",
+  "reconstruction_weight",
+  "checkpoint",
+  "seed",
+  "train_steps",
+  "label_mode",
+  "cache_dataset",
+  "max_undecodable",
+  "image_channels",
+  "deterministic",
+  "jit_compile",
+  "global_bn",
+}
+
+
+@pytest.mark.parametrize("name", [*DATASETS, *LINEAR_HEADS, *SUPERVISED])
+def test_no_default_can_change_what_a_preset_is(name):
+  stated = {
+    line.removeprefix("--").split("=")[0]
+    for line in (FLAGS / f"{name}.cfg").read_text().splitlines()
+    if line.startswith("--")
+  }
+  pretraining = name in DATASETS
+  needed = {
+    option
+    for option, field in OPTIONS.items()
+    if field.metadata["changes_training"] and option not in ELSEWHERE
+  }
+  if pretraining:
+    needed -= {"supervised_augmentation", "zero_init_logits_layer", "fine_tune_after_block"}
+  else:
+    needed -= {option for option in vars(Augmentation) if option in OPTIONS}
+    needed -= {option for option in vars(Objective) if option in OPTIONS}
+    needed -= {"skip_connections", "attention_dropout", "proj_head_mode", "num_proj_layers"}
+    needed -= {"proj_out_dim", "select_best_on"}
+    needed |= {"supervised_augmentation"}
+  assert needed <= stated, needed - stated

@@ -5,10 +5,12 @@ import tensorflow as tf
 
 from benchmarks.plain import copy_weights, plain_conrec
 from conrec_tf.config import Config
-from conrec_tf.models import build_model
+from conrec_tf.models import build_head, build_model
 from conrec_tf.models.heads import ProjectionHead
+from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import mixed_precision_scope
+from conrec_tf.models.unet import ConvBlock
 
 
 def test_parameter_counts_of_the_paper():
@@ -178,3 +180,69 @@ def test_attention_that_is_nearly_zero_everywhere_still_averages(rng, precision)
   pooled = pooling(features)
   assert pooled.dtype == np.float32 and np.all(np.isfinite(pooled))
   np.testing.assert_allclose(pooled, features.mean((1, 2)), atol=0.05)
+
+
+def test_all_levels_are_averages_shallowest_first_then_the_embedding(rng):
+  values = dict(base_filters=2, unet_depth=3)
+  images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
+  model = build_model(Config(**values, representation_levels="all"))
+  plain = build_model(Config(**values))
+  features, skips = model.encoder(images)
+  expected = [skip.numpy().mean(axis=(1, 2)) for skip in skips] + [model.pooling(features)]
+  np.testing.assert_allclose(
+    model.embed(images), np.concatenate(expected, axis=1), rtol=1e-5, atol=1e-6
+  )
+  np.testing.assert_array_equal(model(images).representation, model.representation(images))
+  np.testing.assert_array_equal(model(images).embedding, plain.embed(images))
+  assert model(images).projection.shape == (2, 128)
+  assert build_head(model, 1, 4, image_size=16, layer=0, zero_init=False).dense.kernel.shape == (
+    2 + 4 + 8,
+    4,
+  )
+
+
+@pytest.mark.parametrize("skip_connections, used", [("all", 3), ("deep", 1), ("none", 0)])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_decoder_without_shallow_skips(rng, skip_connections, used, training):
+  model = build_model(Config(base_filters=2, skip_connections=skip_connections))
+  decoder = model.decoder
+  assert len(decoder.skip_blocks) == used
+  images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
+  x, skips = model.encoder(images)
+  for level in (2, 1, 0):
+    up, block = decoder.levels[level]
+    joined = tf.keras.layers.UpSampling2D()(x)
+    if level >= 3 - used:
+      skip = decoder.skip_blocks[level - (3 - used)](skips[level], training=training)
+      joined = tf.concat([joined, skip], axis=-1)
+    x = block(ConvBlock.call(up, joined, training=training), training=training)
+  expected = tf.sigmoid(decoder.output_convolution(x))
+  reconstruction = decoder(*model.encoder(images), training=training)
+  np.testing.assert_allclose(reconstruction, expected, atol=1e-5)
+
+
+def test_clean_images_are_embedded_in_place_of_corrupted_ones(rng):
+  model = build_model(Config(base_filters=2))
+  corrupted, clean = rng.uniform(size=(2, 4, 16, 16, 1)).astype(np.float32)
+  both = model(corrupted, contrastive_images=clean)
+  np.testing.assert_allclose(both.projection, model(clean).projection, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(both.reconstruction, model(corrupted).reconstruction, atol=1e-5)
+  # In training both halves are in the statistics: the same as a batch of all.
+  whole, _ = model.encoder(np.concatenate([corrupted, clean]), training=True)
+  again = model(corrupted, training=True, seed=tf.constant([0, 0]), contrastive_images=clean)
+  model.pooling.dropout = 0.0
+  without = model(corrupted, training=True, contrastive_images=clean)
+  expected = model.pooling(whole[4:], training=True)
+  np.testing.assert_allclose(without.embedding, expected, rtol=1e-4, atol=1e-5)
+  assert again.embedding.shape == without.embedding.shape
+
+
+def test_recomputed_statistics_are_the_means_over_batches(rng):
+  layer = tf.keras.layers.BatchNormalization(momentum=0.9)
+  model = tf.keras.Sequential([layer])
+  batches = rng.normal(3.0, 2.0, (5, 50, 4)).astype(np.float32)
+  model(batches[0])
+  recompute_statistics(model, lambda x: model(x, training=True), batches)
+  np.testing.assert_allclose(layer.moving_mean, batches.mean(axis=(0, 1)), rtol=1e-5)
+  np.testing.assert_allclose(layer.moving_variance, batches.var(axis=1).mean(axis=0), rtol=1e-4)
+  assert layer.momentum == 0.9

@@ -10,6 +10,7 @@ from conrec_tf.training.optimizers import (
   WarmupCosine,
   build_optimizer,
   lars_update,
+  penalized_variables,
   scaled_learning_rate,
 )
 
@@ -130,3 +131,17 @@ def test_momentum_is_nesterov():
   )
   optimizer.apply_gradients([(tf.ones([1, 1]), variable)])
   np.testing.assert_allclose(variable, [[1 - 0.1 * 1.9]], rtol=1e-6)
+
+
+def test_adamw_decays_matrices_apart_from_the_gradient():
+  config = Config(
+    optimizer="adamw", learning_rate=0.1, learning_rate_scaling="none", weight_decay=0.5
+  )
+  optimizer = build_optimizer(config, examples=100, last_step=10)
+  matrix, vector = tf.Variable([[2.0]]), tf.Variable([2.0])
+  optimizer.build([matrix, vector])
+  optimizer.apply_gradients([(tf.constant([[3.0]]), matrix), (tf.constant([3.0]), vector)])
+  # Adam's first step is the rate; decay takes 0.1 * 0.5 of the weight.
+  np.testing.assert_allclose(vector, [1.9], rtol=1e-5)
+  np.testing.assert_allclose(matrix, [[2.0 - 0.1 - 0.1]], rtol=1e-5)
+  assert penalized_variables("adamw", [matrix, vector], []) == []

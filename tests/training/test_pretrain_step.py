@@ -8,6 +8,7 @@ from conrec_tf.losses import view_major
 from conrec_tf.models import Outputs, build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.unet import ConvBlock
+from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -34,7 +35,7 @@ def test_view_major_puts_first_views_first():
 
 def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step()
-  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
+  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]), None)
   total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
@@ -48,6 +49,9 @@ def test_loss_is_contrast_plus_100_times_reconstruction():
     dict(reconstruction_weight=0.0, pooling="average"),
     dict(contrastive_weight=0.0),
     dict(mixed_precision="mixed_bfloat16"),
+    dict(contrastive_method="decoupled", contrastive_inputs="clean", representation_levels="all"),
+    dict(skip_connections="deep", optimizer="adamw"),
+    dict(skip_connections="none", optimizer="adam"),
   ],
 )
 def test_every_variable_moves_but_biases_before_batch_norm(values):
@@ -125,3 +129,49 @@ def test_a_compiled_step_is_the_same():
   assert results[1][0] == pytest.approx(results[0][0], rel=1e-4)
   for compiled, plain in zip(*(weights for _, weights in reversed(results))):
     np.testing.assert_allclose(compiled, plain, atol=1e-3)
+
+
+def test_the_contrastive_loss_may_compare_clean_views():
+  model, _, step = make_step(contrastive_inputs="clean")
+  batch = make_batch()
+  total, metrics = step.validation_loss(model, batch)
+  corrupted, clean = (model(view_major(batch[name])) for name in ("corrupted", "target"))
+  contrast = losses.nt_xent(clean.projection, 0.5)
+  target = view_major(batch["target"])
+  reconstruction = losses.reconstruction_loss(corrupted.reconstruction, target)
+  np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-5)
+  np.testing.assert_allclose(total, contrast + 100 * reconstruction, rtol=1e-5)
+
+
+def test_the_head_beside_pretraining_sees_what_is_evaluated():
+  config = Config(base_filters=2, representation_levels="all", lineareval_while_pretraining=True)
+  model = build_model(config)
+  head = LinearHead(4)
+  head(tf.zeros([1, 2 + 4 + 8 + 16]))
+  optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
+  optimizer.build(model.trainable_variables + head.trainable_variables)
+  step = PretrainStep(config, model, optimizer, head)
+  metrics = step({**make_batch(), "label": tf.constant([0, 1, 2, 3])})
+  assert float(metrics["train/supervised_loss"]) > 0
+
+
+def test_the_moving_average_is_that_of_all_weights_after_each_step():
+  config = Config(base_filters=2, moving_average_decay=0.5)
+  model, averaged = build_model(config), build_model(config)
+  optimizer = build_optimizer(config, examples=100, last_step=10)
+  optimizer.build(model.trainable_variables)
+  average = MovingAverage(model, averaged, config.moving_average_decay, optimizer.iterations)
+  step = tf.function(PretrainStep(config, model, optimizer, average=average))
+  expected = averaged.get_weights()
+  for taken in (1, 2, 3, 4, 5, 6, 7, 8, 9):
+    step(make_batch())
+    decay = min(0.5, (1 + taken) / (10 + taken))  # 2/11, 3/12, ... and 0.5 from step 8 on
+    expected = [
+      decay * before + (1 - decay) * now for before, now in zip(expected, model.get_weights())
+    ]
+  for name, want, got in zip(
+    [weight.name for weight in model.weights], expected, averaged.get_weights()
+  ):
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6, err_msg=name)
+  moving = [weight for weight in averaged.weights if "moving_mean" in weight.name]
+  assert moving and all(np.abs(weight).max() > 0 for weight in moving[:1])

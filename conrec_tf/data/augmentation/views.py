@@ -2,18 +2,18 @@
 
 `make_view` is a pure function of (image, seed). Drawing the random parameters
 and applying them are separate functions. Ranges, order and clipping follow the
-authors' settings, which are SimCLR's.
+authors' settings, which are SimCLR's and the defaults here.
 """
+
+from collections.abc import Sequence
+import math
 
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
 
-AREA_RANGE = (0.08, 1.0)
+MIN_AREA = 0.08
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
-JITTER_PROBABILITY = 0.8
-GREY_PROBABILITY = 0.2
-BLUR_PROBABILITY = 0.5
 BLUR_SIGMA_RANGE = (0.1, 2.0)
 
 
@@ -22,8 +22,18 @@ def make_view(
   seed: tf.Tensor,
   *,
   image_size: int,
+  crop_min_area: float = MIN_AREA,
+  random_flip: str = "horizontal",
+  random_rotation: float = 0.0,
   color_jitter_strength: float = 1.0,
+  color_jitter_probability: float = 0.8,
+  brightness_jitter: float = 0.8,
+  contrast_jitter: float = 0.8,
+  saturation_jitter: float = 0.8,
+  hue_jitter: float = 0.2,
+  grey_probability: float = 0.2,
   use_blur: bool = True,
+  blur_probability: float = 0.5,
 ) -> tf.Tensor:
   """Makes one random view of an image.
 
@@ -31,33 +41,62 @@ def make_view(
     image: uint8 `[h, w, C]`.
     seed: integer `[2]`; the same seed gives the same view.
     image_size: height and width of the view, pixels.
-    color_jitter_strength: 0 to 1.25; the jitter ranges scale with it.
-    use_blur: whether to blur half of the views (RGB only).
+    crop_min_area: smallest share of the area that is shown, above 0 and up to 1.
+    random_flip: none, horizontal, or horizontal_and_vertical; half of the views in each direction.
+    random_rotation: largest angle, degrees; 0 leaves views upright.
+    color_jitter_strength: scales the four ranges that follow.
+    color_jitter_probability: share of views whose colour changes (RGB only).
+    brightness_jitter: largest change, as a share.
+    contrast_jitter: largest change, as a share.
+    saturation_jitter: largest change, as a share (RGB only).
+    hue_jitter: largest turn, as a share of the circle (RGB only).
+    grey_probability: share of views that lose their colour (RGB only).
+    use_blur: whether to blur (RGB only).
+    blur_probability: share of views that are blurred.
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
   """
   color_seed, crop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-  offset, size = draw_crop(crop_seed, tf.shape(image))
+  drawn = draw_color(
+    color_seed,
+    probabilities=(color_jitter_probability, grey_probability, blur_probability),
+    ranges=[
+      color_jitter_strength * largest
+      for largest in (brightness_jitter, contrast_jitter, saturation_jitter, hue_jitter)
+    ],
+    largest_angle=random_rotation,
+  )
+  offset, size = draw_crop(crop_seed, tf.shape(image), crop_min_area)
   view = crop_and_resize(image, offset, size, image_size)
-  if image.shape[-1] == 3:
-    drawn = draw_color(color_seed, color_jitter_strength)
+  if random_rotation:
+    view = rotate(view, drawn["angle"])
+  if random_flip != "none":
     view = flip(view, drawn["flip"])
+  if random_flip == "horizontal_and_vertical":
+    view = flip(view, drawn["flip_vertically"], axis=0)
+  if image.shape[-1] == 3:
     view = apply_color(view, drawn)
     if use_blur:
       view = maybe_apply(drawn["blur"], blur, view, drawn["sigma"])
   else:
     # As the authors: one channel is never blurred and always changes in contrast, then brightness.
-    drawn = draw_color(color_seed, color_jitter_strength)
-    planes = _transpose(flip(view, drawn["flip"]), [2, 0, 1])
+    planes = _transpose(view, [2, 0, 1])
     planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
     view = _transpose(planes, [1, 2, 0])
   view = tf.clip_by_value(view, 0.0, 1.0)
   return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
 
 
-def draw_crop(seed: tf.Tensor, image_shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Draws a box of 8 % to 100 % of the area with aspect ratio 3/4 to 4/3.
+def draw_crop(
+  seed: tf.Tensor, image_shape: tf.Tensor, min_area: float = MIN_AREA
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws a box of a share of the area, up to all of it, with aspect ratio 3/4 to 4/3.
+
+  Args:
+    seed: integer `[2]`.
+    image_shape: int32 `[3]`.
+    min_area: the smallest share.
 
   Returns:
     offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
@@ -68,28 +107,43 @@ def draw_crop(seed: tf.Tensor, image_shape: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     seed,
     min_object_covered=0.0,
     aspect_ratio_range=ASPECT_RATIO_RANGE,
-    area_range=AREA_RANGE,
+    area_range=(min_area, 1.0),
     max_attempts=100,
   )
   return begin[:2], size[:2]
 
 
-def draw_color(seed: tf.Tensor, strength: float) -> dict[str, tf.Tensor]:
-  """Draws all other random parameters of a view, a dict of scalars and one `[4]`."""
-  uniform = tf.random.stateless_uniform([14], seed)
-  spread = 0.8 * strength
+def draw_color(
+  seed: tf.Tensor,
+  probabilities: Sequence[float] = (0.8, 0.2, 0.5),
+  ranges: Sequence[float] = (0.8, 0.8, 0.8, 0.2),
+  largest_angle: float = 0.0,
+) -> dict[str, tf.Tensor]:
+  """Draws all other random parameters of a view, a dict of scalars and one `[4]`.
+
+  Args:
+    seed: integer `[2]`.
+    probabilities: of jitter, of grey, of blur.
+    ranges: largest change of brightness, contrast, saturation, hue.
+    largest_angle: degrees.
+  """
+  uniform = tf.random.stateless_uniform([15], seed)
+  jitter, grey, blur = probabilities
+  brightness, contrast, saturation, hue = ranges
   low, high = BLUR_SIGMA_RANGE
   return {
     "flip": uniform[0] < 0.5,
-    "jitter": uniform[1] < JITTER_PROBABILITY,
-    "grey": uniform[2] < GREY_PROBABILITY,
-    "blur": uniform[3] < BLUR_PROBABILITY,
+    "jitter": uniform[1] < jitter,
+    "grey": uniform[2] < grey,
+    "blur": uniform[3] < blur,
     "sigma": low + (high - low) * uniform[4],
-    "brightness": 1.0 + spread * (2.0 * uniform[5] - 1.0),
-    "contrast": 1.0 + spread * (2.0 * uniform[6] - 1.0),
-    "saturation": 1.0 + spread * (2.0 * uniform[7] - 1.0),
-    "hue": 0.2 * strength * (2.0 * uniform[8] - 1.0),
-    "order": tf.argsort(uniform[10:]),
+    "brightness": 1.0 + brightness * (2.0 * uniform[5] - 1.0),
+    "contrast": 1.0 + contrast * (2.0 * uniform[6] - 1.0),
+    "saturation": 1.0 + saturation * (2.0 * uniform[7] - 1.0),
+    "hue": hue * (2.0 * uniform[8] - 1.0),
+    "flip_vertically": uniform[9] < 0.5,
+    "order": tf.argsort(uniform[10:14]),
+    "angle": math.radians(largest_angle) * (2.0 * uniform[14] - 1.0),
   }
 
 
@@ -104,9 +158,32 @@ def crop_and_resize(
   return tf.image.resize(crop, [image_size, image_size], "bicubic") / 255.0
 
 
-def flip(view: tf.Tensor, flipped: tf.Tensor) -> tf.Tensor:
-  """Mirrors left and right if `flipped`."""
-  return maybe_apply(flipped, lambda view: tf.reverse(view, [1]), view)
+def flip(view: tf.Tensor, flipped: tf.Tensor, axis: int = 1) -> tf.Tensor:
+  """Mirrors left and right, or along another axis, if `flipped`."""
+  return maybe_apply(flipped, lambda view: tf.reverse(view, [axis]), view)
+
+
+def rotate(view: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
+  """Turns a view about its centre, bilinearly; what comes in at the border is reflected.
+
+  Args:
+    view: float32 `[H, W, C]`.
+    angle: radians, counterclockwise.
+  """
+  height, width = (side - 1.0 for side in view.shape[:2])
+  cos, sin = tf.cos(angle), tf.sin(angle)
+  # From a pixel (x, y) of the result to where it comes from.
+  x = (width - (cos * width - sin * height)) / 2.0
+  y = (height - (sin * width + cos * height)) / 2.0
+  rotated = tf.raw_ops.ImageProjectiveTransformV3(
+    images=view[tf.newaxis],
+    transforms=tf.stack([cos, -sin, x, sin, cos, y, 0.0, 0.0])[tf.newaxis],
+    output_shape=view.shape[:2],
+    fill_value=0.0,
+    interpolation="BILINEAR",
+    fill_mode="REFLECT",
+  )
+  return tf.ensure_shape(rotated[0], view.shape)
 
 
 def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -87,8 +87,7 @@ def test_crops_are_8_to_100_percent_with_aspect_ratio_3_4_to_4_3():
 
 def test_color_draws():
   drawn = {
-    name: value.numpy()
-    for name, value in draws(lambda seed: views.draw_color(seed, strength=1.0)).items()
+    name: value.numpy() for name, value in draws(lambda seed: views.draw_color(seed)).items()
   }
   for name, probability in dict(flip=0.5, jitter=0.8, grey=0.2, blur=0.5).items():
     assert drawn[name].mean() == pytest.approx(probability, abs=0.03), name
@@ -108,7 +107,7 @@ def test_color_draws():
 
 
 def test_color_strength_scales_the_ranges():
-  drawn = draws(lambda seed: views.draw_color(seed, strength=0.5), 500)
+  drawn = draws(lambda seed: views.draw_color(seed, ranges=(0.4, 0.4, 0.4, 0.1)), 500)
   assert tf.reduce_max(drawn["brightness"]) <= 1.4 and tf.reduce_max(drawn["hue"]) <= 0.1
 
 
@@ -157,7 +156,7 @@ def test_one_channel_changes_contrast_then_brightness(rng):
   image = tf.constant(rng.integers(0, 256, (32, 32, 1), dtype=np.uint8))
   seed = tf.constant([0, 5], tf.int64)
   color_seed, crop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-  drawn = views.draw_color(color_seed, 1.0)
+  drawn = views.draw_color(color_seed)
   view = views.crop_and_resize(image, *views.draw_crop(crop_seed, [32, 32, 1]), 32)
   if drawn["flip"]:
     view = view[:, ::-1]
@@ -166,3 +165,64 @@ def test_one_channel_changes_contrast_then_brightness(rng):
   np.testing.assert_allclose(
     views.make_view(image, seed, image_size=32), np.clip(expected, 0, 1), atol=1e-5
   )
+
+
+def test_crops_are_at_least_as_large_as_asked():
+  _, size = (x.numpy() for x in draws(lambda seed: views.draw_crop(seed, [300, 400, 3], 0.5)))
+  area = size.prod(1) / (300 * 400)
+  assert 0.49 < area.min() < 0.52 and 0.95 < area.max() <= 1.0
+
+
+def test_probabilities_and_ranges_of_colour():
+  drawn = draws(lambda seed: views.draw_color(seed, (0.3, 0.6, 0.1), (0.1, 0.2, 0.3, 0.05)))
+  for name, probability in dict(jitter=0.3, grey=0.6, blur=0.1).items():
+    assert drawn[name].numpy().mean() == pytest.approx(probability, abs=0.03), name
+  for name, spread in dict(brightness=0.1, contrast=0.2, saturation=0.3).items():
+    assert np.abs(drawn[name].numpy() - 1).max() == pytest.approx(spread, rel=0.02), name
+  assert np.abs(drawn["hue"].numpy()).max() == pytest.approx(0.05, rel=0.02)
+
+
+def test_angles_are_uniform_up_to_the_largest():
+  drawn = draws(lambda seed: views.draw_color(seed, largest_angle=90.0))["angle"].numpy()
+  assert drawn.min() == pytest.approx(-np.pi / 2, rel=0.01)
+  assert drawn.max() == pytest.approx(np.pi / 2, rel=0.01)
+  assert np.abs(np.mean(drawn)) < 0.05
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_rotation_by_quarters_is_exact(rng, quarters):
+  image = rng.uniform(size=(16, 16, 3)).astype(np.float32)
+  rotated = views.rotate(tf.constant(image), tf.constant(quarters * np.pi / 2, tf.float32))
+  np.testing.assert_allclose(rotated, np.rot90(image, quarters), atol=1e-4)
+
+
+def test_rotation_brings_in_no_black():
+  white = tf.ones([20, 20, 1])
+  np.testing.assert_allclose(views.rotate(white, tf.constant(0.7)), white, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "random_flip, orientations",
+  [("none", 1), ("horizontal", 2), ("horizontal_and_vertical", 4)],
+)
+def test_flips(random_flip, orientations):
+  image = np.zeros([24, 24, 3], np.uint8)
+  image[:12, :12] = 255  # one white corner
+  make = tf.function(
+    lambda seed: views.make_view(
+      tf.constant(image),
+      seed,
+      image_size=24,
+      crop_min_area=1.0,
+      random_flip=random_flip,
+      color_jitter_strength=0.0,
+      grey_probability=0.0,
+      use_blur=False,
+    )
+  )
+  corners = set()
+  for index in range(40):
+    view = make(tf.constant([0, index], tf.int64)).numpy()
+    halves = view.reshape(2, 12, 2, 12, 3).mean(axis=(1, 3, 4))
+    corners.add(np.unravel_index(halves.argmax(), halves.shape))
+  assert len(corners) == orientations
