@@ -1,5 +1,7 @@
 """The losses of the paper, NT-Xent (Eq. 3) and reconstruction (Eq. 2), and the supervised one."""
 
+import math
+
 import tensorflow as tf
 
 from conrec_tf.distribute import replicas
@@ -94,6 +96,17 @@ def decoupled_from_logits(logits: tf.Tensor) -> tf.Tensor:
   others = tf.where(is_partner, tf.cast(MASKED, logits.dtype), logits)
   own = tf.gather(logits, partner, batch_dims=1)
   return 2.0 * tf.reduce_mean(tf.reduce_logsumexp(others, axis=1) - own)
+
+
+def loss_of_equal_projections(method: str, images: int) -> float:
+  """Returns what a contrastive loss is when all projections are alike, and no pair can be told.
+
+  Args:
+    method: nt_xent or decoupled.
+    images: of a batch, on all replicas together; two views each.
+  """
+  others = {"nt_xent": 2 * images - 1, "decoupled": 2 * images - 2}[method]
+  return 2.0 * math.log(others)
 
 
 def contrastive_accuracy(logits: tf.Tensor) -> tf.Tensor:

@@ -10,12 +10,14 @@ from conrec_tf.config import Config, short_message
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS, is_number
 from conrec_tf.export.export import export_network, prune_exports
+from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
+from conrec_tf.training.chance_level import ChanceLevelNotice
 from conrec_tf.training.preemption import GracefulShutdown
 from conrec_tf.training.task import TrainTask
 
@@ -57,6 +59,16 @@ class Evaluator:
     )
     self.step = first_step
     self.log = MetricsLog(directory.path, first_step)
+    self._notice = ChanceLevelNotice(
+      loss_of_equal_projections(config.contrastive_method, config.train_batch_size),
+      first_step,
+      last_step,
+    )
+
+  def log_training(self, row: dict[str, Any]) -> None:
+    """Writes a row of metrics of training steps, and says what it shows."""
+    self.log.write(row)
+    self._notice(row)
 
   def open(self, eval_source: DatasetSource) -> None:
     """Notes what trains here, and opens TensorBoard's images if there are to be any."""

@@ -130,7 +130,7 @@ def train_and_evaluate(
       try:
         if _is_evaluation_due(config, first_step, epoch):
           evaluator(first_step)
-        take_steps(evaluator.log.write, evaluator, checkpoints.save)
+        take_steps(evaluator.log_training, evaluator, checkpoints.save)
         if config.mode == "train_then_eval":
           if first_step >= last_step:
             evaluator(first_step)

@@ -24,10 +24,12 @@ ENVIRONMENT = jinja2.Environment(
   undefined=jinja2.StrictUndefined,
 )
 HIGHLIGHTS = (
-  (metric_names.KAPPA, "last"),
-  (metric_names.best(metric_names.KAPPA), "best"),
-  (metric_names.LINEAR_ACCURACY, "last"),
-  (metric_names.best(metric_names.LINEAR_ACCURACY), "best"),
+  *(
+    highlight
+    for metric in (metric_names.KAPPA, metric_names.LINEAR_ACCURACY)
+    for name in (metric_names.standardised(metric), metric)
+    for highlight in ((name, "last"), (metric_names.best(name), "best"))
+  ),
   (metric_names.LABEL_ACCURACY, "last"),
   (metric_names.best(metric_names.LABEL_ACCURACY), "best"),
   (metric_names.LABEL_KAPPA, "last"),
@@ -35,9 +37,8 @@ HIGHLIGHTS = (
   (metric_names.EVAL_TOTAL_LOSS, "last"),
   (metric_names.best(metric_names.EVAL_TOTAL_LOSS), "best"),
   (metric_names.KNN_ACCURACY, "last"),
-  (metric_names.untrained(metric_names.LINEAR_ACCURACY), "untrained"),
-  (metric_names.untrained(metric_names.standardised(metric_names.LINEAR_ACCURACY)), "untrained"),
-  (metric_names.untrained(metric_names.EVAL_TOTAL_LOSS), "untrained"),
+  (metric_names.UNTRAINED_STRONGEST, "of all readings"),
+  (metric_names.untrained(metric_names.EVAL_TOTAL_LOSS), "step 0"),
 )
 
 
@@ -78,7 +79,7 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
   """Returns what matters most: `[(words, number as text, key)]`."""
   return [
     (
-      metric_names.display_name(name.replace("best_", "").replace("untrained_", "")) + f", {which}",
+      f"{metric_names.display_name(name.replace('best_', ''))}, {which}",
       metric_names.format_value(name, run.result[name]),
       name,
     )

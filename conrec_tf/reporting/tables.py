@@ -117,6 +117,12 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
           run.path.resolve().name,
         )
       )
+      strongest = run.result.get(metric_names.UNTRAINED_STRONGEST)
+      if strongest is not None:
+        words = f"{row[0]}, untrained ({run.result[metric_names.UNTRAINED_STRONGEST_READING]})"
+        value = format(scale * strongest, form)
+        sizes = (str(run.config.image_size), str(run.config.base_filters))
+        rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *sizes, rows[-1][-1]))
     if not mine:
       rows.append((*row, *[""] * (len(header) - len(row))))
   return Table(tuple(header), rows)

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 import pathlib
 
 from matplotlib.axes import Axes
+import numpy as np
 
+from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
+from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
+FEWEST_TO_SMOOTH = 20  # values of a curve
+
 CURVES = (
   (metric_names.TOTAL_LOSS, "Total loss", "total loss", 1),
-  (metric_names.CONTRAST_LOSS, "Contrastive loss", "NT-Xent (nats)", 1),
+  (metric_names.CONTRAST_LOSS, "Contrastive loss", "contrastive loss (nats)", 1),
   (metric_names.CONTRAST_ACCURACY, "Contrastive accuracy", "contrastive accuracy (%)", 100),
   (metric_names.RECONSTRUCTION_LOSS, "Reconstruction loss", "reconstruction loss", 1),
   (metric_names.SUPERVISED_LOSS, "Supervised loss", "cross entropy (nats)", 1),
@@ -26,6 +31,12 @@ NOTES = {
   metric_names.RECONSTRUCTION_LOSS: "Mean over pixels of the {loss}, before its weight.",
 }
 METRIC_WORDS = {
+  metric_names.standardised(metric_names.LINEAR_ACCURACY): (
+    "linear accuracy, standardised embeddings (%)"
+  ),
+  metric_names.standardised(metric_names.KAPPA): (
+    "quadratic weighted kappa, standardised embeddings (%)"
+  ),
   metric_names.LINEAR_ACCURACY: "linear accuracy (%)",
   metric_names.KAPPA: "quadratic weighted kappa (%)",
   metric_names.LABEL_ACCURACY: "accuracy of the supervised head (%)",
@@ -58,11 +69,29 @@ def training_curves(
     drawn = figure()
     axes = drawn.subplots()
     for index, ((steps, values), name) in enumerate(zip(curves, names)):
-      if steps:
-        style = series_style(index) | {
-          "marker": series_style(index)["marker"] if len(steps) < 3 else None
-        }
-        axes.plot(steps, [scale * value for value in values], label=name, **style)
+      if not steps:
+        continue
+      style = series_style(index) | {
+        "marker": series_style(index)["marker"] if len(steps) < 3 else None
+      }
+      scaled = scale * np.array(values)
+      if key.startswith("train/") and len(steps) >= FEWEST_TO_SMOOTH:
+        axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
+        scaled = smoothed(scaled)
+      axes.plot(steps, scaled, label=name, **style)
+    chances = {chance_level(key, run.config) for run in runs} - {None}
+    for level in sorted(chances):
+      axes.axhline(scale * level, color="0.4", linestyle=":", linewidth=1)
+      axes.annotate(
+        "chance",
+        (1.0, scale * level),
+        (-2, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="0.4",
+      )
     axes.set(xlabel="training step", ylabel=label)
     if key in (metric_names.IMAGES_PER_SECOND, metric_names.DATA_WAIT):
       axes.set_ylim(bottom=0)
@@ -70,6 +99,25 @@ def training_curves(
     text = NOTES.get(key, "").format(loss=runs[0].config.reconstruction_loss)
     pictures.append(save(drawn, folder, f"curve_{key.split('/')[-1]}", title, text, drawing=True))
   return pictures
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+  """Returns the mean over a window of a twentieth of all values about each; `[N]` to `[N]`."""
+  reach = max(1, len(values) // 40)
+  sums = np.concatenate([[0.0], np.cumsum(values)])
+  places = np.arange(len(values))
+  first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+  return (sums[last] - sums[first]) / (last - first)
+
+
+def chance_level(name: str, config: Config) -> float | None:
+  """Returns what a number is when no pair of views can be told from others; None if it has none."""
+  images = config.train_batch_size
+  if name == metric_names.CONTRAST_ACCURACY:
+    return 1.0 / images
+  if name == metric_names.CONTRAST_LOSS:
+    return loss_of_equal_projections(config.contrastive_method, images)
+  return None
 
 
 def accuracy_over_epochs(
@@ -96,7 +144,12 @@ def accuracy_over_epochs(
     }
     untrained = run.evaluations.get(0, {}).get(metric_names.untrained(metric))
     start = {} if untrained is None else {0.0: scale * untrained}
+    strongest = run.result.get(metric_names.UNTRAINED_STRONGEST)
     style = series_style(index)
+    if strongest is not None:
+      axes.axhline(
+        scale * strongest, color=style["color"], linestyle=":", linewidth=1, label="_strongest"
+      )
     axes.plot([*start, *points], [*start.values(), *points.values()], label=name, **style)
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
@@ -136,7 +189,8 @@ def accuracy_over_epochs(
     "accuracy_over_epochs",
     title,
     "The star is the best evaluation, a "
-    "hollow mark the untrained network. Single evaluations swing: look at several. "
+    "hollow mark the untrained network read in the same way, the dotted line the untrained network "
+    "read in the way that suits it best. Single evaluations swing: look at several. "
     "After Figure 5 of the paper.",
     drawing=True,
   )

@@ -1,0 +1,41 @@
+"""Says when the contrastive loss hasn't begun to fall, early enough to do something about it."""
+
+import logging
+from typing import Any
+
+from conrec_tf.evaluation import metric_names
+
+logger = logging.getLogger(__name__)
+
+SHARE = 0.2  # of the training, after which it should have
+
+
+class ChanceLevelNotice:
+  """Looks at the contrastive loss once, after a fifth of a training.
+
+  Args:
+    chance: the loss of projections that are all alike.
+    first_step, last_step: where this process begins, and where the training ends.
+  """
+
+  def __init__(self, chance: float, first_step: int, last_step: int) -> None:
+    self._chance, self._last_step = chance, last_step
+    self._due = first_step < SHARE * last_step
+
+  def __call__(self, row: dict[str, Any]) -> None:
+    """Takes a row of metrics."""
+    step, loss = row[metric_names.GLOBAL_STEP], row.get(metric_names.CONTRAST_LOSS)
+    if not self._due or loss is None or step < SHARE * self._last_step:
+      return
+    self._due = False
+    if loss >= self._chance:
+      logger.warning(
+        "The contrastive loss, %.2f after %d of %d steps, isn't below that of projections that are "
+        "all alike, %.2f: the network doesn't tell images apart yet. What often helps: "
+        "--optimizer=adamw --learning_rate=0.001 --learning_rate_scaling=none, a larger "
+        "--crop_min_area, a lower --temperature with --contrastive_method=decoupled",
+        loss,
+        step,
+        self._last_step,
+        self._chance,
+      )
