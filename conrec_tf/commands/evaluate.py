@@ -85,6 +85,8 @@ def evaluate_checkpoints(config: Config) -> None:
     step,
     last_step,
   )
+  results.save(step, task.evaluate(True), full=True)
+  results.write_summary(step)
 
 
 def _keeps_its_best(directory: RunDirectory) -> bool:

@@ -133,8 +133,8 @@ def _places_and_records(split: Split, batch_size: int, seed: int, first: int) ->
   shuffled = split.shuffled
   if shuffled is None:
     raise UsageError(
-      "dataset must be prepared as tfrecord, or be held in memory (--cache_dataset), to learn from "
-      f"it. Received: another format for {split.name}"
+      "dataset must be prepared as tfrecord or array_record, or be held in memory "
+      f"(--cache_dataset), to learn from it. Received: another format for {split.name}"
     )
   per_epoch = steps_per_epoch(split, batch_size) * batch_size
   epoch, passed = divmod(first, per_epoch)

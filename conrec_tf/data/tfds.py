@@ -114,7 +114,13 @@ def _split(
     decoders={"image": tfds.decode.SkipDecoding()},
   )
 
+  lookup = None
+  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
+    lookup = _lookup(builder, expression, wanted)
+
   def records() -> tf.data.Dataset:
+    if lookup:  # TFDS reads such files by number alone
+      return tf.data.Dataset.range(num_examples).map(lookup)
     return builder.as_dataset(
       split=expression,
       shuffle_files=False,
@@ -127,6 +133,8 @@ def _split(
     log_cache_size(expression, size)
   if cache or size <= BYTES_IN_MEMORY:
     return _read_into_memory(expression, records())
+  if lookup:
+    return Split(expression, num_examples, records, lookup)
   return Split(
     expression,
     num_examples,
@@ -135,6 +143,20 @@ def _split(
       builder, expression, wanted, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
     ),
   )
+
+
+def _lookup(
+  builder: tfds.core.DatasetBuilder, expression: str, wanted: tfds.decode.PartialDecoding
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+  """Returns `Split.lookup` of records in array_record files, which are reached by number."""
+  source = builder.as_data_source(split=expression).data_source
+  features = wanted.extract_features(builder.info.features)
+
+  def lookup(place: tf.Tensor) -> dict[str, tf.Tensor]:
+    record = tf.numpy_function(lambda number: source[int(number)], [place], tf.string)
+    return features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
+
+  return lookup
 
 
 def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import stream, tfds
@@ -11,11 +12,24 @@ from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import Share, training_records
 
 
-@pytest.fixture(params=["memory", "stream"])
+@pytest.fixture(scope="session")
+def array_records(tmp_path_factory):
+  """A TFDS folder that holds rectangle_triangle in files that are read by number."""
+  path = str(tmp_path_factory.mktemp("array_records"))
+  builder = tensorflow_datasets.builder(
+    "rectangle_triangle", data_dir=path, file_format="array_record"
+  )
+  builder.download_and_prepare()
+  return path
+
+
+@pytest.fixture(params=["memory", "stream", "files"])
 def split(request, tiny, monkeypatch):
-  """20 images, which lie in memory or only stream."""
-  if request.param == "stream":
+  """20 images, which lie in memory, only stream, or are read from files by number."""
+  if request.param != "memory":
     monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 3000)  # some of them
+  if request.param == "files":
+    tiny["data_dir"] = request.getfixturevalue("array_records")
   split = load_dataset(Config(**{**tiny, "train_split": "train[:20]"})).train
   assert (split.lookup is None) == (request.param == "stream")
   return split
@@ -117,3 +131,18 @@ def test_a_large_set_in_another_format_is_refused_for_training_alone(tiny, monke
   assert len(list(source.eval.records())) == 24
   with pytest.raises(UsageError, match="must be prepared as tfrecord"):
     training_records(source.train, 8, seed=0)
+
+
+def test_files_that_are_read_by_number_hold_what_the_others_do(tiny, array_records, monkeypatch):
+  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 0)
+  numbered = load_dataset(Config(**{**tiny, "data_dir": array_records}))
+  streamed = load_dataset(Config(**tiny))
+  for ours, theirs in ((numbered.train, streamed.train), (numbered.eval, streamed.eval)):
+    assert ours.num_examples == theirs.num_examples and ours.shuffled is None
+    pairs = [
+      [(record["image"].numpy(), int(record["label"])) for record in split.records()]
+      for split in (ours, theirs)
+    ]
+    assert pairs[0] == pairs[1]
+  image = next(iter(numbered.train.records()))["image"]
+  assert numbered.decode(image).shape == (128, 128, 1)
