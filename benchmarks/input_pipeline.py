@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_images  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from conrec_tf.data.augmentation import (
+  color,  # noqa: E402
   corruption,  # noqa: E402
   views,  # noqa: E402
 )
@@ -185,7 +186,7 @@ def parts(image, view):
     always = {"jitter": tf.constant(True), "grey": tf.constant(False)}
     yield (
       "colour jitter",
-      lambda s: views.apply_color(view, views.draw_color(s) | always),
+      lambda s: color.apply_color(view, views.draw_color(s) | always),
       lambda _: plain_jitter(view),
     )
     yield (

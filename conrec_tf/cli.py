@@ -148,11 +148,12 @@ def _flags_of_run() -> list[str]:
   mode = str(FLAGS.mode)
   checkpoint, model_dir = (os.path.expanduser(path) for path in (FLAGS.checkpoint, FLAGS.model_dir))
   flagfile = os.path.join(model_dir, "flags.cfg")
-  arguments = []
   run = RunDirectory(model_dir)
-  stored = current_settings(run.read("config.json") or {}) if model_dir else {}
+  raw = (run.read("config.json") or {}) if model_dir else {}
+  stored = current_settings(raw)
+  # Of a run of an earlier version, what its own flags.cfg can't say.
+  arguments = [f"--{name}={value}" for name, value in PREVIOUSLY.items() if raw and name not in raw]
   if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
-    arguments += [f"--{name}={value}" for name, value in PREVIOUSLY.items()]
     arguments.append(f"--flagfile={flagfile}")
     if mode != "eval" and stored.get("train_mode") == "finetune":
       arguments.append("--checkpoint=")  # where it began

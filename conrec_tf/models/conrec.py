@@ -17,16 +17,15 @@ class Outputs(NamedTuple):
   """The outputs of the network; None where the part isn't built.
 
   Attributes:
-    embedding: `[B, f]`, h = a(e(x)).
+    embedding: `[B, F]`, the representation: h = a(e(x)), `[B, f]`, and with all levels, their
+      averages before it.
     projection: `[B, proj_out_dim]`, z = p(a(e(x))).
     reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
-    representation: `[B, F]`, what a classifier sees: the embedding, or all levels with it.
   """
 
   embedding: tf.Tensor
   projection: tf.Tensor | None
   reconstruction: tf.Tensor | None
-  representation: tf.Tensor
 
 
 class ConRec(tf.keras.Model):
@@ -87,10 +86,9 @@ class ConRec(tf.keras.Model):
     features, skips = contrastive_maps
     embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
     return Outputs(
-      embedding=embedding,
+      embedding=self._with_levels(skips, embedding),
       projection=self.projection_head and self.projection_head(embedding, training=training),
       reconstruction=self.decoder and self.decoder(*maps, training=training),
-      representation=self._with_levels(skips, embedding),
     )
 
   def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
@@ -109,7 +107,7 @@ class ConRec(tf.keras.Model):
       images: float32 `[B, H, W, C]` in [0, 1].
       training: whether batch norm uses the batch's statistics and dropout drops.
       seed: integer `[2]` for dropout; see `AttentionPooling`.
-      layer: 0 for the representation `[B, F]` (see `Outputs`), n for the output of the projection
+      layer: 0 for the embedding `[B, F]` of `Outputs`, n for the output of the projection
         head's n-th layer, -1 of its last.
 
     Raises:

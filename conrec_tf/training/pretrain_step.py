@@ -71,7 +71,7 @@ class PretrainStep:
       total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
       if self._head:
         supervised, accuracy = self._supervised_loss(
-          self._head, outputs.representation, tf.tile(batch["label"], [2])
+          self._head, outputs.embedding, tf.tile(batch["label"], [2])
         )
         metrics[metric_names.SUPERVISED_ACCURACY] = accuracy
         metrics[metric_names.SUPERVISED_LOSS] = supervised
@@ -142,10 +142,10 @@ class PretrainStep:
     return total, metrics
 
   def _supervised_loss(
-    self, head: LinearHead, representation: tf.Tensor, labels: tf.Tensor
+    self, head: LinearHead, embedding: tf.Tensor, labels: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes loss and accuracy of the head, as if the representation were given."""
-    logits = head(tf.stop_gradient(representation))
+    """Computes loss and accuracy of the head, as if the embedding were given."""
+    logits = head(tf.stop_gradient(embedding))
     ordinal = self._config.ordinal_labels
     return (
       losses.supervised_loss(logits, labels, ordinal),

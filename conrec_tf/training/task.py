@@ -10,33 +10,27 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
-  evaluation_batches,
   finetuning_batches,
   pretraining_batches,
   validation_batches,
 )
 from conrec_tf.data.stream import Share, steps_per_epoch
 from conrec_tf.evaluation import metric_names
-from conrec_tf.evaluation.linear_evaluation import (
-  embed_split,
-  full_evaluation,
-  linear_evaluation,
-  validation_losses,
-)
-from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.models.normalization import recompute_statistics
-from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.checkpoints import AVERAGE, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.training.evaluations import (
+  evaluate_head,
+  evaluate_linearly,
+  evaluate_recomputed,
+)
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-
-RECOMPUTED_BATCHES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +142,9 @@ def _pretraining(
     if not labelled:
       loss_fn = functools.partial(step.validation_loss, evaluated)
       return validation_losses(loss_fn, validation_batches(config, source))
-    metrics = _linear_evaluation(config, evaluated, eval_source, full)
+    metrics = evaluate_linearly(config, evaluated, eval_source, full)
     if head:
-      metrics.update(_supervised_evaluation(config, model, head, source))
+      metrics.update(evaluate_head(config, model, head, source))
     return metrics
 
   if not labelled and (config.select_best_on == "validation" or config.label_fractions):
@@ -169,7 +163,7 @@ def _pretraining(
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
     evaluate=evaluate,
-    evaluate_untrained=lambda: _recomputed_evaluation(config, eval_source) if labelled else {},
+    evaluate_untrained=lambda: evaluate_recomputed(config, eval_source) if labelled else {},
     metric=metric,
     selection_metric=metric_names.validation(metric) if validation else metric,
   )
@@ -199,77 +193,8 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
       config.seed,
       share,
     ),
-    evaluate=lambda full: _supervised_evaluation(config, model, head, source),
+    evaluate=lambda full: evaluate_head(config, model, head, source),
     evaluate_untrained=dict,
     metric=metric,
     selection_metric=metric,
-  )
-
-
-def _linear_evaluation(
-  config: Config, model: ConRec, source: DatasetSource, full: bool
-) -> dict[str, Any]:
-  """Takes the quick measures of linear evaluation or, if `full`, the slow ones too."""
-  splits = [source.train] if config.cv_folds else [source.train, source.eval]
-  train, *rest = [
-    embed_split(
-      model,
-      source,
-      split,
-      image_size=config.image_size,
-      batch_size=config.eval_batch_size,
-      layer=config.ft_proj_selector,
-    )
-    for split in splits
-  ]
-  test = rest[0] if rest else None
-  num_classes = len(source.class_names)
-  protocol: dict[str, Any] = dict(
-    ordinal=config.ordinal_labels, folds=config.cv_folds, seed=config.seed
-  )
-  metrics: dict[str, Any] = linear_evaluation(
-    train, test, num_classes, validation=config.select_best_on == "validation", **protocol
-  )
-  if full:
-    metrics |= full_evaluation(
-      train,
-      test,
-      num_classes,
-      fractions=config.fractions,
-      num_repeats=config.num_repeats,
-      standardise=config.standardize_embeddings,
-      **protocol,
-    )
-  return metrics
-
-
-def _recomputed_evaluation(config: Config, source: DatasetSource) -> dict[str, Any]:
-  """Evaluates the untrained network after its batch norm has seen clean training images.
-
-  Without that its statistics are those that it was built with, and its embeddings nearly alike.
-  """
-  model = build_model(config, source.channels)
-  if isinstance(model.pooling, AttentionPooling):
-    model.pooling.dropout = 0.0
-  batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)
-  recompute_statistics(
-    model,
-    lambda images: model(images, training=True),
-    (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
-  )
-  metrics = _linear_evaluation(config, model, source, full=False)
-  return {metric_names.recomputed(name): value for name, value in metrics.items()}
-
-
-def _supervised_evaluation(
-  config: Config, model: ConRec, head: LinearHead, source: DatasetSource
-) -> dict[str, float]:
-  return supervised_evaluation(
-    model,
-    head,
-    source,
-    image_size=config.image_size,
-    batch_size=config.eval_batch_size,
-    layer=config.ft_proj_selector,
-    ordinal=config.ordinal_labels,
   )

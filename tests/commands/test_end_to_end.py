@@ -54,6 +54,7 @@ def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 8)
 
   # The same command again trains no more; a longer one continues.
+  tiny["export_format"] = ""
   done = command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
   assert done.returncode == 0 and "Nothing to train: step 7 of 7" in done.stdout
   assert json.loads((model_dir / "result.json").read_text()) == result
@@ -170,7 +171,12 @@ def presets(*names):
 def run_presets(names, scale, *flags):
   """Runs presets at a tiny scale; returns (stdout, result.json)."""
   done = command(
-    *presets(*names), *as_flags(scale), "--train_steps=2", "--eval_every_epochs=0", *flags
+    *presets(*names),
+    *as_flags(scale),
+    "--train_steps=2",
+    "--eval_every_epochs=0",
+    "--export_format=",
+    *flags,
   )
   assert done.returncode == 0, done.stderr
   result = json.loads((pathlib.Path(scale["model_dir"]) / "result.json").read_text())

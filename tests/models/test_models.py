@@ -192,8 +192,8 @@ def test_all_levels_are_averages_shallowest_first_then_the_embedding(rng):
   np.testing.assert_allclose(
     model.embed(images), np.concatenate(expected, axis=1), rtol=1e-5, atol=1e-6
   )
-  np.testing.assert_array_equal(model(images).representation, model.representation(images))
-  np.testing.assert_array_equal(model(images).embedding, plain.embed(images))
+  np.testing.assert_array_equal(model(images).embedding, model.representation(images))
+  np.testing.assert_array_equal(model(images).projection, plain(images).projection)
   assert model(images).projection.shape == (2, 128)
   assert build_head(model, 1, 4, image_size=16, layer=0, zero_init=False).dense.kernel.shape == (
     2 + 4 + 8,

@@ -35,7 +35,7 @@ def test_view_major_puts_first_views_first():
 
 def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step()
-  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]), None)
+  outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
   total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)

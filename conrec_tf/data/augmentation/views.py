@@ -10,7 +10,8 @@ import math
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
+from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
+from conrec_tf.data.augmentation.control_flow import maybe_apply
 
 MIN_AREA = 0.08
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
@@ -81,9 +82,9 @@ def make_view(
       view = maybe_apply(drawn["blur"], blur, view, drawn["sigma"])
   else:
     # As the authors: one channel is never blurred and always changes in contrast, then brightness.
-    planes = _transpose(view, [2, 0, 1])
+    planes = transpose(view, [2, 0, 1])
     planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
-    view = _transpose(planes, [1, 2, 0])
+    view = transpose(planes, [1, 2, 0])
   view = tf.clip_by_value(view, 0.0, 1.0)
   return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
 
@@ -186,82 +187,6 @@ def rotate(view: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
   return tf.ensure_shape(rotated[0], view.shape)
 
 
-def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
-  """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
-  jitters = (brightness, contrast, saturation, hue)
-
-  def jitter(planes: tf.Tensor, amounts: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    for kind in tf.unstack(order):
-      planes = tf.clip_by_value(switch_case(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
-    return planes
-
-  # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
-  planes = _transpose(view, [2, 0, 1])
-  amounts = tf.stack([drawn[function.__name__] for function in jitters])
-  planes = maybe_apply(drawn["jitter"], jitter, planes, amounts, drawn["order"])
-  planes = maybe_apply(drawn["grey"], grey, planes)
-  return _transpose(planes, [1, 2, 0])
-
-
-def brightness(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-  """Multiplies; SimCLR's second version, unlike an additive change."""
-  return planes * factor
-
-
-def contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-  """Moves each channel away from its mean by `factor`; `[C, H, W]`."""
-  mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
-  return planes * factor + mean * (1.0 - factor)
-
-
-def saturation(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-  """Scales HSV saturation by `factor`, up to 1; `[3, H, W]`.
-
-  With V the largest channel and m the smallest, saturation is (V - m) / V, and
-  every channel x keeps its share of V - m: x' = V - (V - x) min(factor, V / (V - m)).
-  """
-  value, chroma = _value_and_chroma(planes)
-  scale = tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
-  return planes * scale + (value - value * scale)
-
-
-def hue(planes: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-  """Turns the HSV hue by `delta` of a full circle, in [-0.5, 0.5]; `[3, H, W]`.
-
-  A channel is a trapezoid over the hue circle, so that no trip through HSV is needed: with
-  smallest channel m, chroma c and hue s in sextants, red is m + c clip(|s - 3| - 1, 0, 1),
-  green m + c clip(2 - |s - 2|, 0, 1) and blue m + c clip(2 - |s - 4|, 0, 1).
-  """
-  red, green, blue = tf.unstack(planes)
-  value, chroma = _value_and_chroma(planes)
-  least = value - chroma
-  # Choosing is slow: sextants are chosen together with what is divided, as multiples of chroma.
-  difference = tf.where(
-    value == red,
-    green - blue,
-    tf.where(value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma),
-  )
-  sextant = tf.math.divide_no_nan(difference, chroma) + 6.0 * delta
-  sextant -= 6.0 * tf.floor(sextant / 6.0)
-  return tf.stack(
-    [
-      least + chroma * tf.clip_by_value(trapezoid, 0.0, 1.0)
-      for trapezoid in (
-        tf.abs(sextant - 3.0) - 1.0,
-        2.0 - tf.abs(sextant - 2.0),
-        2.0 - tf.abs(sextant - 4.0),
-      )
-    ]
-  )
-
-
-def grey(planes: tf.Tensor) -> tf.Tensor:
-  """Returns luma (ITU-R 601) in all three channels; `[3, H, W]`."""
-  red, green, blue = tf.unstack(planes)
-  luma = 0.2989 * red + 0.5870 * green + 0.1140 * blue
-  return tf.stack([luma, luma, luma])
-
-
 def blur(view: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
   """Blurs by a separable Gaussian with zeros outside the image, as in SimCLR; `[H, W, C]`.
 
@@ -283,16 +208,4 @@ def blur(view: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     filters = tf.tile(kernel[:, tf.newaxis, tf.newaxis, tf.newaxis], [1, 1, rows.shape[-1], 1])
     return tf.reshape(tf.nn.depthwise_conv2d(rows, filters, [1, 1, 1, 1], "SAME"), image.shape)
 
-  return _transpose(blur_rows(_transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])
-
-
-def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns the largest channel, and by how much it exceeds the smallest; `[H, W]` each."""
-  red, green, blue = tf.unstack(planes)
-  value = tf.maximum(tf.maximum(red, green), blue)
-  return value, value - tf.minimum(tf.minimum(red, green), blue)
-
-
-def _transpose(values: tf.Tensor, order: list[int]) -> tf.Tensor:
-  """Transposes float32 as int32, which oneDNN, slow for small images, leaves alone."""
-  return tf.bitcast(tf.transpose(tf.bitcast(values, tf.int32), order), tf.float32)
+  return transpose(blur_rows(transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])

@@ -3,7 +3,7 @@ import oracles
 import pytest
 import tensorflow as tf
 
-from conrec_tf.data.augmentation import views
+from conrec_tf.data.augmentation import color, views
 
 
 def planes(image):
@@ -33,31 +33,31 @@ def picture(rng):
 def test_saturation_is_hsv(picture, factor):
   expected = oracles.change_hsv(picture, lambda h, s, v: (h, min(1.0, s * factor), v))
   np.testing.assert_allclose(
-    image_of(views.saturation(planes(picture), factor)), expected, atol=1e-5
+    image_of(color.saturation(planes(picture), factor)), expected, atol=1e-5
   )
 
 
 @pytest.mark.parametrize("delta", [-0.2, 0.0, 0.13, 0.2])
 def test_hue_is_hsv(picture, delta):
   expected = oracles.change_hsv(picture, lambda h, s, v: ((h + delta) % 1.0, s, v))
-  np.testing.assert_allclose(image_of(views.hue(planes(picture), delta)), expected, atol=1e-5)
+  np.testing.assert_allclose(image_of(color.hue(planes(picture), delta)), expected, atol=1e-5)
 
 
 def test_color_functions_equal_tf_image(picture):
   x = planes(picture)
   np.testing.assert_allclose(
-    image_of(views.contrast(x, 1.4)), tf.image.adjust_contrast(picture, 1.4), atol=1e-6
+    image_of(color.contrast(x, 1.4)), tf.image.adjust_contrast(picture, 1.4), atol=1e-6
   )
   np.testing.assert_allclose(
-    image_of(views.saturation(x, 1.4)), tf.image.adjust_saturation(picture, 1.4), atol=1e-5
+    image_of(color.saturation(x, 1.4)), tf.image.adjust_saturation(picture, 1.4), atol=1e-5
   )
   np.testing.assert_allclose(
-    image_of(views.hue(x, 0.1)), tf.image.adjust_hue(picture, 0.1), atol=1e-5
+    image_of(color.hue(x, 0.1)), tf.image.adjust_hue(picture, 0.1), atol=1e-5
   )
   np.testing.assert_allclose(
-    image_of(views.grey(x))[..., :1], tf.image.rgb_to_grayscale(picture), atol=1e-4
+    image_of(color.grey(x))[..., :1], tf.image.rgb_to_grayscale(picture), atol=1e-4
   )
-  np.testing.assert_allclose(image_of(views.brightness(x, 1.4)), picture * 1.4, rtol=1e-6)
+  np.testing.assert_allclose(image_of(color.brightness(x, 1.4)), picture * 1.4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.6, 1.3, 2.0])
@@ -123,15 +123,15 @@ def test_jitter_applies_in_order_and_clips_after_each(picture):
   )
   expected = planes(picture)
   for function, argument in (
-    (views.contrast, 0.5),
-    (views.hue, 0.1),
-    (views.brightness, 1.7),
-    (views.saturation, 1.5),
+    (color.contrast, 0.5),
+    (color.hue, 0.1),
+    (color.brightness, 1.7),
+    (color.saturation, 1.5),
   ):
     expected = tf.clip_by_value(function(expected, argument), 0.0, 1.0)
   drawn = {name: tf.convert_to_tensor(value) for name, value in drawn.items()}
   np.testing.assert_allclose(
-    views.apply_color(tf.constant(picture), drawn), image_of(expected), atol=1e-6
+    color.apply_color(tf.constant(picture), drawn), image_of(expected), atol=1e-6
   )
 
 

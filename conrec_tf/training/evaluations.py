@@ -1,0 +1,99 @@
+"""What is measured of a network in training: the options of a run, handed to the evaluations."""
+
+from typing import Any
+
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.linear_evaluation import embed_split, full_evaluation, linear_evaluation
+from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.models import ConRec, LinearHead, build_model
+from conrec_tf.models.normalization import recompute_statistics
+from conrec_tf.models.pooling import AttentionPooling
+
+RECOMPUTED_BATCHES = 16
+
+
+def evaluate_linearly(
+  config: Config, model: ConRec, source: DatasetSource, full: bool
+) -> dict[str, Any]:
+  """Takes the quick measures of linear evaluation or, if `full`, the slow ones too.
+
+  Args:
+    config: the options of the run.
+    model: the network.
+    source: the dataset of linear evaluation.
+    full: whether to take the measures of the end.
+
+  Returns:
+    `{name: value}`; see `linear_evaluation` and `full_evaluation`.
+  """
+  splits = [source.train] if config.cv_folds else [source.train, source.eval]
+  train, *rest = [
+    embed_split(
+      model,
+      source,
+      split,
+      image_size=config.image_size,
+      batch_size=config.eval_batch_size,
+      layer=config.ft_proj_selector,
+    )
+    for split in splits
+  ]
+  test = rest[0] if rest else None
+  num_classes = len(source.class_names)
+  protocol: dict[str, Any] = dict(
+    ordinal=config.ordinal_labels, folds=config.cv_folds, seed=config.seed
+  )
+  metrics: dict[str, Any] = linear_evaluation(
+    train, test, num_classes, validation=config.select_best_on == "validation", **protocol
+  )
+  if full:
+    metrics |= full_evaluation(
+      train,
+      test,
+      num_classes,
+      fractions=config.fractions,
+      num_repeats=config.num_repeats,
+      standardise=config.standardize_embeddings,
+      **protocol,
+    )
+  return metrics
+
+
+def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:
+  """Evaluates the untrained network after its batch norm has seen clean training images.
+
+  Without that its statistics are those that it was built with, and its embeddings nearly alike.
+
+  Args:
+    config: the options of the run.
+    source: the dataset of linear evaluation.
+  """
+  model = build_model(config, source.channels)
+  if isinstance(model.pooling, AttentionPooling):
+    model.pooling.dropout = 0.0
+  batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)
+  recompute_statistics(
+    model,
+    lambda images: model(images, training=True),
+    (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
+  )
+  metrics = evaluate_linearly(config, model, source, full=False)
+  return {metric_names.recomputed(name): value for name, value in metrics.items()}
+
+
+def evaluate_head(
+  config: Config, model: ConRec, head: LinearHead, source: DatasetSource
+) -> dict[str, float]:
+  """Measures a supervised head; see `supervised_evaluation`."""
+  return supervised_evaluation(
+    model,
+    head,
+    source,
+    image_size=config.image_size,
+    batch_size=config.eval_batch_size,
+    layer=config.ft_proj_selector,
+    ordinal=config.ordinal_labels,
+  )
