@@ -79,8 +79,8 @@ def training_curves(
         axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
         scaled = smoothed(scaled)
       axes.plot(steps, scaled, label=name, **style)
-    chances = {chance_level(key, run.config) for run in runs} - {None}
-    for level in sorted(chances):
+    levels = [chance_level(key, run.config) for run in runs]
+    for level in sorted({level for level in levels if level is not None}):
       axes.axhline(scale * level, color="0.4", linestyle=":", linewidth=1)
       axes.annotate(
         "chance",
