@@ -1,0 +1,239 @@
+"""Trains variations for the same number of seconds, and keeps what each reached.
+
+    python -m experiments.recipe --studies=search_synthetic
+    python -m experiments.recipe --table > docs/recipe.md
+
+How long a step of a variation takes is measured first, while nothing else runs; then each training
+takes as many steps as fit into the seconds of its study. So its result can be made again on any
+machine, and several trainings can run side by side (`--jobs`), each on its share of the cores.
+
+What is done is in `experiments/results`, a small file for each training, and isn't done again; a
+training that was killed goes on where it was. Variations are chosen by a held-out share of the
+training labels. The accuracy on the test split is in the files and tables, and decides nothing.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import sys
+import time
+
+from conrec_tf.run_dir.environment import process_info
+from experiments.studies import STUDIES, Study
+from experiments.table import tables
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+STEPS_TO_MEASURE, STEPS_BETWEEN_ROWS = 40, 20
+# Flags that hardly change how long a step takes; none of them is ever 0 here.
+SAME_SPEED = (
+  "data_dir",
+  "learning_rate",
+  "learning_rate_scaling",
+  "learning_rate_schedule",
+  "weight_decay",
+  "temperature",
+  "contrastive_method",
+  "crop_min_area",
+  "reconstruction_weight",
+  "representation_levels",
+  "standardize_embeddings",
+)
+KEPT = ("eval/", "global_step")
+LEFT_OUT = ("top_3", "top_5", "label_fractions")
+
+
+def command(flags, model_dir):
+  """The command of a training."""
+  return [sys.executable, "run.py", f"--model_dir={model_dir}", "--noreport", *flags]
+
+
+def run(arguments, log, cores=None):
+  """Runs a command to its end, on some of the cores."""
+  pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
+  with open(log, "a") as file:
+    done = subprocess.run([*pinned, *arguments], cwd=ROOT, stdout=file, stderr=file)
+  if done.returncode:
+    raise RuntimeError(f"the training ended with {done.returncode}; see {log}")
+
+
+def speed_key(study, variation):
+  """Returns the flags that decide how long a step takes, as a text; later ones count."""
+  values = dict(
+    flag.removeprefix("--").partition("=")[::2]
+    for flag in (*study.flags, *study.variations[variation])
+  )
+  return " ".join(
+    f"{name}={value}" for name, value in sorted(values.items()) if name not in SAME_SPEED
+  )
+
+
+def seconds_per_step(name, variation, study, folder):
+  """Measures how long a step takes, or reads what was measured."""
+  path, key = RESULTS / name / "seconds_per_step.json", speed_key(study, variation)
+  known = json.loads(path.read_text()) if path.exists() else {}
+  if key not in known:
+    model_dir = folder / name / f"speed_{variation}"
+    shutil.rmtree(model_dir, ignore_errors=True)
+    model_dir.parent.mkdir(parents=True, exist_ok=True)
+    flags = [
+      *study.flags,
+      *study.variations[variation],
+      "--mode=train",
+      f"--train_steps={STEPS_TO_MEASURE}",
+      f"--log_steps={STEPS_BETWEEN_ROWS}",
+    ]
+    run(command(flags, model_dir), model_dir.with_suffix(".log"))
+    rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
+    batch = json.loads((model_dir / "config.json").read_text())["train_batch_size"]
+    known[key] = round(batch / rows[-1]["images_per_second"], 4)
+    write(path, known)
+  return known[key]
+
+
+def train(name, variation, seed, study, step_seconds, folder, cores):
+  """Trains and evaluates once, and writes what was reached."""
+  model_dir = folder / name / f"{variation}_{seed}"
+  steps = int(study.seconds / step_seconds)
+  flags = [
+    *study.flags,
+    *study.variations[variation],
+    f"--seed={seed}",
+    f"--train_steps={steps}",
+  ]
+  always = [
+    "--mode=train_then_eval",
+    "--select_best_on=validation",
+    "--export_format=",
+    "--checkpoint_steps=500",
+    "--log_steps=50",
+  ]
+  every = [] if any("eval_every" in flag for flag in flags) else ["--eval_every_epochs=0"]
+  run(command([*always, *every, *flags], model_dir), model_dir.with_suffix(".log"), cores)
+  result = json.loads((model_dir / "result.json").read_text())
+  rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
+  steps_rows = [row for row in rows if "train/total_loss" in row]
+  content = {
+    "study": name,
+    "variation": variation,
+    "seed": seed,
+    "flags": [flag for flag in flags if not flag.startswith("--data_dir")],
+    "seconds": study.seconds,
+    "seconds_per_step": step_seconds,
+    "result": {
+      key: value
+      for key, value in result.items()
+      if key.startswith(KEPT) and not any(part in key for part in LEFT_OUT)
+    },
+    "losses": {key: value for key, value in steps_rows[-1].items() if key.startswith("train/")},
+    "machine": process_info(0)["machine"],
+  }
+  evaluations = sorted(
+    model_dir.glob("result_*.json"), key=lambda path: int(path.stem.split("_")[1])
+  )
+  if len(evaluations) > 2:
+    content["evaluations"] = {
+      path.stem.split("_")[1]: {
+        key: value for key, value in json.loads(path.read_text()).items() if "linear_top_1" in key
+      }
+      for path in evaluations
+    }
+  write(RESULTS / name / f"{variation}_{seed}.json", content)
+  return content
+
+
+def write(path, content):
+  """Writes a JSON file under a temporary name and renames it."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+  os.replace(temporary, path)
+
+
+def missing(names, seeds, only):
+  """What isn't done yet: `[(study's name, variation, seed)]`, one seed of all after the other."""
+  return sorted(
+    (
+      (name, variation, seed)
+      for name in names
+      for variation in STUDIES[name].variations
+      for seed in STUDIES[name].seeds
+      if seed in seeds
+      and (not only or variation in only)
+      and not (RESULTS / name / f"{variation}_{seed}.json").exists()
+    ),
+    key=lambda job: job[2],
+  )
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--studies", default=",".join(STUDIES))
+  parser.add_argument("--only", default="", help="variations, separated by commas")
+  parser.add_argument("--seeds", default="0,1,2")
+  parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+  parser.add_argument("--data_dir", default="", help="where TFDS keeps prepared data")
+  parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "experiments")
+  parser.add_argument("--table", action="store_true", help="print the tables of what is done")
+  args = parser.parse_args()
+  if args.table:
+    print(tables(RESULTS))
+    return
+  names = args.studies.split(",")
+  jobs = missing(
+    names, set(map(int, args.seeds.split(","))), set(filter(None, args.only.split(",")))
+  )
+  where = (f"--data_dir={args.data_dir}",) if args.data_dir else ()
+  studies = {
+    name: Study(study.about, where + study.flags, study.seconds, study.variations, study.seeds)
+    for name, study in STUDIES.items()
+  }
+  speeds = {}
+  for name, variation, _ in jobs:
+    if (name, variation) not in speeds:
+      speeds[name, variation] = seconds_per_step(name, variation, studies[name], args.runs)
+      print(f"{name} {variation}: {speeds[name, variation]} s a step", flush=True)
+  cores = sorted(os.sched_getaffinity(0))
+  share = max(1, len(cores) // args.jobs)
+  free = queue.Queue()
+  for place in range(args.jobs):
+    free.put([cores[(place * share + index) % len(cores)] for index in range(share)])
+  began, done = time.monotonic(), 0
+
+  def work(job):
+    mine = free.get()
+    try:
+      name, variation, seed = job
+      speed = speeds[name, variation]
+      return train(name, variation, seed, studies[name], speed, args.runs, mine)
+    finally:
+      free.put(mine)
+
+  with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    for future in concurrent.futures.as_completed([pool.submit(work, job) for job in jobs]):
+      content, done = future.result(), done + 1
+      left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+      result = content["result"]
+      numbers = ", ".join(
+        f"{words} {100 * result[key]:.1f}"
+        for words, key in (
+          ("validation", "eval/validation_standardised_linear_top_1_accuracy"),
+          ("test", "eval/standardised_linear_top_1_accuracy"),
+          ("untrained", "eval/untrained_strongest"),
+        )
+        if key in result
+      )
+      print(
+        f"{content['study']} {content['variation']} {content['seed']}: {numbers}; "
+        f"{done} of {len(jobs)}, about {left:.0f} min left",
+        flush=True,
+      )
+
+
+if __name__ == "__main__":
+  main()
