@@ -57,6 +57,7 @@ def tiny(data_dir, tmp_path):
     unet_depth=3,
     train_batch_size=8,
     train_epochs=2,
+    learning_rate_schedule="constant",  # so that a run can go on for longer
     report=False,
     model_dir=str(tmp_path / "run"),
   )

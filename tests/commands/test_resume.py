@@ -21,7 +21,13 @@ from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 TINY = dict(
-  image_size=24, base_filters=2, unet_depth=3, train_batch_size=8, report=False, export_format=""
+  image_size=24,
+  base_filters=2,
+  unet_depth=3,
+  train_batch_size=8,
+  learning_rate_schedule="constant",  # so that a run can go on for longer
+  report=False,
+  export_format="",
 )
 
 

@@ -64,7 +64,19 @@ def test_bad_values_are_refused_in_one_line(values, message):
   assert str(caught.value) == message
 
 
-def test_defaults_of_the_method_are_the_papers():
+# The defaults of version 0.1.0, where they were others.
+OLD_DEFAULTS = dict(
+  optimizer="lars",
+  learning_rate=0.075,
+  learning_rate_scaling="sqrt",
+  learning_rate_schedule="constant",
+  crop_min_area=0.08,
+  representation_levels="last",
+  standardize_embeddings=False,
+)
+
+
+def test_what_the_recipe_shares_with_the_paper():
   config = Config()
   values = dict(
     temperature=0.5,
@@ -74,8 +86,6 @@ def test_defaults_of_the_method_are_the_papers():
     momentum=0.9,
     train_batch_size=16,
     color_jitter_strength=1.0,
-    learning_rate=0.075,
-    learning_rate_scaling="sqrt",
     unet_depth=4,
     attention_dropout=0.5,
     batch_norm_decay=0.9,
@@ -102,14 +112,18 @@ def test_method_follows_from_the_options(values, method):
 def test_default_model_dir_is_a_function_of_what_determines_training():
   name = Config().run_directory
   assert name.startswith("runs/rectangle_triangle-conrec-")
-  assert Config(train_epochs=99, eval_split="train", log_steps=3).run_directory == name
+  assert Config(eval_split="train", log_steps=3).run_directory == name
+  assert Config(train_epochs=99).run_directory != name  # the cosine ends elsewhere
+  constant = dict(learning_rate_schedule="constant")
+  longer = Config(**constant, train_epochs=99)
+  assert longer.run_directory == Config(**constant).run_directory
   assert Config(seed=1).run_directory != name
   assert Config(model_dir="here").run_directory == "here"
 
 
 def test_renames_keep_the_default_model_dir():
   """The same command finds the run that an earlier version began."""
-  assert Config().run_directory == "runs/rectangle_triangle-conrec-ea7ffb7b"
+  assert Config(**OLD_DEFAULTS).run_directory == "runs/rectangle_triangle-conrec-ea7ffb7b"
 
 
 def test_settings_of_an_earlier_version_are_read_under_todays_names():
@@ -123,7 +137,10 @@ def test_settings_of_an_earlier_version_are_read_under_todays_names():
   }
   settings = {"labels": "none", "folds": 3, "recompute": True, "seed": 4, "of another version": 1}
   config = Config.from_settings(settings)
-  assert config == Config(label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4)
+  before = dict(crop_min_area=0.08, representation_levels="last", standardize_embeddings=False)
+  assert config == Config(
+    label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4, **before
+  )
 
 
 def test_architecture_options_describe_a_network():

@@ -1,5 +1,6 @@
 """The presets against a literal copy of the paper's values."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -105,6 +106,7 @@ METHODS = {
   "simclr_attention": ("attention", "none", 1.0, 0.0),
   "reconstruction": ("average", "models_genesis", 0.0, 100.0),
 }
+RECIPE = "own_images"
 OTHER_METHODS = {"supervised_unet", "supervised_densenet121", "densenet121_imagenet"}
 
 
@@ -130,7 +132,7 @@ def check(names, expected):
 
 def test_every_preset_is_known_and_explained():
   names = {path.stem for path in FLAGS.glob("*.cfg")}
-  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS}
+  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, RECIPE}
   for name in names:
     assert (FLAGS / f"{name}.cfg").read_text().startswith("# ")
     assert (
@@ -179,6 +181,15 @@ def test_linear_head_presets_have_the_papers_values(protocol, method):
 def test_supervised_presets_have_the_papers_values(protocol, method):
   config = check([protocol, method], SUPERVISED[protocol])
   assert config.method == method
+
+
+def test_the_recipe_is_that_of_the_bare_command():
+  assert parse(RECIPE) == Config(dataset="image_folder")
+  stated = {line.partition("=")[0] for line in (FLAGS / f"{RECIPE}.cfg").read_text().splitlines()}
+  for section in (Augmentation, Objective):
+    for field in dataclasses.fields(section):
+      if field.name not in ("supervised_augmentation", "lineareval_while_pretraining"):
+        assert f"--{field.name}" in stated, field.name
 
 
 def test_flagfile_of_a_run_repeats_its_config(tmp_path):

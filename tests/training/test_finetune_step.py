@@ -94,7 +94,7 @@ def test_kappa_while_training():
 
 
 def test_heads_kernel_decays_through_the_loss_under_lars():
-  _, head, step = make_step(weight_decay=0.5)
+  _, head, step = make_step(optimizer="lars", weight_decay=0.5)
   expected = 0.25 * np.sum(head.dense.kernel.numpy() ** 2)
   np.testing.assert_allclose(step(make_batch())["train/weight_decay"], expected, rtol=1e-5)
 

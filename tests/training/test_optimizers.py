@@ -61,7 +61,7 @@ def test_100_lars_steps_equal_numpy(rng, decay):
 
 def test_lars_excludes_biases_and_batch_norm():
   model = build_model(Config(base_filters=4))
-  optimizer = build_optimizer(Config(), examples=100, last_step=10)
+  optimizer = build_optimizer(Config(optimizer="lars"), examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
   excluded = {v.name.split("/")[-1] for v in model.trainable_variables if optimizer.is_excluded(v)}
   decayed = {

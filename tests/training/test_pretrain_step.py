@@ -88,7 +88,7 @@ def test_a_supervised_head_leaves_the_network_alone():
   step(make_batch())
   config = Config(base_filters=2, lineareval_while_pretraining=True)
   model, head = build_model(config), LinearHead(3)
-  head(tf.zeros([1, 16]))
+  head(tf.zeros([1, 2 + 4 + 8 + 16]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
   step = PretrainStep(config, model, optimizer, head)
