@@ -98,11 +98,6 @@ def rules(config: "Config") -> Iterator[Rule]:
     f"ft_proj_selector must be at most {layers}, the layers of the projection head",
     config.ft_proj_selector,
   )
-  yield (
-    not unet and config.representation_levels == "all",
-    "representation_levels must be last for encoder=densenet121",
-    config.representation_levels,
-  )
   for name, most in (
     ("brightness_jitter", 1.0),
     ("contrast_jitter", 1.0),

@@ -189,7 +189,12 @@ def _build(config: Config, channels: int) -> ConRec:
     encoder=(
       UNetEncoder(**sizes, name="encoder")
       if config.encoder == "unet"
-      else DenseNetEncoder(config.encoder_weights, config.global_bn, name="encoder")
+      else DenseNetEncoder(
+        config.encoder_weights,
+        config.global_bn,
+        all_levels=config.representation_levels == "all",
+        name="encoder",
+      )
     ),
     pooling=(
       AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")

@@ -8,6 +8,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.models.normalization import replace_batch_norm
 
 STEM = ("input", "zero_padding", "conv1", "pool1")
+LEVELS = ("conv2_block6_concat", "conv3_block12_concat", "conv4_block24_concat")  # block outputs
 
 
 class DenseNetEncoder(tf.keras.Model):
@@ -17,6 +18,7 @@ class DenseNetEncoder(tf.keras.Model):
     weights: empty for random ones, imagenet (Keras' cache or download), or the path of
       an .h5 file in Keras' format without top.
     global_bn: whether batch norm looks at the batches of all replicas.
+    all_levels: whether the maps of the first three dense blocks are outputs too.
 
   Raises:
     UsageError: the weights can't be found or don't fit.
@@ -24,7 +26,9 @@ class DenseNetEncoder(tf.keras.Model):
 
   num_blocks = 4
 
-  def __init__(self, weights: str = "", global_bn: bool = True, **kwargs: Any) -> None:
+  def __init__(
+    self, weights: str = "", global_bn: bool = True, all_levels: bool = False, **kwargs: Any
+  ) -> None:
     super().__init__(**kwargs)
     try:
       network = tf.keras.applications.DenseNet121(include_top=False, weights=weights or None)
@@ -34,7 +38,12 @@ class DenseNetEncoder(tf.keras.Model):
         "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
         f"Received: {weights} ({str(error).splitlines()[0]})"
       ) from error
-    self.network = replace_batch_norm(network, global_bn)
+    network = replace_batch_norm(network, global_bn)
+    if all_levels:
+      levels = [network.get_layer(name).output for name in LEVELS]
+      network = tf.keras.Model(network.input, [network.output, *levels])
+    self.all_levels = all_levels
+    self.network = network
 
   def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Encodes images.
@@ -44,12 +53,14 @@ class DenseNetEncoder(tf.keras.Model):
       training: whether batch norm uses the batch's statistics.
 
     Returns:
-      features `[B, H/32, W/32, 1024]` and no skips.
+      features `[B, H/32, W/32, 1024]`, and of all levels the maps of the first three dense blocks:
+      `[B, H/4, W/4, 256]`, `[B, H/8, W/8, 512]`, `[B, H/16, W/16, 1024]`; else an empty list.
     """
     if images.shape[-1] == 1:
       images = tf.image.grayscale_to_rgb(images)
     pixels = tf.keras.applications.densenet.preprocess_input(images * 255.0)
-    return self.network(pixels, training=training), []
+    outputs = self.network(pixels, training=training)
+    return (outputs[0], outputs[1:]) if self.all_levels else (outputs, [])
 
   def freeze(self, blocks: int) -> None:
     """Freezes the stem and the first `blocks` dense blocks, batch norm included."""

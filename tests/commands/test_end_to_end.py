@@ -315,7 +315,7 @@ def test_stanford_dogs_presets_train(tmp_path, names):
 @pytest.mark.parametrize(
   "names, left",
   [
-    (("aptos2019", "conrec"), {"result.json", "saved_model", "flags.cfg"}),
+    (("aptos2019", "conrec"), {"result.json", "flags.cfg"}),
     (
       ("aptos2019_supervised", "supervised_unet"),
       {"result.json", "flags.cfg", "repetition_0_fold_0", "repetition_0_fold_1"},

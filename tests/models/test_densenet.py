@@ -15,6 +15,7 @@ def model():
       pooling="average",
       corruption="none",
       image_channels=3,
+      representation_levels="last",
     )
   )
 
@@ -31,6 +32,30 @@ def test_same_interface(model):
   assert features.shape == (2, 2, 3, 1024) and skips == []
   assert model.embed(images).shape == (2, 1024)
   assert model(images).reconstruction is None
+
+
+def test_all_levels_are_the_dense_blocks_and_the_embedding(model):
+  whole = build_model(
+    Config(
+      encoder="densenet121",
+      reconstruction_weight=0.0,
+      pooling="average",
+      corruption="none",
+      image_channels=3,
+      representation_levels="all",
+    )
+  )
+  assert whole.encoder.count_params() == 7_037_504
+  images = tf.random.stateless_uniform([2, 64, 96, 3], [0, 0])
+  features, levels = whole.encoder(images)
+  assert [level.shape for level in levels] == [(2, 16, 24, 256), (2, 8, 12, 512), (2, 4, 6, 1024)]
+  embedding = whole.embed(images)
+  assert embedding.shape == (2, 256 + 512 + 1024 + 1024)
+  np.testing.assert_allclose(
+    embedding[:, :256], levels[0].numpy().mean(axis=(1, 2)), rtol=1e-4, atol=1e-5
+  )
+  # One seed, one network: of the last level alone it is the same.
+  np.testing.assert_allclose(features, model.encoder(images)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_images_are_preprocessed_as_keras_wants(model):
