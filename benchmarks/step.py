@@ -68,6 +68,8 @@ def make_step(name, size, filters, channels):
     image_size=size,
     base_filters=filters,
     image_channels=channels,
+    representation_levels="last",
+    optimizer="lars",
     mixed_precision="float32" if name == "plain" else precision,
     gradient_checkpointing=checkpointing == ["checkpointing"],
   )

@@ -25,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = pathlib.Path(__file__).parents[1]
 LOG_STEPS = 10
+LARS = ("--optimizer=lars", "--learning_rate_scaling=sqrt", "--learning_rate_schedule=constant")
 ROUNDING = 2e-7
 SECONDS = 3600
 LOSSES = ("train/total_loss", "train/contrast_loss", "train/reconstruction_loss")
@@ -131,6 +132,7 @@ def measure(folder, steps, learning_rate, flags):
   middle = steps // 2 // LOG_STEPS * LOG_STEPS
   flags = [
     "--mode=train",
+    *LARS,
     f"--train_steps={steps}",
     f"--checkpoint_steps={middle}",
     f"--log_steps={LOG_STEPS}",

@@ -100,7 +100,12 @@ def make_config(replicas, **values):
   if replicas > 1:
     values.update(strategy="mirrored", devices=",".join(map(str, range(replicas))))
   return Config(
-    **{**dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH), **values}
+    **{
+      **dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH),
+      **dict(optimizer="lars", learning_rate=0.075, learning_rate_scaling="sqrt"),
+      **dict(learning_rate_schedule="constant", representation_levels="last"),
+      **values,
+    }
   )
 
 

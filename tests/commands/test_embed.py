@@ -107,7 +107,7 @@ def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
   with np.load(folder / "train-00000-of-00001.npz") as archive:
-    assert set(archive) == {"embedding"} and archive["embedding"].shape == (9, 8)
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (9, 2 + 4 + 8)
   assert "train-00000-of-00001.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
 
 

@@ -51,7 +51,7 @@ def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   } <= set(result)
   assert {path.name for path in (model_dir / "checkpoints").glob("*.index")} == {"ckpt-7.index"}
   loaded = tf.saved_model.load(str(model_dir / "saved_model/7"))
-  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 8)
+  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 2 + 4 + 8)
 
   # The same command again trains no more; a longer one continues.
   tiny["export_format"] = ""

@@ -173,7 +173,9 @@ def test_other_formats_compute_the_same(tmp_path, capfd):
 
 def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch):
   config, directory, _, _ = trained(tmp_path, export_format="tflite")
-  monkeypatch.setattr(exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 16]))
+  monkeypatch.setattr(
+    exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 4 + 8 + 16])
+  )
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
     export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []

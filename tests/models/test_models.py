@@ -21,7 +21,13 @@ def test_parameter_counts_of_the_paper():
 
 @pytest.mark.parametrize("depth, size", [(2, 24), (4, 32)])
 def test_shapes(depth, size):
-  config = Config(base_filters=2, unet_depth=depth, image_channels=3, image_size=size)
+  config = Config(
+    base_filters=2,
+    unet_depth=depth,
+    image_channels=3,
+    image_size=size,
+    representation_levels="last",
+  )
   model = build_model(config)
   images = tf.zeros([2, size, 2 * size, 3])
   features, skips = model.encoder(images)
@@ -105,7 +111,7 @@ def test_the_network_is_the_plain_one(rng, training):
   tf.keras.backend.set_floatx("float64")
   tf.keras.mixed_precision.set_global_policy("float64")
   try:
-    model = build_model(Config(base_filters=4, attention_dropout=0.0))
+    model = build_model(Config(base_filters=4, attention_dropout=0.0, representation_levels="last"))
     plain = plain_conrec(16, 1, 4)
     for layer in plain.layers:
       if isinstance(layer, tf.keras.layers.Dropout):
@@ -153,7 +159,12 @@ def test_recomputing_changes_nothing_but_memory(rng, graph):
   results = []
   for gradient_checkpointing in (False, True):
     model = build_model(
-      Config(base_filters=2, attention_dropout=0.0, gradient_checkpointing=gradient_checkpointing)
+      Config(
+        base_filters=2,
+        attention_dropout=0.0,
+        representation_levels="last",
+        gradient_checkpointing=gradient_checkpointing,
+      )
     )
 
     def step(model=model):
@@ -186,7 +197,7 @@ def test_all_levels_are_averages_shallowest_first_then_the_embedding(rng):
   values = dict(base_filters=2, unet_depth=3)
   images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
   model = build_model(Config(**values, representation_levels="all"))
-  plain = build_model(Config(**values))
+  plain = build_model(Config(**values, representation_levels="last"))
   features, skips = model.encoder(images)
   expected = [skip.numpy().mean(axis=(1, 2)) for skip in skips] + [model.pooling(features)]
   np.testing.assert_allclose(
@@ -222,7 +233,7 @@ def test_the_decoder_without_shallow_skips(rng, skip_connections, used, training
 
 
 def test_clean_images_are_embedded_in_place_of_corrupted_ones(rng):
-  model = build_model(Config(base_filters=2))
+  model = build_model(Config(base_filters=2, representation_levels="last"))
   corrupted, clean = rng.uniform(size=(2, 4, 16, 16, 1)).astype(np.float32)
   both = model(corrupted, contrastive_images=clean)
   np.testing.assert_allclose(both.projection, model(clean).projection, rtol=1e-4, atol=1e-6)

@@ -32,7 +32,14 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
     assert model.encoder.levels[0][0].convolution.compute_dtype == value.removeprefix("mixed_")
     outputs = model(batch["target"][:, 0])
     assert {output.dtype for output in outputs} == {tf.float32}
-    optimizer = build_optimizer(Config(train_batch_size=8), 80, 80)
+    lars = Config(
+      train_batch_size=8,
+      optimizer="lars",
+      learning_rate=0.075,
+      learning_rate_scaling="sqrt",
+      learning_rate_schedule="constant",
+    )
+    optimizer = build_optimizer(lars, 80, 80)
     if value == "mixed_float16":
       # The first scale by default overflows for some steps, which are left out.
       optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=256)
