@@ -118,13 +118,23 @@ def test_the_page_says_what_the_results_say(folder):
   }
   tiles = dict(re.findall(r'class="tile" data-key="([^"]+)"><b>([^<]*)</b>', page))
   assert tiles.items() <= rows.items()
-  assert {"eval/linear_top_1_accuracy", "eval/best_linear_top_1_accuracy"} <= set(tiles)
-  last = f"{100 * result['eval/linear_top_1_accuracy']:.2f}"
+  main = "eval/standardised_linear_top_1_accuracy"
+  assert {
+    main,
+    "eval/best_standardised_linear_top_1_accuracy",
+    "eval/linear_top_1_accuracy",
+  } <= set(tiles)
+  assert "eval/untrained_strongest" in tiles
+  last = f"{100 * result[main]:.2f}"
   [row] = [
     row
     for row in csv.reader(io.StringIO((folder / "report/methods.csv").read_text()))
     if row[0] == "ConRec"
   ]
+  strongest = f"{100 * result['eval/untrained_strongest']:.2f}"
+  reading = result["eval/untrained_strongest_reading"]
+  assert f"| ConRec, untrained ({reading}) |" in (folder / "report/methods.md").read_text()
+  assert f"| {strongest} | 0 |" in (folder / "report/methods.md").read_text()
   assert row[1] == "96.40" and row[4] == last  # the paper's number and ours
   assert f"| ConRec | 96.40 | {row[2]} |" in (folder / "report/methods.md").read_text()
 
@@ -157,7 +167,7 @@ def test_older_runs_can_be_read(other):
   """Options that weren't there yet are at their defaults; what wasn't noted is missing."""
   run = run_record.read_run_record(other)
   assert run.config.report and run.name == "SimCLR"
-  assert run.metric == "eval/linear_top_1_accuracy"
+  assert run.metric == "eval/standardised_linear_top_1_accuracy"
   assert run.times() == {"data": 0, "step": 0} and run.processes == []
 
 
@@ -229,11 +239,12 @@ def test_tensorboard(folder):
         images[value.tag, event.step] = tf.io.decode_image(encoded).numpy()
         assert images[value.tag, event.step].shape[:2] == (int(height), int(width))
   assert {"custom_scalars", "hparams", "scalars"} <= plugins
-  assert {"train/total_loss", "eval/best_linear_top_1_accuracy", "evaluation_seconds"} <= tags
+  assert {"train/total_loss", "eval/best_standardised_linear_top_1_accuracy"} <= tags
+  assert "evaluation_seconds" in tags
   assert {step for _, step in images} == {0, 4, 5} and len(images) == 6
   assert images["target, corrupted, reconstruction", 5].shape == (4 * 24, 3 * 24, 3)
   assert all(image.std() > 5 for image in images.values())
-  embeddings = np.fromfile(folder / "projector/embeddings.bytes", np.float32).reshape(24, 8)
+  embeddings = np.fromfile(folder / "projector/embeddings.bytes", np.float32).reshape(24, 14)
   assert embeddings.std() > 0
   assert len((folder / "projector/labels.tsv").read_text().splitlines()) == 24
   assert Image.open(folder / "projector/sprite.png").size == (5 * 32, 5 * 32)
