@@ -45,7 +45,7 @@ def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   assert result["global_step"] == 7 and result["eval/best_step"] in (6, 7)
   assert {
     "eval/linear_top_1_accuracy",
-    "eval/best_linear_top_1_accuracy",
+    "eval/best_standardised_linear_top_1_accuracy",
     "eval/untrained_linear_top_1_accuracy",
     "eval/untrained_standardised_linear_top_1_accuracy",
   } <= set(result)
