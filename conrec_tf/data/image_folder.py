@@ -51,7 +51,8 @@ def open_image_folder(config: Config) -> DatasetSource:
   if config.mode != "check_data":
     _check_count(config.max_undecodable, bad, len(names))
 
-  paths = [os.path.join(root, name) for name in names]
+  start = os.path.join(root, "")
+  paths = [start + name for name in names]
   images, read = np.array([os.fsencode(path) for path in paths], object), tf.io.read_file
   if config.cache_dataset:
     log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
@@ -103,7 +104,7 @@ def _image_files(root: str) -> list[str]:
     seen.add(os.path.realpath(folder))
     below = os.path.relpath(folder, root)
     for file in files:
-      name = file if below == os.curdir else os.path.join(below, file)
+      name = file if below == os.curdir else f"{below}{os.sep}{file}"
       (images if file.lower().endswith(ENDINGS) else others).append(name)
   if not images:
     raise UsageError(
@@ -123,7 +124,7 @@ def _digest(
   """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
   digest = hashlib.sha256(repr(class_names).encode())
   for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
-    digest.update(os.fsencode(f"{os.path.basename(name)}\0{size}\0{split}\0{label}\0"))
+    digest.update(os.fsencode(f"{name.rpartition(os.sep)[2]}\0{size}\0{split}\0{label}\0"))
   return digest.hexdigest()
 
 
