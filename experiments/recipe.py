@@ -14,6 +14,7 @@ training labels. The accuracy on the test split is in the files and tables, and 
 
 import argparse
 import concurrent.futures
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,8 +24,10 @@ import subprocess
 import sys
 import time
 
+from conrec_tf.evaluation.metric_names import TOTAL_LOSS
 from conrec_tf.run_dir.environment import process_info
-from experiments.studies import STUDIES, Study
+from conrec_tf.run_dir.run_directory import RunDirectory, write_text
+from experiments.studies import STUDIES
 from experiments.table import tables
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -89,8 +92,8 @@ def seconds_per_step(name, variation, study, folder):
       f"--log_steps={STEPS_BETWEEN_ROWS}",
     ]
     run(command(flags, model_dir), model_dir.with_suffix(".log"))
-    rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
-    batch = json.loads((model_dir / "config.json").read_text())["train_batch_size"]
+    directory = RunDirectory(model_dir)
+    rows, batch = directory.rows("metrics.jsonl"), directory.read("config.json")["train_batch_size"]
     known[key] = round(batch / rows[-1]["images_per_second"], 4)
     write(path, known)
   return known[key]
@@ -110,14 +113,14 @@ def train(name, variation, seed, study, step_seconds, folder, cores):
     "--mode=train_then_eval",
     "--select_best_on=validation",
     "--export_format=",
+    "--eval_every_epochs=0",
     "--checkpoint_steps=500",
     "--log_steps=50",
   ]
-  every = [] if any("eval_every" in flag for flag in flags) else ["--eval_every_epochs=0"]
-  run(command([*always, *every, *flags], model_dir), model_dir.with_suffix(".log"), cores)
-  result = json.loads((model_dir / "result.json").read_text())
-  rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
-  steps_rows = [row for row in rows if "train/total_loss" in row]
+  run(command([*always, *flags], model_dir), model_dir.with_suffix(".log"), cores)
+  directory = RunDirectory(model_dir)
+  result = directory.read("result.json")
+  *_, last = (row for row in directory.rows("metrics.jsonl") if TOTAL_LOSS in row)
   content = {
     "study": name,
     "variation": variation,
@@ -130,29 +133,17 @@ def train(name, variation, seed, study, step_seconds, folder, cores):
       for key, value in result.items()
       if key.startswith(KEPT) and not any(part in key for part in LEFT_OUT)
     },
-    "losses": {key: value for key, value in steps_rows[-1].items() if key.startswith("train/")},
+    "losses": {key: value for key, value in last.items() if key.startswith("train/")},
     "machine": process_info(0)["machine"],
   }
-  evaluations = sorted(
-    model_dir.glob("result_*.json"), key=lambda path: int(path.stem.split("_")[1])
-  )
-  if len(evaluations) > 2:
-    content["evaluations"] = {
-      path.stem.split("_")[1]: {
-        key: value for key, value in json.loads(path.read_text()).items() if "linear_top_1" in key
-      }
-      for path in evaluations
-    }
   write(RESULTS / name / f"{variation}_{seed}.json", content)
   return content
 
 
 def write(path, content):
-  """Writes a JSON file under a temporary name and renames it."""
+  """Writes a JSON file."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-  os.replace(temporary, path)
+  write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def missing(names, seeds, only):
@@ -190,7 +181,7 @@ def main():
   )
   where = (f"--data_dir={args.data_dir}",) if args.data_dir else ()
   studies = {
-    name: Study(study.about, where + study.flags, study.seconds, study.variations, study.seeds)
+    name: dataclasses.replace(study, flags=(*where, *study.flags))
     for name, study in STUDIES.items()
   }
   speeds = {}

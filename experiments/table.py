@@ -3,16 +3,23 @@
 import json
 import statistics
 
+from conrec_tf.evaluation.metric_names import (
+  KNN_ACCURACY,
+  LINEAR_ACCURACY,
+  UNTRAINED_STRONGEST,
+  standardised,
+  validation,
+)
+from conrec_tf.reporting.tables import Table
 from experiments.studies import STUDIES
 
-VALIDATION = "eval/validation_standardised_linear_top_1_accuracy"
+VALIDATION = validation(standardised(LINEAR_ACCURACY))
 COLUMNS = (
   ("held-out labels", VALIDATION),
-  ("test, standardised", "eval/standardised_linear_top_1_accuracy"),
-  ("test, raw", "eval/linear_top_1_accuracy"),
-  ("neighbours", "eval/knn_accuracy"),
+  ("test, standardised", standardised(LINEAR_ACCURACY)),
+  ("test, raw", LINEAR_ACCURACY),
+  ("neighbours", KNN_ACCURACY),
 )
-UNTRAINED = "eval/untrained_strongest"
 
 
 def tables(results):
@@ -37,25 +44,20 @@ def tables(results):
 
 def _table(name, study, found):
   everything = [row["result"] for rows in found.values() for row in rows]
-  header = ["variation", "seeds", "steps", *(words for words, _ in COLUMNS)]
-  lines = [
-    f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
-    "again; `--only=<variation> --seeds=<seed>`, a row.\n",
-    "| " + " | ".join(header) + " |",
-    "| --- " + "| ---: " * (len(header) - 1) + "|",
-    f"| untrained, at its strongest | {len(everything)} | 0 | | "
-    f"{_mean([row[UNTRAINED] for row in everything])} | | |",
-  ]
-  ranked = sorted(
+  header = ("variation", "seeds", "steps", *(words for words, _ in COLUMNS))
+  strongest = _mean([row[UNTRAINED_STRONGEST] for row in everything])
+  rows = [("untrained, at its strongest", str(len(everything)), "0", "", strongest, "", "")]
+  for variation, trained in sorted(
     found.items(),
     key=lambda pair: -statistics.fmean(row["result"][VALIDATION] for row in pair[1]),
-  )
-  for variation, rows in ranked:
-    results = [row["result"] for row in rows]
+  ):
+    results = [row["result"] for row in trained]
     cells = [_mean([row[key] for row in results]) for _, key in COLUMNS]
-    steps = str(rows[0]["result"]["global_step"])
-    lines.append("| " + " | ".join([variation, str(len(rows)), steps, *cells]) + " |")
-  return "\n".join(lines) + "\n"
+    rows.append((variation, str(len(results)), str(results[0]["global_step"]), *cells))
+  return (
+    f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
+    "again; `--only=<variation> --seeds=<seed>`, a row.\n\n" + Table(header, rows).markdown()
+  )
 
 
 def _mean(values):

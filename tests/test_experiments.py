@@ -52,7 +52,7 @@ def test_a_table_has_means_deviations_and_the_untrained_network(study, tmp_path)
     recipe.write(tmp_path / f"results/tiny/a_{seed}.json", result(seed, accuracy))
   text = table.tables(tmp_path / "results")
   assert "| a | 2 | 7 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in text
-  assert "| untrained, at its strongest | 2 | 0 | | 25.0 ± 0.0 | | |" in text
+  assert "| untrained, at its strongest | 2 | 0 |  | 25.0 ± 0.0 |  |  |" in text
   assert "| b |" not in text
 
 

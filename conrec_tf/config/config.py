@@ -6,23 +6,12 @@ import json
 import os
 from typing import Any
 
+from conrec_tf.config.data_options import Augmentation, Data
 from conrec_tf.config.errors import UsageError
-from conrec_tf.config.options import (
-  OPTIONS,
-  PREVIOUSLY,
-  Augmentation,
-  Bookkeeping,
-  Data,
-  Devices,
-  Evaluation,
-  Export,
-  Model,
-  Objective,
-  Optimization,
-  Task,
-  current_settings,
-)
+from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
 from conrec_tf.config.rules import check_range, rules
+from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
+from conrec_tf.config.training_options import Model, Objective, Optimization
 
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 OWN_DATASETS = ("image_folder", "npz")
@@ -149,7 +138,7 @@ class Config(
     )
     always, at_the_end = (
       {name: getattr(self, name) for name in group}
-      for group in (names, ("label_fractions", "num_repeats"))
+      for group in (names, ("label_fractions", "num_repeats", "standardize_embeddings"))
     )
     return always, at_the_end
 

@@ -99,7 +99,7 @@ def scan_folder(root: str, names: list[str], decode: Decode) -> FolderScan:
     names: paths of image files below it.
     decode: from the path, a string scalar, to uint8 `[h, w, c]`.
   """
-  scan = FolderScan.of_files(names, _stats(list(_paths(root, names))))
+  scan = FolderScan.of_files(names, _stats(list(paths_below(root, names))))
   cache = cache_path(root)
   known = load_scan(cache)
   if known:
@@ -194,20 +194,21 @@ def _stat(path: str) -> os.stat_result | None:
     return None
 
 
-def _paths(root: str, names: Sequence[str]) -> Iterator[str]:
+def paths_below(root: str, names: Sequence[str]) -> Iterator[str]:
+  """Returns the paths of files below a folder."""
   start = os.path.join(root, "")  # put together once, and not for each of many files
   return (start + name for name in names)
 
 
 def _add_digests(root: str, scan: FolderScan) -> None:
   """Reads files of one base name, whose order is that of their content."""
-  bases = [_base(name) for name in scan.names]
+  bases = [base_name(name) for name in scan.names]
   seen = collections.Counter(bases)
   wanted = [
     place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
   ]
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    paths = _paths(root, [scan.names[place] for place in wanted])
+    paths = paths_below(root, [scan.names[place] for place in wanted])
     for place, digest in zip(wanted, pool.map(_digest, paths)):
       scan.digests[place] = np.frombuffer(digest, np.uint8)
 
@@ -215,12 +216,12 @@ def _add_digests(root: str, scan: FolderScan) -> None:
 def _order(scan: FolderScan) -> list[int]:
   def key(place: int) -> tuple[str, bytes, str]:
     name = scan.names[place]
-    return _base(name), scan.digests[place].tobytes(), name
+    return base_name(name), scan.digests[place].tobytes(), name
 
   return sorted(range(len(scan.names)), key=key)
 
 
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
   """Returns what `os.path.basename` does, sooner."""
   return name.rpartition(os.sep)[2]
 

@@ -17,7 +17,13 @@ from conrec_tf.data.dataset import (
   log_cache_size,
 )
 from conrec_tf.data.decoding import NATIVE, decode_image
-from conrec_tf.data.folder_scan import FolderScan, content, scan_folder
+from conrec_tf.data.folder_scan import (
+  FolderScan,
+  base_name,
+  content,
+  paths_below,
+  scan_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +57,7 @@ def open_image_folder(config: Config) -> DatasetSource:
   if config.mode != "check_data":
     _check_count(config.max_undecodable, bad, len(names))
 
-  start = os.path.join(root, "")
-  paths = [start + name for name in names]
+  paths = list(paths_below(root, names))
   images, read = np.array([os.fsencode(path) for path in paths], object), tf.io.read_file
   if config.cache_dataset:
     log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
@@ -124,7 +129,7 @@ def _digest(
   """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
   digest = hashlib.sha256(repr(class_names).encode())
   for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
-    digest.update(os.fsencode(f"{name.rpartition(os.sep)[2]}\0{size}\0{split}\0{label}\0"))
+    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{label}\0"))
   return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec
 
 VALIDATION_SHARE = 0.2
+READINGS = ((metric_names.EVAL, False), (metric_names.STANDARDISED, True))  # names, standardised
 
 # From a batch to the loss and `{metric name: scalar}`.
 LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
@@ -99,7 +100,7 @@ def linear_evaluation(
     are nearly constant, stays at chance.
   """
   metrics: dict[str, float] = {}
-  for name, standardise in ((metric_names.EVAL, False), (metric_names.STANDARDISED, True)):
+  for name, standardise in READINGS:
     score = _score(num_classes, ordinal, standardise)
     if folds or test is None:
       metrics.update(_mean(probes.cross_validate(score, train, folds, seed), name))
@@ -115,7 +116,7 @@ def linear_evaluation(
       np.arange(len(labels)), test_size=size, random_state=seed, stratify=stratify
     )
     parts = [(train[0][indices], train[1][indices]) for indices in (kept, held)]
-    for name, standardise in ((metric_names.EVAL, False), (metric_names.STANDARDISED, True)):
+    for name, standardise in READINGS:
       scores = _score(num_classes, ordinal, standardise)(*parts)
       metrics.update({metric_names.validation(name + key): value for key, value in scores.items()})
   return metrics

@@ -4,6 +4,7 @@ import logging
 import textwrap
 from typing import Any
 
+from conrec_tf.config.options import current_settings
 from conrec_tf.evaluation.metric_names import (
   BEST_SELECTED_BY,
   BEST_STEP,
@@ -71,7 +72,7 @@ class Results:
       asks = full and self._settings_at_end.get("label_fractions")
       return not asks or LABEL_FRACTIONS in result or untrained(LABEL_FRACTIONS) in result
     wanted = self._settings | (self._settings_at_end if full else {})
-    return wanted.items() <= result[EVALUATED_WITH].items()
+    return wanted.items() <= current_settings(result[EVALUATED_WITH]).items()
 
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
     """Returns whether a result beats those of earlier steps, and none of a later step beats it."""

@@ -70,6 +70,9 @@ def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]
   Args:
     config: the options of the run.
     source: the dataset of linear evaluation.
+
+  Returns:
+    `{name: number}`, the quick measures under `recomputed` names.
   """
   model = build_model(config, source.channels)
   if isinstance(model.pooling, AttentionPooling):
@@ -77,7 +80,7 @@ def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]
   batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)
   recompute_statistics(
     model,
-    lambda images: model(images, training=True),
+    lambda images: model.representation(images, training=True, layer=config.ft_proj_selector),
     (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
   )
   metrics = evaluate_linearly(config, model, source, full=False)

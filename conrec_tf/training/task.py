@@ -144,7 +144,7 @@ def _pretraining(
       return validation_losses(loss_fn, validation_batches(config, source))
     metrics = evaluate_linearly(config, evaluated, eval_source, full)
     if head:
-      metrics.update(evaluate_head(config, model, head, source))
+      metrics.update(evaluate_head(config, evaluated, head, source))
     return metrics
 
   if not labelled and (config.select_best_on == "validation" or config.label_fractions):

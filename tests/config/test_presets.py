@@ -6,7 +6,9 @@ import pathlib
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options import OPTIONS, Augmentation, Objective
+from conrec_tf.config.data_options import Augmentation
+from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.training_options import Objective
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"

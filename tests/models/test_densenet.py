@@ -5,19 +5,18 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.models import build_model
 
+VALUES = dict(
+  encoder="densenet121",
+  reconstruction_weight=0.0,
+  pooling="average",
+  corruption="none",
+  image_channels=3,
+)
+
 
 @pytest.fixture(scope="module")
 def model():
-  return build_model(
-    Config(
-      encoder="densenet121",
-      reconstruction_weight=0.0,
-      pooling="average",
-      corruption="none",
-      image_channels=3,
-      representation_levels="last",
-    )
-  )
+  return build_model(Config(**VALUES, representation_levels="last"))
 
 
 def test_parameter_counts_of_the_paper(model):
@@ -35,16 +34,7 @@ def test_same_interface(model):
 
 
 def test_all_levels_are_the_dense_blocks_and_the_embedding(model):
-  whole = build_model(
-    Config(
-      encoder="densenet121",
-      reconstruction_weight=0.0,
-      pooling="average",
-      corruption="none",
-      image_channels=3,
-      representation_levels="all",
-    )
-  )
+  whole = build_model(Config(**VALUES, representation_levels="all"))
   assert whole.encoder.count_params() == 7_037_504
   images = tf.random.stateless_uniform([2, 64, 96, 3], [0, 0])
   features, levels = whole.encoder(images)

@@ -1,0 +1,178 @@
+"""Options of images and of what is done to them: data and augmentation."""
+
+import dataclasses
+
+from conrec_tf.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """Images."""
+
+  dataset: str = option(
+    "rectangle_triangle",
+    "image_folder, npz, or a TensorFlow Datasets name "
+    "(rectangle_triangle and circles_square are drawn locally).",
+  )
+  data_dir: str = option(
+    "",
+    "The folder of images, the .npz file (x_train, y_train, x_test, y_test), or the folder "
+    "of prepared TFDS data (empty: ~/tensorflow_datasets).",
+    changes_training=False,
+    path=True,
+  )
+  label_mode: str = option(
+    "auto",
+    "Labels of an image folder: its folders (split/label/file or label/file), none "
+    "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
+    choices=("auto", "folders", "none"),
+    renamed_from="labels",
+  )
+  train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
+  eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
+  eval_dataset: str = option(
+    "",
+    "Labelled dataset for linear evaluation, in place of the one that is learnt from.",
+    changes_training=False,
+  )
+  eval_data_dir: str = option(
+    "", "Its data_dir. Empty: the same as data_dir.", changes_training=False, path=True
+  )
+  eval_train_split: str = option(
+    "train", "The split of eval_dataset that the classifier learns from.", changes_training=False
+  )
+  eval_test_split: str = option(
+    "",
+    "The split of eval_dataset that the classifier is measured on. Empty: eval_split, which is "
+    "that of the data that is learnt from.",
+    changes_training=False,
+  )
+  eval_crop: str = option(
+    "auto",
+    "What evaluation and exports take of an image before they resize it: its central 87.5 %, all "
+    "of it, or auto: the centre where sizes differ in the data that the network is first "
+    "evaluated on. A trained network keeps that, whatever images it sees later.",
+    choices=("auto", "center", "none"),
+    changes_training=False,
+  )
+  cache_dataset: bool = option(
+    False, "Keep encoded images in memory, for slow disks; the size is told beforehand."
+  )
+  max_undecodable: str = option(
+    "10,1%",
+    "How many images of a folder may fail to decode (the next good one stands in): a "
+    "number, a share, or the larger of several.",
+    changes_training=False,
+    renamed_from="max_bad_images",
+  )
+  image_size: int = option(
+    64,
+    "Height and width that the network works at, in pixels. Paper: 128 synthetic, 224 otherwise.",
+    low=8,
+    architecture=True,
+  )
+  ordinal_labels: bool = option(
+    False,
+    "Whether classes are grades: cumulative-bit classifiers and quadratic weighted "
+    "kappa instead of accuracy.",
+  )
+  image_channels: int = option(
+    0,
+    "1 converts images to grey, 3 to RGB; 0 keeps what the dataset holds.",
+    choices=(0, 1, 3),
+    architecture=True,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+  """Stage 1 (views, as SimCLR) and stage 2 (corruption, as Models Genesis)."""
+
+  color_jitter_strength: float = option(
+    1.0, "Strength of brightness, contrast, saturation and hue jitter.", low=0.0, high=1.25
+  )
+  color_jitter_probability: float = option(
+    0.8,
+    "Share of RGB views with colour jitter; one channel is always jittered.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  brightness_jitter: float = option(
+    0.8,
+    "Largest change of brightness, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  contrast_jitter: float = option(
+    0.8,
+    "Largest change of contrast, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  saturation_jitter: float = option(
+    0.8,
+    "Largest change of saturation, as a share of it, at strength 1.",
+    low=0.0,
+    high=1.0,
+    previously=0.8,
+  )
+  hue_jitter: float = option(
+    0.2,
+    "Largest turn of the hue, as a share of the colour circle, at strength 1.",
+    low=0.0,
+    high=0.5,
+    previously=0.2,
+  )
+  grey_probability: float = option(
+    0.2,
+    "Share of RGB views without colour.",
+    low=0.0,
+    high=1.0,
+    previously=0.2,
+  )
+  use_blur: bool = option(True, "Blur RGB views, a share of blur_probability.")
+  blur_probability: float = option(
+    0.5,
+    "Share of RGB views that are blurred.",
+    low=0.0,
+    high=1.0,
+    previously=0.5,
+  )
+  crop_min_area: float = option(
+    0.3,
+    "Smallest share of an image's area that a view shows; the largest is all of it. Paper: 0.08.",
+    above=0.0,
+    high=1.0,
+    previously=0.08,
+  )
+  random_flip: str = option(
+    "horizontal",
+    "In which directions views are mirrored, half of them each; both suits images without a "
+    "natural upright, as retinas and histology.",
+    choices=("none", "horizontal", "horizontal_and_vertical"),
+    previously="horizontal",
+  )
+  random_rotation: float = option(
+    0.0,
+    "Largest angle, in degrees and either direction, that views are turned by; the border is "
+    "filled by reflection.",
+    low=0.0,
+    high=180.0,
+    previously=0.0,
+  )
+  supervised_augmentation: str = option(
+    "crop",
+    "With train_mode=finetune: random crop and left-right flip, or zoom by 0.85 to "
+    "1.15 and flips in both directions; never colour.",
+    choices=("crop", "zoom"),
+  )
+  corruption: str = option(
+    "models_genesis",
+    "What the network must undo: pixel shuffling, in-painting, "
+    "out-painting (and intensity maps for one channel), or none.",
+    choices=("models_genesis", "none"),
+    architecture=True,
+  )

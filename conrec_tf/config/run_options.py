@@ -1,0 +1,187 @@
+"""Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
+
+import dataclasses
+
+from conrec_tf.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What to do, and where the results go."""
+
+  mode: str = option(
+    "train_then_eval",
+    "What to do: train; train, evaluate and export; evaluate the "
+    "checkpoints of model_dir, following a running training until its last step (or evaluate "
+    "--checkpoint); draw what the run in model_dir learned; embed all images of the two splits; "
+    "export a trained network; or decode all images once and tell what they are.",
+    choices=("train", "train_then_eval", "eval", "report", "embed", "export", "check_data"),
+    changes_training=False,
+  )
+  train_mode: str = option(
+    "pretrain",
+    "Learn without labels, or learn a supervised head: on a frozen or trainable "
+    "network from --checkpoint, or from scratch.",
+    choices=("pretrain", "finetune"),
+  )
+  model_dir: str = option(
+    "",
+    "Where the run lives: checkpoints, logs, results. The same command continues "
+    "it. Empty: runs/<dataset>-<method>-<hash of what determines training>.",
+    changes_training=False,
+    path=True,
+  )
+  checkpoint: str = option(
+    "",
+    "Network to finetune, evaluate, embed with or export: a model_dir (its last checkpoint), "
+    "the prefix of a checkpoint, an exported SavedModel, or an HDF5 file of the authors' "
+    "implementation. Flags that describe the network are its own unless given. Empty: finetune "
+    "from scratch, else model_dir's network.",
+    path=True,
+  )
+  report: bool = option(
+    True,
+    "Draw what is learned: images for TensorBoard at evaluations, and at the end of "
+    "train_then_eval model_dir/report.",
+    changes_training=False,
+  )
+  compare_with: str = option(
+    "",
+    "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
+    "separated by commas.",
+    changes_training=False,
+    path=True,
+  )
+  seed: int = option(
+    0,
+    "Determines initial weights, order of images, augmentation and dropout.",
+    low=0,
+    high=2**31 - 1,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+  """What computes; the weights are the same on any, up to rounding."""
+
+  strategy: str = option(
+    "one_device",
+    "The first GPU, or the CPU without one; several GPUs of this machine "
+    "(mirrored); those of several machines (multi_worker_mirrored), by the same command on each "
+    "with TF_CONFIG as TensorFlow documents it; or a TPU.",
+    choices=("one_device", "mirrored", "multi_worker_mirrored", "tpu"),
+    changes_training=False,
+  )
+  devices: str = option(
+    "",
+    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
+    changes_training=False,
+  )
+  tpu_name: str = option(
+    "", "Name or address of the TPU; local on a TPU's own machine.", changes_training=False
+  )
+  tpu_zone: str = option(
+    "", "Zone of the TPU, where it isn't this machine's.", changes_training=False
+  )
+  gcp_project: str = option(
+    "", "Project of the TPU, where it isn't this machine's.", changes_training=False
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Bookkeeping:
+  """When to log, save and evaluate."""
+
+  log_steps: int = option(10, "Steps between two rows of metrics.", low=1, changes_training=False)
+  checkpoint_epochs: int = option(
+    5, "Epochs between two checkpoints.", low=1, changes_training=False
+  )
+  checkpoint_steps: int = option(
+    0,
+    "Steps between two checkpoints; if positive it overrides checkpoint_epochs.",
+    low=0,
+    changes_training=False,
+  )
+  keep_checkpoint_max: int = option(3, "Checkpoints to keep.", low=1, changes_training=False)
+  keep_checkpoint_every_epochs: int = option(
+    0,
+    "Epochs between two checkpoints that are kept for good; 0: none.",
+    low=0,
+    changes_training=False,
+  )
+  on_nan: str = option(
+    "stop",
+    "When a loss or gradient isn't finite: stop, or skip such steps and count them.",
+    choices=("stop", "skip"),
+    changes_training=False,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """Linear evaluation: a classifier on frozen embeddings."""
+
+  eval_every_epochs: int = option(
+    20,
+    "Epochs between two evaluations while training; 0: only before and after.",
+    low=0,
+    changes_training=False,
+  )
+  standardize_embeddings: bool = option(
+    True,
+    "Whether the number that counts, which also selects the best network, is that of embeddings "
+    "scaled to mean 0 and variance 1; the paper's is of raw ones. Both are measured.",
+    changes_training=False,
+    previously=False,
+  )
+  eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
+  select_best_on: str = option(
+    "evaluation",
+    "What the best checkpoint is chosen by: the evaluation split, as the paper "
+    "does, or a fifth of the training labels, held out.",
+    choices=("evaluation", "validation"),
+    changes_training=False,
+    renamed_from="select_on",
+  )
+  label_fractions: str = option(
+    "",
+    "Shares of the training labels to learn from at the end, e.g. 0.01,0.1,0.25,0.5,1.0. "
+    "Empty: none.",
+    changes_training=False,
+  )
+  num_repeats: int = option(
+    5,
+    "Random subsets for each label fraction; with cv_folds, repetitions of finetuning.",
+    low=1,
+    changes_training=False,
+    renamed_from="repetitions",
+  )
+  cv_folds: int = option(
+    0,
+    "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",
+    low=0,
+    changes_training=False,
+    renamed_from="folds",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """The trained network for use elsewhere."""
+
+  export_format: str = option(
+    "saved_model",
+    "Formats to write, separated by commas: saved_model, onnx (needs "
+    "requirements-onnx.txt), tflite (float32, and dynamic-range quantised). Empty: none.",
+    changes_training=False,
+  )
+  export_checkpoint: str = option(
+    "last",
+    "What to export from, and embed with, of a model_dir: its last checkpoint or the "
+    "one with the best evaluation.",
+    choices=("last", "best"),
+    changes_training=False,
+  )
+  keep_hub_module_max: int = option(
+    1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
+  )

@@ -1,0 +1,174 @@
+"""Options of the network and how it learns: model, objective, optimization."""
+
+import dataclasses
+
+from conrec_tf.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """Encoder, pooling and heads."""
+
+  encoder: str = option(
+    "unet",
+    "The paper's U-net, or Keras' DenseNet121 (which has no decoder).",
+    choices=("unet", "densenet121"),
+    architecture=True,
+  )
+  encoder_weights: str = option(
+    "",
+    "Initial weights of densenet121: imagenet (from Keras' cache or download) or an .h5 "
+    "file of Keras without top. Empty: random.",
+    path=True,
+  )
+  base_filters: int = option(
+    16, "Filters of the first level; doubled at each level. Paper: 64.", low=1, architecture=True
+  )
+  unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8, architecture=True)
+  pooling: str = option(
+    "attention",
+    "How features become an embedding: attention-weighted (paper, Eq. 4) or average.",
+    choices=("attention", "average"),
+    architecture=True,
+  )
+  representation_levels: str = option(
+    "all",
+    "Which levels of the encoder make the representation that is evaluated, embedded, exported "
+    "and finetuned: the last, pooled (the paper), or all, the shallower ones pooled by average "
+    "and put beside it.",
+    choices=("last", "all"),
+    architecture=True,
+    previously="last",
+  )
+  skip_connections: str = option(
+    "all",
+    "Which skip connections the decoder has in pre-training: all (the paper), deep, the deepest "
+    "alone, or none, so that the features must carry everything.",
+    choices=("all", "deep", "none"),
+    architecture=True,
+    previously="all",
+  )
+  attention_dropout: float = option(
+    0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0, architecture=True
+  )
+  proj_head_mode: str = option(
+    "nonlinear", "Projection head.", choices=("none", "linear", "nonlinear"), architecture=True
+  )
+  num_proj_layers: int = option(
+    3, "Dense layers of a nonlinear projection head.", low=1, architecture=True
+  )
+  proj_out_dim: int = option(128, "Width of the projection.", low=1, architecture=True)
+  ft_proj_selector: int = option(
+    0,
+    "What is evaluated and finetuned: 0 the representation, n the output of the n-th "
+    "layer of the projection head, -1 of its last.",
+    low=-1,
+    architecture=True,
+  )
+  fine_tune_after_block: int = option(
+    -1,
+    "With train_mode=finetune: -1 trains everything, n what comes after the n-th block "
+    "of the encoder, and the number of blocks (unet_depth; 4 for densenet121) just the head.",
+    low=-1,
+  )
+  zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")
+  global_bn: bool = option(
+    True, "With several devices, batch norm over the whole batch instead of each device's share."
+  )
+  batch_norm_decay: float = option(
+    0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0, architecture=True
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction."""
+
+  contrastive_weight: float = option(
+    1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
+  )
+  contrastive_method: str = option(
+    "nt_xent",
+    "The contrastive loss: NT-Xent (the paper), or decoupled (arXiv 2110.06848), which leaves the "
+    "pair itself out of the denominator, so that gradients don't vanish in small batches.",
+    choices=("nt_xent", "decoupled"),
+    previously="nt_xent",
+  )
+  contrastive_inputs: str = option(
+    "corrupted",
+    "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
+    "the encoder then sees beside them: twice its work in a step.",
+    choices=("corrupted", "clean"),
+    previously="corrupted",
+  )
+  reconstruction_weight: float = option(
+    100.0,
+    "Weight of the reconstruction loss (the paper's alpha); 0 builds no decoder.",
+    low=0.0,
+    architecture=True,
+  )
+  reconstruction_loss: str = option(
+    "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
+  )
+  temperature: float = option(0.5, "Temperature of the contrastive loss.", above=0.0)
+  lineareval_while_pretraining: bool = option(
+    False, "Train a supervised head beside pre-training; no gradient reaches the network."
+  )
+  hidden_norm: bool = option(True, "Normalise projections to unit length before NT-Xent.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+  """How long, how fast."""
+
+  train_batch_size: int = option(
+    16, "Images a step, on all devices together; each gives two views.", low=2
+  )
+  train_epochs: int = option(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
+  train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
+  optimizer: str = option(
+    "adamw",
+    "LARS (the paper, with learning_rate=0.075 and learning_rate_scaling=sqrt), SGD with Nesterov "
+    "momentum, Adam (weight decay through the loss), or AdamW (decoupled).",
+    choices=("lars", "momentum", "adam", "adamw"),
+  )
+  learning_rate: float = option(
+    0.001, "Base learning rate, before scaling. Paper: 0.075, for LARS.", above=0.0
+  )
+  learning_rate_scaling: str = option(
+    "none",
+    "Learning rate = base * sqrt(batch) (the paper), base * batch / 256, or base.",
+    choices=("sqrt", "linear", "none"),
+  )
+  learning_rate_schedule: str = option(
+    "cosine",
+    "What follows the warm-up: a constant rate (the paper), with which a run can go on for longer, "
+    "or a cosine to 0.",
+    choices=("constant", "cosine"),
+  )
+  warmup_epochs: float = option(0.0, "Epochs of linear warm-up from 0.", low=0.0)
+  momentum: float = option(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
+  weight_decay: float = option(1e-4, "Weight decay; never on biases and batch norm.", low=0.0)
+  moving_average_decay: float = option(
+    0.0,
+    "Decay of a moving average of the weights over steps, which is then what is evaluated, "
+    "embedded and exported; 0: the weights themselves.",
+    low=0.0,
+    below=1.0,
+    previously=0.0,
+  )
+  mixed_precision: str = option(
+    "float32",
+    "What the network computes in; weights and losses stay float32. auto: "
+    "mixed_bfloat16 where the GPU or processor is fast in it.",
+    choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
+  )
+  gradient_checkpointing: bool = option(
+    False,
+    "Compute the U-net's inner maps again for the gradient: slower, in "
+    "less memory; for large images.",
+    changes_training=False,
+    renamed_from="recompute",
+  )
+  deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
+  jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
