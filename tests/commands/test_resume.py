@@ -97,6 +97,7 @@ def test_the_size_of_checkpoints_does_not_depend_on_the_data(tmp_path):
   for count in (100, 20_000):
     run, path = tmp_path / f"run_{count}", tmp_path / f"{count}.npz"
     np.savez(path, x_train=np.zeros([count, 24, 24, 1], np.uint8))
+    tf.keras.backend.clear_session()  # or names are numbered on, and longer in the second
     commands.run(
       Config(
         **TINY, dataset="npz", mode="train", data_dir=str(path), model_dir=str(run), train_steps=1
