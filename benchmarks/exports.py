@@ -21,6 +21,8 @@ import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from conrec_tf.export.onnx_tflite import tflite_interpreter  # noqa: E402
+
 
 def saved_model(path):
   """A function from images to embeddings, as are those below."""
@@ -34,7 +36,7 @@ def onnx(path):
 
 
 def tflite(path, shape):
-  interpreter = tf.lite.Interpreter(os.fspath(path), num_threads=os.cpu_count())
+  interpreter = tflite_interpreter(path, num_threads=os.cpu_count())
   [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
   interpreter.resize_tensor_input(taken["index"], shape)
   interpreter.allocate_tensors()

@@ -5,11 +5,14 @@ Learning with Image Reconstruction and Attention-weighted Pooling" (Dippel,
 Vogler, Höhne, 2021, arXiv 2104.04323).
 
 `Config`, `build_model` and `load_dataset` are what most programs need of it. They are imported
-when they are first used, so that importing the package takes no time.
+when they are first used, so that importing the package takes no time. It does one thing: it makes
+`tf.keras` Keras 2.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from conrec_tf.keras_version import use_keras_2
 
 if TYPE_CHECKING:
   from conrec_tf.config import Config
@@ -24,6 +27,9 @@ _MODULES = {
   "build_model": "conrec_tf.models",
   "load_dataset": "conrec_tf.data.registry",
 }
+
+
+use_keras_2()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
 """From the command line to a `Config`: one absl flag per option."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import logging
 import os
 import pathlib
 import sys
+import tempfile
 import textwrap
 from typing import Any
 
@@ -179,15 +181,42 @@ def _config() -> Config:
 
 def _run(argv: list[str]) -> None:
   del argv
-  # TensorFlow reads this when it is imported; its start-up notices are no news to a user.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   _set_up_logging()
   renamed = [f"--{old} is --{new}" for old, new in RENAMED.items() if FLAGS[old].present]
   if renamed:
     logging.getLogger("conrec_tf").warning("Renamed flags: %s", ", ".join(renamed))
-  from conrec_tf import commands  # TensorFlow is imported only when there is work for it
+  config = _config()
+  with _without_notices():
+    from conrec_tf import commands  # TensorFlow is imported only when there is work for it
 
-  commands.run(_config())
+    command = commands.command(config)
+  command(config)
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+  """Keeps TensorFlow's notices at its start from the terminal, unless TF_CPP_MIN_LOG_LEVEL is set.
+
+  Some are written by C++ before it reads that variable. Where an import fails they are shown.
+  """
+  if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    yield
+    return
+  os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+  sys.stderr.flush()
+  terminal = os.dup(2)
+  with tempfile.TemporaryFile() as notices:
+    os.dup2(notices.fileno(), 2)
+    try:
+      yield
+    except ImportError:
+      notices.seek(0)
+      os.write(terminal, notices.read())
+      raise
+    finally:
+      sys.stderr.flush()
+      os.dup2(terminal, 2)
+      os.close(terminal)
 
 
 def _set_up_logging() -> None:

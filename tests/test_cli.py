@@ -9,7 +9,7 @@ import pytest
 PRINT_CONFIG = """
 import dataclasses, json, sys
 from conrec_tf import cli, commands
-commands.run = lambda config: print(json.dumps(dataclasses.asdict(config)))
+commands.command = lambda config: lambda config: print(json.dumps(dataclasses.asdict(config)))
 sys.argv = ["run.py", *sys.argv[1:]]
 cli.main()
 """

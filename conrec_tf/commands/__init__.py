@@ -1,5 +1,6 @@
 """What each `--mode` does: one module for each, with a function `run(config)`."""
 
+from collections.abc import Callable
 import importlib
 
 from conrec_tf.config import Config
@@ -17,11 +18,19 @@ COMMANDS = {
 
 
 def run(config: Config) -> None:
-  """Does what `config.mode` says.
+  """Does what `config.mode` says; see `command`."""
+  command(config)(config)
+
+
+def command(config: Config) -> Callable[[Config], None]:
+  """Imports what does what `config.mode` says, TensorFlow with it, and sets up the devices.
+
+  Returns:
+    A function of the config. It raises a `UsageError` for what the user can put right, and
+    `Preempted` when a signal came; what was trained is saved then.
 
   Raises:
-    UsageError: something that the user can put right.
-    Preempted: a signal came; what was trained is saved.
+    UsageError: there is no such device.
   """
   from conrec_tf.distribute.strategy import set_up_devices
 
@@ -29,4 +38,4 @@ def run(config: Config) -> None:
   name = COMMANDS[config.mode]
   if name == "train" and config.cv_folds and not config.is_pretraining:
     name = "cross_validate"
-  importlib.import_module(f"conrec_tf.commands.{name}").run(config)
+  return importlib.import_module(f"conrec_tf.commands.{name}").run

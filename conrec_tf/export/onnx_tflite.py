@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -61,13 +62,22 @@ def run_onnx(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
 def run_tflite(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
   """Returns embeddings float32 `[B, F]` of images as TensorFlow Lite computes them."""
   with _quiet():
-    interpreter = tf.lite.Interpreter(os.fspath(path))
+    interpreter = tflite_interpreter(path)
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.resize_tensor_input(taken["index"], images.shape)
     interpreter.allocate_tensors()
   interpreter.set_tensor(taken["index"], np.asarray(images))
   interpreter.invoke()
   return interpreter.get_tensor(given["index"])
+
+
+def tflite_interpreter(path: str | os.PathLike, num_threads: int | None = None) -> Any:
+  """Returns LiteRT's interpreter of a file; TensorFlow's older one where there is no LiteRT."""
+  try:
+    from ai_edge_litert.interpreter import Interpreter
+  except ImportError:
+    Interpreter = tf.lite.Interpreter
+  return Interpreter(os.fspath(path), num_threads=num_threads)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from conrec_tf import __version__
 
-PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn")
+PACKAGES = ("tensorflow-datasets", "numpy", "scikit-learn")
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
@@ -43,10 +43,12 @@ def hardware() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
   """Returns the versions of what computes, `{package: version}`."""
+  keras = tf.keras.Model.__module__.split(".")[0]  # keras, or tf_keras beside a newer one
   return {
     "conrec_tf": __version__,
     "Python": platform.python_version(),
-    **{name: metadata.version(name) for name in PACKAGES},
+    "tensorflow": tf.__version__,
+    **{name: metadata.version(name) for name in (keras, *PACKAGES)},
   }
 
 

@@ -1,7 +1,6 @@
 """The supervised step: a linear head on a frozen network, on a trainable one, or from scratch."""
 
 from typing import Any
-import warnings
 
 import tensorflow as tf
 
@@ -10,6 +9,7 @@ from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
 from conrec_tf.evaluation import metric_names
 from conrec_tf.models import ConRec, LinearHead
+from conrec_tf.training.kappa import quadratic_weighted_kappa
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
@@ -58,7 +58,7 @@ class FinetuneStep:
       **self._update.metrics(),
     }
     if self._config.ordinal_labels:
-      return {**metrics, metric_names.SUPERVISED_KAPPA: _kappa(self._num_classes)}
+      return {**metrics, metric_names.SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
     return {**metrics, **mean_metrics(metric_names.SUPERVISED_TOP_5_ACCURACY)}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
@@ -93,11 +93,3 @@ class FinetuneStep:
         replicas.all_gather(losses.predictions(logits, True)),
       )
     return metrics
-
-
-def _kappa(num_classes: int) -> tf.keras.metrics.Metric:
-  """Returns TensorFlow Addons' quadratic weighted kappa, without its end-of-life notice."""
-  with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import tensorflow_addons as tfa  # only ordinal labels need it
-  return tfa.metrics.CohenKappa(num_classes, sparse_labels=True, weightage="quadratic")
