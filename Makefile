@@ -1,12 +1,16 @@
 # The developers' verbs; CI calls the same ones.
-BIN ?= .venv/bin
+# With the newest TensorFlow: make install test VENV=.venv-latest REQUIREMENTS=requirements-latest.txt
+VENV ?= .venv
+PYTHON ?= python3.11
+REQUIREMENTS ?= requirements.txt
+BIN = $(VENV)/bin
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
-install:  ## make .venv with everything that development needs
-	python3.11 -m venv .venv
-	$(BIN)/pip install --quiet -r requirements.txt -e '.[dev]'
+install:  ## make an environment with everything that development needs
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r $(REQUIREMENTS) -e '.[dev]'
 
 format:  ## lay out the code
 	$(BIN)/ruff check --select I --fix --quiet
