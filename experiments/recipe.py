@@ -1,15 +1,14 @@
-"""Trains variations for the same number of seconds, and keeps what each reached.
+"""Trains variations of a recipe on the same number of images, and keeps what each reached.
 
     python -m experiments.recipe --studies=search_synthetic
-    python -m experiments.recipe --table > docs/recipe.md
-
-How long a step of a variation takes is measured first, while nothing else runs; then each training
-takes as many steps as fit into the seconds of its study. So its result can be made again on any
-machine, and several trainings can run side by side (`--jobs`), each on its share of the cores.
+    python -m experiments.recipe --table
 
 What is done is in `experiments/results`, a small file for each training, and isn't done again; a
-training that was killed goes on where it was. Variations are chosen by a held-out share of the
-training labels. The accuracy on the test split is in the files and tables, and decides nothing.
+training that was killed goes on where it was. Several can run side by side (`--jobs`), each on its
+share of the cores. How long a step of each takes is measured by `experiments.costs`.
+
+Variations are chosen by a held-out share of the training labels. The accuracy on the test split is
+in the files and tables, and decides nothing.
 """
 
 import argparse
@@ -19,7 +18,6 @@ import json
 import os
 import pathlib
 import queue
-import shutil
 import subprocess
 import sys
 import time
@@ -28,25 +26,11 @@ from conrec_tf.evaluation.metric_names import TOTAL_LOSS
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 from experiments.studies import STUDIES
-from experiments.table import tables
+from experiments.table import update
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-STEPS_TO_MEASURE, STEPS_BETWEEN_ROWS = 40, 20
-# Flags that hardly change how long a step takes; none of them is ever 0 here.
-SAME_SPEED = (
-  "data_dir",
-  "learning_rate",
-  "learning_rate_scaling",
-  "learning_rate_schedule",
-  "weight_decay",
-  "temperature",
-  "contrastive_method",
-  "crop_min_area",
-  "reconstruction_weight",
-  "representation_levels",
-  "standardize_embeddings",
-)
+PAGE = ROOT / "docs" / "recipe.md"
 KEPT = ("eval/", "global_step")
 LEFT_OUT = ("top_3", "top_5", "label_fractions")
 
@@ -65,50 +49,11 @@ def run(arguments, log, cores=None):
     raise RuntimeError(f"the training ended with {done.returncode}; see {log}")
 
 
-def speed_key(study, variation):
-  """Returns the flags that decide how long a step takes, as a text; later ones count."""
-  values = dict(
-    flag.removeprefix("--").partition("=")[::2]
-    for flag in (*study.flags, *study.variations[variation])
-  )
-  return " ".join(
-    f"{name}={value}" for name, value in sorted(values.items()) if name not in SAME_SPEED
-  )
-
-
-def seconds_per_step(name, variation, study, folder):
-  """Measures how long a step takes, or reads what was measured."""
-  path, key = RESULTS / name / "seconds_per_step.json", speed_key(study, variation)
-  known = json.loads(path.read_text()) if path.exists() else {}
-  if key not in known:
-    model_dir = folder / name / f"speed_{variation}"
-    shutil.rmtree(model_dir, ignore_errors=True)
-    model_dir.parent.mkdir(parents=True, exist_ok=True)
-    flags = [
-      *study.flags,
-      *study.variations[variation],
-      "--mode=train",
-      f"--train_steps={STEPS_TO_MEASURE}",
-      f"--log_steps={STEPS_BETWEEN_ROWS}",
-    ]
-    run(command(flags, model_dir), model_dir.with_suffix(".log"))
-    directory = RunDirectory(model_dir)
-    rows, batch = directory.rows("metrics.jsonl"), directory.read("config.json")["train_batch_size"]
-    known[key] = round(batch / rows[-1]["images_per_second"], 4)
-    write(path, known)
-  return known[key]
-
-
-def train(name, variation, seed, study, step_seconds, folder, cores):
+def train(name, variation, seed, study, folder, cores):
   """Trains and evaluates once, and writes what was reached."""
   model_dir = folder / name / f"{variation}_{seed}"
-  steps = int(study.seconds / step_seconds)
-  flags = [
-    *study.flags,
-    *study.variations[variation],
-    f"--seed={seed}",
-    f"--train_steps={steps}",
-  ]
+  model_dir.parent.mkdir(parents=True, exist_ok=True)
+  flags = [*study.command(variation), f"--seed={seed}"]
   always = [
     "--mode=train_then_eval",
     "--select_best_on=validation",
@@ -126,15 +71,13 @@ def train(name, variation, seed, study, step_seconds, folder, cores):
     "variation": variation,
     "seed": seed,
     "flags": [flag for flag in flags if not flag.startswith("--data_dir")],
-    "seconds": study.seconds,
-    "seconds_per_step": step_seconds,
     "result": {
       key: value
       for key, value in result.items()
       if key.startswith(KEPT) and not any(part in key for part in LEFT_OUT)
     },
     "losses": {key: value for key, value in last.items() if key.startswith("train/")},
-    "machine": process_info(0)["machine"],
+    **{key: process_info(0)[key] for key in ("machine", "versions")},
   }
   write(RESULTS / name / f"{variation}_{seed}.json", content)
   return content
@@ -170,10 +113,10 @@ def main():
   parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
   parser.add_argument("--data_dir", default="", help="where TFDS keeps prepared data")
   parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "experiments")
-  parser.add_argument("--table", action="store_true", help="print the tables of what is done")
+  parser.add_argument("--table", action="store_true", help="write what is done into docs/recipe.md")
   args = parser.parse_args()
   if args.table:
-    print(tables(RESULTS))
+    update(PAGE, RESULTS)
     return
   names = args.studies.split(",")
   jobs = missing(
@@ -184,11 +127,6 @@ def main():
     name: dataclasses.replace(study, flags=(*where, *study.flags))
     for name, study in STUDIES.items()
   }
-  speeds = {}
-  for name, variation, _ in jobs:
-    if (name, variation) not in speeds:
-      speeds[name, variation] = seconds_per_step(name, variation, studies[name], args.runs)
-      print(f"{name} {variation}: {speeds[name, variation]} s a step", flush=True)
   cores = sorted(os.sched_getaffinity(0))
   share = max(1, len(cores) // args.jobs)
   free = queue.Queue()
@@ -200,8 +138,7 @@ def main():
     mine = free.get()
     try:
       name, variation, seed = job
-      speed = speeds[name, variation]
-      return train(name, variation, seed, studies[name], speed, args.runs, mine)
+      return train(name, variation, seed, studies[name], args.runs, mine)
     finally:
       free.put(mine)
 

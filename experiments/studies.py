@@ -2,24 +2,34 @@
 
 import dataclasses
 
+BATCH = "--train_batch_size="
+USUAL_BATCH = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """Trainings that are compared with each other.
+  """Trainings on the same number of images, that are compared with each other.
 
   Attributes:
     about: what is compared, a sentence.
     flags: of all of them, the dataset among them.
-    seconds: how long each trains, evaluations and start left out.
+    steps: how many batches of 16 images each trains on.
     variations: `{name: flags}` that come after.
     seeds: how often each is trained.
   """
 
   about: str
   flags: tuple[str, ...]
-  seconds: int
+  steps: int
   variations: dict[str, tuple[str, ...]]
-  seeds: tuple[int, ...] = (0, 1, 2)
+  seeds: tuple[int, ...] = (0,)
+
+  def command(self, variation: str) -> tuple[str, ...]:
+    """Returns the flags of a variation; it takes fewer steps if its batches are larger."""
+    flags = (*self.flags, *self.variations[variation])
+    batches = [int(flag.removeprefix(BATCH)) for flag in flags if flag.startswith(BATCH)]
+    steps = self.steps * USUAL_BATCH // (batches or [USUAL_BATCH])[-1]
+    return (*flags, f"--train_steps={steps}")
 
 
 PAPER = (
@@ -38,38 +48,64 @@ PAPER = (
   "--representation_levels=all",
   "--standardize_embeddings",
 )
-START = (
+ADAMW = (
   *PAPER,
   "--optimizer=adamw",
   "--learning_rate=0.001",
   "--learning_rate_scaling=none",
   "--learning_rate_schedule=cosine",
+  "--crop_min_area=0.3",
 )
-CROP = (*START, "--crop_min_area=0.3")
-DECOUPLED = ("--contrastive_method=decoupled", "--temperature=0.2")
+DECOUPLED = (*ADAMW, "--contrastive_method=decoupled", "--temperature=0.2")
+BOTH = (*DECOUPLED, "--contrastive_inputs=clean")
 SEARCH = {
   "paper": PAPER,
-  "adamw_cosine": START,
-  "crop_0.3": CROP,
-  "crop_0.5": (*START, "--crop_min_area=0.5"),
-  "lr_0.003": (*CROP, "--learning_rate=0.003"),
-  "decoupled": (*CROP, *DECOUPLED),
-  "clean": (*CROP, "--contrastive_inputs=clean"),
-  "clean_decoupled": (*CROP, *DECOUPLED, "--contrastive_inputs=clean"),
-  "reconstruction_400": (*CROP, "--reconstruction_weight=400"),
-  "reconstruction_1000": (*CROP, "--reconstruction_weight=1000"),
-  "skips_deep": (*CROP, "--skip_connections=deep"),
-  "skips_none": (*CROP, "--skip_connections=none"),
-  "batch_32": (*CROP, "--train_batch_size=32"),
-  "average_0.99": (*CROP, "--moving_average_decay=0.99"),
+  "adamw": ADAMW,
+  "decoupled": DECOUPLED,
+  "clean": (*ADAMW, "--contrastive_inputs=clean"),
+  "clean_decoupled": BOTH,
+  "clean_decoupled_temperature_0.1": (*BOTH, "--temperature=0.1"),
+  "clean_decoupled_rate_0.003": (*BOTH, "--learning_rate=0.003"),
+  "clean_decoupled_crop_0.15": (*BOTH, "--crop_min_area=0.15"),
+  "clean_decoupled_crop_0.5": (*BOTH, "--crop_min_area=0.5"),
+  "clean_decoupled_reconstruction_10": (*BOTH, "--reconstruction_weight=10"),
+  "clean_decoupled_reconstruction_1000": (*BOTH, "--reconstruction_weight=1000"),
+  "clean_decoupled_skips_deep": (*BOTH, "--skip_connections=deep"),
+  "clean_decoupled_skips_none": (*BOTH, "--skip_connections=none"),
+  "clean_decoupled_batch_32": (*BOTH, "--train_batch_size=32"),
+  "clean_decoupled_batch_64": (*BOTH, "--train_batch_size=64", "--learning_rate=0.002"),
+  "clean_decoupled_average_0.99": (*BOTH, "--moving_average_decay=0.99"),
+  "clean_decoupled_no_dropout": (*BOTH, "--attention_dropout=0"),
+}
+METHODS = {
+  "adamw": ADAMW,
+  "adamw_reconstruction_1000": (*ADAMW, "--reconstruction_weight=1000"),
+  "clean_decoupled_reconstruction_1000": (*BOTH, "--reconstruction_weight=1000"),
+  "simclr": (*ADAMW, "--pooling=average", "--corruption=none", "--reconstruction_weight=0"),
+  "simclr_attention": (*ADAMW, "--corruption=none", "--reconstruction_weight=0"),
+  "reconstruction": (*ADAMW, "--pooling=average", "--contrastive_weight=0"),
 }
 SYNTHETIC = ("--dataset=rectangle_triangle",)
+CIRCLES = ("--dataset=circles_square",)
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
-  "search_synthetic": Study(
-    "Variations on Rectangle-Triangle, three minutes each.", SYNTHETIC, 180, SEARCH
+  "search_synthetic": Study("Variations on Rectangle-Triangle.", SYNTHETIC, 1060, SEARCH),
+  "search_flowers": Study("The same on Oxford Flowers 102.", FLOWERS, 1060, SEARCH),
+  "methods_flowers": Study(
+    "ConRec and what it is made of, on Oxford Flowers 102, ten times as long.",
+    FLOWERS,
+    10600,
+    METHODS,
+    (0, 1, 2),
   ),
-  "search_flowers": Study(
-    "The same on Oxford Flowers 102 at 64 pixels, three minutes each.", FLOWERS, 180, SEARCH
+  "long_synthetic": Study(
+    "Rectangle-Triangle, ten times as long.",
+    SYNTHETIC,
+    10600,
+    {"adamw": ADAMW, "decoupled_skips_deep": (*DECOUPLED, "--skip_connections=deep")},
+    (0, 1, 2),
+  ),
+  "long_circles": Study(
+    "Circles-Square, ten times as long.", CIRCLES, 10600, {"adamw": ADAMW}, (0, 1, 2)
   ),
 }

@@ -13,6 +13,8 @@ from conrec_tf.evaluation.metric_names import (
 from conrec_tf.reporting.tables import Table
 from experiments.studies import STUDIES
 
+COSTS = "step_costs.json"
+MARKER = "<!-- python -m experiments.recipe --table writes what follows -->"
 VALIDATION = validation(standardised(LINEAR_ACCURACY))
 COLUMNS = (
   ("held-out labels", VALIDATION),
@@ -22,45 +24,63 @@ COLUMNS = (
 )
 
 
+def update(page, results):
+  """Writes the tables into a page, below its marker."""
+  above, _, _ = page.read_text().partition(MARKER)
+  page.write_text(f"{above}{MARKER}\n\n{tables(results)}")
+
+
 def tables(results):
   """Returns the tables as Markdown.
 
   Args:
     results: folder of the files.
   """
-  parts = []
-  for name, study in STUDIES.items():
-    found = {
-      variation: [
-        json.loads(path.read_text())
-        for path in sorted((results / name).glob(f"{variation}_[0-9]*.json"))
-      ]
-      for variation in study.variations
-    }
-    if any(found.values()):
-      parts.append(_table(name, study, {key: rows for key, rows in found.items() if rows}))
-  return "\n".join(parts)
+  return "\n".join(
+    _table(name, study, results / name) for name, study in STUDIES.items() if _done(results / name)
+  )
 
 
-def _table(name, study, found):
-  everything = [row["result"] for rows in found.values() for row in rows]
-  header = ("variation", "seeds", "steps", *(words for words, _ in COLUMNS))
-  strongest = _mean([row[UNTRAINED_STRONGEST] for row in everything])
-  rows = [("untrained, at its strongest", str(len(everything)), "0", "", strongest, "", "")]
-  for variation, trained in sorted(
-    found.items(),
-    key=lambda pair: -statistics.fmean(row["result"][VALIDATION] for row in pair[1]),
-  ):
+def _done(folder, variation="*"):
+  """What the trainings of a study left, `[content of a file]`."""
+  paths = sorted(folder.glob(f"{variation}_[0-9].json"))
+  return [json.loads(path.read_text()) for path in paths]
+
+
+def _table(name, study, folder):
+  found = {variation: _done(folder, variation) for variation in study.variations}
+  path = folder / COSTS
+  costs = json.loads(path.read_text()) if path.exists() else {}
+  untrained = [
+    row["result"][UNTRAINED_STRONGEST]
+    for rows in found.values()
+    for row in rows
+    if UNTRAINED_STRONGEST in row["result"]
+  ]
+  header = ("variation", "seeds", "steps", "seconds a step", *(words for words, _ in COLUMNS))
+  rows = [
+    ("untrained, at its strongest", str(len(untrained)), "0", "", "", _mean(untrained), "", "")
+  ]
+  for variation, trained in sorted(found.items(), key=lambda pair: -_accuracy(pair[1])):
     results = [row["result"] for row in trained]
+    cost = f"{costs[variation]:.2f}" if variation in costs else ""
+    steps = str(results[0]["global_step"]) if results else "not run"
     cells = [_mean([row[key] for row in results]) for _, key in COLUMNS]
-    rows.append((variation, str(len(results)), str(results[0]["global_step"]), *cells))
+    rows.append((variation, str(len(results)), steps, cost, *cells))
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
     "again; `--only=<variation> --seeds=<seed>`, a row.\n\n" + Table(header, rows).markdown()
   )
 
 
+def _accuracy(rows):
+  """The mean on held-out labels; rows without any come last."""
+  return statistics.fmean(row["result"][VALIDATION] for row in rows) if rows else -1.0
+
+
 def _mean(values):
   """Returns mean and deviation in per cent."""
+  if not values:
+    return ""
   mean = f"{100 * statistics.fmean(values):.1f}"
   return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
