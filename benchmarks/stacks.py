@@ -23,6 +23,8 @@ FLAGS = (
   "--base_filters=8",
   "--train_split=train[:64]",
   "--eval_split=test[:32]",
+  "--optimizer=lars",  # Adam makes large steps of gradients that are nothing but rounding
+  "--learning_rate=0.1",
   "--learning_rate_schedule=constant",
   "--mixed_precision=float32",
   "--noreport",

@@ -173,7 +173,7 @@ def _start(
   last_step: int,
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
-  directory.start(config, source.digest)
+  directory.start(config, source.digest, source.class_names)
   directory.write_lines("bad_images.txt", source.bad)
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {

@@ -65,6 +65,12 @@ class Data:
     changes_training=False,
     renamed_from="max_bad_images",
   )
+  max_pixels: int = option(
+    150_000_000,
+    "Height times width from which an image counts as one that can't be decoded, by its header.",
+    low=1,
+    changes_training=False,
+  )
   image_size: int = option(
     64,
     "Height and width that the network works at, in pixels. Paper: 128 synthetic, 224 otherwise.",
@@ -75,6 +81,21 @@ class Data:
     False,
     "Whether classes are grades: cumulative-bit classifiers and quadratic weighted "
     "kappa instead of accuracy.",
+  )
+  image_bits: int = option(
+    0,
+    "How many of their bits image files of 16 bits a channel use, e.g. 12, as many cameras and "
+    "scanners write them; 0: all.",
+    low=0,
+    high=16,
+    architecture=True,
+    previously=0,
+  )
+  label_order: str = option(
+    "",
+    "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
+    "natural order.",
+    previously="",
   )
   image_channels: int = option(
     0,

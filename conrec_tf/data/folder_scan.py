@@ -7,7 +7,7 @@ or where it can't be written, all files are decoded anew.
 """
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -21,10 +21,11 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.decoding import Decode, decode_error, scan_images
+from conrec_tf.data.folder_walk import base_name, content, paths_below
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what is kept, and of how images are decoded
+VERSION = 2  # of what is kept, and of how images are decoded
 SECONDS_BETWEEN_SAVES = 10.0
 DIGEST_BYTES = 32
 STATS_AT_A_TIME = 256
@@ -82,6 +83,14 @@ class FolderScan:
         if name in known.errors:
           self.errors[name] = known.errors[name]
 
+  def forget_limit(self, max_pixels: int) -> None:
+    """Makes unknown again what another limit of pixels decided."""
+    areas = self.shapes[:, 0].astype(np.int64) * self.shapes[:, 1]
+    self.shapes[areas > max_pixels] = -1
+    for name in [name for name, error in self.errors.items() if "--max_pixels" in error]:
+      self.shapes[self.names.index(name)] = -1
+      del self.errors[name]
+
   def reorder(self, order: Sequence[int]) -> None:
     """Puts the files into another order."""
     self.names = [self.names[place] for place in order]
@@ -89,7 +98,7 @@ class FolderScan:
     self.shapes, self.digests = self.shapes[order], self.digests[order]
 
 
-def scan_folder(root: str, names: list[str], decode: Decode) -> FolderScan:
+def scan_folder(root: str, names: list[str], decode: Decode, max_pixels: int) -> FolderScan:
   """Decodes those files of a folder that aren't known yet, and orders all of them.
 
   The order is by base name, then content, so that it doesn't depend on where files lie.
@@ -98,12 +107,14 @@ def scan_folder(root: str, names: list[str], decode: Decode) -> FolderScan:
     root: the folder.
     names: paths of image files below it.
     decode: from the path, a string scalar, to uint8 `[h, w, c]`.
+    max_pixels: of the images that it takes; it may not have been the same at an earlier start.
   """
   scan = FolderScan.of_files(names, _stats(list(paths_below(root, names))))
   cache = cache_path(root)
   known = load_scan(cache)
   if known:
     scan.take_over(known)
+    scan.forget_limit(max_pixels)
   _add_digests(root, scan)
   scan.reorder(_order(scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
@@ -194,12 +205,6 @@ def _stat(path: str) -> os.stat_result | None:
     return None
 
 
-def paths_below(root: str, names: Sequence[str]) -> Iterator[str]:
-  """Returns the paths of files below a folder."""
-  start = os.path.join(root, "")  # put together once, and not for each of many files
-  return (start + name for name in names)
-
-
 def _add_digests(root: str, scan: FolderScan) -> None:
   """Reads files of one base name, whose order is that of their content."""
   bases = [base_name(name) for name in scan.names]
@@ -221,22 +226,8 @@ def _order(scan: FolderScan) -> list[int]:
   return sorted(range(len(scan.names)), key=key)
 
 
-def base_name(name: str) -> str:
-  """Returns what `os.path.basename` does, sooner."""
-  return name.rpartition(os.sep)[2]
-
-
 def _digest(path: str) -> bytes:
   return hashlib.sha256(content(path)).digest()
-
-
-def content(path: str) -> bytes:
-  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
-  try:
-    with open(path, "rb") as file:
-      return file.read()
-  except OSError:
-    return b""
 
 
 def _join(texts: Iterable[str]) -> np.ndarray:

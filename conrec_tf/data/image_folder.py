@@ -12,22 +12,17 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import (
   DatasetSource,
   existing_path,
-  holdout_mask,
   listed_split,
   log_cache_size,
 )
-from conrec_tf.data.decoding import NATIVE, decode_image
-from conrec_tf.data.folder_scan import (
-  FolderScan,
-  base_name,
-  content,
-  paths_below,
-  scan_folder,
-)
+from conrec_tf.data.decoding import NATIVE, Decode, decode_image
+from conrec_tf.data.folder_layout import folder_layout
+from conrec_tf.data.folder_scan import FolderScan, scan_folder
+from conrec_tf.data.folder_walk import base_name, content, image_files, paths_below
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+LOOKED_AT, DARK = 16, 31  # images, and of 255
 
 
 def open_image_folder(config: Config) -> DatasetSource:
@@ -43,11 +38,14 @@ def open_image_folder(config: Config) -> DatasetSource:
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
-  scan = scan_folder(root, _image_files(root), _decode_file)
-  names, shapes = scan.names, scan.shapes
-  splits, labels, class_names = _layout(
-    config.label_mode, [name.split(os.sep)[:-1] for name in names], root
+  scan = scan_folder(
+    root,
+    image_files(root),
+    lambda path: _decode(config, tf.io.read_file(path), NATIVE),
+    config.max_pixels,
   )
+  names, shapes = scan.names, scan.shapes
+  splits, labels, class_names = folder_layout(config, names, root)
   is_good = shapes[:, 2] > 0
   if not np.any(is_good):
     raise UsageError(
@@ -63,6 +61,8 @@ def open_image_folder(config: Config) -> DatasetSource:
     log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
     images, read = np.array([content(path) for path in paths], object), tf.identity
   good = shapes[is_good]
+  looked_at = [paths[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
+  _warn_of_dark_images(lambda encoded: _decode(config, encoded, NATIVE), looked_at)
   channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
   stored = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
@@ -77,7 +77,7 @@ def open_image_folder(config: Config) -> DatasetSource:
   return DatasetSource(
     name=os.path.basename(os.path.abspath(root)),
     channels=channels,
-    decode=lambda image: decode_image(read(image), channels),
+    decode=lambda image: _decode(config, read(image), channels),
     train=listed_split("train_split", config.train_split, *arguments),
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
@@ -87,40 +87,23 @@ def open_image_folder(config: Config) -> DatasetSource:
   )
 
 
-def _decode_file(path: tf.Tensor) -> tf.Tensor:
-  return decode_image(tf.io.read_file(path), NATIVE)
+def _decode(config: Config, encoded: tf.Tensor, channels: int) -> tf.Tensor:
+  return decode_image(encoded, channels, config.image_bits, config.max_pixels, libraries=True)
 
 
-def _image_files(root: str) -> list[str]:
-  """Returns the paths of all images below a folder, relative to it, links followed."""
-  images: list[str] = []
-  others: list[str] = []
-  seen: set[str] = set()
-
-  def fail(error: OSError) -> None:
-    raise UsageError(
-      f"data_dir must be a folder that can be read ({error.strerror}). Received: {error.filename}"
+def _warn_of_dark_images(decode: Decode, paths: Sequence[str]) -> None:
+  """Looks at some images; where all are dark, their values don't fill the range of their files."""
+  highest = max(
+    (int(tf.reduce_max(decode(tf.io.read_file(os.fsencode(path))))) for path in paths), default=255
+  )
+  if highest <= DARK:
+    logger.warning(
+      "Images are almost black: in %d of them values go to %d of 255, e.g. in %s. If files of 16 "
+      "bits use 12, say --image_bits=12",
+      len(paths),
+      highest,
+      paths[0],
     )
-
-  for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
-    if os.path.realpath(folder) in seen:  # a link back to where the walk has been
-      folders.clear()
-      continue
-    seen.add(os.path.realpath(folder))
-    below = os.path.relpath(folder, root)
-    for file in files:
-      name = file if below == os.curdir else f"{below}{os.sep}{file}"
-      (images if file.lower().endswith(ENDINGS) else others).append(name)
-  if not images:
-    raise UsageError(
-      f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
-      f"{len(others)} other files"
-    )
-  if others:
-    logger.info(
-      "Left out %d files that aren't images, e.g. %s", len(others), os.path.join(root, min(others))
-    )
-  return images
 
 
 def _digest(
@@ -131,51 +114,6 @@ def _digest(
   for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
     digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{label}\0"))
   return digest.hexdigest()
-
-
-def _layout(
-  labels: str, parts: list[list[str]], root: str
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-  """Returns split names `[N]`, labels int `[N]` and class names, from each file's folders."""
-  depths = {len(folders) for folders in parts}
-  if labels == "folders" and depths not in ({1}, {2}):
-    raise UsageError(
-      "data_dir must hold label/file or split/label/file, for label_mode=folders. "
-      f"Received: {root} with files {_depths_text(depths)} folders deep"
-    )
-  if labels == "auto" and depths not in ({0}, {1}, {2}):
-    raise UsageError(
-      "label_mode must be none for images that lie neither flat nor as label/file or "
-      f"split/label/file. Received: auto for files {_depths_text(depths)} folders deep"
-    )
-  if labels == "none" or depths == {0}:
-    logger.info("%d images without labels; a tenth is held out as split test", len(parts))
-    return _shares(None, len(parts)), np.zeros(len(parts), np.int64), ()
-  names = [folders[-1] for folders in parts]
-  class_names, indices = np.unique(names, return_inverse=True)
-  indices = indices.astype(np.int64)
-  if len(class_names) < 2:
-    raise UsageError(
-      "data_dir must hold at least two labels; without labels use --label_mode=none. "
-      f"Received: {class_names[0]} alone in {root}"
-    )
-  logger.info(
-    "%d images; folders are %d labels: %s",
-    len(parts),
-    len(class_names),
-    ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else ""),
-  )
-  if depths == {2}:
-    return np.array([folders[0] for folders in parts]), indices, tuple(class_names)
-  logger.info(
-    "There are no splits; a fifth of each label is held out as split test "
-    "(--label_mode=none if the folders aren't labels)"
-  )
-  return _shares(indices, len(parts)), indices, tuple(class_names)
-
-
-def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:
-  return np.where(holdout_mask(labels, count), "test", "train")
 
 
 def _text(name: str) -> str:
@@ -205,7 +143,3 @@ def _check_count(limit: str, bad: Sequence[str], count: int) -> None:
       f"data_dir must hold at most max_undecodable={limit} images that can't be "
       f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}"
     )
-
-
-def _depths_text(depths: set[int]) -> str:
-  return " and ".join(map(str, sorted(depths)))

@@ -1,6 +1,7 @@
 """Images in a NumPy archive."""
 
 import hashlib
+import logging
 import os
 import zipfile
 import zlib
@@ -10,24 +11,31 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource, existing_path, holdout_mask, listed_split
+from conrec_tf.data.folder_layout import label_text, ordered_labels
+
+logger = logging.getLogger(__name__)
+
+
+MEDMNIST_SPLITS = ("train", "val", "test")
+CHANNEL_COUNTS = (1, 2, 3, 4)
+ROUNDING = 1e-4  # by which float images may leave [0, 1]
+ALMOST_BLACK = 2  # of 255
 
 
 def open_npz(config: Config) -> DatasetSource:
   """Opens `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
 
-  The archive holds `x_train` and `x_test`, `[N, h, w]` or `[N, h, w, C]`, uint8 or float in
-  [0, 1] (which is rounded to 8 bits), and `y_train` and `y_test`, int `[N]` or `[N, 1]`, their
-  classes counted from 0. Without the `y` images are unlabelled; without `x_test` a share of
-  `x_train` is held out.
+  The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8
+  or float in [0, 1] (which is rounded to 8 bits), and `y_train`, `y_test` and `y_val`, `[N]` or
+  `[N, 1]`: classes counted from 0, or words. Without the `y` images are unlabelled; without
+  `x_test` a share of `x_train` is held out. MedMNIST's archives are read as they are downloaded.
 
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
   """
   path = existing_path(config.data_dir, config.dataset, "an .npz file")
-  arrays = _arrays(path)
-  images = {
-    name: _images(arrays, "x_" + name) for name in ("train", "test") if "x_" + name in arrays
-  }
+  arrays = _with_usual_names(_arrays(path))
+  images = {name: _images(arrays, "x_" + name) for name in MEDMNIST_SPLITS if "x_" + name in arrays}
   if "train" not in images:
     raise UsageError(
       "data_dir must hold x_train (and y_train, x_test, y_test). "
@@ -38,14 +46,16 @@ def open_npz(config: Config) -> DatasetSource:
     name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
     for name, part in images.items()
   }
+  class_names: tuple[str, ...] = ()
+  if labelled:
+    class_names, labels = _numbered(labels, config)
   if "test" not in images:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
-    images, labels = (
-      {"train": part["train"][~held], "test": part["train"][held]} for part in (images, labels)
-    )
+    for parts in (images, labels):
+      parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
   shapes = {part.shape[1:] for part in images.values()}
   if len(shapes) > 1:
-    raise UsageError(f"x_train and x_test must have one size. Received: {sorted(shapes)}")
+    raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")
   stored = shapes.pop()[-1]
   channels = config.image_channels or stored
   if channels != stored and stored not in (1, 3):
@@ -67,7 +77,6 @@ def open_npz(config: Config) -> DatasetSource:
       for name, part in images.items()
     },
   )
-  classes = 1 + max(part.max(initial=0) for part in labels.values())
   return DatasetSource(
     name=os.path.basename(path).removesuffix(".npz"),
     channels=channels,
@@ -75,7 +84,7 @@ def open_npz(config: Config) -> DatasetSource:
     train=listed_split("train_split", config.train_split, *arguments),
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=True,
-    class_names=tuple(map(str, range(classes))) if labelled else (),
+    class_names=class_names,
     digest=_digest(images, labels),
   )
 
@@ -87,6 +96,16 @@ def _digest(images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> str
     digest.update(repr((name, part.shape, zlib.crc32(np.ascontiguousarray(part).data))).encode())
     digest.update(np.ascontiguousarray(labels[name]).tobytes())
   return digest.hexdigest()
+
+
+def _with_usual_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Gives MedMNIST's arrays, `train_images` and so on, the names `x_train` and so on."""
+  usual = {
+    f"{split}_{kind}": f"{letter}_{split}"
+    for split in MEDMNIST_SPLITS
+    for kind, letter in (("images", "x"), ("labels", "y"))
+  }
+  return {usual.get(name, name): array for name, array in arrays.items()}
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
@@ -108,21 +127,35 @@ def _images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     images = images[..., np.newaxis]
   if images.ndim != 4 or not images.size:
     raise UsageError(f"{name} must be [N, h, w] or [N, h, w, C]. Received: {arrays[name].shape}")
-  if images.dtype == np.uint8:
-    return images
-  if not np.issubdtype(images.dtype, np.floating):
-    raise UsageError(f"{name} must be uint8, or float in [0, 1]. Received: {images.dtype}")
-  if not np.all(np.isfinite(images)):
-    raise UsageError(f"{name} must be finite. Received: NaN or infinity")
-  if images.min() < 0 or images.max() > 1:
+  if images.shape[1] in CHANNEL_COUNTS and images.shape[3] > max(CHANNEL_COUNTS):
     raise UsageError(
-      f"{name} must be uint8, or float in [0, 1]. Received: {images.min():g} to {images.max():g}"
+      f"{name} must be [N, h, w, C]. Received: {images.shape}, which looks like [N, C, h, w]"
     )
-  return np.round(255 * images).astype(np.uint8)
+  low, high = images.min(), images.max()
+  if np.issubdtype(images.dtype, np.floating):
+    if not np.all(np.isfinite(images)):
+      raise UsageError(f"{name} must be finite. Received: NaN or infinity")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+      raise UsageError(
+        f"{name} must be uint8, or float in [0, 1]. Received: {float(low)} to {float(high)}"
+      )
+    images = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+  elif images.dtype != np.uint8:
+    raise UsageError(
+      f"{name} must be uint8, or float in [0, 1]. Received: {images.dtype} from {low} to {high}"
+    )
+  if images.max() <= ALMOST_BLACK:
+    logger.warning(
+      "%s is almost black: its values go from %s to %s, where 8 bits go to 255 and floats to 1",
+      name,
+      low,
+      high,
+    )
+  return images
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
-  """Returns an array of labels as int64 `[N]`."""
+  """Returns an array of labels, numbers or words `[N]`."""
   labels = arrays.get(name)
   if labels is None:
     raise UsageError(f"data_dir must hold {name} too. Received: {', '.join(arrays)}")
@@ -130,8 +163,27 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
     labels = labels[:, 0]
   if labels.shape != (count,):
     raise UsageError(f"{name} must be [{count}], one label an image. Received: {labels.shape}")
-  if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+  if labels.dtype.kind not in "iuU" or labels.dtype.kind == "i" and labels.min() < 0:
     raise UsageError(
-      f"{name} must be whole numbers from 0. Received: {labels.dtype} from {labels.min()}"
+      f"{name} must be whole numbers from 0, or words. Received: {labels.dtype}"
+      + (f" from {labels.min()}" if labels.dtype.kind in "if" else "")
     )
-  return labels.astype(np.int64)
+  return labels
+
+
+def _numbered(
+  labels: dict[str, np.ndarray], config: Config
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+  """Returns class names, words in natural order or numbers, and labels as int64 `[N]`."""
+  if all(part.dtype.kind != "U" for part in labels.values()):
+    numbers = {name: part.astype(np.int64) for name, part in labels.items()}
+    count = 1 + max(part.max(initial=0) for part in numbers.values())
+    return tuple(map(str, range(count))), numbers
+  words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
+  class_names = ordered_labels(
+    {word for part in words.values() for word in part}, config.label_order, config.ordinal_labels
+  )
+  places = {name: place for place, name in enumerate(class_names)}
+  return class_names, {
+    name: np.array([places[word] for word in part], np.int64) for name, part in words.items()
+  }

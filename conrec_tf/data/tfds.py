@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import (
   DatasetSource,
@@ -56,6 +57,7 @@ def open_tfds(config: Config) -> DatasetSource:
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = tf.image.convert_image_dtype(features["image"].decode_example(encoded), tf.uint8)
+    image = image_header.upright(image, image_header.orientation(encoded))
     if channels != stored[-1]:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image

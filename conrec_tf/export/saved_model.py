@@ -68,7 +68,7 @@ def representation(
     return model.representation(images, training=training, layer=layer)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
-    image = decode_image(encoded, channels)
+    image = decode_image(encoded, channels, metadata.get("image_bits", 0))
     return evaluation_image(image, size, metadata["center_crop"])
 
   def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -13,7 +13,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import ReportContext
-from conrec_tf.reporting.figures.plot_style import rc_style
+from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
 from conrec_tf.reporting.inference import restore_inspector
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
 from conrec_tf.reporting.sections import SECTIONS
@@ -22,6 +22,7 @@ from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 logger = logging.getLogger(__name__)
 
 FOLDER = "report"
+CHARACTERS_SHOWN = 20
 
 
 def write_report(config: Config, source: DatasetSource, eval_source: DatasetSource) -> pathlib.Path:
@@ -43,6 +44,12 @@ def write_report(config: Config, source: DatasetSource, eval_source: DatasetSour
   temporary = folder.with_name(FOLDER + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
   logger.info("Drawing the report of step %d", run.step)
+  missing = undrawable(eval_source.class_names)
+  if missing:
+    logger.warning(
+      "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
+      missing[:CHARACTERS_SHOWN],
+    )
   with io_as_usage_error(run.path), rc_style():
     temporary.mkdir()
     try:

@@ -4,7 +4,7 @@ Everything is written under a temporary name and renamed, so that a reader never
 meets half a file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import fcntl
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
+NAMES_SHOWN = 10
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
@@ -39,12 +40,13 @@ class RunDirectory:
   def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
 
-  def start(self, config: Config, data: str = "") -> None:
+  def start(self, config: Config, data: str = "", class_names: Sequence[str] = ()) -> None:
     """Creates the folder, or checks that it belongs to the same training.
 
     Args:
       config: the options of the run.
       data: digest of what is learnt from; empty where nothing is.
+      class_names: of its labels; empty where there are none.
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
@@ -65,11 +67,18 @@ class RunDirectory:
           "model_dir must be new, or the values that determine training must be "
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
-    known = (self.read(IMAGES) or {}).get("digest")
+    images = self.read(IMAGES) or {}
+    known, labels = images.get("digest"), images.get("class_names")
     if data and known and known != data:
+      received = f"others in {config.data_dir or config.dataset}"
+      if labels and class_names and labels != list(class_names):
+        new, old = set(class_names) - set(labels), set(labels) - set(class_names)
+        received += (
+          f", with labels {_listed(new) or 'ordered anew'} for {_listed(old) or 'its own'}"
+        )
       raise UsageError(
         "data_dir and train_split must give the images that the run began with (names, sizes, "
-        f"labels). Received: others in {config.data_dir or config.dataset} for {self.path}"
+        f"labels). Received: {received} for {self.path}"
       )
     with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
@@ -214,3 +223,7 @@ def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> It
     raise UsageError(
       f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
     ) from error
+
+
+def _listed(names: Iterable[str]) -> str:
+  return ", ".join(sorted(names)[:NAMES_SHOWN])

@@ -73,12 +73,17 @@ def test_five_channels(tmp_path):
     (dict(y_test=None), "must hold y_test too"),
     (dict(x_train=np.zeros([20, 5])), r"x_train must be \[N, h, w\] or .* Received: \(20, 5\)"),
     (dict(x_train=np.full([20, 26, 26, 3], np.nan)), "x_train must be finite"),
-    (dict(x_train=np.full([20, 26, 26, 3], 255.0)), "Received: 255 to 255"),
+    (dict(x_train=np.full([20, 26, 26, 3], 255.0)), "Received: 255.0 to 255.0"),
+    (dict(x_train=np.full([20, 26, 26, 3], 1.0002)), "Received: 1.0002 to 1.0002"),
+    (
+      dict(x_train=np.zeros([20, 3, 26, 26])),
+      r"\(20, 3, 26, 26\), which looks like \[N, C, h, w\]",
+    ),
     (dict(x_train=np.zeros([20, 26, 26, 3], np.int32)), "Received: int32"),
     (dict(x_test=np.zeros([10, 8, 8, 3], np.uint8)), "must have one size"),
     (dict(x_test=np.zeros([10, 26, 26, 1], np.uint8)), "must have one size"),
     (dict(y_train=np.zeros(19, int)), r"y_train must be \[20\]"),
-    (dict(y_train=np.full(20, 0.5)), "y_train must be whole numbers from 0. Received: float64"),
+    (dict(y_train=np.full(20, 0.5)), "y_train must be whole numbers from 0, or words. Received: float64"),
     (dict(y_train=np.full(20, -1)), "Received: int64 from -1"),
     (dict(x_train=np.array([{}] * 20)), "of plain arrays"),
   ],
@@ -87,6 +92,39 @@ def test_bad_arrays(tmp_path, change, message):
   arrays = {name: array for name, array in {**good(), **change}.items() if array is not None}
   with pytest.raises(UsageError, match=message):
     load_dataset(config(saved(tmp_path, arrays)))
+
+
+def test_rounding_is_tolerated_and_darkness_is_said(tmp_path, caplog):
+  arrays = good(dtype=np.float32)
+  arrays["x_train"][0, 0, 0] = 1.0000002
+  source = load_dataset(config(saved(tmp_path, arrays)))
+  assert source.decode(next(iter(source.train.records()))["image"])[0, 0, 0] == 255
+  assert "black" not in caplog.text
+  arrays["x_train"] /= 255
+  load_dataset(config(saved(tmp_path, arrays)))
+  assert "x_train is almost black: its values go from 0.0 to 0.0039" in caplog.text
+
+
+def test_words_are_class_names_in_natural_order(tmp_path):
+  arrays = good()
+  for name in ("y_train", "y_test"):
+    arrays[name] = np.array(["grade 10", "grade 2", "none"])[arrays[name]]
+  source = load_dataset(config(saved(tmp_path, arrays)))
+  assert source.class_names == ("grade 2", "grade 10", "none")
+  assert [int(record["label"]) for record in source.train.records()][:3] == [1, 0, 2]
+  ordered = load_dataset(config(saved(tmp_path, arrays), label_order="none,grade 2,grade 10"))
+  assert ordered.class_names == ("none", "grade 2", "grade 10")
+
+
+def test_medmnist_is_read_as_downloaded(tmp_path):
+  arrays = good()
+  names = {"x": "images", "y": "labels"}
+  downloaded = {f"{key[2:]}_{names[key[0]]}": array for key, array in arrays.items()}
+  downloaded |= {"val_images": arrays["x_test"][:4], "val_labels": arrays["y_test"][:4, None]}
+  source = load_dataset(config(saved(tmp_path, downloaded), train_split="train+val"))
+  assert (source.train.num_examples, source.eval.num_examples) == (24, 10)
+  labels = [int(record["label"]) for record in source.train.records()]
+  assert labels == [*arrays["y_train"], *arrays["y_test"][:4]]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK nothing", b"\x93NUMPY", bytes(100)])

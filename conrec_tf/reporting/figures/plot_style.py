@@ -1,13 +1,16 @@
 """The style of figures, with colours that survive colour blindness and grey print; their files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import textwrap
 from typing import Any
+import warnings
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
@@ -18,10 +21,14 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
 WRONG, RIGHT, GREY = PALETTE[1], PALETTE[2], "#777777"
 HEAT = "cividis"  # its lightness grows evenly, so that it survives grey print
+OTHER_SCRIPTS = (  # families that people have, in the order of trying
+  *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "WenQuanYi Zen Hei"),
+  *("Droid Sans Fallback", "Noto Sans Devanagari", "Noto Sans Thai"),
+)
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
 PIXELS_PER_INCH = 144
 STYLE: Any = {  # matplotlib's type for it names every setting
-  "font.family": "DejaVu Sans",  # comes with matplotlib
+  "text.parse_math": False,  # a label may be $
   "font.size": 10,
   "axes.titlesize": 10,
   "axes.spines.top": False,
@@ -64,8 +71,27 @@ class Picture:
 @contextlib.contextmanager
 def rc_style() -> Iterator[None]:
   """Applies the style to figures made and saved inside."""
-  with matplotlib.rc_context(STYLE):
+  with matplotlib.rc_context(STYLE | {"font.family": fonts()}), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="Glyph .* missing from")  # said once, by the report
     yield
+
+
+@functools.cache
+def fonts() -> list[str]:
+  """Returns the families of the figures' text: matplotlib's own, and those for other scripts."""
+  installed = {font.name for font in font_manager.fontManager.ttflist}
+  return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in installed)]
+
+
+def undrawable(texts: Iterable[str]) -> str:
+  """Returns the characters that none of the fonts has, each once."""
+  found = [font_manager.get_font(font_manager.findfont(name)) for name in fonts()]
+  characters = sorted({character for text in texts for character in text})
+  return "".join(
+    character
+    for character in characters
+    if not any(font.get_char_index(ord(character)) for font in found)
+  )
 
 
 def figure(size: tuple[float, float] = CHART) -> Figure:

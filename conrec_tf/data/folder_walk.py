@@ -1,0 +1,137 @@
+"""Which files of a folder are images, and what else lies there."""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import logging
+import os
+
+from conrec_tf.config import UsageError
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (
+  *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp"),
+  *(".tif", ".tiff", ".webp"),
+)
+# How an image begins, for files whose names have no ending.
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+# What unpacking, cameras, servers and file managers leave behind, beside names with a dot in front.
+LEFT_BEHIND = {
+  *("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+  *("Thumbs.db", "desktop.ini"),
+}
+LINES_AT_MOST = 10
+
+
+@dataclasses.dataclass
+class _Folder:
+  """What lies in one folder, by names below the root."""
+
+  images: list[str] = dataclasses.field(default_factory=list)
+  others: list[str] = dataclasses.field(default_factory=list)
+  passed_over: list[str] = dataclasses.field(default_factory=list)
+  has_folders: bool = False
+
+
+def image_files(root: str) -> list[str]:
+  """Returns the paths of all images below a folder, relative to it, links followed.
+
+  Hidden names and what programs leave behind are passed over. A folder that loses files is a
+  warning that names it.
+
+  Raises:
+    UsageError: a folder can't be read, or there are no images.
+  """
+  folders = dict(_walk(root, "", (os.path.realpath(root),)))
+  images = [name for folder in folders.values() for name in folder.images]
+  others = [name for folder in folders.values() for name in folder.others]
+  passed_over = [name for folder in folders.values() for name in folder.passed_over]
+  if not images:
+    raise UsageError(
+      f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
+      f"{len(others)} other files"
+    )
+  if passed_over:
+    logger.info(
+      "Passed over %d hidden files and folders, e.g. %s", len(passed_over), min(passed_over)
+    )
+  at_root = folders[""].others
+  if at_root:
+    logger.info("Left out %d files that aren't images, e.g. %s", len(at_root), min(at_root))
+  _warn_of_lost_files({name: folder for name, folder in folders.items() if name})
+  return images
+
+
+def _walk(root: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[str, _Folder]]:
+  """Yields `(name below the root, what lies there)`; a link to an ancestor ends the walk."""
+  found, folders = _Folder(), []
+  try:
+    with os.scandir(os.path.join(root, below)) as entries:
+      for entry in entries:
+        name = f"{below}{os.sep}{entry.name}" if below else entry.name
+        if entry.name.startswith(".") or entry.name in LEFT_BEHIND:
+          found.passed_over.append(name)
+        elif entry.is_dir():
+          folders.append((name, entry))
+        elif _is_image(entry):
+          found.images.append(name)
+        else:
+          found.others.append(name)
+  except OSError as error:
+    raise UsageError(
+      f"data_dir must be a folder that can be read ({error.strerror}). Received: {error.filename}"
+    ) from error
+  found.has_folders = bool(folders)
+  yield below, found
+  for name, entry in folders:
+    # A folder that is no link lies where its name says; asking for more would take its time.
+    path = (
+      os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{entry.name}"
+    )
+    if path not in ancestors:
+      yield from _walk(root, name, (*ancestors, path))
+
+
+def _is_image(entry: os.DirEntry) -> bool:
+  if "." in entry.name:
+    return entry.name.lower().endswith(ENDINGS)
+  try:
+    with open(entry.path, "rb") as file:
+      return file.read(4).startswith(BEGINNINGS)
+  except OSError:
+    return False
+
+
+def _warn_of_lost_files(folders: dict[str, _Folder]) -> None:
+  lines = []
+  for name, folder in sorted(folders.items()):
+    if folder.others:
+      count = len(folder.images) + len(folder.others)
+      example = os.path.basename(min(folder.others))
+      lines.append(f"{len(folder.others)} of {count} files in {name} aren't images, e.g. {example}")
+    elif not folder.images and not folder.has_folders:
+      lines.append(f"{name} holds no files")
+  for line in lines[:LINES_AT_MOST]:
+    logger.warning("Lost: %s", line)
+  if len(lines) > LINES_AT_MOST:
+    logger.warning("Lost: and so on in %d more folders", len(lines) - LINES_AT_MOST)
+
+
+def paths_below(root: str, names: Sequence[str]) -> Iterator[str]:
+  """Returns the paths of files below a folder."""
+  start = os.path.join(root, "")  # put together once, and not for each of many files
+  return (start + name for name in names)
+
+
+def base_name(name: str) -> str:
+  """Returns what `os.path.basename` does, sooner."""
+  return name.rpartition(os.sep)[2]
+
+
+def content(path: str) -> bytes:
+  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
+  try:
+    with open(path, "rb") as file:
+      return file.read()
+  except OSError:
+    return b""

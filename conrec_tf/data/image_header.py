@@ -1,0 +1,141 @@
+"""What an image file says of itself: kind, size, orientation; read in TensorFlow's graph."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+ORIENTATION_TAG = 0x0112
+PNG, GIF, BMP = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
+TIFF, WEBP = (b"II*\0", b"MM\0*"), b"WEBP"
+
+
+def starts_with(encoded: tf.Tensor, *prefixes: bytes, at: int = 0) -> tf.Tensor:
+  """Returns whether a string scalar has one of some texts at a place, a bool scalar."""
+  found = tf.constant(False)
+  for prefix in prefixes:
+    long_enough = tf.strings.length(encoded) >= at + len(prefix)
+    place = tf.where(long_enough, at, 0)
+    found |= long_enough & (tf.strings.substr(encoded, place, len(prefix)) == prefix)
+  return found
+
+
+def needs_library(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns whether TensorFlow can't decode a file, or not rightly: TIFF, WebP, BMP."""
+  return starts_with(encoded, *TIFF, BMP) | starts_with(encoded, WEBP, at=8)
+
+
+def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns whether a file is a PNG of 16 bits a channel, a bool scalar."""
+  return starts_with(encoded, PNG) & starts_with(encoded, b"\x10", at=24)
+
+
+def pixels(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns height times width of a JPEG, PNG or GIF, an int64 scalar; 0 for any other."""
+  data = _Bytes(encoded)
+
+  def of_jpeg() -> tf.Tensor:
+    shape = tf.image.extract_jpeg_shape(encoded, tf.int32)
+    return tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+
+  return tf.case(
+    [
+      (tf.io.is_jpeg(encoded), of_jpeg),
+      (starts_with(encoded, PNG), lambda: data.number(16, 4, True) * data.number(20, 4, True)),
+      (starts_with(encoded, GIF), lambda: data.number(6, 2, False) * data.number(8, 2, False)),
+    ],
+    default=lambda: tf.constant(0, tf.int64),
+  )
+
+
+def orientation(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns the orientation in a JPEG's or PNG's EXIF data, an int64 scalar from 1 to 8.
+
+  1, upright, is what there is without EXIF data and for values that there aren't. Numbers are
+  those of the EXIF standard (CIPA DC-008, tag 0x0112); in PNG they are in the eXIf chunk.
+  """
+  data = _Bytes(encoded)
+  one = tf.constant(1, tf.int64)
+
+  def of_jpeg() -> tf.Tensor:
+    def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      is_exif = (data[place + 1] == 0xE1) & data.are(place + 4, b"Exif\0\0")
+      after = place + tf.where(data[place + 1] == 0xFF, one, 2 + data.number(place + 2, 2, True))
+      return after, tf.where(is_exif, place + 10, found)
+
+    def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+      before_pixels = (data[place] == 0xFF) & (data[place + 1] != 0xDA)
+      return (found < 0) & (place + 10 < data.size) & before_pixels
+
+    return _value_from(data, 2, goes_on, step)
+
+  def of_png() -> tf.Tensor:
+    def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      is_exif = data.are(place + 4, b"eXIf")
+      after = place + 12 + data.number(place, 4, True)
+      return after, tf.where(is_exif, place + 8, found)
+
+    return _value_from(
+      data, len(PNG), lambda place, found: (found < 0) & (place + 12 < data.size), step
+    )
+
+  return tf.case(
+    [(tf.io.is_jpeg(encoded), of_jpeg), (starts_with(encoded, PNG), of_png)], default=lambda: one
+  )
+
+
+def upright(image: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+  """Turns an image `[h, w, C]` that is stored in an orientation as it is to be seen."""
+
+  def turned() -> tf.Tensor:
+    result = tf.cond(number >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    result = tf.cond(_is(number, 3, 4, 7, 8), lambda: result[::-1], lambda: result)
+    return tf.cond(_is(number, 2, 3, 6, 7), lambda: result[:, ::-1], lambda: result)
+
+  return tf.cond(number > 1, turned, lambda: image)
+
+
+class _Bytes:
+  """A file's bytes as numbers; beyond its end are zeros."""
+
+  def __init__(self, encoded: tf.Tensor) -> None:
+    self.size = tf.cast(tf.strings.length(encoded), tf.int64)
+    self._data = tf.io.decode_raw(tf.strings.join([encoded, b"\0"]), tf.uint8)
+
+  def __getitem__(self, place: tf.Tensor | int) -> tf.Tensor:
+    place = tf.clip_by_value(tf.cast(place, tf.int64), 0, self.size)
+    return tf.cast(tf.gather(self._data, place), tf.int64)
+
+  def number(self, place: tf.Tensor | int, count: int, big_endian: tf.Tensor | bool) -> tf.Tensor:
+    """Returns an unsigned number of some bytes, int64 of the shape of `place`."""
+    parts = [self[place + index] for index in range(count)]
+    big = sum(part * 256 ** (count - 1 - index) for index, part in enumerate(parts))
+    little = sum(part * 256**index for index, part in enumerate(parts))
+    return tf.where(big_endian, big, little)
+
+  def are(self, place: tf.Tensor, text: bytes) -> tf.Tensor:
+    """Returns whether these bytes lie at a place, a bool scalar."""
+    return tf.reduce_all(self[place + tf.range(len(text), dtype=tf.int64)] == list(text))
+
+
+def _value_from(
+  data: _Bytes, start: int, goes_on: Callable[..., tf.Tensor], step: Callable[..., tuple]
+) -> tf.Tensor:
+  """Returns the orientation in the EXIF data that a walk through a file's parts finds."""
+  none = tf.constant(-1, tf.int64)
+  _, found = tf.while_loop(goes_on, step, [tf.constant(start, tf.int64), none])
+
+  def read() -> tf.Tensor:
+    is_big = data[found] == ord("M")
+    directory = found + data.number(found + 4, 4, is_big)
+    count = tf.minimum(data.number(directory, 2, is_big), 64)
+    entries = directory + 2 + 12 * tf.range(count)
+    is_wanted = data.number(entries, 2, is_big) == ORIENTATION_TAG
+    values = tf.boolean_mask(data.number(entries + 8, 2, is_big), is_wanted)
+    value = tf.concat([values, tf.ones([1], tf.int64)], 0)[0]
+    return tf.where((value >= 1) & (value <= 8), value, tf.ones_like(value))
+
+  return tf.cond(found < 0, lambda: tf.constant(1, tf.int64), read)
+
+
+def _is(number: tf.Tensor, *values: int) -> tf.Tensor:
+  return tf.reduce_any(number == tf.constant(values, tf.int64))
