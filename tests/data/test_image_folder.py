@@ -241,7 +241,9 @@ def test_other_bad_folders(tree, tmp_path):
   with pytest.raises(UsageError, match=r"must hold images .* with 0 other files"):
     load_dataset(config(tmp_path / "empty"))
   shutil.copytree(tree, tmp_path / "deep" / "a" / "b")
-  with pytest.raises(UsageError, match="label_mode must be none .* auto for 36 files 4 folders deep"):
+  with pytest.raises(
+    UsageError, match="label_mode must be none .* auto for 36 files 4 folders deep"
+  ):
     load_dataset(config(tmp_path / "deep"))
   shutil.rmtree(tree / "train" / "iris")
   with pytest.raises(UsageError, match="at least two labels.* rose alone"):

@@ -83,7 +83,10 @@ def test_five_channels(tmp_path):
     (dict(x_test=np.zeros([10, 8, 8, 3], np.uint8)), "must have one size"),
     (dict(x_test=np.zeros([10, 26, 26, 1], np.uint8)), "must have one size"),
     (dict(y_train=np.zeros(19, int)), r"y_train must be \[20\]"),
-    (dict(y_train=np.full(20, 0.5)), "y_train must be whole numbers from 0, or words. Received: float64"),
+    (
+      dict(y_train=np.full(20, 0.5)),
+      "y_train must be whole numbers from 0, or words. Received: float64",
+    ),
     (dict(y_train=np.full(20, -1)), "Received: int64 from -1"),
     (dict(x_train=np.array([{}] * 20)), "of plain arrays"),
   ],

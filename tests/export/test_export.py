@@ -1,10 +1,12 @@
 import dataclasses
+import io
 import json
 import re
 import subprocess
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -124,6 +126,25 @@ def test_encoded_images_go_through_the_evaluations_preprocessing(exported, rng):
   pixels[1] = pixels[1][..., :1]
   resized = tf.clip_by_value(tf.image.resize(pixels, [24, 24], "bicubic") / 255.0, 0.0, 1.0)
   np.testing.assert_allclose(served["embedding"], model.embed(resized), atol=1e-4)
+
+
+def test_encoded_images_are_turned_upright(exported, rng):
+  path, _, _, _ = exported
+  image = Image.fromarray(rng.integers(0, 256, (36, 30, 3)).astype(np.uint8))
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  files = []
+  for stored, options in (
+    (image, {}),
+    (image.transpose(Image.Transpose.ROTATE_90), {"exif": exif}),
+  ):
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", **options)
+    files.append(buffer.getvalue())
+  upright, turned = tf.saved_model.load(str(path)).signatures["encoded_images"](
+    encoded_images=tf.constant(files)
+  )["embedding"]
+  np.testing.assert_allclose(upright, turned, atol=1e-5)
 
 
 def test_saved_model_has_metadata(exported):

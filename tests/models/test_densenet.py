@@ -70,7 +70,8 @@ def test_imagenet_weights_without_network(monkeypatch):
   def fail(*args, **kwargs):
     raise Exception("URL fetch failure on https://storage.googleapis.com\nmore")
 
-  monkeypatch.setattr("keras.src.utils.data_utils.get_file", fail)
+  keras = tf.keras.Model.__module__.split(".")[0]
+  monkeypatch.setattr(f"{keras}.src.utils.data_utils.get_file", fail)
   with pytest.raises(UsageError, match="encoder_weights must be imagenet, with .* imagenet .URL"):
     build_model(
       Config(
