@@ -91,6 +91,12 @@ class Data:
     architecture=True,
     previously=0,
   )
+  image_key: str = option(
+    "image", "Name of the image among the features of a TFDS dataset.", previously="image"
+  )
+  label_key: str = option(
+    "label", "Name of the label among the features of a TFDS dataset.", previously="label"
+  )
   label_order: str = option(
     "",
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "

@@ -124,10 +124,10 @@ def pillow_image(
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
-      image = Image.open(io.BytesIO(data))
-    if image.width * image.height > max_pixels:
+      file = Image.open(io.BytesIO(data))
+    if file.width * file.height > max_pixels:
       raise ValueError(f"more than {max_pixels} pixels (--max_pixels)")
-    image = ImageOps.exif_transpose(image)
+    image: Image.Image = ImageOps.exif_transpose(file)
   except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
     raise ValueError(str(error)) from error
   if image.mode.startswith("I;16"):

@@ -15,6 +15,7 @@ from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import (
   DatasetSource,
+  Record,
   Split,
   empty_split,
   log_cache_size,
@@ -38,16 +39,17 @@ def open_tfds(config: Config) -> DatasetSource:
   builder = _prepared_builder(config.dataset, config.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
   labelled = config.label_mode != "none"
-  if (
-    not isinstance(features.get("image"), tfds.features.Image)
-    or labelled
-    and not isinstance(features.get("label"), tfds.features.ClassLabel)
-  ):
-    raise UsageError(
-      "dataset must have an image and a label with classes (or just an image, for "
-      f"label_mode=none). Received: {config.dataset}"
-    )
-  stored = features["image"].shape
+  keys = {"image": config.image_key, **({"label": config.label_key} if labelled else {})}
+  for name, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+    if name in keys and not isinstance(features.get(keys[name]), kind):
+      there = [key for key, feature in features.items() if isinstance(feature, kind)]
+      raise UsageError(
+        "dataset must have an image and a label with classes (or just an image, for "
+        f"label_mode=none). Received: {config.dataset} without {name} {keys[name]}; "
+        f"for --{name}_key there is {', '.join(there) or 'nothing'}"
+      )
+  image_feature = features[config.image_key]
+  stored = image_feature.shape
   channels = config.image_channels or stored[-1]
   if not stored[-1] or channels != stored[-1] and stored[-1] not in (1, 3):
     raise UsageError(
@@ -56,21 +58,21 @@ def open_tfds(config: Config) -> DatasetSource:
     )
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
-    image = tf.image.convert_image_dtype(features["image"].decode_example(encoded), tf.uint8)
+    image = tf.image.convert_image_dtype(image_feature.decode_example(encoded), tf.uint8)
     image = image_header.upright(image, image_header.orientation(encoded))
     if channels != stored[-1]:
       image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
     return image
 
-  train = _split(builder, "train_split", config.train_split, labelled, config.cache_dataset)
+  train = _split(builder, "train_split", config.train_split, keys, config.cache_dataset)
   return DatasetSource(
     name=config.dataset,
     decode=decode,
     channels=channels,
     one_size=None not in stored[:2],
     train=train,
-    eval=_split(builder, "eval_split", config.eval_split, labelled, config.cache_dataset),
-    class_names=tuple(features["label"].names) if labelled else (),
+    eval=_split(builder, "eval_split", config.eval_split, keys, config.cache_dataset),
+    class_names=tuple(features[config.label_key].names) if labelled else (),
     digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
   )
 
@@ -101,7 +103,7 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
 
 
 def _split(
-  builder: tfds.core.DatasetBuilder, flag: str, expression: str, labelled: bool, cache: bool
+  builder: tfds.core.DatasetBuilder, flag: str, expression: str, keys: dict[str, str], cache: bool
 ) -> Split:
   try:
     num_examples = builder.info.splits[expression].num_examples
@@ -112,13 +114,15 @@ def _split(
   stored = builder.info.splits.values()
   record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
   wanted = tfds.decode.PartialDecoding(
-    {"image": True, **({"label": True} if labelled else {})},
-    decoders={"image": tfds.decode.SkipDecoding()},
+    {key: True for key in keys.values()}, decoders={keys["image"]: tfds.decode.SkipDecoding()}
   )
+
+  def named(record: Record) -> Record:
+    return {name: record[key] for name, key in keys.items()}
 
   lookup = None
   if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-    lookup = _lookup(builder, expression, wanted)
+    lookup = _lookup(builder, expression, wanted, named)
 
   def records() -> tf.data.Dataset:
     if lookup:  # TFDS reads such files by number alone
@@ -128,7 +132,7 @@ def _split(
       shuffle_files=False,
       decoders=wanted,
       read_config=tfds.ReadConfig(try_autocache=False),
-    )
+    ).map(named)
 
   size = num_examples * record_bytes
   if cache:
@@ -142,13 +146,16 @@ def _split(
     num_examples,
     records,
     shuffled=_stream(
-      builder, expression, wanted, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
+      builder, expression, wanted, named, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
     ),
   )
 
 
 def _lookup(
-  builder: tfds.core.DatasetBuilder, expression: str, wanted: tfds.decode.PartialDecoding
+  builder: tfds.core.DatasetBuilder,
+  expression: str,
+  wanted: tfds.decode.PartialDecoding,
+  named: Callable[[Record], Record],
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
   """Returns `Split.lookup` of records in array_record files, which are reached by number."""
   source = builder.as_data_source(split=expression).data_source
@@ -156,7 +163,8 @@ def _lookup(
 
   def lookup(place: tf.Tensor) -> dict[str, tf.Tensor]:
     record = tf.numpy_function(lambda number: source[int(number)], [place], tf.string)
-    return features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
+    example = features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
+    return named(example)
 
   return lookup
 
@@ -176,6 +184,7 @@ def _stream(
   builder: tfds.core.DatasetBuilder,
   expression: str,
   wanted: tfds.decode.PartialDecoding,
+  named: Callable[[Record], Record],
   block_size: int,
 ) -> Callable[[tf.Tensor], tf.data.Dataset] | None:
   """Returns `Split.shuffled` of records that only stream from tfrecord files; None for others.
@@ -187,6 +196,7 @@ def _stream(
     builder: of the dataset.
     expression: the split.
     wanted: which features to read, and which to leave encoded.
+    named: gives what was read the names of a `Record`.
     block_size: records of a block.
   """
   if builder.info.file_format != tfds.core.file_adapters.FileFormat.TFRECORD:
@@ -215,7 +225,7 @@ def _stream(
     return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number)).map(
       lambda place, record: (
         place,
-        features.deserialize_example(record, decoders=wanted.decoders),
+        named(features.deserialize_example(record, decoders=wanted.decoders)),
       ),
       tf.data.AUTOTUNE,
       deterministic=True,

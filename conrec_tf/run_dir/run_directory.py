@@ -72,9 +72,9 @@ class RunDirectory:
     if data and known and known != data:
       received = f"others in {config.data_dir or config.dataset}"
       if labels and class_names and labels != list(class_names):
-        new, old = set(class_names) - set(labels), set(labels) - set(class_names)
+        added, gone = set(class_names) - set(labels), set(labels) - set(class_names)
         received += (
-          f", with labels {_listed(new) or 'ordered anew'} for {_listed(old) or 'its own'}"
+          f", with labels {_listed(added) or 'ordered anew'} for {_listed(gone) or 'its own'}"
         )
       raise UsageError(
         "data_dir and train_split must give the images that the run began with (names, sizes, "

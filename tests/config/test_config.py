@@ -159,6 +159,7 @@ def test_architecture_options_describe_a_network():
     "reconstruction_weight",
     "corruption",
     "image_size",
+    "image_bits",
     "image_channels",
     "representation_levels",
     "skip_connections",

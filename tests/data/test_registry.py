@@ -1,6 +1,8 @@
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
@@ -53,6 +55,34 @@ def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
 def test_data_without_classes(flowers):
   with pytest.raises(UsageError, match="an image and a label with .* Received: tiny_regr"):
     load_dataset(Config(**{**flowers, "dataset": "tiny_regression"}))
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_features_of_other_names(tmp_path, flowers, monkeypatch, file_format, in_memory):
+  if not in_memory:
+    monkeypatch.setattr("conrec_tf.data.tfds.BYTES_IN_MEMORY", 0)
+  path = str(tmp_path)
+  builder = tfds.builder("tiny_named", data_dir=path, file_format=file_format)
+  builder.download_and_prepare()
+  values = dict(dataset="tiny_named", data_dir=path)
+  source = load_dataset(Config(**values, image_key="photo", label_key="breed"))
+  assert source.class_names == ("a", "b", "c")
+  parts = [source.train.records()]
+  if source.train.shuffled:
+    parts.append(source.train.shuffled(tf.constant([0, 1], tf.int64)).map(lambda _, row: row))
+  for records in parts:
+    rows = list(records)
+    assert len(rows) == 6 and set(rows[0]) == {"image", "label"}
+    for row in rows:
+      assert int(source.decode(row["image"])[0, 0, 0]) % 3 == int(row["label"])
+  message = "without image image; for --image_key there is photo"
+  with pytest.raises(UsageError, match=message):
+    load_dataset(Config(**values, label_key="breed"))
+  with pytest.raises(
+    UsageError, match="without label label; for --label_key there is species, breed"
+  ):
+    load_dataset(Config(**values, image_key="photo"))
 
 
 def test_the_learnt_and_the_labelled_data_have_splits_of_their_own(flowers, tmp_path, rng):

@@ -52,3 +52,28 @@ class TinyRegression(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self):
     yield 0, {"image": np.zeros((8, 8, 3), np.uint8), "label": 0.5}
+
+
+class TinyNamed(tfds.core.GeneratorBasedBuilder):
+  """Images and labels under other names, and a second label."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          "photo": tfds.features.Image(shape=(8, 8, 3)),
+          "species": tfds.features.ClassLabel(names=["cat", "dog"]),
+          "breed": tfds.features.ClassLabel(names=["a", "b", "c"]),
+        }
+      )
+    )
+
+  def _split_generators(self, dl_manager):
+    return {name: self._generate_examples() for name in ("train", "test")}
+
+  def _generate_examples(self):
+    for index in range(6):
+      image = np.full((8, 8, 3), index, np.uint8)
+      yield index, {"photo": image, "species": index % 2, "breed": index % 3}
