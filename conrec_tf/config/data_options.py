@@ -97,6 +97,12 @@ class Data:
   label_key: str = option(
     "label", "Name of the label among the features of a TFDS dataset.", previously="label"
   )
+  label_table: str = option(
+    "",
+    "CSV file for an image folder: columns image and label, perhaps split, and group (patients, "
+    "say), of which none lies in two splits.",
+    previously="",
+  )
   label_order: str = option(
     "",
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "

@@ -115,6 +115,11 @@ def rules(config: "Config") -> Iterator[Rule]:
     "moving_average_decay must be 0 for train_mode=finetune",
     config.moving_average_decay,
   )
+  yield (
+    config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
+    "label_table must be empty unless dataset is image_folder, with labels",
+    config.label_table,
+  )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
   yield (
     not all(0 < fraction <= 1 for fraction in config.fractions),

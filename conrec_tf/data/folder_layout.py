@@ -4,9 +4,11 @@ from collections.abc import Sequence
 import logging
 import os
 import re
+from typing import Any
 import unicodedata
 
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import holdout_mask
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 NAMES_SHOWN = 10
+HELD_OUT_OF = 5  # one part of so many
+ALIKE = 0.02  # shares of labels in two splits
 
 Layout = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
 
@@ -60,27 +64,112 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
       ", ".join(sorted(outer)),
     )
     return np.array([folders[0] for folders in parts]), np.zeros(len(parts), np.int64), ()
-  labels = [folders[-1] for folders in parts]
+  splits = [folders[0] for folders in parts] if depths == {2} else None
+  return _labelled(config, [folders[-1] for folders in parts], splits, None, root)
+
+
+def table_layout(config: Config, names: Sequence[str], rows: dict[str, Any]) -> Layout:
+  """Returns the same of files that `label_table` tells of.
+
+  Args:
+    config: see `folder_layout`.
+    names: of the files.
+    rows: `{name: Row}`; see `read_label_table`.
+
+  Raises:
+    UsageError: some images have a split or a group and others none, a group lies in two splits,
+      or there is one label alone.
+  """
+  columns: dict[str, list[str] | None] = {}
+  for column in ("split", "group"):
+    values = [getattr(rows[name], column) for name in names]
+    if any(values) and not all(values):
+      raise UsageError(
+        f"label_table must give all images a {column}, or none. "
+        f"Received: none for {names[values.index('')]}"
+      )
+    columns[column] = values if all(values) else None
+  if columns["group"] and (config.cv_folds or config.select_best_on == "validation"):
+    raise UsageError(
+      "cv_folds must be 0 and select_best_on evaluation for a label_table with groups, which would "
+      f"stand on both sides. Received: {config.cv_folds}, {config.select_best_on}"
+    )
+  labels = [rows[name].label for name in names]
+  return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
+
+
+def _labelled(
+  config: Config,
+  labels: list[str],
+  splits: list[str] | None,
+  groups: list[str] | None,
+  origin: str,
+) -> Layout:
   class_names = ordered_labels(set(labels), config.label_order, config.ordinal_labels)
   if len(class_names) < 2:
     raise UsageError(
       "data_dir must hold at least two labels; without labels use --label_mode=none. "
-      f"Received: {class_names[0]} alone in {root}"
+      f"Received: {class_names[0]} alone in {origin}"
     )
   places = {name: place for place, name in enumerate(class_names)}
   indices = np.array([places[label] for label in labels], np.int64)
   logger.info(
-    "%d images; folders are %d labels: %s", len(parts), len(class_names), _listed(class_names)
+    "%d images; %s %d labels: %s",
+    len(labels),
+    "the table gives" if config.label_table else "folders are",
+    len(class_names),
+    _listed(class_names),
   )
-  if depths == {2}:
-    splits = np.array([folders[0] for folders in parts])
-    _warn_of_missing_labels(splits, indices, class_names)
-    return splits, indices, class_names
+  if splits is not None:
+    if groups is not None:
+      _check_groups(splits, groups)
+    found = np.array(splits)
+    _warn_of_missing_labels(found, indices, class_names)
+    return found, indices, class_names
   logger.info(
-    "There are no splits; a fifth of each label is held out as split test "
-    "(--label_mode=none if the folders aren't labels)"
+    "There are no splits; a fifth of each label is held out as split test%s",
+    ", each group on one side" if groups else " (--label_mode=none if the folders aren't labels)",
   )
-  return _shares(indices, len(parts)), indices, class_names
+  if groups is None:
+    return _shares(indices, len(labels)), indices, class_names
+  return _shares_of_groups(indices, groups, class_names), indices, class_names
+
+
+def _check_groups(splits: list[str], groups: list[str]) -> None:
+  first: dict[str, str] = {}
+  for split, group in zip(splits, groups):
+    if first.setdefault(group, split) != split:
+      raise UsageError(
+        "label_table must have each group in one split. "
+        f"Received: group {group} in {first[group]} and {split}"
+      )
+
+
+def _shares_of_groups(
+  labels: np.ndarray, groups: list[str], class_names: Sequence[str]
+) -> np.ndarray:
+  """Holds out a fifth, no group on both sides, shares of labels as alike as that allows."""
+  if len(set(groups)) < HELD_OUT_OF:
+    raise UsageError(
+      f"label_table must have splits, or at least {HELD_OUT_OF} groups. "
+      f"Received: {len(set(groups))}"
+    )
+  folds = StratifiedGroupKFold(HELD_OUT_OF, shuffle=True, random_state=0)
+  _, held = next(iter(folds.split(labels, labels, groups)))
+  splits = np.full(len(labels), "train")
+  splits[held] = "test"
+  counts = [
+    np.bincount(labels[splits == split], minlength=len(class_names)) for split in ("train", "test")
+  ]
+  shares = [count / count.sum() for count in counts]
+  furthest = int(np.argmax(np.abs(shares[0] - shares[1])))
+  if abs(shares[0][furthest] - shares[1][furthest]) > ALIKE:
+    logger.warning(
+      "Groups don't allow alike splits: %s is %.1f %% of train and %.1f %% of test",
+      class_names[furthest],
+      *(100 * share[furthest] for share in shares),
+    )
+  return splits
 
 
 def label_text(name: str) -> str:

@@ -16,9 +16,10 @@ from conrec_tf.data.dataset import (
   log_cache_size,
 )
 from conrec_tf.data.decoding import NATIVE, Decode, decode_image
-from conrec_tf.data.folder_layout import folder_layout
+from conrec_tf.data.folder_layout import folder_layout, table_layout
 from conrec_tf.data.folder_scan import FolderScan, scan_folder
 from conrec_tf.data.folder_walk import base_name, content, image_files, paths_below
+from conrec_tf.data.label_table import read_label_table
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ def open_image_folder(config: Config) -> DatasetSource:
 
   With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
-  tenth held out; with `label_mode=none` all files are unlabelled wherever they lie. Images are
+  tenth held out; with `label_mode=none` all files are unlabelled wherever they lie; a
+  `label_table` says all of that itself. Images are
   ordered by base name, then content, so that a run doesn't depend on where files lie.
 
   Raises:
@@ -38,14 +40,18 @@ def open_image_folder(config: Config) -> DatasetSource:
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
+  files = image_files(root)
+  rows = read_label_table(config.label_table, files) if config.label_table else {}
   scan = scan_folder(
     root,
-    image_files(root),
+    [name for name in files if name in rows] if rows else files,
     lambda path: _decode(config, tf.io.read_file(path), NATIVE),
     config.max_pixels,
   )
   names, shapes = scan.names, scan.shapes
-  splits, labels, class_names = folder_layout(config, names, root)
+  splits, labels, class_names = (
+    table_layout(config, names, rows) if rows else folder_layout(config, names, root)
+  )
   is_good = shapes[:, 2] > 0
   if not np.any(is_good):
     raise UsageError(

@@ -218,6 +218,7 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "image_key",
   "label_key",
   "label_order",
+  "label_table",
   "deterministic",
   "jit_compile",
   "global_bn",
