@@ -69,6 +69,8 @@ def make_step(name, size, filters, channels):
     base_filters=filters,
     image_channels=channels,
     representation_levels="last",
+    skip_connections="all",
+    contrastive_method="nt_xent",
     optimizer="lars",
     mixed_precision="float32" if name == "plain" else precision,
     gradient_checkpointing=checkpointing == ["checkpointing"],

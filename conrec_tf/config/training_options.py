@@ -41,7 +41,7 @@ class Model:
     previously="last",
   )
   skip_connections: str = option(
-    "all",
+    "deep",
     "Which skip connections the decoder has in pre-training: all (the paper), deep, the deepest "
     "alone, or none, so that the features must carry everything.",
     choices=("all", "deep", "none"),
@@ -88,7 +88,7 @@ class Objective:
     1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
   )
   contrastive_method: str = option(
-    "nt_xent",
+    "decoupled",
     "The contrastive loss: NT-Xent (the paper), or decoupled (arXiv 2110.06848), which leaves the "
     "pair itself out of the denominator, so that gradients don't vanish in small batches.",
     choices=("nt_xent", "decoupled"),
@@ -102,15 +102,15 @@ class Objective:
     previously="corrupted",
   )
   reconstruction_weight: float = option(
-    100.0,
-    "Weight of the reconstruction loss (the paper's alpha); 0 builds no decoder.",
+    300.0,
+    "Weight of the reconstruction loss (the paper's alpha, 100 there); 0 builds no decoder.",
     low=0.0,
     architecture=True,
   )
   reconstruction_loss: str = option(
     "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
   )
-  temperature: float = option(0.5, "Temperature of the contrastive loss.", above=0.0)
+  temperature: float = option(0.2, "Temperature of the contrastive loss. Paper: 0.5.", above=0.0)
   lineareval_while_pretraining: bool = option(
     False, "Train a supervised head beside pre-training; no gradient reaches the network."
   )
@@ -124,7 +124,7 @@ class Optimization:
   train_batch_size: int = option(
     16, "Images a step, on all devices together; each gives two views.", low=2
   )
-  train_epochs: int = option(20, "Passes over the training split. Paper: 1000 to 2700.", low=1)
+  train_epochs: int = option(35, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = option(
     "adamw",

@@ -19,7 +19,7 @@ def test_help_explains_every_flag_without_tensorflow():
   assert done.returncode == 1  # as absl's
   for text in (
     "Optimization: How long, how fast.",
-    "--temperature: Temperature of the contrastive loss.",
+    "--temperature: Temperature of the contrastive loss. Paper: 0.5.",
     "One of attention, average. (default: attention)",
   ):
     assert text in done.stdout

@@ -66,6 +66,10 @@ def test_bad_values_are_refused_in_one_line(values, message):
 
 # The defaults of version 0.1.0, where they were others.
 OLD_DEFAULTS = dict(
+  contrastive_method="nt_xent",
+  skip_connections="all",
+  temperature=0.5,
+  reconstruction_weight=100.0,
   optimizer="lars",
   learning_rate=0.075,
   learning_rate_scaling="sqrt",
@@ -79,8 +83,6 @@ OLD_DEFAULTS = dict(
 def test_what_the_recipe_shares_with_the_paper():
   config = Config()
   values = dict(
-    temperature=0.5,
-    reconstruction_weight=100.0,
     contrastive_weight=1.0,
     weight_decay=1e-4,
     momentum=0.9,
@@ -137,7 +139,13 @@ def test_settings_of_an_earlier_version_are_read_under_todays_names():
   }
   settings = {"labels": "none", "folds": 3, "recompute": True, "seed": 4, "of another version": 1}
   config = Config.from_settings(settings)
-  before = dict(crop_min_area=0.08, representation_levels="last", standardize_embeddings=False)
+  before = dict(
+    crop_min_area=0.08,
+    representation_levels="last",
+    standardize_embeddings=False,
+    skip_connections="all",
+    contrastive_method="nt_xent",
+  )
   assert config == Config(
     label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4, **before
   )

@@ -111,7 +111,8 @@ def test_the_network_is_the_plain_one(rng, training):
   tf.keras.backend.set_floatx("float64")
   tf.keras.mixed_precision.set_global_policy("float64")
   try:
-    model = build_model(Config(base_filters=4, attention_dropout=0.0, representation_levels="last"))
+    values = dict(skip_connections="all", representation_levels="last")
+    model = build_model(Config(base_filters=4, attention_dropout=0.0, **values))
     plain = plain_conrec(16, 1, 4)
     for layer in plain.layers:
       if isinstance(layer, tf.keras.layers.Dropout):

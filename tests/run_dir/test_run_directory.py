@@ -30,8 +30,8 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path):
   run.start(Config(**constant, train_epochs=40, log_steps=5))  # longer, same training
   with pytest.raises(
     UsageError,
-    match="Received: temperature: 0.5 -> 0.1; seed: 0 -> 1 for|"
-    "Received: seed: 0 -> 1; temperature: 0.5 -> 0.1 for",
+    match="Received: temperature: 0.2 -> 0.1; seed: 0 -> 1 for|"
+    "Received: seed: 0 -> 1; temperature: 0.2 -> 0.1 for",
   ):
     run.start(Config(**constant, seed=1, temperature=0.1))
 
@@ -87,7 +87,12 @@ def test_processes_are_taken_over_from_the_file_of_an_earlier_version(tmp_path, 
 def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
   directory = RunDirectory(tmp_path)
   (tmp_path / "config.json").write_text('{"labels": "none", "seed": 0}')
-  before = dict(crop_min_area=0.08, representation_levels="last")
+  before = dict(
+    crop_min_area=0.08,
+    representation_levels="last",
+    skip_connections="all",
+    contrastive_method="nt_xent",
+  )
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
     directory.start(Config(**before))
   with pytest.raises(UsageError, match="crop_min_area: 0.08 -> 0.5"):

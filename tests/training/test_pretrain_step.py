@@ -33,8 +33,11 @@ def test_view_major_puts_first_views_first():
   np.testing.assert_array_equal(view_major(views)[:, 0], [0, 2, 4, 1, 3, 5])
 
 
+PAPER = dict(contrastive_method="nt_xent", temperature=0.5, reconstruction_weight=100.0)
+
+
 def test_loss_is_contrast_plus_100_times_reconstruction():
-  _, _, step = make_step()
+  _, _, step = make_step(**PAPER)
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
   total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))
   contrast = losses.nt_xent(outputs.projection, 0.5)
@@ -133,7 +136,7 @@ def test_a_compiled_step_is_the_same():
 
 
 def test_the_contrastive_loss_may_compare_clean_views():
-  model, _, step = make_step(contrastive_inputs="clean")
+  model, _, step = make_step(contrastive_inputs="clean", **PAPER)
   batch = make_batch()
   total, metrics = step.validation_loss(model, batch)
   corrupted, clean = (model(view_major(batch[name])) for name in ("corrupted", "target"))
