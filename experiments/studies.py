@@ -85,10 +85,24 @@ METHODS = {
   "simclr_attention": (*ADAMW, "--corruption=none", "--reconstruction_weight=0"),
   "reconstruction": (*ADAMW, "--pooling=average", "--contrastive_weight=0"),
 }
+DEFAULT = (*DECOUPLED, "--skip_connections=deep", "--reconstruction_weight=300")
 SYNTHETIC = ("--dataset=rectangle_triangle",)
 CIRCLES = ("--dataset=circles_square",)
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
+  "default_synthetic": Study(
+    "The default recipe on Rectangle-Triangle, as long as the bare command trains.",
+    SYNTHETIC,
+    2170,
+    {"default": DEFAULT},
+    (0, 1, 2),
+  ),
+  "default_flowers": Study(
+    "The default recipe on Oxford Flowers 102, as long as 1,060 steps with all skips take.",
+    FLOWERS,
+    1325,
+    {"default": DEFAULT},
+  ),
   "search_synthetic": Study("Variations on Rectangle-Triangle.", SYNTHETIC, 1060, SEARCH),
   "search_flowers": Study("The same on Oxford Flowers 102.", FLOWERS, 1060, SEARCH),
   "methods_flowers": Study(

@@ -65,7 +65,7 @@ def _table(name, study, folder):
     results = [row["result"] for row in trained]
     cost = f"{costs[variation]:.2f}" if variation in costs else ""
     steps = str(results[0]["global_step"]) if results else "not run"
-    cells = [_mean([row[key] for row in results]) for _, key in COLUMNS]
+    cells = [_mean([row[key] for row in results if key in row]) for _, key in COLUMNS]
     rows.append((variation, str(len(results)), steps, cost, *cells))
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
@@ -75,7 +75,8 @@ def _table(name, study, folder):
 
 def _accuracy(rows):
   """The mean on held-out labels; rows without any come last."""
-  return statistics.fmean(row["result"][VALIDATION] for row in rows) if rows else -1.0
+  values = [row["result"][VALIDATION] for row in rows if VALIDATION in row["result"]]
+  return statistics.fmean(values) if values else -1.0
 
 
 def _mean(values):

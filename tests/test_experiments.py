@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments import recipe, table
+from conrec_tf.config import Config
+from experiments import costs, recipe, table
 from experiments.studies import STUDIES, Study
 
 TINY = (
@@ -51,17 +52,43 @@ def test_a_table_has_means_deviations_and_the_untrained_network(study, tmp_path)
   for seed, accuracy in ((0, 0.5), (1, 0.6)):
     recipe.write(tmp_path / f"results/tiny/a_{seed}.json", result(seed, accuracy))
   text = table.tables(tmp_path / "results")
-  assert "| a | 2 | 7 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in text
-  assert "| untrained, at its strongest | 2 | 0 |  | 25.0 ± 0.0 |  |  |" in text
-  assert "| b |" not in text
+  assert "| a | 2 | 7 |  | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in text
+  assert "| untrained, at its strongest | 2 | 0 |  |  | 25.0 ± 0.0 |  |  |" in text
 
 
-def test_variations_that_are_as_fast_are_measured_once():
-  study = STUDIES["search_synthetic"]
-  same = {recipe.speed_key(study, name) for name in ("adamw_cosine", "crop_0.3", "decoupled")}
-  assert len(same) == 1
-  others = {recipe.speed_key(study, name) for name in ("paper", "clean", "skips_none")}
-  assert len(same | others) == 4
+def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path):
+  folder = tmp_path / "results/tiny"
+  recipe.write(folder / "a_0.json", result(0, 0.5))
+  recipe.write(folder / table.COSTS, {"a": 1.0, "b": 1.25})
+  page = tmp_path / "page.md"
+  page.write_text(f"Above.\n\n{table.MARKER}\n\nold")
+  table.update(page, tmp_path / "results")
+  text = page.read_text()
+  assert text.startswith("Above.") and "old" not in text
+  assert "| a | 1 | 7 | 1.00 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
+  assert "| b | 0 | not run | 1.25 |  |  |  |  |" in text
+
+
+def test_larger_batches_take_fewer_steps():
+  study = Study("", ("--dataset=npz",), 100, {"a": (), "b": ("--train_batch_size=64",)})
+  assert study.command("a") == ("--dataset=npz", "--train_steps=100")
+  assert study.command("b")[-1] == "--train_steps=25"
+
+
+def test_every_variation_is_a_configuration():
+  for study in STUDIES.values():
+    for flags in study.variations.values():
+      costs.config_of(flags)
+  default = costs.config_of(STUDIES["default_synthetic"].variations["default"])
+  assert default == Config(mixed_precision="float32")
+
+
+def test_what_is_kept_belongs_to_a_variation():
+  """So that no result is left behind when a study changes."""
+  for path in recipe.RESULTS.glob("*/*_[0-9].json"):
+    kept, study = json.loads(path.read_text()), STUDIES[path.parent.name]
+    expected = [*study.command(kept["variation"]), f"--seed={kept['seed']}"]
+    assert kept["flags"] == expected, path
 
 
 @pytest.mark.slow
@@ -69,10 +96,8 @@ def test_a_training_is_measured_taken_and_kept(study, tmp_path, data_dir, monkey
   arguments = ["recipe", "--studies=tiny", "--only=b", "--seeds=0"]
   arguments += [f"--data_dir={data_dir}", f"--runs={tmp_path / 'runs'}"]
   monkeypatch.setattr("sys.argv", arguments)
-  monkeypatch.setattr(recipe, "STEPS_TO_MEASURE", 4)
-  monkeypatch.setattr(recipe, "STEPS_BETWEEN_ROWS", 2)
   recipe.main()
   kept = json.loads((tmp_path / "results/tiny/b_0.json").read_text())
-  assert kept["result"]["global_step"] == int(4 / kept["seconds_per_step"])
+  assert kept["result"]["global_step"] == 8
   assert not any(str(tmp_path) in flag or str(data_dir) in flag for flag in kept["flags"])
   assert "1 of 1" in capsys.readouterr().out
