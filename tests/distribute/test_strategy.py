@@ -37,7 +37,7 @@ def found():
   return replicated("little")
 
 
-@pytest.mark.parametrize("method", ["conrec", "simclr"])
+@pytest.mark.parametrize("method", ["recipe", "conrec", "simclr"])
 def test_two_replicas_equal_one_device(found, method):
   """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
   assert max(found[method].values()) < 1e-7
@@ -93,7 +93,11 @@ def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path):
     tmp_path,
     40,
     1e-3,
-    [f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=3", "--base_filters=2"],
+    [
+      *(f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=3", "--base_filters=2"),
+      *("--contrastive_method=nt_xent", "--temperature=0.5", "--skip_connections=all"),
+      "--reconstruction_weight=100",
+    ],
   )
   assert equal and seconds < 120
   assert said.startswith("Error: all workers must keep running")
