@@ -28,6 +28,33 @@ from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
 from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 
+def prepare(config):
+  """Sets up a training.
+
+  Returns:
+    The dataset; `turn(iterator, steps)`, which trains and returns the seconds that it took and
+    those that it waited for data; and two iterators: over one batch in memory, over the data.
+  """
+  source = load_dataset(config)
+  strategy = build_strategy(config)
+  with strategy.scope():
+    model = build_model(config, source.channels)
+    optimizer = build_optimizer(config, source.train.num_examples, 10**6)
+    optimizer.build(model.trainable_variables)
+  runner = StepRunner(strategy, PretrainStep(config, model, optimizer), config.jit_compile)
+  data = iter(pretraining_batches(config, source))
+  alone = iter(tf.data.Dataset.from_tensors(next(data)).repeat())
+
+  def turn(iterator, steps):
+    runner.collect()
+    began = time.perf_counter()
+    runner(iterator, tf.constant(steps))
+    _, waited = runner.collect()
+    return time.perf_counter() - began, waited
+
+  return source, turn, alone, data
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   for name in (
@@ -46,28 +73,11 @@ def main():
   rounds, steps = args.pop("rounds"), args.pop("steps")
   logging.set_verbosity(logging.ERROR)
   config = Config(**args)
-  source = load_dataset(config)
-  strategy = build_strategy(config)
-  with strategy.scope():
-    model = build_model(config, source.channels)
-    optimizer = build_optimizer(config, source.train.num_examples, 10**6)
-    optimizer.build(model.trainable_variables)
-  runner = StepRunner(strategy, PretrainStep(config, model, optimizer))
-  data = iter(pretraining_batches(config, source))
-  batch = next(data)
-  alone = iter(tf.data.Dataset.from_tensors(batch).repeat())
-
-  def turn(iterator):
-    """Images/s and the share of time waiting for data."""
-    runner.collect()
-    began = time.perf_counter()
-    runner(iterator, tf.constant(steps))
-    _, waited = runner.collect()
-    taken = time.perf_counter() - began
-    return steps * config.train_batch_size / taken, waited / taken
-
-  turn(alone), turn(data)
-  pairs = [(turn(alone), turn(data)) for _ in range(rounds)]
+  source, turn, alone, data = prepare(config)
+  turn(alone, steps), turn(data, steps)
+  turns = [(turn(alone, steps), turn(data, steps)) for _ in range(rounds)]
+  images = steps * config.train_batch_size
+  pairs = [[(images / taken, waited / taken) for taken, waited in pair] for pair in turns]
   step_only, trained = (statistics.median(rate for rate, _ in part) for part in zip(*pairs))
   ratio = statistics.median(b[0] / a[0] for a, b in pairs)
   waited = statistics.median(b[1] for _, b in pairs)

@@ -18,35 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import logging  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from benchmarks.end_to_end import prepare  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
-from conrec_tf.data.pipeline import pretraining_batches  # noqa: E402
-from conrec_tf.data.registry import load_dataset  # noqa: E402
-from conrec_tf.distribute.strategy import build_strategy  # noqa: E402
-from conrec_tf.models import build_model  # noqa: E402
-from conrec_tf.training.loop import StepRunner  # noqa: E402
-from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 
 def measure(config, seconds, turns):
   """Returns ms a step alone, images/s alone and with data, the share of waiting, peak GB."""
-  source = load_dataset(config)
-  strategy = build_strategy(config)
-  with strategy.scope():
-    model = build_model(config, source.channels)
-    optimizer = build_optimizer(config, source.train.num_examples, 10**6)
-    optimizer.build(model.trainable_variables)
-  runner = StepRunner(strategy, PretrainStep(config, model, optimizer), config.jit_compile)
-  data = iter(pretraining_batches(config, source))
-  alone = iter(tf.data.Dataset.from_tensors(next(data)).repeat())
-
-  def turn(iterator, steps):
-    runner.collect()
-    began = time.perf_counter()
-    runner(iterator, tf.constant(steps))
-    _, waited = runner.collect()
-    return time.perf_counter() - began, waited
-
+  _, turn, alone, data = prepare(config)
   tf.config.experimental.reset_memory_stats("GPU:0")
   turn(alone, 3), turn(data, 3)
   steps = max(5, int(seconds / (turn(alone, 5)[0] / 5)))

@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 import tensorflow as tf
 from tqdm import tqdm
 
+from conrec_tf.config import Config
 from conrec_tf.data import image_header
 
 NATIVE = 0
-MAX_PIXELS = 150_000_000  # what Pillow warns of is 89 million, what it refuses twice that
 
 Decode = Callable[[Any], tf.Tensor]  # of a record's image: bytes, a path, an index
 
@@ -25,7 +25,7 @@ def decode_image(
   encoded: tf.Tensor,
   channels: int,
   bits: int = 0,
-  max_pixels: int = MAX_PIXELS,
+  max_pixels: int = Config.max_pixels,
   libraries: bool = False,
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says, and turns it upright.
@@ -66,13 +66,13 @@ def _decode_by_tensorflow(
 
 
 def _with_channels(encoded: tf.Tensor, channels: int, bits: int) -> tf.Tensor:
-  native = tf.io.decode_image(encoded, expand_animations=False)
-  if bits:
-    native = tf.cond(
-      image_header.is_16_bit_png(encoded),
-      lambda: _to_8_bits(tf.io.decode_png(encoded, dtype=tf.uint16), bits),
-      lambda: native,
-    )
+  def decoded() -> tf.Tensor:
+    return tf.io.decode_image(encoded, expand_animations=False)
+
+  def scaled() -> tf.Tensor:
+    return _to_8_bits(tf.io.decode_png(encoded, dtype=tf.uint16), bits)
+
+  native = tf.cond(image_header.is_16_bit_png(encoded), scaled, decoded) if bits else decoded()
   if channels == NATIVE:
     return native
   stored = tf.shape(native)[-1]
@@ -103,7 +103,7 @@ def _to_8_bits(image: tf.Tensor, bits: int) -> tf.Tensor:
 def _decode_by_pillow(encoded: tf.Tensor, channels: int, bits: int, max_pixels: int) -> tf.Tensor:
   image = tf.numpy_function(
     # In eager mode it comes as an array of one object.
-    lambda data: pillow_image(
+    lambda data: _pillow_image(
       data if isinstance(data, bytes) else data.item(), channels, bits, max_pixels
     ),
     [encoded],
@@ -113,10 +113,8 @@ def _decode_by_pillow(encoded: tf.Tensor, channels: int, bits: int, max_pixels: 
   return tf.ensure_shape(image, [None, None, channels or None])
 
 
-def pillow_image(
-  data: bytes, channels: int, bits: int = 0, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-  """Decodes a file as Pillow does; see `decode_image`.
+def _pillow_image(data: bytes, channels: int, bits: int, max_pixels: int) -> np.ndarray:
+  """Returns uint8 `[h, w, channels]` of a file's bytes, as `decode_image` does.
 
   Raises:
     ValueError: it is too large, in a mode without a range that is known, or no image.

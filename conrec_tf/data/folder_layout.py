@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 import logging
 import os
-import re
-from typing import Any
-import unicodedata
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import holdout_mask
+from conrec_tf.data.label_table import Row
+from conrec_tf.data.labels import label_numbers, label_text, listed, ordered_labels
 
 logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
-NAMES_SHOWN = 10
 HELD_OUT_OF = 5  # one part of so many
 ALIKE = 0.02  # shares of labels in two splits
 
@@ -68,7 +66,7 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
   return _labelled(config, [folders[-1] for folders in parts], splits, None, root)
 
 
-def table_layout(config: Config, names: Sequence[str], rows: dict[str, Any]) -> Layout:
+def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> Layout:
   """Returns the same of files that `label_table` tells of.
 
   Args:
@@ -111,14 +109,13 @@ def _labelled(
       "data_dir must hold at least two labels; without labels use --label_mode=none. "
       f"Received: {class_names[0]} alone in {origin}"
     )
-  places = {name: place for place, name in enumerate(class_names)}
-  indices = np.array([places[label] for label in labels], np.int64)
+  indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
     "the table gives" if config.label_table else "folders are",
     len(class_names),
-    _listed(class_names),
+    listed(class_names),
   )
   if splits is not None:
     if groups is not None:
@@ -172,48 +169,6 @@ def _shares_of_groups(
   return splits
 
 
-def label_text(name: str) -> str:
-  """Returns a name as text that can be compared, shown and written on one line."""
-  text = os.fsencode(name).decode("utf-8", "backslashreplace")
-  return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", " ", unicodedata.normalize("NFC", text))
-
-
-def ordered_labels(labels: set[str], order: str, ordinal: bool) -> tuple[str, ...]:
-  """Puts labels in their order: what the user says, or the natural one.
-
-  Args:
-    labels: the names.
-    order: all of them, separated by commas; empty for natural order.
-    ordinal: whether the order matters, so that one of words is to be looked at.
-
-  Raises:
-    UsageError: `order` doesn't hold just these labels.
-  """
-  if order:
-    given = tuple(name.strip() for name in order.split(","))
-    if set(given) != labels or len(given) != len(labels):
-      raise UsageError(
-        f"label_order must name each label once: {_listed(sorted(labels, key=natural))}. "
-        f"Received: {order}"
-      )
-    return given
-  found = tuple(sorted(labels, key=natural))
-  if ordinal and not all(re.search(r"\d", name) for name in found):
-    logger.warning(
-      "Grades are taken in this order: %s (--label_order sets another)", ", ".join(found)
-    )
-  return found
-
-
-def natural(name: str) -> list[tuple[bool, int, str]]:
-  """Returns a key for sorting: numbers within names by their value, all else by code points."""
-  return [
-    (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-    for part in re.split(r"(\d+)", name)
-    if part
-  ]
-
-
 def _warn_of_missing_labels(
   splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> None:
@@ -226,12 +181,8 @@ def _warn_of_missing_labels(
         split,
         len(missing),
         len(class_names),
-        _listed(missing),
+        listed(missing),
       )
-
-
-def _listed(names: Sequence[str]) -> str:
-  return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
+SIZE_ENDS = 24  # bytes, of a PNG or GIF
 PNG, GIF, BMP = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
 TIFF, WEBP = (b"II*\0", b"MM\0*"), b"WEBP"
 
@@ -31,7 +32,7 @@ def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
 
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
   """Returns height times width of a JPEG, PNG or GIF, an int64 scalar; 0 for any other."""
-  data = _Bytes(encoded)
+  data = _Bytes(tf.strings.substr(encoded, 0, SIZE_ENDS))
 
   def of_jpeg() -> tf.Tensor:
     shape = tf.image.extract_jpeg_shape(encoded, tf.int32)

@@ -7,8 +7,8 @@ import logging
 import os
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.folder_layout import label_text
 from conrec_tf.data.folder_walk import base_name
+from conrec_tf.data.labels import label_text
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource, existing_path, holdout_mask, listed_split
-from conrec_tf.data.folder_layout import label_text, ordered_labels
+from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
 
 logger = logging.getLogger(__name__)
 
-
-MEDMNIST_SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 CHANNEL_COUNTS = (1, 2, 3, 4)
 ROUNDING = 1e-4  # by which float images may leave [0, 1]
 ALMOST_BLACK = 2  # of 255
@@ -35,7 +34,7 @@ def open_npz(config: Config) -> DatasetSource:
   """
   path = existing_path(config.data_dir, config.dataset, "an .npz file")
   arrays = _with_usual_names(_arrays(path))
-  images = {name: _images(arrays, "x_" + name) for name in MEDMNIST_SPLITS if "x_" + name in arrays}
+  images = {name: _images(arrays, "x_" + name) for name in SPLITS if "x_" + name in arrays}
   if "train" not in images:
     raise UsageError(
       "data_dir must hold x_train (and y_train, x_test, y_test). "
@@ -102,7 +101,7 @@ def _with_usual_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Gives MedMNIST's arrays, `train_images` and so on, the names `x_train` and so on."""
   usual = {
     f"{split}_{kind}": f"{letter}_{split}"
-    for split in MEDMNIST_SPLITS
+    for split in SPLITS
     for kind, letter in (("images", "x"), ("labels", "y"))
   }
   return {usual.get(name, name): array for name, array in arrays.items()}
@@ -183,7 +182,4 @@ def _numbered(
   class_names = ordered_labels(
     {word for part in words.values() for word in part}, config.label_order, config.ordinal_labels
   )
-  places = {name: place for place, name in enumerate(class_names)}
-  return class_names, {
-    name: np.array([places[word] for word in part], np.int64) for name, part in words.items()
-  }
+  return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -19,13 +19,13 @@ from typing import Any
 
 from conrec_tf.config import Config, UsageError, short_message
 from conrec_tf.config.options import current_settings
+from conrec_tf.data.labels import listed
 
 logger = logging.getLogger(__name__)
 
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
-NAMES_SHOWN = 10
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
@@ -74,7 +74,8 @@ class RunDirectory:
       if labels and class_names and labels != list(class_names):
         added, gone = set(class_names) - set(labels), set(labels) - set(class_names)
         received += (
-          f", with labels {_listed(added) or 'ordered anew'} for {_listed(gone) or 'its own'}"
+          f", with labels {listed(sorted(added)) or 'ordered anew'} "
+          f"for {listed(sorted(gone)) or 'its own'}"
         )
       raise UsageError(
         "data_dir and train_split must give the images that the run began with (names, sizes, "
@@ -223,7 +224,3 @@ def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> It
     raise UsageError(
       f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
     ) from error
-
-
-def _listed(names: Iterable[str]) -> str:
-  return ", ".join(sorted(names)[:NAMES_SHOWN])

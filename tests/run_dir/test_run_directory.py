@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory, flagfile
+from conrec_tf.run_dir.run_directory import IMAGES, PROCESSES, RunDirectory, flagfile
 
 
 def test_start_writes_the_configuration(tmp_path):
@@ -99,3 +99,16 @@ def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
     directory.start(Config(**{**before, "crop_min_area": 0.5}, label_mode="none"))
   directory.start(Config(**before, label_mode="none"))
   assert directory.read("config.json")["label_mode"] == "none"
+
+
+def test_labels_that_are_others_are_named(tmp_path):
+  directory = RunDirectory(tmp_path)
+  directory.start(Config(), "before", ["bright", "dark"])
+  directory.write(IMAGES, {"digest": "before", "class_names": ["bright", "dark"]})
+  with pytest.raises(UsageError, match="others in .*, with labels a_dark for dark for "):
+    directory.start(Config(), "after", ["a_dark", "bright"])
+  with pytest.raises(UsageError, match="with labels ordered anew for its own for "):
+    directory.start(Config(), "after", ["dark", "bright"])
+  with pytest.raises(UsageError, match=r"Received: others in rectangle_triangle for "):
+    directory.start(Config(), "after", ["bright", "dark"])
+  directory.start(Config(), "before", ["bright", "dark"])

@@ -1,0 +1,68 @@
+"""Names of labels: as text, in their order, as numbers."""
+
+from collections.abc import Sequence
+import logging
+import os
+import re
+import unicodedata
+
+import numpy as np
+
+from conrec_tf.config import UsageError
+
+logger = logging.getLogger(__name__)
+
+NAMES_SHOWN = 10
+
+
+def label_text(name: str) -> str:
+  """Returns a name as text that can be compared, shown and written on one line."""
+  text = os.fsencode(name).decode("utf-8", "backslashreplace")
+  return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", " ", unicodedata.normalize("NFC", text))
+
+
+def ordered_labels(labels: set[str], order: str, ordinal: bool) -> tuple[str, ...]:
+  """Puts labels in their order: what the user says, or the natural one.
+
+  Args:
+    labels: the names.
+    order: all of them, separated by commas; empty for natural order.
+    ordinal: whether the order matters, so that one of words is to be looked at.
+
+  Raises:
+    UsageError: `order` doesn't hold just these labels.
+  """
+  if order:
+    given = tuple(name.strip() for name in order.split(","))
+    if set(given) != labels or len(given) != len(labels):
+      raise UsageError(
+        f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
+        f"Received: {order}"
+      )
+    return given
+  found = tuple(sorted(labels, key=natural))
+  if ordinal and not all(re.search(r"\d", name) for name in found):
+    logger.warning(
+      "Grades are taken in this order: %s (--label_order sets another)", ", ".join(found)
+    )
+  return found
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+  """Returns a key for sorting: numbers within names by their value, all else by code points."""
+  return [
+    (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+    for part in re.split(r"(\d+)", name)
+    if part
+  ]
+
+
+def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
+  """Returns labels as their places among the class names, int64 `[N]`."""
+  places = {name: place for place, name in enumerate(class_names)}
+  return np.array([places[label] for label in labels], np.int64)
+
+
+def listed(names: Sequence[str]) -> str:
+  """Returns the first names in a line, with dots where there are more."""
+  return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
