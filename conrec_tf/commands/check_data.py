@@ -1,26 +1,39 @@
-"""`--mode=check_data`: what a dataset holds."""
+"""`--mode=check_data`: what a dataset holds, as text and as a page."""
 
-import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+import contextlib
 import logging
 
 import numpy as np
+import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.decoding import decode_error, scan_images
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.duplicates import (
+  Duplicate,
+  find_duplicates,
+  hash_reduction,
+  perceptual_hashes,
+)
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
 
 logger = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
-  """Decodes everything once and logs counts, sizes, channels, classes and bad images."""
-  source = load_dataset(config)
+  """Decodes everything once; logs what there is and what is wrong with it, and draws a page.
+
+  With `report=False` there is no page, and nobody looks for images that are there twice.
+  """
+  with _collected_warnings() as notices:
+    source = load_dataset(config)
   logger.info("%s", source.name)
   splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
+  summaries = []
   for split in splits:
-    for line in _lines(split, source):
+    summaries.append(summarize(split, source))
+    for line in summary_lines(summaries[-1], source):
       logger.info("%s", line)
   logger.info(
     "channels     %d for the network%s",
@@ -37,33 +50,72 @@ def run(config: Config) -> None:
       len(source.bad),
       "\n  ".join(source.bad),
     )
+  if config.report:
+    _draw(config, source, summaries, notices)
 
 
-def _lines(split: Split, source: DatasetSource) -> Iterator[str]:
-  """Yields what there is to say of a split, line by line."""
-  images = split.records().map(lambda record: record["image"])
-  shapes = split.shapes
-  if shapes is None:
-    shapes = scan_images(images, source.decode, f"Checking {split.name}")
-  good = shapes[shapes[:, 2] > 0]
-  yield f"{split.name}: {split.num_examples} images"
-  for index in np.flatnonzero(shapes[:, 2] <= 0):
-    image = next(iter(images.skip(index)))
-    yield f"  bad        number {index}: {decode_error(source.decode, image)}"
-  if not len(good):
-    return
-  for name, column in (("height", 0), ("width", 1)):
-    low, middle, high = np.percentile(good[:, column], (0, 50, 100))
-    yield f"  {name:10} {low:.0f} to {high:.0f} pixels, median {middle:.0f}"
-  stored = collections.Counter(good[:, 2].tolist())
-  yield "  channels   " + ", ".join(f"{n} in {count}" for n, count in sorted(stored.items()))
-  if source.class_names:
-    labels = [int(label) for label in split.records().map(lambda record: record["label"])]
-    counts = np.bincount(labels, minlength=len(source.class_names))
-    few, many = np.argmin(counts), np.argmax(counts)
-    yield (
-      f"  classes    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
-      f"{counts[many]} ({source.class_names[many]})"
+def _draw(
+  config: Config,
+  source: DatasetSource,
+  summaries: Sequence[SplitSummary],
+  notices: Sequence[str],
+) -> None:
+  from conrec_tf.reporting.data_report import write_data_report  # matplotlib, which takes a while
+  from conrec_tf.reporting.data_sections import DataFindings
+
+  duplicates = _duplicates(source, summaries)
+  found = DataFindings(config, source, summaries, duplicates, notices)
+  if duplicates:
+    logger.info(
+      "look alike   %d images look like an earlier one, %d of them like one of another split",
+      len(duplicates),
+      len(found.crossing()),
     )
-  else:
-    yield "  classes    none"
+  logger.info("Page in %s", write_data_report(found))
+
+
+def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:
+  """Returns duplicates within and across splits; places count through all of them."""
+  hashes, places, start = [], [], 0
+  for summary in summaries:
+    split = summary.split
+    wanted = np.isin(np.arange(split.num_examples), summary.good_places)
+    if split.names is not None:  # what stands in for a bad image isn't there twice
+      first = np.unique(split.names.astype(str), return_index=True)[1]
+      wanted &= np.isin(np.arange(split.num_examples), first)
+    chosen = tf.constant(wanted)
+    images = (
+      split.records()
+      .enumerate()
+      .filter(lambda place, _, chosen=chosen: chosen[place])
+      .map(lambda _, record: record["image"])
+      .apply(tf.data.experimental.assert_cardinality(int(wanted.sum())))
+    )
+    hashes.append(
+      perceptual_hashes(
+        images,
+        lambda image: source.decode_for(image, hash_reduction)[0],
+        f"Looking for duplicates in {split.name}",
+      )
+    )
+    places.append(start + np.flatnonzero(wanted))
+    start += split.num_examples
+  through = np.concatenate(places)
+  return [
+    Duplicate(int(through[found.place]), int(through[found.of]), found.distance)
+    for found in find_duplicates(np.concatenate(hashes))
+  ]
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+  """Collects what the package warns of meanwhile."""
+  messages: list[str] = []
+  handler = logging.Handler(logging.WARNING)
+  handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+  package = logging.getLogger("conrec_tf")
+  package.addHandler(handler)
+  try:
+    yield messages
+  finally:
+    package.removeHandler(handler)

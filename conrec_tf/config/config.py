@@ -6,15 +6,15 @@ import json
 import os
 from typing import Any
 
-from conrec_tf.config.data_options import Augmentation, Data
+from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
 from conrec_tf.config.errors import UsageError
+from conrec_tf.config.option import check_range
 from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
-from conrec_tf.config.rules import check_range, rules
+from conrec_tf.config.rules import rules
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.training_options import Model, Objective, Optimization
 
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
-OWN_DATASETS = ("image_folder", "npz")
 
 
 @dataclasses.dataclass(frozen=True)

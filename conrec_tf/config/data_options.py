@@ -4,6 +4,8 @@ import dataclasses
 
 from conrec_tf.config.option import option
 
+OWN_DATASETS = ("image_folder", "npz")  # files of the user's own; others are TFDS's
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -71,6 +73,12 @@ class Data:
     low=1,
     changes_training=False,
   )
+  drop_duplicates: bool = option(
+    False,
+    "Leave out images of a folder that look like an earlier one, by name, and say which; "
+    "mode=check_data shows them.",
+    previously=False,
+  )
   image_size: int = option(
     64,
     "Height and width that the network works at, in pixels. Paper: 128 synthetic, 224 otherwise.",
@@ -91,6 +99,13 @@ class Data:
     architecture=True,
     previously=0,
   )
+  dicom_window: str = option(
+    "",
+    "Window of DICOM images as centre,width, e.g. 40,400; empty: the file's own, or else all that "
+    "its bits can hold.",
+    architecture=True,
+    previously="",
+  )
   image_key: str = option(
     "image", "Name of the image among the features of a TFDS dataset.", previously="image"
   )
@@ -108,6 +123,13 @@ class Data:
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
     "natural order.",
     previously="",
+  )
+  scaled_decoding: bool = option(
+    True,
+    "Decode JPEG files of folders and TFDS at 1/2, 1/4 or 1/8 of their size where no view needs "
+    "more pixels; a network's evaluation and exports do as its training did.",
+    architecture=True,
+    previously=False,
   )
   image_channels: int = option(
     0,

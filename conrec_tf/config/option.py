@@ -1,7 +1,9 @@
-"""One option of a run: a dataclass field with its explanation and range."""
+"""One option of a run: a dataclass field with its explanation and range, which is checked."""
 
 import dataclasses
 from typing import Any
+
+from conrec_tf.config.errors import UsageError
 
 
 def option(
@@ -51,3 +53,35 @@ def option(
       previously=previously,
     ),
   )
+
+
+def check_range(field: dataclasses.Field, value: Any) -> None:
+  """Checks the type and the range of a value.
+
+  Args:
+    field: a field that `option` made.
+    value: its value.
+
+  Raises:
+    UsageError: the value isn't of the field's type, or out of its range.
+  """
+  rules, wanted = field.metadata, field.type
+  if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  expected = None
+  if type(value) is not wanted:
+    expected = f"of type {getattr(wanted, '__name__', wanted)}"
+  elif rules["choices"] is not None and value not in rules["choices"]:
+    expected = "one of " + ", ".join(str(choice) for choice in rules["choices"])
+  elif rules["low"] is not None and not value >= rules["low"]:
+    expected = f"at least {rules['low']}"
+  elif rules["high"] is not None and not value <= rules["high"]:
+    expected = f"at most {rules['high']}"
+  elif rules["above"] is not None and not value > rules["above"]:
+    expected = f"above {rules['above']}"
+  elif rules["below"] is not None and not value < rules["below"]:
+    expected = f"below {rules['below']}"
+  elif value in (float("inf"), float("-inf")):
+    expected = "finite"
+  if expected:
+    raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")

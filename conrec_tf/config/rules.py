@@ -1,11 +1,10 @@
-"""What contradicts what: values of options that exclude each other, and ranges."""
+"""What contradicts what: values of options that exclude each other."""
 
 from collections.abc import Iterator
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from conrec_tf.config.errors import UsageError
+from conrec_tf.config.data_options import OWN_DATASETS
 
 if TYPE_CHECKING:
   from conrec_tf.config.config import Config
@@ -18,38 +17,6 @@ EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 # Whether it is wrong, what is expected, what was received.
 Rule = tuple[Any, str, Any]
-
-
-def check_range(field: dataclasses.Field, value: Any) -> None:
-  """Checks the type and the range of a value.
-
-  Args:
-    field: a field that `option` made.
-    value: its value.
-
-  Raises:
-    UsageError: the value isn't of the field's type, or out of its range.
-  """
-  rules, wanted = field.metadata, field.type
-  if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-    value = float(value)
-  expected = None
-  if type(value) is not wanted:
-    expected = f"of type {getattr(wanted, '__name__', wanted)}"
-  elif rules["choices"] is not None and value not in rules["choices"]:
-    expected = "one of " + ", ".join(str(choice) for choice in rules["choices"])
-  elif rules["low"] is not None and not value >= rules["low"]:
-    expected = f"at least {rules['low']}"
-  elif rules["high"] is not None and not value <= rules["high"]:
-    expected = f"at most {rules['high']}"
-  elif rules["above"] is not None and not value > rules["above"]:
-    expected = f"above {rules['above']}"
-  elif rules["below"] is not None and not value < rules["below"]:
-    expected = f"below {rules['below']}"
-  elif value in (float("inf"), float("-inf")):
-    expected = "finite"
-  if expected:
-    raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")
 
 
 def rules(config: "Config") -> Iterator[Rule]:
@@ -115,23 +82,11 @@ def rules(config: "Config") -> Iterator[Rule]:
     "moving_average_decay must be 0 for train_mode=finetune",
     config.moving_average_decay,
   )
-  yield (
-    config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
-    "label_table must be empty unless dataset is image_folder, with labels",
-    config.label_table,
-  )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
   yield (
     not all(0 < fraction <= 1 for fraction in config.fractions),
     "label_fractions must be numbers above 0 and up to 1, separated by commas",
     config.label_fractions,
-  )
-  yield (
-    not all(
-      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
-    ),
-    "max_undecodable must be numbers or shares such as 1%, separated by commas",
-    config.max_undecodable,
   )
   yield (
     config.label_mode == "none" and not config.is_pretraining and learns,
@@ -143,6 +98,7 @@ def rules(config: "Config") -> Iterator[Rule]:
     "label_mode must be auto or folders for lineareval_while_pretraining",
     config.label_mode,
   )
+  yield from data_rules(config)
   yield from evaluation_rules(config)
   yield (
     config.eval_dataset and not config.is_pretraining,
@@ -168,6 +124,42 @@ def rules(config: "Config") -> Iterator[Rule]:
     config.export_format,
   )
   yield from device_rules(config)
+
+
+def data_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
+    path = getattr(config, name)
+    yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
+  yield (
+    config.dataset in OWN_DATASETS and "://" in config.data_dir,
+    f"data_dir must be a path for dataset={config.dataset}; mount buckets, e.g. by rclone or "
+    "gcsfuse",
+    config.data_dir,
+  )
+  yield (
+    config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
+    "label_table must be empty unless dataset is image_folder, with labels",
+    config.label_table,
+  )
+  yield (
+    config.drop_duplicates and config.dataset != "image_folder",
+    "drop_duplicates must be false unless dataset is image_folder",
+    "true",
+  )
+  yield (
+    config.dicom_window
+    and not re.fullmatch(r"-?\d+(\.\d+)?,[1-9]\d*(\.\d+)?", config.dicom_window),
+    "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
+    config.dicom_window,
+  )
+  yield (
+    not all(
+      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
+    ),
+    "max_undecodable must be numbers or shares such as 1%, separated by commas",
+    config.max_undecodable,
+  )
 
 
 def evaluation_rules(config: "Config") -> Iterator[Rule]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
+from conrec_tf.data.decoding import DecodeReduced, Fitting
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class Split:
     shuffled: where records only stream, makes a `tf.data.Dataset` of (place, record) in an order
       that an int64 `[2]` determines, a place counting in the order of the files; else None, or
       where that can't be done.
-    shapes: int `[num_examples, 3]`, stored height, width and channels, where they have been
-      looked at, or None; zeros for images that can't be decoded.
+    shapes: int `[num_examples, 4]`, stored height, width, channels and bits a channel, where they
+      have been looked at, or None; zeros for images that can't be decoded.
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
   """
@@ -56,7 +57,7 @@ class DatasetSource:
   Attributes:
     name: the dataset's name.
     train, eval: `Split`.
-    decode: record's image -> uint8 `[h, w, channels]`.
+    decode: record's image -> uint8 or uint16 `[h, w, channels]`.
     channels: how many; colour jitter in full needs 3.
     one_size: whether all images have the same height and width.
     center_crop: whether evaluation takes the central 87.5 % of an image.
@@ -64,6 +65,9 @@ class DatasetSource:
     bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
       split stands in for each.
     digest: what tells these images and labels from others, wherever they lie; may be empty.
+    decode_reduced: where images may be decoded with fewer pixels: from a record's image and what
+      tells the reduction from height and width, to what `decode` returns and int32 `[2]`, the
+      whole image's height and width.
   """
 
   name: str
@@ -76,6 +80,14 @@ class DatasetSource:
   bad: tuple[str, ...] = ()
   digest: str = ""
   center_crop: bool = False
+  decode_reduced: DecodeReduced | None = None
+
+  def decode_for(self, image: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes a record's image with no more pixels than it needs; see `decode_reduced`."""
+    if self.decode_reduced:
+      return self.decode_reduced(image, fitting)
+    pixels = self.decode(image)
+    return pixels, tf.shape(pixels)[:2]
 
 
 def split_in_memory(
@@ -123,7 +135,7 @@ def listed_split(
     expression: as TFDS writes them: names, sums and slices.
     images: `{name: array}` of whatever `DatasetSource.decode` takes.
     labels: `{name: int array}`, or None without labels.
-    shapes: `{name: int array [n, 3]}`.
+    shapes: `{name: int array [n, 4]}`.
     names: `{name: object array [n]}` of the images' names, or None.
 
   Raises:

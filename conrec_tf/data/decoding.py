@@ -1,193 +1,190 @@
-"""Decodes image files, and checks all of a dataset without stopping at bad ones."""
+"""Decodes image files: JPEG at a reduced size too, whatever libraries read, 8 or 16 bits."""
 
 from collections.abc import Callable
-import io
-import re
-import struct
-import time
 from typing import Any
-import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.config import Config
-from conrec_tf.data import image_header
+from conrec_tf.data import image_header, library_formats
+from conrec_tf.data.augmentation.reduction import REDUCTIONS
+from conrec_tf.data.channels import with_channels
 
 NATIVE = 0
 
 Decode = Callable[[Any], tf.Tensor]  # of a record's image: bytes, a path, an index
+Fitting = Callable[[tf.Tensor], tf.Tensor]  # from height and width, int32 `[2]`, to a reduction
+DecodeReduced = Callable[[Any, Fitting], tuple[tf.Tensor, tf.Tensor]]  # see `decode_reduced`
 
 
-def decode_image(
+def decode_image(encoded: tf.Tensor, *args: Any, **options: Any) -> tf.Tensor:
+  """Decodes an image file and turns it upright, as its EXIF data says; see `decode_stored`."""
+  image = decode_stored(encoded, *args, **options)
+  return image_header.upright(image, image_header.orientation(encoded))
+
+
+def decode_stored(
   encoded: tf.Tensor,
   channels: int,
   bits: int = 0,
   max_pixels: int = Config.max_pixels,
+  *,
+  deep: bool = False,
   libraries: bool = False,
+  dicom_window: str = "",
 ) -> tf.Tensor:
-  """Decodes an image file, whatever its name says, and turns it upright.
+  """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
-  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, Pillow decodes TIFF,
-  WebP and BMP. Palettes are looked up, 16 bits become 8, alpha is dropped, CMYK becomes RGB, and
-  grey becomes RGB or RGB grey as asked. The orientation in EXIF data is honoured.
+  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, `library_formats` the
+  rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB, and grey becomes RGB or RGB
+  grey as asked.
 
   Args:
     encoded: scalar string.
-    channels: 1, 3, or `NATIVE` for what the file holds.
-    bits: how many of their bits files of 16 use; 0 for all. Their largest value becomes 255.
+    channels: 1, 3, the number of a TIFF of several channels, or `NATIVE` for what the file holds.
+    bits: how many of their bits files of 16 use; 0 for all. Their largest value becomes white.
     max_pixels: larger images fail before they are decoded, by what their header says.
-    libraries: whether Pillow may be called; such a function can't be exported.
+    deep: whether to return 16 bits; else of 16 bits the high 8 are kept.
+    libraries: whether others than TensorFlow may be called; such a function can't be exported.
+    dicom_window: see `library_formats.read_image`.
 
   Returns:
-    uint8 `[h, w, channels]`.
+    uint8 `[h, w, channels]`; uint16 if deep.
   """
+
+  def by_tensorflow() -> tf.Tensor:
+    pixels = image_header.pixels(encoded)
+    return _with_channels(within_limit(encoded, pixels, max_pixels), channels, bits, deep)
+
+  def by_library() -> tf.Tensor:
+    def read(data: bytes) -> np.ndarray:
+      image = library_formats.read_image(data, bits, max_pixels, dicom_window)
+      return library_formats.converted(image, channels, deep)
+
+    image = of_bytes(read, encoded, tf.uint16 if deep else tf.uint8)
+    return tf.ensure_shape(image, [None, None, channels or None])
+
   if not libraries:
-    return _decode_by_tensorflow(encoded, channels, bits, max_pixels)
-  return tf.cond(
-    image_header.needs_library(encoded),
-    lambda: _decode_by_pillow(encoded, channels, bits, max_pixels),
-    lambda: _decode_by_tensorflow(encoded, channels, bits, max_pixels),
+    return by_tensorflow()
+  return tf.cond(image_header.needs_library(encoded), by_library, by_tensorflow)
+
+
+def decode_reduced(
+  encoded: tf.Tensor,
+  fitting: Fitting,
+  stored: Decode,
+  channels: int,
+  max_pixels: int = Config.max_pixels,
+  deep: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Decodes a JPEG file with no more pixels than it needs, where that is half a side or less.
+
+  Args:
+    encoded: scalar string.
+    fitting: from the whole image's height and width to one of `REDUCTIONS`.
+    stored: what decodes any other file, and a JPEG that isn't reduced; see `decode_stored`.
+    channels: of the image that `stored` returns.
+    max_pixels: see `decode_stored`.
+    deep: whether `stored` returns 16 bits.
+
+  Returns:
+    image: what `stored` returns, or the same reduced, turned upright.
+    full_size: int32 `[2]`, height and width of the whole image.
+  """
+  number = image_header.orientation(encoded)
+  reduction, full_size = tf.constant(1), tf.zeros([2], tf.int32)
+
+  def of_header() -> tuple[tf.Tensor, tf.Tensor]:
+    shape = tf.image.extract_jpeg_shape(encoded)
+    area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+    with tf.control_dependencies([within_limit(encoded, area, max_pixels)]):
+      size = tf.where(number >= 5, shape[1::-1], shape[:2])
+    return fitting(size), size
+
+  def reduced() -> tf.Tensor:
+    decoders = [
+      lambda ratio=ratio: tf.io.decode_jpeg(encoded, 3, ratio) for ratio in REDUCTIONS[1:]
+    ]
+    place = tf.reduce_sum(tf.cast(reduction > tf.constant(REDUCTIONS[1:]), tf.int32))
+    image = with_channels(tf.switch_case(place, decoders), channels)
+    return tf.cast(image, tf.uint16) * 257 if deep else image
+
+  if channels in (1, 3):
+    none = reduction, full_size
+    reduction, full_size = tf.cond(tf.io.is_jpeg(encoded), of_header, lambda: none)
+    image = tf.cond(reduction > 1, reduced, lambda: stored(encoded))
+  else:
+    image = stored(encoded)
+  image = image_header.upright(image, number)
+  return image, tf.where(reduction > 1, full_size, tf.shape(image)[:2])
+
+
+def within_limit(encoded: tf.Tensor, pixels: tf.Tensor, max_pixels: int) -> tf.Tensor:
+  """Returns a file, or fails for one of too many pixels; `pixels` is an int64 scalar."""
+  too_large = f"more than {max_pixels} pixels (--max_pixels)"
+  check = tf.debugging.assert_less_equal(pixels, tf.constant(max_pixels, tf.int64), too_large)
+  with tf.control_dependencies([check] if check is not None else []):
+    return tf.identity(encoded)
+
+
+def of_bytes(function: Callable[[bytes], Any], encoded: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+  """Calls a function of a file's bytes; in eager mode they come as an array of one object."""
+  return tf.numpy_function(
+    lambda data: function(data if isinstance(data, bytes) else data.item()),
+    [encoded],
+    dtype,
+    stateful=False,
   )
 
 
-def _decode_by_tensorflow(
-  encoded: tf.Tensor, channels: int, bits: int, max_pixels: int
-) -> tf.Tensor:
-  too_large = f"more than {max_pixels} pixels (--max_pixels)"
-  limit = tf.constant(max_pixels, tf.int64)
-  check = tf.debugging.assert_less_equal(image_header.pixels(encoded), limit, too_large)
-  with tf.control_dependencies([check] if check is not None else []):
-    encoded = tf.identity(encoded)
-  image = _with_channels(encoded, channels, bits)
-  return image_header.upright(image, image_header.orientation(encoded))
+def _with_channels(encoded: tf.Tensor, channels: int, bits: int, deep: bool) -> tf.Tensor:
+  def of_8_bits() -> tf.Tensor:
+    image = tf.io.decode_image(encoded, expand_animations=False)
+    return tf.cast(image, tf.uint16) * 257 if deep else image
 
+  def of_16_bits() -> tf.Tensor:
+    image = tf.io.decode_png(encoded, dtype=tf.uint16)
+    if bits:
+      image = fill_range(image, bits)
+    return image if deep else tf.cast(tf.bitwise.right_shift(image, 8), tf.uint8)
 
-def _with_channels(encoded: tf.Tensor, channels: int, bits: int) -> tf.Tensor:
-  def decoded() -> tf.Tensor:
-    return tf.io.decode_image(encoded, expand_animations=False)
-
-  def scaled() -> tf.Tensor:
-    return _to_8_bits(tf.io.decode_png(encoded, dtype=tf.uint16), bits)
-
-  native = tf.cond(image_header.is_16_bit_png(encoded), scaled, decoded) if bits else decoded()
+  if deep or bits:
+    native = tf.cond(image_header.is_16_bit_png(encoded), of_16_bits, of_8_bits)
+  else:
+    native = of_8_bits()
   if channels == NATIVE:
     return native
   stored = tf.shape(native)[-1]
   grey = native[:, :, :1]
   if channels == 1:
     image = tf.cond(
-      stored <= 2, lambda: grey, lambda: tf.image.rgb_to_grayscale(_with_channels(encoded, 3, bits))
+      stored <= 2,
+      lambda: grey,
+      lambda: tf.image.rgb_to_grayscale(_with_channels(encoded, 3, bits, deep)),
     )
-  else:
-    is_cmyk = tf.io.is_jpeg(encoded) & (stored == 4)
+  elif channels == 3:
+
+    def of_cmyk() -> tf.Tensor:
+      image = tf.io.decode_jpeg(encoded, 3)
+      return tf.cast(image, tf.uint16) * 257 if deep else image
+
     image = tf.case(
       [
         (stored <= 2, lambda: tf.repeat(grey, 3, axis=-1)),
-        (is_cmyk, lambda: tf.io.decode_jpeg(encoded, 3)),
+        (tf.io.is_jpeg(encoded) & (stored == 4), of_cmyk),
       ],
       default=lambda: native[:, :, :3],
     )
+  else:
+    check = tf.debugging.assert_equal(stored, channels, f"other than {channels} channels")
+    with tf.control_dependencies([check] if check is not None else []):
+      image = tf.identity(native)
   return tf.ensure_shape(image, [None, None, channels])
 
 
-def _to_8_bits(image: tf.Tensor, bits: int) -> tf.Tensor:
-  largest = 2.0**bits - 1
-  return tf.cast(
-    tf.round(tf.minimum(tf.cast(image, tf.float32), largest) / largest * 255), tf.uint8
-  )
-
-
-def _decode_by_pillow(encoded: tf.Tensor, channels: int, bits: int, max_pixels: int) -> tf.Tensor:
-  image = tf.numpy_function(
-    # In eager mode it comes as an array of one object.
-    lambda data: _pillow_image(
-      data if isinstance(data, bytes) else data.item(), channels, bits, max_pixels
-    ),
-    [encoded],
-    tf.uint8,
-    stateful=False,
-  )
-  return tf.ensure_shape(image, [None, None, channels or None])
-
-
-def _pillow_image(data: bytes, channels: int, bits: int, max_pixels: int) -> np.ndarray:
-  """Returns uint8 `[h, w, channels]` of a file's bytes, as `decode_image` does.
-
-  Raises:
-    ValueError: it is too large, in a mode without a range that is known, or no image.
-  """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
-      file = Image.open(io.BytesIO(data))
-    if file.width * file.height > max_pixels:
-      raise ValueError(f"more than {max_pixels} pixels (--max_pixels)")
-    image: Image.Image = ImageOps.exif_transpose(file)
-  except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-    raise ValueError(str(error)) from error
-  if image.mode.startswith("I;16"):
-    values = np.asarray(image)
-    return _grey_as(_to_8_bits(values, bits).numpy() if bits else values // 256, channels)
-  if image.mode in ("I", "F"):
-    raise ValueError(f"{image.mode} pixels have no known range; save 8 or 16 bits a channel")
-  is_grey = image.mode in ("1", "L", "LA", "La")
-  if is_grey or channels == 1:
-    grey = image if is_grey else image.convert("RGB")
-    return _grey_as(np.asarray(grey.convert("L")), channels)
-  return np.asarray(image.convert("RGB"))
-
-
-def _grey_as(image: np.ndarray, channels: int) -> np.ndarray:
-  return np.repeat(image.astype(np.uint8)[..., np.newaxis], channels or 1, axis=-1)
-
-
-def scan_images(
-  images: tf.data.Dataset,
-  decode: Decode,
-  description: str,
-  keep: Callable[[np.ndarray], None] | None = None,
-  seconds_between: float = 10.0,
-) -> np.ndarray:
-  """Decodes every image once, with a progress bar in a terminal.
-
-  Args:
-    images: finite `tf.data.Dataset` of what `decode` takes.
-    decode: -> uint8 `[h, w, c]`; whatever TensorFlow error it raises marks a bad image.
-    description: of the progress bar.
-    keep: is given what is known so far now and then, so that it survives a kill.
-    seconds_between: seconds between two calls of it.
-
-  Returns:
-    int32 `[N, 3]`: heights, widths, channels; -1 where decoding failed or, in `keep`, is to come.
-  """
-  count = int(images.cardinality())
-  shapes = np.full([count, 3], -1, np.int32)
-  looked = (
-    images.enumerate()
-    .map(lambda index, image: (index, tf.shape(decode(image))), tf.data.AUTOTUNE)
-    .ignore_errors(log_warning=False)
-  )
-  kept = time.monotonic()
-  with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
-    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-      shapes[index] = shape
-      bar.update()
-      if keep and time.monotonic() - kept > seconds_between:
-        keep(shapes)
-        kept = time.monotonic()
-  return shapes
-
-
-def decode_error(decode: Decode, image: Any) -> str:
-  """Returns why `decode` fails on an image, in a few words."""
-  try:
-    decode(image)
-  except (tf.errors.OpError, ValueError) as error:  # Pillow's, outside of graphs, are the latter
-    message = getattr(error, "message", str(error))
-    text = message.partition("ValueError: ")[2] or message
-    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$", "", text.splitlines()[0])
-    return " ".join(text.split()).rstrip(". ") or type(error).__name__
-  return "unreadable at first"
+def fill_range(image: tf.Tensor, bits: int) -> tf.Tensor:
+  """Stretches uint16 values of which only the low bits are used over the range; more is white."""
+  largest = 2**bits - 1
+  values = tf.cast(tf.minimum(tf.cast(image, tf.int32), largest), tf.float64) / largest
+  return tf.cast(tf.round(values * tf.uint16.max), tf.uint16)

@@ -20,14 +20,14 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.decoding import Decode, decode_error, scan_images
 from conrec_tf.data.folder_walk import base_name, content, paths_below
+from conrec_tf.data.inspection import Describe, decode_error, scan_images
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of what is kept, and of how images are decoded
+VERSION = 3  # of what is kept, and of how images are decoded
 SECONDS_BETWEEN_SAVES = 10.0
-DIGEST_BYTES = 32
+DIGEST_BYTES, LOOKS_BYTES = 32, 18
 STATS_AT_A_TIME = 256
 
 
@@ -38,10 +38,11 @@ class FolderScan:
   Attributes:
     names: paths below the folder.
     sizes, times: int64 `[N]`, bytes and nanoseconds of the last change.
-    shapes: int32 `[N, 3]`, heights, widths, channels; -1 where a file wasn't decoded yet, 0 where
-      it can't be.
+    shapes: int32 `[N, 4]`, heights, widths, channels, bits a channel; -1 where a file wasn't
+      decoded yet, 0 where it can't be.
     errors: why a file can't be decoded, by name.
     digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it wasn't needed.
+    looks: uint8 `[N, 18]`, perceptual hashes; zeros where they weren't needed.
   """
 
   names: list[str]
@@ -50,6 +51,7 @@ class FolderScan:
   shapes: np.ndarray
   errors: dict[str, str]
   digests: np.ndarray
+  looks: np.ndarray
 
   @classmethod
   def of_files(cls, names: list[str], stats: Sequence[os.stat_result | None]) -> "FolderScan":
@@ -63,10 +65,16 @@ class FolderScan:
       names,
       sizes,
       times,
-      np.full([count, 3], -1, np.int32),
+      np.full([count, 4], -1, np.int32),
       {},
       np.zeros([count, DIGEST_BYTES], np.uint8),
+      np.zeros([count, LOOKS_BYTES], np.uint8),
     )
+
+  @property
+  def is_good(self) -> np.ndarray:
+    """Which files can be decoded, bool `[N]`."""
+    return self.shapes[:, 2] > 0
 
   def take_over(self, known: "FolderScan") -> None:
     """Takes what another scan knows of files that haven't changed since."""
@@ -80,8 +88,8 @@ class FolderScan:
       ):
         self.shapes[place] = known.shapes[other]
         self.digests[place] = known.digests[other]
-        if name in known.errors:
-          self.errors[name] = known.errors[name]
+        self.looks[place] = known.looks[other]
+        self.errors |= {name: known.errors[name]} if name in known.errors else {}
 
   def forget_limit(self, max_pixels: int) -> None:
     """Makes unknown again what another limit of pixels decided."""
@@ -95,10 +103,11 @@ class FolderScan:
     """Puts the files into another order."""
     self.names = [self.names[place] for place in order]
     self.sizes, self.times = self.sizes[order], self.times[order]
-    self.shapes, self.digests = self.shapes[order], self.digests[order]
+    columns = (self.shapes, self.digests, self.looks)
+    self.shapes, self.digests, self.looks = (column[order] for column in columns)
 
 
-def scan_folder(root: str, names: list[str], decode: Decode, max_pixels: int) -> FolderScan:
+def scan_folder(root: str, names: list[str], describe: Describe, max_pixels: int) -> FolderScan:
   """Decodes those files of a folder that aren't known yet, and orders all of them.
 
   The order is by base name, then content, so that it doesn't depend on where files lie.
@@ -106,7 +115,7 @@ def scan_folder(root: str, names: list[str], decode: Decode, max_pixels: int) ->
   Args:
     root: the folder.
     names: paths of image files below it.
-    decode: from the path, a string scalar, to uint8 `[h, w, c]`.
+    describe: from the path, a string scalar, to int32 `[4]`; see `describe_image`.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
   """
   scan = FolderScan.of_files(names, _stats(list(paths_below(root, names))))
@@ -128,11 +137,11 @@ def scan_folder(root: str, names: list[str], decode: Decode, max_pixels: int) ->
       save_scan(cache, scan)
 
     images = tf.data.Dataset.from_tensor_slices(paths)
-    shapes = scan_images(images, decode, "Checking images", keep, SECONDS_BETWEEN_SAVES)
+    shapes = scan_images(images, describe, "Checking images", keep, SECONDS_BETWEEN_SAVES)
     scan.shapes[unknown] = np.maximum(shapes, 0)
     for place, path in zip(unknown, paths):
       if not scan.shapes[place, 2]:
-        scan.errors[scan.names[place]] = decode_error(decode, path)
+        scan.errors[scan.names[place]] = decode_error(describe, path)
   if len(unknown) or not known or len(known.names) != len(names):
     save_scan(cache, scan)
   return scan
@@ -157,6 +166,7 @@ def load_scan(path: pathlib.Path) -> FolderScan | None:
         archive["shapes"],
         dict(zip(_split(archive["error_names"]), _split(archive["errors"]))),
         archive["digests"],
+        archive["looks"],
       )
     whole = all(len(column) == len(names) for column in (scan.sizes, scan.times, scan.shapes))
     return scan if whole else None
@@ -179,6 +189,7 @@ def save_scan(path: pathlib.Path, scan: FolderScan) -> None:
         error_names=_join(scan.errors),
         errors=_join(scan.errors.values()),
         digests=scan.digests,
+        looks=scan.looks,
       )
     os.replace(temporary, path)
   except OSError as error:

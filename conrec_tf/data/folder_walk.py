@@ -11,9 +11,9 @@ logger = logging.getLogger(__name__)
 
 ENDINGS = (
   *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp"),
-  *(".tif", ".tiff", ".webp"),
+  *(".tif", ".tiff", ".webp", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".dcm", ".dicom"),
 )
-# How an image begins, for files whose names have no ending.
+# How an image begins, for files whose names have no ending, or a number for one.
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 # What unpacking, cameras, servers and file managers leave behind, beside names with a dot in front.
 LEFT_BEHIND = {
@@ -93,11 +93,13 @@ def _walk(root: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def _is_image(entry: os.DirEntry) -> bool:
-  if "." in entry.name:
+  ending = entry.name.rpartition(".")[1:]
+  if ending[0] and not ending[1].isdecimal():  # DICOM's names are often numbers with dots
     return entry.name.lower().endswith(ENDINGS)
   try:
     with open(entry.path, "rb") as file:
-      return file.read(4).startswith(BEGINNINGS)
+      start = file.read(132)
+      return start.startswith(BEGINNINGS) or start.endswith(b"DICM")
   except OSError:
     return False
 

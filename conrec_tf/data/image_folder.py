@@ -1,6 +1,7 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
 from collections.abc import Sequence
+import functools
 import hashlib
 import logging
 import os
@@ -9,21 +10,26 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data import image_header
+from conrec_tf.data.channels import checked_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
   existing_path,
   listed_split,
   log_cache_size,
 )
-from conrec_tf.data.decoding import NATIVE, Decode, decode_image
+from conrec_tf.data.decoding import Decode, Fitting, decode_reduced, decode_stored
+from conrec_tf.data.folder_duplicates import drop_duplicates
 from conrec_tf.data.folder_layout import folder_layout, table_layout
 from conrec_tf.data.folder_scan import FolderScan, scan_folder
 from conrec_tf.data.folder_walk import base_name, content, image_files, paths_below
+from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.label_table import read_label_table
 
 logger = logging.getLogger(__name__)
 
-LOOKED_AT, DARK = 16, 31  # images, and of 255
+LOOKED_AT = 16  # images
+DARK = 1 / 8  # of white
 
 
 def open_image_folder(config: Config) -> DatasetSource:
@@ -45,37 +51,54 @@ def open_image_folder(config: Config) -> DatasetSource:
   scan = scan_folder(
     root,
     [name for name in files if name in rows] if rows else files,
-    lambda path: _decode(config, tf.io.read_file(path), NATIVE),
+    lambda path: describe_image(tf.io.read_file(path), config.max_pixels),
     config.max_pixels,
   )
-  names, shapes = scan.names, scan.shapes
+  bad = tuple(f"{name}: {scan.errors[name]}" for name in scan.names if name in scan.errors)
+  if len(bad) == len(scan.names):
+    raise UsageError(
+      f"data_dir must hold images that can be decoded. Received: {len(bad)} bad ones in {root}"
+    )
+  if config.mode != "check_data":
+    _check_count(config.max_undecodable, bad, len(scan.names))
+
+  channels = _channels(config, scan)
+  deep = bool(np.any(scan.shapes[:, 3] > 8))
+  stored = functools.partial(
+    decode_stored,
+    channels=channels,
+    bits=config.image_bits,
+    max_pixels=config.max_pixels,
+    deep=deep,
+    libraries=True,
+    dicom_window=config.dicom_window,
+  )
+
+  def decode(encoded: tf.Tensor) -> tf.Tensor:
+    return image_header.upright(stored(encoded), image_header.orientation(encoded))
+
+  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, deep)
+
+  if config.drop_duplicates:
+    drop_duplicates(root, scan, reduced)
+  names, shapes, is_good = scan.names, scan.shapes, scan.is_good
   splits, labels, class_names = (
     table_layout(config, names, rows) if rows else folder_layout(config, names, root)
   )
-  is_good = shapes[:, 2] > 0
-  if not np.any(is_good):
-    raise UsageError(
-      f"data_dir must hold images that can be decoded. Received: {len(names)} bad ones in {root}"
-    )
-  bad = tuple(f"{names[place]}: {scan.errors[names[place]]}" for place in np.flatnonzero(~is_good))
-  if config.mode != "check_data":
-    _check_count(config.max_undecodable, bad, len(names))
-
   paths = list(paths_below(root, names))
   images, read = np.array([os.fsencode(path) for path in paths], object), tf.io.read_file
   if config.cache_dataset:
     log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
     images, read = np.array([content(path) for path in paths], object), tf.identity
   good = shapes[is_good]
-  looked_at = [paths[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
-  _warn_of_dark_images(lambda encoded: _decode(config, encoded, NATIVE), looked_at)
-  channels = config.image_channels or (1 if np.all(good[:, 2] <= 2) else 3)
-  stored = {
+  _warn_of_dark_images(decode, [paths[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]])
+  places = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
   }
   texts = np.array([_text(name) for name in names], object)
   columns = (
-    {name: values[index] for name, index in stored.items()}
+    {name: values[index] for name, index in places.items()}
     for values in (images, labels, shapes, texts)
   )
   by_image, by_label, by_shape, by_name = columns
@@ -83,7 +106,10 @@ def open_image_folder(config: Config) -> DatasetSource:
   return DatasetSource(
     name=os.path.basename(os.path.abspath(root)),
     channels=channels,
-    decode=lambda image: _decode(config, read(image), channels),
+    decode=lambda image: decode(read(image)),
+    decode_reduced=(lambda image, fitting: reduced(read(image), fitting))
+    if config.scaled_decoding
+    else None,
     train=listed_split("train_split", config.train_split, *arguments),
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
@@ -93,21 +119,31 @@ def open_image_folder(config: Config) -> DatasetSource:
   )
 
 
-def _decode(config: Config, encoded: tf.Tensor, channels: int) -> tf.Tensor:
-  return decode_image(encoded, channels, config.image_bits, config.max_pixels, libraries=True)
+def _channels(config: Config, scan: FolderScan) -> int:
+  """Returns how many channels the network gets: 1 or 3, or as many as all images have."""
+  places = np.flatnonzero(scan.is_good)
+  examples = {int(scan.shapes[place, 2]): scan.names[place] for place in places[::-1]}
+  if set(examples) <= {1, 3}:
+    return config.image_channels or max(examples)
+  if len(examples) > 1:
+    found = ", ".join(f"{count} in {name}" for count, name in sorted(examples.items()))
+    raise UsageError(
+      f"data_dir must hold images of grey or RGB, or of one number of channels. Received: {found}"
+    )
+  return checked_channels(config.image_channels, examples.popitem()[0])
 
 
 def _warn_of_dark_images(decode: Decode, paths: Sequence[str]) -> None:
   """Looks at some images; where all are dark, their values don't fill the range of their files."""
-  highest = max(
-    (int(tf.reduce_max(decode(tf.io.read_file(os.fsencode(path))))) for path in paths), default=255
-  )
-  if highest <= DARK:
+  images = [decode(tf.io.read_file(os.fsencode(path))) for path in paths]
+  highest, white = max(int(tf.reduce_max(image)) for image in images), images[0].dtype.max
+  if highest <= DARK * white:
     logger.warning(
-      "Images are almost black: in %d of them values go to %d of 255, e.g. in %s. If files of 16 "
+      "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. If files of 16 "
       "bits use 12, say --image_bits=12",
       len(paths),
       highest,
+      white,
       paths[0],
     )
 

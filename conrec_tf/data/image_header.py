@@ -6,8 +6,7 @@ import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
 SIZE_ENDS = 24  # bytes, of a PNG or GIF
-PNG, GIF, BMP = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
-TIFF, WEBP = (b"II*\0", b"MM\0*"), b"WEBP"
+PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
 def starts_with(encoded: tf.Tensor, *prefixes: bytes, at: int = 0) -> tf.Tensor:
@@ -21,8 +20,8 @@ def starts_with(encoded: tf.Tensor, *prefixes: bytes, at: int = 0) -> tf.Tensor:
 
 
 def needs_library(encoded: tf.Tensor) -> tf.Tensor:
-  """Returns whether TensorFlow can't decode a file, or not rightly: TIFF, WebP, BMP."""
-  return starts_with(encoded, *TIFF, BMP) | starts_with(encoded, WEBP, at=8)
+  """Returns whether a file is none of those that TensorFlow decodes: JPEG, PNG, GIF."""
+  return ~(tf.io.is_jpeg(encoded) | starts_with(encoded, PNG, GIF))
 
 
 def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:

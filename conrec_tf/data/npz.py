@@ -7,34 +7,45 @@ import zipfile
 import zlib
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.dataset import DatasetSource, existing_path, holdout_mask, listed_split
+from conrec_tf.data.channels import checked_channels, with_channels
+from conrec_tf.data.dataset import (
+  DatasetSource,
+  existing_path,
+  holdout_mask,
+  listed_split,
+)
 from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
+from conrec_tf.data.library_formats import converted, filled_range
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 CHANNEL_COUNTS = (1, 2, 3, 4)
 ROUNDING = 1e-4  # by which float images may leave [0, 1]
-ALMOST_BLACK = 2  # of 255
+ALMOST_BLACK = 2 / 255  # of white
 
 
 def open_npz(config: Config) -> DatasetSource:
   """Opens `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
 
-  The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8
-  or float in [0, 1] (which is rounded to 8 bits), and `y_train`, `y_test` and `y_val`, `[N]` or
-  `[N, 1]`: classes counted from 0, or words. Without the `y` images are unlabelled; without
-  `x_test` a share of `x_train` is held out. MedMNIST's archives are read as they are downloaded.
+  The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8,
+  uint16 or float in [0, 1] (kept in 8 bits where those hold it, else in 16), and `y_train`,
+  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words. Without the `y` images
+  are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives are read as
+  they are downloaded.
 
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
   """
   path = existing_path(config.data_dir, config.dataset, "an .npz file")
   arrays = _with_usual_names(_arrays(path))
-  images = {name: _images(arrays, "x_" + name) for name in SPLITS if "x_" + name in arrays}
+  images = {
+    name: _images(arrays, "x_" + name, config.image_bits)
+    for name in SPLITS
+    if "x_" + name in arrays
+  }
   if "train" not in images:
     raise UsageError(
       "data_dir must hold x_train (and y_train, x_test, y_test). "
@@ -52,34 +63,24 @@ def open_npz(config: Config) -> DatasetSource:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
     for parts in (images, labels):
       parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
+  if any(part.dtype == np.uint16 for part in images.values()):
+    images = {name: converted(part, 0, deep=True) for name, part in images.items()}
   shapes = {part.shape[1:] for part in images.values()}
   if len(shapes) > 1:
     raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")
-  stored = shapes.pop()[-1]
-  channels = config.image_channels or stored
-  if channels != stored and stored not in (1, 3):
-    raise UsageError(
-      "image_channels must be 0 for images that are neither grey nor RGB. "
-      f"Received: {config.image_channels} for {stored} channels"
-    )
-
-  def decode(image: tf.Tensor) -> tf.Tensor:
-    if channels != stored:
-      image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
-    return image
-
+  channels = checked_channels(config.image_channels, shapes.pop()[-1])
   arguments = (
     images,
     labels if labelled else None,
     {
-      name: np.tile(np.array(part.shape[1:], np.int32), (len(part), 1))
+      name: np.tile(np.array([*part.shape[1:], 8 * part.itemsize], np.int32), (len(part), 1))
       for name, part in images.items()
     },
   )
   return DatasetSource(
     name=os.path.basename(path).removesuffix(".npz"),
     channels=channels,
-    decode=decode,
+    decode=lambda image: with_channels(image, channels),
     train=listed_split("train_split", config.train_split, *arguments),
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=True,
@@ -119,8 +120,8 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
     ) from error
 
 
-def _images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-  """Returns an array of images as uint8 `[N, h, w, C]`."""
+def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
+  """Returns an array of images as uint8 or uint16 `[N, h, w, C]`."""
   images = arrays[name]
   if images.ndim == 3:
     images = images[..., np.newaxis]
@@ -136,21 +137,33 @@ def _images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
       raise UsageError(f"{name} must be finite. Received: NaN or infinity")
     if low < -ROUNDING or high > 1 + ROUNDING:
       raise UsageError(
-        f"{name} must be uint8, or float in [0, 1]. Received: {float(low)} to {float(high)}"
+        f"{name} must be uint8, uint16, or float in [0, 1]. Received: {float(low)} to {float(high)}"
       )
-    images = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
-  elif images.dtype != np.uint8:
+    images = _of_floats(images)
+  elif images.dtype not in (np.uint8, np.uint16):
     raise UsageError(
-      f"{name} must be uint8, or float in [0, 1]. Received: {images.dtype} from {low} to {high}"
+      f"{name} must be uint8, uint16, or float in [0, 1]. "
+      f"Received: {images.dtype} from {low} to {high}"
     )
-  if images.max() <= ALMOST_BLACK:
+  elif bits and images.dtype == np.uint16:
+    images = filled_range(images, 2**bits - 1)
+  if images.max() <= ALMOST_BLACK * np.iinfo(images.dtype).max:
     logger.warning(
-      "%s is almost black: its values go from %s to %s, where 8 bits go to 255 and floats to 1",
+      "%s is almost black: its values go from %s to %s, where 8 bits go to 255, 16 to 65535 "
+      "(--image_bits if fewer are used) and floats to 1",
       name,
       low,
       high,
     )
   return images
+
+
+def _of_floats(images: np.ndarray) -> np.ndarray:
+  """Returns floats in [0, 1] as uint8 where that loses nothing, else as uint16."""
+  scaled = 255 * np.clip(images, 0, 1)
+  if np.abs(scaled - np.round(scaled)).max() <= 255 * ROUNDING:
+    return np.round(scaled).astype(np.uint8)
+  return filled_range(images, 1.0)
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:

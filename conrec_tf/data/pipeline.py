@@ -7,9 +7,14 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation.corruption import corrupt
-from conrec_tf.data.augmentation.evaluation import evaluation_image
-from conrec_tf.data.augmentation.finetune import make_cropped, make_zoomed
-from conrec_tf.data.augmentation.views import make_view
+from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
+from conrec_tf.data.augmentation.finetune import (
+  cropped_reduction,
+  make_cropped,
+  make_zoomed,
+  zoomed_reduction,
+)
+from conrec_tf.data.augmentation.views import make_view, view_reduction
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, Share, training_records
@@ -87,11 +92,15 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    image = source.decode(record["image"])
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(config.seed, tf.int64), position]), 4
     )
-    targets = [make_view(image, seed, **view_options) for seed in tf.unstack(seeds[:2])]
+    view_seeds = tf.unstack(seeds[:2])
+    image, full_size = source.decode_for(
+      record["image"],
+      lambda size: view_reduction(size, view_seeds, config.image_size, config.crop_min_area),
+    )
+    targets = [make_view(image, seed, full_size=full_size, **view_options) for seed in view_seeds]
     if config.corruption == "none":
       corrupted = targets
     else:
@@ -128,15 +137,19 @@ def finetuning_batches(
   Raises:
     UsageError: the batch is larger than the split.
   """
-  make = {"crop": make_cropped, "zoom": make_zoomed}[augmentation]
+  make, reduction = {
+    "crop": (make_cropped, cropped_reduction),
+    "zoom": (make_zoomed, zoomed_reduction),
+  }[augmentation]
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     place = tf.stack([tf.constant(seed, tf.int64), position])
-    return {
-      "image": make(source.decode(record["image"]), place, image_size=image_size),
-      "label": record["label"],
-    }
+    image, full_size = source.decode_for(
+      record["image"], lambda size: reduction(size, place, image_size)
+    )
+    image = make(image, place, image_size=image_size, full_size=full_size)
+    return {"image": image, "label": record["label"]}
 
   return _shuffled_batches(source, batch_size, seed, augment, share)
 
@@ -168,7 +181,9 @@ def evaluation_batches(
 
   @tf.autograph.experimental.do_not_convert
   def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    image = source.decode(record["image"])
+    image, _ = source.decode_for(
+      record["image"], lambda size: evaluation_reduction(size, image_size, source.center_crop)
+    )
     return evaluation_image(image, image_size, source.center_crop), record["label"]
 
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)

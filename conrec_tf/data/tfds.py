@@ -1,6 +1,5 @@
 """Datasets of TensorFlow Datasets, the embedded ones included."""
 
-from collections.abc import Callable
 import contextlib
 import logging
 import os
@@ -13,20 +12,12 @@ import tensorflow_datasets as tfds
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
-from conrec_tf.data.dataset import (
-  DatasetSource,
-  Record,
-  Split,
-  empty_split,
-  log_cache_size,
-  split_in_memory,
-  wrong_split,
-)
+from conrec_tf.data.channels import checked_channels, with_channels
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.decoding import Fitting, decode_reduced, fill_range, within_limit
+from conrec_tf.data.tfds_records import tfds_split
 
 logger = logging.getLogger(__name__)
-
-BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream
-FILES_AT_ONCE = 16
 
 
 def open_tfds(config: Config) -> DatasetSource:
@@ -50,28 +41,32 @@ def open_tfds(config: Config) -> DatasetSource:
       )
   image_feature = features[config.image_key]
   stored = image_feature.shape
-  channels = config.image_channels or stored[-1]
-  if not stored[-1] or channels != stored[-1] and stored[-1] not in (1, 3):
-    raise UsageError(
-      "image_channels must be 0 for images that are neither grey nor RGB. "
-      f"Received: {config.image_channels} for {stored[-1]} channels"
-    )
+  channels = checked_channels(config.image_channels, stored[-1] or 0)
+
+  def stored_image(encoded: tf.Tensor) -> tf.Tensor:
+    pixels = image_header.pixels(encoded)
+    image = image_feature.decode_example(within_limit(encoded, pixels, config.max_pixels))
+    if image.dtype == tf.uint16 and config.image_bits:
+      image = fill_range(image, config.image_bits)
+    elif image.dtype not in (tf.uint8, tf.uint16):
+      image = tf.image.convert_image_dtype(image, tf.uint16, saturate=True)
+    return with_channels(image, channels)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
-    image = tf.image.convert_image_dtype(image_feature.decode_example(encoded), tf.uint8)
-    image = image_header.upright(image, image_header.orientation(encoded))
-    if channels != stored[-1]:
-      image = (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
-    return image
+    return image_header.upright(stored_image(encoded), image_header.orientation(encoded))
 
-  train = _split(builder, "train_split", config.train_split, keys, config.cache_dataset)
+  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, fitting, stored_image, channels, config.max_pixels)
+
+  train = tfds_split(builder, "train_split", config.train_split, keys, config.cache_dataset)
   return DatasetSource(
     name=config.dataset,
     decode=decode,
+    decode_reduced=reduced if config.scaled_decoding and image_feature.dtype == np.uint8 else None,
     channels=channels,
     one_size=None not in stored[:2],
     train=train,
-    eval=_split(builder, "eval_split", config.eval_split, keys, config.cache_dataset),
+    eval=tfds_split(builder, "eval_split", config.eval_split, keys, config.cache_dataset),
     class_names=tuple(features[config.label_key].names) if labelled else (),
     digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
   )
@@ -100,148 +95,6 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         f"Received: {name}"
       ) from error
   return builder
-
-
-def _split(
-  builder: tfds.core.DatasetBuilder, flag: str, expression: str, keys: dict[str, str], cache: bool
-) -> Split:
-  try:
-    num_examples = builder.info.splits[expression].num_examples
-  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
-    raise wrong_split(flag, expression, builder.info.splits) from error
-  if not num_examples:
-    raise empty_split(flag, expression)
-  stored = builder.info.splits.values()
-  record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
-  wanted = tfds.decode.PartialDecoding(
-    {key: True for key in keys.values()}, decoders={keys["image"]: tfds.decode.SkipDecoding()}
-  )
-
-  def named(record: Record) -> Record:
-    return {name: record[key] for name, key in keys.items()}
-
-  lookup = None
-  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-    lookup = _lookup(builder, expression, wanted, named)
-
-  def records() -> tf.data.Dataset:
-    if lookup:  # TFDS reads such files by number alone
-      return tf.data.Dataset.range(num_examples).map(lookup)
-    return builder.as_dataset(
-      split=expression,
-      shuffle_files=False,
-      decoders=wanted,
-      read_config=tfds.ReadConfig(try_autocache=False),
-    ).map(named)
-
-  size = num_examples * record_bytes
-  if cache:
-    log_cache_size(expression, size)
-  if cache or size <= BYTES_IN_MEMORY:
-    return _read_into_memory(expression, records())
-  if lookup:
-    return Split(expression, num_examples, records, lookup)
-  return Split(
-    expression,
-    num_examples,
-    records,
-    shuffled=_stream(
-      builder, expression, wanted, named, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
-    ),
-  )
-
-
-def _lookup(
-  builder: tfds.core.DatasetBuilder,
-  expression: str,
-  wanted: tfds.decode.PartialDecoding,
-  named: Callable[[Record], Record],
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-  """Returns `Split.lookup` of records in array_record files, which are reached by number."""
-  source = builder.as_data_source(split=expression).data_source
-  features = wanted.extract_features(builder.info.features)
-
-  def lookup(place: tf.Tensor) -> dict[str, tf.Tensor]:
-    record = tf.numpy_function(lambda number: source[int(number)], [place], tf.string)
-    example = features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
-    return named(example)
-
-  return lookup
-
-
-def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:
-  """Returns a split of encoded records that are held in memory."""
-  stored = list(records.as_numpy_iterator())
-  columns = {
-    key: np.array([record[key] for record in stored], kind)
-    for key, kind in (("image", object), ("label", np.int64))
-    if key in stored[0]
-  }
-  return split_in_memory(name, columns)
-
-
-def _stream(
-  builder: tfds.core.DatasetBuilder,
-  expression: str,
-  wanted: tfds.decode.PartialDecoding,
-  named: Callable[[Record], Record],
-  block_size: int,
-) -> Callable[[tf.Tensor], tf.data.Dataset] | None:
-  """Returns `Split.shuffled` of records that only stream from tfrecord files; None for others.
-
-  The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
-  records are shuffled. Both follow from the seed alone, and nothing else is kept.
-
-  Args:
-    builder: of the dataset.
-    expression: the split.
-    wanted: which features to read, and which to leave encoded.
-    named: gives what was read the names of a `Record`.
-    block_size: records of a block.
-  """
-  if builder.info.file_format != tfds.core.file_adapters.FileFormat.TFRECORD:
-    return None
-  instructions = builder.info.splits[expression].file_instructions
-  files = tf.constant([instruction.filename for instruction in instructions])
-  skips, takes = (
-    tf.constant([getattr(instruction, name) for instruction in instructions], tf.int64)
-    for name in ("skip", "take")
-  )
-  starts = tf.cumsum(takes, exclusive=True)
-  features = wanted.extract_features(builder.info.features)
-
-  def read(file: tf.Tensor) -> tf.data.Dataset:
-    records = tf.data.TFRecordDataset(files[file]).skip(skips[file]).take(takes[file])
-    return records.enumerate(starts[file])
-
-  def shuffled(seed: tf.Tensor) -> tf.data.Dataset:
-    order = tf.data.Dataset.range(len(instructions)).map(
-      lambda place: tf.random.experimental.index_shuffle(place, seed, len(instructions) - 1)
-    )
-    records = order.interleave(
-      read, cycle_length=min(FILES_AT_ONCE, len(instructions)), block_length=1
-    )
-    blocks = records.batch(block_size).enumerate()
-    return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number)).map(
-      lambda place, record: (
-        place,
-        named(features.deserialize_example(record, decoders=wanted.decoders)),
-      ),
-      tf.data.AUTOTUNE,
-      deterministic=True,
-    )
-
-  return shuffled
-
-
-def shuffle_block(
-  block: tuple[tf.Tensor, ...], seed: tf.Tensor, number: tf.Tensor
-) -> tf.data.Dataset:
-  """Returns the rows of some tensors, in an order that a seed and a number determine."""
-  size = tf.shape(block[0], tf.int64)[0]
-  block_seed = tf.random.experimental.stateless_fold_in(seed, number)
-  order = tf.random.experimental.index_shuffle(tf.range(size), block_seed, size - 1)
-  return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(column, order) for column in block))
 
 
 def _line(error: BaseException) -> str:

@@ -125,6 +125,7 @@ def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict
     "channels": channels,
     "image_size": config.image_size,
     "image_bits": config.image_bits,
+    "scaled_decoding": config.scaled_decoding,
     "center_crop": pretrained.center_crop is not False,
     "layer": config.ft_proj_selector,
     "class_names": list(pretrained.class_names),

@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.evaluation import evaluation_image
-from conrec_tf.data.decoding import decode_image
+from conrec_tf.data import image_header
+from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
+from conrec_tf.data.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.checkpoints import parts_of
@@ -61,6 +62,7 @@ def representation(
     are named embedding, reconstruction, logits.
   """
   channels, size, layer = (metadata[name] for name in ("channels", "image_size", "layer"))
+  crop, is_scaled = metadata["center_crop"], metadata.get("scaled_decoding", False)
   spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
 
   @tf.function(autograph=False)
@@ -68,8 +70,24 @@ def representation(
     return model.representation(images, training=training, layer=layer)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
-    image = decode_image(encoded, channels, metadata.get("image_bits", 0))
-    return evaluation_image(image, size, metadata["center_crop"])
+    def prepared(deep: bool) -> tf.Tensor:
+      image = decode_image(encoded, channels, metadata.get("image_bits", 0), deep=deep)
+      return evaluation_image(image, size, crop)
+
+    def prepared_reduced() -> tf.Tensor:
+      image, _ = decode_reduced(
+        encoded,
+        lambda full_size: evaluation_reduction(full_size, size, crop),
+        lambda data: decode_stored(data, channels),
+        channels,
+      )
+      return evaluation_image(image, size, crop)
+
+    return tf.cond(
+      image_header.is_16_bit_png(encoded),
+      lambda: prepared(deep=True),
+      prepared_reduced if is_scaled else lambda: prepared(deep=False),
+    )
 
   def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
     pixels = tf.TensorSpec([size, size, channels], tf.float32)

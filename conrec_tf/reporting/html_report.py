@@ -64,7 +64,7 @@ def render(
     names=names,
     sections=sections,
     highlights=_highlights(run),
-    embedded=_embedded,
+    embedded=embedded,
     origin=_origin(run),
     times=_times(runs),
     changed=_settings(run, lambda value, default: value != default),
@@ -88,7 +88,7 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
   ]
 
 
-def _embedded(picture: Picture) -> str:
+def embedded(picture: Picture) -> str:
   """Returns a figure as a data URI: lines as SVG, images as PNG."""
   path, kind = (picture.svg, "svg+xml") if picture.drawing else (picture.png, "png")
   return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

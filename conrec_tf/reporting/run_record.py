@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.config import OWN_DATASETS
+from conrec_tf.config.data_options import OWN_DATASETS
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory

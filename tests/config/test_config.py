@@ -77,6 +77,7 @@ OLD_DEFAULTS = dict(
   crop_min_area=0.08,
   representation_levels="last",
   standardize_embeddings=False,
+  scaled_decoding=False,
 )
 
 
@@ -145,6 +146,7 @@ def test_settings_of_an_earlier_version_are_read_under_todays_names():
     standardize_embeddings=False,
     skip_connections="all",
     contrastive_method="nt_xent",
+    scaled_decoding=False,
   )
   assert config == Config(
     label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4, **before
@@ -168,6 +170,8 @@ def test_architecture_options_describe_a_network():
     "corruption",
     "image_size",
     "image_bits",
+    "dicom_window",
+    "scaled_decoding",
     "image_channels",
     "representation_levels",
     "skip_connections",

@@ -109,6 +109,7 @@ METHODS = {
   "reconstruction": ("average", "models_genesis", 0.0, 100.0),
 }
 RECIPE = "own_images"
+FIELDS = ("photographs", "radiographs", "retinas", "histology")
 OTHER_METHODS = {"supervised_unet", "supervised_densenet121", "densenet121_imagenet"}
 
 
@@ -134,7 +135,7 @@ def check(names, expected):
 
 def test_every_preset_is_known_and_explained():
   names = {path.stem for path in FLAGS.glob("*.cfg")}
-  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, RECIPE}
+  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, *FIELDS, RECIPE}
   for name in names:
     assert (FLAGS / f"{name}.cfg").read_text().startswith("# ")
     assert (
@@ -194,6 +195,18 @@ def test_the_recipe_is_that_of_the_bare_command():
         assert f"--{field.name}" in stated, field.name
 
 
+def test_each_field_states_all_of_its_augmentation():
+  elsewhere = {"supervised_augmentation", "corruption"}
+  wanted = {field.name for field in dataclasses.fields(Augmentation)} - elsewhere
+  for name in FIELDS:
+    lines = (FLAGS / f"{name}.cfg").read_text().splitlines()
+    stated = {line[2:].partition("=")[0] for line in lines if line.startswith("--")}
+    assert stated == wanted, name
+    parse(name)
+  assert parse("photographs") == Config()
+  assert parse("own_images", "retinas").random_rotation == 180
+
+
 def test_flagfile_of_a_run_repeats_its_config(tmp_path):
   config = Config(seed=4, use_blur=False, temperature=0.1)
   (tmp_path / "flags.cfg").write_text(flagfile(config))
@@ -215,6 +228,8 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "max_undecodable",
   "image_channels",
   "image_bits",
+  "dicom_window",
+  "drop_duplicates",
   "image_key",
   "label_key",
   "label_order",

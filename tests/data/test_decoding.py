@@ -101,16 +101,20 @@ def test_files_that_end_in_zeros_stay_whole(decode):
   np.testing.assert_array_equal(decode(data, 3, libraries=True), np.zeros([8, 8, 3]))
 
 
-def test_sixteen_bits_fill_eight_by_how_many_are_used(decode):
+def test_sixteen_bits_stay_and_fill_their_range_by_how_many_are_used(decode):
   values = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (48, 1))
   for kind in ("PNG", "TIFF"):
     data = encoded(Image.fromarray(values), kind)
-    assert decode(data, 1, libraries=True).max() == 15
+    np.testing.assert_array_equal(decode(data, 1, deep=True, libraries=True)[..., 0], values)
+    found = decode(data, 1, 12, deep=True, libraries=True)
+    np.testing.assert_array_equal(found[..., 0], np.round(values / 4095 * 65535))
+    assert decode(data, 1, libraries=True).max() == 15  # the high 8 of 16
     found = decode(data, 1, 12, libraries=True)
-    np.testing.assert_array_equal(found[..., 0], np.round(values / 4095 * 255))
+    assert np.abs(found[..., 0] - values / 4095 * 255).max() <= 1
     assert decode(data, 1, 8, libraries=True).max() == 255  # what is brighter is white
   eight = encoded(COARSE, "PNG")
   np.testing.assert_array_equal(decode(eight, 3, 12), by_pillow(eight))
+  np.testing.assert_array_equal(decode(eight, 3, deep=True), by_pillow(eight) * np.uint16(257))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
@@ -123,5 +127,5 @@ def test_images_of_too_many_pixels_are_not_decoded(kind):
 
 def test_floats_without_a_range_are_refused():
   data = encoded(Image.fromarray(np.zeros([4, 4], np.float32)), "TIFF")
-  with pytest.raises((tf.errors.OpError, ValueError), match="F pixels have no known range"):
+  with pytest.raises((tf.errors.OpError, ValueError), match="float32 pixels have no known range"):
     decode_image(tf.constant(data), 1, libraries=True)

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_datasets
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data import stream, tfds
+from conrec_tf.data import stream, tfds_records
 from conrec_tf.data.pipeline import pretraining_batches, validation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import Share, training_records
@@ -27,7 +27,7 @@ def array_records(tmp_path_factory):
 def split(request, tiny, monkeypatch):
   """20 images, which lie in memory, only stream, or are read from files by number."""
   if request.param != "memory":
-    monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 3000)  # some of them
+    monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 3000)  # some of them
   if request.param == "files":
     tiny["data_dir"] = request.getfixturevalue("array_records")
   split = load_dataset(Config(**{**tiny, "train_split": "train[:20]"})).train
@@ -94,7 +94,7 @@ def test_starting_late_costs_nothing_where_records_can_be_reached():
 
 def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
   """Even where memory holds one record at a time, an image has other neighbours."""
-  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 1)
+  monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 1)
   split = load_dataset(Config(**flowers)).train
   order = [
     [int(place) for place, _ in split.shuffled(tf.constant([0, epoch], tf.int64))]
@@ -125,8 +125,8 @@ def test_validation_batches_hold_every_image(tiny, count, batches):
 
 
 def test_a_large_set_in_another_format_is_refused_for_training_alone(tiny, monkeypatch):
-  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 0)
-  monkeypatch.setattr(tfds, "_stream", lambda *_: None)
+  monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 0)
+  monkeypatch.setattr(tfds_records, "_stream", lambda *_: None)
   source = load_dataset(Config(**tiny))
   assert len(list(source.eval.records())) == 24
   with pytest.raises(UsageError, match="must be prepared as tfrecord"):
@@ -134,7 +134,7 @@ def test_a_large_set_in_another_format_is_refused_for_training_alone(tiny, monke
 
 
 def test_files_that_are_read_by_number_hold_what_the_others_do(tiny, array_records, monkeypatch):
-  monkeypatch.setattr(tfds, "BYTES_IN_MEMORY", 0)
+  monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 0)
   numbered = load_dataset(Config(**{**tiny, "data_dir": array_records}))
   streamed = load_dataset(Config(**tiny))
   for ours, theirs in ((numbered.train, streamed.train), (numbered.eval, streamed.eval)):

@@ -2,31 +2,68 @@
 
 import tensorflow as tf
 
+from conrec_tf.data.augmentation.reduction import largest_reduction, reduced_box
 from conrec_tf.data.augmentation.views import crop_and_resize, draw_crop, flip
 
 ZOOM_RANGE = (0.85, 1.15)
 
 
-def make_cropped(image: tf.Tensor, seed: tf.Tensor, *, image_size: int) -> tf.Tensor:
+def make_cropped(
+  image: tf.Tensor, seed: tf.Tensor, *, image_size: int, full_size: tf.Tensor | None = None
+) -> tf.Tensor:
   """Makes a random crop, as in stage 1, and a left-right flip.
 
   Args:
-    image: uint8 `[h, w, C]`.
+    image: uint8 or uint16 `[h, w, C]`.
     seed: integer `[2]`.
     image_size: pixels.
+    full_size: int32 `[2]`, height and width before `image` was reduced; None if it wasn't.
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
   """
-  crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-  view = crop_and_resize(image, *draw_crop(crop_seed, tf.shape(image)), image_size)
+  crop_seed, flip_seed = _seeds(seed)
+  shape = tf.shape(image)
+  if full_size is None:
+    box = draw_crop(crop_seed, shape)
+  else:
+    whole = draw_crop(crop_seed, tf.concat([full_size, shape[2:]], 0))
+    box = reduced_box(*whole, full_size, shape[:2])
+  view = crop_and_resize(image, *box, image_size)
   view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
   return tf.ensure_shape(
     tf.clip_by_value(view, 0.0, 1.0), [image_size, image_size, image.shape[-1]]
   )
 
 
-def make_zoomed(image: tf.Tensor, seed: tf.Tensor, *, image_size: int) -> tf.Tensor:
+def cropped_reduction(full_size: tf.Tensor, seed: tf.Tensor, image_size: int) -> tf.Tensor:
+  """Returns by how much an image can be reduced so that `make_cropped` loses no pixels.
+
+  Args:
+    full_size: int32 `[2]`, height and width.
+    seed: see `make_cropped`.
+    image_size: see `make_cropped`.
+
+  Returns:
+    int32 scalar, one of `REDUCTIONS`.
+  """
+  _, size = draw_crop(_seeds(seed)[0], tf.concat([full_size, [1]], 0))
+  return largest_reduction(size, image_size)
+
+
+def zoomed_reduction(full_size: tf.Tensor, seed: tf.Tensor, image_size: int) -> tf.Tensor:
+  """Returns the same for `make_zoomed`, which takes whole images."""
+  return largest_reduction(full_size, image_size)
+
+
+def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
+  """Returns the seeds of crop and flip."""
+  return tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+
+
+def make_zoomed(
+  image: tf.Tensor, seed: tf.Tensor, *, image_size: int, full_size: tf.Tensor | None = None
+) -> tf.Tensor:
   """Resizes, zooms each axis by 0.85 to 1.15 and flips in both directions.
 
   As the authors for retinas; what a zoom leaves empty repeats the border.
@@ -34,7 +71,7 @@ def make_zoomed(image: tf.Tensor, seed: tf.Tensor, *, image_size: int) -> tf.Ten
   Args and Returns: see `make_cropped`.
   """
   uniform = tf.random.stateless_uniform([4], seed)
-  view = tf.image.resize(image, [image_size, image_size], "bicubic") / 255.0
+  view = tf.image.resize(image, [image_size, image_size], "bicubic") / image.dtype.max
   low, high = ZOOM_RANGE
   view = zoom(tf.clip_by_value(view, 0.0, 1.0), low + (high - low) * uniform[:2])
   view = flip(view, uniform[2] < 0.5)

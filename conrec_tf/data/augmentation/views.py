@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
 from conrec_tf.data.augmentation.control_flow import maybe_apply
+from conrec_tf.data.augmentation.reduction import largest_reduction, reduced_box
 
 MIN_AREA = 0.08
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
@@ -23,6 +24,7 @@ def make_view(
   seed: tf.Tensor,
   *,
   image_size: int,
+  full_size: tf.Tensor | None = None,
   crop_min_area: float = MIN_AREA,
   random_flip: str = "horizontal",
   random_rotation: float = 0.0,
@@ -39,9 +41,10 @@ def make_view(
   """Makes one random view of an image.
 
   Args:
-    image: uint8 `[h, w, C]`.
+    image: uint8 or uint16 `[h, w, C]`.
     seed: integer `[2]`; the same seed gives the same view.
     image_size: height and width of the view, pixels.
+    full_size: int32 `[2]`, height and width before `image` was reduced; None if it wasn't.
     crop_min_area: smallest share of the area that is shown, above 0 and up to 1.
     random_flip: none, horizontal, or horizontal_and_vertical; half of the views in each direction.
     random_rotation: largest angle, degrees; 0 leaves views upright.
@@ -58,7 +61,7 @@ def make_view(
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
   """
-  color_seed, crop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  color_seed, _ = _seeds(seed)
   drawn = draw_color(
     color_seed,
     probabilities=(color_jitter_probability, grey_probability, blur_probability),
@@ -68,8 +71,13 @@ def make_view(
     ],
     largest_angle=random_rotation,
   )
-  offset, size = draw_crop(crop_seed, tf.shape(image), crop_min_area)
-  view = crop_and_resize(image, offset, size, image_size)
+  shape = tf.shape(image)
+  if full_size is None:
+    box = view_crop(seed, shape, crop_min_area)
+  else:
+    whole = tf.concat([full_size, shape[2:]], 0)
+    box = reduced_box(*view_crop(seed, whole, crop_min_area), full_size, shape[:2])
+  view = crop_and_resize(image, *box, image_size)
   if random_rotation:
     view = rotate(view, drawn["angle"])
   if random_flip != "none":
@@ -87,6 +95,37 @@ def make_view(
     view = transpose(planes, [1, 2, 0])
   view = tf.clip_by_value(view, 0.0, 1.0)
   return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
+
+
+def view_reduction(
+  full_size: tf.Tensor, seeds: Sequence[tf.Tensor], image_size: int, crop_min_area: float
+) -> tf.Tensor:
+  """Returns by how much an image can be reduced so that some views of it lose no pixels.
+
+  Args:
+    full_size: int32 `[2]`, height and width.
+    seeds: of the views.
+    image_size: see `make_view`.
+    crop_min_area: see `make_view`.
+
+  Returns:
+    int32 scalar, one of `REDUCTIONS`.
+  """
+  shape = tf.concat([full_size, [1]], 0)
+  sizes = [view_crop(seed, shape, crop_min_area)[1] for seed in seeds]
+  return largest_reduction(tf.stack(sizes), image_size)
+
+
+def view_crop(
+  seed: tf.Tensor, image_shape: tf.Tensor, min_area: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws the box that a view of this seed shows; see `draw_crop`."""
+  return draw_crop(_seeds(seed)[1], image_shape, min_area)
+
+
+def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
+  """Returns the seeds of colour and of the crop."""
+  return tf.unstack(tf.random.experimental.stateless_split(seed, 2))
 
 
 def draw_crop(
@@ -151,12 +190,12 @@ def draw_color(
 def crop_and_resize(
   image: tf.Tensor, offset: tf.Tensor, size: tf.Tensor, image_size: int
 ) -> tf.Tensor:
-  """Cuts a box and resizes it bicubically; uint8 `[h, w, C]` to float32 around [0, 1].
+  """Cuts a box and resizes it bicubically; uint8 or uint16 `[h, w, C]` to float32 around [0, 1].
 
   The cubic kernel can overshoot; values are clipped later, as in SimCLR.
   """
   crop = tf.slice(image, tf.concat([offset, [0]], 0), tf.concat([size, [image.shape[-1]]], 0))
-  return tf.image.resize(crop, [image_size, image_size], "bicubic") / 255.0
+  return tf.image.resize(crop, [image_size, image_size], "bicubic") / image.dtype.max
 
 
 def flip(view: tf.Tensor, flipped: tf.Tensor, axis: int = 1) -> tf.Tensor:

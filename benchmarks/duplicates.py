@@ -1,0 +1,76 @@
+"""How many copies the perceptual hash finds, and how many others it takes for copies.
+
+    python -m benchmarks.duplicates --images=photos --count=1000 --copies=50
+
+Of photographs of a folder, some are copied, some compressed anew, and some cropped by a share of
+each side. For each distance between hashes: the share found of each kind, and how many other images
+are said to look like one.
+"""
+
+import argparse
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+import tensorflow as tf
+
+from conrec_tf.data.decoding import decode_reduced, decode_stored
+from conrec_tf.data.duplicates import FARTHEST, find_duplicates, hash_reduction, perceptual_hashes
+
+CROPPED = 0.03  # of each side
+QUALITY = 40
+DISTANCES = (16, 20, 24, 28, 32, 36, 40)
+
+
+def encoded(image, quality=90):
+  buffer = io.BytesIO()
+  image.save(buffer, "JPEG", quality=quality)
+  return buffer.getvalue()
+
+
+def cropped(image):
+  width, height = image.size
+  left, top = round(CROPPED * width), round(CROPPED * height)
+  return image.crop((left, top, width - left, height - top))
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--images", required=True)
+  parser.add_argument("--count", type=int, default=1000)
+  parser.add_argument("--copies", type=int, default=50)
+  args = parser.parse_args()
+  paths = sorted(pathlib.Path(args.images).rglob("*.jpg"))
+  paths = [paths[place] for place in np.random.default_rng(0).permutation(len(paths))[: args.count]]
+  files = [path.read_bytes() for path in paths]
+  kinds = {
+    "copied": lambda data: data,
+    f"quality {QUALITY}": lambda data: encoded(Image.open(io.BytesIO(data)), QUALITY),
+    f"cropped by {CROPPED:.0%}": lambda data: encoded(cropped(Image.open(io.BytesIO(data)))),
+  }
+  made = [change(files[place]) for change in kinds.values() for place in range(args.copies)]
+  hashes = perceptual_hashes(
+    tf.data.Dataset.from_tensor_slices(np.array(files + made, object)),
+    lambda data: decode_reduced(data, hash_reduction, lambda whole: decode_stored(whole, 3), 3)[0],
+    "Hashing",
+  )
+  print(f"{'bits':>5}" + "".join(f"{kind:>16}" for kind in kinds) + f"{'others':>10}")
+  for distance in DISTANCES:
+    found = find_duplicates(hashes, distance)
+    later = {duplicate.place for duplicate in found}
+    shares = [
+      np.mean([len(files) + kind * args.copies + place in later for place in range(args.copies)])
+      for kind in range(len(kinds))
+    ]
+    others = sum(duplicate.place < len(files) for duplicate in found)
+    mark = " (used)" if distance == FARTHEST else ""
+    print(f"{distance:>5}" + "".join(f"{share:>16.0%}" for share in shares) + f"{others:>10}{mark}")
+    if distance == FARTHEST:
+      for duplicate in found:
+        if duplicate.place < len(files):
+          print("     ", paths[duplicate.place].name, paths[duplicate.of].name, duplicate.distance)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,50 @@
+"""`--drop_duplicates`: leaves out of a folder what looks like an earlier image."""
+
+import logging
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.data.decoding import DecodeReduced
+from conrec_tf.data.duplicates import (
+  BITS,
+  find_duplicates,
+  hash_reduction,
+  listed_duplicates,
+  perceptual_hashes,
+)
+from conrec_tf.data.folder_scan import FolderScan, cache_path, save_scan
+from conrec_tf.data.folder_walk import paths_below
+
+logger = logging.getLogger(__name__)
+
+
+def drop_duplicates(root: str, scan: FolderScan, decode: DecodeReduced) -> None:
+  """Leaves images out of a scan, and says which; hashes are kept with it.
+
+  Args:
+    root: the folder.
+    scan: of its images, in their order.
+    decode: from a file's content to pixels and the whole image's size; see `decode_reduced`.
+  """
+  places = np.flatnonzero(scan.is_good)
+  unknown = places[~scan.looks[places].any(axis=1)]
+  if len(unknown):
+    paths = paths_below(root, [scan.names[place] for place in unknown])
+    hashes = perceptual_hashes(
+      tf.data.Dataset.from_tensor_slices(np.array([os.fsencode(path) for path in paths], object)),
+      lambda path: decode(tf.io.read_file(path), hash_reduction)[0],
+      "Looking for duplicates",
+    )
+    scan.looks[unknown] = np.packbits(hashes, axis=1)
+    save_scan(cache_path(root), scan)
+  found = find_duplicates(np.unpackbits(scan.looks[places], axis=1, count=BITS).astype(bool))
+  for line in listed_duplicates(found, [scan.names[place] for place in places]):
+    logger.info("Left out: %s", line)
+  if found:
+    logger.warning(
+      "Left out %d of %d images, which look like earlier ones", len(found), len(places)
+    )
+  gone = {int(places[duplicate.place]) for duplicate in found}
+  scan.reorder([place for place in range(len(scan.names)) if place not in gone])

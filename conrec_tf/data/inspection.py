@@ -1,0 +1,130 @@
+"""Looks at every image of a dataset, without stopping at bad ones."""
+
+from collections.abc import Callable
+import re
+import time
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import tensorflow as tf
+from tqdm import tqdm
+
+from conrec_tf.config import Config
+from conrec_tf.data import image_header, library_formats
+from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limit
+
+LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves more
+
+# Of a record's image to int32 `[4]`: height, width, channels, bits a channel.
+Describe = Callable[[Any], tf.Tensor]
+
+
+def describe_image(encoded: tf.Tensor, max_pixels: int = Config.max_pixels) -> tf.Tensor:
+  """Decodes an image file to see whether that works, and what it holds.
+
+  JPEG files that are damaged within, which TensorFlow decodes to grey or shifted areas, fail too.
+
+  Args:
+    encoded: scalar string.
+    max_pixels: see `decode_stored`.
+
+  Returns:
+    int32 `[4]`: height, width (of the image turned upright), channels, bits a channel, 8 or 16.
+  """
+
+  def by_tensorflow() -> tf.Tensor:
+    shape = tf.shape(decode_stored(encoded, NATIVE, 0, max_pixels))
+    colors = tf.where(shape[2] <= 2, 1, 3)  # alpha doesn't count
+    bits = tf.where(image_header.is_16_bit_png(encoded), 16, 8)
+    return tf.concat([shape[:2], [colors, bits]], 0)
+
+  def of_jpeg() -> tf.Tensor:
+    shape = tf.image.extract_jpeg_shape(encoded)
+    area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+    is_whole = of_bytes(_is_whole_jpeg, within_limit(encoded, area, max_pixels), tf.bool)
+    by_header = tf.concat([shape[:2], [tf.where(shape[2] == 1, 1, 3), 8]], 0)
+    return tf.cond(is_whole, lambda: by_header, by_tensorflow)
+
+  def by_library() -> tf.Tensor:
+    def read(data: bytes) -> np.ndarray:
+      image = library_formats.read_image(data, 0, max_pixels)
+      return np.array([*image.shape, 8 * image.itemsize], np.int32)
+
+    return of_bytes(read, encoded, tf.int32)
+
+  stored = tf.case(
+    [(image_header.needs_library(encoded), by_library), (tf.io.is_jpeg(encoded), of_jpeg)],
+    default=by_tensorflow,
+  )
+  stored = tf.ensure_shape(stored, [4])
+  is_on_its_side = image_header.orientation(encoded) >= 5
+  return tf.where(is_on_its_side, tf.gather(stored, [1, 0, 2, 3]), stored)
+
+
+def _is_whole_jpeg(data: bytes) -> np.bool_:
+  """Returns whether a JPEG decodes without any remark, at an eighth of its size.
+
+  Raises:
+    ValueError: it is damaged.
+  """
+  try:
+    color = simplejpeg.decode_jpeg_header(data)[2]
+    simplejpeg.decode_jpeg(data, {"Gray": "Gray", "CMYK": "CMYK"}.get(color, "RGB"), min_factor=8)
+  except ValueError as error:
+    left_over = re.search(r"(\d+) extraneous bytes", str(error))
+    if not left_over or int(left_over[1]) >= LEFT_OVER:
+      raise
+    return np.False_
+  return np.True_
+
+
+def scan_images(
+  images: tf.data.Dataset,
+  describe: Describe,
+  description: str,
+  keep: Callable[[np.ndarray], None] | None = None,
+  seconds_between: float = 10.0,
+) -> np.ndarray:
+  """Decodes every image once, with a progress bar in a terminal.
+
+  Args:
+    images: finite `tf.data.Dataset` of what `describe` takes.
+    describe: see `describe_image`; whatever TensorFlow error it raises marks a bad image.
+    description: of the progress bar.
+    keep: is given what is known so far now and then, so that it survives a kill.
+    seconds_between: seconds between two calls of it.
+
+  Returns:
+    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed or, in `keep`, is to
+    come.
+  """
+  count = int(images.cardinality())
+  shapes = np.full([count, 4], -1, np.int32)
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    return index, describe(image)
+
+  looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
+  kept = time.monotonic()
+  with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
+    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+      shapes[index] = shape
+      bar.update()
+      if keep and time.monotonic() - kept > seconds_between:
+        keep(shapes)
+        kept = time.monotonic()
+  return shapes
+
+
+def decode_error(describe: Describe, image: Any) -> str:
+  """Returns why `describe` fails on an image, in a few words."""
+  try:
+    describe(image)
+  except (tf.errors.OpError, ValueError) as error:  # libraries', outside of graphs, are the latter
+    message = getattr(error, "message", str(error))
+    text = message.partition("ValueError: ")[2] or message
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$", "", text.splitlines()[0])
+    return " ".join(text.split()).rstrip(". ") or type(error).__name__
+  return "unreadable at first"

@@ -1,0 +1,167 @@
+"""What a split of a dataset holds: sizes, channels, labels, values, formats, bad images."""
+
+import collections
+from collections.abc import Iterator
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.data.dataset import DatasetSource, Record, Split
+from conrec_tf.data.inspection import decode_error, scan_images
+
+SAMPLE = 256  # images whose values are looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+  """Values of a sample of images, by channel, as shares of white.
+
+  Attributes:
+    count: images in the sample.
+    low, high, mean, deviation: float `[C]`.
+    levels: how many different values there are, of all channels together.
+    histogram: float `[C, 64]`, shares of pixels by value.
+  """
+
+  count: int
+  low: np.ndarray
+  high: np.ndarray
+  mean: np.ndarray
+  deviation: np.ndarray
+  levels: int
+  histogram: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitSummary:
+  """What a split holds.
+
+  Attributes:
+    split: the split.
+    shapes: int `[N, 4]`, heights, widths, channels, bits a channel; not above 0 for bad images.
+    bad: why images can't be decoded, by place.
+    labels: int `[N]`, or None.
+    formats: how many files there are of each ending, the most frequent first.
+  """
+
+  split: Split
+  shapes: np.ndarray
+  bad: dict[int, str]
+  labels: np.ndarray | None
+  formats: dict[str, int]
+
+  @property
+  def good(self) -> np.ndarray:
+    """Shapes of the images that can be decoded."""
+    return self.shapes[self.shapes[:, 2] > 0]
+
+  @property
+  def good_places(self) -> np.ndarray:
+    """Places of the images that can be decoded."""
+    return np.flatnonzero(self.shapes[:, 2] > 0)
+
+
+def summarize(split: Split, source: DatasetSource) -> SplitSummary:
+  """Looks at a split; decodes all of it where nobody has yet."""
+  images = split.records().map(lambda record: record["image"])
+  shapes, bad = split.shapes, {}
+  if shapes is None:
+
+    def describe(image: tf.Tensor) -> tf.Tensor:
+      pixels = source.decode(image)
+      return tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
+
+    shapes = scan_images(images, describe, f"Checking {split.name}")
+    bad = {
+      int(place): decode_error(source.decode, next(iter(images.skip(int(place)))))
+      for place in np.flatnonzero(shapes[:, 2] <= 0)
+    }
+  labels = None
+  if source.class_names:
+    stream = split.records().map(lambda record: record["label"])
+    labels = np.array([int(label) for label in stream], np.int64)
+  return SplitSummary(split, shapes, bad, labels, _formats(split))
+
+
+def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]:
+  """Yields what there is to say of a split, line by line."""
+  yield f"{summary.split.name}: {summary.split.num_examples} images"
+  for place, why in summary.bad.items():
+    yield f"  bad        number {place}: {why}"
+  good = summary.good
+  if not len(good):
+    return
+  for name, column in (("height", 0), ("width", 1)):
+    low, middle, high = np.percentile(good[:, column], (0, 50, 100))
+    yield f"  {name:10} {low:.0f} to {high:.0f} pixels, median {middle:.0f}"
+  yield f"  channels   {counts_text(good[:, 2])}"
+  yield f"  bits       {counts_text(good[:, 3])}"
+  if summary.formats:
+    yield "  files      " + ", ".join(f"{count} {name}" for name, count in summary.formats.items())
+  if summary.labels is None:
+    yield "  classes    none"
+    return
+  counts = np.bincount(summary.labels, minlength=len(source.class_names))
+  few, many = np.argmin(counts), np.argmax(counts)
+  yield (
+    f"  classes    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
+    f"{counts[many]} ({source.class_names[many]})"
+  )
+
+
+def counts_text(values: np.ndarray) -> str:
+  """Returns e.g. `1 in 20, 3 in 400` for what images have."""
+  return ", ".join(
+    f"{value} in {count}" for value, count in sorted(collections.Counter(values.tolist()).items())
+  )
+
+
+def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
+  """Looks at the values of some images, evenly from the whole split, as the network gets them."""
+  images, _ = sample(summary, source, SAMPLE)
+  kept, levels = [], set()
+  for image in images:
+    pixels = image.reshape(-1, image.shape[-1])
+    levels.update(np.unique(pixels).tolist())
+    kept.append(pixels[:: max(1, len(pixels) // 4096)] / np.iinfo(image.dtype).max)
+  values = np.concatenate(kept)
+  histogram = np.stack(
+    [np.histogram(values[:, channel], 64, (0.0, 1.0))[0] for channel in range(values.shape[1])]
+  )
+  return Values(
+    len(images),
+    values.min(axis=0),
+    values.max(axis=0),
+    values.mean(axis=0),
+    values.std(axis=0),
+    len(levels),
+    histogram / len(values),
+  )
+
+
+def sample(
+  summary: SplitSummary, source: DatasetSource, count: int
+) -> tuple[list[np.ndarray], list[int]]:
+  """Returns some images as they are decoded, evenly from the whole split, and their places."""
+  good = summary.good_places
+  places = good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))].tolist()
+  is_chosen = tf.constant(np.isin(np.arange(summary.split.num_examples), places))
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def decode(place: tf.Tensor, record: Record) -> tf.Tensor:
+    return source.decode(record["image"])
+
+  chosen = summary.split.records().enumerate().filter(lambda place, _: is_chosen[place])
+  return list(chosen.map(decode, tf.data.AUTOTUNE).as_numpy_iterator()), places
+
+
+def _formats(split: Split) -> dict[str, int]:
+  if split.names is None:
+    return {}
+  endings = (os.path.splitext(str(name))[1].lower() for name in split.names)
+  counts = collections.Counter(
+    ending if ending and not ending[1:].isdecimal() else "without ending" for ending in endings
+  )
+  return dict(counts.most_common())

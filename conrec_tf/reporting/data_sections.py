@@ -1,0 +1,251 @@
+"""What there is to show of a dataset: the sections of its page."""
+
+import collections
+from collections.abc import Iterable, Sequence
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource, Record
+from conrec_tf.data.duplicates import BITS, Duplicate
+from conrec_tf.data.pipeline import two_views
+from conrec_tf.data.summary import SplitSummary, counts_text, sample, sampled_values
+from conrec_tf.reporting.figures import data_figures
+from conrec_tf.reporting.figures.plot_style import Picture
+from conrec_tf.reporting.sections import Section
+from conrec_tf.reporting.tables import Table
+
+IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
+LINES_SHOWN = 200
+
+
+@dataclasses.dataclass
+class DataFindings:
+  """What was found of a dataset; each section draws its figures into a folder.
+
+  Attributes:
+    config: the options; they say how views are made.
+    source: the dataset.
+    summaries: of its splits.
+    duplicates: their places count through all splits.
+    notices: warnings that opening the data gave.
+  """
+
+  config: Config
+  source: DatasetSource
+  summaries: Sequence[SplitSummary]
+  duplicates: Sequence[Duplicate]
+  notices: Sequence[str]
+
+  @functools.cached_property
+  def _owners(self) -> list[tuple[SplitSummary, int]]:
+    """Split and place within it, by place through all splits."""
+    return [
+      (summary, place) for summary in self.summaries for place in range(summary.split.num_examples)
+    ]
+
+  def crossing(self) -> list[Duplicate]:
+    """Returns the duplicates whose other image lies in another split."""
+    return [found for found in self.duplicates if self._crosses(found)]
+
+  def _crosses(self, found: Duplicate) -> bool:
+    return self._owners[found.place][0] is not self._owners[found.of][0]
+
+  def highlights(self) -> list[tuple[str, str]]:
+    """Returns the numbers that matter most: `[(words, number)]`."""
+    bad = len(self.source.bad) + sum(len(summary.bad) for summary in self.summaries)
+    return [
+      *((f"images in {s.split.name}", f"{s.split.num_examples:,}") for s in self.summaries),
+      ("labels", str(len(self.source.class_names) or "none")),
+      ("channels of the network", str(self.source.channels)),
+      ("bad images", str(bad)),
+      ("images that look like an earlier one", str(len(self.duplicates))),
+      ("of them across splits", str(len(self.crossing()))),
+    ]
+
+  def problems(self, folder: pathlib.Path) -> Section:
+    """What is wrong with the data."""
+    reasons: dict[str, list[str]] = collections.defaultdict(list)
+    for line in self.source.bad:
+      name, _, why = line.partition(": ")
+      reasons[re.sub(r"\d+", "N", why)].append(name)
+    for summary in self.summaries:
+      for place, why in summary.bad.items():
+        reasons[re.sub(r"\d+", "N", why)].append(f"{summary.split.name}, number {place}")
+    section = Section("Problems", notes=list(self.notices))
+    if reasons:
+      section.table = Table(
+        ("bad images, by why", "images", "e.g."),
+        [
+          (why, str(len(names)), ", ".join(names[:3]))
+          for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
+        ],
+        texts=1,
+      )
+    elif not self.notices:
+      section.notes.append("None: every image can be decoded, and nothing was noticed.")
+    return section
+
+  def counts(self, folder: pathlib.Path) -> Section:
+    """Images by label and split."""
+    section = Section("Labels and splits")
+    if self.source.class_names:
+      counts = {
+        summary.split.name: np.bincount(summary.labels, minlength=len(self.source.class_names))
+        for summary in self.summaries
+        if summary.labels is not None
+      }
+      section.table = Table(
+        ("label", *counts),
+        [
+          (name, *(str(count[place]) for count in counts.values()))
+          for place, name in enumerate(self.source.class_names[:LINES_SHOWN])
+        ],
+      )
+      section.pictures.append(data_figures.label_counts(self.source.class_names, counts, folder))
+    else:
+      section.notes.append("There are no labels: the losses are measured on the held-out split.")
+    return section
+
+  def pixels(self, folder: pathlib.Path) -> Section:
+    """Sizes, formats and values."""
+    summaries = [summary for summary in self.summaries if len(summary.good)]
+    if not summaries:
+      return Section("Pixels")
+    rows: list[tuple[str, ...]] = []
+    histograms = []
+    for summary in summaries:
+      found = sampled_values(summary, self.source)
+      histograms.append(found.histogram * found.count)
+      height, width = (np.percentile(summary.good[:, axis], (0, 50, 100)) for axis in (0, 1))
+      rows.append(
+        (
+          summary.split.name,
+          " / ".join(f"{side:.0f}" for side in height),
+          " / ".join(f"{side:.0f}" for side in width),
+          counts_text(summary.good[:, 2]),
+          counts_text(summary.good[:, 3]),
+          ", ".join(f"{ending} {count}" for ending, count in summary.formats.items())
+          or "not files",
+          f"{found.low.min():.3f} to {found.high.max():.3f}",
+          _numbers(found.mean),
+          _numbers(found.deviation),
+          f"{found.levels} in {found.count} images",
+        )
+      )
+    header = (
+      *("split", "height, least / median / most", "width", "channels", "bits", "files"),
+      *("values, of white", "mean by channel", "deviation", "different values"),
+    )
+    sizes = {summary.split.name: summary.good[:, :2] for summary in summaries}
+    return Section(
+      "Pixels",
+      [
+        data_figures.image_sizes(sizes, self.config.image_size, folder),
+        data_figures.values(
+          sum(histograms) / sum(map(np.sum, histograms)) * len(histograms[0]), folder
+        ),
+      ],
+      table=Table(header, rows, texts=len(header)),
+    )
+
+  def images(self, folder: pathlib.Path) -> Section:
+    """Some images, and what the network sees of them."""
+    summary = self.summaries[0]
+    if not len(summary.good):
+      return Section("Images")
+    images, places = sample(summary, self.source, IMAGES_SHOWN)
+    titles = [self._label(summary, place) for place in places]
+    pictures = [data_figures.image_grid(_as_floats(images), titles, folder)]
+    if self.config.is_pretraining:
+      pictures.append(self._views(summary, folder))
+    return Section("Images", pictures)
+
+  def _views(self, summary: SplitSummary, folder: pathlib.Path) -> Picture:
+    augment = two_views(self.config, self.source)
+
+    @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+    def made(position: tf.Tensor, record: Record) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+      views = augment(position, record)
+      return self.source.decode(record["image"]), views["target"], views["corrupted"]
+
+    records = summary.split.records().take(VIEWS_SHOWN).enumerate()
+    rows = [
+      (_as_floats([image])[0], targets, inputs)
+      for image, targets, inputs in records.map(made).as_numpy_iterator()
+    ]
+    return data_figures.views(rows, self.config.corruption != "none", folder)
+
+  def look_alikes(self, folder: pathlib.Path) -> Section:
+    """Images that are there twice, by their looks."""
+    section = Section("Images that look alike")
+    if not self.duplicates:
+      return section
+    shown = sorted(self.duplicates, key=lambda found: (not self._crosses(found), found.distance))
+    section.table = Table(
+      ("image", "looks like", "bits that differ", "across splits"),
+      [
+        (
+          self._name(found.place),
+          self._name(found.of),
+          f"{found.distance} of {BITS}",
+          "yes" if self._crosses(found) else "",
+        )
+        for found in shown[:LINES_SHOWN]
+      ],
+      texts=2,
+    )
+    pairs = shown[:PAIRS_SHOWN]
+    images = self._decoded({place for found in pairs for place in (found.place, found.of)})
+    section.pictures.append(
+      data_figures.look_alikes(
+        [
+          (
+            images[found.of],
+            images[found.place],
+            self._name(found.place),
+            self._crosses(found),
+          )
+          for found in pairs
+        ],
+        folder,
+      )
+    )
+    section.notes.append(
+      "Look at them before leaving them out (--drop_duplicates, for folders): what looks alike to "
+      "a hash may be two photographs."
+    )
+    return section
+
+  def _decoded(self, places: Iterable[int]) -> dict[int, np.ndarray]:
+    """Returns images by their places through all splits."""
+    images = {}
+    for place in places:
+      summary, own = self._owners[place]
+      record = next(iter(summary.split.records().skip(own)))
+      images[place] = _as_floats([self.source.decode(record["image"]).numpy()])[0]
+    return images
+
+  def _name(self, place: int) -> str:
+    summary, own = self._owners[place]
+    names = summary.split.names
+    return str(names[own]) if names is not None else f"{summary.split.name}, number {own}"
+
+  def _label(self, summary: SplitSummary, place: int) -> str:
+    if summary.labels is None:
+      return "" if summary.split.names is None else os.path.basename(summary.split.names[place])
+    return self.source.class_names[summary.labels[place]]
+
+
+def _as_floats(images: Iterable[np.ndarray]) -> list[np.ndarray]:
+  return [image / np.iinfo(image.dtype).max for image in images]
+
+
+def _numbers(values: np.ndarray) -> str:
+  return ", ".join(f"{value:.3f}" for value in values)

@@ -1,0 +1,208 @@
+"""Figures of a dataset: labels, sizes, values, images, views, images that look alike."""
+
+from collections.abc import Sequence
+import pathlib
+
+import numpy as np
+
+from conrec_tf.reporting.figures.plot_style import (
+  GREY,
+  PALETTE,
+  Picture,
+  draw_frame,
+  figure,
+  hide_axes,
+  save,
+  series_style,
+  to_rgb,
+  wrap_label,
+)
+
+CELL = 1.15  # inches
+LABELS_SHOWN = 40
+CHANNEL_COLORS = {1: (GREY,), 3: (PALETTE[1], PALETTE[2], PALETTE[0])}  # red, green, blue
+
+
+def label_counts(
+  class_names: Sequence[str], counts: dict[str, np.ndarray], folder: pathlib.Path
+) -> Picture:
+  """Draws how many images each label has, by split; of many labels the rarest and most frequent.
+
+  Args:
+    class_names: names of the labels.
+    counts: int `[K]` by split.
+    folder: where to write.
+  """
+  order = np.argsort(-sum(counts.values()), kind="stable")
+  text = "Images of each label."
+  if len(order) > LABELS_SHOWN:
+    half = LABELS_SHOWN // 2
+    text = f"Images of the {half} most frequent and the {half} rarest of {len(order)} labels."
+    order = np.concatenate([order[:half], order[-half:]])
+  drawn = figure((4.8, 0.5 + 0.22 * len(order)))
+  axes = drawn.subplots()
+  left = np.zeros(len(order))
+  for number, (name, count) in enumerate(counts.items()):
+    color = PALETTE[number % len(PALETTE)]
+    axes.barh(np.arange(len(order)), count[order], left=left, color=color, label=name)
+    left += count[order]
+  names = [wrap_label(class_names[place], 24, 1) for place in order]
+  axes.set_yticks(np.arange(len(order)), names, fontsize=8)
+  axes.invert_yaxis()
+  axes.grid(axis="y", visible=False)
+  axes.set_xlabel("images")
+  axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(counts))
+  return save(drawn, folder, "labels", "Labels", text, drawing=True)
+
+
+def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.Path) -> Picture:
+  """Draws heights over widths.
+
+  Args:
+    sizes: int `[N, 2]` (height, width) by split.
+    image_size: what the network works at.
+    folder: where to write.
+  """
+  drawn = figure()
+  axes = drawn.subplots()
+  for number, (name, pairs) in enumerate(sizes.items()):
+    unique, counts = np.unique(pairs, axis=0, return_counts=True)
+    style = series_style(number)
+    area = 8 + 120 * counts / counts.max()
+    axes.scatter(
+      unique[:, 1],
+      unique[:, 0],
+      area,
+      alpha=0.5,
+      color=style["color"],
+      marker=style["marker"],
+      label=name,
+    )
+  axes.axvline(image_size, color=GREY, linewidth=1)
+  axes.axhline(image_size, color=GREY, linewidth=1)
+  axes.set(xlabel="width, pixels", ylabel="height, pixels", xlim=(0, None), ylim=(0, None))
+  axes.legend()
+  return save(
+    drawn,
+    folder,
+    "sizes",
+    "Sizes",
+    f"A mark for each size, larger where more images have it; grey lines: {image_size} pixels, "
+    "at which the network works.",
+    drawing=True,
+  )
+
+
+def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
+  """Draws how often values occur, by channel.
+
+  Args:
+    histogram: float `[C, n]`, shares of the pixels by value from 0 to 1.
+    folder: where to write.
+  """
+  drawn = figure()
+  axes = drawn.subplots()
+  channels, bins = histogram.shape
+  colors = CHANNEL_COLORS.get(channels, PALETTE)
+  for channel in range(channels):
+    axes.stairs(
+      100 * histogram[channel],
+      np.linspace(0, 1, bins + 1),
+      color=colors[channel % len(colors)],
+      label=f"channel {channel + 1}",
+      linewidth=1.4,
+    )
+  axes.set(xlabel="value, as a share of white", ylabel="pixels, %", xlim=(0, 1))
+  if channels > 1:
+    axes.legend()
+  return save(
+    drawn,
+    folder,
+    "values",
+    "Values",
+    "How often values occur, as the network gets them. What leaves most of the range empty is "
+    "seen by it as a dark or flat image.",
+    drawing=True,
+  )
+
+
+def image_grid(
+  images: Sequence[np.ndarray], titles: Sequence[str], folder: pathlib.Path
+) -> Picture:
+  """Draws images as they are decoded.
+
+  Args:
+    images: float `[h, w, C]` in [0, 1] each.
+    titles: what stands below each.
+    folder: where to write.
+  """
+  columns = 6
+  rows = -(-len(images) // columns)
+  drawn = figure((columns * CELL, rows * (CELL + 0.32)))
+  grid = drawn.subplots(rows, columns, squeeze=False)
+  for axes in grid.ravel():
+    hide_axes(axes)
+  for axes, image, title in zip(grid.ravel(), images, titles):
+    hide_axes(axes, to_rgb(image))
+    axes.set_xlabel(wrap_label(title, 18, 1), fontsize=7.5, labelpad=2)
+  return save(
+    drawn, folder, "images", "Images", "Some images, upright, as they are decoded, with labels."
+  )
+
+
+def views(
+  rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+  is_corrupted: bool,
+  folder: pathlib.Path,
+) -> Picture:
+  """Draws images and what the network is given of them.
+
+  Args:
+    rows: image `[h, w, C]`, its two views and the two inputs `[2, H, W, C]`.
+    is_corrupted: whether inputs differ from views.
+    folder: where to write.
+  """
+  titles = ["image", "view 1", "view 2"] + ["input 1", "input 2"] * is_corrupted
+  drawn = figure((len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25))
+  grid = drawn.subplots(len(rows), len(titles), squeeze=False)
+  for places, (image, targets, inputs) in zip(grid, rows):
+    for axes, shown in zip(places, [image, *targets, *inputs]):
+      hide_axes(axes, to_rgb(shown))
+  for axes, title in zip(grid[0], titles):
+    axes.set_title(title, fontsize=9, pad=3)
+  text = "Two views of each image, as the flags given augment them"
+  if is_corrupted:
+    text += ", and those corrupted, which is what the network sees; it must give back the views"
+  return save(drawn, folder, "views", "Views and inputs", f"{text}.")
+
+
+def look_alikes(
+  pairs: Sequence[tuple[np.ndarray, np.ndarray, str, bool]], folder: pathlib.Path
+) -> Picture:
+  """Draws pairs of images that look alike.
+
+  Args:
+    pairs: two images `[h, w, C]`, what stands below, whether they lie in different splits.
+    folder: where to write.
+  """
+  columns = 3
+  rows = -(-len(pairs) // columns)
+  drawn = figure((2.05 * columns * CELL, rows * (CELL + 0.35)))
+  grid = drawn.subplots(rows, 2 * columns, squeeze=False)
+  for axes in grid.ravel():
+    hide_axes(axes)
+  for number, (first, second, text, crosses) in enumerate(pairs):
+    places = grid[number // columns][2 * (number % columns) :][:2]
+    for axes, image in zip(places, (first, second)):
+      hide_axes(axes, to_rgb(image))
+      if crosses:
+        draw_frame(axes, PALETTE[1], 2.0)
+    places[0].set_xlabel(wrap_label(text, 36, 1), fontsize=7.5, labelpad=2, loc="left")
+  return save(
+    drawn,
+    folder,
+    "look_alikes",
+    "Images that look alike",
+    "Pairs whose perceptual hashes hardly differ; an orange frame: in different splits, so that "
+    "what is evaluated was learnt from.",
+  )

@@ -1,0 +1,89 @@
+"""Images that are there twice."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data import duplicates
+from conrec_tf.data.duplicates import BITS, Duplicate, find_duplicates
+from conrec_tf.data.image_folder import open_image_folder
+
+
+def photograph(seed, size=(120, 90)):
+  noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+  image = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(6))
+  low, high = np.percentile(np.asarray(image), (1, 99))
+  return image.point(lambda value: 255 * (value - low) / (high - low))
+
+
+def encoded(image, quality=90):
+  buffer = io.BytesIO()
+  image.save(buffer, "JPEG", quality=quality)
+  return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """30 photographs, and five of them once more in other forms, by later names."""
+  images = [photograph(seed) for seed in range(30)]
+  for index, image in enumerate(images):
+    (tmp_path / f"{index:02}.jpg").write_bytes(encoded(image))
+  (tmp_path / "copy.jpg").write_bytes(encoded(images[3]))
+  (tmp_path / "compressed.jpg").write_bytes(encoded(images[4], 30))
+  (tmp_path / "small.jpg").write_bytes(encoded(images[5].resize((80, 60))))
+  (tmp_path / "cropped.jpg").write_bytes(encoded(images[6].crop((2, 2, 118, 88))))
+  images[7].convert("L").save(tmp_path / "grey.png")
+  (tmp_path / "bad.jpg").write_bytes(b"")
+  return tmp_path
+
+
+def test_pairs_against_a_slow_count(rng, monkeypatch):
+  monkeypatch.setattr(duplicates, "ROWS_AT_ONCE", 7)
+  hashes = rng.random((40, BITS)) < 0.5
+  for later, earlier, flips in ((9, 2, 0), (20, 9, 3), (33, 4, 10), (39, 5, 11)):
+    hashes[later] = hashes[earlier]
+    hashes[later, rng.choice(BITS, flips, replace=False)] ^= True
+  expected = []
+  for place in range(40):
+    distances = [int((hashes[place] != hashes[other]).sum()) for other in range(place)]
+    near = [other for other, distance in enumerate(distances) if distance <= 10]
+    if near:
+      expected.append(Duplicate(place, near[0], distances[near[0]]))
+  assert find_duplicates(hashes, 10) == expected
+  assert {found.place for found in expected} >= {9, 20, 33} and 39 not in {
+    found.place for found in expected
+  }
+
+
+def test_later_ones_are_left_out_and_named(folder, caplog):
+  values = dict(dataset="image_folder", data_dir=str(folder), train_split="train+test")
+  assert open_image_folder(Config(**values)).train.num_examples == 36
+  with caplog.at_level("INFO", "conrec_tf"):
+    source = open_image_folder(Config(**values, drop_duplicates=True))
+  assert source.train.num_examples == 31 and len(source.bad) == 1
+  names = ("copy.jpg", "compressed.jpg", "small.jpg", "cropped.jpg", "grey.png")
+  for name, number in zip(names, range(3, 8)):
+    assert f"Left out: {name} looks like {number:02}.jpg" in caplog.text
+  assert "Left out 5 of 35 images, which look like earlier ones" in caplog.text
+  assert not set(names) & set(source.train.names)
+  before = source.digest
+  with pytest.MonkeyPatch.context() as patch:  # hashes are kept
+    patch.setattr(duplicates, "HASHED_PIXELS", None)
+    assert open_image_folder(Config(**values, drop_duplicates=True)).digest == before
+
+
+def test_other_data_has_no_files_to_leave_out():
+  with pytest.raises(UsageError, match="drop_duplicates must be false unless dataset"):
+    Config(drop_duplicates=True)
+
+
+def test_16_bits_and_several_channels_are_hashed(rng):
+  images = (65535 * rng.random((3, 40, 40, 5))).astype(np.uint16)
+  found = duplicates.perceptual_hashes(
+    tf.data.Dataset.from_tensor_slices(images), lambda image: image, ""
+  )
+  assert found.shape == (3, BITS) and 60 < found.sum(axis=1).min() < 84

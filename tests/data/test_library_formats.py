@@ -1,0 +1,392 @@
+"""Files that TensorFlow can't decode, against what the libraries that wrote them make of them."""
+
+import io
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+import tifffile
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.decoding import NATIVE, decode_image
+from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.inspection import describe_image
+from conrec_tf.data.library_formats import read_image
+
+pydicom = pytest.importorskip("pydicom")
+imagecodecs = pytest.importorskip("imagecodecs")
+pillow_heif = pytest.importorskip("pillow_heif")
+
+RNG = np.random.default_rng(0)
+COARSE = np.kron(RNG.integers(0, 256, (3, 5, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+RAMP = np.tile(np.arange(4096, dtype=np.uint16), (2, 1))  # of 12 bits
+PIXELS = Config.max_pixels
+
+
+def tiff(array, **options):
+  buffer = io.BytesIO()
+  tifffile.imwrite(buffer, array, **options)
+  return buffer.getvalue()
+
+
+def dicom(array, photometric="MONOCHROME2", bits=12, **tags):
+  """A file of one frame, uncompressed, explicit little endian."""
+  meta = pydicom.dataset.FileMetaDataset()
+  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+  meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+  meta.MediaStorageSOPInstanceUID = "1.2.3"
+  dataset = pydicom.dataset.Dataset()
+  dataset.file_meta = meta
+  dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+  dataset.Rows, dataset.Columns = array.shape[:2]
+  dataset.SamplesPerPixel = 1 if array.ndim == 2 else array.shape[2]
+  if array.ndim > 2:
+    dataset.PlanarConfiguration = 0
+  dataset.PhotometricInterpretation = photometric
+  dataset.BitsAllocated = 8 * array.itemsize
+  dataset.BitsStored, dataset.HighBit = bits, bits - 1
+  dataset.PixelRepresentation = int(array.dtype.kind == "i")
+  dataset.PixelData = array.tobytes()
+  for name, value in tags.items():
+    setattr(dataset, name, value)
+  buffer = io.BytesIO()
+  pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+  return buffer.getvalue()
+
+
+def shown(data, window=""):
+  """What the network gets of a file, as shares of white."""
+  image = read_image(data, 0, PIXELS, window)
+  return image[..., 0] / np.iinfo(image.dtype).max
+
+
+def described(data):
+  return describe_image(tf.constant(data)).numpy().tolist()
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("axes", ["CYX", "YXC"])
+def test_tiff_of_several_channels(count, dtype, axes):
+  image = RNG.integers(0, np.iinfo(dtype).max, (20, 31, count), dtype)
+  stored = image if axes == "YXC" else np.moveaxis(image, -1, 0)
+  data = tiff(
+    stored,
+    photometric="minisblack",
+    metadata={"axes": axes},
+    ome=False,
+    **(dict(planarconfig="contig", extrasamples=[0] * (count - 1)) if axes == "YXC" else {}),
+  )
+  found = read_image(data, 0, PIXELS)
+  assert found.dtype == dtype
+  np.testing.assert_array_equal(found, image)
+  assert described(data) == [20, 31, count, 8 * np.dtype(dtype).itemsize]
+  native = decode_image(tf.constant(data), count, deep=True, libraries=True)
+  scale = 257 if dtype == np.uint8 else 1
+  np.testing.assert_array_equal(native, image.astype(np.uint16) * scale)
+  for other in {1, 3, 6} - {count}:
+    with pytest.raises((tf.errors.OpError, ValueError), match=f"{count} channels, where"):
+      decode_image(tf.constant(data), other, libraries=True)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "jpeg2000"])
+@pytest.mark.parametrize("kind", ["grey", "rgb", "rgba", "white", "planes"])
+def test_tiff_of_16_bits(compression, kind):
+  grey = RNG.integers(0, 2**16, (40, 50), np.uint16)
+  rgb = RNG.integers(0, 2**16, (40, 50, 3), np.uint16)
+  rgba = np.concatenate([rgb, grey[..., np.newaxis]], -1)
+  array, options, expected = {
+    "grey": (grey, dict(photometric="minisblack"), grey[..., np.newaxis]),
+    "rgb": (rgb, dict(photometric="rgb"), rgb),
+    "rgba": (rgba, dict(photometric="rgb", extrasamples=["unassalpha"]), rgb),
+    "white": (grey, dict(photometric="miniswhite"), 65535 - grey[..., np.newaxis]),
+    "planes": (
+      np.moveaxis(rgb, -1, 0),
+      dict(photometric="rgb", planarconfig="separate"),
+      rgb,
+    ),
+  }[kind]
+  data = tiff(array, compression=compression, **options)
+  np.testing.assert_array_equal(read_image(data, 0, PIXELS), expected)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_tiff_of_16_bits_is_upright(number):
+  image = RNG.integers(0, 2**16, (4, 6, 3), np.uint16)
+  data = tiff(image, photometric="rgb", extratags=[(274, "H", 1, number, True)])
+  small = Image.fromarray((image >> 8).astype(np.uint8))
+  exif = Image.Exif()
+  exif[274] = number
+  buffer = io.BytesIO()
+  small.save(buffer, "TIFF", exif=exif)
+  np.testing.assert_array_equal(
+    read_image(data, 0, PIXELS) >> 8, read_image(buffer.getvalue(), 0, PIXELS)
+  )
+
+
+@pytest.mark.parametrize(
+  "array, options, message",
+  [
+    (np.zeros([3, 8, 9], np.uint8), dict(photometric="minisblack"), "3 pages that aren't channels"),
+    (np.zeros([8, 9], np.float32), {}, "float32 pixels have no known range"),
+    (np.zeros([8, 9], np.int16), {}, "int16 pixels have no known range"),
+    (np.zeros([80, 90], np.uint16), {}, "more than 1000 pixels"),
+  ],
+)
+def test_tiff_that_is_refused(array, options, message):
+  with pytest.raises(ValueError, match=message):
+    read_image(tiff(array, **options), 0, 1000)
+
+
+def test_jpeg_xl_heic_avif_jpeg_2000():
+  deep = RNG.integers(0, 2**16, (20, 30, 3), np.uint16)
+  data = imagecodecs.jpegxl_encode(deep, lossless=True)
+  np.testing.assert_array_equal(read_image(data, 0, PIXELS), deep)
+  data = imagecodecs.jpegxl_encode(COARSE[..., 0], lossless=True)
+  np.testing.assert_array_equal(read_image(data, 0, PIXELS), COARSE[..., :1])
+  heic = io.BytesIO()
+  pillow_heif.from_pillow(Image.fromarray(COARSE)).save(heic, quality=100, chroma=444)
+  assert np.abs(read_image(heic.getvalue(), 0, PIXELS).astype(int) - COARSE).max() <= 12
+  for kind in ("JPEG2000", "AVIF"):
+    buffer = io.BytesIO()
+    Image.fromarray(COARSE).save(buffer, kind)
+    np.testing.assert_array_equal(read_image(buffer.getvalue(), 0, PIXELS), Image.open(buffer))
+    assert described(buffer.getvalue()) == [48, 80, 3, 8]
+
+
+def test_what_is_missing_is_named(monkeypatch):
+  for data, name in (
+    (dicom(RAMP), "DICOM needs pydicom"),
+    (imagecodecs.jpegxl_encode(COARSE), "JPEG XL needs imagecodecs"),
+    (tiff(RAMP, compression="zstd"), "this compression needs imagecodecs"),
+  ):
+    with monkeypatch.context() as patch:
+      for library in ("pydicom", "imagecodecs"):
+        patch.setitem(__import__("sys").modules, library, None)
+      patch.setattr(tifffile.TIFF, "DECOMPRESSORS", _NoCodecs())
+      with pytest.raises(ValueError, match=rf"{name}.*pip install 'conrec-tf\[formats\]'"):
+        read_image(data, 0, PIXELS)
+
+
+class _NoCodecs:
+  def __getitem__(self, key):
+    raise KeyError(f"{key} requires the 'imagecodecs' package")
+
+
+def test_dicom_without_a_window_has_the_range_of_its_bits():
+  np.testing.assert_allclose(shown(dicom(RAMP)), RAMP / 4095, atol=1e-5)
+  np.testing.assert_allclose(shown(dicom(RAMP, "MONOCHROME1")), 1 - RAMP / 4095, atol=1e-5)
+  rescaled = dicom(RAMP, RescaleSlope="2", RescaleIntercept="-1024")
+  np.testing.assert_allclose(shown(rescaled), RAMP / 4095, atol=1e-5)
+  signed = dicom(RAMP.astype(np.int16) - 2048)
+  np.testing.assert_allclose(shown(signed), RAMP / 4095, atol=1e-5)
+  assert described(dicom(RAMP)) == [2, 4096, 1, 16]
+  eight = dicom((RAMP // 16).astype(np.uint8), bits=8)
+  np.testing.assert_array_equal(read_image(eight, 0, PIXELS)[..., 0], RAMP // 16)
+
+
+def test_dicom_windows():
+  """As the standard's linear function, PS3.3 C.11.2.1.2, for Hounsfield units."""
+  units = RAMP.astype(float) - 1024
+  data = dicom(
+    RAMP, RescaleSlope="1", RescaleIntercept="-1024", WindowCenter="40", WindowWidth="400"
+  )
+  expected = np.clip((units - 39.5) / 399 + 0.5, 0, 1)
+  np.testing.assert_allclose(shown(data), expected, atol=1e-5)
+  np.testing.assert_allclose(
+    shown(data, "-600,1500"), np.clip((units + 1350) / 1500, 0, 1), atol=1e-5
+  )
+  inverted = dicom(
+    RAMP,
+    "MONOCHROME1",
+    RescaleSlope="1",
+    RescaleIntercept="-1024",
+    WindowCenter="40",
+    WindowWidth="400",
+  )
+  np.testing.assert_allclose(shown(inverted), 1 - expected, atol=1e-5)
+  several = dicom(RAMP, WindowCenter=["40", "300"], WindowWidth=["400", "2000"])
+  np.testing.assert_allclose(shown(several), np.clip((RAMP - 39.5) / 399 + 0.5, 0, 1), atol=1e-5)
+
+
+def test_dicom_palettes_and_colours():
+  colors = RNG.integers(0, 2**16, (3, 256), np.uint16)
+  tables = {
+    f"{name}PaletteColorLookupTableData": table.tobytes()
+    for name, table in zip(("Red", "Green", "Blue"), colors)
+  }
+  descriptors = {
+    f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")
+  }
+  indices = RNG.integers(0, 256, (20, 30), np.uint8)
+  data = dicom(indices, "PALETTE COLOR", 8, **tables, **descriptors)
+  np.testing.assert_array_equal(read_image(data, 0, PIXELS), np.moveaxis(colors[:, indices], 0, -1))
+  np.testing.assert_array_equal(read_image(dicom(COARSE, "RGB", 8), 0, PIXELS), COARSE)
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (dict(NumberOfFrames="2"), "2 frames; save one image a file"),
+    (dict(PixelData=b"12"), "(?i)bytes|length"),
+    (dict(Rows=60000, Columns=60000), "more than"),
+  ],
+)
+def test_dicom_that_is_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    read_image(dicom(RAMP, **change), 0, PIXELS)
+
+
+def folder(path, files):
+  for name, data in files.items():
+    (path / name).write_bytes(data)
+  return dict(dataset="image_folder", data_dir=str(path))
+
+
+def test_files_of_16_bits_make_a_set_of_16_bits(tmp_path):
+  png = io.BytesIO()
+  Image.fromarray(RAMP).save(png, "PNG")
+  files = {f"{index}.png": png.getvalue() for index in range(11)}
+  grey = io.BytesIO()
+  Image.fromarray(COARSE[..., 0]).save(grey, "PNG")
+  values = folder(tmp_path, {**files, "8bit.png": grey.getvalue(), "1.2.840.7": dicom(RAMP)})
+  source = open_image_folder(Config(**values, train_split="train+test", image_bits=12))
+  assert source.channels == 1 and source.train.num_examples == 13
+  levels = {}
+  for record in source.train.records():
+    image = source.decode(record["image"]).numpy()
+    assert image.dtype == np.uint16
+    levels.setdefault(image.shape[:2], set()).add(len(np.unique(image)))
+    if image.shape[:2] == (48, 80):
+      np.testing.assert_array_equal(image[..., 0], COARSE[..., 0].astype(int) * 257)
+    else:
+      assert image.max() == 65535
+  assert levels == {(2, 4096): {4096}, (48, 80): {len(np.unique(COARSE[..., 0]))}}
+
+
+def test_channels_of_a_folder(tmp_path):
+  image = RNG.integers(0, 2**16, (6, 20, 31), np.uint16)
+  five = {f"{index}.tif": tiff(image[:5], metadata={"axes": "CYX"}) for index in range(11)}
+  source = open_image_folder(Config(**folder(tmp_path, five)))
+  assert source.channels == 5
+  with pytest.raises(UsageError, match="image_channels must be 0 .* Received: 3 for 5 channels"):
+    open_image_folder(Config(**folder(tmp_path, {}), image_channels=3))
+  (tmp_path / "six.tif").write_bytes(tiff(image, metadata={"axes": "CYX"}))
+  with pytest.raises(UsageError, match="Received: 5 in 0.tif, 6 in six.tif"):
+    open_image_folder(Config(**folder(tmp_path, {})))
+
+
+@pytest.mark.parametrize("channels", [1, 3, NATIVE])
+def test_grey_and_rgb_of_16_bits_become_each_other(channels):
+  rgb = RNG.integers(0, 2**16, (10, 11, 3), np.uint16)
+  found = decode_image(
+    tf.constant(tiff(rgb, photometric="rgb")), channels, deep=True, libraries=True
+  )
+  expected = {
+    1: tf.image.rgb_to_grayscale(rgb / 65535).numpy() * 65535,
+    3: rgb,
+    NATIVE: rgb,
+  }[channels]
+  assert np.abs(found.numpy() - expected).max() <= 1
+
+
+def smooth(seed, deep=False):
+  """A photograph without sharp edges, which every compression keeps to within a level or so."""
+  rows, columns = np.mgrid[0:24, 0:32]
+  phases = np.random.default_rng(seed).uniform(0, 6, (3, 1, 1))
+  waves = 0.5 + 0.45 * np.sin(rows / 9 + phases) * np.cos(columns / 11 - phases)
+  values = np.moveaxis(waves, 0, -1)
+  return np.round(values * (65535 if deep else 255)).astype(np.uint16 if deep else np.uint8)
+
+
+def saved(image, kind, **options):
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+def heic(image):
+  buffer = io.BytesIO()
+  pillow_heif.from_pillow(Image.fromarray(image)).save(buffer, quality=100, chroma=444)
+  return buffer.getvalue()
+
+
+# Of an image, a file, and what the library that wrote it reads from that.
+FORMATS = {
+  "jpg": lambda image: saved(image, "JPEG", quality=100, subsampling=0),
+  "png": lambda image: saved(image, "PNG"),
+  "gif": lambda image: saved(image, "GIF"),
+  "bmp": lambda image: saved(image, "BMP"),
+  "webp": lambda image: saved(image, "WEBP", quality=100),
+  "tif": lambda image: tiff(image, compression="lzw", photometric="rgb"),
+  "jp2": lambda image: saved(image, "JPEG2000"),
+  "heic": heic,
+  "jxl": lambda image: imagecodecs.jpegxl_encode(image, lossless=True),
+  "dcm": lambda image: dicom(image, "RGB", 8),
+}
+
+
+def by_its_library(kind, data):
+  if kind == "tif":
+    return tifffile.imread(io.BytesIO(data))
+  if kind == "jxl":
+    return imagecodecs.jpegxl_decode(data)
+  if kind == "dcm":
+    return pydicom.dcmread(io.BytesIO(data)).pixel_array
+  pillow_heif.register_heif_opener()
+  return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def spoiled(data):
+  """Bad files in ten ways, by name."""
+  jpg, png, tif, dcm = (data[kind] for kind in ("jpg", "png", "tif", "dcm"))
+  bomb = Image.new("L", (3000, 3000))
+  buffer = io.BytesIO()
+  bomb.save(buffer, "PNG")
+  return {
+    "empty.jpg": b"",
+    "cut.jpg": jpg[: len(jpg) // 2],
+    "cut and ended.jpg": jpg[: len(jpg) // 2] + b"\xff\xd9",
+    "cut.png": png[: len(png) // 2],
+    "text.png": b"not an image at all",
+    "cut.tif": tif[: len(tif) // 2],
+    "pages.tif": tiff(np.zeros([3, 24, 32], np.uint8), photometric="minisblack"),
+    "floats.tif": tiff(np.zeros([24, 32], np.float32)),
+    "cut.dcm": dcm[: len(dcm) // 2],
+    "bomb.png": buffer.getvalue(),
+  }
+
+
+def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
+  expected, bad = {}, set()
+  for index in range(98):
+    image = smooth(index)
+    for kind, write in FORMATS.items():
+      data = write(image)
+      (tmp_path / f"{index:02}.{kind}").write_bytes(data)
+      expected[f"{index:02}.{kind}"] = by_its_library(kind, data)
+  for turn in range(2):
+    files = spoiled({kind: write(smooth(100 + turn)) for kind, write in FORMATS.items()})
+    for name, data in files.items():
+      (tmp_path / f"{turn} {name}").write_bytes(data)
+      bad.add(f"{turn} {name}")
+  config = Config(
+    dataset="image_folder",
+    data_dir=str(tmp_path),
+    train_split="train+test",
+    max_pixels=1_000_000,
+    max_undecodable="20",
+    scaled_decoding=False,
+  )
+  source = open_image_folder(config)
+  assert {line.split(": ")[0] for line in source.bad} == bad and source.train.num_examples == 1000
+  seen = set()
+  for name, record in zip(source.train.names, source.train.records()):
+    if name not in seen:
+      found = source.decode(record["image"]).numpy().astype(int)
+      # TensorFlow's decoder uses the fast integer transform of libjpeg, Pillow the accurate one.
+      tolerance = 8 if name.endswith("jpg") else 1
+      assert np.abs(found - expected[name].astype(int)).max() <= tolerance, name
+      seen.add(name)
+  assert seen == set(expected)

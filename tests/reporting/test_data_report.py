@@ -1,0 +1,116 @@
+"""The page of `--mode=check_data`."""
+
+import io
+import logging
+import pathlib
+import re
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf import commands
+from conrec_tf.config import Config
+
+RNG = np.random.default_rng(0)
+
+
+def png(shape, high=255):
+  values = RNG.integers(0, high, shape)
+  buffer = io.BytesIO()
+  Image.fromarray(values.astype(np.uint8 if high < 256 else np.uint16)).save(buffer, "PNG")
+  return buffer.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """split/label/file, with a bad image, one that is in both splits, and a label without tests."""
+  shared = png((40, 50, 3))
+  for split, count in (("train", 9), ("test", 4)):
+    for label in ("iris", "rose"):
+      folder = tmp_path / "photos" / split / label
+      folder.mkdir(parents=True)
+      for index in range(count):
+        (folder / f"{split}_{label}_{index}.png").write_bytes(png((40, 50 + index, 3)))
+  (tmp_path / "photos/train/iris/bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+  (tmp_path / "photos/train/iris/twice.png").write_bytes(shared)
+  (tmp_path / "photos/test/iris/twice_too.png").write_bytes(shared)
+  (tmp_path / "photos/train/tulip").mkdir()
+  (tmp_path / "photos/train/tulip/alone.jpg").write_bytes(png((40, 50, 3)))
+  return tmp_path / "photos"
+
+
+def look(caplog, **values):
+  """Runs the command; returns the folder of its page, the page, and what was logged."""
+  config = Config(mode="check_data", image_size=24, unet_depth=3, **values)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    commands.run(config)
+  folder = pathlib.Path(config.model_dir, "data")
+  return folder, (folder / "index.html").read_text(), caplog.text
+
+
+def test_page_of_a_folder(photos, tmp_path, caplog):
+  folder, page, logged = look(
+    caplog, dataset="image_folder", data_dir=str(photos), model_dir=str(tmp_path / "run")
+  )
+  assert [path.name for path in (tmp_path / "run").iterdir()] == ["data"]
+  names = {"labels", "sizes", "values", "images", "views", "look_alikes"}
+  assert {path.stem for path in folder.glob("*.png")} == names
+  for name in names:
+    pixels = np.asarray(Image.open(folder / f"{name}.png").convert("L"), float)
+    assert min(pixels.shape) > 100 and pixels.std() > 5, name
+  for text in (
+    "Split test has no images of 1 of 3 labels: tulip",
+    "twice_too.png",
+    "8 in 21",
+    ".png 20, .jpg 1",
+    "<td>0 of 144</td><td>yes</td>",
+  ):
+    assert text in re.sub(r"<td[^>]*>", "<td>", page), text
+  assert re.search(r"<b>1</b><span>bad images</span>", page)
+  assert re.search(r"<b>1</b><span>of them across splits</span>", page)
+  assert "look alike   1 images look like an earlier one, 1 of them like one of another" in logged
+  assert "files      20 .png, 1 .jpg" in logged and "bits       8 in 21" in logged
+  assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing from elsewhere
+
+
+def test_page_of_16_bits_without_labels(tmp_path, caplog):
+  photos = tmp_path / "photos"
+  photos.mkdir()
+  for index in range(12):
+    (photos / f"{index}.png").write_bytes(png((30, 30), 65536))
+  _, page, logged = look(
+    caplog,
+    dataset="image_folder",
+    data_dir=str(photos),
+    model_dir=str(tmp_path / "run"),
+    train_mode="finetune",  # without views, which take seconds
+  )
+  assert "bits       16 in 11" in logged and "There are no labels" in page
+  assert "0.000 to 1.000" in page
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_page_of_an_archive(tmp_path, caplog, channels):
+  images = RNG.integers(0, 256, (20, 26, 26, channels), np.uint8)
+  np.savez(tmp_path / "data.npz", x_train=images, y_train=np.arange(20) % 2)
+  _, page, _ = look(
+    caplog,
+    dataset="npz",
+    data_dir=str(tmp_path / "data.npz"),
+    model_dir=str(tmp_path / "run"),
+    train_mode="finetune",
+  )
+  assert "not files" in page and "None: every image can be decoded" in page
+
+
+def test_page_of_a_tfds_dataset(data_dir, tmp_path, caplog):
+  _, page, logged = look(
+    caplog,
+    data_dir=data_dir,
+    train_split="train[:30]",
+    eval_split="test[:10]",
+    model_dir=str(tmp_path / "run"),
+    train_mode="finetune",
+  )
+  assert "rectangle_triangle" in page and "train[:30]: 30 images" in logged
