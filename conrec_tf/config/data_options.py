@@ -4,7 +4,7 @@ import dataclasses
 
 from conrec_tf.config.option import option
 
-OWN_DATASETS = ("image_folder", "npz")  # files of the user's own; others are TFDS's
+OWN_DATASETS = ("image_folder", "npz", "webdataset")  # files of the user's own; others are TFDS's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,13 +13,13 @@ class Data:
 
   dataset: str = option(
     "rectangle_triangle",
-    "image_folder, npz, or a TensorFlow Datasets name "
+    "image_folder, npz, webdataset, or a TensorFlow Datasets name "
     "(rectangle_triangle and circles_square are drawn locally).",
   )
   data_dir: str = option(
     "",
-    "The folder of images, the .npz file (x_train, y_train, x_test, y_test), or the folder "
-    "of prepared TFDS data (empty: ~/tensorflow_datasets).",
+    "The folder of images, the .npz file (x_train, y_train, x_test, y_test), the tar archives "
+    "(photos-{000..099}.tar), or the folder of prepared TFDS data (empty: ~/tensorflow_datasets).",
     changes_training=False,
     path=True,
   )

@@ -143,8 +143,8 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     config.label_table,
   )
   yield (
-    config.drop_duplicates and config.dataset != "image_folder",
-    "drop_duplicates must be false unless dataset is image_folder",
+    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
+    "drop_duplicates must be false unless dataset is image_folder or webdataset",
     "true",
   )
   yield (

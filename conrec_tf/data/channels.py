@@ -27,4 +27,4 @@ def with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
   """Makes grey of RGB or RGB of grey where an image `[h, w, C]` has another number of channels."""
   if channels == image.shape[-1]:
     return image
-  return (tf.image.rgb_to_grayscale if channels == 1 else tf.image.grayscale_to_rgb)(image)
+  return tf.image.rgb_to_grayscale(image) if channels == 1 else tf.concat([image] * 3, -1)

@@ -171,7 +171,7 @@ def _with_channels(encoded: tf.Tensor, channels: int, bits: int, deep: bool) -> 
 
     image = tf.case(
       [
-        (stored <= 2, lambda: tf.repeat(grey, 3, axis=-1)),
+        (stored <= 2, lambda: tf.concat([grey] * 3, -1)),
         (tf.io.is_jpeg(encoded) & (stored == 4), of_cmyk),
       ],
       default=lambda: native[:, :, :3],

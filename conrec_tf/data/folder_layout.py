@@ -15,6 +15,7 @@ from conrec_tf.data.labels import label_numbers, label_text, listed, ordered_lab
 logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have"}
 HELD_OUT_OF = 5  # one part of so many
 ALIKE = 0.02  # shares of labels in two splits
 
@@ -96,6 +97,29 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
   return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
 
 
+def sample_layout(
+  config: Config, labels: list[str] | None, splits: list[str] | None, count: int
+) -> Layout:
+  """Returns the same of samples that have their labels beside them.
+
+  Args:
+    config: see `folder_layout`.
+    labels: of the samples, or None.
+    splits: of the samples, or None.
+    count: how many there are.
+
+  Raises:
+    UsageError: there is one label alone.
+  """
+  if labels is not None:
+    return _labelled(config, labels, splits, None, config.data_dir)
+  logger.info(
+    "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
+  )
+  found = _shares(None, count) if splits is None else np.array(splits)
+  return found, np.zeros(count, np.int64), ()
+
+
 def _labelled(
   config: Config,
   labels: list[str],
@@ -113,7 +137,7 @@ def _labelled(
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
-    "the table gives" if config.label_table else "folders are",
+    "the table gives" if config.label_table else LABELS_ARE[config.dataset],
     len(class_names),
     listed(class_names),
   )

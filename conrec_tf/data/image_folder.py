@@ -1,35 +1,12 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
-from collections.abc import Sequence
-import functools
-import hashlib
-import logging
-import os
-
-import numpy as np
-import tensorflow as tf
-
-from conrec_tf.config import Config, UsageError
-from conrec_tf.data import image_header
-from conrec_tf.data.channels import checked_channels
-from conrec_tf.data.dataset import (
-  DatasetSource,
-  existing_path,
-  listed_split,
-  log_cache_size,
-)
-from conrec_tf.data.decoding import Decode, Fitting, decode_reduced, decode_stored
-from conrec_tf.data.folder_duplicates import drop_duplicates
-from conrec_tf.data.folder_layout import folder_layout, table_layout
-from conrec_tf.data.folder_scan import FolderScan, scan_folder
-from conrec_tf.data.folder_walk import base_name, content, image_files, paths_below
-from conrec_tf.data.inspection import describe_image
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource, existing_path
+from conrec_tf.data.file_store import Folder
+from conrec_tf.data.folder_layout import Layout, folder_layout, table_layout
+from conrec_tf.data.folder_walk import image_files
+from conrec_tf.data.image_files import image_source
 from conrec_tf.data.label_table import read_label_table
-
-logger = logging.getLogger(__name__)
-
-LOOKED_AT = 16  # images
-DARK = 1 / 8  # of white
 
 
 def open_image_folder(config: Config) -> DatasetSource:
@@ -38,8 +15,8 @@ def open_image_folder(config: Config) -> DatasetSource:
   With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
   tenth held out; with `label_mode=none` all files are unlabelled wherever they lie; a
-  `label_table` says all of that itself. Images are
-  ordered by base name, then content, so that a run doesn't depend on where files lie.
+  `label_table` says all of that itself. Images are ordered by base name, then content, so that a
+  run doesn't depend on where files lie.
 
   Raises:
     UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
@@ -48,140 +25,9 @@ def open_image_folder(config: Config) -> DatasetSource:
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
   files = image_files(root)
   rows = read_label_table(config.label_table, files) if config.label_table else {}
-  scan = scan_folder(
-    root,
-    [name for name in files if name in rows] if rows else files,
-    lambda path: describe_image(tf.io.read_file(path), config.max_pixels),
-    config.max_pixels,
-  )
-  bad = tuple(f"{name}: {scan.errors[name]}" for name in scan.names if name in scan.errors)
-  if len(bad) == len(scan.names):
-    raise UsageError(
-      f"data_dir must hold images that can be decoded. Received: {len(bad)} bad ones in {root}"
-    )
-  if config.mode != "check_data":
-    _check_count(config.max_undecodable, bad, len(scan.names))
 
-  channels = _channels(config, scan)
-  deep = bool(np.any(scan.shapes[:, 3] > 8))
-  stored = functools.partial(
-    decode_stored,
-    channels=channels,
-    bits=config.image_bits,
-    max_pixels=config.max_pixels,
-    deep=deep,
-    libraries=True,
-    dicom_window=config.dicom_window,
-  )
+  def layout(names: list[str]) -> Layout:
+    return table_layout(config, names, rows) if rows else folder_layout(config, names, root)
 
-  def decode(encoded: tf.Tensor) -> tf.Tensor:
-    return image_header.upright(stored(encoded), image_header.orientation(encoded))
-
-  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, deep)
-
-  if config.drop_duplicates:
-    drop_duplicates(root, scan, reduced)
-  names, shapes, is_good = scan.names, scan.shapes, scan.is_good
-  splits, labels, class_names = (
-    table_layout(config, names, rows) if rows else folder_layout(config, names, root)
-  )
-  paths = list(paths_below(root, names))
-  images, read = np.array([os.fsencode(path) for path in paths], object), tf.io.read_file
-  if config.cache_dataset:
-    log_cache_size("the image folder", int(scan.sizes.clip(0).sum()))
-    images, read = np.array([content(path) for path in paths], object), tf.identity
-  good = shapes[is_good]
-  _warn_of_dark_images(decode, [paths[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]])
-  places = {
-    name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
-  }
-  texts = np.array([_text(name) for name in names], object)
-  columns = (
-    {name: values[index] for name, index in places.items()}
-    for values in (images, labels, shapes, texts)
-  )
-  by_image, by_label, by_shape, by_name = columns
-  arguments = (by_image, by_label if class_names else None, by_shape, by_name)
-  return DatasetSource(
-    name=os.path.basename(os.path.abspath(root)),
-    channels=channels,
-    decode=lambda image: decode(read(image)),
-    decode_reduced=(lambda image, fitting: reduced(read(image), fitting))
-    if config.scaled_decoding
-    else None,
-    train=listed_split("train_split", config.train_split, *arguments),
-    eval=listed_split("eval_split", config.eval_split, *arguments),
-    one_size=len(np.unique(good[:, :2], axis=0)) == 1,
-    class_names=class_names,
-    bad=bad,
-    digest=_digest(scan, splits, labels, class_names),
-  )
-
-
-def _channels(config: Config, scan: FolderScan) -> int:
-  """Returns how many channels the network gets: 1 or 3, or as many as all images have."""
-  places = np.flatnonzero(scan.is_good)
-  examples = {int(scan.shapes[place, 2]): scan.names[place] for place in places[::-1]}
-  if set(examples) <= {1, 3}:
-    return config.image_channels or max(examples)
-  if len(examples) > 1:
-    found = ", ".join(f"{count} in {name}" for count, name in sorted(examples.items()))
-    raise UsageError(
-      f"data_dir must hold images of grey or RGB, or of one number of channels. Received: {found}"
-    )
-  return checked_channels(config.image_channels, examples.popitem()[0])
-
-
-def _warn_of_dark_images(decode: Decode, paths: Sequence[str]) -> None:
-  """Looks at some images; where all are dark, their values don't fill the range of their files."""
-  images = [decode(tf.io.read_file(os.fsencode(path))) for path in paths]
-  highest, white = max(int(tf.reduce_max(image)) for image in images), images[0].dtype.max
-  if highest <= DARK * white:
-    logger.warning(
-      "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. If files of 16 "
-      "bits use 12, say --image_bits=12",
-      len(paths),
-      highest,
-      white,
-      paths[0],
-    )
-
-
-def _digest(
-  scan: FolderScan, splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
-) -> str:
-  """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
-  digest = hashlib.sha256(repr(class_names).encode())
-  for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
-    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{label}\0"))
-  return digest.hexdigest()
-
-
-def _text(name: str) -> str:
-  """Returns a file's name as text that can be written, whatever bytes it has."""
-  return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
-  """Replaces each bad image by the next good one of the split; after the last comes the first."""
-  good = indices[is_good[indices]]
-  if not len(good):
-    return good
-  place = np.searchsorted(good, indices)
-  return good[place % len(good)]
-
-
-def _check_count(limit: str, bad: Sequence[str], count: int) -> None:
-  """Raises UsageError when there are more bad images than the limit allows."""
-  allowed = max(
-    int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
-    for text in limit.split(",")
-  )
-  for line in bad:
-    logger.warning("Bad image, the next one stands in for it: %s", line)
-  if len(bad) > allowed:
-    raise UsageError(
-      f"data_dir must hold at most max_undecodable={limit} images that can't be "
-      f"decoded, {allowed} of {count}. Received: {len(bad)}, e.g. {bad[0]}"
-    )
+  names = [name for name in files if name in rows] if rows else files
+  return image_source(config, Folder(root), names, layout)

@@ -1,4 +1,4 @@
-"""Datasets by name: a folder of images, an archive, or one of TensorFlow Datasets."""
+"""Datasets by name: a folder of images, archives, or one of TensorFlow Datasets."""
 
 from collections.abc import Callable
 import dataclasses
@@ -9,6 +9,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.npz import open_npz
 from conrec_tf.data.tfds import open_tfds
+from conrec_tf.data.webdataset import open_webdataset
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ EVALUATION = {True: "takes the central 87.5 % of images", False: "takes whole im
 OWN_DATA: dict[str, Callable[[Config], DatasetSource]] = {
   "image_folder": open_image_folder,
   "npz": open_npz,
+  "webdataset": open_webdataset,
 }
 
 

@@ -120,12 +120,12 @@ def test_dark_images_are_a_warning_and_bits_mend_it(tmp_path, caplog):
     Image.fromarray(deep).save(tmp_path / f"{index}.png")
   config = dict(dataset="image_folder", data_dir=str(tmp_path))
   load_dataset(Config(**config))
-  assert "almost black: in 10 of them values go to 15 of 255" in caplog.text
+  assert "almost black: in 10 of them values go to 4095 of 65535" in caplog.text
   assert "--image_bits=12" in caplog.text
   caplog.clear()
   source = load_dataset(Config(**config, image_bits=12))
   assert "black" not in caplog.text
-  assert source.decode(next(iter(source.train.records()))["image"]).numpy().max() == 255
+  assert source.decode(next(iter(source.train.records()))["image"]).numpy().max() == 65535
 
 
 def test_another_limit_of_pixels_is_minded_at_the_next_start(tmp_path):

@@ -1,5 +1,6 @@
 """Files that TensorFlow can't decode, against what the libraries that wrote them make of them."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -13,6 +14,7 @@ from conrec_tf.data.decoding import NATIVE, decode_image
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.library_formats import read_image
+from conrec_tf.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
 
 pydicom = pytest.importorskip("pydicom")
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -390,3 +392,32 @@ def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
       assert np.abs(found - expected[name].astype(int)).max() <= tolerance, name
       seen.add(name)
   assert seen == set(expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["views", "evaluation", "finetuning"])
+def test_16_bits_go_through_the_whole_pipeline(tmp_path, mode, channels):
+  """In the graph: not every operation of TensorFlow takes uint16."""
+  for index in range(12):
+    exif = Image.Exif()
+    exif[0x0112] = index % 8 + 1
+    Image.fromarray(np.tile(np.linspace(0, 65535, 60).astype(np.uint16), (40, 1))).save(
+      tmp_path / f"{index:02}.png", exif=exif.tobytes()
+    )
+  config = Config(
+    **folder(tmp_path, {}), image_channels=channels, image_size=24, unet_depth=3, train_batch_size=4
+  )
+  source = open_image_folder(config)
+  if mode == "views":
+    images = next(iter(pretraining_batches(config, source)))["target"]
+  else:
+    labelled = source.train.records().map(lambda record: {**record, "label": 0})
+    split = dataclasses.replace(source.train, records=lambda: labelled)
+    if mode == "evaluation":
+      images = next(iter(evaluation_batches(source, split, 24, 4)))[0]
+    else:
+      lookup = lambda place: {**source.train.lookup(place), "label": 0}
+      labelled = dataclasses.replace(source, train=dataclasses.replace(split, lookup=lookup))
+      images = next(iter(finetuning_batches(labelled, 4, 24, "crop", 0)))["image"]
+  assert images.shape[-1] == channels and images.dtype == tf.float32
+  assert 0 <= np.min(images) < 0.3 and 0.6 < np.max(images) <= 1

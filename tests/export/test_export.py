@@ -13,13 +13,15 @@ from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
 from conrec_tf.export.export import export_network
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.pretrained import PretrainedModel, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.task import build_supervised_head
 
@@ -145,6 +147,47 @@ def test_encoded_images_are_turned_upright(exported, rng):
     encoded_images=tf.constant(files)
   )["embedding"]
   np.testing.assert_allclose(upright, turned, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_encoded_images_are_what_evaluation_sees(tmp_path, rng, scaled):
+  """Files of 12 bits in 16, of 8, and a large photograph on its side."""
+  ramp = np.sort(rng.integers(0, 4096, (40, 50)).astype(np.uint16), axis=1)
+  coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8))
+  large = coarse.resize((320, 240), Image.Resampling.BICUBIC)
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  Image.fromarray(ramp).save(tmp_path / "0.png")
+  large.resize((30, 40)).save(tmp_path / "1.png")
+  large.save(tmp_path / "2.jpg", exif=exif.tobytes())
+  config = Config(
+    dataset="image_folder",
+    data_dir=str(tmp_path),
+    train_split="train+test",
+    image_size=24,
+    base_filters=2,
+    unet_depth=3,
+    image_bits=12,
+    scaled_decoding=scaled,
+  )
+  source = load_dataset(config)
+  assert source.channels == 3
+  unlabelled = dataclasses.replace(
+    source.train,
+    records=lambda: source.train.records().map(lambda record: {**record, "label": 0}),
+  )
+  [(images, _)] = evaluation_batches(source, unlabelled, 24, 3)
+  files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+  model = build_model(config, 3)
+  _, signatures = saved_model.representation(
+    model,
+    None,
+    exporting.metadata(config, PretrainedModel("checkpoint", ""), 3) | {"center_crop": True},
+  )
+  served = signatures["encoded_images"](encoded_images=tf.constant(files))["embedding"]
+  np.testing.assert_allclose(served, model.representation(images), rtol=1e-6, atol=1e-6)
+  levels = np.unique(images[0, ..., 0])
+  assert len(levels) > 300  # 8 bits would hold 256
 
 
 def test_saved_model_has_metadata(exported):

@@ -20,7 +20,8 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.folder_walk import base_name, content, paths_below
+from conrec_tf.data.file_store import FileStore
+from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import Describe, decode_error, scan_images
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,10 @@ logger = logging.getLogger(__name__)
 VERSION = 3  # of what is kept, and of how images are decoded
 SECONDS_BETWEEN_SAVES = 10.0
 DIGEST_BYTES, LOOKS_BYTES = 32, 18
-STATS_AT_A_TIME = 256
 
 
 @dataclasses.dataclass
-class FolderScan:
+class FileScan:
   """What is known of image files, in one order.
 
   Attributes:
@@ -54,12 +54,8 @@ class FolderScan:
   looks: np.ndarray
 
   @classmethod
-  def of_files(cls, names: list[str], stats: Sequence[os.stat_result | None]) -> "FolderScan":
-    """Returns a scan of files of which nothing is known yet; a stat may have failed."""
-    sizes, times = (
-      np.array([getattr(stat, name) if stat else -1 for stat in stats], np.int64)
-      for name in ("st_size", "st_mtime_ns")
-    )
+  def of_files(cls, names: list[str], sizes: np.ndarray, times: np.ndarray) -> "FileScan":
+    """Returns a scan of files of which nothing is known yet."""
     count = len(names)
     return cls(
       names,
@@ -76,7 +72,7 @@ class FolderScan:
     """Which files can be decoded, bool `[N]`."""
     return self.shapes[:, 2] > 0
 
-  def take_over(self, known: "FolderScan") -> None:
+  def take_over(self, known: "FileScan") -> None:
     """Takes what another scan knows of files that haven't changed since."""
     places = {name: place for place, name in enumerate(known.names)}
     for place, name in enumerate(self.names):
@@ -107,59 +103,60 @@ class FolderScan:
     self.shapes, self.digests, self.looks = (column[order] for column in columns)
 
 
-def scan_folder(root: str, names: list[str], describe: Describe, max_pixels: int) -> FolderScan:
-  """Decodes those files of a folder that aren't known yet, and orders all of them.
+def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixels: int) -> FileScan:
+  """Decodes those files that aren't known yet, and orders all of them.
 
   The order is by base name, then content, so that it doesn't depend on where files lie.
 
   Args:
-    root: the folder.
-    names: paths of image files below it.
-    describe: from the path, a string scalar, to int32 `[4]`; see `describe_image`.
+    store: where they lie.
+    names: of the image files in it.
+    describe: from a file's bytes, a string scalar, to int32 `[4]`; see `describe_image`.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
   """
-  scan = FolderScan.of_files(names, _stats(list(paths_below(root, names))))
-  cache = cache_path(root)
+  scan = FileScan.of_files(names, *store.stats(names))
+  cache = cache_path(store.path)
   known = load_scan(cache)
   if known:
     scan.take_over(known)
     scan.forget_limit(max_pixels)
-  _add_digests(root, scan)
+  _add_digests(store, scan)
   scan.reorder(_order(scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
   if len(unknown):
-    paths = np.array(
-      [os.fsencode(os.path.join(root, scan.names[place])) for place in unknown], object
-    )
+    locations = store.locations([scan.names[place] for place in unknown])
+
+    def described(location: tf.Tensor) -> tf.Tensor:
+      return describe(store.read(location))
 
     def keep(shapes: np.ndarray) -> None:
       scan.shapes[unknown] = shapes
       save_scan(cache, scan)
 
-    images = tf.data.Dataset.from_tensor_slices(paths)
-    shapes = scan_images(images, describe, "Checking images", keep, SECONDS_BETWEEN_SAVES)
+    images = tf.data.Dataset.from_tensor_slices(locations)
+    shapes = scan_images(images, described, "Checking images", keep, SECONDS_BETWEEN_SAVES)
     scan.shapes[unknown] = np.maximum(shapes, 0)
-    for place, path in zip(unknown, paths):
+    for place, location in zip(unknown, locations):
       if not scan.shapes[place, 2]:
-        scan.errors[scan.names[place]] = decode_error(describe, path)
+        scan.errors[scan.names[place]] = decode_error(described, location)
   if len(unknown) or not known or len(known.names) != len(names):
     save_scan(cache, scan)
   return scan
 
 
 def cache_path(root: str) -> pathlib.Path:
-  """Returns where what is known of a folder is kept."""
+  """Returns where what is known of the files at a path is kept."""
   base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   key = hashlib.sha256(os.fsencode(os.path.realpath(root)) + bytes([VERSION])).hexdigest()
   return pathlib.Path(base, "conrec_tf", f"folder-{key[:32]}.npz")
 
 
-def load_scan(path: pathlib.Path) -> FolderScan | None:
+def load_scan(path: pathlib.Path) -> FileScan | None:
   """Reads a scan; None where there is none, or none that can be read."""
   try:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
       names = _split(archive["names"])
-      scan = FolderScan(
+      scan = FileScan(
         names,
         archive["sizes"],
         archive["times"],
@@ -174,7 +171,7 @@ def load_scan(path: pathlib.Path) -> FolderScan | None:
     return None
 
 
-def save_scan(path: pathlib.Path, scan: FolderScan) -> None:
+def save_scan(path: pathlib.Path, scan: FileScan) -> None:
   """Writes a scan under a temporary name and renames it; where that fails, nothing is kept."""
   temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
   try:
@@ -198,25 +195,7 @@ def save_scan(path: pathlib.Path, scan: FolderScan) -> None:
       temporary.unlink()
 
 
-def _stats(paths: Sequence[str]) -> list[os.stat_result | None]:
-  """Looks at files by several threads; a part of them at a time, as each costs next to nothing."""
-  parts = [
-    paths[start : start + STATS_AT_A_TIME] for start in range(0, len(paths), STATS_AT_A_TIME)
-  ]
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    return [
-      stat for stats in pool.map(lambda part: list(map(_stat, part)), parts) for stat in stats
-    ]
-
-
-def _stat(path: str) -> os.stat_result | None:
-  try:
-    return os.stat(path)
-  except OSError:
-    return None
-
-
-def _add_digests(root: str, scan: FolderScan) -> None:
+def _add_digests(store: FileStore, scan: FileScan) -> None:
   """Reads files of one base name, whose order is that of their content."""
   bases = [base_name(name) for name in scan.names]
   seen = collections.Counter(bases)
@@ -224,21 +203,17 @@ def _add_digests(root: str, scan: FolderScan) -> None:
     place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
   ]
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    paths = paths_below(root, [scan.names[place] for place in wanted])
-    for place, digest in zip(wanted, pool.map(_digest, paths)):
-      scan.digests[place] = np.frombuffer(digest, np.uint8)
+    contents = pool.map(store.content, [scan.names[place] for place in wanted])
+    for place, content in zip(wanted, contents):
+      scan.digests[place] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
 
-def _order(scan: FolderScan) -> list[int]:
+def _order(scan: FileScan) -> list[int]:
   def key(place: int) -> tuple[str, bytes, str]:
     name = scan.names[place]
     return base_name(name), scan.digests[place].tobytes(), name
 
   return sorted(range(len(scan.names)), key=key)
-
-
-def _digest(path: str) -> bytes:
-  return hashlib.sha256(content(path)).digest()
 
 
 def _join(texts: Iterable[str]) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`--drop_duplicates`: leaves out of a folder what looks like an earlier image."""
 
 import logging
-import os
 
 import numpy as np
 import tensorflow as tf
@@ -14,31 +13,31 @@ from conrec_tf.data.duplicates import (
   listed_duplicates,
   perceptual_hashes,
 )
-from conrec_tf.data.folder_scan import FolderScan, cache_path, save_scan
-from conrec_tf.data.folder_walk import paths_below
+from conrec_tf.data.file_scan import FileScan, cache_path, save_scan
+from conrec_tf.data.file_store import FileStore
 
 logger = logging.getLogger(__name__)
 
 
-def drop_duplicates(root: str, scan: FolderScan, decode: DecodeReduced) -> None:
+def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:
   """Leaves images out of a scan, and says which; hashes are kept with it.
 
   Args:
-    root: the folder.
+    store: where the files lie.
     scan: of its images, in their order.
     decode: from a file's content to pixels and the whole image's size; see `decode_reduced`.
   """
   places = np.flatnonzero(scan.is_good)
   unknown = places[~scan.looks[places].any(axis=1)]
   if len(unknown):
-    paths = paths_below(root, [scan.names[place] for place in unknown])
+    locations = store.locations([scan.names[place] for place in unknown])
     hashes = perceptual_hashes(
-      tf.data.Dataset.from_tensor_slices(np.array([os.fsencode(path) for path in paths], object)),
-      lambda path: decode(tf.io.read_file(path), hash_reduction)[0],
+      tf.data.Dataset.from_tensor_slices(locations),
+      lambda location: decode(store.read(location), hash_reduction)[0],
       "Looking for duplicates",
     )
     scan.looks[unknown] = np.packbits(hashes, axis=1)
-    save_scan(cache_path(root), scan)
+    save_scan(cache_path(store.path), scan)
   found = find_duplicates(np.unpackbits(scan.looks[places], axis=1, count=BITS).astype(bool))
   for line in listed_duplicates(found, [scan.names[place] for place in places]):
     logger.info("Left out: %s", line)

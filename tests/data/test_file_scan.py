@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.data import folder_scan
+from conrec_tf.data import file_scan
 from conrec_tf.data.registry import load_dataset
 
 
@@ -30,14 +30,14 @@ def photograph(path, height):
 
 def look(folder, monkeypatch):
   """Opens a folder; returns the source, and the names of the files that were decoded for that."""
-  decoded, scan = [], folder_scan.scan_images
+  decoded, scan = [], file_scan.scan_images
 
   def noted(images, *args):
     decoded.extend(os.path.basename(path.decode()) for path in images.as_numpy_iterator())
     return scan(images, *args)
 
   with monkeypatch.context() as patch:
-    patch.setattr(folder_scan, "scan_images", noted)
+    patch.setattr(file_scan, "scan_images", noted)
     source = load_dataset(
       Config(
         dataset="image_folder",
@@ -71,7 +71,7 @@ def test_files_that_changed_or_came_are_looked_at_again(photos, monkeypatch):
 
 
 def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
-  scan = folder_scan.scan_images
+  scan = file_scan.scan_images
 
   def killed(images, decode, title, keep, seconds):
     shapes = scan(images, decode, title)
@@ -79,10 +79,10 @@ def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
     keep(shapes)
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(folder_scan, "scan_images", killed)
+  monkeypatch.setattr(file_scan, "scan_images", killed)
   with pytest.raises(KeyboardInterrupt):
     load_dataset(Config(dataset="image_folder", data_dir=str(photos)))
-  monkeypatch.setattr(folder_scan, "scan_images", scan)
+  monkeypatch.setattr(file_scan, "scan_images", scan)
   source, decoded = look(photos, monkeypatch)
   bad = ["05.png"]  # what is wrong with it is only asked at the end
   assert decoded == bad + [f"{index:02}.png" for index in range(7, 12)]
@@ -92,7 +92,7 @@ def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
 def test_a_damaged_cache_is_made_anew(photos, monkeypatch, content):
   look(photos, monkeypatch)
-  path = folder_scan.cache_path(str(photos))
+  path = file_scan.cache_path(str(photos))
   path.write_bytes(path.read_bytes()[:500] if content is None else content)
   source, decoded = look(photos, monkeypatch)
   assert len(decoded) == 12 and len(source.bad) == 1

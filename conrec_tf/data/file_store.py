@@ -1,0 +1,81 @@
+"""Where the bytes of image files come from: a folder, or anything else that does what it does."""
+
+from collections.abc import Sequence
+import concurrent.futures
+import os
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.data.folder_walk import content, paths_below
+
+STATS_AT_A_TIME = 256
+
+
+class FileStore(Protocol):
+  """Image files by name.
+
+  Attributes:
+    path: where they lie, for messages and as a key of what is known of them.
+  """
+
+  path: str
+
+  def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns sizes in bytes and times of the last change in ns, int64 `[N]`; -1 for no file."""
+
+  def locations(self, names: Sequence[str]) -> np.ndarray:
+    """Returns what `read` takes, an array of N rows."""
+
+  def read(self, location: tf.Tensor) -> tf.Tensor:
+    """Returns a file's bytes in the graph, a string scalar; fails where there is none."""
+
+  def content(self, name: str) -> bytes:
+    """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
+
+
+class Folder:
+  """Image files below a folder, by their path within it.
+
+  Args:
+    path: the folder.
+  """
+
+  def __init__(self, path: str) -> None:
+    self.path = path
+
+  def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Looks at files by several threads, many at a time, as each costs next to nothing."""
+    paths = list(paths_below(self.path, names))
+    parts = [
+      paths[start : start + STATS_AT_A_TIME] for start in range(0, len(paths), STATS_AT_A_TIME)
+    ]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      stats = [
+        stat for part in pool.map(lambda part: list(map(_stat, part)), parts) for stat in part
+      ]
+    sizes, times = (
+      np.array([getattr(stat, name) if stat else -1 for stat in stats], np.int64)
+      for name in ("st_size", "st_mtime_ns")
+    )
+    return sizes, times
+
+  def locations(self, names: Sequence[str]) -> np.ndarray:
+    """Returns paths, object `[N]`."""
+    return np.array([os.fsencode(path) for path in paths_below(self.path, names)], object)
+
+  def read(self, location: tf.Tensor) -> tf.Tensor:
+    """Reads a path."""
+    return tf.io.read_file(location)
+
+  def content(self, name: str) -> bytes:
+    """Reads a file outside of the graph."""
+    return content(os.path.join(self.path, name))
+
+
+def _stat(path: str) -> os.stat_result | None:
+  try:
+    return os.stat(path)
+  except OSError:
+    return None
