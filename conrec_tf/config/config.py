@@ -14,6 +14,7 @@ from conrec_tf.config.rules import rules
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.training_options import Model, Objective, Optimization
 
+AT_THE_END = ("label_fractions", "num_repeats", "standardize_embeddings", "bootstrap_samples")
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 
 
@@ -137,8 +138,7 @@ class Config(
       "select_best_on",
     )
     always, at_the_end = (
-      {name: getattr(self, name) for name in group}
-      for group in (names, ("label_fractions", "num_repeats", "standardize_embeddings"))
+      {name: getattr(self, name) for name in group} for group in (names, AT_THE_END)
     )
     return always, at_the_end
 

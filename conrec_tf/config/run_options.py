@@ -156,6 +156,14 @@ class Evaluation:
     changes_training=False,
     renamed_from="repetitions",
   )
+  bootstrap_samples: int = option(
+    1000,
+    "How often the measured images are drawn anew for the 95 % intervals of the last evaluation; "
+    "0: no intervals.",
+    low=0,
+    changes_training=False,
+    previously=0,
+  )
   cv_folds: int = option(
     0,
     "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",

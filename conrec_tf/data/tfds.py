@@ -58,11 +58,12 @@ def open_tfds(config: Config) -> DatasetSource:
   def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_reduced(encoded, fitting, stored_image, channels, config.max_pixels)
 
+  may_be_jpeg = image_feature.dtype == np.uint8 and image_feature.encoding_format != "png"
   train = tfds_split(builder, "train_split", config.train_split, keys, config.cache_dataset)
   return DatasetSource(
     name=config.dataset,
     decode=decode,
-    decode_reduced=reduced if config.scaled_decoding and image_feature.dtype == np.uint8 else None,
+    decode_reduced=reduced if config.scaled_decoding and may_be_jpeg else None,
     channels=channels,
     one_size=None not in stored[:2],
     train=train,

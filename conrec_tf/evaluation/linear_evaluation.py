@@ -11,6 +11,12 @@ import tensorflow as tf
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation.measures import (
+  Interval,
+  bootstrap_intervals,
+  class_measures,
+  kappa_interval,
+)
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec
 
@@ -132,9 +138,12 @@ def full_evaluation(
   fractions: tuple[float, ...] = (),
   num_repeats: int = 5,
   standardise: bool = False,
+  bootstrap_samples: int = 0,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Takes the measures that are taken once, at the end: neighbours, confusions, label fractions.
+  """Takes the measures that are taken once, at the end.
+
+  They are neighbours, `class_measures`, confusions, intervals, label fractions.
 
   Args:
     train: what the classifier learns from.
@@ -144,21 +153,39 @@ def full_evaluation(
     folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     fractions: shares of the training labels to learn from.
     num_repeats: random subsets of each share.
-    standardise: whether confusions and shares are of standardised embeddings.
-    seed: fixes folds and subsets.
+    standardise: whether all but neighbours are of standardised embeddings.
+    bootstrap_samples: resamples of the measured images for intervals; 0: none.
+    seed: fixes folds, subsets and resamples.
 
   Returns:
-    `{name: value}`; values may be lists.
+    `{name: value}`; values may be lists, and intervals are `{name: [low, high]}`.
   """
   if folds or test is None:
     scores = probes.cross_validate(probes.knn_accuracy, train, folds, seed)
     return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
   metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
-  if not ordinal:
-    probabilities, classes = probes.linear_scores(train, test, standardise)
+  prefix = metric_names.STANDARDISED if standardise else metric_names.EVAL
+  intervals: dict[str, Interval] = {}
+  if ordinal:
+    if bootstrap_samples:
+      grades = probes.ordinal_predictions(train, test, num_classes, standardise)
+      name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
+      intervals[name] = kappa_interval(test[1], grades, num_classes, bootstrap_samples, seed)
+  else:
+    class_scores, classes = probes.linear_scores(train, test, standardise)
     metrics[metric_names.CONFUSIONS] = probes.confusions(
-      probabilities, classes, test[1], num_classes
+      class_scores, classes, test[1], num_classes
     ).tolist()
+    probabilities = np.zeros([len(class_scores), num_classes])
+    probabilities[:, classes] = class_scores
+    names = f"{prefix}linear_"
+    found = class_measures(probabilities, test[1])
+    metrics |= {names + name: value for name, value in found.items()}
+    if bootstrap_samples:
+      drawn = bootstrap_intervals(probabilities, test[1], bootstrap_samples, seed)
+      intervals = {names + name: bounds for name, bounds in drawn.items()}
+  if intervals:
+    metrics[metric_names.INTERVALS] = intervals
   if fractions:
     score = _score(num_classes, ordinal, standardise)
     name = metric_names.main_metric(ordinal).removeprefix(metric_names.EVAL)

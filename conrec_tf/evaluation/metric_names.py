@@ -38,6 +38,7 @@ EVAL_TOTAL_LOSS = "eval/total_loss"
 KNN_ACCURACY = "eval/knn_accuracy"
 CONFUSIONS = "eval/confusions"
 LABEL_FRACTIONS = "eval/label_fractions"
+INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
 BEST = "eval/best_"
 BEST_STEP = "eval/best_step"
 BEST_SELECTED_BY = "eval/best_selected_by"
@@ -135,6 +136,12 @@ def format_value(name: str, value: Any) -> str:
   if name.endswith("step"):
     return str(value)
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
+
+
+def format_interval(result: dict[str, Any], name: str) -> str:
+  """Returns the interval of a result's number as text to put after it; empty where it has none."""
+  bounds = result.get(INTERVALS, {}).get(name)
+  return "" if not bounds else "   {} to {}".format(*(format_value(name, end) for end in bounds))
 
 
 def display_name(name: str) -> str:

@@ -72,12 +72,11 @@ class DataFindings:
   def problems(self, folder: pathlib.Path) -> Section:
     """What is wrong with the data."""
     reasons: dict[str, list[str]] = collections.defaultdict(list)
-    for line in self.source.bad:
-      name, _, why = line.partition(": ")
-      reasons[re.sub(r"\d+", "N", why)].append(name)
+    bad = [line.partition(": ")[::2] for line in self.source.bad]
     for summary in self.summaries:
-      for place, why in summary.bad.items():
-        reasons[re.sub(r"\d+", "N", why)].append(f"{summary.split.name}, number {place}")
+      bad += [(f"{summary.split.name}, number {at}", why) for at, why in summary.bad.items()]
+    for name, why in bad:
+      reasons[re.sub(r"\d+", "N", why)].append(name)
     section = Section("Problems", notes=list(self.notices))
     if reasons:
       section.table = Table(

@@ -17,6 +17,7 @@ from conrec_tf.evaluation.metric_names import (
   UNTRAINED_STRONGEST_READING,
   best,
   display_name,
+  format_interval,
   format_value,
   is_number,
   selection_score,
@@ -132,37 +133,37 @@ class Results:
       }
     self._directory.write("result.json", result)
     rows = self._summary_rows(evaluations, step, best_step)
-    width = max(len(words) for words, _, _ in rows) + 2
-    lines = [f"  {words:{width}}{value:>8}   step {at}" for words, value, at in rows]
+    width = max(len(words) for words, *_ in rows) + 2
+    lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
     logger.info("Results in %s", self._directory.path / "result.json")
 
   def _summary_rows(
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int
-  ) -> list[tuple[str, str, int]]:
-    """Returns `[(name, value, step)]`, as shown: untrained, last, label fractions, best."""
+  ) -> list[tuple[str, str, int, str]]:
+    """Returns `[(name, value, step, interval)]`: untrained, last, label fractions, best."""
     first = evaluations.get(self._first, {})
     rows = [
-      (display_name(name), format_value(name, value), 0)
+      (display_name(name), format_value(name, value), 0, "")
       for name, value in first.items()
       if "untrained" in name and is_number(value) and name != UNTRAINED_STRONGEST
     ]
     if UNTRAINED_STRONGEST in first:
       words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
-      rows.append((words, format_value(self._metric, first[UNTRAINED_STRONGEST]), 0))
+      rows.append((words, format_value(self._metric, first[UNTRAINED_STRONGEST]), 0, ""))
     last = evaluations[step]
     if step != self._first:
       rows += [
-        (display_name(name), format_value(name, value), step)
+        (display_name(name), format_value(name, value), step, format_interval(last, name))
         for name, value in last.items()
         if name.startswith(EVAL) and is_number(value)
       ]
     for name in (LABEL_FRACTIONS, untrained(LABEL_FRACTIONS)):
       for row in last.get(name, ()):
         words = f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})"
-        rows.append((words, format_value(name, row["mean"]), step))
+        rows.append((words, format_value(name, row["mean"]), step, ""))
     if step != self._first:
       split = "validation share" if "validation" in self._selection else "evaluation split"
       value = format_value(self._metric, evaluations[best_step][self._metric])
-      rows.append((f"best on the {split}, {display_name(self._metric)}", value, best_step))
+      rows.append((f"best on the {split}, {display_name(self._metric)}", value, best_step, ""))
     return rows

@@ -57,6 +57,7 @@ def evaluate_linearly(
       fractions=config.fractions,
       num_repeats=config.num_repeats,
       standardise=config.standardize_embeddings,
+      bootstrap_samples=config.bootstrap_samples,
       **protocol,
     )
   return metrics

@@ -79,7 +79,7 @@ def test_ordinal_labels_are_measured_by_kappa(splits, folds):
 
 def test_full_evaluation_adds_knn_confusions_and_label_fractions(splits):
   metrics = full_evaluation(*splits, 5, fractions=(0.1, 1.0), num_repeats=2)
-  assert set(metrics) == {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"}
+  assert {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"} <= set(metrics)
   assert np.sum(metrics["eval/confusions"]) == 100
   small, whole = metrics["eval/label_fractions"]
   quick = linear_evaluation(*splits, 5)
@@ -93,3 +93,28 @@ def test_validation_share_of_many_small_classes(rng, images_of_a_class):
   train = rng.normal(size=(len(labels), 4)), labels
   metrics = linear_evaluation(train, train, 10, validation=True)
   assert 0 <= metrics["eval/validation_linear_top_1_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("standardise, prefix", [(False, "eval/"), (True, "eval/standardised_")])
+def test_the_last_evaluation_has_intervals_around_its_numbers(splits, standardise, prefix):
+  quick = linear_evaluation(*splits, 5)
+  full = full_evaluation(*splits, 5, standardise=standardise, bootstrap_samples=200)
+  for name in ("top_1_accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
+    key = f"{prefix}linear_{name}"
+    low, high = full["eval/intervals"][key]
+    assert low < (quick | full)[key] < high < low + 0.3, name
+  assert full_evaluation(*splits, 5)["eval/linear_auroc"] <= 1
+  assert "eval/intervals" not in full_evaluation(*splits, 5)
+
+
+def test_a_class_that_is_not_learnt_from_has_probability_0(splits):
+  train = tuple(part[splits[0][1] < 4] for part in splits[0])
+  full = full_evaluation(train, splits[1], 5)
+  assert full["eval/linear_balanced_accuracy"] < 0.81  # its images are all wrong
+
+
+def test_grades_have_an_interval_of_kappa(splits):
+  full = full_evaluation(*splits, 5, ordinal=True, bootstrap_samples=100)
+  value = linear_evaluation(*splits, 5, ordinal=True)["eval/quadratic_weighted_kappa"]
+  [(name, (low, high))] = full["eval/intervals"].items()
+  assert name == "eval/quadratic_weighted_kappa" and low <= value <= high

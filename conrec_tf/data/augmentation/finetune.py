@@ -23,13 +23,10 @@ def make_cropped(
     float32 `[image_size, image_size, C]` in [0, 1].
   """
   crop_seed, flip_seed = _seeds(seed)
-  shape = tf.shape(image)
-  if full_size is None:
-    box = draw_crop(crop_seed, shape)
-  else:
-    whole = draw_crop(crop_seed, tf.concat([full_size, shape[2:]], 0))
-    box = reduced_box(*whole, full_size, shape[:2])
-  view = crop_and_resize(image, *box, image_size)
+  size = tf.shape(image)[:2]
+  full_size = size if full_size is None else full_size
+  whole = draw_crop(crop_seed, tf.concat([full_size, [1]], 0))
+  view = crop_and_resize(image, *reduced_box(*whole, full_size, size), image_size)
   view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
   return tf.ensure_shape(
     tf.clip_by_value(view, 0.0, 1.0), [image_size, image_size, image.shape[-1]]

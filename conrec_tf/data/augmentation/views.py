@@ -71,12 +71,9 @@ def make_view(
     ],
     largest_angle=random_rotation,
   )
-  shape = tf.shape(image)
-  if full_size is None:
-    box = view_crop(seed, shape, crop_min_area)
-  else:
-    whole = tf.concat([full_size, shape[2:]], 0)
-    box = reduced_box(*view_crop(seed, whole, crop_min_area), full_size, shape[:2])
+  size = tf.shape(image)[:2]
+  full_size = size if full_size is None else full_size
+  box = reduced_box(*view_crop(seed, full_size, crop_min_area), full_size, size)
   view = crop_and_resize(image, *box, image_size)
   if random_rotation:
     view = rotate(view, drawn["angle"])
@@ -111,16 +108,15 @@ def view_reduction(
   Returns:
     int32 scalar, one of `REDUCTIONS`.
   """
-  shape = tf.concat([full_size, [1]], 0)
-  sizes = [view_crop(seed, shape, crop_min_area)[1] for seed in seeds]
+  sizes = [view_crop(seed, full_size, crop_min_area)[1] for seed in seeds]
   return largest_reduction(tf.stack(sizes), image_size)
 
 
 def view_crop(
-  seed: tf.Tensor, image_shape: tf.Tensor, min_area: float
+  seed: tf.Tensor, full_size: tf.Tensor, min_area: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Draws the box that a view of this seed shows; see `draw_crop`."""
-  return draw_crop(_seeds(seed)[1], image_shape, min_area)
+  """Draws the box that a view of this seed shows of an image; see `draw_crop`."""
+  return draw_crop(_seeds(seed)[1], tf.concat([full_size, [1]], 0), min_area)
 
 
 def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
