@@ -79,17 +79,15 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
   hashes, places, start = [], [], 0
   for summary in summaries:
     split = summary.split
-    wanted = np.isin(np.arange(split.num_examples), summary.good_places)
-    if split.names is not None:  # what stands in for a bad image isn't there twice
-      first = np.unique(split.names.astype(str), return_index=True)[1]
-      wanted &= np.isin(np.arange(split.num_examples), first)
+    own = np.intersect1d(split.own_places, summary.good_places)
+    wanted = np.isin(np.arange(split.num_examples), own)
     chosen = tf.constant(wanted)
     images = (
       split.records()
       .enumerate()
       .filter(lambda place, _, chosen=chosen: chosen[place])
       .map(lambda _, record: record["image"])
-      .apply(tf.data.experimental.assert_cardinality(int(wanted.sum())))
+      .apply(tf.data.experimental.assert_cardinality(len(own)))
     )
     hashes.append(
       perceptual_hashes(
@@ -98,7 +96,7 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
         f"Looking for duplicates in {split.name}",
       )
     )
-    places.append(start + np.flatnonzero(wanted))
+    places.append(start + own)
     start += split.num_examples
   through = np.concatenate(places)
   return [

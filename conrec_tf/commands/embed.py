@@ -71,7 +71,7 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   if source.eval.name == source.train.name:
     del splits["eval"]
   write_manifest(folder, config, pretrained, splits, source)
-  places = {role: good_indices(split) for role, split in splits.items()}
+  places = {role: split.own_places for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   with tqdm(
@@ -116,13 +116,6 @@ def batch_size(config: Config) -> int:
   image = MAPS_AT_ONCE * 4 * config.base_filters * config.image_size**2
   wanted = min(config.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), IMAGES_PER_FILE)
   return 2 ** (wanted.bit_length() - 1)
-
-
-def good_indices(split: Split) -> np.ndarray:
-  """Returns the places in a split of its images, without those that stand in for bad ones."""
-  if split.names is None:
-    return np.arange(split.num_examples)
-  return np.sort(np.unique(split.names.astype(str), return_index=True)[1])
 
 
 def _files(

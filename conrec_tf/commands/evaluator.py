@@ -8,6 +8,7 @@ from typing import Any
 
 from conrec_tf.config import Config, short_message
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.evaluation.label_free import warn_of_collapse
 from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS, is_number
 from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.losses import loss_of_equal_projections
@@ -103,6 +104,8 @@ class Evaluator:
           metrics |= self._task.evaluate_untrained()
       seconds[EVALUATION_SECONDS] = time.monotonic() - began
       result = self._results.save(step, metrics, full)
+      if step:
+        warn_of_collapse(result)
     if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if step not in self.log.evaluated:

@@ -87,6 +87,12 @@ class Config(
     return tuple(_number(text) for text in self.label_fractions.split(",") if text.strip())
 
   @property
+  def seed_list(self) -> tuple[int, ...]:
+    """`seeds` as numbers; what can't be read is -1."""
+    texts = [text.strip() for text in self.seeds.split(",") if text.strip()]
+    return tuple(int(text) if text.isdecimal() else -1 for text in texts)
+
+  @property
   def export_formats(self) -> tuple[str, ...]:
     """`export_format` as a tuple of names."""
     return tuple(text.strip() for text in self.export_format.split(",") if text.strip())
@@ -157,7 +163,8 @@ class Config(
       values["data_dir"] = os.path.realpath(self.data_dir)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
-    return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}"
+    several = "-seeds" if self.seeds else ""
+    return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}{several}"
 
 
 def _number(text: str) -> float:

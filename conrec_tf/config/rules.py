@@ -82,6 +82,18 @@ def rules(config: "Config") -> Iterator[Rule]:
     "moving_average_decay must be 0 for train_mode=finetune",
     config.moving_average_decay,
   )
+  seeds = config.seed_list
+  yield (
+    config.seeds and (len(set(seeds)) < max(2, len(seeds)) or min(seeds) < 0),
+    "seeds must be at least two different numbers from 0, separated by commas",
+    config.seeds,
+  )
+  yield (
+    config.seeds
+    and (config.mode != "train_then_eval" or config.cv_folds and not config.is_pretraining),
+    "seeds must be empty unless mode is train_then_eval, and for finetuning with cv_folds",
+    config.seeds,
+  )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
   yield (
     not all(0 < fraction <= 1 for fraction in config.fractions),

@@ -58,6 +58,12 @@ class Task:
     low=0,
     high=2**31 - 1,
   )
+  seeds: str = option(
+    "",
+    "Several seeds, separated by commas, for mode=train_then_eval: each has its training in "
+    "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
+    changes_training=False,
+  )
 
 
 @dataclasses.dataclass(frozen=True)

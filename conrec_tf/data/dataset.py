@@ -49,6 +49,13 @@ class Split:
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
 
+  @property
+  def own_places(self) -> np.ndarray:
+    """Places of the images, sorted, without those that stand in for bad ones."""
+    if self.names is None:
+      return np.arange(self.num_examples)
+    return np.sort(np.unique(self.names.astype(str), return_index=True)[1])
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSource:

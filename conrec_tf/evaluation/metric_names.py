@@ -45,6 +45,11 @@ BEST_SELECTED_BY = "eval/best_selected_by"
 STANDARDISED = "eval/standardised_"
 UNTRAINED_STRONGEST = "eval/untrained_strongest"
 UNTRAINED_STRONGEST_READING = "eval/untrained_strongest_reading"
+RANK_ME = "eval/rank_me"
+EFFECTIVE_RANK = "eval/effective_rank"
+UNIFORMITY = "eval/uniformity"
+DEAD_DIMENSIONS = "eval/dead_dimensions"
+LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS)
 MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
 
 
@@ -132,9 +137,11 @@ def selection_score(name: str, value: float) -> float:
 
 
 def format_value(name: str, value: Any) -> str:
-  """Returns a share in per cent; a loss, an entropy or a step as it is."""
+  """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
   if name.endswith("step"):
     return str(value)
+  if name.endswith(("rank_me", "effective_rank", "uniformity")):
+    return f"{value:.2f}"
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 
 

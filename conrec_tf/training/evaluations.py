@@ -1,11 +1,15 @@
 """What is measured of a network in training: the options of a run, handed to the evaluations."""
 
+import dataclasses
 from typing import Any
+
+import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.linear_evaluation import embed_split, full_evaluation, linear_evaluation
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_model
@@ -49,6 +53,7 @@ def evaluate_linearly(
   metrics: dict[str, Any] = linear_evaluation(
     train, test, num_classes, validation=config.select_best_on == "validation", **protocol
   )
+  metrics |= label_free_measures((test or train)[0])
   if full:
     metrics |= full_evaluation(
       train,
@@ -61,6 +66,26 @@ def evaluate_linearly(
       **protocol,
     )
   return metrics
+
+
+def evaluate_without_labels(
+  config: Config, model: ConRec, source: DatasetSource
+) -> dict[str, float]:
+  """Measures the embeddings of the eval split; see `label_free_measures`."""
+  records = source.eval.records
+  split = dataclasses.replace(
+    source.eval,
+    records=lambda: records().map(lambda record: {**record, "label": tf.constant(0, tf.int64)}),
+  )
+  embeddings, _ = embed_split(
+    model,
+    source,
+    split,
+    image_size=config.image_size,
+    batch_size=config.eval_batch_size,
+    layer=config.ft_proj_selector,
+  )
+  return label_free_measures(embeddings)
 
 
 def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:
@@ -85,7 +110,11 @@ def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]
     (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
   )
   metrics = evaluate_linearly(config, model, source, full=False)
-  return {metric_names.recomputed(name): value for name, value in metrics.items()}
+  return {
+    metric_names.recomputed(name): value
+    for name, value in metrics.items()
+    if name not in metric_names.LABEL_FREE
+  }
 
 
 def evaluate_head(

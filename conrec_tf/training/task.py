@@ -25,6 +25,7 @@ from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
+  evaluate_without_labels,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
@@ -141,7 +142,8 @@ def _pretraining(
   def evaluate(full: bool) -> dict[str, Any]:
     if not labelled:
       loss_fn = functools.partial(step.validation_loss, evaluated)
-      return validation_losses(loss_fn, validation_batches(config, source))
+      losses = validation_losses(loss_fn, validation_batches(config, source))
+      return losses | evaluate_without_labels(config, evaluated, source)
     metrics = evaluate_linearly(config, evaluated, eval_source, full)
     if head:
       metrics.update(evaluate_head(config, evaluated, head, source))

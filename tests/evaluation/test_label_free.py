@@ -1,0 +1,52 @@
+"""Measures without labels against their definitions."""
+
+import numpy as np
+import pytest
+
+from conrec_tf.evaluation import label_free, metric_names
+
+
+def by_definition(embeddings):
+  """RankMe as its paper has it."""
+  values = np.linalg.svd(embeddings, compute_uv=False)
+  shares = values / np.sum(np.abs(values)) + 1e-7
+  return np.exp(-sum(share * np.log(share) for share in shares))
+
+
+@pytest.mark.parametrize("shape", [(200, 12), (12, 200), (50, 50)])
+def test_rank_me_is_its_definition(rng, shape):
+  embeddings = rng.normal(size=shape) * np.linspace(1, 20, shape[1]) + 3
+  assert label_free.rank_me(embeddings) == pytest.approx(by_definition(embeddings), rel=1e-6)
+
+
+def test_rank_of_known_embeddings(rng):
+  found = label_free.label_free_measures(np.eye(16, dtype=np.float32))
+  assert found[metric_names.RANK_ME] == pytest.approx(16, rel=1e-4)
+  assert found[metric_names.EFFECTIVE_RANK] == pytest.approx(15, rel=1e-4)
+  assert found[metric_names.DEAD_DIMENSIONS] == 0
+  assert found[metric_names.UNIFORMITY] == pytest.approx(-4)  # all at right angles
+  plane = rng.normal(size=(100, 2)) @ rng.normal(size=(2, 30))
+  assert label_free.rank_me(plane) <= 2.001
+  plane[:, :6] = 5
+  assert label_free.label_free_measures(plane)[metric_names.DEAD_DIMENSIONS] == 0.2
+
+
+def test_uniformity_against_loops(rng):
+  embeddings = rng.normal(size=(20, 5))
+  directions = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+  pairs = [
+    np.exp(-2 * np.sum((directions[i] - directions[j]) ** 2)) for i in range(20) for j in range(i)
+  ]
+  assert label_free.uniformity(embeddings) == pytest.approx(np.log(np.mean(pairs)))
+
+
+@pytest.mark.parametrize("alike, warns", [(True, True), (False, False)])
+def test_a_collapse_is_said_in_one_line(rng, caplog, alike, warns):
+  embeddings = rng.normal(size=(50, 8)) * (1e-3 if alike else 1) + 1.0
+  label_free.warn_of_collapse(label_free.label_free_measures(embeddings))
+  assert ("have collapsed: RankMe is 1.0" in caplog.text) == warns
+
+
+def test_embeddings_that_are_all_zeros():
+  found = label_free.label_free_measures(np.zeros([10, 4]))
+  assert np.all(np.isfinite(list(found.values()))) and found[metric_names.DEAD_DIMENSIONS] == 1
