@@ -2,6 +2,7 @@
 always there; DICOM, JPEG XL, HEIC and compressed TIFF by those of the extra `formats`."""
 
 import io
+import re
 import struct
 from typing import Any
 import warnings
@@ -55,7 +56,8 @@ def read_image(data: bytes, bits: int, max_pixels: int, window: str = "") -> np.
   except ImportError as error:
     raise ValueError(str(error)) from error
   except (*DAMAGE, Image.DecompressionBombError) as error:
-    raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    message = re.sub(r" <_io[^>]*>", "", str(error))  # not a file that anybody knows
+    raise ValueError(" ".join(message.split()) or type(error).__name__) from error
   if image.dtype not in (np.uint8, np.uint16):
     raise ValueError(f"{image.dtype} pixels have no known range; save 8 or 16 bits a channel")
   if bits and image.dtype == np.uint16:
@@ -151,9 +153,11 @@ def _tiff(data: bytes, max_pixels: int) -> np.ndarray:
     try:
       values = series.asarray()
     except (ValueError, ImportError) as error:
-      if "imagecodecs" in str(error):
-        raise ImportError(f"this compression needs imagecodecs: {EXTRA}") from error
-      raise
+      if "imagecodecs" not in str(error):
+        raise
+      if page.samplesperpixel == 1:
+        return _pillow(data, max_pixels)
+      raise ImportError(f"this compression needs imagecodecs: {EXTRA}") from error
     orientation = page.tags.get(TIFF_ORIENTATION)
     extra = page.extrasamples
   axes = [axis for axis, size in zip(series.axes, series.shape) if size > 1 or axis in "YX"]

@@ -23,6 +23,7 @@ pillow_heif = pytest.importorskip("pillow_heif")
 RNG = np.random.default_rng(0)
 COARSE = np.kron(RNG.integers(0, 256, (3, 5, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
 RAMP = np.tile(np.arange(4096, dtype=np.uint16), (2, 1))  # of 12 bits
+RGB_16 = RNG.integers(0, 2**16, (40, 50, 3), np.uint16)
 PIXELS = Config.max_pixels
 
 
@@ -161,7 +162,7 @@ def test_what_is_missing_is_named(monkeypatch):
   for data, name in (
     (dicom(RAMP), "DICOM needs pydicom"),
     (imagecodecs.jpegxl_encode(COARSE), "JPEG XL needs imagecodecs"),
-    (tiff(RAMP, compression="zstd"), "this compression needs imagecodecs"),
+    (tiff(RGB_16, compression="zstd", photometric="rgb"), "this compression needs imagecodecs"),
   ):
     with monkeypatch.context() as patch:
       for library in ("pydicom", "imagecodecs"):
@@ -169,6 +170,22 @@ def test_what_is_missing_is_named(monkeypatch):
       patch.setattr(tifffile.TIFF, "DECOMPRESSORS", _NoCodecs())
       with pytest.raises(ValueError, match=rf"{name}.*pip install 'conrec-tf\[formats\]'"):
         read_image(data, 0, PIXELS)
+
+
+def test_grey_tiff_of_16_bits_needs_nothing_more(monkeypatch):
+  buffer = io.BytesIO()
+  Image.fromarray(RAMP).save(buffer, "TIFF", compression="tiff_lzw")
+  monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", _NoCodecs())
+  np.testing.assert_array_equal(read_image(buffer.getvalue(), 0, PIXELS)[..., 0], RAMP)
+
+
+def test_what_is_no_image_is_said_in_the_same_words_each_time():
+  messages = set()
+  for _ in range(2):
+    with pytest.raises(ValueError) as error:
+      read_image(b"no image", 0, PIXELS)
+    messages.add(str(error.value))
+  assert messages == {"cannot identify image file"}
 
 
 class _NoCodecs:
