@@ -147,6 +147,7 @@ def test_settings_of_an_earlier_version_are_read_under_todays_names():
     skip_connections="all",
     contrastive_method="nt_xent",
     scaled_decoding=False,
+    bootstrap_samples=0,
   )
   assert config == Config(
     label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4, **before

@@ -159,7 +159,7 @@ def test_channels(tmp_path):
   source = load_dataset(config(tmp_path, train_split="train+test"))
   assert source.channels == 1 and not source.one_size
   (deep,) = (image for image in pixels(source, source.train) if len(image) == 30)
-  np.testing.assert_allclose(deep[:, :, 0], sixteen / 256, atol=1)
+  np.testing.assert_array_equal(deep[:, :, 0], sixteen)
   write(tmp_path, "colour.gif", encoded(photograph(0).quantize(16), "GIF"))
   write(tmp_path, "cmyk.jpg", encoded(photograph(0).convert("CMYK")))
   assert load_dataset(config(tmp_path)).channels == 3
@@ -263,7 +263,7 @@ def test_in_memory_it_is_the_same(tree, flowers, caplog):
         for on in (True, False)
       )
       np.testing.assert_array_equal(kept["corrupted"], read["corrupted"])
-  assert "Keeping the image folder in memory: 0 MB" in caplog.text
+  assert "Keeping the images in memory: 0 MB" in caplog.text
 
 
 def test_a_link_in_a_circle_ends(tree):

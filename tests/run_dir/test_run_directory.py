@@ -92,6 +92,7 @@ def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
     representation_levels="last",
     skip_connections="all",
     contrastive_method="nt_xent",
+    scaled_decoding=False,
   )
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
     directory.start(Config(**before))
