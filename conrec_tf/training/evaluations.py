@@ -6,11 +6,12 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.linear_evaluation import embed_split, full_evaluation, linear_evaluation
+from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.normalization import recompute_statistics
@@ -34,17 +35,7 @@ def evaluate_linearly(
     `{name: value}`; see `linear_evaluation` and `full_evaluation`.
   """
   splits = [source.train] if config.cv_folds else [source.train, source.eval]
-  train, *rest = [
-    embed_split(
-      model,
-      source,
-      split,
-      image_size=config.image_size,
-      batch_size=config.eval_batch_size,
-      layer=config.ft_proj_selector,
-    )
-    for split in splits
-  ]
+  train, *rest = [_embedded(config, model, source, split) for split in splits]
   test = rest[0] if rest else None
   num_classes = len(source.class_names)
   protocol: dict[str, Any] = dict(
@@ -77,7 +68,11 @@ def evaluate_without_labels(
     source.eval,
     records=lambda: records().map(lambda record: {**record, "label": tf.constant(0, tf.int64)}),
   )
-  embeddings, _ = embed_split(
+  return label_free_measures(_embedded(config, model, source, split)[0])
+
+
+def _embedded(config: Config, model: ConRec, source: DatasetSource, split: Split) -> Labelled:
+  return embed_split(
     model,
     source,
     split,
@@ -85,7 +80,6 @@ def evaluate_without_labels(
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
   )
-  return label_free_measures(embeddings)
 
 
 def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:
