@@ -16,7 +16,7 @@ from conrec_tf.data.augmentation.reduction import largest_reduction
 SIDE = 12  # frequencies of a hash in each direction
 BITS = SIDE * SIDE
 HASHED_PIXELS = 128  # to which images are reduced beforehand
-FARTHEST = 32  # bits in which two hashes of one image differ at most
+FARTHEST = 36  # bits in which two hashes of one image differ at most
 ROWS_AT_ONCE = 2048
 
 
