@@ -20,6 +20,7 @@ from conrec_tf.reporting.figures.plot_style import (
 
 CELL = 1.15  # inches
 LABELS_SHOWN = 40
+NAME_LENGTH = 36  # characters
 CHANNEL_COLORS = {1: (GREY,), 3: (PALETTE[1], PALETTE[2], PALETTE[0])}  # red, green, blue
 
 
@@ -197,7 +198,8 @@ def look_alikes(
       hide_axes(axes, to_rgb(image))
       if crosses:
         draw_frame(axes, PALETTE[1], 2.0)
-    places[0].set_xlabel(wrap_label(text, 36, 1), fontsize=7.5, labelpad=2, loc="left")
+    name = text if len(text) <= NAME_LENGTH else "…" + text[1 - NAME_LENGTH :]
+    places[0].set_xlabel(name, fontsize=7.5, labelpad=2, loc="left")
   return save(
     drawn,
     folder,
