@@ -30,7 +30,7 @@ def decode_stored(
   bits: int = 0,
   max_pixels: int = Config.max_pixels,
   *,
-  deep: bool = False,
+  as_uint16: bool = False,
   libraries: bool = False,
   dicom_window: str = "",
 ) -> tf.Tensor:
@@ -45,24 +45,24 @@ def decode_stored(
     channels: 1, 3, the number of a TIFF of several channels, or `NATIVE` for what the file holds.
     bits: how many of their bits files of 16 use; 0 for all. Their largest value becomes white.
     max_pixels: larger images fail before they are decoded, by what their header says.
-    deep: whether to return 16 bits; else of 16 bits the high 8 are kept.
+    as_uint16: whether to return 16 bits; else of 16 bits the high 8 are kept.
     libraries: whether others than TensorFlow may be called; such a function can't be exported.
     dicom_window: see `library_formats.read_image`.
 
   Returns:
-    uint8 `[h, w, channels]`; uint16 if deep.
+    uint8 `[h, w, channels]`, or uint16 if asked.
   """
 
   def by_tensorflow() -> tf.Tensor:
     pixels = image_header.pixels(encoded)
-    return _with_channels(within_limit(encoded, pixels, max_pixels), channels, bits, deep)
+    return _with_channels(within_limit(encoded, pixels, max_pixels), channels, bits, as_uint16)
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
       image = library_formats.read_image(data, bits, max_pixels, dicom_window)
-      return library_formats.converted(image, channels, deep)
+      return library_formats.converted(image, channels, as_uint16)
 
-    image = of_bytes(read, encoded, tf.uint16 if deep else tf.uint8)
+    image = of_bytes(read, encoded, tf.uint16 if as_uint16 else tf.uint8)
     return tf.ensure_shape(image, [None, None, channels or None])
 
   if not libraries:
@@ -76,7 +76,7 @@ def decode_reduced(
   stored: Decode,
   channels: int,
   max_pixels: int = Config.max_pixels,
-  deep: bool = False,
+  as_uint16: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Decodes a JPEG file with no more pixels than it needs, where that is half a side or less.
 
@@ -86,7 +86,7 @@ def decode_reduced(
     stored: what decodes any other file, and a JPEG that isn't reduced; see `decode_stored`.
     channels: of the image that `stored` returns.
     max_pixels: see `decode_stored`.
-    deep: whether `stored` returns 16 bits.
+    as_uint16: whether `stored` returns 16 bits.
 
   Returns:
     image: what `stored` returns, or the same reduced, turned upright.
@@ -108,7 +108,7 @@ def decode_reduced(
     ]
     place = tf.reduce_sum(tf.cast(reduction > tf.constant(REDUCTIONS[1:]), tf.int32))
     image = with_channels(tf.switch_case(place, decoders), channels)
-    return tf.cast(image, tf.uint16) * 257 if deep else image
+    return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
 
   if channels in (1, 3):
     none = reduction, full_size
@@ -138,18 +138,18 @@ def of_bytes(function: Callable[[bytes], Any], encoded: tf.Tensor, dtype: tf.DTy
   )
 
 
-def _with_channels(encoded: tf.Tensor, channels: int, bits: int, deep: bool) -> tf.Tensor:
+def _with_channels(encoded: tf.Tensor, channels: int, bits: int, as_uint16: bool) -> tf.Tensor:
   def of_8_bits() -> tf.Tensor:
     image = tf.io.decode_image(encoded, expand_animations=False)
-    return tf.cast(image, tf.uint16) * 257 if deep else image
+    return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
 
   def of_16_bits() -> tf.Tensor:
     image = tf.io.decode_png(encoded, dtype=tf.uint16)
     if bits:
       image = fill_range(image, bits)
-    return image if deep else tf.cast(tf.bitwise.right_shift(image, 8), tf.uint8)
+    return image if as_uint16 else tf.cast(tf.bitwise.right_shift(image, 8), tf.uint8)
 
-  if deep or bits:
+  if as_uint16 or bits:
     native = tf.cond(image_header.is_16_bit_png(encoded), of_16_bits, of_8_bits)
   else:
     native = of_8_bits()
@@ -161,13 +161,13 @@ def _with_channels(encoded: tf.Tensor, channels: int, bits: int, deep: bool) -> 
     image = tf.cond(
       stored <= 2,
       lambda: grey,
-      lambda: tf.image.rgb_to_grayscale(_with_channels(encoded, 3, bits, deep)),
+      lambda: tf.image.rgb_to_grayscale(_with_channels(encoded, 3, bits, as_uint16)),
     )
   elif channels == 3:
 
     def of_cmyk() -> tf.Tensor:
       image = tf.io.decode_jpeg(encoded, 3)
-      return tf.cast(image, tf.uint16) * 257 if deep else image
+      return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
 
     image = tf.case(
       [

@@ -55,13 +55,13 @@ def image_source(
     _check_count(config.max_undecodable, bad, len(scan.names))
 
   channels = _channels(config, scan)
-  deep = bool(np.any(scan.shapes[:, 3] > 8))
+  as_uint16 = bool(np.any(scan.shapes[:, 3] > 8))
   stored = functools.partial(
     decode_stored,
     channels=channels,
     bits=config.image_bits,
     max_pixels=config.max_pixels,
-    deep=deep,
+    as_uint16=as_uint16,
     libraries=True,
     dicom_window=config.dicom_window,
   )
@@ -70,7 +70,7 @@ def image_source(
     return image_header.upright(stored(encoded), image_header.orientation(encoded))
 
   def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, deep)
+    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, as_uint16)
 
   if config.drop_duplicates:
     drop_duplicates(store, scan, reduced)

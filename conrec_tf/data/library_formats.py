@@ -71,13 +71,13 @@ def filled_range(image: np.ndarray, largest: float) -> np.ndarray:
   return np.round(share * np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def converted(image: np.ndarray, channels: int, deep: bool) -> np.ndarray:
+def converted(image: np.ndarray, channels: int, as_uint16: bool) -> np.ndarray:
   """Returns an image of `read_image` with as many channels and bits as asked.
 
   Args:
     image: uint8 or uint16 `[h, w, C]`.
     channels: 1, 3, what the image has, or 0 for that.
-    deep: whether it shall be uint16; 8 bits then fill 16, else the high 8 of 16 are kept.
+    as_uint16: whether it shall be uint16; 8 bits then fill 16, else the high 8 of 16 are kept.
 
   Raises:
     ValueError: the image has neither that many channels nor 1 or 3.
@@ -91,9 +91,9 @@ def converted(image: np.ndarray, channels: int, deep: bool) -> np.ndarray:
       image = np.round(grey)[..., np.newaxis].astype(image.dtype)
   elif channels not in (0, stored):
     raise ValueError(f"{stored} channels, where other images have {channels}")
-  if deep and image.dtype == np.uint8:
+  if as_uint16 and image.dtype == np.uint8:
     return image.astype(np.uint16) * 257
-  return image if deep or image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+  return image if as_uint16 or image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
@@ -205,7 +205,7 @@ def _dicom(data: bytes, max_pixels: int, window: str) -> np.ndarray:
   if dataset.PhotometricInterpretation == "MONOCHROME1":
     values = low + high - values
   image = filled_range((values - low)[..., np.newaxis], high - low)
-  return image if dataset.BitsStored > 8 else converted(image, 1, deep=False)
+  return image if dataset.BitsStored > 8 else converted(image, 1, as_uint16=False)
 
 
 def _shown(

@@ -64,7 +64,7 @@ def open_npz(config: Config) -> DatasetSource:
     for parts in (images, labels):
       parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
   if any(part.dtype == np.uint16 for part in images.values()):
-    images = {name: converted(part, 0, deep=True) for name, part in images.items()}
+    images = {name: converted(part, 0, as_uint16=True) for name, part in images.items()}
   shapes = {part.shape[1:] for part in images.values()}
   if len(shapes) > 1:
     raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")

@@ -70,8 +70,8 @@ def representation(
     return model.representation(images, training=training, layer=layer)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
-    def prepared(deep: bool) -> tf.Tensor:
-      image = decode_image(encoded, channels, metadata.get("image_bits", 0), deep=deep)
+    def prepared(as_uint16: bool) -> tf.Tensor:
+      image = decode_image(encoded, channels, metadata.get("image_bits", 0), as_uint16=as_uint16)
       return evaluation_image(image, size, crop)
 
     def prepared_reduced() -> tf.Tensor:
@@ -85,8 +85,8 @@ def representation(
 
     return tf.cond(
       image_header.is_16_bit_png(encoded),
-      lambda: prepared(deep=True),
-      prepared_reduced if is_scaled else lambda: prepared(deep=False),
+      lambda: prepared(as_uint16=True),
+      prepared_reduced if is_scaled else lambda: prepared(as_uint16=False),
     )
 
   def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -146,7 +146,10 @@ class Results:
     rows = [
       (display_name(name), format_value(name, value), 0, "")
       for name, value in first.items()
-      if "untrained" in name and is_number(value) and name != UNTRAINED_STRONGEST
+      if "untrained" in name
+      and is_number(value)
+      and name != UNTRAINED_STRONGEST
+      and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
     ]
     if UNTRAINED_STRONGEST in first:
       words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"

@@ -105,8 +105,8 @@ def test_sixteen_bits_stay_and_fill_their_range_by_how_many_are_used(decode):
   values = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (48, 1))
   for kind in ("PNG", "TIFF"):
     data = encoded(Image.fromarray(values), kind)
-    np.testing.assert_array_equal(decode(data, 1, deep=True, libraries=True)[..., 0], values)
-    found = decode(data, 1, 12, deep=True, libraries=True)
+    np.testing.assert_array_equal(decode(data, 1, as_uint16=True, libraries=True)[..., 0], values)
+    found = decode(data, 1, 12, as_uint16=True, libraries=True)
     np.testing.assert_array_equal(found[..., 0], np.round(values / 4095 * 65535))
     assert decode(data, 1, libraries=True).max() == 15  # the high 8 of 16
     found = decode(data, 1, 12, libraries=True)
@@ -114,7 +114,7 @@ def test_sixteen_bits_stay_and_fill_their_range_by_how_many_are_used(decode):
     assert decode(data, 1, 8, libraries=True).max() == 255  # what is brighter is white
   eight = encoded(COARSE, "PNG")
   np.testing.assert_array_equal(decode(eight, 3, 12), by_pillow(eight))
-  np.testing.assert_array_equal(decode(eight, 3, deep=True), by_pillow(eight) * np.uint16(257))
+  np.testing.assert_array_equal(decode(eight, 3, as_uint16=True), by_pillow(eight) * np.uint16(257))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])

@@ -85,7 +85,7 @@ def test_tiff_of_several_channels(count, dtype, axes):
   assert found.dtype == dtype
   np.testing.assert_array_equal(found, image)
   assert described(data) == [20, 31, count, 8 * np.dtype(dtype).itemsize]
-  native = decode_image(tf.constant(data), count, deep=True, libraries=True)
+  native = decode_image(tf.constant(data), count, as_uint16=True, libraries=True)
   scale = 257 if dtype == np.uint8 else 1
   np.testing.assert_array_equal(native, image.astype(np.uint16) * scale)
   for other in {1, 3, 6} - {count}:
@@ -300,7 +300,7 @@ def test_channels_of_a_folder(tmp_path):
 def test_grey_and_rgb_of_16_bits_become_each_other(channels):
   rgb = RNG.integers(0, 2**16, (10, 11, 3), np.uint16)
   found = decode_image(
-    tf.constant(tiff(rgb, photometric="rgb")), channels, deep=True, libraries=True
+    tf.constant(tiff(rgb, photometric="rgb")), channels, as_uint16=True, libraries=True
   )
   expected = {
     1: tf.image.rgb_to_grayscale(rgb / 65535).numpy() * 65535,

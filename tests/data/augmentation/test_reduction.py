@@ -80,10 +80,10 @@ def test_views_of_reduced_images_are_those_of_whole_ones(photograph, size):
 
 
 def test_the_graph_does_the_same(photograph):
-  stored = functools.partial(decode_stored, channels=1, deep=True)
+  stored = functools.partial(decode_stored, channels=1, as_uint16=True)
 
   def reduced(encoded):
-    return decode_reduced(encoded, lambda full: full[0] // 150, stored, 1, deep=True)
+    return decode_reduced(encoded, lambda full: full[0] // 150, stored, 1, as_uint16=True)
 
   image, size = reduced(photograph)
   assert image.dtype == tf.uint16 and image.shape == [150, 200, 1]
