@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data import image_header, library_formats
+from conrec_tf.data import image_header, file_formats
 from conrec_tf.data.augmentation.reduction import REDUCTIONS
 from conrec_tf.data.channels import with_channels
 
@@ -36,7 +36,7 @@ def decode_stored(
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
-  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, `library_formats` the
+  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, `file_formats` the
   rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB, and grey becomes RGB or RGB
   grey as asked.
 
@@ -47,7 +47,7 @@ def decode_stored(
     max_pixels: larger images fail before they are decoded, by what their header says.
     as_uint16: whether to return 16 bits; else of 16 bits the high 8 are kept.
     libraries: whether others than TensorFlow may be called; such a function can't be exported.
-    dicom_window: see `library_formats.read_image`.
+    dicom_window: see `file_formats.read_image`.
 
   Returns:
     uint8 `[h, w, channels]`, or uint16 if asked.
@@ -59,8 +59,8 @@ def decode_stored(
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
-      image = library_formats.read_image(data, bits, max_pixels, dicom_window)
-      return library_formats.converted(image, channels, as_uint16)
+      image = file_formats.read_image(data, bits, max_pixels, dicom_window)
+      return file_formats.converted(image, channels, as_uint16)
 
     image = of_bytes(read, encoded, tf.uint16 if as_uint16 else tf.uint8)
     return tf.ensure_shape(image, [None, None, channels or None])

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.config import Config
-from conrec_tf.data import image_header, library_formats
+from conrec_tf.data import image_header, file_formats
 from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limit
 
 LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves more
@@ -48,7 +48,7 @@ def describe_image(encoded: tf.Tensor, max_pixels: int = Config.max_pixels) -> t
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
-      image = library_formats.read_image(data, 0, max_pixels)
+      image = file_formats.read_image(data, 0, max_pixels)
       return np.array([*image.shape, 8 * image.itemsize], np.int32)
 
     return of_bytes(read, encoded, tf.int32)

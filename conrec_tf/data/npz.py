@@ -17,7 +17,7 @@ from conrec_tf.data.dataset import (
   listed_split,
 )
 from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
-from conrec_tf.data.library_formats import converted, filled_range
+from conrec_tf.data.file_formats import converted, filled_range
 
 logger = logging.getLogger(__name__)
 
