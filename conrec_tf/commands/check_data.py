@@ -5,7 +5,6 @@ import contextlib
 import logging
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
@@ -80,15 +79,7 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
   for summary in summaries:
     split = summary.split
     own = np.intersect1d(split.own_places, summary.good_places)
-    wanted = np.isin(np.arange(split.num_examples), own)
-    chosen = tf.constant(wanted)
-    images = (
-      split.records()
-      .enumerate()
-      .filter(lambda place, _, chosen=chosen: chosen[place])
-      .map(lambda _, record: record["image"])
-      .apply(tf.data.experimental.assert_cardinality(len(own)))
-    )
+    images = split.records_at(own).map(lambda record: record["image"])
     hashes.append(
       perceptual_hashes(
         images,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data import image_header, file_formats
+from conrec_tf.data import file_formats, image_header
 from conrec_tf.data.augmentation.reduction import REDUCTIONS
 from conrec_tf.data.channels import with_channels
 

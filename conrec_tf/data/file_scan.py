@@ -20,6 +20,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.data.file_formats import EXTRA
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import Describe, decode_error, scan_images
@@ -87,11 +88,13 @@ class FileScan:
         self.looks[place] = known.looks[other]
         self.errors |= {name: known.errors[name]} if name in known.errors else {}
 
-  def forget_limit(self, max_pixels: int) -> None:
-    """Makes unknown again what another limit of pixels decided."""
+  def forget_circumstances(self, max_pixels: int) -> None:
+    """Makes unknown again what another limit of pixels or a missing library decided."""
     areas = self.shapes[:, 0].astype(np.int64) * self.shapes[:, 1]
     self.shapes[areas > max_pixels] = -1
-    for name in [name for name, error in self.errors.items() if "--max_pixels" in error]:
+    for name in [
+      name for name, error in self.errors.items() if "--max_pixels" in error or EXTRA in error
+    ]:
       self.shapes[self.names.index(name)] = -1
       del self.errors[name]
 
@@ -119,7 +122,7 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
   known = load_scan(cache)
   if known:
     scan.take_over(known)
-    scan.forget_limit(max_pixels)
+    scan.forget_circumstances(max_pixels)
   _add_digests(store, scan)
   scan.reorder(_order(scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)

@@ -5,15 +5,15 @@ import functools
 import hashlib
 import logging
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data import image_header
 from conrec_tf.data.channels import checked_channels
 from conrec_tf.data.dataset import DatasetSource, listed_split, log_cache_size
-from conrec_tf.data.decoding import Decode, Fitting, decode_reduced, decode_stored
+from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
 from conrec_tf.data.file_duplicates import drop_duplicates
 from conrec_tf.data.file_scan import FileScan, scan_files
 from conrec_tf.data.file_store import FileStore
@@ -56,8 +56,7 @@ def image_source(
 
   channels = _channels(config, scan)
   as_uint16 = bool(np.any(scan.shapes[:, 3] > 8))
-  stored = functools.partial(
-    decode_stored,
+  options: dict[str, Any] = dict(
     channels=channels,
     bits=config.image_bits,
     max_pixels=config.max_pixels,
@@ -65,9 +64,9 @@ def image_source(
     libraries=True,
     dicom_window=config.dicom_window,
   )
-
-  def decode(encoded: tf.Tensor) -> tf.Tensor:
-    return image_header.upright(stored(encoded), image_header.orientation(encoded))
+  stored, decode = (
+    functools.partial(function, **options) for function in (decode_stored, decode_image)
+  )
 
   def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, as_uint16)

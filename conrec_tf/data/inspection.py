@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.config import Config
-from conrec_tf.data import image_header, file_formats
+from conrec_tf.data import file_formats, image_header
 from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limit
 
 LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves more

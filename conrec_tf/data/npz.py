@@ -16,8 +16,8 @@ from conrec_tf.data.dataset import (
   holdout_mask,
   listed_split,
 )
-from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
 from conrec_tf.data.file_formats import converted, filled_range
+from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ SAMPLE = 256  # images whose values are looked at
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-  """Values of a sample of images, by channel, as shares of white.
+  """Values of a sample of images, up to some 4,000 pixels of each, by channel, as shares of white.
 
   Attributes:
     count: images in the sample.
@@ -120,7 +120,7 @@ def counts_text(values: np.ndarray) -> str:
 
 def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
   """Looks at the values of some images, evenly from the whole split, as the network gets them."""
-  images, _ = sample(summary, source, SAMPLE)
+  images = list(sample(summary, source, SAMPLE).values())
   kept, levels = [], set()
   for image in images:
     pixels = image.reshape(-1, image.shape[-1])
@@ -141,20 +141,25 @@ def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
   )
 
 
-def sample(
-  summary: SplitSummary, source: DatasetSource, count: int
-) -> tuple[list[np.ndarray], list[int]]:
-  """Returns some images as they are decoded, evenly from the whole split, and their places."""
+def sample(summary: SplitSummary, source: DatasetSource, count: int) -> dict[int, np.ndarray]:
+  """Returns some images by their places, evenly from the whole split; see `decoded_images`."""
   good = summary.good_places
-  places = good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))].tolist()
-  is_chosen = tf.constant(np.isin(np.arange(summary.split.num_examples), places))
+  return decoded_images(
+    summary.split, source, good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
+  )
+
+
+def decoded_images(
+  split: Split, source: DatasetSource, places: np.ndarray
+) -> dict[int, np.ndarray]:
+  """Returns images by their places, uint8 or uint16 `[h, w, C]` each."""
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def decode(place: tf.Tensor, record: Record) -> tf.Tensor:
+  def decode(record: Record) -> tf.Tensor:
     return source.decode(record["image"])
 
-  chosen = summary.split.records().enumerate().filter(lambda place, _: is_chosen[place])
-  return list(chosen.map(decode, tf.data.AUTOTUNE).as_numpy_iterator()), places
+  images = split.records_at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
+  return dict(zip(np.unique(places).tolist(), images.as_numpy_iterator()))
 
 
 def _formats(split: Split) -> dict[str, int]:

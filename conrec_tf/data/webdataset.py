@@ -45,7 +45,8 @@ class TarShards:
     """Looks through the archives; returns the names of the images, `shard/key.ending`.
 
     Raises:
-      UsageError: one isn't a tar archive, or is compressed.
+      UsageError: one isn't a tar archive, is compressed, or has an image of the same name as
+        another, within or between archives of one name.
     """
     for number, shard in enumerate(
       tqdm(self._shards, "Reading shards", unit=" shards", disable=None, leave=False)
@@ -56,19 +57,24 @@ class TarShards:
       try:
         with tarfile.open(shard, "r:") as archive:
           for member in archive:
-            key, _, ending = member.name.partition(".")
-            if not member.isfile() or os.path.basename(key).startswith("._"):
+            folder, base = os.path.split(member.name)
+            stem, _, ending = base.partition(".")
+            key = os.path.join(folder, stem)
+            if not member.isfile() or not stem:  # without one it is hidden
               continue
             if f".{ending.lower()}" in ENDINGS:
-              keys[key] = f"{name}/{member.name}"
-              self._images[keys[key]] = (number, member.offset_data, member.size)
+              keys[key] = image = f"{name}/{member.name}"
+              if image in self._images:
+                raise ValueError(f"{image} is there twice")
+              self._images[image] = (number, member.offset_data, member.size)
             elif ending in ("cls", "json"):
               content = archive.extractfile(member)
               label = _label(ending, content.read()) if content else None
               labels.update({key: label} if label is not None else {})
       except (tarfile.TarError, OSError, ValueError) as error:
         raise UsageError(
-          f"data_dir must name tar archives, not compressed ({error}). Received: {shard}"
+          "data_dir must name tar archives, not compressed, that hold each image once "
+          f"({error}). Received: {shard}"
         ) from error
       self.labels |= {image: labels[key] for key, image in keys.items() if key in labels}
     return list(self._images)

@@ -15,7 +15,13 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Record
 from conrec_tf.data.duplicates import BITS, Duplicate
 from conrec_tf.data.pipeline import two_views
-from conrec_tf.data.summary import SplitSummary, counts_text, sample, sampled_values
+from conrec_tf.data.summary import (
+  SplitSummary,
+  counts_text,
+  decoded_images,
+  sample,
+  sampled_values,
+)
 from conrec_tf.reporting.figures import data_figures
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.sections import Section
@@ -85,7 +91,6 @@ class DataFindings:
           (why, str(len(names)), ", ".join(names[:3]))
           for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
         ],
-        texts=1,
       )
     elif not self.notices:
       section.notes.append("None: every image can be decoded, and nothing was noticed.")
@@ -118,10 +123,8 @@ class DataFindings:
     if not summaries:
       return Section("Pixels")
     rows: list[tuple[str, ...]] = []
-    histograms = []
-    for summary in summaries:
-      found = sampled_values(summary, self.source)
-      histograms.append(found.histogram * found.count)
+    samples = [sampled_values(summary, self.source) for summary in summaries]
+    for summary, found in zip(summaries, samples):
       height, width = (np.percentile(summary.good[:, axis], (0, 50, 100)) for axis in (0, 1))
       rows.append(
         (
@@ -143,13 +146,13 @@ class DataFindings:
       *("values, of white", "mean by channel", "deviation", "different values"),
     )
     sizes = {summary.split.name: summary.good[:, :2] for summary in summaries}
+    weights = [found.count for found in samples]
+    histogram = np.average([found.histogram for found in samples], axis=0, weights=weights)
     return Section(
       "Pixels",
       [
         data_figures.image_sizes(sizes, self.config.image_size, folder),
-        data_figures.values(
-          sum(histograms) / sum(map(np.sum, histograms)) * len(histograms[0]), folder
-        ),
+        data_figures.values(histogram, folder),
       ],
       table=Table(header, rows, texts=len(header)),
     )
@@ -159,9 +162,10 @@ class DataFindings:
     summary = self.summaries[0]
     if not len(summary.good):
       return Section("Images")
-    images, places = sample(summary, self.source, IMAGES_SHOWN)
-    titles = [self._label(summary, place) for place in places]
-    pictures = [data_figures.image_grid(_as_floats(images), titles, folder)]
+    images = sample(summary, self.source, IMAGES_SHOWN)
+    titles = [self._label(summary, place) for place in images]
+    shown = [_as_floats(image) for image in images.values()]
+    pictures = [data_figures.image_grid(shown, titles, folder)]
     if self.config.is_pretraining:
       pictures.append(self._views(summary, folder))
     return Section("Images", pictures)
@@ -176,7 +180,7 @@ class DataFindings:
 
     records = summary.split.records().take(VIEWS_SHOWN).enumerate()
     rows = [
-      (_as_floats([image])[0], targets, inputs)
+      (_as_floats(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()
     ]
     return data_figures.views(rows, self.config.corruption != "none", folder)
@@ -202,20 +206,11 @@ class DataFindings:
     )
     pairs = shown[:PAIRS_SHOWN]
     images = self._decoded({place for found in pairs for place in (found.place, found.of)})
-    section.pictures.append(
-      data_figures.look_alikes(
-        [
-          (
-            images[found.of],
-            images[found.place],
-            self._name(found.place),
-            self._crosses(found),
-          )
-          for found in pairs
-        ],
-        folder,
-      )
-    )
+    drawn = [
+      (images[found.of], images[found.place], self._name(found.place), self._crosses(found))
+      for found in pairs
+    ]
+    section.pictures.append(data_figures.look_alikes(drawn, folder))
     section.notes.append(
       "Look at them before leaving them out (--drop_duplicates, for folders): what looks alike to "
       "a hash may be two photographs."
@@ -224,11 +219,11 @@ class DataFindings:
 
   def _decoded(self, places: Iterable[int]) -> dict[int, np.ndarray]:
     """Returns images by their places through all splits."""
-    images = {}
-    for place in places:
-      summary, own = self._owners[place]
-      record = next(iter(summary.split.records().skip(own)))
-      images[place] = _as_floats([self.source.decode(record["image"]).numpy()])[0]
+    images: dict[int, np.ndarray] = {}
+    for summary in self.summaries:
+      own = {self._owners[at][1]: at for at in places if self._owners[at][0] is summary}
+      found = decoded_images(summary.split, self.source, np.array(list(own), int))
+      images |= {own[at]: _as_floats(image) for at, image in found.items()}
     return images
 
   def _name(self, place: int) -> str:
@@ -242,8 +237,8 @@ class DataFindings:
     return self.source.class_names[summary.labels[place]]
 
 
-def _as_floats(images: Iterable[np.ndarray]) -> list[np.ndarray]:
-  return [image / np.iinfo(image.dtype).max for image in images]
+def _as_floats(image: np.ndarray) -> np.ndarray:
+  return image / np.iinfo(image.dtype).max
 
 
 def _numbers(values: np.ndarray) -> str:

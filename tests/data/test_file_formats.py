@@ -11,9 +11,9 @@ import tifffile
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.decoding import NATIVE, decode_image
+from conrec_tf.data.file_formats import read_image
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.inspection import describe_image
-from conrec_tf.data.file_formats import read_image
 from conrec_tf.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
 
 pydicom = pytest.importorskip("pydicom")

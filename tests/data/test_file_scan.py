@@ -8,6 +8,7 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.data import file_scan
+from conrec_tf.data.file_formats import EXTRA
 from conrec_tf.data.registry import load_dataset
 
 
@@ -104,3 +105,11 @@ def test_without_a_place_for_the_cache_it_works_all_the_same(photos, monkeypatch
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
   for _ in range(2):
     assert len(look(photos, monkeypatch)[1]) == 12
+
+
+def test_what_a_missing_library_decided_is_asked_again():
+  scan = file_scan.FileScan.of_files(["a.dcm", "b.jpg"], np.array([1, 2]), np.array([3, 4]))
+  scan.shapes[:] = 0
+  scan.errors = {"a.dcm": f"DICOM needs pydicom: {EXTRA}", "b.jpg": "damaged"}
+  scan.forget_circumstances(1000)
+  assert scan.shapes[:, 2].tolist() == [-1, 0] and scan.errors == {"b.jpg": "damaged"}

@@ -117,6 +117,21 @@ def test_what_is_refused(shards, members, mode, message):
     opened(shards)
 
 
+def test_folders_within_archives_may_have_dots(shards):
+  (shards / "train-000.tar").unlink()
+  members = [(f"./v1.0/{index}.png", photograph(index)) for index in range(10)]
+  members += [(f"./v1.0/{index}.cls", LABELS[index % 2].encode()) for index in range(10)]
+  shard(shards / "train-000.tar", members)
+  assert opened(shards).train.num_examples == 30
+
+
+def test_archives_of_one_name_in_two_folders_are_refused(shards):
+  (shards / "a").mkdir()
+  (shards / "a/train-000.tar").write_bytes((shards / "train-000.tar").read_bytes())
+  with pytest.raises(UsageError, match="train-000/0000.png is there twice.*Received: .*train-000"):
+    opened(shards / "{train-000,a/train-000}.tar")
+
+
 def test_nothing_there(tmp_path):
   for path in (tmp_path, tmp_path / "{0..3}.tar"):
     with pytest.raises(UsageError, match="data_dir must be a folder of .tar files or a pattern"):
