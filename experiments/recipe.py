@@ -26,7 +26,7 @@ from conrec_tf.evaluation.metric_names import TOTAL_LOSS
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 from experiments.studies import STUDIES
-from experiments.table import update
+from experiments.table import VALIDATION, update
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -58,29 +58,36 @@ def train(name, variation, seed, study, folder, cores):
     "--mode=train_then_eval",
     "--select_best_on=validation",
     "--export_format=",
-    "--eval_every_epochs=0",
+    f"--eval_every_epochs={study.eval_every_epochs}",
     "--checkpoint_steps=500",
     "--log_steps=50",
   ]
   run(command([*always, *flags], model_dir), model_dir.with_suffix(".log"), cores)
   directory = RunDirectory(model_dir)
   result = directory.read("result.json")
-  *_, last = (row for row in directory.rows("metrics.jsonl") if TOTAL_LOSS in row)
+  rows = directory.rows("metrics.jsonl")
+  *_, last = (row for row in rows if TOTAL_LOSS in row)
   content = {
     "study": name,
     "variation": variation,
     "seed": seed,
     "flags": [flag for flag in flags if not flag.startswith("--data_dir")],
-    "result": {
-      key: value
-      for key, value in result.items()
-      if key.startswith(KEPT) and not any(part in key for part in LEFT_OUT)
-    },
+    "result": kept(result),
+    "evaluations": [kept(row) for row in rows if VALIDATION in row],
     "losses": {key: value for key, value in last.items() if key.startswith("train/")},
     **{key: process_info(0)[key] for key in ("machine", "versions")},
   }
   write(RESULTS / name / f"{variation}_{seed}.json", content)
   return content
+
+
+def kept(measures):
+  """The measures of an evaluation that are kept."""
+  return {
+    key: value
+    for key, value in measures.items()
+    if key.startswith(KEPT) and not any(part in key for part in LEFT_OUT)
+  }
 
 
 def write(path, content):
