@@ -38,6 +38,6 @@ def command(config: Config) -> Callable[[Config], None]:
   name = COMMANDS[config.mode]
   if name == "train" and config.cv_folds and not config.is_pretraining:
     name = "cross_validate"
-  if config.seeds:
+  if config.seeds and name == "train":
     name = "several_seeds"
   return importlib.import_module(f"conrec_tf.commands.{name}").run

@@ -1,14 +1,16 @@
 """`--mode=report`: draws again what the run in `model_dir` learned."""
 
+import dataclasses
+
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.reporting.report import write_report
 from conrec_tf.run_dir.pretrained import known_center_crop
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import RunDirectory, seed_folder
 
 
 def run(config: Config) -> None:
-  """Draws the report of a finished run.
+  """Draws the report of a finished run; of several seeds' folder, of the first beside the others.
 
   Raises:
     UsageError: `model_dir` is not the folder of one run.
@@ -23,6 +25,15 @@ def run(config: Config) -> None:
       "model_dir must be the folder of one training, e.g. repetition_0_fold_0 in that of a "
       f"cross-validation, for mode=report. Received: {directory.path}"
     )
+  folder = directory.path
+  if config.seeds:
+    first, *others = [str(folder / seed_folder(seed)) for seed in config.seed_list]
+    beside = ",".join([*others, *filter(None, [config.compare_with])])
+    seed = config.seed_list[0]
+    config = dataclasses.replace(
+      config, seeds="", seed=seed, model_dir=first, compare_with=beside, mode="report"
+    )
+    directory = RunDirectory(first)
   center_crop = known_center_crop(directory)
   source = load_dataset(config, center_crop)
-  write_report(config, source, load_eval_dataset(config, source, center_crop))
+  write_report(config, source, load_eval_dataset(config, source, center_crop), folder)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from conrec_tf.commands import report
+from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +30,18 @@ def run(config: Config) -> None:
     for place, seed in enumerate(config.seed_list):
       logger.info("Seed %d, %d of %d", seed, place + 1, len(config.seed_list))
       one = dataclasses.replace(
-        config, seed=seed, seeds="", model_dir=str(directory.path / f"seed_{seed}")
+        config, seed=seed, seeds="", model_dir=str(directory.path / seed_folder(seed))
       )
       result = train_and_evaluate(one, strategy, workers)
       if result:
-        results.append(directory.read(f"seed_{seed}/result.json") or result)
+        results.append(directory.read(f"{seed_folder(seed)}/result.json") or result)
   if results:
     summary = summarize(results)
-    directory.write("result.json", {"seeds": list(config.seed_list), **summary})
+    directory.write("result.json", {SEEDS: list(config.seed_list), **summary})
     _log(summary, len(results))
+    if config.report:
+      with log_and_continue("Drawing the report, which --mode=report tries again,"):
+        report.run(config)
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:

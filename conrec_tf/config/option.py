@@ -5,6 +5,9 @@ from typing import Any
 
 from conrec_tf.config.errors import UsageError
 
+# Of values that exclude each other: whether it is wrong, what is expected, what was received.
+Rule = tuple[Any, str, Any]
+
 
 def option(
   default: str | int | float | bool,

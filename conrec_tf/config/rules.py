@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from conrec_tf.config.data_options import OWN_DATASETS
+from conrec_tf.config.data_rules import data_rules
+from conrec_tf.config.evaluation_rules import evaluation_rules
+from conrec_tf.config.option import Rule
 
 if TYPE_CHECKING:
   from conrec_tf.config.config import Config
@@ -14,9 +16,6 @@ SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_DENSENET = 32
 PATTERNS = "*?[]"
 EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
-
-# Whether it is wrong, what is expected, what was received.
-Rule = tuple[Any, str, Any]
 
 
 def rules(config: "Config") -> Iterator[Rule]:
@@ -82,24 +81,6 @@ def rules(config: "Config") -> Iterator[Rule]:
     "moving_average_decay must be 0 for train_mode=finetune",
     config.moving_average_decay,
   )
-  seeds = config.seed_list
-  yield (
-    config.seeds and (len(set(seeds)) < max(2, len(seeds)) or min(seeds) < 0),
-    "seeds must be at least two different numbers from 0, separated by commas",
-    config.seeds,
-  )
-  yield (
-    config.seeds
-    and (config.mode != "train_then_eval" or config.cv_folds and not config.is_pretraining),
-    "seeds must be empty unless mode is train_then_eval, and for finetuning with cv_folds",
-    config.seeds,
-  )
-  yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
-  yield (
-    not all(0 < fraction <= 1 for fraction in config.fractions),
-    "label_fractions must be numbers above 0 and up to 1, separated by commas",
-    config.label_fractions,
-  )
   yield (
     config.label_mode == "none" and not config.is_pretraining and learns,
     "label_mode must be auto or folders for train_mode=finetune",
@@ -136,75 +117,6 @@ def rules(config: "Config") -> Iterator[Rule]:
     config.export_format,
   )
   yield from device_rules(config)
-
-
-def data_rules(config: "Config") -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
-  for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
-    path = getattr(config, name)
-    yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
-  yield (
-    config.dataset in OWN_DATASETS and "://" in config.data_dir,
-    f"data_dir must be a path for dataset={config.dataset}; mount buckets, e.g. by rclone or "
-    "gcsfuse",
-    config.data_dir,
-  )
-  yield (
-    config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
-    "label_table must be empty unless dataset is image_folder, with labels",
-    config.label_table,
-  )
-  yield (
-    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
-    "drop_duplicates must be false unless dataset is image_folder or webdataset",
-    "true",
-  )
-  yield (
-    config.dicom_window
-    and not re.fullmatch(r"-?\d+(\.\d+)?,[1-9]\d*(\.\d+)?", config.dicom_window),
-    "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
-    config.dicom_window,
-  )
-  yield (
-    not all(
-      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
-    ),
-    "max_undecodable must be numbers or shares such as 1%, separated by commas",
-    config.max_undecodable,
-  )
-
-
-def evaluation_rules(config: "Config") -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received), where it is evaluated."""
-  if config.mode not in ("train", "train_then_eval", "eval"):
-    return
-  if not config.is_pretraining:
-    yield (
-      config.label_fractions,
-      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation",
-      config.label_fractions,
-    )
-    yield (
-      config.select_best_on != "evaluation",
-      "select_best_on must be evaluation for train_mode=finetune",
-      config.select_best_on,
-    )
-  yield (
-    config.label_fractions and config.cv_folds,
-    "label_fractions must be empty with cv_folds; they are measured on eval_split",
-    config.label_fractions,
-  )
-  for name, default in (
-    ("eval_data_dir", ""),
-    ("eval_train_split", "train"),
-    ("eval_test_split", ""),
-  ):
-    value = getattr(config, name)
-    yield (
-      value != default and not config.eval_dataset,
-      f"{name} must be left out without eval_dataset, whose it is",
-      value,
-    )
 
 
 def device_rules(config: "Config") -> Iterator[Rule]:

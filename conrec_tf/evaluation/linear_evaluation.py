@@ -11,11 +11,10 @@ import tensorflow as tf
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names, probes
-from conrec_tf.evaluation.measures import (
-  Interval,
-  bootstrap_intervals,
-  class_measures,
-  kappa_interval,
+from conrec_tf.evaluation.final_measures import (
+  all_classes,
+  measures_of_grades,
+  measures_of_probabilities,
 )
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec
@@ -143,7 +142,7 @@ def full_evaluation(
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end.
 
-  They are neighbours, `class_measures`, confusions, intervals, label fractions.
+  They are neighbours, `class_measures`, intervals, predictions, label fractions.
 
   Args:
     train: what the classifier learns from.
@@ -165,27 +164,14 @@ def full_evaluation(
     return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
   metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
   prefix = metric_names.STANDARDISED if standardise else metric_names.EVAL
-  intervals: dict[str, Interval] = {}
   if ordinal:
-    if bootstrap_samples:
-      grades = probes.ordinal_predictions(train, test, num_classes, standardise)
-      name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
-      intervals[name] = kappa_interval(test[1], grades, num_classes, bootstrap_samples, seed)
+    grades = probes.ordinal_predictions(train, test, num_classes, standardise)
+    metrics |= measures_of_grades(grades, test[1], num_classes, prefix, bootstrap_samples, seed)
   else:
-    class_scores, classes = probes.linear_scores(train, test, standardise)
-    metrics[metric_names.CONFUSIONS] = probes.confusions(
-      class_scores, classes, test[1], num_classes
-    ).tolist()
-    probabilities = np.zeros([len(class_scores), num_classes])
-    probabilities[:, classes] = class_scores
-    names = f"{prefix}linear_"
-    found = class_measures(probabilities, test[1])
-    metrics |= {names + name: value for name, value in found.items()}
-    if bootstrap_samples:
-      drawn = bootstrap_intervals(probabilities, test[1], bootstrap_samples, seed)
-      intervals = {names + name: bounds for name, bounds in drawn.items()}
-  if intervals:
-    metrics[metric_names.INTERVALS] = intervals
+    probabilities = all_classes(*probes.linear_scores(train, test, standardise), num_classes)
+    metrics |= measures_of_probabilities(
+      probabilities, test[1], f"{prefix}linear_", bootstrap_samples, seed
+    )
   if fractions:
     score = _score(num_classes, ordinal, standardise)
     name = metric_names.main_metric(ordinal).removeprefix(metric_names.EVAL)

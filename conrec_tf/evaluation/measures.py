@@ -81,18 +81,30 @@ def kappa_interval(
   labels: np.ndarray, predicted: np.ndarray, classes: int, resamples: int, seed: int
 ) -> Interval:
   """Returns the 95 % percentile interval of quadratic weighted kappa; see `bootstrap_intervals`."""
+  kappa = kappa_of_weights(labels, predicted, classes)
+  values = _collected(lambda weights: {"kappa": kappa(weights)}, len(labels), resamples, seed)
+  return interval(values["kappa"])
+
+
+def kappa_of_weights(
+  labels: np.ndarray, predicted: np.ndarray, classes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns a function of how often each image counts, `[B, N]`, to quadratic weighted kappa `[B]`.
+
+  Where kappa isn't defined it is 0.
+  """
   grades = np.arange(classes)
   penalties = ((grades[:, np.newaxis] - grades) ** 2).astype(float)
   pairs = np.eye(classes**2)[labels * classes + predicted]
 
-  def kappa(weights: np.ndarray) -> dict[str, np.ndarray]:
+  def kappa(weights: np.ndarray) -> np.ndarray:
     counts = (weights @ pairs).reshape(-1, classes, classes)
     chance = counts.sum(2)[:, :, np.newaxis] * counts.sum(1)[:, np.newaxis] / len(labels)
     expected = (chance * penalties).sum((1, 2))
     observed = (counts * penalties).sum((1, 2))
-    return {"kappa": np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)}
+    return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)
 
-  return interval(_collected(kappa, len(labels), resamples, seed)["kappa"])
+  return kappa
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -108,11 +120,11 @@ def _ranked_columns(classes: int) -> list[int]:
 def _collected(
   measure: Callable[[np.ndarray], dict[str, np.ndarray]], count: int, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-  parts = [measure(weights) for weights in _resampled(count, resamples, seed)]
+  parts = [measure(weights) for weights in resampled(count, resamples, seed)]
   return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _resampled(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def resampled(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
   """Yields how often each image was drawn, float `[resamples of a part, count]`."""
   rng = np.random.default_rng(seed)
   at_once = max(1, NUMBERS_AT_ONCE // count)

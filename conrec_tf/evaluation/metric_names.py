@@ -32,11 +32,12 @@ EVALUATION_SECONDS = "evaluation_seconds"
 EVAL = "eval/"
 LINEAR_ACCURACY = "eval/linear_top_1_accuracy"
 KAPPA = "eval/quadratic_weighted_kappa"
+LABEL = "eval/label_"  # of a supervised head
 LABEL_ACCURACY = "eval/label_top_1_accuracy"
 LABEL_KAPPA = "eval/label_quadratic_weighted_kappa"
 EVAL_TOTAL_LOSS = "eval/total_loss"
 KNN_ACCURACY = "eval/knn_accuracy"
-CONFUSIONS = "eval/confusions"
+PREDICTIONS = "eval/predictions"  # of the measured images, an array by name
 LABEL_FRACTIONS = "eval/label_fractions"
 INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
 BEST = "eval/best_"
@@ -148,7 +149,7 @@ def format_value(name: str, value: Any) -> str:
 def format_interval(result: dict[str, Any], name: str) -> str:
   """Returns the interval of a result's number as text to put after it; empty where it has none."""
   bounds = result.get(INTERVALS, {}).get(name)
-  return "" if not bounds else "   {} to {}".format(*(format_value(name, end) for end in bounds))
+  return "" if not bounds else " ({} to {})".format(*(format_value(name, end) for end in bounds))
 
 
 def display_name(name: str) -> str:

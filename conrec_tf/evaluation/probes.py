@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import KFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -61,13 +61,6 @@ def top_k_accuracies(
     for k in ks
     if k < len(classes) or k == 1
   }
-
-
-def confusions(
-  scores: np.ndarray, classes: np.ndarray, labels: np.ndarray, count: int
-) -> np.ndarray:
-  """Returns int `[count, count]` counts: true class by predicted class."""
-  return confusion_matrix(labels, classes[np.argmax(scores, axis=1)], labels=range(count))
 
 
 def knn_accuracy(train: Labelled, test: Labelled, neighbours: int = NEIGHBOURS) -> float:

@@ -1,10 +1,14 @@
 """What a supervised head reaches on the evaluation split."""
 
+from typing import Any
+
 import numpy as np
+from scipy.special import softmax
 
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation.final_measures import measures_of_grades, measures_of_probabilities
 from conrec_tf.models import ConRec, LinearHead
 
 
@@ -17,7 +21,10 @@ def supervised_evaluation(
   batch_size: int,
   layer: int,
   ordinal: bool = False,
-) -> dict[str, float]:
+  full: bool = False,
+  bootstrap_samples: int = 0,
+  seed: int = 0,
+) -> dict[str, Any]:
   """Measures a supervised head on the evaluation split of its dataset.
 
   Args:
@@ -28,22 +35,31 @@ def supervised_evaluation(
     batch_size: images of a batch.
     layer: what the head sees; see `ConRec.representation`.
     ordinal: whether classes are grades, and logits their cumulative bits.
+    full: whether to take the measures of the end too; see `final_measures`.
+    bootstrap_samples: resamples of the images for their intervals; 0: none.
+    seed: fixes the resamples.
 
   Returns:
-    `{name: number}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
+    `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows))
+  count, prefix = len(source.class_names), metric_names.LABEL
+  metrics: dict[str, Any]
   if ordinal:
     grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))
-    return {
+    metrics = {
       metric_names.LABEL_ACCURACY: float(np.mean(grades == labels)),
-      metric_names.LABEL_KAPPA: probes.quadratic_weighted_kappa(
-        labels, grades, len(source.class_names)
-      ),
+      metric_names.LABEL_KAPPA: probes.quadratic_weighted_kappa(labels, grades, count),
     }
-  classes = np.arange(logits.shape[1])
-  accuracies = probes.top_k_accuracies(logits, classes, labels, ks=(1, 5))
-  return {f"eval/label_top_{k}_accuracy": value for k, value in accuracies.items()}
+    if full:
+      metrics |= measures_of_grades(grades, labels, count, prefix, bootstrap_samples, seed)
+    return metrics
+  accuracies = probes.top_k_accuracies(logits, np.arange(count), labels, ks=(1, 5))
+  metrics = {f"{prefix}top_{k}_accuracy": value for k, value in accuracies.items()}
+  if full:
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    metrics |= measures_of_probabilities(probabilities, labels, prefix, bootstrap_samples, seed)
+  return metrics

@@ -5,8 +5,8 @@ import functools
 import pathlib
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
-from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.reporting.inference import ModelInspector, Predictions
 from conrec_tf.reporting.run_record import RunRecord
@@ -53,9 +53,10 @@ class ReportContext:
 
   def confusions(self) -> np.ndarray:
     """Returns int `[K, K]`, counts of true by predicted class: the run's own where it left them."""
-    found, stored = self.predictions, self.runs[0].confusions
-    if stored is not None:
-      return np.array(stored)
-    scores = np.eye(len(self.inspector.class_names))[found.classes]
-    columns = np.arange(len(self.inspector.class_names))
-    return probes.confusions(scores, columns, found.labels, len(columns))
+    kept = self.runs[0].predictions
+    labels, classes = (
+      (self.predictions.labels, self.predictions.classes)
+      if kept is None
+      else (kept.labels, kept.predictions)
+    )
+    return confusion_matrix(labels, classes, labels=range(len(self.inspector.class_names)))

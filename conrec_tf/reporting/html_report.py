@@ -79,7 +79,8 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
   """Returns what matters most: `[(words, number as text, key)]`."""
   return [
     (
-      f"{metric_names.display_name(name.replace('best_', ''))}, {which}",
+      f"{metric_names.display_name(name.replace('best_', ''))}, {which}"
+      + metric_names.format_interval(run.result, name),
       metric_names.format_value(name, run.result[name]),
       name,
     )

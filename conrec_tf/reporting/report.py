@@ -25,13 +25,19 @@ FOLDER = "report"
 CHARACTERS_SHOWN = 20
 
 
-def write_report(config: Config, source: DatasetSource, eval_source: DatasetSource) -> pathlib.Path:
+def write_report(
+  config: Config,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  parent: pathlib.Path | None = None,
+) -> pathlib.Path:
   """Draws the report of the run in `config.run_directory`; returns its `index.html`.
 
   Args:
     config: the options of the run.
     source: dataset that it learnt from.
     eval_source: dataset of linear evaluation.
+    parent: where the report's folder is to be; None: the run's.
 
   Raises:
     UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,
@@ -40,7 +46,7 @@ def write_report(config: Config, source: DatasetSource, eval_source: DatasetSour
   run = read_run_record(config.run_directory)
   runs = [run, *read_other_runs(config.compare_with, run)]
   _warn_of_differences(runs)
-  folder = run.path / FOLDER
+  folder = (parent or run.path) / FOLDER
   temporary = folder.with_name(FOLDER + ".tmp")
   shutil.rmtree(temporary, ignore_errors=True)
   logger.info("Drawing the report of step %d", run.step)
@@ -50,7 +56,7 @@ def write_report(config: Config, source: DatasetSource, eval_source: DatasetSour
       "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
       missing[:CHARACTERS_SHOWN],
     )
-  with io_as_usage_error(run.path), rc_style():
+  with io_as_usage_error(folder.parent), rc_style():
     temporary.mkdir()
     try:
       _write(

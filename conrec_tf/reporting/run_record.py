@@ -10,7 +10,8 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.config.data_options import OWN_DATASETS
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
-from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
+from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
+from conrec_tf.run_dir.run_directory import PROCESSES, SEEDS, RunDirectory, seed_folder
 
 NOT_A_METRIC = (metric_names.BEST_STEP, metric_names.BEST_SELECTED_BY)
 
@@ -25,7 +26,7 @@ class RunRecord:
     rows: the rows of `metrics.jsonl`.
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
-    confusions: int `[K, K]`, true class by predicted class, as lists, or None.
+    predictions: of the eval split's images, or None where they weren't kept.
     processes: the processes that trained, `{step, started, machine, versions}`, in order; runs
       of earlier versions have none.
   """
@@ -35,7 +36,7 @@ class RunRecord:
   rows: list[dict[str, Any]]
   evaluations: dict[int, dict[str, Any]]
   result: dict[str, Any]
-  confusions: list[list[int]] | None
+  predictions: ImagePredictions | None
   processes: list[dict[str, Any]]
 
   @property
@@ -107,7 +108,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     rows,
     evaluations,
     result,
-    directory.read(f"confusions_{result['global_step']}.json"),
+    read_predictions(directory, result[metric_names.GLOBAL_STEP]),
     directory.rows(PROCESSES),
   )
 
@@ -116,14 +117,17 @@ def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
   """Reads the runs of `compare_with`.
 
   Args:
-    names: model_dirs, separated by commas.
+    names: model_dirs, separated by commas; of several seeds' folder, each seed's run is read.
     run: what they are compared with.
 
   Raises:
     UsageError: one of them is no run, or of another dataset.
   """
   others = [
-    read_run_record(name.strip(), "compare_with") for name in names.split(",") if name.strip()
+    read_run_record(path, "compare_with")
+    for name in names.split(",")
+    if name.strip()
+    for path in seed_folders(name.strip()) or [pathlib.Path(name.strip())]
   ]
   for other in others:
     if _data(other.config) != _data(run.config):
@@ -137,6 +141,12 @@ def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
         f"Received: {other.path}, by {other.metric}"
       )
   return others
+
+
+def seed_folders(path: str | os.PathLike) -> list[pathlib.Path]:
+  """Returns the folders of the runs in one of several seeds; none for any other folder."""
+  result = RunDirectory(path).read("result.json") or {}
+  return [pathlib.Path(path) / seed_folder(seed) for seed in result.get(SEEDS, ())]
 
 
 def run_names(runs: Sequence[RunRecord]) -> list[str]:

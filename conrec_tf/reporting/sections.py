@@ -12,6 +12,7 @@ from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.inference import ModelInspector
+from conrec_tf.reporting.method_comparison import comparison_table, methods_of
 from conrec_tf.reporting.tables import Table, class_table
 from conrec_tf.run_dir.run_directory import write_text
 
@@ -44,6 +45,24 @@ class Section:
   table_title: str = ""
   details: Table | None = None
   details_title: str = ""
+
+
+def methods_section(context: ReportContext) -> Section | None:
+  """Compares the run's method with the others; None for a single run."""
+  if len(context.runs) == 1:
+    return None
+  table, notes = comparison_table(methods_of(context.runs))
+  write_text(context.folder / "comparison.csv", table.csv())
+  return Section(
+    "Methods compared",
+    notes=[
+      *notes,
+      "The interval holds what other images and, with several trainings, other seeds would "
+      "change; p is that of as large a difference by chance.",
+    ],
+    table=table,
+    table_title="Mean and standard deviation over trainings, and the difference",
+  )
 
 
 def training_section(context: ReportContext) -> Section | None:
@@ -200,6 +219,7 @@ def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
 
 # In the order of the page.
 SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
+  "methods": methods_section,
   "accuracy": accuracy_section,
   "what it sees": inputs_section,
   "training curves": training_section,

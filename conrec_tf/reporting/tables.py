@@ -47,7 +47,7 @@ class Table:
 
 
 def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
-  """Tabulates all numbers of `result.json`, by run."""
+  """Tabulates all numbers of `result.json`, by run, with their intervals."""
   keys: list[str] = []
   for run in runs:
     keys += [
@@ -63,7 +63,11 @@ def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     (
       metric_names.display_name(key),
       *[
-        metric_names.format_value(key, run.result[key]) if key in run.result else "" for run in runs
+        metric_names.format_value(key, run.result[key])
+        + metric_names.format_interval(run.result, key)
+        if key in run.result
+        else ""
+        for run in runs
       ],
     )
     for key in keys

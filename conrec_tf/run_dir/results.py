@@ -8,11 +8,11 @@ from conrec_tf.config.options import current_settings
 from conrec_tf.evaluation.metric_names import (
   BEST_SELECTED_BY,
   BEST_STEP,
-  CONFUSIONS,
   EVAL,
   EVALUATED_WITH,
   GLOBAL_STEP,
   LABEL_FRACTIONS,
+  PREDICTIONS,
   UNTRAINED_STRONGEST,
   UNTRAINED_STRONGEST_READING,
   best,
@@ -24,6 +24,7 @@ from conrec_tf.evaluation.metric_names import (
   strongest_untrained,
   untrained,
 )
+from conrec_tf.run_dir.predictions_file import write_predictions
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -95,9 +96,9 @@ class Results:
       metrics: `{name: value}`.
       full: whether the slow measures of the end are among them.
     """
-    if CONFUSIONS in metrics:
+    if PREDICTIONS in metrics:
       metrics = dict(metrics)
-      self._directory.write(f"confusions_{step}.json", metrics.pop(CONFUSIONS), indent=None)
+      write_predictions(self._directory, step, metrics.pop(PREDICTIONS))
     if step == self._first:
       strongest = strongest_untrained(metrics, self._metric)
       metrics = {untrained(name): value for name, value in metrics.items()}

@@ -23,6 +23,7 @@ from conrec_tf.data.labels import listed
 
 logger = logging.getLogger(__name__)
 
+SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
@@ -181,6 +182,11 @@ class RunDirectory:
     """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
     return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
+
+
+def seed_folder(seed: int) -> str:
+  """Returns the name of the folder of a seed's run in that of several seeds."""
+  return f"seed_{seed}"
 
 
 def flagfile(config: Config) -> str:

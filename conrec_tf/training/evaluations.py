@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
@@ -56,7 +57,22 @@ def evaluate_linearly(
       bootstrap_samples=config.bootstrap_samples,
       **protocol,
     )
-  return metrics
+  return _with_names(metrics, source)
+
+
+def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
+  """Adds the names of images and classes to the predictions, where there are any."""
+  if metric_names.PREDICTIONS not in metrics:
+    return metrics
+  columns = metrics[metric_names.PREDICTIONS]
+  classes = np.array(source.class_names, object)
+  named = {
+    "image": range(len(columns["label"])) if source.eval.names is None else source.eval.names,
+    **columns,
+    "class_name": classes[columns["label"]],
+    "predicted_class_name": classes[columns["prediction"]],
+  }
+  return {**metrics, metric_names.PREDICTIONS: named}
 
 
 def evaluate_without_labels(
@@ -112,10 +128,10 @@ def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]
 
 
 def evaluate_head(
-  config: Config, model: ConRec, head: LinearHead, source: DatasetSource
-) -> dict[str, float]:
-  """Measures a supervised head; see `supervised_evaluation`."""
-  return supervised_evaluation(
+  config: Config, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
+) -> dict[str, Any]:
+  """Takes the quick measures of a supervised head or, if `full`, those of the end too."""
+  metrics = supervised_evaluation(
     model,
     head,
     source,
@@ -123,4 +139,8 @@ def evaluate_head(
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
     ordinal=config.ordinal_labels,
+    full=full,
+    bootstrap_samples=config.bootstrap_samples,
+    seed=config.seed,
   )
+  return _with_names(metrics, source)

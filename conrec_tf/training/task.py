@@ -146,7 +146,7 @@ def _pretraining(
       return losses | evaluate_without_labels(config, evaluated, source)
     metrics = evaluate_linearly(config, evaluated, eval_source, full)
     if head:
-      metrics.update(evaluate_head(config, evaluated, head, source))
+      metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
 
   if not labelled and (config.select_best_on == "validation" or config.label_fractions):
@@ -195,7 +195,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
       config.seed,
       share,
     ),
-    evaluate=lambda full: evaluate_head(config, model, head, source),
+    evaluate=functools.partial(evaluate_head, config, model, head, source),
     evaluate_untrained=dict,
     metric=metric,
     selection_metric=metric,

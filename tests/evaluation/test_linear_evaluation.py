@@ -77,12 +77,16 @@ def test_ordinal_labels_are_measured_by_kappa(splits, folds):
   assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
 
 
-def test_full_evaluation_adds_knn_confusions_and_label_fractions(splits):
+def test_full_evaluation_adds_knn_predictions_and_label_fractions(splits):
   metrics = full_evaluation(*splits, 5, fractions=(0.1, 1.0), num_repeats=2)
-  assert {"eval/knn_accuracy", "eval/confusions", "eval/label_fractions"} <= set(metrics)
-  assert np.sum(metrics["eval/confusions"]) == 100
+  assert {"eval/knn_accuracy", "eval/predictions", "eval/label_fractions"} <= set(metrics)
   small, whole = metrics["eval/label_fractions"]
   quick = linear_evaluation(*splits, 5)
+  predictions = metrics["eval/predictions"]
+  np.testing.assert_array_equal(predictions["label"], splits[1][1])
+  right = np.mean(predictions["prediction"] == predictions["label"])
+  assert right == quick["eval/linear_top_1_accuracy"]
+  assert np.all((predictions["probability"] > 0.2) & (predictions["probability"] <= 1))
   assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
   assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0
 

@@ -23,7 +23,7 @@ def made(count, classes, seed=0, ties=False):
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_weighted_measures_are_those_of_scikit_learn(classes, ties):
   probabilities, labels = made(200, classes, ties=ties)
-  [weights] = measures._resampled(200, 3, 1)
+  [weights] = measures.resampled(200, 3, 1)
   found = measures._weighted_measures(probabilities, labels, weights)
   found |= measures._weighted_ranks(probabilities, labels, weights)
   predicted = probabilities.argmax(axis=1)
@@ -123,7 +123,7 @@ def test_interval_of_kappa_holds_scikit_learns():
   low, high = measures.kappa_interval(labels, predicted, 5, 300, 0)
   value = metrics.cohen_kappa_score(labels, predicted, weights="quadratic")
   assert low < value < high and high - low < 0.06
-  [weights] = measures._resampled(400, 1, 0)
+  [weights] = measures.resampled(400, 1, 0)
   chosen = np.repeat(np.arange(400), weights[0].astype(int))
   expected = metrics.cohen_kappa_score(labels[chosen], predicted[chosen], weights="quadratic")
   only, _ = measures.kappa_interval(labels, predicted, 5, 1, 0)

@@ -16,8 +16,8 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.config import Config, UsageError
-from conrec_tf.reporting import run_record, sections
-from conrec_tf.run_dir.results import format_value
+from conrec_tf.evaluation.metric_names import format_interval, format_value
+from conrec_tf.reporting import method_comparison, run_record, sections
 
 PICTURES = {
   "accuracy_over_epochs",
@@ -113,11 +113,14 @@ def test_the_page_says_what_the_results_say(folder):
   )
   numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
   assert rows == {
-    name: format_value(name, value) if name != "global_step" else str(value)
+    name: format_value(name, value) + format_interval(result, name)
+    if name != "global_step"
+    else str(value)
     for name, value in numbers.items()
   }
+  assert sum(" to " in row for row in rows.values()) == len(result["eval/intervals"]) > 3
   tiles = dict(re.findall(r'class="tile" data-key="([^"]+)"><b>([^<]*)</b>', page))
-  assert tiles.items() <= rows.items()
+  assert tiles == {name: rows[name].partition(" ")[0] for name in tiles}
   main = "eval/standardised_linear_top_1_accuracy"
   assert {
     main,
@@ -161,6 +164,69 @@ def test_comparing_two_runs(config, folder, other, monkeypatch):
   cells = re.search(r'<tr data-key="eval/linear_top_1_accuracy">.*?</tr>', page).group()
   mine = run_record.read_run_record(folder).result["eval/linear_top_1_accuracy"]
   assert re.findall(r'"number">([^<]*)<', cells) == [format_value("accuracy", mine), "12.35%"]
+
+
+def as_run(path, folder, predictions, **values):
+  """Copies a run with other settings, and predictions that are the labels or not."""
+  shutil.copytree(folder, path)
+  settings = json.loads((path / "config.json").read_text())
+  (path / "config.json").write_text(json.dumps(settings | values))
+  [file] = path.glob("predictions_*.csv")
+  rows = list(csv.DictReader(file.open()))
+  for row, right in zip(rows, predictions, strict=True):
+    row["prediction"] = row["label"] if right else str(1 + int(row["label"]))
+  with file.open("w") as table:
+    writer = csv.DictWriter(table, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+  result = json.loads((path / "result.json").read_text())
+  result["eval/standardised_linear_top_1_accuracy"] = float(np.mean(predictions))
+  (path / "result.json").write_text(json.dumps(result))
+
+
+def test_comparing_methods_over_seeds(config, folder, tmp_path, monkeypatch, caplog):
+  monkeypatch.setattr("conrec_tf.reporting.report.SECTIONS", {"m": sections.methods_section})
+  many, few = np.arange(24) < 20, np.arange(24) < 6
+  simclr = {"pooling": "average", "reconstruction_weight": 0.0}
+  for method, base, values in (("conrec", many, {}), ("simclr", few, simclr)):
+    for seed in (0, 1):
+      path = tmp_path / method / f"seed_{seed}"
+      as_run(path, folder, np.roll(base, seed), seed=seed, **values)
+    (tmp_path / method / "result.json").write_text('{"seeds": [0, 1]}')
+    shutil.copy(folder / "config.json", tmp_path / method)
+  with caplog.at_level("INFO", "conrec_tf"):
+    page, _ = report(
+      config,
+      model_dir=str(tmp_path / "conrec"),
+      seeds="0,1",
+      compare_with=f"{tmp_path / 'simclr'},{tmp_path / 'simclr' / 'seed_1'}",
+    )
+  rows = list(csv.reader((tmp_path / "conrec/report/comparison.csv").open()))
+  assert rows[1][:4] == ["ConRec", "2", "83.33 ± 0.00", ""]
+  assert rows[2][:4] == ["SimCLR", "2", "25.00 ± 0.00", "+58.33"]
+  assert rows[2][5:] == ["< 0.001", "ahead"] and "Methods compared" in page and "58.33" in page
+  assert "ConRec against SimCLR: +58.33 points" in caplog.text
+  assert "seed_1 is the same training as" in caplog.text
+
+
+def test_what_cannot_be_compared_is_told(folder, tmp_path):
+  as_run(tmp_path / "simclr", folder, np.ones(24), pooling="average", reconstruction_weight=0.0)
+  [file] = (tmp_path / "simclr").glob("predictions_*.csv")
+
+  def notes():
+    runs = [run_record.read_run_record(path) for path in (folder, tmp_path / "simclr")]
+    return method_comparison.comparison_table(method_comparison.methods_of(runs))[1]
+
+  assert notes() == [
+    "ConRec and SimCLR have one training each: how far another seed would be isn't in the interval."
+  ]
+  file.write_text(file.read_text().replace("\n3,", "\nthree,"))
+  assert "was measured on other images or labels than" in notes()[0]
+  file.unlink()
+  assert f"has no {file.name}; --mode=eval writes it" in notes()[0]
+  file.write_text("image,label\n0,1\n")
+  with pytest.raises(UsageError, match="must have the columns image, label and prediction"):
+    notes()
 
 
 def test_older_runs_can_be_read(other):

@@ -1,0 +1,47 @@
+"""What contradicts what among the options of data."""
+
+from collections.abc import Iterator
+import re
+from typing import TYPE_CHECKING
+
+from conrec_tf.config.data_options import OWN_DATASETS
+from conrec_tf.config.option import Rule
+
+if TYPE_CHECKING:
+  from conrec_tf.config.config import Config
+
+
+def data_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
+    path = getattr(config, name)
+    yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
+  yield (
+    config.dataset in OWN_DATASETS and "://" in config.data_dir,
+    f"data_dir must be a path for dataset={config.dataset}; mount buckets, e.g. by rclone or "
+    "gcsfuse",
+    config.data_dir,
+  )
+  yield (
+    config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
+    "label_table must be empty unless dataset is image_folder, with labels",
+    config.label_table,
+  )
+  yield (
+    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
+    "drop_duplicates must be false unless dataset is image_folder or webdataset",
+    "true",
+  )
+  yield (
+    config.dicom_window
+    and not re.fullmatch(r"-?\d+(\.\d+)?,[1-9]\d*(\.\d+)?", config.dicom_window),
+    "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
+    config.dicom_window,
+  )
+  yield (
+    not all(
+      re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
+    ),
+    "max_undecodable must be numbers or shares such as 1%, separated by commas",
+    config.max_undecodable,
+  )

@@ -1,0 +1,65 @@
+"""What contradicts what among the options of evaluation."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from conrec_tf.config.option import Rule
+
+if TYPE_CHECKING:
+  from conrec_tf.config.config import Config
+
+
+def evaluation_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  seeds = config.seed_list
+  yield (
+    config.seeds and (len(set(seeds)) < max(2, len(seeds)) or min(seeds) < 0),
+    "seeds must be at least two different numbers from 0, separated by commas",
+    config.seeds,
+  )
+  yield (
+    config.seeds
+    and (
+      config.mode not in ("train_then_eval", "report")
+      or config.cv_folds
+      and not config.is_pretraining
+    ),
+    "seeds must be empty unless mode is train_then_eval or report, and for finetuning with "
+    "cv_folds; such modes take the folder of one seed",
+    config.seeds,
+  )
+  yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
+  yield (
+    not all(0 < fraction <= 1 for fraction in config.fractions),
+    "label_fractions must be numbers above 0 and up to 1, separated by commas",
+    config.label_fractions,
+  )
+  if config.mode not in ("train", "train_then_eval", "eval"):
+    return
+  if not config.is_pretraining:
+    yield (
+      config.label_fractions,
+      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation",
+      config.label_fractions,
+    )
+    yield (
+      config.select_best_on != "evaluation",
+      "select_best_on must be evaluation for train_mode=finetune",
+      config.select_best_on,
+    )
+  yield (
+    config.label_fractions and config.cv_folds,
+    "label_fractions must be empty with cv_folds; they are measured on eval_split",
+    config.label_fractions,
+  )
+  for name, default in (
+    ("eval_data_dir", ""),
+    ("eval_train_split", "train"),
+    ("eval_test_split", ""),
+  ):
+    value = getattr(config, name)
+    yield (
+      value != default and not config.eval_dataset,
+      f"{name} must be left out without eval_dataset, whose it is",
+      value,
+    )

@@ -1,0 +1,111 @@
+"""Whether two methods differ by more than noise: a paired test over images and trainings."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from conrec_tf.evaluation.measures import LEVEL, kappa_of_weights, resampled
+
+RESAMPLES = 2000
+
+# From how often each image counts, float [B, N], to a measure of one training, [B].
+Measure = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+  """How far one method is above another.
+
+  Attributes:
+    value: the difference of the means over trainings.
+    interval: of 95 %, (low, high).
+    p_value: of as large a difference either way, were there none.
+    varies_by_training: whether how far trainings of a method differ is in interval and p value;
+      with a single training of each it can't be.
+  """
+
+  value: float
+  interval: tuple[float, float]
+  p_value: float
+  varies_by_training: bool
+
+  @property
+  def verdict(self) -> str:
+    """What that says of the first method: ahead, behind, or within noise."""
+    low, high = self.interval
+    return "ahead" if low > 0 else "behind" if high < 0 else "within noise"
+
+
+def compare(
+  first: Sequence[np.ndarray],
+  second: Sequence[np.ndarray],
+  labels: np.ndarray,
+  *,
+  grades: int = 0,
+  resamples: int = RESAMPLES,
+  seed: int = 0,
+) -> Difference:
+  """Compares the predictions of two methods for the same images.
+
+  Two things vary: which images were measured, and how a training went. The variance of the
+  difference is the sum of both: that over bootstrap resamples of the images, the same for all
+  trainings, and the variances among either method's trainings, each over their number. The interval
+  is that of Student's t, with Welch's and Satterthwaite's degrees of freedom. A method with one
+  training is taken to vary as much as the other.
+
+  Args:
+    first, second: int `[N]` predictions of each training of either method.
+    labels: int `[N]`, true.
+    grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
+    resamples: of the images.
+    seed: fixes the resamples.
+  """
+  sides = [[_measure(each, labels, grades) for each in side] for side in (first, second)]
+  whole = np.ones([1, len(labels)])
+  values = [np.array([measure(whole)[0] for measure in side]) for side in sides]
+  difference = float(values[0].mean() - values[1].mean())
+  drawn = np.concatenate(
+    [
+      np.mean([measure(weights) for measure in sides[0]], axis=0)
+      - np.mean([measure(weights) for measure in sides[1]], axis=0)
+      for weights in resampled(len(labels), resamples, seed)
+    ]
+  )
+  of_images = float(drawn.var(ddof=1))
+  parts = _variances_of_means(*values)
+  error = np.sqrt(of_images + sum(variance for variance, _ in parts))
+  if not error:
+    return Difference(difference, (difference, difference), float(difference == 0), bool(parts))
+  denominator = of_images**2 / (len(labels) - 1) + sum(
+    variance**2 / freedom for variance, freedom in parts
+  )
+  student = stats.t(error**4 / denominator)
+  half = float(student.ppf((1 + LEVEL) / 2) * error)
+  return Difference(
+    difference,
+    (difference - half, difference + half),
+    float(2 * student.sf(abs(difference) / error)),
+    bool(parts),
+  )
+
+
+def _variances_of_means(first: np.ndarray, second: np.ndarray) -> list[tuple[float, int]]:
+  """Returns what trainings add to the variance of the difference: `[(variance, its freedom)]`.
+
+  Args:
+    first, second: float `[trainings]`, what either method's reached.
+  """
+  several = [side for side in (first, second) if len(side) > 1]
+  if len(several) == 1:
+    count = 1 / len(first) + 1 / len(second)
+    return [(float(several[0].var(ddof=1)) * count, len(several[0]) - 1)]
+  return [(float(side.var(ddof=1)) / len(side), len(side) - 1) for side in several]
+
+
+def _measure(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
+  if grades:
+    return kappa_of_weights(labels, predictions, grades)
+  right = (predictions == labels).astype(np.float64)
+  return lambda weights: weights @ right / len(labels)

@@ -1,0 +1,62 @@
+"""All that is said of one set of predictions: measures, their intervals, and each image's own."""
+
+from typing import Any
+
+import numpy as np
+
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.measures import bootstrap_intervals, class_measures, kappa_interval
+
+
+def measures_of_probabilities(
+  probabilities: np.ndarray, labels: np.ndarray, prefix: str, resamples: int, seed: int
+) -> dict[str, Any]:
+  """Returns `class_measures`, their intervals and the predictions, by name.
+
+  Args:
+    probabilities: float `[N, K]`.
+    labels: int `[N]` in [0, K).
+    prefix: what names of measures begin with.
+    resamples: of the images, for intervals; 0: none.
+    seed: fixes the resamples.
+  """
+  predicted = probabilities.argmax(axis=1)
+  measures: dict[str, Any] = {
+    prefix + name: value for name, value in class_measures(probabilities, labels).items()
+  }
+  if resamples:
+    drawn = bootstrap_intervals(probabilities, labels, resamples, seed)
+    measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
+  measures[metric_names.PREDICTIONS] = {
+    "label": labels,
+    "prediction": predicted,
+    "probability": probabilities.max(axis=1),
+  }
+  return measures
+
+
+def measures_of_grades(
+  grades: np.ndarray, labels: np.ndarray, count: int, prefix: str, resamples: int, seed: int
+) -> dict[str, Any]:
+  """Returns the interval of quadratic weighted kappa and the predictions, by name.
+
+  Args:
+    grades: int `[N]` in [0, count), predicted.
+    labels: int `[N]` in [0, count).
+    count: of the grades.
+    prefix: what the name of kappa begins with.
+    resamples, seed: see `measures_of_probabilities`.
+  """
+  measures: dict[str, Any] = {}
+  if resamples:
+    name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
+    ends = kappa_interval(labels, grades, count, resamples, seed)
+    measures[metric_names.INTERVALS] = {name: ends}
+  return measures | {metric_names.PREDICTIONS: {"label": labels, "prediction": grades}}
+
+
+def all_classes(scores: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
+  """Returns probabilities float `[N, count]`, 0 of classes that have no column in scores."""
+  probabilities = np.zeros([len(scores), count])
+  probabilities[:, classes] = scores
+  return probabilities

@@ -1,0 +1,137 @@
+"""Methods beside each other: trainings that differ in nothing but their seed are one method."""
+
+from collections.abc import Sequence
+import dataclasses
+import logging
+
+import numpy as np
+
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.comparison import Difference, compare
+from conrec_tf.reporting.run_record import RunRecord
+from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.predictions_file import file_name
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """Trainings of the same settings.
+
+  Attributes:
+    name: the system's, and where it comes twice the folder's too.
+    runs: one for each seed.
+  """
+
+  name: str
+  runs: tuple[RunRecord, ...]
+
+  def values(self) -> list[float]:
+    """Returns the number that runs are compared by, of each that has it."""
+    return [run.result[run.metric] for run in self.runs if run.metric in run.result]
+
+
+def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
+  """Groups runs by their settings, in order; a seed counts once."""
+  groups: dict[str, dict[int, RunRecord]] = {}
+  for run in runs:
+    settings = run.config.training_fingerprint | {"seed": None}
+    group = groups.setdefault(repr((settings, run.config.evaluation_settings)), {})
+    known = group.setdefault(run.config.seed, run)
+    if known is not run:
+      logger.warning("%s is the same training as %s; it isn't counted", run.path, known.path)
+  trainings = [tuple(group.values()) for group in groups.values()]
+  names = [runs[0].name for runs in trainings]
+  return [
+    Method(name if names.count(name) == 1 else f"{name} ({_folder(runs)})", runs)
+    for name, runs in zip(names, trainings)
+  ]
+
+
+def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
+  """Compares the first method with each other one, and logs what comes of it.
+
+  Args:
+    methods: at least one.
+
+  Returns:
+    The table, in per cent, and what could not be compared.
+  """
+  first, *others = methods
+  metric = first.runs[0].metric
+  words = metric_names.display_name(metric)
+  nothing = ("", "", "", "")
+  rows: list[tuple[str, ...]] = [
+    (first.name, str(len(first.runs)), _mean(first.values()), *nothing)
+  ]
+  notes = []
+  for other in others:
+    cells = nothing
+    obstacle = _obstacle([*first.runs, *other.runs], metric)
+    if obstacle:
+      notes.append(f"{first.name} and {other.name} weren't tested: {obstacle}.")
+    else:
+      found = difference(first, other)
+      low, high = found.interval
+      cells = (
+        f"{100 * found.value:+.2f}",
+        f"{100 * low:+.2f} to {100 * high:+.2f}",
+        f"{found.p_value:.3f}" if found.p_value >= 0.001 else "< 0.001",
+        found.verdict,
+      )
+      logger.info("%s against %s: %s points (%s, p %s), %s", first.name, other.name, *cells)
+      if not found.varies_by_training:
+        notes.append(
+          f"{first.name} and {other.name} have one training each: how far another seed would be "
+          "isn't in the interval."
+        )
+    rows.append((other.name, str(len(other.runs)), _mean(other.values()), *cells))
+  header = (
+    "method",
+    "trainings",
+    f"{words} (%)",
+    f"{first.name} less it",
+    "95 % interval",
+    "p",
+    "so it is",
+  )
+  return Table(header, rows), notes
+
+
+def difference(first: Method, second: Method) -> Difference:
+  """Returns how far the first method is above the second, by the predictions of their runs."""
+  kept = [[run.predictions for run in method.runs if run.predictions] for method in (first, second)]
+  sides = [[each.predictions for each in side] for side in kept]
+  labels = kept[0][0].labels
+  ordinal = first.runs[0].config.ordinal_labels
+  grades = 1 + max(int(each.max()) for each in (labels, *sides[0], *sides[1])) if ordinal else 0
+  return compare(sides[0], sides[1], labels, grades=grades)
+
+
+def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
+  """Returns why the predictions of runs can't be compared; empty where they can."""
+  if metric_names.is_loss(metric):
+    return "without labels there are no predictions"
+  kept = runs[0].predictions
+  for run in runs:
+    if run.predictions is None:
+      return f"{run.path} has no {file_name(run.step)}; --mode=eval writes it, except with cv_folds"
+    if kept and (
+      run.predictions.images != kept.images or np.any(run.predictions.labels != kept.labels)
+    ):
+      return f"{run.path} was measured on other images or labels than {runs[0].path}"
+  return ""
+
+
+def _mean(values: Sequence[float]) -> str:
+  if not values:
+    return ""
+  deviation = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+  return f"{100 * np.mean(values):.2f}{deviation}"
+
+
+def _folder(runs: Sequence[RunRecord]) -> str:
+  """Returns the name of a run's folder, or where several are in one, of that."""
+  path = runs[0].path.resolve()
+  return path.parent.name if len(runs) > 1 else path.name
