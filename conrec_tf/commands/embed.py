@@ -16,7 +16,8 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.models import ConRec, build_model
+from conrec_tf.evaluation.linear_evaluation import Embedder
+from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.embedding_files import (
   UNKNOWN,
@@ -26,6 +27,7 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
   write_manifest,
 )
+from conrec_tf.run_dir.external_network import open_external
 from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -64,8 +66,12 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
     config, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size(config)
   )
   source = load_dataset(config, pretrained.center_crop)
-  model = build_model(config, source.channels)
-  load_network(pretrained, model)
+  model: Embedder
+  if pretrained.kind == "external":
+    model = open_external(config, pretrained.path)
+  else:
+    model = build_model(config, source.channels)
+    load_network(pretrained, model)
   folder = directory.path / "embeddings" / source.name.replace("/", "_").replace(":", "_")
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
@@ -132,7 +138,7 @@ def _files(
 
 def embed_batches(
   config: Config,
-  model: ConRec,
+  model: Embedder,
   source: DatasetSource,
   split: Split,
   places: np.ndarray,

@@ -1,17 +1,24 @@
 """`--mode=eval`: the checkpoints of a finished or running training, or one network."""
 
+from collections.abc import Callable
 import dataclasses
+import functools
 import logging
+from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
+from conrec_tf.evaluation.metric_names import main_metric
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
+from conrec_tf.run_dir.external_network import open_external
 from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.training.evaluations import evaluate_linearly
 from conrec_tf.training.task import build_task, training_steps
 
 logger = logging.getLogger(__name__)
@@ -96,22 +103,38 @@ def _keeps_its_best(directory: RunDirectory) -> bool:
 
 
 def evaluate_network(config: Config) -> None:
-  """Evaluates the network of `config.checkpoint` once."""
+  """Evaluates the network of `config.checkpoint` once.
+
+  Raises:
+    UsageError: it can't be read or doesn't fit, or is external and there are no labels.
+  """
   pretrained = resolve_checkpoint(config.checkpoint)
   source = load_dataset(config, pretrained.center_crop)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
-  plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
-  with one_device(config.devices, config.jit_compile).scope():
-    task = build_task(plain, source, eval_source, last_step=1)
-  load_network(pretrained, task.model)
+  if pretrained.kind == "external":
+    evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)
+  else:
+    plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
+    with one_device(config.devices, config.jit_compile).scope():
+      task = build_task(plain, source, eval_source, last_step=1)
+    load_network(pretrained, task.model)
+    evaluate, metric = functools.partial(task.evaluate, True), task.metric
   directory = RunDirectory(config.run_directory)
   directory.start(config)
-  results = Results(
-    directory,
-    task.metric,
-    task.selection_metric,
-    config.evaluation_settings,
-    trained_at_0=True,
-  )
-  results.save(pretrained.step, task.evaluate(True), full=True)
+  results = Results(directory, metric, metric, config.evaluation_settings, trained_at_0=True)
+  results.save(pretrained.step, evaluate(), full=True)
   results.write_summary(pretrained.step)
+
+
+def _external_evaluation(
+  config: Config, path: str, source: DatasetSource
+) -> tuple[Callable[[], dict[str, Any]], str]:
+  """Returns what evaluates somebody else's network, and the number that runs are compared by."""
+  if not source.class_names:
+    raise UsageError(
+      f"dataset must have labels to evaluate {path}, which has no losses. "
+      f"Received: {source.name} without"
+    )
+  network = open_external(config, path)
+  metric = main_metric(config.ordinal_labels, standardised=config.standardize_embeddings)
+  return lambda: evaluate_linearly(config, network, source, full=True), metric

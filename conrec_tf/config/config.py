@@ -102,6 +102,8 @@ class Config(
     """The name of the system that these values make (paper, Tables 1 and 2)."""
     if not self.is_pretraining:
       return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
+    if self.encoder == "external":
+      return "external"
     if self.encoder_weights:
       return "densenet121_imagenet"
     if not self.contrastive_weight:

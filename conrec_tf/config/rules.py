@@ -30,7 +30,7 @@ def rules(config: "Config") -> Iterator[Rule]:
     size,
   )
   for applies, least, name in (
-    (not unet, SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
+    (config.encoder == "densenet121", SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
     (
       config.is_pretraining and config.corruption != "none",
       SHORTEST_SIDE_FOR_CORRUPTION,
@@ -45,15 +45,33 @@ def rules(config: "Config") -> Iterator[Rule]:
     "0 and 0",
   )
   yield (
-    unet and config.encoder_weights,
-    "encoder_weights must be empty for encoder=unet",
+    config.encoder != "densenet121" and config.encoder_weights,
+    f"encoder_weights must be empty for encoder={config.encoder}",
     config.encoder_weights,
   )
   yield (
     not unet and config.is_pretraining and config.reconstruction_weight,
-    "reconstruction_weight must be 0 for encoder=densenet121, which has no decoder",
+    f"reconstruction_weight must be 0 for encoder={config.encoder}, which has no decoder",
     config.reconstruction_weight,
   )
+  external = config.encoder == "external"
+  yield (
+    external and not (config.checkpoint and config.mode in ("eval", "embed", "report")),
+    "checkpoint must be a network of this package, unless mode is eval or embed",
+    config.checkpoint or "nothing, with encoder=external",
+  )
+  yield (
+    external and config.ft_proj_selector,
+    "ft_proj_selector must be 0 for an external network",
+    config.ft_proj_selector,
+  )
+  for name, default in (("external_scaling", "unit"), ("external_output", "")):
+    value = getattr(config, name)
+    yield (
+      not external and value != default,
+      f"{name} must be left out unless checkpoint is somebody else's network",
+      value,
+    )
   yield (
     config.fine_tune_after_block > config.encoder_blocks,
     f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",

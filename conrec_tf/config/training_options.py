@@ -11,9 +11,22 @@ class Model:
 
   encoder: str = option(
     "unet",
-    "The paper's U-net, or Keras' DenseNet121 (which has no decoder).",
-    choices=("unet", "densenet121"),
+    "The paper's U-net, Keras' DenseNet121 (which has no decoder), or external, which a checkpoint "
+    "of somebody else's network is by itself.",
+    choices=("unet", "densenet121", "external"),
     architecture=True,
+  )
+  external_scaling: str = option(
+    "unit",
+    "What an external network's input is: unit (0 to 1), symmetric (-1 to 1), bytes (0 to 255), or "
+    "imagenet (less ImageNet's mean, by its deviation).",
+    choices=("unit", "symmetric", "bytes", "imagenet"),
+    previously="unit",
+  )
+  external_output: str = option(
+    "",
+    "Which output of an external network is taken, by name. Empty: the first.",
+    previously="",
   )
   encoder_weights: str = option(
     "",

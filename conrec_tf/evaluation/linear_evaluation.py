@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -17,7 +17,6 @@ from conrec_tf.evaluation.final_measures import (
   measures_of_probabilities,
 )
 from conrec_tf.evaluation.probes import Labelled
-from conrec_tf.models import ConRec
 
 VALIDATION_SHARE = 0.2
 READINGS = ((metric_names.EVAL, False), (metric_names.STANDARDISED, True))  # names, standardised
@@ -26,8 +25,15 @@ READINGS = ((metric_names.EVAL, False), (metric_names.STANDARDISED, True))  # na
 LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 
 
+class Embedder(Protocol):
+  """A network that gives a vector of each image: ours, or an external one."""
+
+  def embed(self, images: tf.Tensor, *, layer: int = 0) -> tf.Tensor:
+    """Returns float32 `[B, F]` of images float32 `[B, H, W, C]` in [0, 1]."""
+
+
 def embed_split(
-  model: ConRec,
+  model: Embedder,
   source: DatasetSource,
   split: Split,
   *,

@@ -46,7 +46,9 @@ class RunRecord:
 
   @property
   def name(self) -> str:
-    """The system's name."""
+    """The system's name; of an external network, its file's."""
+    if self.config.method == "external":
+      return pathlib.Path(self.config.checkpoint).stem
     return paper_results.METHODS.get(self.config.method, self.config.method)
 
   @property

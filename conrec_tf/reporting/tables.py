@@ -87,6 +87,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     for name in paper_results.METHODS
     if name in published or any(run.config.method == name for run in runs)
   ]
+  methods += sorted({run.config.method for run in runs} - set(paper_results.METHODS))
   scale, form = (1, ".4f") if metric_names.is_loss(metric) else (100, ".2f")
   unit = METRIC_WORDS.get(metric, "").rpartition("(")[2].removesuffix(")") or "loss"
   header = ["system"]
@@ -97,11 +98,12 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
   header += [f"best ({unit})", "at step", f"last ({unit})", "at step", "pixels", "filters", "run"]
   rows: list[tuple[str, ...]] = []
   for method in methods:
-    row = [paper_results.METHODS[method]]
+    row = [paper_results.METHODS.get(method, method)]
     if published:
       row.append(f"{published[method]:.2f}" if method in published else "")
     mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
     for run, _ in mine:
+      row[0] = run.name
       best = run.result.get(metric_names.best(metric))
       last = run.result.get(metric)
       rows.append(
@@ -117,7 +119,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
             )
           ],
           str(run.config.image_size),
-          str(run.config.base_filters),
+          str(run.config.base_filters) if run.config.encoder == "unet" else "",
           run.path.resolve().name,
         )
       )
@@ -125,8 +127,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
       if strongest is not None:
         words = f"{row[0]}, untrained ({run.result[metric_names.UNTRAINED_STRONGEST_READING]})"
         value = format(scale * strongest, form)
-        sizes = (str(run.config.image_size), str(run.config.base_filters))
-        rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *sizes, rows[-1][-1]))
+        rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *rows[-1][-3:]))
     if not mine:
       rows.append((*row, *[""] * (len(header) - len(row))))
   return Table(tuple(header), rows)

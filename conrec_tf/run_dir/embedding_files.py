@@ -44,13 +44,8 @@ def write_manifest(
       ]
     )
     images.update(repr([split.num_examples, *map(_state, files)]).encode())
-  weights = {
-    "checkpoint": pretrained.path + ".index",
-    "hdf5": pretrained.path,
-    "saved_model": os.path.join(pretrained.path, "variables", "variables.index"),
-  }[pretrained.kind]
   description = {
-    "network": hashlib.sha256(pathlib.Path(weights).read_bytes()).hexdigest(),
+    "network": hashlib.sha256(_identifying_bytes(pretrained)).hexdigest(),
     "global_step": pretrained.step,
     "images": images.hexdigest(),
     "center_crop": source.center_crop,
@@ -65,6 +60,8 @@ def write_manifest(
         "image_channels",
         "ft_proj_selector",
         "representation_levels",
+        "external_scaling",
+        "external_output",
         "mixed_precision",
         "eval_batch_size",
       )
@@ -86,6 +83,20 @@ def write_manifest(
   with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)
   directory.write(DESCRIPTION, description)
+
+
+def _identifying_bytes(pretrained: PretrainedModel) -> bytes:
+  """Returns what differs between any two networks on disk."""
+  path = pathlib.Path(pretrained.path)
+  if pretrained.kind == "checkpoint":
+    files = [path.with_name(path.name + ".index")]
+  elif path.is_dir():
+    files = [path / "variables" / "variables.index"]
+    if pretrained.kind == "external":  # it may have no variables
+      files = [path / "saved_model.pb", *filter(pathlib.Path.exists, files)]
+  else:
+    files = [path]
+  return b"".join(file.read_bytes() for file in files)
 
 
 def _state(path: str) -> tuple[str, tuple[int, int] | None]:

@@ -13,6 +13,13 @@ from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 
 BEST = "best"
 METADATA = "metadata.json"
+EXTERNAL = {  # what is said of a network that is only called
+  "train_mode": "pretrain",
+  "encoder": "external",
+  "pooling": "average",
+  "reconstruction_weight": 0.0,
+  "corruption": "none",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +27,7 @@ class PretrainedModel:
   """A trained network on disk.
 
   Attributes:
-    kind: checkpoint, saved_model or hdf5.
+    kind: checkpoint, saved_model, hdf5, or external, a SavedModel or ONNX file of somebody else.
     path: a checkpoint's prefix, a SavedModel's folder, or a file.
     step: how many steps it was trained; 0 if that isn't known.
     values: `{option: value}` of those in `ARCHITECTURE_OPTIONS` that are known.
@@ -48,8 +55,8 @@ def resolve_checkpoint(
   """Finds the network that `--checkpoint` names.
 
   Args:
-    path: a model_dir, the prefix of a checkpoint, the folder of a SavedModel that this package
-      exported, or an HDF5 file of the authors' implementation.
+    path: a model_dir, the prefix of a checkpoint, the folder of a SavedModel, an ONNX file, or an
+      HDF5 file of the authors' implementation.
     which: last or best, of a model_dir.
     flag: the flag that the path comes from, for messages.
 
@@ -58,9 +65,11 @@ def resolve_checkpoint(
   """
   path = os.path.expanduser(os.fspath(path)).removesuffix(".index")
   if os.path.exists(os.path.join(path, "saved_model.pb")):
-    return _saved_model(path)
+    ours = os.path.exists(os.path.join(path, "assets", METADATA))
+    return _saved_model(path) if ours else PretrainedModel("external", path, values=EXTERNAL)
   if os.path.isfile(path):
-    return _hdf5(path)
+    is_onnx = path.endswith(".onnx")
+    return PretrainedModel("external", path, values=EXTERNAL) if is_onnx else _hdf5(path)
   folder = os.path.join(path, BEST if which == "best" else CHECKPOINTS)
   prefix = (prefixes(folder) or [path])[-1]
   if not os.path.exists(prefix + ".index"):
@@ -70,7 +79,7 @@ def resolve_checkpoint(
       )
     raise UsageError(
       f"{flag} must be a model_dir with a checkpoint in it, a checkpoint's prefix, "
-      f"a SavedModel, or an HDF5 file. Received: {path}"
+      f"a SavedModel, an ONNX file, or an HDF5 file. Received: {path}"
     )
   return _checkpoint(prefix)
 
@@ -156,8 +165,8 @@ def _saved_model(path: str) -> PretrainedModel:
     )
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UsageError(
-      f"checkpoint must be a SavedModel with its assets/{METADATA}, as exported "
-      f"here. Received: {path}"
+      f"checkpoint must be a SavedModel whose assets/{METADATA} can be read, or has none "
+      f"of that name. Received: {path}"
     ) from error
 
 

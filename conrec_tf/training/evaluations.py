@@ -11,7 +11,12 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.label_free import label_free_measures
-from conrec_tf.evaluation.linear_evaluation import embed_split, full_evaluation, linear_evaluation
+from conrec_tf.evaluation.linear_evaluation import (
+  Embedder,
+  embed_split,
+  full_evaluation,
+  linear_evaluation,
+)
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_model
@@ -22,7 +27,7 @@ RECOMPUTED_BATCHES = 16
 
 
 def evaluate_linearly(
-  config: Config, model: ConRec, source: DatasetSource, full: bool
+  config: Config, model: Embedder, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
   """Takes the quick measures of linear evaluation or, if `full`, the slow ones too.
 
@@ -76,7 +81,7 @@ def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any
 
 
 def evaluate_without_labels(
-  config: Config, model: ConRec, source: DatasetSource
+  config: Config, model: Embedder, source: DatasetSource
 ) -> dict[str, float]:
   """Measures the embeddings of the eval split; see `label_free_measures`."""
   records = source.eval.records
@@ -87,7 +92,7 @@ def evaluate_without_labels(
   return label_free_measures(_embedded(config, model, source, split)[0])
 
 
-def _embedded(config: Config, model: ConRec, source: DatasetSource, split: Split) -> Labelled:
+def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Split) -> Labelled:
   return embed_split(
     model,
     source,

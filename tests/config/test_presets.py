@@ -218,6 +218,8 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "corruption",
   "encoder",
   "encoder_weights",
+  "external_scaling",
+  "external_output",
   "contrastive_weight",
   "reconstruction_weight",
   "checkpoint",

@@ -1,0 +1,167 @@
+"""Somebody else's network: a SavedModel or an ONNX file."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf import commands
+from conrec_tf.config import Config, UsageError
+from conrec_tf.run_dir.external_network import ExternalNetwork
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+  """A Keras application with random weights as SavedModel and ONNX file, and itself."""
+  tf2onnx = pytest.importorskip("tf2onnx")
+  folder = tmp_path_factory.mktemp("external")
+  tf.keras.utils.set_random_seed(1)
+  model = tf.keras.applications.MobileNetV2(
+    (SIDE, SIDE, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+  )
+  model.export(str(folder / "mobilenet"))
+  tf2onnx.convert.from_keras(
+    model,
+    [tf.TensorSpec([None, SIDE, SIDE, 3])],
+    opset=17,
+    inputs_as_nchw=[model.inputs[0].name],
+    output_path=str(folder / "mobilenet.onnx"),
+  )
+  return folder / "mobilenet", folder / "mobilenet.onnx", model
+
+
+def saved(path, function, *specs):
+  """Writes a SavedModel of one signature."""
+  module = tf.Module()
+  module.function = tf.function(function, input_signature=specs)
+  tf.saved_model.save(module, str(path), signatures=module.function)
+  return str(path)
+
+
+@pytest.mark.parametrize(
+  "scaling, scaled",
+  [
+    ("unit", lambda images: images),
+    ("symmetric", lambda images: 2 * images - 1),
+    ("bytes", lambda images: 255 * images),
+    ("imagenet", lambda images: (images - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+  ],
+)
+def test_both_files_give_what_the_network_gives(files, rng, scaling, scaled):
+  *paths, model = files
+  images = rng.random([5, SIDE, SIDE, 3]).astype(np.float32)
+  expected = model(scaled(images).astype(np.float32)).numpy()
+  for path in paths:
+    network = ExternalNetwork(str(path), scaling, "", SIDE)
+    assert network.channels == 3
+    np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-4)
+
+
+def test_a_file_is_evaluated_and_embedded_as_our_networks_are(files, tmp_path, rng):
+  images = rng.random([60, SIDE, SIDE, 3], np.float32)
+  labels = np.arange(60) % 3
+  images[..., 0] *= labels[:, None, None] / 2
+  data = {"x_train": images[:40], "y_train": labels[:40]}
+  np.savez(tmp_path / "data.npz", **data, x_test=images[40:], y_test=labels[40:])
+  results, vectors = [], []
+  for place, path in enumerate(files[:2]):
+    config = Config(
+      **resolve_checkpoint(path).values,
+      mode="eval",
+      checkpoint=str(path),
+      dataset="npz",
+      data_dir=str(tmp_path / "data.npz"),
+      image_size=SIDE,
+      external_scaling="symmetric",
+      model_dir=str(tmp_path / str(place)),
+    )
+    commands.run(config)
+    folder = pathlib.Path(config.model_dir)
+    results.append(json.loads((folder / "result.json").read_text()))
+    assert len((folder / "predictions_0.csv").read_text().splitlines()) == 21
+    commands.run(Config(**{**vars(config), "mode": "embed"}))
+    with np.load(folder / "embeddings/data/train-00000-of-00001.npz") as archive:
+      vectors.append(archive["embedding"])
+  for name in ("eval/linear_top_1_accuracy", "eval/knn_accuracy"):
+    assert results[0][name] == pytest.approx(results[1][name], abs=0.051), name
+  assert vectors[0].shape == (40, 1280)
+  np.testing.assert_allclose(*vectors, atol=1e-4)
+
+
+def test_what_a_network_takes_and_gives(tmp_path, rng):
+  images = rng.random([5, 8, 8, 3], np.float32)
+  fixed = saved(  # batches of 2, channels first, maps
+    tmp_path / "fixed", lambda images: images[:, :, ::2], tf.TensorSpec([2, 3, 8, 8])
+  )
+  network = ExternalNetwork(fixed, "unit", "", 8)
+  expected = images[:, ::2].mean(axis=(1, 2))
+  np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-6)
+  free = saved(  # whole numbers, channels last by its kernel alone, a sequence
+    tmp_path / "free",
+    lambda images: tf.reshape(
+      tf.nn.conv2d(tf.cast(images, tf.float32), tf.ones([1, 1, 3, 4]), 1, "SAME"), [-1, 64, 4]
+    ),
+    tf.TensorSpec([None, None, None, None], tf.uint8),
+  )
+  network = ExternalNetwork(free, "bytes", "", 8)
+  first = np.rint(255 * images[:, 0, 0]).sum(axis=1, keepdims=True)
+  np.testing.assert_allclose(network.embed(tf.constant(images)), np.repeat(first, 4, 1))
+  two = saved(
+    tmp_path / "two",
+    lambda images: {"a": images[:, 0, 0], "b": images[:, 1, 1]},
+    tf.TensorSpec([None, 8, 8, 3]),
+  )
+  network = ExternalNetwork(two, "unit", "b", 8)
+  np.testing.assert_allclose(network.embed(tf.constant(images)), images[:, 1, 1])
+
+
+def test_what_is_refused(files, tmp_path):
+  path = saved(tmp_path / "net", lambda images: images[:, 0, 0], tf.TensorSpec([None, 8, 8, 3]))
+  for arguments, message in (
+    (("unit", "", 16), "image_size must be 8, for .*net, which takes .any, 8, 8, 3.. Received: 16"),
+    (("unit", "x", 8), "external_output must be one of output_0, for .*net. Received: x"),
+  ):
+    with pytest.raises(UsageError, match=message):
+      ExternalNetwork(path, *arguments)
+  with pytest.raises(UsageError, match="image_channels must be 3 for .*net. Received: 1"):
+    ExternalNetwork(path, "unit", "", 8).embed(tf.zeros([2, 8, 8, 1]))
+  with pytest.raises(UsageError, match="image_size must be 32, for .*onnx"):
+    ExternalNetwork(str(files[1]), "unit", "", 64)
+  vectors = saved(tmp_path / "vectors", lambda vectors: vectors, tf.TensorSpec([None, 8]))
+  with pytest.raises(UsageError, match=r"must take images, .*which takes \[any, 8\]"):
+    ExternalNetwork(vectors, "unit", "", 8)
+  pair = saved(tmp_path / "pair", tf.add, *[tf.TensorSpec([None, 8, 8, 3])] * 2)
+  with pytest.raises(UsageError, match="must take one input, images. Received: .*pair"):
+    ExternalNetwork(pair, "unit", "", 8)
+  broken = tmp_path / "broken.onnx"
+  broken.write_bytes(b"no network")
+  with pytest.raises(UsageError, match="must be an ONNX file that can be read .*broken.onnx"):
+    ExternalNetwork(str(broken), "unit", "", 8)
+  (tmp_path / "net/saved_model.pb").write_bytes(b"no network")
+  with pytest.raises(UsageError, match="must be a SavedModel that can be read .*net"):
+    ExternalNetwork(path, "unit", "", 8)
+
+
+@pytest.mark.parametrize(
+  "values, message",
+  [
+    (dict(mode="export"), "checkpoint must be a network of this package"),
+    (dict(mode="train"), "checkpoint must be a network of this package"),
+    (dict(mode="eval", ft_proj_selector=1), "ft_proj_selector must be 0 for an external"),
+  ],
+)
+def test_what_an_external_network_is_not_for(tmp_path, values, message):
+  file = tmp_path / "net.onnx"
+  file.write_bytes(b"")
+  with pytest.raises(UsageError, match=message):
+    Config(**resolve_checkpoint(file).values, checkpoint=str(file), **values)
+
+
+def test_its_options_are_its_own():
+  with pytest.raises(UsageError, match="external_scaling must be left out unless"):
+    Config(external_scaling="bytes")
