@@ -16,7 +16,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.evaluation.linear_evaluation import Embedder
+from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.embedding_files import (

@@ -14,7 +14,16 @@ from conrec_tf.config.rules import rules
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.training_options import Model, Objective, Optimization
 
-AT_THE_END = ("label_fractions", "num_repeats", "standardize_embeddings", "bootstrap_samples")
+AT_THE_END = (
+  "label_fractions",
+  "few_shots",
+  "num_repeats",
+  "standardize_embeddings",
+  "bootstrap_samples",
+  "knn_neighbours",
+  "knn_temperature",
+  "sweep_representations",
+)
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 
 
@@ -87,10 +96,14 @@ class Config(
     return tuple(_number(text) for text in self.label_fractions.split(",") if text.strip())
 
   @property
+  def shots(self) -> tuple[int, ...]:
+    """`few_shots` as numbers; what can't be read is -1."""
+    return _whole_numbers(self.few_shots)
+
+  @property
   def seed_list(self) -> tuple[int, ...]:
     """`seeds` as numbers; what can't be read is -1."""
-    texts = [text.strip() for text in self.seeds.split(",") if text.strip()]
-    return tuple(int(text) if text.isdecimal() else -1 for text in texts)
+    return _whole_numbers(self.seeds)
 
   @property
   def export_formats(self) -> tuple[str, ...]:
@@ -167,6 +180,12 @@ class Config(
     name = self.dataset.replace("/", "_").replace(":", "_")
     several = "-seeds" if self.seeds else ""
     return self.model_dir or f"runs/{name}-{self.method}-{digest.hexdigest()[:8]}{several}"
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+  """Returns numbers separated by commas, or -1 for what is none."""
+  parts = [part.strip() for part in text.split(",") if part.strip()]
+  return tuple(int(part) if part.isdecimal() else -1 for part in parts)
 
 
 def _number(text: str) -> float:

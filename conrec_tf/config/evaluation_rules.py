@@ -34,24 +34,35 @@ def evaluation_rules(config: "Config") -> Iterator[Rule]:
     "label_fractions must be numbers above 0 and up to 1, separated by commas",
     config.label_fractions,
   )
+  yield (
+    config.few_shots and min(config.shots) < 1,
+    "few_shots must be whole numbers from 1, separated by commas",
+    config.few_shots,
+  )
   if config.mode not in ("train", "train_then_eval", "eval"):
     return
-  if not config.is_pretraining:
+  for name, nothing in (
+    ("label_fractions", "empty"),
+    ("few_shots", "empty"),
+    ("sweep_representations", "false"),
+  ):
+    value = getattr(config, name)
     yield (
-      config.label_fractions,
-      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation",
-      config.label_fractions,
+      value and not config.is_pretraining,
+      f"{name} must be {nothing} for train_mode=finetune; it is for linear evaluation",
+      value,
     )
+    yield (
+      value and config.cv_folds,
+      f"{name} must be {nothing} with cv_folds; it is measured on eval_split",
+      value,
+    )
+  if not config.is_pretraining:
     yield (
       config.select_best_on != "evaluation",
       "select_best_on must be evaluation for train_mode=finetune",
       config.select_best_on,
     )
-  yield (
-    config.label_fractions and config.cv_folds,
-    "label_fractions must be empty with cv_folds; they are measured on eval_split",
-    config.label_fractions,
-  )
   for name, default in (
     ("eval_data_dir", ""),
     ("eval_train_split", "train"),

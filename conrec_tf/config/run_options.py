@@ -145,8 +145,15 @@ class Evaluation:
   select_best_on: str = option(
     "evaluation",
     "What the best checkpoint is chosen by: the evaluation split, as the paper "
-    "does, or a fifth of the training labels, held out.",
-    choices=("evaluation", "validation"),
+    "does; a fifth of the training labels, held out; or a measure that needs no labels.",
+    choices=(
+      "evaluation",
+      "validation",
+      "rank_me",
+      "effective_rank",
+      "alignment",
+      "uniformity",
+    ),
     changes_training=False,
     renamed_from="select_on",
   )
@@ -156,9 +163,16 @@ class Evaluation:
     "Empty: none.",
     changes_training=False,
   )
+  few_shots: str = option(
+    "",
+    "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none.",
+    changes_training=False,
+    previously="",
+  )
   num_repeats: int = option(
     5,
-    "Random subsets for each label fraction; with cv_folds, repetitions of finetuning.",
+    "Random subsets for each label fraction and number of shots; with cv_folds, repetitions of "
+    "finetuning.",
     low=1,
     changes_training=False,
     renamed_from="repetitions",
@@ -170,6 +184,28 @@ class Evaluation:
     low=0,
     changes_training=False,
     previously=0,
+  )
+  knn_neighbours: int = option(
+    20,
+    "Nearest neighbours that vote.",
+    low=1,
+    changes_training=False,
+    previously=20,
+  )
+  knn_temperature: float = option(
+    0.0,
+    "Temperature of the votes, e.g. 0.07: each weighs exp(cosine / temperature). 0: all "
+    "weigh the same.",
+    low=0.0,
+    changes_training=False,
+    previously=0.0,
+  )
+  sweep_representations: bool = option(
+    False,
+    "At the end, evaluate every layer, raw and standardised, with the regularisation that a fifth "
+    "of the training labels, held out, chooses.",
+    changes_training=False,
+    previously=False,
   )
   cv_folds: int = option(
     0,

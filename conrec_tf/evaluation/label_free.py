@@ -31,7 +31,9 @@ def label_free_measures(embeddings: np.ndarray) -> dict[str, float]:
   return {
     metric_names.RANK_ME: rank_me(embeddings),
     metric_names.EFFECTIVE_RANK: rank_me(embeddings - embeddings.mean(axis=0)),
-    metric_names.UNIFORMITY: uniformity(embeddings[:PAIRED]),
+    metric_names.UNIFORMITY: uniformity(
+      np.random.default_rng(0).permutation(embeddings)[:PAIRED]  # a split may be sorted by class
+    ),
     metric_names.DEAD_DIMENSIONS: float(np.mean(deviations <= DEAD * deviations.max())),
   }
 
@@ -54,6 +56,21 @@ def uniformity(embeddings: np.ndarray) -> float:
   directions = embeddings / np.maximum(lengths, EPSILON)
   cosines = (directions @ directions.T)[np.triu_indices(len(directions), 1)]
   return float(np.log(np.mean(np.exp(-4.0 * (1.0 - cosines)))))
+
+
+def alignment(first: np.ndarray, second: np.ndarray) -> float:
+  """Returns the mean squared distance of two views' embeddings on the sphere (arXiv 2005.10242).
+
+  It is in [0, 4]; 0 where views of an image are embedded alike.
+
+  Args:
+    first, second: embeddings float `[N, F]` of either view.
+  """
+  directions = [
+    views / np.maximum(np.linalg.norm(views, axis=1, keepdims=True), EPSILON)
+    for views in (first.astype(np.float64), second.astype(np.float64))
+  ]
+  return float(np.mean(np.sum((directions[0] - directions[1]) ** 2, axis=1)))
 
 
 def warn_of_collapse(result: dict[str, Any]) -> None:

@@ -1,16 +1,15 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
 from collections.abc import Callable, Iterable
+import functools
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 import tensorflow as tf
 
-from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import few_labels, metric_names, probes
 from conrec_tf.evaluation.final_measures import (
   all_classes,
   measures_of_grades,
@@ -23,42 +22,6 @@ READINGS = ((metric_names.EVAL, False), (metric_names.STANDARDISED, True))  # na
 
 # From a batch to the loss and `{metric name: scalar}`.
 LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
-
-
-class Embedder(Protocol):
-  """A network that gives a vector of each image: ours, or an external one."""
-
-  def embed(self, images: tf.Tensor, *, layer: int = 0) -> tf.Tensor:
-    """Returns float32 `[B, F]` of images float32 `[B, H, W, C]` in [0, 1]."""
-
-
-def embed_split(
-  model: Embedder,
-  source: DatasetSource,
-  split: Split,
-  *,
-  image_size: int,
-  batch_size: int,
-  layer: int,
-) -> Labelled:
-  """Embeds a split, in its order.
-
-  Args:
-    model: the network.
-    source: the dataset.
-    split: a split of it, whose records have labels.
-    image_size: height and width that the network works at, pixels.
-    batch_size: images of a batch.
-    layer: what is taken; see `ConRec.representation`.
-
-  Returns:
-    Embeddings float32 `[N, F]` and labels int64 `[N]`.
-  """
-  embeddings, labels = [], []
-  for images, label in evaluation_batches(source, split, image_size, batch_size):
-    embeddings.append(model.embed(images, layer=layer).numpy())
-    labels.append(label.numpy())
-  return np.concatenate(embeddings), np.concatenate(labels)
 
 
 def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, float]:
@@ -118,19 +81,29 @@ def linear_evaluation(
     else:
       metrics.update({name + key: value for key, value in score(train, test).items()})
   if validation:
-    labels = train[1]
-    counts = np.unique(labels, return_counts=True)[1]
-    stratify, size = None, math.ceil(VALIDATION_SHARE * len(labels))
-    if counts.min() > 1:  # each class can be on both sides
-      stratify, size = labels, max(size, len(counts))
-    kept, held = train_test_split(
-      np.arange(len(labels)), test_size=size, random_state=seed, stratify=stratify
-    )
-    parts = [(train[0][indices], train[1][indices]) for indices in (kept, held)]
+    parts = [(train[0][indices], train[1][indices]) for indices in held_out_labels(train[1], seed)]
     for name, standardise in READINGS:
       scores = _score(num_classes, ordinal, standardise)(*parts)
       metrics.update({metric_names.validation(name + key): value for key, value in scores.items()})
   return metrics
+
+
+def held_out_labels(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+  """Returns the places of the labels that are learnt from, and of a fifth that is held out.
+
+  Where counts allow each class is on both sides.
+
+  Args:
+    labels: int `[N]`.
+    seed: fixes the share.
+  """
+  counts = np.unique(labels, return_counts=True)[1]
+  stratify, size = None, math.ceil(VALIDATION_SHARE * len(labels))
+  if counts.min() > 1:
+    stratify, size = labels, max(size, len(counts))
+  return train_test_split(
+    np.arange(len(labels)), test_size=size, random_state=seed, stratify=stratify
+  )
 
 
 def full_evaluation(
@@ -141,14 +114,17 @@ def full_evaluation(
   ordinal: bool = False,
   folds: int = 0,
   fractions: tuple[float, ...] = (),
+  shots: tuple[int, ...] = (),
   num_repeats: int = 5,
   standardise: bool = False,
   bootstrap_samples: int = 0,
+  neighbours: int = 20,
+  temperature: float = 0.0,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end.
 
-  They are neighbours, `class_measures`, intervals, predictions, label fractions.
+  They are neighbours, `class_measures`, intervals, predictions, label fractions, few shots.
 
   Args:
     train: what the classifier learns from.
@@ -157,18 +133,21 @@ def full_evaluation(
     ordinal: whether classes are grades.
     folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     fractions: shares of the training labels to learn from.
-    num_repeats: random subsets of each share.
+    shots: images of each class to make prototypes of.
+    num_repeats: random subsets of each share and number of shots.
     standardise: whether all but neighbours are of standardised embeddings.
     bootstrap_samples: resamples of the measured images for intervals; 0: none.
+    neighbours, temperature: see `probes.knn_accuracy`.
     seed: fixes folds, subsets and resamples.
 
   Returns:
     `{name: value}`; values may be lists, and intervals are `{name: [low, high]}`.
   """
+  vote = functools.partial(probes.knn_accuracy, neighbours=neighbours, temperature=temperature)
   if folds or test is None:
-    scores = probes.cross_validate(probes.knn_accuracy, train, folds, seed)
+    scores = probes.cross_validate(vote, train, folds, seed)
     return {metric_names.KNN_ACCURACY: float(np.mean(scores))}
-  metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: probes.knn_accuracy(train, test)}
+  metrics: dict[str, Any] = {metric_names.KNN_ACCURACY: vote(train, test)}
   prefix = metric_names.STANDARDISED if standardise else metric_names.EVAL
   if ordinal:
     grades = probes.ordinal_predictions(train, test, num_classes, standardise)
@@ -181,8 +160,18 @@ def full_evaluation(
   if fractions:
     score = _score(num_classes, ordinal, standardise)
     name = metric_names.main_metric(ordinal).removeprefix(metric_names.EVAL)
-    metrics[metric_names.LABEL_FRACTIONS] = probes.label_fraction_curve(
+    metrics[metric_names.LABEL_FRACTIONS] = few_labels.label_fraction_curve(
       lambda subset: score(subset, test)[name], train, fractions, num_repeats, seed
+    )
+  if shots:
+
+    def agreement(classes: np.ndarray) -> float:
+      if ordinal:
+        return probes.quadratic_weighted_kappa(test[1], classes, num_classes)
+      return float(np.mean(classes == test[1]))
+
+    metrics[metric_names.FEW_SHOTS] = few_labels.few_shot_curve(
+      agreement, train, test[0], shots, num_repeats, standardise, seed
     )
   return metrics
 

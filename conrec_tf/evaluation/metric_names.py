@@ -39,6 +39,9 @@ EVAL_TOTAL_LOSS = "eval/total_loss"
 KNN_ACCURACY = "eval/knn_accuracy"
 PREDICTIONS = "eval/predictions"  # of the measured images, an array by name
 LABEL_FRACTIONS = "eval/label_fractions"
+FEW_SHOTS = "eval/few_shots"
+REPRESENTATIONS = "eval/representations"  # rows of a sweep
+CHOSEN = "eval/chosen_representation_"  # what the one that a sweep chose reaches
 INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
 BEST = "eval/best_"
 BEST_STEP = "eval/best_step"
@@ -50,7 +53,8 @@ RANK_ME = "eval/rank_me"
 EFFECTIVE_RANK = "eval/effective_rank"
 UNIFORMITY = "eval/uniformity"
 DEAD_DIMENSIONS = "eval/dead_dimensions"
-LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS)
+ALIGNMENT = "eval/alignment"
+LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS, ALIGNMENT)
 MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
 
 
@@ -133,15 +137,15 @@ def is_loss(name: str) -> bool:
 
 
 def selection_score(name: str, value: float) -> float:
-  """Returns what is to be as large as possible: of losses, the negative."""
-  return -value if is_loss(name) else value
+  """Returns what is to be as large as possible: of losses and distances, the negative."""
+  return -value if is_loss(name) or name in (ALIGNMENT, UNIFORMITY) else value
 
 
 def format_value(name: str, value: Any) -> str:
   """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
   if name.endswith("step"):
     return str(value)
-  if name.endswith(("rank_me", "effective_rank", "uniformity")):
+  if name.endswith(("rank_me", "effective_rank", "uniformity", "alignment")):
     return f"{value:.2f}"
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 

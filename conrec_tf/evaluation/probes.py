@@ -22,14 +22,12 @@ from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 
 logger = logging.getLogger(__name__)
 
-NEIGHBOURS = 20
-
 Labelled = tuple[np.ndarray, np.ndarray]  # embeddings float [N, F], labels int [N]
 Score = TypeVar("Score")
 
 
 def linear_scores(
-  train: Labelled, test: Labelled, standardise: bool = False
+  train: Labelled, test: Labelled, standardise: bool = False, strength: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns probabilities `[N, K]` of logistic regression with the authors' objective.
 
@@ -39,6 +37,7 @@ def linear_scores(
     train: what it learns from; classes that it doesn't hold get no column.
     test: what it predicts; its labels are unused.
     standardise: whether features get mean 0 and variance 1 over `train` first.
+    strength: scikit-learn's C, what examples count against the penalty on weights.
 
   Returns:
     Probabilities and the class of each column.
@@ -47,7 +46,7 @@ def linear_scores(
     UsageError: the training labels are all alike.
   """
   _check_classes(train[1])
-  classifier = _fit(RotatedLogisticRegression(), *train, standardise)
+  classifier = _fit(RotatedLogisticRegression(C=strength), *train, standardise)
   return classifier.predict_proba(test[0]), classifier.classes_
 
 
@@ -63,79 +62,25 @@ def top_k_accuracies(
   }
 
 
-def knn_accuracy(train: Labelled, test: Labelled, neighbours: int = NEIGHBOURS) -> float:
-  """Returns the accuracy of the majority among the nearest neighbours by cosine."""
-  classifier = KNeighborsClassifier(min(neighbours, len(train[1])), metric="cosine")
+def knn_accuracy(
+  train: Labelled, test: Labelled, neighbours: int = 20, temperature: float = 0.0
+) -> float:
+  """Returns the accuracy of the vote of the nearest neighbours by cosine.
+
+  Args:
+    train, test: embeddings and labels.
+    neighbours: how many vote; all of `train` if it is smaller.
+    temperature: of votes that weigh exp(cosine / temperature) (arXiv 1805.01978); 0: all votes
+      weigh the same.
+  """
+
+  def weights(distances: np.ndarray) -> np.ndarray:
+    return np.exp((distances.min(axis=1, keepdims=True) - distances) / temperature)
+
+  classifier = KNeighborsClassifier(
+    min(neighbours, len(train[1])), weights=weights if temperature else "uniform", metric="cosine"
+  )
   return float(classifier.fit(*train).score(*test))
-
-
-def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-  """Returns indices of a share of the examples, each class as near to its share as counts allow.
-
-  At least one example of each class, even if that exceeds the fraction.
-
-  Args:
-    labels: int `[N]`.
-    fraction: in (0, 1].
-    rng: draws the examples.
-  """
-  classes, counts = np.unique(labels, return_counts=True)
-  quotas = fraction * counts
-  takes = np.maximum(1, np.floor(quotas)).astype(int)
-  # Largest remainders first, until the total is right.
-  for index in np.argsort(takes - quotas, kind="stable"):
-    if takes.sum() >= round(fraction * len(labels)):
-      break
-    takes[index] += takes[index] < counts[index]
-  chosen = [
-    rng.permutation(np.flatnonzero(labels == name))[:take] for name, take in zip(classes, takes)
-  ]
-  return np.sort(np.concatenate(chosen))
-
-
-def label_fraction_curve(
-  score: Callable[[Labelled], float],
-  train: Labelled,
-  fractions: Sequence[float],
-  repetitions: int,
-  seed: int,
-) -> list[dict[str, Any]]:
-  """Measures how a score grows with the number of labels (paper, Figure 2).
-
-  Args:
-    score: function of a training split.
-    train: the whole training split.
-    fractions: shares in (0, 1].
-    repetitions: random subsets of each; the whole is measured once.
-    seed: fixes the subsets, which so are the same for every method.
-
-  Returns:
-    A list of `{fraction, labels, repetitions, mean, std}`.
-  """
-  rows = []
-  for fraction in fractions:
-    scores = []
-    for repetition in range(repetitions if fraction < 1 else 1):
-      rng = np.random.default_rng([seed, repetition, round(1e6 * fraction)])
-      chosen = stratified_subset(train[1], fraction, rng)
-      scores.append(score((train[0][chosen], train[1][chosen])))
-    if len(chosen) > round(fraction * len(train[1])):
-      logger.info(
-        "Label fraction %g has %d labels instead of %d, one for each class at least",
-        fraction,
-        len(chosen),
-        round(fraction * len(train[1])),
-      )
-    rows.append(
-      {
-        "fraction": fraction,
-        "labels": len(chosen),
-        "repetitions": len(scores),
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores)),
-      }
-    )
-  return rows
 
 
 def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
@@ -149,7 +94,11 @@ def decode_bits(probabilities: np.ndarray) -> np.ndarray:
 
 
 def ordinal_scores(
-  train: Labelled, test: Labelled, count: int, standardise: bool = False
+  train: Labelled,
+  test: Labelled,
+  count: int,
+  standardise: bool = False,
+  strength: float = 1.0,
 ) -> np.ndarray:
   """Returns probabilities `[N, count]` of cumulative bits, by one-vs-rest logistic regression.
 
@@ -161,7 +110,7 @@ def ordinal_scores(
     warnings.filterwarnings("ignore", "Label .* is present in all training examples")
     warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
     classifier = _fit(
-      OneVsRestClassifier(RotatedLogisticRegression()),
+      OneVsRestClassifier(RotatedLogisticRegression(C=strength)),
       train[0],
       cumulative_bits(train[1], count),
       standardise,
@@ -170,10 +119,14 @@ def ordinal_scores(
 
 
 def ordinal_predictions(
-  train: Labelled, test: Labelled, count: int, standardise: bool = False
+  train: Labelled,
+  test: Labelled,
+  count: int,
+  standardise: bool = False,
+  strength: float = 1.0,
 ) -> np.ndarray:
   """Returns the grades int `[N]` that `ordinal_scores` decode to."""
-  return decode_bits(ordinal_scores(train, test, count, standardise))
+  return decode_bits(ordinal_scores(train, test, count, standardise, strength))
 
 
 def quadratic_weighted_kappa(labels: np.ndarray, predictions: np.ndarray, count: int) -> float:

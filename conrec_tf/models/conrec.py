@@ -122,6 +122,27 @@ class ConRec(tf.keras.Model):
     return self.projection_head(embedding, training=training, layers=layer)
 
   @tf.function(reduce_retracing=True, autograph=False)
+  def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Computes everything that a classifier could see, each `[B, F]`, by name.
+
+    These are the averages of each of the encoder's levels, the embedding, both together, and the
+    outputs of the projection head's layers.
+    """
+    features, skips = self.encoder(images)
+    embedding = self.pooling(features)
+    levels = [
+      tf.reduce_mean(tf.cast(maps, embedding.dtype), axis=[1, 2]) for maps in (*skips, features)
+    ]
+    found = {f"level {number + 1}": average for number, average in enumerate(levels)}
+    found |= {"embedding": embedding}
+    if skips:
+      found["all levels"] = tf.concat([*levels[:-1], embedding], axis=-1)
+    if self.projection_head:
+      for layer in range(1, self.projection_head.num_layers + 1):
+        found[f"projection {layer}"] = self.projection_head(embedding, layers=layer)
+    return found
+
+  @tf.function(reduce_retracing=True, autograph=False)
   def embed(self, images: tf.Tensor, training: bool = False, layer: int = 0) -> tf.Tensor:
     """Computes `representation` as a compiled graph, for inference."""
     return self.representation(images, training=training, layer=layer)

@@ -12,7 +12,7 @@ from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import probes
-from conrec_tf.evaluation.linear_evaluation import embed_split
+from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.run_dir.checkpoints import load_network

@@ -6,14 +6,15 @@ import dataclasses
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.context import ReportContext
-from conrec_tf.reporting.figures import class_figures, curves, image_grids
+from conrec_tf.reporting.figures import class_figures, curves, image_grids, label_curves
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.method_comparison import comparison_table, methods_of
-from conrec_tf.reporting.tables import Table, class_table
+from conrec_tf.reporting.tables import Table, class_table, representations_table
 from conrec_tf.run_dir.run_directory import write_text
 
 ATTENDED = 12
@@ -77,15 +78,35 @@ def accuracy_section(context: ReportContext) -> Section:
   section = Section(
     "Evaluations", [curves.accuracy_over_epochs(runs, names, context.epochs, folder)]
   )
-  by_labels = curves.label_fractions(runs, names, folder)
-  if by_labels:
-    section.pictures.append(by_labels)
-  elif context.inspector.class_names and runs[0].config.is_pretraining:
+  by_labels = [
+    label_curves.few_labels(kind, runs, names, folder) for kind in label_curves.FEW_LABELS
+  ]
+  section.pictures += filter(None, by_labels)
+  if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:
     section.notes.append(
       "Accuracy over the share of labels wasn't measured. --mode=eval "
       "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."
     )
   return section
+
+
+def representations_section(context: ReportContext) -> Section | None:
+  """Tabulates a sweep over representations; None where there was none."""
+  rows = context.runs[0].result.get(metric_names.REPRESENTATIONS)
+  if not rows:
+    return None
+  table = representations_table(rows)
+  write_text(context.folder / "representations.csv", table.csv())
+  return Section(
+    "Representations",
+    notes=[
+      "Regularisation and representation were chosen on a fifth of the training labels, held out; "
+      "the labels of the evaluation split chose nothing. Only the chosen one's number on the "
+      "evaluation split is a fair one."
+    ],
+    table=table,
+    table_title="Every layer, read by a classifier (%)",
+  )
 
 
 def inputs_section(context: ReportContext) -> Section:
@@ -221,6 +242,7 @@ def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
 SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
   "methods": methods_section,
   "accuracy": accuracy_section,
+  "representations": representations_section,
   "what it sees": inputs_section,
   "training curves": training_section,
   "classes": classes_section,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+from typing import Any
 
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
@@ -141,4 +142,25 @@ def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:
       (name, str(number), str(images), f"{100 * share:.2f}")
       for number, name, images, share in accuracies
     ],
+  )
+
+
+def representations_table(rows: Sequence[dict[str, Any]]) -> Table:
+  """Tabulates a sweep over representations, the best on held-out labels first; in per cent."""
+  ranked = sorted(rows, key=lambda row: -row["validation"])
+  return Table(
+    ("representation", "reading", "dimensions", "C", "held-out labels", "evaluation split", ""),
+    [
+      (
+        row["representation"],
+        "standardised" if row["standardised"] else "raw",
+        str(row["dimensions"]),
+        f"{row['strength']:g}",
+        f"{100 * row['validation']:.2f}",
+        f"{100 * row['test']:.2f}",
+        "chosen" if row["chosen"] else "",
+      )
+      for row in ranked
+    ],
+    texts=2,
   )

@@ -79,6 +79,10 @@ class ExternalNetwork:
       )
     return tf.constant(_vectors(self._call(pixels, self._channels_first), self._channels_first))
 
+  def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns what `embed` does, by name: there is nothing else to choose from."""
+    return {"output": self.embed(images)}
+
   def _layout(self, shape: Shape, image_size: int) -> tuple[bool, int, tuple[int, ...]]:
     """Finds where channels are, how many, and the shape of what comes out, by trying."""
     errors = []

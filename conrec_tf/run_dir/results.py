@@ -8,11 +8,15 @@ from conrec_tf.config.options import current_settings
 from conrec_tf.evaluation.metric_names import (
   BEST_SELECTED_BY,
   BEST_STEP,
+  CHOSEN,
   EVAL,
   EVALUATED_WITH,
+  FEW_SHOTS,
   GLOBAL_STEP,
   LABEL_FRACTIONS,
+  LABEL_FREE,
   PREDICTIONS,
+  REPRESENTATIONS,
   UNTRAINED_STRONGEST,
   UNTRAINED_STRONGEST_READING,
   best,
@@ -160,14 +164,29 @@ class Results:
       rows += [
         (display_name(name), format_value(name, value), step, format_interval(last, name))
         for name, value in last.items()
-        if name.startswith(EVAL) and is_number(value)
+        if name.startswith(EVAL) and is_number(value) and not name.startswith(CHOSEN)
       ]
     for name in (LABEL_FRACTIONS, untrained(LABEL_FRACTIONS)):
       for row in last.get(name, ()):
         words = f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})"
         rows.append((words, format_value(name, row["mean"]), step, ""))
+    for row in last.get(FEW_SHOTS, ()):
+      words = f"{row['images']} images a class ({row['labels']} labels, std {row['std']:.2%})"
+      rows.append((words, format_value(FEW_SHOTS, row["mean"]), step, ""))
+    for row in last.get(REPRESENTATIONS, ()):
+      if row["chosen"]:
+        reading = "standardised" if row["standardised"] else "raw"
+        words = f"chosen on held-out labels: {row['representation']}, {reading}"
+        note = f", C = {row['strength']:g}"
+        rows.append((words, format_value(REPRESENTATIONS, row["test"]), step, note))
     if step != self._first:
-      split = "validation share" if "validation" in self._selection else "evaluation split"
+      chosen = (
+        "on the validation share"
+        if "validation" in self._selection
+        else f"by {display_name(self._selection)}"
+        if self._selection in LABEL_FREE
+        else "on the evaluation split"
+      )
       value = format_value(self._metric, evaluations[best_step][self._metric])
-      rows.append((f"best on the {split}, {display_name(self._metric)}", value, best_step, ""))
+      rows.append((f"best {chosen}, {display_name(self._metric)}", value, best_step, ""))
     return rows

@@ -1,5 +1,6 @@
 """What is measured of a network in training: the options of a run, handed to the evaluations."""
 
+from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
@@ -9,21 +10,19 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names
-from conrec_tf.evaluation.label_free import label_free_measures
-from conrec_tf.evaluation.linear_evaluation import (
-  Embedder,
-  embed_split,
-  full_evaluation,
-  linear_evaluation,
-)
+from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
+from conrec_tf.evaluation.label_free import alignment, label_free_measures
+from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.representation_sweep import sweep
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
 
 RECOMPUTED_BATCHES = 16
+ALIGNED = 512  # images that alignment is measured on
 
 
 def evaluate_linearly(
@@ -57,12 +56,39 @@ def evaluate_linearly(
       test,
       num_classes,
       fractions=config.fractions,
+      shots=config.shots,
       num_repeats=config.num_repeats,
       standardise=config.standardize_embeddings,
       bootstrap_samples=config.bootstrap_samples,
+      neighbours=config.knn_neighbours,
+      temperature=config.knn_temperature,
       **protocol,
     )
+    if config.sweep_representations:
+      metrics |= _swept(config, model, source)
   return _with_names(metrics, source)
+
+
+def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, Any]:
+  """Evaluates all representations of a network; see `representation_sweep.sweep`."""
+  count, metric = len(source.class_names), metric_names.main_metric(config.ordinal_labels)
+
+  def score(train: Labelled, test: Labelled, standardise: bool, strength: float) -> float:
+    if config.ordinal_labels:
+      grades = probes.ordinal_predictions(train, test, count, standardise, strength)
+      return probes.quadratic_weighted_kappa(test[1], grades, count)
+    return probes.top_k_accuracies(
+      *probes.linear_scores(train, test, standardise, strength), test[1], ks=(1,)
+    )[1]
+
+  (train, train_labels), (test, labels) = (
+    all_representations(model, source, split, config.image_size, config.eval_batch_size)
+    for split in (source.train, source.eval)
+  )
+  rows = sweep(score, train, test, (train_labels, labels), config.seed)
+  [chosen] = [row for row in rows if row["chosen"]]
+  name = metric_names.CHOSEN + metric.removeprefix(metric_names.EVAL)
+  return {metric_names.REPRESENTATIONS: rows, name: chosen["test"]}
 
 
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
@@ -101,6 +127,25 @@ def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Spl
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
   )
+
+
+def evaluate_alignment(
+  config: Config, model: ConRec, batches: Iterable[dict[str, tf.Tensor]]
+) -> dict[str, float]:
+  """Measures how far apart the clean views of an image are embedded; see `alignment`.
+
+  Args:
+    config: the options of the run.
+    model: the network.
+    batches: of two views, as `validation_batches` makes them; the first are enough.
+  """
+  views: list[list[np.ndarray]] = [[], []]
+  for batch in batches:
+    for side, images in zip(views, tf.unstack(batch["target"], axis=1)):
+      side.append(model.embed(images, layer=config.ft_proj_selector).numpy())
+    if sum(map(len, views[0])) >= ALIGNED:
+      break
+  return {metric_names.ALIGNMENT: alignment(*map(np.concatenate, views))}
 
 
 def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from conrec_tf.run_dir.checkpoints import AVERAGE, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import (
+  evaluate_alignment,
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
@@ -32,6 +33,8 @@ from conrec_tf.training.loop import Step
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
+
+NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,24 +143,29 @@ def _pretraining(
   labelled = bool(eval_source.class_names)
 
   def evaluate(full: bool) -> dict[str, Any]:
+    views = validation_batches(config, source)
+    aligned = evaluate_alignment(config, evaluated, views)
     if not labelled:
-      loss_fn = functools.partial(step.validation_loss, evaluated)
-      losses = validation_losses(loss_fn, validation_batches(config, source))
-      return losses | evaluate_without_labels(config, evaluated, source)
-    metrics = evaluate_linearly(config, evaluated, eval_source, full)
+      losses = validation_losses(functools.partial(step.validation_loss, evaluated), views)
+      return losses | evaluate_without_labels(config, evaluated, source) | aligned
+    metrics = evaluate_linearly(config, evaluated, eval_source, full) | aligned
     if head:
       metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
 
-  if not labelled and (config.select_best_on == "validation" or config.label_fractions):
+  for name in NEED_LABELS:
+    if not labelled and getattr(config, name):
+      raise UsageError(
+        f"{name} needs labels, or an eval_dataset that has them. Received: {source.name} without"
+      )
+  if not labelled and config.select_best_on == "validation":
     raise UsageError(
-      "select_best_on and label_fractions need labels, or an eval_dataset that has them. "
-      f"Received: {config.select_best_on} and {config.label_fractions or 'none'} for {source.name}"
+      "select_best_on must be a measure that needs no labels, without labels. Received: validation"
     )
   metric = metric_names.main_metric(
     config.ordinal_labels, labelled=labelled, standardised=config.standardize_embeddings
   )
-  validation = labelled and config.select_best_on == "validation"
+  selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
     networks=networks,
@@ -167,7 +175,9 @@ def _pretraining(
     evaluate=evaluate,
     evaluate_untrained=lambda: evaluate_recomputed(config, eval_source) if labelled else {},
     metric=metric,
-    selection_metric=metric_names.validation(metric) if validation else metric,
+    selection_metric=selection.get(
+      config.select_best_on, metric_names.EVAL + config.select_best_on
+    ),
   )
 
 

@@ -37,12 +37,21 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SEC
     ),
     (
       dict(label_fractions="0.1", cv_folds=5),
-      "label_fractions must be empty with cv_folds; they are measured on eval_split. Received: 0.1",
+      "label_fractions must be empty with cv_folds; it is measured on eval_split. Received: 0.1",
     ),
     (
       dict(label_fractions="0.1", train_mode="finetune"),
-      "label_fractions must be empty for train_mode=finetune; they are for linear evaluation. "
+      "label_fractions must be empty for train_mode=finetune; it is for linear evaluation. "
       "Received: 0.1",
+    ),
+    (
+      dict(few_shots="1,two"),
+      "few_shots must be whole numbers from 1, separated by commas. Received: 1,two",
+    ),
+    (
+      dict(sweep_representations=True, cv_folds=5),
+      "sweep_representations must be false with cv_folds; it is measured on eval_split. "
+      "Received: True",
     ),
     (
       dict(select_best_on="validation", train_mode="finetune"),

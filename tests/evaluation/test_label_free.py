@@ -31,6 +31,22 @@ def test_rank_of_known_embeddings(rng):
   assert label_free.label_free_measures(plane)[metric_names.DEAD_DIMENSIONS] == 0.2
 
 
+def test_uniformity_does_not_depend_on_the_order_of_classes(rng):
+  classes = np.repeat(np.eye(8), 1000, axis=0) + 0.01 * rng.normal(size=(8000, 8))
+  found = [
+    label_free.label_free_measures(embeddings)[metric_names.UNIFORMITY]
+    for embeddings in (classes, rng.permutation(classes))
+  ]
+  assert found[0] == pytest.approx(found[1], abs=0.05)
+
+
+def test_alignment_by_hand():
+  first, second = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[5.0, 0.0], [3.0, 0.0]])
+  assert label_free.alignment(first, first) == 0
+  assert label_free.alignment(first, second) == pytest.approx((0 + 2) / 2)
+  assert label_free.alignment(first, -first) == pytest.approx(4)
+
+
 def test_uniformity_against_loops(rng):
   embeddings = rng.normal(size=(20, 5))
   directions = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -4,11 +4,8 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.evaluation.linear_evaluation import (
-  embed_split,
-  full_evaluation,
-  linear_evaluation,
-)
+from conrec_tf.evaluation.embedding import embed_split
+from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.models import build_model
 
 

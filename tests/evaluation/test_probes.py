@@ -54,7 +54,7 @@ def test_labels_of_one_class_are_refused():
 
 def test_no_convergence_is_logged(splits, monkeypatch, caplog):
   monkeypatch.setattr(
-    probes, "RotatedLogisticRegression", lambda: RotatedLogisticRegression(max_iter=1)
+    probes, "RotatedLogisticRegression", lambda C: RotatedLogisticRegression(C, max_iter=1)
   )
   with caplog.at_level(logging.WARNING):
     probes.linear_scores(*splits)
@@ -66,45 +66,21 @@ def test_knn_by_hand():
   test = (np.array([[5.0, 0.0], [0.0, 9.0]]), np.array([0, 1]))
   assert probes.knn_accuracy(train, test, neighbours=1) == 1.0
   assert probes.knn_accuracy(train, test) == 0.5  # all three vote: class 0
+  assert probes.knn_accuracy(train, test, temperature=0.07) == 1.0  # the nearest one weighs most
 
 
-@pytest.mark.parametrize(
-  "fraction, expected",
-  [
-    (0.1, {0: 8, 1: 3, 2: 1}),  # 12 of 115
-    (0.5, {0: 40, 1: 15, 2: 3}),  # quotas 40, 15, 2.5
-    (0.01, {0: 1, 1: 1, 2: 1}),  # 1.15 labels, but every class needs one
-    (1.0, {0: 80, 1: 30, 2: 5}),
-  ],
-)
-def test_stratified_subset_keeps_class_shares(fraction, expected):
-  labels = np.repeat([0, 1, 2], [80, 30, 5])
-  chosen = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
-  assert len(set(chosen)) == len(chosen)
-  assert dict(enumerate(np.bincount(labels[chosen]))) == expected
-  again = probes.stratified_subset(labels, fraction, np.random.default_rng(0))
-  np.testing.assert_array_equal(chosen, again)
-
-
-def test_label_fraction_curve_averages_repeats(splits, caplog):
-  sizes = []
-  with caplog.at_level(logging.INFO, "conrec_tf"):
-    rows = probes.label_fraction_curve(
-      lambda split: sizes.append(len(split[1])) or len(sizes),
-      splits[0],
-      (0.01, 0.5, 1.0),
-      repetitions=3,
-      seed=0,
-    )
-  assert sizes == [7, 7, 7, 150, 150, 150, 300]
-  assert rows[1] == {
-    "fraction": 0.5,
-    "labels": 150,
-    "repetitions": 3,
-    "mean": 5.0,
-    "std": pytest.approx((2 / 3) ** 0.5),
-  }
-  assert "Label fraction 0.01 has 7 labels instead of 3" in caplog.text
+def test_weighed_neighbours_against_loops(splits):
+  train, test = splits
+  lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part, _ in splits]
+  cosines = (test[0] / lengths[1]) @ (train[0] / lengths[0]).T
+  right = 0
+  for row, label in zip(cosines, test[1]):
+    votes = np.zeros(7)
+    for near in np.argsort(-row)[:9]:
+      votes[train[1][near]] += np.exp(row[near] / 0.1)
+    right += votes.argmax() == label
+  found = probes.knn_accuracy(train, test, neighbours=9, temperature=0.1)
+  assert found == pytest.approx(right / len(test[1]))
 
 
 def test_cumulative_bits_by_hand():

@@ -213,6 +213,29 @@ def test_all_levels_are_averages_shallowest_first_then_the_embedding(rng):
   )
 
 
+@pytest.mark.parametrize("levels", ["last", "all"])
+def test_representations_are_all_that_could_be_evaluated(rng, levels):
+  images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
+  model = build_model(Config(base_filters=2, unet_depth=3, representation_levels=levels))
+  found = model.representations(images)
+  assert list(found) == [
+    *(f"level {level}" for level in (1, 2, 3)),
+    "embedding",
+    "all levels",
+    *(f"projection {layer}" for layer in (1, 2, 3)),
+  ]
+  features, skips = model.encoder(images)
+  for level, maps in enumerate([*skips, features]):
+    averages = maps.numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(found[f"level {level + 1}"], averages, rtol=1e-5, atol=1e-6)
+  taken = found["all levels" if levels == "all" else "embedding"]
+  np.testing.assert_allclose(taken, model.embed(images), rtol=1e-5)
+  for layer in (1, 2, 3):
+    np.testing.assert_allclose(
+      found[f"projection {layer}"], model.embed(images, layer=layer), rtol=1e-4, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("skip_connections, used", [("all", 3), ("deep", 1), ("none", 0)])
 @pytest.mark.parametrize("training", [False, True])
 def test_the_decoder_without_shallow_skips(rng, skip_connections, used, training):

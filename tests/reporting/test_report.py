@@ -22,6 +22,7 @@ from conrec_tf.reporting import method_comparison, run_record, sections
 PICTURES = {
   "accuracy_over_epochs",
   "label_fractions",
+  "few_shots",
   "reconstructions",
   "attention",
   "class_accuracy",
@@ -56,6 +57,8 @@ def config(data_dir, tmp_path_factory):
     eval_every_epochs=1,
     label_fractions="0.5,1",
     num_repeats=2,
+    few_shots="1,2",
+    sweep_representations=True,
     model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
   )
   commands.run(config)
@@ -166,6 +169,23 @@ def test_comparing_two_runs(config, folder, other, monkeypatch):
   assert re.findall(r'"number">([^<]*)<', cells) == [format_value("accuracy", mine), "12.35%"]
 
 
+def test_the_page_has_every_representation(folder):
+  page = (folder / "report/index.html").read_text()
+  rows = list(csv.DictReader((folder / "report/representations.csv").open()))
+  found = json.loads((folder / "result.json").read_text())["eval/representations"]
+  assert len(rows) == len(found) == 2 * (3 + 2 + 3)
+  assert [row[""] for row in rows] == ["chosen", *[""] * 15]
+  for row in found:
+    reading = "standardised" if row["standardised"] else "raw"
+    [shown] = [
+      each
+      for each in rows
+      if (each["representation"], each["reading"]) == (row["representation"], reading)
+    ]
+    assert shown["evaluation split"] == f"{100 * row['test']:.2f}"
+    assert shown["C"] == f"{row['strength']:g}" and row["representation"] in page
+
+
 def as_run(path, folder, predictions, **values):
   """Copies a run with other settings, and predictions that are the labels or not."""
   shutil.copytree(folder, path)
@@ -263,6 +283,7 @@ def test_without_labels_decoder_and_attention(tmp_path, rng):
     "class_accuracy",
     "strongest_weakest",
     "label_fractions",
+    "few_shots",
     "attention",
     "reconstructions",
     "curve_reconstruction_loss",

@@ -1,4 +1,4 @@
-"""Figures of numbers over steps, epochs and labels, with several runs in one."""
+"""Figures of numbers over steps and epochs, with several runs in one."""
 
 from collections.abc import Sequence
 import pathlib
@@ -95,7 +95,7 @@ def training_curves(
     axes.set(xlabel="training step", ylabel=label)
     if key in (metric_names.IMAGES_PER_SECOND, metric_names.DATA_WAIT):
       axes.set_ylim(bottom=0)
-    _legend(axes, names)
+    legend(axes, names)
     text = NOTES.get(key, "").format(loss=runs[0].config.reconstruction_loss)
     pictures.append(save(drawn, folder, f"curve_{key.split('/')[-1]}", title, text, drawing=True))
   return pictures
@@ -181,7 +181,7 @@ def accuracy_over_epochs(
       )
   axes.set(xlabel="epoch", ylabel=label)
   axes.margins(y=0.16)
-  _legend(axes, names)
+  legend(axes, names)
   title = label.split(" (")[0].capitalize() + " over epochs"
   return save(
     drawn,
@@ -196,45 +196,7 @@ def accuracy_over_epochs(
   )
 
 
-def label_fractions(
-  runs: Sequence[RunRecord], names: Sequence[str], folder: pathlib.Path
-) -> Picture | None:
-  """Draws accuracy over the share of labels (paper, Figure 2); None if it wasn't measured."""
-  curves = [run.result.get(metric_names.LABEL_FRACTIONS) for run in runs]
-  if not any(curves):
-    return None
-  label, scale = metric_scale(runs[0].metric)
-  drawn = figure((6.4, 4.0))
-  axes = drawn.subplots()
-  for index, (rows, name) in enumerate(zip(curves, names)):
-    if rows:
-      rows = sorted(rows, key=lambda row: row["fraction"])
-      axes.errorbar(
-        [100 * row["fraction"] for row in rows],
-        [scale * row["mean"] for row in rows],
-        [scale * row["std"] for row in rows],
-        label=name,
-        capsize=4,
-        **series_style(index),
-      )
-  axes.set_xscale("log")
-  ticks = sorted({100 * row["fraction"] for rows in curves if rows for row in rows})
-  axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-  axes.set_xticks([], minor=True)
-  axes.set(xlabel="share of the training labels (%)", ylabel=label)
-  _legend(axes, names)
-  counts = [row["repetitions"] for rows in curves if rows for row in rows]
-  return save(
-    drawn,
-    folder,
-    "label_fractions",
-    label.split(" (")[0].capitalize() + " over labels",
-    f"Mean and standard deviation over {max(counts)} random subsets; "
-    "the whole is measured once. After Figure 2 of the paper.",
-    drawing=True,
-  )
-
-
-def _legend(axes: Axes, names: Sequence[str]) -> None:
+def legend(axes: Axes, names: Sequence[str]) -> None:
+  """Names the runs, where there are several."""
   if len(names) > 1:
     axes.legend()

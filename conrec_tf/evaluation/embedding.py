@@ -1,0 +1,69 @@
+"""A split through a network: its embeddings and labels."""
+
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.evaluation.probes import Labelled
+
+
+class Embedder(Protocol):
+  """A network that gives a vector of each image: ours, or an external one."""
+
+  def embed(self, images: tf.Tensor, *, layer: int = 0) -> tf.Tensor:
+    """Returns float32 `[B, F]` of images float32 `[B, H, W, C]` in [0, 1]."""
+
+  def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns all that could be taken instead, float `[B, F]` by name."""
+
+
+def embed_split(
+  model: Embedder,
+  source: DatasetSource,
+  split: Split,
+  *,
+  image_size: int,
+  batch_size: int,
+  layer: int,
+) -> Labelled:
+  """Embeds a split, in its order.
+
+  Args:
+    model: the network.
+    source: the dataset.
+    split: a split of it, whose records have labels.
+    image_size: height and width that the network works at, pixels.
+    batch_size: images of a batch.
+    layer: what is taken; see `ConRec.representation`.
+
+  Returns:
+    Embeddings float32 `[N, F]` and labels int64 `[N]`.
+  """
+  embeddings, labels = [], []
+  for images, label in evaluation_batches(source, split, image_size, batch_size):
+    embeddings.append(model.embed(images, layer=layer).numpy())
+    labels.append(label.numpy())
+  return np.concatenate(embeddings), np.concatenate(labels)
+
+
+def all_representations(
+  model: Embedder, source: DatasetSource, split: Split, image_size: int, batch_size: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  """Computes everything of a network that a classifier could see, in one pass over a split.
+
+  Args:
+    model, source, split, image_size, batch_size: see `embed_split`.
+
+  Returns:
+    Embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
+  """
+  rows, labels = [], []
+  for images, label in evaluation_batches(source, split, image_size, batch_size):
+    found = model.representations(images)
+    rows.append({name: np.asarray(vectors, np.float32) for name, vectors in found.items()})
+    labels.append(label.numpy())
+  columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+  return columns, np.concatenate(labels)

@@ -1,0 +1,133 @@
+"""How far a few labels go: shares of the training labels, and a few images of each class."""
+
+from collections.abc import Callable, Sequence
+import logging
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.preprocessing import StandardScaler, normalize
+
+from conrec_tf.evaluation.probes import Labelled
+
+logger = logging.getLogger(__name__)
+
+
+def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+  """Returns indices of a share of the examples, each class as near to its share as counts allow.
+
+  At least one example of each class, even if that exceeds the fraction.
+
+  Args:
+    labels: int `[N]`.
+    fraction: in (0, 1].
+    rng: draws the examples.
+  """
+  classes, counts = np.unique(labels, return_counts=True)
+  quotas = fraction * counts
+  takes = np.maximum(1, np.floor(quotas)).astype(int)
+  # Largest remainders first, until the total is right.
+  for index in np.argsort(takes - quotas, kind="stable"):
+    if takes.sum() >= round(fraction * len(labels)):
+      break
+    takes[index] += takes[index] < counts[index]
+  chosen = [
+    rng.permutation(np.flatnonzero(labels == name))[:take] for name, take in zip(classes, takes)
+  ]
+  return np.sort(np.concatenate(chosen))
+
+
+def label_fraction_curve(
+  score: Callable[[Labelled], float],
+  train: Labelled,
+  fractions: Sequence[float],
+  repetitions: int,
+  seed: int,
+) -> list[dict[str, Any]]:
+  """Measures how a score grows with the number of labels (paper, Figure 2).
+
+  Args:
+    score: function of a training split.
+    train: the whole training split.
+    fractions: shares in (0, 1].
+    repetitions: random subsets of each; the whole is measured once.
+    seed: fixes the subsets, which so are the same for every method.
+
+  Returns:
+    A list of `{fraction, labels, repetitions, mean, std}`.
+  """
+  rows = []
+  for fraction in fractions:
+    scores = []
+    for repetition in range(repetitions if fraction < 1 else 1):
+      rng = np.random.default_rng([seed, repetition, round(1e6 * fraction)])
+      chosen = stratified_subset(train[1], fraction, rng)
+      scores.append(score((train[0][chosen], train[1][chosen])))
+    if len(chosen) > round(fraction * len(train[1])):
+      logger.info(
+        "Label fraction %g has %d labels instead of %d, one for each class at least",
+        fraction,
+        len(chosen),
+        round(fraction * len(train[1])),
+      )
+    rows.append(
+      {
+        "fraction": fraction,
+        "labels": len(chosen),
+        "repetitions": len(scores),
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores)),
+      }
+    )
+  return rows
+
+
+def few_shot_curve(
+  score: Callable[[np.ndarray], float],
+  train: Labelled,
+  test: np.ndarray,
+  shots: Sequence[int],
+  repetitions: int,
+  standardise: bool,
+  seed: int,
+) -> list[dict[str, Any]]:
+  """Measures prototypes of a few images of each class (arXiv 1911.04623).
+
+  A prototype is the mean of a class' embeddings; an image belongs to the nearest one. Embeddings
+  are centred by the mean of all training images, whose labels that doesn't need, and brought to
+  length 1.
+
+  Args:
+    score: function of the classes int `[N]` predicted for the test images.
+    train: the whole training split.
+    test: embeddings float `[N, F]`.
+    shots: images of each class; a class that has fewer gives all that it has.
+    repetitions: random subsets of each.
+    standardise: whether embeddings are also divided by their deviation before.
+    seed: fixes the subsets, which so are the same for every method.
+
+  Returns:
+    A list of `{images, labels, repetitions, mean, std}`.
+  """
+  scaler = StandardScaler(with_std=standardise).fit(train[0])
+  known, asked = (normalize(scaler.transform(part)) for part in (train[0], test))
+  rows = []
+  classes = np.unique(train[1])
+  for count in shots:
+    scores, labels = [], 0
+    for repetition in range(repetitions):
+      rng = np.random.default_rng([seed, repetition, count])
+      chosen = [rng.permutation(np.flatnonzero(train[1] == name))[:count] for name in classes]
+      labels = sum(map(len, chosen))
+      prototypes = np.stack([known[members].mean(axis=0) for members in chosen])
+      scores.append(score(classes[pairwise_distances_argmin(asked, prototypes)]))
+    rows.append(
+      {
+        "images": count,
+        "labels": labels,
+        "repetitions": repetitions,
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores)),
+      }
+    )
+  return rows
