@@ -30,7 +30,7 @@ def run(config: Config) -> None:
       f"Received: {config.train_split}"
     )
   directory, scores = RunDirectory(config.run_directory), []
-  metric = metric_names.main_metric(config.ordinal_labels, supervised=True)
+  metric = metric_names.supervised_metric(config.ordinal_labels)
   with workers.raise_on_lost_worker():
     if workers.is_chief:
       directory.start(config)

@@ -49,9 +49,9 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   """Embeds `train_split` and `eval_split`; files that an earlier call finished are kept.
 
   Writes to `model_dir/embeddings/<dataset>/`: `<train or eval>-<file>-of-<files>.npz` with
-  `embedding` float32 `[n, F]` and, with labels, `label` int64 `[n]`; `index.csv` with the row
-  of each image; `description.json` with the network and what it was given. Bad images of a
-  folder are left out.
+  `embedding` float32 `[n, F]` and, with labels, `label` int64 `[n]` or `[n, L]`; `index.csv` with
+  the row of each image; `description.json` with the network and what it was given. Bad images of
+  a folder are left out.
 
   Args:
     config: the options of the run.

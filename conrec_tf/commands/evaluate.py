@@ -12,13 +12,13 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
-from conrec_tf.evaluation.metric_names import main_metric
+from conrec_tf.evaluation.metric_names import standardised
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.external_network import open_external
 from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.evaluations import evaluate_linearly
+from conrec_tf.training.evaluations import evaluate_linearly, label_kind
 from conrec_tf.training.task import build_task, training_steps
 
 logger = logging.getLogger(__name__)
@@ -136,5 +136,6 @@ def _external_evaluation(
       f"Received: {source.name} without"
     )
   network = open_external(config, path)
-  metric = main_metric(config.ordinal_labels, standardised=config.standardize_embeddings)
+  metric = label_kind(config, source).metric
+  metric = standardised(metric) if config.standardize_embeddings else metric
   return lambda: evaluate_linearly(config, network, source, full=True), metric

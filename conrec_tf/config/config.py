@@ -96,6 +96,11 @@ class Config(
     return tuple(_number(text) for text in self.label_fractions.split(",") if text.strip())
 
   @property
+  def label_column_names(self) -> tuple[str, ...]:
+    """`label_columns` as a tuple of names."""
+    return tuple(text.strip() for text in self.label_columns.split(",") if text.strip())
+
+  @property
   def shots(self) -> tuple[int, ...]:
     """`few_shots` as numbers; what can't be read is -1."""
     return _whole_numbers(self.few_shots)

@@ -118,6 +118,12 @@ class Data:
     "say), of which none lies in two splits.",
     previously="",
   )
+  label_columns: str = option(
+    "",
+    "Columns of label_table that say 0 or 1 of several labels each image may have, separated by "
+    "commas, in place of the column label.",
+    previously="",
+  )
   label_order: str = option(
     "",
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "

@@ -27,6 +27,18 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     "label_table must be empty unless dataset is image_folder, with labels",
     config.label_table,
   )
+  columns = config.label_column_names
+  yield (
+    config.label_columns and (not config.label_table or len(set(columns)) < max(2, len(columns))),
+    "label_columns must be at least two different columns of label_table, separated by commas",
+    config.label_columns,
+  )
+  yield (
+    config.label_columns and (config.label_order or config.ordinal_labels),
+    "label_columns must be empty with label_order and ordinal_labels, which are for one class of "
+    "each image",
+    config.label_columns,
+  )
   yield (
     config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
     "drop_duplicates must be false unless dataset is image_folder or webdataset",

@@ -78,6 +78,7 @@ class DatasetSource:
     one_size: whether all images have the same height and width.
     center_crop: whether evaluation takes the central 87.5 % of an image.
     class_names: tuple of names, in the order of the labels; empty without labels.
+    multi_label: whether an image has any number of labels, 0 or 1, int64 `[L]`, and not one class.
     bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
       split stands in for each.
     digest: what tells these images and labels from others, wherever they lie; may be empty.
@@ -93,6 +94,7 @@ class DatasetSource:
   channels: int
   one_size: bool
   class_names: tuple[str, ...]
+  multi_label: bool = False
   bad: tuple[str, ...] = ()
   digest: str = ""
   center_crop: bool = False
@@ -198,14 +200,15 @@ def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
   """Returns which images make the eval share of data without splits, whatever the run's seed.
 
   Args:
-    labels: int `[count]`, of which each class gives the same share, or None.
+    labels: int `[count]`, of which each class gives the same share, or `[count, L]` of several
+      labels each, of which any are taken, or None.
     count: how many images there are.
 
   Returns:
     bool `[count]`. A class with a single image keeps it for training.
   """
   share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
-  groups = np.zeros(count, int) if labels is None else labels
+  groups = labels if labels is not None and labels.ndim == 1 else np.zeros(count, int)
   generator, held = np.random.default_rng(0), np.zeros(count, bool)
   for group in np.unique(groups):
     members = generator.permutation(np.flatnonzero(groups == group))

@@ -5,19 +5,17 @@ import logging
 import os
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import holdout_mask
+from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
-from conrec_tf.data.labels import label_numbers, label_text, listed, ordered_labels
+from conrec_tf.data.labels import label_numbers, label_text, listed, marks, ordered_labels
 
 logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have"}
-HELD_OUT_OF = 5  # one part of so many
-ALIKE = 0.02  # shares of labels in two splits
 
 Layout = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
 
@@ -93,6 +91,9 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
       "cv_folds must be 0 and select_best_on evaluation for a label_table with groups, which would "
       f"stand on both sides. Received: {config.cv_folds}, {config.select_best_on}"
     )
+  if config.label_columns:
+    several = np.array([rows[name].marks for name in names], np.int64)
+    return _marked(config, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
   return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
 
@@ -143,7 +144,7 @@ def _labelled(
   )
   if splits is not None:
     if groups is not None:
-      _check_groups(splits, groups)
+      check_groups(splits, groups)
     found = np.array(splits)
     _warn_of_missing_labels(found, indices, class_names)
     return found, indices, class_names
@@ -153,52 +154,42 @@ def _labelled(
   )
   if groups is None:
     return _shares(indices, len(labels)), indices, class_names
-  return _shares_of_groups(indices, groups, class_names), indices, class_names
+  return held_out_groups(indices, groups, class_names), indices, class_names
 
 
-def _check_groups(splits: list[str], groups: list[str]) -> None:
-  first: dict[str, str] = {}
-  for split, group in zip(splits, groups):
-    if first.setdefault(group, split) != split:
-      raise UsageError(
-        "label_table must have each group in one split. "
-        f"Received: group {group} in {first[group]} and {split}"
-      )
-
-
-def _shares_of_groups(
-  labels: np.ndarray, groups: list[str], class_names: Sequence[str]
-) -> np.ndarray:
-  """Holds out a fifth, no group on both sides, shares of labels as alike as that allows."""
-  if len(set(groups)) < HELD_OUT_OF:
-    raise UsageError(
-      f"label_table must have splits, or at least {HELD_OUT_OF} groups. "
-      f"Received: {len(set(groups))}"
+def _marked(
+  config: Config, labels: np.ndarray, splits: list[str] | None, groups: list[str] | None
+) -> Layout:
+  """Returns the layout of images of several labels each, int `[N, L]`."""
+  class_names = config.label_column_names
+  logger.info(
+    "%d images; the table gives %d labels of each: %s",
+    len(labels),
+    len(labels[0]),
+    listed(class_names),
+  )
+  if splits is None:
+    logger.info("There are no splits; a fifth is held out as split test")
+    found = (
+      _shares(labels, len(labels))
+      if groups is None
+      else held_out_groups(labels, groups, class_names)
     )
-  folds = StratifiedGroupKFold(HELD_OUT_OF, shuffle=True, random_state=0)
-  _, held = next(iter(folds.split(labels, labels, groups)))
-  splits = np.full(len(labels), "train")
-  splits[held] = "test"
-  counts = [
-    np.bincount(labels[splits == split], minlength=len(class_names)) for split in ("train", "test")
-  ]
-  shares = [count / count.sum() for count in counts]
-  furthest = int(np.argmax(np.abs(shares[0] - shares[1])))
-  if abs(shares[0][furthest] - shares[1][furthest]) > ALIKE:
-    logger.warning(
-      "Groups don't allow alike splits: %s is %.1f %% of train and %.1f %% of test",
-      class_names[furthest],
-      *(100 * share[furthest] for share in shares),
-    )
-  return splits
+  else:
+    if groups is not None:
+      check_groups(splits, groups)
+    found = np.array(splits)
+  _warn_of_missing_labels(found, labels, class_names)
+  return found, labels, class_names
 
 
 def _warn_of_missing_labels(
   splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> None:
+  """Warns of labels, int `[N]` or `[N, L]`, that no image of a split has."""
   for split in np.unique(splits):
-    there = set(labels[splits == split].tolist())
-    missing = [name for label, name in enumerate(class_names) if label not in there]
+    there = marks(labels[splits == split], len(class_names)).any(axis=0)
+    missing = [name for name, known in zip(class_names, there) if not known]
     if missing:
       logger.warning(
         "Split %s has no images of %d of %d labels: %s",

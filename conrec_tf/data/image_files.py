@@ -36,7 +36,7 @@ def image_source(
     config: the options of the run.
     store: where the files lie.
     names: of the files.
-    layout: from names to split names `[N]`, labels `[N]` and class names.
+    layout: from names to split names `[N]`, labels `[N]` or `[N, L]`, and class names.
 
   Raises:
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
@@ -103,6 +103,7 @@ def image_source(
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
     class_names=class_names,
+    multi_label=labels.ndim == 2,
     bad=bad,
     digest=_digest(scan, splits, labels, class_names),
   )
@@ -143,8 +144,13 @@ def _digest(
   """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
   digest = hashlib.sha256(repr(class_names).encode())
   for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
-    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{label}\0"))
+    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{_shown(label)}\0"))
   return digest.hexdigest()
+
+
+def _shown(label: np.ndarray) -> str:
+  """Returns a class number, or several labels as 0 and 1, as text."""
+  return str(label) if not label.ndim else "".join(map(str, label))
 
 
 def _text(name: str) -> str:

@@ -24,7 +24,8 @@ def open_image_folder(config: Config) -> DatasetSource:
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
   files = image_files(root)
-  rows = read_label_table(config.label_table, files) if config.label_table else {}
+  columns = config.label_column_names
+  rows = read_label_table(config.label_table, files, columns) if config.label_table else {}
 
   def layout(names: list[str]) -> Layout:
     return table_layout(config, names, rows) if rows else folder_layout(config, names, root)

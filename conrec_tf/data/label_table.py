@@ -13,6 +13,7 @@ from conrec_tf.data.labels import label_text
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("image", "label", "split", "group")
+MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +23,12 @@ class Row:
   label: str
   split: str
   group: str
+  marks: tuple[int, ...] = ()  # of several labels, 0 or 1
 
 
-def read_label_table(path: str, names: Sequence[str]) -> dict[str, Row]:
+def read_label_table(
+  path: str, names: Sequence[str], columns: Sequence[str] = ()
+) -> dict[str, Row]:
   """Reads `image,label` and perhaps `split` and `group` of image files.
 
   An image is named by its path below the folder, by its base name, or by that without ending,
@@ -33,21 +37,23 @@ def read_label_table(path: str, names: Sequence[str]) -> dict[str, Row]:
   Args:
     path: of the CSV file, UTF-8.
     names: of the files, below the folder.
+    columns: of several labels, 0 or 1 each, in place of `label`; empty where there is one.
 
   Returns:
     `{name: row}` of the files that the table names; the others are no part of the dataset.
 
   Raises:
     UsageError: the file can't be read, lacks a column or a value, names no file of the folder,
-      or gives an image two labels.
+      gives an image two labels, or something else than 0 or 1 in a column of several.
   """
   rows: dict[str, Row] = {}
   places = _places(names)
   missing = []
-  for number, given in _lines(path):
-    row = Row(*(label_text(given.get(column) or "") for column in COLUMNS[1:]))
+  for number, given in _lines(path, columns):
+    label, split, group = (label_text(given.get(column) or "") for column in COLUMNS[1:])
+    row = Row(label, split, group, _marks(given, columns, f"line {number} of {path}"))
     name = places.get(given["image"] or "")
-    if not row.label or not given["image"]:
+    if not (row.label or columns) or not given["image"]:
       raise UsageError(
         f"label_table must give each image a label. Received: line {number} of {path}"
       )
@@ -56,7 +62,7 @@ def read_label_table(path: str, names: Sequence[str]) -> dict[str, Row]:
     elif name in rows and rows[name] != row:
       raise UsageError(
         "label_table must give an image one label, split and group. Received: "
-        f"{rows[name].label} and {row.label} for {given['image']}, line {number} of {path}"
+        f"{_said(rows[name])} and {_said(row)} for {given['image']}, line {number} of {path}"
       )
     else:
       rows[name] = row
@@ -75,16 +81,32 @@ def read_label_table(path: str, names: Sequence[str]) -> dict[str, Row]:
   return rows
 
 
-def _lines(path: str) -> list[tuple[int, dict[str, str]]]:
+def _said(row: Row) -> str:
+  return row.label or " ".join(map(str, row.marks))
+
+
+def _marks(given: dict[str, str], columns: Sequence[str], where: str) -> tuple[int, ...]:
+  """Returns a line's values of several labels, 0 or 1."""
+  texts = [(given[column.lower()] or "").strip() for column in columns]
+  for column, text in zip(columns, texts):
+    if text not in MARKS:
+      raise UsageError(
+        f"label_table must say 0 or 1 of each label. Received: '{text}' for {column}, {where}"
+      )
+  return tuple(MARKS[text] for text in texts)
+
+
+def _lines(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
   """Returns the numbers of lines and what stands in them, by column."""
   try:
     with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
       reader = csv.DictReader(file)
       found = [name.strip().lower() for name in reader.fieldnames or ()]
       reader.fieldnames = found
-      if not {"image", "label"} <= set(found):
+      needed = ["image", *(columns or ["label"])]
+      if not {name.lower() for name in needed} <= set(found):
         raise UsageError(
-          "label_table must have the columns image and label, perhaps split and group. "
+          f"label_table must have the columns {', '.join(needed)}, perhaps split and group. "
           f"Received: {', '.join(found) or 'nothing'} in {path}"
         )
       return [(reader.line_num, row) for row in reader]

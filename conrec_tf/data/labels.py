@@ -66,3 +66,38 @@ def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarr
 def listed(names: Sequence[str]) -> str:
   """Returns the first names in a line, with dots where there are more."""
   return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+
+
+def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:
+  """Returns several labels of each image, int64 `[N, L]`, if they are 0 and 1.
+
+  Args:
+    labels: `[N, L]`.
+    what: where they come from, for messages.
+
+  Raises:
+    UsageError: there are other values, or each image has one label, as with classes.
+  """
+  values = np.unique(labels)
+  if not np.isin(values, (0, 1)).all():
+    strange = [str(value) for value in values if value not in (0, 1)]
+    raise UsageError(f"{what} must be 0 or 1, by label. Received: {listed(strange)}")
+  if np.all(labels.sum(axis=1) == 1):
+    raise UsageError(
+      f"{what} must be class numbers, [N], where each image has one class. Received: "
+      f"{labels.shape} with a single 1 in each row"
+    )
+  return labels.astype(np.int64)
+
+
+def marks(labels: np.ndarray, count: int) -> np.ndarray:
+  """Returns labels, int `[N]` or 0 and 1 `[N, count]`, as 0 and 1 `[N, count]`."""
+  return labels if labels.ndim == 2 else np.eye(count, dtype=np.int64)[labels]
+
+
+def label_words(label: np.ndarray | int, class_names: Sequence[str]) -> str:
+  """Returns an image's label, a number or 0 and 1 `[L]`, in words."""
+  if np.ndim(label):
+    found = [name for name, mark in zip(class_names, np.asarray(label)) if mark]
+    return ", ".join(found) or "none of the labels"
+  return class_names[int(label)]

@@ -17,7 +17,7 @@ from conrec_tf.data.dataset import (
   listed_split,
 )
 from conrec_tf.data.file_formats import converted, filled_range
-from conrec_tf.data.labels import label_numbers, label_text, ordered_labels
+from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ def open_npz(config: Config) -> DatasetSource:
 
   The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8,
   uint16 or float in [0, 1] (kept in 8 bits where those hold it, else in 16), and `y_train`,
-  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words. Without the `y` images
+  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words; or `[N, L]`, 0 or 1 of
+  several labels, perhaps with their names in `label_names` `[L]`. Without the `y` images
   are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives are read as
   they are downloaded.
 
@@ -57,7 +58,10 @@ def open_npz(config: Config) -> DatasetSource:
     for name, part in images.items()
   }
   class_names: tuple[str, ...] = ()
-  if labelled:
+  multi_label = labels["train"].ndim == 2
+  if multi_label:
+    class_names, labels = _marked(labels, arrays.get("label_names"))
+  elif labelled:
     class_names, labels = _numbered(labels, config)
   if "test" not in images:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
@@ -85,6 +89,7 @@ def open_npz(config: Config) -> DatasetSource:
     eval=listed_split("eval_split", config.eval_split, *arguments),
     one_size=True,
     class_names=class_names,
+    multi_label=multi_label,
     digest=_digest(images, labels),
   )
 
@@ -167,20 +172,42 @@ def _of_floats(images: np.ndarray) -> np.ndarray:
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
-  """Returns an array of labels, numbers or words `[N]`."""
+  """Returns an array of labels, numbers or words `[N]`, or numbers `[N, L]`."""
   labels = arrays.get(name)
   if labels is None:
     raise UsageError(f"data_dir must hold {name} too. Received: {', '.join(arrays)}")
   if labels.ndim == 2 and labels.shape[1] == 1:
     labels = labels[:, 0]
-  if labels.shape != (count,):
-    raise UsageError(f"{name} must be [{count}], one label an image. Received: {labels.shape}")
+  if labels.ndim not in (1, 2) or len(labels) != count:
+    raise UsageError(
+      f"{name} must be [{count}], a class of each image, or [{count}, L] of several labels. "
+      f"Received: {labels.shape}"
+    )
+  if labels.ndim == 2:
+    return checked_marks(labels, name)
   if labels.dtype.kind not in "iuU" or labels.dtype.kind == "i" and labels.min() < 0:
     raise UsageError(
       f"{name} must be whole numbers from 0, or words. Received: {labels.dtype}"
       + (f" from {labels.min()}" if labels.dtype.kind in "if" else "")
     )
   return labels
+
+
+def _marked(
+  labels: dict[str, np.ndarray], names: np.ndarray | None
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+  """Returns names of several labels, and them, if they are of one number in all splits."""
+  shapes = {part.shape[1:] for part in labels.values()}
+  if len(shapes) > 1:
+    raise UsageError(
+      f"y_train, y_val and y_test must have the same labels. Received: {sorted(shapes)}"
+    )
+  [(count,)] = shapes
+  if names is None:
+    return tuple(map(str, range(count))), labels
+  if names.shape != (count,):
+    raise UsageError(f"label_names must be [{count}]. Received: {names.shape}")
+  return tuple(label_text(str(name)) for name in names), labels
 
 
 def _numbered(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.data.dataset import DatasetSource, Record, Split
 from conrec_tf.data.inspection import decode_error, scan_images
+from conrec_tf.data.labels import marks
 
 SAMPLE = 256  # images whose values are looked at
 
@@ -42,7 +43,7 @@ class SplitSummary:
     split: the split.
     shapes: int `[N, 4]`, heights, widths, channels, bits a channel; not above 0 for bad images.
     bad: why images can't be decoded, by place.
-    labels: int `[N]`, or None.
+    labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, or None.
     formats: how many files there are of each ending, the most frequent first.
   """
 
@@ -81,7 +82,7 @@ def summarize(split: Split, source: DatasetSource) -> SplitSummary:
   labels = None
   if source.class_names:
     stream = split.records().map(lambda record: record["label"])
-    labels = np.array([int(label) for label in stream], np.int64)
+    labels = np.array(list(stream.as_numpy_iterator()), np.int64)
   return SplitSummary(split, shapes, bad, labels, _formats(split))
 
 
@@ -103,10 +104,11 @@ def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]
   if summary.labels is None:
     yield "  classes    none"
     return
-  counts = np.bincount(summary.labels, minlength=len(source.class_names))
+  counts = marks(summary.labels, len(source.class_names)).sum(axis=0)
   few, many = np.argmin(counts), np.argmax(counts)
+  what = "labels " if source.multi_label else "classes"
   yield (
-    f"  classes    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
+    f"  {what}    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
     f"{counts[many]} ({source.class_names[many]})"
   )
 

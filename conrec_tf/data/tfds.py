@@ -1,6 +1,7 @@
 """Datasets of TensorFlow Datasets, the embedded ones included."""
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -31,14 +32,22 @@ def open_tfds(config: Config) -> DatasetSource:
   features = dict(getattr(builder.info.features, "items", tuple)())
   labelled = config.label_mode != "none"
   keys = {"image": config.image_key, **({"label": config.label_key} if labelled else {})}
-  for name, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+  label_feature = features.get(config.label_key)
+  several = getattr(label_feature, "feature", None)  # of a sequence
+  multi_label = labelled and isinstance(several, tfds.features.ClassLabel)
+  for name, kind in (
+    ("image", tfds.features.Image),
+    ("label", tfds.features.Sequence if multi_label else tfds.features.ClassLabel),
+  ):
     if name in keys and not isinstance(features.get(keys[name]), kind):
       there = [key for key, feature in features.items() if isinstance(feature, kind)]
       raise UsageError(
-        "dataset must have an image and a label with classes (or just an image, for "
-        f"label_mode=none). Received: {config.dataset} without {name} {keys[name]}; "
+        "dataset must have an image and a label with classes or a sequence of them (or just an "
+        f"image, for label_mode=none). Received: {config.dataset} without {name} {keys[name]}; "
         f"for --{name}_key there is {', '.join(there) or 'nothing'}"
       )
+  named = several if multi_label else label_feature
+  class_names = tuple(named.names) if labelled and named else ()
   image_feature = features[config.image_key]
   stored = image_feature.shape
   channels = checked_channels(config.image_channels, stored[-1] or 0)
@@ -59,7 +68,14 @@ def open_tfds(config: Config) -> DatasetSource:
     return decode_reduced(encoded, fitting, stored_image, channels, config.max_pixels)
 
   may_be_jpeg = image_feature.dtype == np.uint8 and image_feature.encoding_format != "png"
-  train = tfds_split(builder, "train_split", config.train_split, keys, config.cache_dataset)
+  split = functools.partial(
+    tfds_split,
+    builder,
+    keys=keys,
+    cache=config.cache_dataset,
+    num_labels=len(class_names) if multi_label else 0,
+  )
+  train = split("train_split", config.train_split)
   return DatasetSource(
     name=config.dataset,
     decode=decode,
@@ -67,8 +83,9 @@ def open_tfds(config: Config) -> DatasetSource:
     channels=channels,
     one_size=None not in stored[:2],
     train=train,
-    eval=tfds_split(builder, "eval_split", config.eval_split, keys, config.cache_dataset),
-    class_names=tuple(features[config.label_key].names) if labelled else (),
+    eval=split("eval_split", config.eval_split),
+    class_names=class_names,
+    multi_label=multi_label,
     digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
   )
 

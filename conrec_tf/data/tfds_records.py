@@ -20,7 +20,12 @@ FILES_AT_ONCE = 16
 
 
 def tfds_split(
-  builder: tfds.core.DatasetBuilder, flag: str, expression: str, keys: dict[str, str], cache: bool
+  builder: tfds.core.DatasetBuilder,
+  flag: str,
+  expression: str,
+  keys: dict[str, str],
+  cache: bool,
+  num_labels: int = 0,
 ) -> Split:
   """Returns a split of a prepared dataset: in memory, by number, or streamed, as its size allows.
 
@@ -30,6 +35,8 @@ def tfds_split(
     expression: as TFDS writes them.
     keys: names of the features by those of a `Record`.
     cache: whether to hold the split in memory whatever its size.
+    num_labels: how many there are where an image has a sequence of them, which become 0 or 1 of
+      each; else 0.
 
   Raises:
     UsageError: there is no such split, or it is empty.
@@ -47,7 +54,11 @@ def tfds_split(
   )
 
   def named(record: Record) -> Record:
-    return {name: record[key] for name, key in keys.items()}
+    renamed = {name: record[key] for name, key in keys.items()}
+    if num_labels and "label" in renamed:
+      marks = tf.one_hot(renamed["label"], num_labels, on_value=True, off_value=False)
+      renamed["label"] = tf.cast(tf.reduce_any(marks, axis=0), tf.int64)
+    return renamed
 
   lookup = None
   if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:

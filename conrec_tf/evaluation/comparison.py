@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from conrec_tf.evaluation.measures import LEVEL, kappa_of_weights, resampled
+from conrec_tf.evaluation.bootstrap import LEVEL, auroc_of_weights, kappa_of_weights, resampled
 
 RESAMPLES = 2000
 
@@ -56,8 +56,9 @@ def compare(
   training is taken to vary as much as the other.
 
   Args:
-    first, second: int `[N]` predictions of each training of either method.
-    labels: int `[N]`, true.
+    first, second: int `[N]` predictions of each training of either method; of several labels
+      probabilities float `[N, L]`, which are compared by mean area under the ROC curve.
+    labels: int `[N]`, true; of several labels 0 or 1, `[N, L]`.
     grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
     resamples: of the images.
     seed: fixes the resamples.
@@ -105,6 +106,8 @@ def _variances_of_means(first: np.ndarray, second: np.ndarray) -> list[tuple[flo
 
 
 def _measure(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
+  if labels.ndim == 2:
+    return auroc_of_weights(labels, predictions)
   if grades:
     return kappa_of_weights(labels, predictions, grades)
   right = (predictions == labels).astype(np.float64)

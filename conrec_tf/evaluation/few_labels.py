@@ -16,13 +16,16 @@ logger = logging.getLogger(__name__)
 def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
   """Returns indices of a share of the examples, each class as near to its share as counts allow.
 
-  At least one example of each class, even if that exceeds the fraction.
+  At least one example of each class, even if that exceeds the fraction. Of several labels each,
+  any examples.
 
   Args:
-    labels: int `[N]`.
+    labels: int `[N]`, or `[N, L]` of several labels.
     fraction: in (0, 1].
     rng: draws the examples.
   """
+  if labels.ndim == 2:
+    return np.sort(rng.permutation(len(labels))[: max(1, round(fraction * len(labels)))])
   classes, counts = np.unique(labels, return_counts=True)
   quotas = fraction * counts
   takes = np.maximum(1, np.floor(quotas)).astype(int)

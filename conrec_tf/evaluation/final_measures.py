@@ -1,11 +1,17 @@
 """All that is said of one set of predictions: measures, their intervals, and each image's own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from conrec_tf.evaluation import metric_names
-from conrec_tf.evaluation.measures import bootstrap_intervals, class_measures, kappa_interval
+from conrec_tf.evaluation.bootstrap import (
+  bootstrap_intervals,
+  kappa_interval,
+  multi_label_intervals,
+)
+from conrec_tf.evaluation.measures import class_measures, label_measures
 
 
 def measures_of_probabilities(
@@ -53,6 +59,39 @@ def measures_of_grades(
     ends = kappa_interval(labels, grades, count, resamples, seed)
     measures[metric_names.INTERVALS] = {name: ends}
   return measures | {metric_names.PREDICTIONS: {"label": labels, "prediction": grades}}
+
+
+def measures_of_labels(
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  names: Sequence[str],
+  prefix: str,
+  resamples: int,
+  seed: int,
+) -> dict[str, Any]:
+  """Returns the measures of each of several labels, intervals of their means, and the predictions.
+
+  Args:
+    probabilities: float `[N, L]`.
+    labels: int `[N, L]`, 0 or 1.
+    names: of the labels.
+    prefix: what names of measures begin with.
+    resamples, seed: see `measures_of_probabilities`.
+  """
+  measures: dict[str, Any] = {
+    metric_names.LABELS: [
+      {
+        "label": name,
+        "positive": int(labels[:, place].sum()),
+        **label_measures(probabilities[:, place], labels[:, place]),
+      }
+      for place, name in enumerate(names)
+    ]
+  }
+  if resamples:
+    drawn = multi_label_intervals(probabilities, labels, resamples, seed)
+    measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
+  return measures | {metric_names.PREDICTIONS: {"labels": labels, "probabilities": probabilities}}
 
 
 def all_classes(scores: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:

@@ -1,20 +1,14 @@
-"""What a classifier's probabilities are worth: measures of scikit-learn, and bootstrap intervals.
+"""What a classifier's probabilities are worth: measures of scikit-learn.
 
 Classes that the measured images lack don't count in means over classes, as they have no recall.
 """
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
 
-BINS = 15  # of confidence, in the calibration error
-LEVEL = 0.95
-NUMBERS_AT_ONCE = 2_000_000  # of resampled weights
-RANKED_NUMBERS = 200_000_000  # images times classes times resamples, for measures that sort
-FEWEST_RESAMPLES = 100
+from conrec_tf.config import UsageError
 
-Interval = tuple[float, float]
+BINS = 15  # of confidence, in the calibration error
 
 
 def class_measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -38,7 +32,7 @@ def class_measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, f
   for name, score in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
     values = [
       score(labels == column, probabilities[:, column])
-      for column in _ranked_columns(probabilities.shape[1])
+      for column in ranked_columns(probabilities.shape[1])
       if 0 < np.sum(labels == column) < len(labels)
     ]
     if values:
@@ -51,141 +45,47 @@ def class_measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, f
   return measures
 
 
-def bootstrap_intervals(
-  probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int
-) -> dict[str, Interval]:
-  """Returns 95 % percentile intervals of top 1 accuracy and of `class_measures`.
+def label_measures(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+  """Returns area under the ROC curve, average precision and F1 at 0.5 of one label.
 
-  Images are drawn with replacement, as many as there are. For measures that sort images there are
-  fewer resamples where images and classes are many. The calibration error has none: that of
-  resamples is larger by what is drawn twice.
+  Nothing is defined of a label that all or none of the images have.
 
   Args:
-    probabilities: float `[N, K]`.
-    labels: int `[N]`.
-    resamples: how many.
-    seed: fixes the draws.
+    scores: float `[N]`, in [0, 1].
+    labels: int `[N]`, 0 or 1.
   """
-  count, classes = probabilities.shape
-  ranked = int(np.clip(RANKED_NUMBERS // (count * classes), FEWEST_RESAMPLES, resamples))
-  found = _collected(
-    lambda weights: _weighted_measures(probabilities, labels, weights), count, resamples, seed
-  )
-  found |= _collected(
-    lambda weights: _weighted_ranks(probabilities, labels, weights), count, ranked, seed
-  )
-  return {name: interval(values) for name, values in found.items() if np.any(~np.isnan(values))}
-
-
-def kappa_interval(
-  labels: np.ndarray, predicted: np.ndarray, classes: int, resamples: int, seed: int
-) -> Interval:
-  """Returns the 95 % percentile interval of quadratic weighted kappa; see `bootstrap_intervals`."""
-  kappa = kappa_of_weights(labels, predicted, classes)
-  values = _collected(lambda weights: {"kappa": kappa(weights)}, len(labels), resamples, seed)
-  return interval(values["kappa"])
-
-
-def kappa_of_weights(
-  labels: np.ndarray, predicted: np.ndarray, classes: int
-) -> Callable[[np.ndarray], np.ndarray]:
-  """Returns a function of how often each image counts, `[B, N]`, to quadratic weighted kappa `[B]`.
-
-  Where kappa isn't defined it is 0.
-  """
-  grades = np.arange(classes)
-  penalties = ((grades[:, np.newaxis] - grades) ** 2).astype(float)
-  pairs = np.eye(classes**2)[labels * classes + predicted]
-
-  def kappa(weights: np.ndarray) -> np.ndarray:
-    counts = (weights @ pairs).reshape(-1, classes, classes)
-    chance = counts.sum(2)[:, :, np.newaxis] * counts.sum(1)[:, np.newaxis] / len(labels)
-    expected = (chance * penalties).sum((1, 2))
-    observed = (counts * penalties).sum((1, 2))
-    return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)
-
-  return kappa
-
-
-def interval(values: np.ndarray) -> Interval:
-  """Returns the central 95 % of resampled values; NaN, where one wasn't defined, doesn't count."""
-  low, high = np.nanpercentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-  return float(low), float(high)
-
-
-def _ranked_columns(classes: int) -> list[int]:
-  return [1] if classes == 2 else list(range(classes))
-
-
-def _collected(
-  measure: Callable[[np.ndarray], dict[str, np.ndarray]], count: int, resamples: int, seed: int
-) -> dict[str, np.ndarray]:
-  parts = [measure(weights) for weights in resampled(count, resamples, seed)]
-  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def resampled(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-  """Yields how often each image was drawn, float `[resamples of a part, count]`."""
-  rng = np.random.default_rng(seed)
-  at_once = max(1, NUMBERS_AT_ONCE // count)
-  for start in range(0, resamples, at_once):
-    yield np.stack(
-      [
-        np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)
-        for _ in range(min(at_once, resamples - start))
-      ]
-    )
-
-
-def _weighted_measures(
-  probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-  """Returns measures that follow from confusions, `[B]` of weights `[B, N]`."""
-  classes = probabilities.shape[1]
-  truth, guess = np.eye(classes)[labels], np.eye(classes)[probabilities.argmax(axis=1)]
-  right, true, guessed = weights @ (truth * guess), weights @ truth, weights @ guess
-  with np.errstate(invalid="ignore"):
-    recalls, f1 = right / true, 2 * right / (true + guessed)
-  measures = {
-    "top_1_accuracy": right.sum(axis=1) / weights.sum(axis=1),
-    "balanced_accuracy": np.nanmean(recalls, axis=1),
-    "macro_f1": np.nanmean(f1, axis=1),
+  if len(np.unique(labels)) < 2:
+    return {}
+  return {
+    "auroc": float(roc_auc_score(labels, scores)),
+    "average_precision": float(average_precision_score(labels, scores)),
+    "f1": float(f1_score(labels, scores > 0.5, zero_division=0)),
   }
-  if classes == 2:
-    measures |= {"sensitivity": recalls[:, 1], "specificity": recalls[:, 0]}
-  return measures
 
 
-def _weighted_ranks(
-  probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-  """Returns area under the ROC curve and average precision, `[B]` of weights `[B, N]`."""
-  values = np.array(
-    [
-      _ranks(probabilities[:, column], labels == column, weights)
-      for column in _ranked_columns(probabilities.shape[1])
-    ]
-  )
-  undefined = np.all(np.isnan(values[:, 0]), axis=0)
-  means = np.where(undefined, np.nan, np.nanmean(np.where(undefined, 0.0, values), axis=0))
-  return {"auroc": means[0], "average_precision": means[1]}
+def multi_label_measures(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+  """Returns means of `label_measures` over the labels where they are defined.
+
+  Args:
+    scores: float `[N, L]`.
+    labels: int `[N, L]`, 0 or 1.
+
+  Raises:
+    UsageError: they are for none.
+  """
+  found = [label_measures(*column) for column in zip(scores.T, labels.T)]
+  rows = [row for row in found if row]
+  if not rows:
+    raise UsageError(
+      "eval_split must have images with and without some label. "
+      f"Received: {len(labels)} images that are all alike"
+    )
+  return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _ranks(
-  scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns both of one class, `[B]`; NaN where there are only positive or only negative images."""
-  order = np.argsort(-scores, kind="stable")
-  starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # of images with one score
-  ordered = weights[:, order]
-  hits = np.add.reduceat(ordered * positive[order], starts, axis=1)
-  misses = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
-  all_hits, all_misses = hits.cumsum(axis=1), misses.cumsum(axis=1)
-  with np.errstate(invalid="ignore", divide="ignore"):
-    auroc = (misses * (all_hits - hits / 2)).sum(axis=1) / (all_hits[:, -1] * all_misses[:, -1])
-    gained = np.nan_to_num(hits * all_hits / (all_hits + all_misses)).sum(axis=1)
-    precision = gained / all_hits[:, -1]
-  return auroc, np.where(np.isnan(auroc), np.nan, precision)
+def ranked_columns(classes: int) -> list[int]:
+  """Returns the classes whose ranks count: the second of two, else all."""
+  return [1] if classes == 2 else list(range(classes))
 
 
 def _calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

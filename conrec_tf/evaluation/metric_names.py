@@ -32,11 +32,14 @@ EVALUATION_SECONDS = "evaluation_seconds"
 EVAL = "eval/"
 LINEAR_ACCURACY = "eval/linear_top_1_accuracy"
 KAPPA = "eval/quadratic_weighted_kappa"
+LINEAR_AUROC = "eval/linear_auroc"
 LABEL = "eval/label_"  # of a supervised head
 LABEL_ACCURACY = "eval/label_top_1_accuracy"
 LABEL_KAPPA = "eval/label_quadratic_weighted_kappa"
 EVAL_TOTAL_LOSS = "eval/total_loss"
 KNN_ACCURACY = "eval/knn_accuracy"
+KNN_AUROC = "eval/knn_auroc"
+LABELS = "eval/labels"  # rows, one for each of several labels
 PREDICTIONS = "eval/predictions"  # of the measured images, an array by name
 LABEL_FRACTIONS = "eval/label_fractions"
 FEW_SHOTS = "eval/few_shots"
@@ -55,26 +58,17 @@ UNIFORMITY = "eval/uniformity"
 DEAD_DIMENSIONS = "eval/dead_dimensions"
 ALIGNMENT = "eval/alignment"
 LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS, ALIGNMENT)
-MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
+MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LINEAR_AUROC, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
 
 
-def main_metric(
-  ordinal: bool, supervised: bool = False, labelled: bool = True, standardised: bool = False
-) -> str:
-  """Returns the name of the number that runs are compared by.
+def supervised_metric(ordinal: bool) -> str:
+  """Returns the name of the number that counts of a supervised head on grades, or on classes."""
+  return LABEL_KAPPA if ordinal else LABEL_ACCURACY
 
-  Args:
-    ordinal: whether classes are grades, for which it is quadratic weighted kappa.
-    supervised: whether it is measured on a supervised head in place of linear evaluation.
-    labelled: whether there are labels at all; without them it is the loss.
-    standardised: whether linear evaluation is of embeddings scaled to mean 0 and variance 1.
-  """
-  if not labelled:
-    return EVAL_TOTAL_LOSS
-  if supervised:
-    return LABEL_KAPPA if ordinal else LABEL_ACCURACY
-  name = KAPPA if ordinal else LINEAR_ACCURACY
-  return name.replace(EVAL, STANDARDISED) if standardised else name
+
+def reading(standardised: bool) -> str:
+  """Returns what names begin with, of standardised or of raw embeddings."""
+  return STANDARDISED if standardised else EVAL
 
 
 def best(name: str) -> str:

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import KFold
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -73,14 +73,44 @@ def knn_accuracy(
     temperature: of votes that weigh exp(cosine / temperature) (arXiv 1805.01978); 0: all votes
       weigh the same.
   """
+  voters = _voters(len(train[1]), neighbours, temperature)
+  return float(KNeighborsClassifier(**voters).fit(*train).score(*test))
+
+
+def neighbour_shares(
+  train: Labelled, embeddings: np.ndarray, neighbours: int, temperature: float
+) -> np.ndarray:
+  """Returns the share of votes for each of several labels, float `[N, L]`; see `knn_accuracy`."""
+  voters = _voters(len(train[1]), neighbours, temperature)
+  return KNeighborsRegressor(**voters).fit(*train).predict(embeddings)
+
+
+def _voters(count: int, neighbours: int, temperature: float) -> dict[str, Any]:
+  """Returns scikit-learn's arguments: how many of `count` vote, and with what weights."""
 
   def weights(distances: np.ndarray) -> np.ndarray:
     return np.exp((distances.min(axis=1, keepdims=True) - distances) / temperature)
 
-  classifier = KNeighborsClassifier(
-    min(neighbours, len(train[1])), weights=weights if temperature else "uniform", metric="cosine"
-  )
-  return float(classifier.fit(*train).score(*test))
+  return {
+    "n_neighbors": min(neighbours, count),
+    "weights": weights if temperature else "uniform",
+    "metric": "cosine",
+  }
+
+
+def multi_label_scores(
+  train: Labelled, test: Labelled, standardise: bool = False, strength: float = 1.0
+) -> np.ndarray:
+  """Returns probabilities `[N, L]` of several labels, by a logistic regression for each.
+
+  A label that all or none of the training images have gets probability 1 or 0.
+
+  Args:
+    train: what they learn from; labels are 0 or 1, `[M, L]`.
+    test: what they predict; its labels are unused.
+    standardise, strength: see `linear_scores`.
+  """
+  return _one_against_rest(*train, standardise, strength).predict_proba(test[0])
 
 
 def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
@@ -105,17 +135,8 @@ def ordinal_scores(
   As the authors: the objective and the bits are theirs, and raw embeddings.
   """
   _check_classes(train[1])
-  with warnings.catch_warnings():
-    # The first bit is always set; scikit-learn says so each time.
-    warnings.filterwarnings("ignore", "Label .* is present in all training examples")
-    warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
-    classifier = _fit(
-      OneVsRestClassifier(RotatedLogisticRegression(C=strength)),
-      train[0],
-      cumulative_bits(train[1], count),
-      standardise,
-    )
-  return classifier.predict_proba(test[0])
+  bits = cumulative_bits(train[1], count)
+  return _one_against_rest(train[0], bits, standardise, strength).predict_proba(test[0])
 
 
 def ordinal_predictions(
@@ -157,7 +178,7 @@ def cross_validate(
       f"cv_folds must be at most {len(labels)}, the labelled images. Received: {folds}"
     )
   classes, counts = np.unique(labels, return_counts=True)
-  if counts.min() < folds:
+  if labels.ndim == 1 and counts.min() < folds:
     logger.warning(
       "Class %d has %d images, fewer than the %d folds: some folds lack it",
       classes[np.argmin(counts)],
@@ -176,6 +197,18 @@ def _check_classes(labels: np.ndarray) -> None:
     raise UsageError(
       "training labels must be of at least two classes for linear evaluation. Received: 1"
     )
+
+
+def _one_against_rest(
+  features: np.ndarray, bits: np.ndarray, standardise: bool, strength: float
+) -> Any:
+  """Fits a logistic regression for each column of bits, int `[N, L]`."""
+  with warnings.catch_warnings():
+    # Of columns that are all alike, as the first of grades is, scikit-learn says so each time.
+    warnings.filterwarnings("ignore", "Label .* is present in all training examples")
+    warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
+    classifier = OneVsRestClassifier(RotatedLogisticRegression(C=strength))
+    return _fit(classifier, features, bits, standardise)
 
 
 def _fit(

@@ -14,6 +14,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Record
 from conrec_tf.data.duplicates import BITS, Duplicate
+from conrec_tf.data.labels import label_words, marks
 from conrec_tf.data.pipeline import two_views
 from conrec_tf.data.summary import (
   SplitSummary,
@@ -24,7 +25,7 @@ from conrec_tf.data.summary import (
 )
 from conrec_tf.reporting.figures import data_figures
 from conrec_tf.reporting.figures.plot_style import Picture
-from conrec_tf.reporting.sections import Section
+from conrec_tf.reporting.section import Section
 from conrec_tf.reporting.tables import Table
 
 IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
@@ -101,7 +102,7 @@ class DataFindings:
     section = Section("Labels and splits")
     if self.source.class_names:
       counts = {
-        summary.split.name: np.bincount(summary.labels, minlength=len(self.source.class_names))
+        summary.split.name: marks(summary.labels, len(self.source.class_names)).sum(axis=0)
         for summary in self.summaries
         if summary.labels is not None
       }
@@ -234,7 +235,7 @@ class DataFindings:
   def _label(self, summary: SplitSummary, place: int) -> str:
     if summary.labels is None:
       return "" if summary.split.names is None else os.path.basename(summary.split.names[place])
-    return self.source.class_names[summary.labels[place]]
+    return label_words(summary.labels[place], self.source.class_names)
 
 
 def _as_floats(image: np.ndarray) -> np.ndarray:

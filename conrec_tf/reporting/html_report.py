@@ -12,7 +12,7 @@ from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.run_record import RunRecord, differences
-from conrec_tf.reporting.sections import Section
+from conrec_tf.reporting.section import Section
 from conrec_tf.reporting.tables import Table
 from conrec_tf.training.progress import duration
 
@@ -26,7 +26,7 @@ ENVIRONMENT = jinja2.Environment(
 HIGHLIGHTS = (
   *(
     highlight
-    for metric in (metric_names.KAPPA, metric_names.LINEAR_ACCURACY)
+    for metric in (metric_names.KAPPA, metric_names.LINEAR_ACCURACY, metric_names.LINEAR_AUROC)
     for name in (metric_names.standardised(metric), metric)
     for highlight in ((name, "last"), (metric_names.best(name), "best"))
   ),
@@ -37,6 +37,7 @@ HIGHLIGHTS = (
   (metric_names.EVAL_TOTAL_LOSS, "last"),
   (metric_names.best(metric_names.EVAL_TOTAL_LOSS), "best"),
   (metric_names.KNN_ACCURACY, "last"),
+  (metric_names.KNN_AUROC, "last"),
   (metric_names.UNTRAINED_STRONGEST, "of all readings"),
   (metric_names.untrained(metric_names.EVAL_TOTAL_LOSS), "step 0"),
 )

@@ -8,6 +8,7 @@ import numpy as np
 from tensorboard.plugins import projector
 import tensorflow as tf
 
+from conrec_tf.data.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.reporting.inference import ModelInspector, subset
@@ -29,7 +30,7 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   chosen = np.random.default_rng(options.seed).permutation(split.num_examples)
   split = subset(split, chosen[:MOST_POINTS])
   parts: list[np.ndarray] = []
-  labels: list[int] = []
+  labels: list[np.ndarray] = []
   small: list[np.ndarray] = []
   for images, label in evaluation_batches(
     inspector.eval_source, split, options.image_size, options.eval_batch_size
@@ -55,9 +56,8 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
     )
   if inspector.class_names:
     entry.metadata_path = f"{FOLDER}/labels.tsv"
-    write_text(
-      folder / entry.metadata_path, "".join(f"{inspector.class_names[label]}\n" for label in labels)
-    )
+    names = [label_words(label, inspector.class_names) for label in labels]
+    write_text(folder / entry.metadata_path, "\n".join(names) + "\n")
   write_text(folder / "projector_config.pbtxt", str(config))
 
 

@@ -1,20 +1,23 @@
 """The sections of a report: what each shows, and of which images."""
 
 from collections.abc import Callable
-import dataclasses
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import class_figures, curves, image_grids, label_curves
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.method_comparison import comparison_table, methods_of
-from conrec_tf.reporting.tables import Table, class_table, representations_table
+from conrec_tf.reporting.section import Section
+from conrec_tf.reporting.table_sections import (
+  labels_section,
+  methods_section,
+  representations_section,
+)
+from conrec_tf.reporting.tables import Table, class_table
 from conrec_tf.run_dir.run_directory import write_text
 
 ATTENDED = 12
@@ -24,46 +27,6 @@ NEIGHBOURS = 4
 EXTREMES = 2
 MOST_CLASSES = 6
 NO_CLASSES = "The data has no classes, so that nothing is said about them."
-
-
-@dataclasses.dataclass
-class Section:
-  """A part of the page.
-
-  Attributes:
-    title: its heading.
-    pictures: its figures.
-    notes: what is missing, or must be known.
-    small: whether figures may stand three in a row.
-    table, details: tables beside and below the figures, or None, with their titles.
-  """
-
-  title: str
-  pictures: list[Picture] = dataclasses.field(default_factory=list)
-  notes: list[str] = dataclasses.field(default_factory=list)
-  small: bool = False
-  table: Table | None = None
-  table_title: str = ""
-  details: Table | None = None
-  details_title: str = ""
-
-
-def methods_section(context: ReportContext) -> Section | None:
-  """Compares the run's method with the others; None for a single run."""
-  if len(context.runs) == 1:
-    return None
-  table, notes = comparison_table(methods_of(context.runs))
-  write_text(context.folder / "comparison.csv", table.csv())
-  return Section(
-    "Methods compared",
-    notes=[
-      *notes,
-      "The interval holds what other images and, with several trainings, other seeds would "
-      "change; p is that of as large a difference by chance.",
-    ],
-    table=table,
-    table_title="Mean and standard deviation over trainings, and the difference",
-  )
 
 
 def training_section(context: ReportContext) -> Section | None:
@@ -88,25 +51,6 @@ def accuracy_section(context: ReportContext) -> Section:
       "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."
     )
   return section
-
-
-def representations_section(context: ReportContext) -> Section | None:
-  """Tabulates a sweep over representations; None where there was none."""
-  rows = context.runs[0].result.get(metric_names.REPRESENTATIONS)
-  if not rows:
-    return None
-  table = representations_table(rows)
-  write_text(context.folder / "representations.csv", table.csv())
-  return Section(
-    "Representations",
-    notes=[
-      "Regularisation and representation were chosen on a fifth of the training labels, held out; "
-      "the labels of the evaluation split chose nothing. Only the chosen one's number on the "
-      "evaluation split is a fair one."
-    ],
-    table=table,
-    table_title="Every layer, read by a classifier (%)",
-  )
 
 
 def inputs_section(context: ReportContext) -> Section:
@@ -136,6 +80,8 @@ def classes_section(context: ReportContext) -> Section:
   inspector = context.inspector
   if not inspector.class_names:
     return Section("Classes", notes=[NO_CLASSES])
+  if inspector.eval_source.multi_label:
+    return labels_section(context)
   counts = context.confusions()
   rows = class_figures.class_accuracies(counts, inspector.class_names)
   details = class_table(rows)
@@ -180,7 +126,7 @@ def _share_of_images(inspector: ModelInspector) -> list[str]:
 def embeddings_section(context: ReportContext) -> Section:
   """Draws a map of the embeddings, and nearest neighbours."""
   inspector, seed = context.inspector, context.runs[0].config.seed
-  labelled = bool(inspector.class_names)
+  labelled = bool(inspector.class_names) and not inspector.eval_source.multi_label
   (train, train_labels), (test, labels) = context.train, context.test
   picture = embedding_map(
     test, labels if labelled else None, inspector.class_names, seed, context.folder

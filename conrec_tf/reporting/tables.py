@@ -164,3 +164,19 @@ def representations_table(rows: Sequence[dict[str, Any]]) -> Table:
     ],
     texts=2,
   )
+
+
+def labels_table(rows: Sequence[dict[str, Any]]) -> Table:
+  """Tabulates measures of each of several labels, in per cent; what isn't defined is empty."""
+  names = ("auroc", "average_precision", "f1")
+  return Table(
+    ("label", "images that have it", *(name.replace("_", " ") for name in names)),
+    [
+      (
+        row["label"],
+        str(row["positive"]),
+        *(f"{100 * row[name]:.2f}" if name in row else "" for name in names),
+      )
+      for row in rows
+    ],
+  )

@@ -13,11 +13,13 @@ from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import overlay_heatmap, to_rgb
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.projector import write_projector
+from conrec_tf.training.evaluations import label_kind
 
 IMAGES = 4
 LONGEST_SIDE = 128  # pixels
@@ -52,7 +54,7 @@ class TensorBoardWriter:
             for name, tag in charts.items()
           ],
         )
-        for title, charts in _groups(self._inspector.config, self._inspector.class_names)
+        for title, charts in _groups(self._inspector.config, self._inspector.eval_source)
       ]
     )
     with self._writer.as_default(step=0):
@@ -118,7 +120,7 @@ class TensorBoardWriter:
     write_projector(self._inspector, self._folder)
 
 
-def _groups(config: Config, class_names: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[str, str]]]:
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
   yield "Loss", {"total": metric_names.TOTAL_LOSS}
   if config.is_pretraining and config.contrastive_weight:
@@ -141,18 +143,18 @@ def _groups(config: Config, class_names: Sequence[str]) -> Iterator[tuple[str, d
         "evaluation": "eval/label_.*",
       },
     )
-  if config.is_pretraining and class_names:
-    name = metric_names.main_metric(config.ordinal_labels).removeprefix(metric_names.EVAL)
+  if config.is_pretraining and source.class_names:
+    name = label_kind(config, source).metric.removeprefix(metric_names.EVAL)
     name = name.replace("top_1", "top_.")  # top 3 and 5 in the same chart
     yield (
       "Linear evaluation",
       {
         "raw embeddings": f"eval/(untrained_)?{name}",
         "standardised embeddings": f"eval/(untrained_)?standardised_{name}",
-        "nearest neighbours": "eval/(untrained_)?knn_accuracy",
+        "nearest neighbours": "eval/(untrained_)?knn_.*",
       },
     )
-  if not class_names:
+  if not source.class_names:
     yield "Evaluation split", {"losses": "eval/(untrained_)?.*loss"}
   yield "Learning rate", {"learning rate": metric_names.LEARNING_RATE}
   yield (

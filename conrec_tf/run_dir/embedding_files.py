@@ -14,6 +14,7 @@ import numpy as np
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import current_settings
 from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.labels import label_words
 from conrec_tf.run_dir.pretrained import PretrainedModel
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
 
@@ -124,7 +125,10 @@ def index_rows(
   labels = arrays.get("label", np.full(len(images), UNKNOWN))
   for row, (image, label) in enumerate(zip(images, labels)):
     name = image if split.names is None else split.names[image]
-    known = (label, source.class_names[label]) if label != UNKNOWN else ("", "")
+    known = ("", "")
+    if np.any(label != UNKNOWN):
+      number = "".join(map(str, label)) if source.multi_label else label
+      known = (number, label_words(label, source.class_names))
     yield (path.name, row, split.name, name, *known)
 
 

@@ -1,4 +1,7 @@
-"""`predictions_<step>.csv`: what a classifier said of each image of the eval split."""
+"""`predictions_<step>.csv`: what a classifier said of each image of the eval split.
+
+With several labels an image there are two columns for each of them: 0 or 1, and the probability.
+"""
 
 from collections.abc import Sequence
 import csv
@@ -10,6 +13,8 @@ import numpy as np
 from conrec_tf.config import UsageError
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 
+PROBABILITY = " probability"
+
 
 @dataclasses.dataclass(frozen=True)
 class ImagePredictions:
@@ -17,7 +22,8 @@ class ImagePredictions:
 
   Attributes:
     images: `[N]`, names, or where they have none places in the split, as texts.
-    labels, predictions: int `[N]`, true and predicted.
+    labels, predictions: int `[N]`, true and predicted; of several labels 0 or 1, `[N, L]`, and
+      probabilities float `[N, L]`.
   """
 
   images: tuple[str, ...]
@@ -64,10 +70,42 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
     return None
   try:
     with path.open(newline="") as file:
-      rows = [(row["image"], row["label"], row["prediction"]) for row in csv.DictReader(file)]
-    images, labels, predictions = zip(*rows)
-    return ImagePredictions(images, np.array(labels, int), np.array(predictions, int))
+      reader = csv.DictReader(file)
+      names = [
+        name.removesuffix(PROBABILITY)
+        for name in reader.fieldnames or ()
+        if name.endswith(PROBABILITY)
+      ]
+      rows = list(reader)
+    images = tuple(row["image"] for row in rows)
+    if names:
+      labels, probabilities = (
+        np.array([[row[name + ending] for name in names] for row in rows])
+        for ending in ("", PROBABILITY)
+      )
+      return ImagePredictions(images, labels.astype(int), probabilities.astype(float))
+    labels, predictions = (
+      np.array([row[column] for row in rows], int) for column in ("label", "prediction")
+    )
+    return ImagePredictions(images, labels, predictions)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
-      f"{path.name} must have the columns image, label and prediction. Received: {path}"
+      f"{path.name} must have the columns image, label and prediction, or two for each label. "
+      f"Received: {path}"
     ) from error
+
+
+def multi_label_columns(
+  labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns the columns of several labels.
+
+  Args:
+    labels: int `[N, L]`, 0 or 1.
+    probabilities: float `[N, L]`.
+    names: of the labels.
+  """
+  columns: dict[str, np.ndarray] = {}
+  for place, name in enumerate(names):
+    columns |= {name: labels[:, place], name + PROBABILITY: probabilities[:, place]}
+  return columns

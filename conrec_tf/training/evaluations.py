@@ -10,9 +10,10 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
 from conrec_tf.evaluation.label_free import alignment, label_free_measures
+from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import sweep
@@ -20,6 +21,7 @@ from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.run_dir.predictions_file import multi_label_columns
 
 RECOMPUTED_BATCHES = 16
 ALIGNED = 512  # images that alignment is measured on
@@ -42,19 +44,17 @@ def evaluate_linearly(
   splits = [source.train] if config.cv_folds else [source.train, source.eval]
   train, *rest = [_embedded(config, model, source, split) for split in splits]
   test = rest[0] if rest else None
-  num_classes = len(source.class_names)
-  protocol: dict[str, Any] = dict(
-    ordinal=config.ordinal_labels, folds=config.cv_folds, seed=config.seed
-  )
+  kind = label_kind(config, source)
+  protocol: dict[str, Any] = dict(folds=config.cv_folds, seed=config.seed)
   metrics: dict[str, Any] = linear_evaluation(
-    train, test, num_classes, validation=config.select_best_on == "validation", **protocol
+    train, test, kind, validation=config.select_best_on == "validation", **protocol
   )
   metrics |= label_free_measures((test or train)[0])
   if full:
     metrics |= full_evaluation(
       train,
       test,
-      num_classes,
+      kind,
       fractions=config.fractions,
       shots=config.shots,
       num_repeats=config.num_repeats,
@@ -71,15 +71,11 @@ def evaluate_linearly(
 
 def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, Any]:
   """Evaluates all representations of a network; see `representation_sweep.sweep`."""
-  count, metric = len(source.class_names), metric_names.main_metric(config.ordinal_labels)
+  kind = label_kind(config, source)
+  name = kind.metric.removeprefix(metric_names.EVAL)
 
   def score(train: Labelled, test: Labelled, standardise: bool, strength: float) -> float:
-    if config.ordinal_labels:
-      grades = probes.ordinal_predictions(train, test, count, standardise, strength)
-      return probes.quadratic_weighted_kappa(test[1], grades, count)
-    return probes.top_k_accuracies(
-      *probes.linear_scores(train, test, standardise, strength), test[1], ks=(1,)
-    )[1]
+    return kind.quick(train, test, standardise, strength)[name]
 
   (train, train_labels), (test, labels) = (
     all_representations(model, source, split, config.image_size, config.eval_batch_size)
@@ -87,22 +83,32 @@ def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, 
   )
   rows = sweep(score, train, test, (train_labels, labels), config.seed)
   [chosen] = [row for row in rows if row["chosen"]]
-  name = metric_names.CHOSEN + metric.removeprefix(metric_names.EVAL)
-  return {metric_names.REPRESENTATIONS: rows, name: chosen["test"]}
+  return {metric_names.REPRESENTATIONS: rows, metric_names.CHOSEN + name: chosen["test"]}
+
+
+def label_kind(config: Config, source: DatasetSource) -> LabelKind:
+  """Returns what the labels of a dataset are."""
+  if source.multi_label:
+    return MultiLabel(source.class_names)
+  return (Grades if config.ordinal_labels else Classes)(len(source.class_names))
 
 
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
   """Adds the names of images and classes to the predictions, where there are any."""
   if metric_names.PREDICTIONS not in metrics:
     return metrics
-  columns = metrics[metric_names.PREDICTIONS]
-  classes = np.array(source.class_names, object)
-  named = {
-    "image": range(len(columns["label"])) if source.eval.names is None else source.eval.names,
-    **columns,
-    "class_name": classes[columns["label"]],
-    "predicted_class_name": classes[columns["prediction"]],
-  }
+  columns, names = metrics[metric_names.PREDICTIONS], source.eval.names
+  count, classes = len(next(iter(columns.values()))), source.class_names
+  named: dict[str, Any] = {"image": range(count) if names is None else names}
+  if source.multi_label:
+    named |= multi_label_columns(columns["labels"], columns["probabilities"], classes)
+  else:
+    texts = np.array(classes, object)
+    named |= {
+      **columns,
+      "class_name": texts[columns["label"]],
+      "predicted_class_name": texts[columns["prediction"]],
+    }
   return {**metrics, metric_names.PREDICTIONS: named}
 
 

@@ -27,6 +27,7 @@ from conrec_tf.training.evaluations import (
   evaluate_linearly,
   evaluate_recomputed,
   evaluate_without_labels,
+  label_kind,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
@@ -94,6 +95,17 @@ def build_task(
       "dataset must have labels for finetuning and for "
       f"lineareval_while_pretraining. Received: {source.name} without"
     )
+  for what, wrong in (
+    ("train_mode must be pretrain", not config.is_pretraining and source.multi_label),
+    (
+      "lineareval_while_pretraining must be false",
+      config.lineareval_while_pretraining and source.multi_label,
+    ),
+    ("ordinal_labels must be false", config.ordinal_labels and eval_source.multi_label),
+    ("few_shots must be empty", config.few_shots and eval_source.multi_label),
+  ):
+    if wrong:
+      raise UsageError(f"{what} for images of several labels each. Received: {eval_source.name}")
   if config.encoder == "densenet121" and source.channels not in (1, 3):
     raise UsageError(
       "encoder must be unet for images that are neither grey nor RGB. "
@@ -162,9 +174,10 @@ def _pretraining(
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
     )
-  metric = metric_names.main_metric(
-    config.ordinal_labels, labelled=labelled, standardised=config.standardize_embeddings
-  )
+  metric = metric_names.EVAL_TOTAL_LOSS
+  if labelled:
+    metric = label_kind(config, eval_source).metric
+    metric = metric_names.standardised(metric) if config.standardize_embeddings else metric
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
@@ -191,7 +204,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
   head_variables = head.trainable_variables
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
   optimizer.build(model.trainable_variables + head_variables)
-  metric = metric_names.main_metric(config.ordinal_labels, supervised=True)
+  metric = metric_names.supervised_metric(config.ordinal_labels)
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},

@@ -236,6 +236,7 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "label_key",
   "label_order",
   "label_table",
+  "label_columns",
   "deterministic",
   "jit_compile",
   "global_bn",

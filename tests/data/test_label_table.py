@@ -68,7 +68,10 @@ def test_shares_that_groups_do_not_allow_are_said(photos, caplog):
 @pytest.mark.parametrize(
   "lines, message",
   [
-    (["image,grade", "eye00,1"], "must have the columns image and label.* Received: image, grade"),
+    (
+      ["image,grade", "eye00,1"],
+      "must have the columns image, label, perhaps.* Received: image, grade",
+    ),
     (["image,label", "eye00,"], "give each image a label. Received: line 2"),
     (
       ["image,label", "eye00,a", "eye00.png,b"],

@@ -77,3 +77,27 @@ class TinyNamed(tfds.core.GeneratorBasedBuilder):
     for index in range(6):
       image = np.full((8, 8, 3), index, np.uint8)
       yield index, {"photo": image, "species": index % 2, "breed": index % 3}
+
+
+class TinyScenes(tfds.core.GeneratorBasedBuilder):
+  """Images with none, one or several labels."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(8, 8, 3)),
+          "label": tfds.features.Sequence(tfds.features.ClassLabel(names=["sky", "sea", "tree"])),
+        }
+      )
+    )
+
+  def _split_generators(self, dl_manager):
+    return {name: self._generate_examples() for name in ("train", "test")}
+
+  def _generate_examples(self):
+    for index in range(8):
+      marks = [place for place in range(3) if index >> place & 1]
+      yield index, {"image": np.full((8, 8, 3), index, np.uint8), "label": marks}

@@ -5,6 +5,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.embedding import embed_split
+from conrec_tf.evaluation.label_kinds import Classes, Grades
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.models import build_model
 
@@ -44,7 +45,7 @@ def test_layer_selects_what_is_embedded(tiny, selector, width):
 
 
 def test_linear_evaluation_measures_raw_and_standardised(splits):
-  metrics = linear_evaluation(*splits, 5)
+  metrics = linear_evaluation(*splits, Classes(5))
   assert set(metrics) == {
     f"eval/{kind}linear_top_{k}_accuracy" for kind in ("", "standardised_") for k in (1, 3)
   }
@@ -52,33 +53,33 @@ def test_linear_evaluation_measures_raw_and_standardised(splits):
 
 
 def test_validation_share_uses_training_labels_only(splits):
-  metrics = linear_evaluation(*splits, 5, validation=True)
+  metrics = linear_evaluation(*splits, Classes(5), validation=True)
   name = "eval/validation_linear_top_1_accuracy"
   assert 0.5 < metrics[name] <= 1
   other = (splits[1][0], np.zeros(100, int))  # the evaluation labels play no part
-  assert linear_evaluation(splits[0], other, 5, validation=True)[name] == metrics[name]
+  assert linear_evaluation(splits[0], other, Classes(5), validation=True)[name] == metrics[name]
 
 
 def test_cross_validation_gives_mean_and_deviation(splits):
-  metrics = linear_evaluation(splits[0], None, 5, folds=4)
+  metrics = linear_evaluation(splits[0], None, Classes(5), folds=4)
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
   assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
-  full = full_evaluation(splits[0], None, 5, folds=4)
+  full = full_evaluation(splits[0], None, Classes(5), folds=4)
   assert set(full) == {"eval/knn_accuracy"}
 
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_ordinal_labels_are_measured_by_kappa(splits, folds):
-  metrics = linear_evaluation(*splits, 5, ordinal=True, folds=folds)
+  metrics = linear_evaluation(*splits, Grades(5), folds=folds)
   assert not any("accuracy" in name for name in metrics)
   assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
 
 
 def test_full_evaluation_adds_knn_predictions_and_label_fractions(splits):
-  metrics = full_evaluation(*splits, 5, fractions=(0.1, 1.0), num_repeats=2)
+  metrics = full_evaluation(*splits, Classes(5), fractions=(0.1, 1.0), num_repeats=2)
   assert {"eval/knn_accuracy", "eval/predictions", "eval/label_fractions"} <= set(metrics)
   small, whole = metrics["eval/label_fractions"]
-  quick = linear_evaluation(*splits, 5)
+  quick = linear_evaluation(*splits, Classes(5))
   predictions = metrics["eval/predictions"]
   np.testing.assert_array_equal(predictions["label"], splits[1][1])
   right = np.mean(predictions["prediction"] == predictions["label"])
@@ -92,30 +93,30 @@ def test_full_evaluation_adds_knn_predictions_and_label_fractions(splits):
 def test_validation_share_of_many_small_classes(rng, images_of_a_class):
   labels = np.repeat(np.arange(10), images_of_a_class)
   train = rng.normal(size=(len(labels), 4)), labels
-  metrics = linear_evaluation(train, train, 10, validation=True)
+  metrics = linear_evaluation(train, train, Classes(10), validation=True)
   assert 0 <= metrics["eval/validation_linear_top_1_accuracy"] <= 1
 
 
 @pytest.mark.parametrize("standardise, prefix", [(False, "eval/"), (True, "eval/standardised_")])
 def test_the_last_evaluation_has_intervals_around_its_numbers(splits, standardise, prefix):
-  quick = linear_evaluation(*splits, 5)
-  full = full_evaluation(*splits, 5, standardise=standardise, bootstrap_samples=200)
+  quick = linear_evaluation(*splits, Classes(5))
+  full = full_evaluation(*splits, Classes(5), standardise=standardise, bootstrap_samples=200)
   for name in ("top_1_accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
     key = f"{prefix}linear_{name}"
     low, high = full["eval/intervals"][key]
     assert low < (quick | full)[key] < high < low + 0.3, name
-  assert full_evaluation(*splits, 5)["eval/linear_auroc"] <= 1
-  assert "eval/intervals" not in full_evaluation(*splits, 5)
+  assert full_evaluation(*splits, Classes(5))["eval/linear_auroc"] <= 1
+  assert "eval/intervals" not in full_evaluation(*splits, Classes(5))
 
 
 def test_a_class_that_is_not_learnt_from_has_probability_0(splits):
   train = tuple(part[splits[0][1] < 4] for part in splits[0])
-  full = full_evaluation(train, splits[1], 5)
+  full = full_evaluation(train, splits[1], Classes(5))
   assert full["eval/linear_balanced_accuracy"] < 0.81  # its images are all wrong
 
 
 def test_grades_have_an_interval_of_kappa(splits):
-  full = full_evaluation(*splits, 5, ordinal=True, bootstrap_samples=100)
-  value = linear_evaluation(*splits, 5, ordinal=True)["eval/quadratic_weighted_kappa"]
+  full = full_evaluation(*splits, Grades(5), bootstrap_samples=100)
+  value = linear_evaluation(*splits, Grades(5))["eval/quadratic_weighted_kappa"]
   [(name, (low, high))] = full["eval/intervals"].items()
   assert name == "eval/quadratic_weighted_kappa" and low <= value <= high

@@ -3,19 +3,10 @@ import pytest
 from conrec_tf.evaluation import metric_names
 
 
-@pytest.mark.parametrize(
-  "values, name",
-  [
-    (dict(ordinal=False), "eval/linear_top_1_accuracy"),
-    (dict(ordinal=True), "eval/quadratic_weighted_kappa"),
-    (dict(ordinal=False, supervised=True), "eval/label_top_1_accuracy"),
-    (dict(ordinal=True, supervised=True), "eval/label_quadratic_weighted_kappa"),
-    (dict(ordinal=False, labelled=False), "eval/total_loss"),
-  ],
-)
-def test_main_metric_follows_labels_and_head(values, name):
-  assert metric_names.main_metric(**values) == name
-  assert name in metric_names.MAIN_METRICS
+def test_the_number_that_counts_of_a_head():
+  assert metric_names.supervised_metric(False) == "eval/label_top_1_accuracy"
+  assert metric_names.supervised_metric(True) == "eval/label_quadratic_weighted_kappa"
+  assert metric_names.reading(True) == "eval/standardised_"
 
 
 def test_variants_of_a_name():

@@ -83,6 +83,30 @@ def test_weighed_neighbours_against_loops(splits):
   assert found == pytest.approx(right / len(test[1]))
 
 
+def test_votes_for_several_labels_by_hand():
+  train = (np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([[1, 0], [1, 1], [0, 1]]))
+  asked = np.array([[1.0, 0.02]])
+  np.testing.assert_allclose(probes.neighbour_shares(train, asked, 2, 0.0), [[1.0, 0.5]])
+  np.testing.assert_allclose(probes.neighbour_shares(train, asked, 9, 0.0), [[2 / 3, 2 / 3]])
+  cosines = [1 / np.hypot(1, 0.02), (1 + 0.002) / np.hypot(1, 0.02) / np.hypot(1, 0.1)]
+  weights = np.exp(np.array(cosines) / 0.01)
+  expected = [[1.0, weights[1] / weights.sum()]]
+  np.testing.assert_allclose(probes.neighbour_shares(train, asked, 2, 0.01), expected)
+
+
+def test_several_labels_are_learnt_one_by_one(rng):
+  features = rng.normal(size=(80, 5))
+  labels = (features[:, :3] + 0.5 * rng.normal(size=(80, 3)) > 0).astype(int)
+  labels[:, 1] = 1  # all images have it
+  train, test = (features[:60], labels[:60]), (features[60:], labels[60:])
+  found = probes.multi_label_scores(train, test)
+  for place in (0, 2):
+    single = LogisticRegression(max_iter=10000, tol=1e-8).fit(train[0], train[1][:, place])
+    expected = single.predict_proba(test[0])[:, 1]
+    np.testing.assert_allclose(found[:, place], expected, atol=2e-3)
+  np.testing.assert_array_equal(found[:, 1], 1)
+
+
 def test_cumulative_bits_by_hand():
   np.testing.assert_array_equal(
     probes.cumulative_bits([0, 2, 4], 5), [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]

@@ -39,6 +39,10 @@ METRIC_WORDS = {
   ),
   metric_names.LINEAR_ACCURACY: "linear accuracy (%)",
   metric_names.KAPPA: "quadratic weighted kappa (%)",
+  metric_names.standardised(metric_names.LINEAR_AUROC): (
+    "mean area under the ROC curve, standardised embeddings (%)"
+  ),
+  metric_names.LINEAR_AUROC: "mean area under the ROC curve (%)",
   metric_names.LABEL_ACCURACY: "accuracy of the supervised head (%)",
   metric_names.LABEL_KAPPA: "kappa of the supervised head (%)",
   metric_names.EVAL_TOTAL_LOSS: "total loss on the evaluation split",

@@ -1,0 +1,144 @@
+"""Kinds of labels, and how a classifier of each is learnt and measured.
+
+Each kind has the same methods: `quick` gives the measures of every evaluation, by names without
+where they come from, the first of which is what counts; `final` those of the end, their intervals
+and the predictions; `vote` what the nearest neighbours reach. `metric` is the name of what counts,
+of raw embeddings.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation.final_measures import (
+  all_classes,
+  measures_of_grades,
+  measures_of_labels,
+  measures_of_probabilities,
+)
+from conrec_tf.evaluation.measures import multi_label_measures
+from conrec_tf.evaluation.probes import Labelled
+
+CLASSES = "linear_"  # what names of measures of logistic regression begin with
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+  """One class of each image, int `[N]`."""
+
+  count: int
+
+  @property
+  def metric(self) -> str:
+    """Top 1 accuracy."""
+    return metric_names.LINEAR_ACCURACY
+
+  def quick(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> dict[str, float]:
+    """Returns top 1, 3 and 5 accuracy."""
+    scores, columns = probes.linear_scores(train, test, standardise, strength)
+    accuracies = probes.top_k_accuracies(scores, columns, test[1])
+    return {f"{CLASSES}top_{k}_accuracy": value for k, value in accuracies.items()}
+
+  def final(
+    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+  ) -> dict[str, Any]:
+    """Returns `class_measures`, their intervals and the predictions."""
+    scores, columns = probes.linear_scores(train, test, standardise)
+    probabilities = all_classes(scores, columns, self.count)
+    prefix = metric_names.reading(standardise) + CLASSES
+    return measures_of_probabilities(probabilities, test[1], prefix, resamples, seed)
+
+  def vote(
+    self, train: Labelled, test: Labelled, neighbours: int, temperature: float
+  ) -> dict[str, float]:
+    """Returns the accuracy of the vote."""
+    value = probes.knn_accuracy(train, test, neighbours, temperature)
+    return {metric_names.KNN_ACCURACY: value}
+
+  def agreement(self, labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Returns the accuracy of classes int `[N]`."""
+    return float(np.mean(labels == predicted))
+
+
+@dataclasses.dataclass(frozen=True)
+class Grades:
+  """One grade of each image, int `[N]`, whose order matters (paper, section 3.2)."""
+
+  count: int
+
+  @property
+  def metric(self) -> str:
+    """Quadratic weighted kappa."""
+    return metric_names.KAPPA
+
+  def quick(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> dict[str, float]:
+    """Returns quadratic weighted kappa."""
+    grades = probes.ordinal_predictions(train, test, self.count, standardise, strength)
+    return {metric_names.KAPPA.removeprefix(metric_names.EVAL): self.agreement(test[1], grades)}
+
+  def final(
+    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+  ) -> dict[str, Any]:
+    """Returns kappa's interval and the predictions."""
+    grades = probes.ordinal_predictions(train, test, self.count, standardise)
+    prefix = metric_names.reading(standardise)
+    return measures_of_grades(grades, test[1], self.count, prefix, resamples, seed)
+
+  def vote(
+    self, train: Labelled, test: Labelled, neighbours: int, temperature: float
+  ) -> dict[str, float]:
+    """Returns the accuracy of the vote, which doesn't know that order matters."""
+    return Classes(self.count).vote(train, test, neighbours, temperature)
+
+  def agreement(self, labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Returns quadratic weighted kappa of grades int `[N]`."""
+    return probes.quadratic_weighted_kappa(labels, predicted, self.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabel:
+  """Any number of labels of each image, 0 or 1 of each, int `[N, count]`."""
+
+  names: tuple[str, ...]
+
+  @property
+  def count(self) -> int:
+    """How many labels there are."""
+    return len(self.names)
+
+  @property
+  def metric(self) -> str:
+    """Mean area under the ROC curve."""
+    return metric_names.LINEAR_AUROC
+
+  def quick(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> dict[str, float]:
+    """Returns means over labels."""
+    probabilities = probes.multi_label_scores(train, test, standardise, strength)
+    means = multi_label_measures(probabilities, test[1])
+    return {CLASSES + name: value for name, value in means.items()}
+
+  def final(
+    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+  ) -> dict[str, Any]:
+    """Returns measures of each label, intervals of the means, and the predictions."""
+    probabilities = probes.multi_label_scores(train, test, standardise)
+    prefix = metric_names.reading(standardise) + CLASSES
+    return measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed)
+
+  def vote(
+    self, train: Labelled, test: Labelled, neighbours: int, temperature: float
+  ) -> dict[str, float]:
+    """Returns the mean area under the ROC curve of the shares of votes."""
+    shares = probes.neighbour_shares(train, test[0], neighbours, temperature)
+    return {metric_names.KNN_AUROC: multi_label_measures(shares, test[1])["auroc"]}
+
+
+LabelKind = Classes | Grades | MultiLabel
