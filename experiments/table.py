@@ -64,13 +64,29 @@ def _table(name, study, folder):
   for variation, trained in sorted(found.items(), key=lambda pair: -_accuracy(pair[1])):
     results = [row["result"] for row in trained]
     cost = f"{costs[variation]:.2f}" if variation in costs else ""
-    steps = str(results[0]["global_step"]) if results else "not run"
-    cells = [_mean([row[key] for row in results if key in row]) for _, key in COLUMNS]
-    rows.append((variation, str(len(results)), steps, cost, *cells))
+    on_the_way = _by_step(trained) if study.eval_every_epochs else {}
+    for step, evaluations in (on_the_way or {_last_step(results): results}).items():
+      cells = [_mean([row[key] for row in evaluations if key in row]) for _, key in COLUMNS]
+      rows.append((variation, str(len(evaluations)), step, cost, *cells))
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
     "again; `--only=<variation> --seeds=<seed>`, a row.\n\n" + Table(header, rows).markdown()
   )
+
+
+def _by_step(trained):
+  """The evaluations on the way and at the end, `{step: [measures]}`, without the untrained one."""
+  steps = sorted({row["global_step"] for each in trained for row in each["evaluations"]} - {0})
+  return {
+    str(step): [
+      row for each in trained for row in each["evaluations"] if row["global_step"] == step
+    ]
+    for step in steps
+  }
+
+
+def _last_step(results):
+  return str(results[0]["global_step"]) if results else "not run"
 
 
 def _accuracy(rows):

@@ -1,5 +1,6 @@
 """The search: what is left to do, what it keeps, and its table."""
 
+import dataclasses
 import json
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_table_has_means_deviations_and_the_untrained_network(study, tmp_path)
   text = table.tables(tmp_path / "results")
   assert "| a | 2 | 7 |  | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in text
   assert "| untrained, at its strongest | 2 | 0 |  |  | 25.0 ± 0.0 |  |  |" in text
+
+
+def test_what_was_reached_on_the_way_stands_in_the_table(study, tmp_path, monkeypatch):
+  watched = dataclasses.replace(study, eval_every_epochs=1)
+  monkeypatch.setattr(table, "STUDIES", {"tiny": watched})
+  for seed in (0, 1):
+    content = result(seed, 0.7)
+    rows = [{"global_step": step, table.VALIDATION: step / 20} for step in (6, 12)]
+    recipe.write(tmp_path / f"results/tiny/a_{seed}.json", {**content, "evaluations": rows})
+  text = table.tables(tmp_path / "results")
+  assert "| a | 2 | 6 |  | 30.0 ± 0.0 |  |  |  |" in text
+  assert "| a | 2 | 12 |  | 60.0 ± 0.0 |  |  |  |" in text
 
 
 def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from conrec_tf import cli
 from conrec_tf.config import Config
 from conrec_tf.config.options import OPTIONS
+from conrec_tf.run_dir.pretrained import EXTERNAL
 
 PAGES = [ROOT / "README.md", ROOT / "flags/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_ABSL = {"flagfile", "verbosity"}
@@ -56,7 +57,8 @@ def option_values(flags):
 
 @pytest.mark.parametrize("flags", commands())
 def test_a_command_has_flags_and_values_that_exist(flags):
-  Config(**option_values(flags))
+  values = option_values(flags)
+  Config(**(EXTERNAL if values.get("checkpoint", "").endswith(".onnx") else {}) | values)
 
 
 @pytest.fixture(scope="module")
