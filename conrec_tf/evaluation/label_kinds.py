@@ -1,9 +1,9 @@
 """Kinds of labels, and how a classifier of each is learnt and measured.
 
-Each kind has the same methods: `quick` gives the measures of every evaluation, by names without
-where they come from, the first of which is what counts; `final` those of the end, their intervals
-and the predictions; `vote` what the nearest neighbours reach. `metric` is the name of what counts,
-of raw embeddings.
+Each kind has the same methods. `quick` gives the measures of every evaluation, by names without
+where they come from, the first of which is what counts. `final` gives the same and those of the
+end, by whole names, with intervals and predictions. `vote` gives what the nearest neighbours reach.
+`metric` is the name of what counts, of raw embeddings.
 """
 
 import dataclasses
@@ -40,17 +40,26 @@ class Classes:
   ) -> dict[str, float]:
     """Returns top 1, 3 and 5 accuracy."""
     scores, columns = probes.linear_scores(train, test, standardise, strength)
-    accuracies = probes.top_k_accuracies(scores, columns, test[1])
-    return {f"{CLASSES}top_{k}_accuracy": value for k, value in accuracies.items()}
+    return self._accuracies(scores, columns, test[1])
+
+  def _accuracies(
+    self, scores: np.ndarray, columns: np.ndarray, labels: np.ndarray
+  ) -> dict[str, float]:
+    found = probes.top_k_accuracies(scores, columns, labels)
+    return {f"{CLASSES}top_{k}_accuracy": value for k, value in found.items()}
 
   def final(
     self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
   ) -> dict[str, Any]:
-    """Returns `class_measures`, their intervals and the predictions."""
+    """Returns accuracies, `class_measures`, intervals and the predictions."""
     scores, columns = probes.linear_scores(train, test, standardise)
-    probabilities = all_classes(scores, columns, self.count)
-    prefix = metric_names.reading(standardise) + CLASSES
-    return measures_of_probabilities(probabilities, test[1], prefix, resamples, seed)
+    reading = metric_names.reading(standardise)
+    accuracies = self._accuracies(scores, columns, test[1])
+    return {reading + name: value for name, value in accuracies.items()} | (
+      measures_of_probabilities(
+        all_classes(scores, columns, self.count), test[1], reading + CLASSES, resamples, seed
+      )
+    )
 
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float
@@ -85,10 +94,13 @@ class Grades:
   def final(
     self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
   ) -> dict[str, Any]:
-    """Returns kappa's interval and the predictions."""
+    """Returns kappa, its interval and the predictions."""
     grades = probes.ordinal_predictions(train, test, self.count, standardise)
     prefix = metric_names.reading(standardise)
-    return measures_of_grades(grades, test[1], self.count, prefix, resamples, seed)
+    name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
+    return {name: self.agreement(test[1], grades)} | (
+      measures_of_grades(grades, test[1], self.count, prefix, resamples, seed)
+    )
 
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float
@@ -128,10 +140,13 @@ class MultiLabel:
   def final(
     self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
   ) -> dict[str, Any]:
-    """Returns measures of each label, intervals of the means, and the predictions."""
+    """Returns means over labels, measures of each, intervals of the means, and the predictions."""
     probabilities = probes.multi_label_scores(train, test, standardise)
     prefix = metric_names.reading(standardise) + CLASSES
-    return measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed)
+    means = multi_label_measures(probabilities, test[1])
+    return {prefix + name: value for name, value in means.items()} | (
+      measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed)
+    )
 
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float

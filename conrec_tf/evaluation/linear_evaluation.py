@@ -1,6 +1,6 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 import functools
 import math
 from typing import Any
@@ -49,6 +49,7 @@ def linear_evaluation(
   *,
   folds: int = 0,
   validation: bool = False,
+  measured: Collection[str] = (),
   seed: int = 0,
 ) -> dict[str, float]:
   """Takes the quick measures, at every evaluation during a training.
@@ -59,6 +60,7 @@ def linear_evaluation(
     kind: of the labels.
     folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     validation: whether to measure on a held-out share of `train` too.
+    measured: names of what `full_evaluation` has already measured on `test`, which is left out.
     seed: fixes folds and share.
 
   Returns:
@@ -75,7 +77,7 @@ def linear_evaluation(
     score = functools.partial(kind.quick, standardise=standardise)
     if folds or test is None:
       metrics |= _mean(probes.cross_validate(score, train, folds, seed), name)
-    else:
+    elif kind.metric.replace(metric_names.EVAL, name) not in measured:
       metrics |= {name + key: value for key, value in score(train, test).items()}
     if validation:
       held_out = score(*parts)

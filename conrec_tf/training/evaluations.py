@@ -46,12 +46,9 @@ def evaluate_linearly(
   test = rest[0] if rest else None
   kind = label_kind(config, source)
   protocol: dict[str, Any] = dict(folds=config.cv_folds, seed=config.seed)
-  metrics: dict[str, Any] = linear_evaluation(
-    train, test, kind, validation=config.select_best_on == "validation", **protocol
-  )
-  metrics |= label_free_measures((test or train)[0])
+  at_the_end: dict[str, Any] = {}
   if full:
-    metrics |= full_evaluation(
+    at_the_end = full_evaluation(
       train,
       test,
       kind,
@@ -65,8 +62,16 @@ def evaluate_linearly(
       **protocol,
     )
     if config.sweep_representations:
-      metrics |= _swept(config, model, source)
-  return _with_names(metrics, source)
+      at_the_end |= _swept(config, model, source)
+  metrics = linear_evaluation(
+    train,
+    test,
+    kind,
+    validation=config.select_best_on == "validation",
+    measured=at_the_end,
+    **protocol,
+  )
+  return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
 
 
 def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.embedding import embed_split
-from conrec_tf.evaluation.label_kinds import Classes, Grades
+from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.models import build_model
 
@@ -87,6 +87,22 @@ def test_full_evaluation_adds_knn_predictions_and_label_fractions(splits):
   assert np.all((predictions["probability"] > 0.2) & (predictions["probability"] <= 1))
   assert whole["mean"] == quick["eval/linear_top_1_accuracy"] and whole["repetitions"] == 1
   assert small["labels"] == 20 and small["mean"] < whole["mean"] and small["std"] > 0
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("kind", [Classes(5), Grades(5), MultiLabel(("a", "b", "c"))])
+def test_the_end_measures_the_quick_ones_too(splits, kind, standardise):
+  if isinstance(kind, MultiLabel):
+    splits = [(embeddings, labels[:, None] % [2, 3, 4] % 2) for embeddings, labels in splits]
+  quick = linear_evaluation(*splits, kind)
+  full = full_evaluation(*splits, kind, standardise=standardise)
+  prefix = "eval/standardised_" if standardise else "eval/"
+  both = {name for name in quick if name in full}
+  assert both == {name for name in quick if name.startswith("eval/st") == standardise}
+  assert kind.metric.replace("eval/", prefix) in both
+  assert {name: full[name] for name in both} == {name: quick[name] for name in both}
+  left = linear_evaluation(*splits, kind, measured=full)
+  assert left == {name: value for name, value in quick.items() if name not in both}
 
 
 @pytest.mark.parametrize("images_of_a_class", [1, 2, 3])

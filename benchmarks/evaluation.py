@@ -1,0 +1,64 @@
+"""Times the last evaluation on made embeddings, part by part, and says what memory it takes.
+
+    python -m benchmarks.evaluation --images=100000 --features=512 --classes=1000
+
+A fifth of the images is measured on. Each class has a centre, and its images lie around it as far
+as the centres do.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+
+from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.bootstrap import bootstrap_intervals
+from conrec_tf.evaluation.final_measures import all_classes
+from conrec_tf.evaluation.label_free import label_free_measures
+from conrec_tf.evaluation.measures import class_measures
+from conrec_tf.evaluation.probes import Labelled
+
+MEASURED = 5  # one image of so many
+
+
+def made(images: int, features: int, classes: int) -> tuple[Labelled, Labelled]:
+  """Returns what is learnt from and what is measured on."""
+  rng = np.random.default_rng(0)
+  labels = rng.permutation(np.arange(images) % classes)
+  embeddings = rng.normal(size=(classes, features)).astype(np.float32)[labels]
+  embeddings += rng.normal(size=embeddings.shape).astype(np.float32) * 3
+  held = images // MEASURED
+  return (embeddings[held:], labels[held:]), (embeddings[:held], labels[:held])
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--images", type=int, default=100_000)
+  parser.add_argument("--features", type=int, default=512)
+  parser.add_argument("--classes", type=int, default=1000)
+  args = parser.parse_args()
+  train, test = made(args.images, args.features, args.classes)
+  scores: list[np.ndarray] = []
+  parts = {
+    "logistic regression": lambda: scores.extend(probes.linear_scores(train, test)),
+    "the same, standardised": lambda: probes.linear_scores(train, test, standardise=True),
+    "nearest neighbours": lambda: probes.knn_accuracy(train, test),
+    "measures": lambda: class_measures(all_classes(*scores, args.classes), test[1]),
+    "intervals, 1000 resamples": lambda: bootstrap_intervals(
+      all_classes(*scores, args.classes), test[1], 1000, 0
+    ),
+    "without labels": lambda: label_free_measures(test[0]),
+  }
+  print(f"{args.images} images, {args.features} features, {args.classes} classes")
+  print("| part | seconds | peak memory (GB) |\n| --- | ---: | ---: |")
+  for name, part in parts.items():
+    began = time.perf_counter()
+    part()
+    seconds = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"| {name} | {seconds:.1f} | {memory:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+  main()
