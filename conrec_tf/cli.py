@@ -157,7 +157,8 @@ def _flags_of_run() -> list[str]:
   arguments = [f"--{name}={value}" for name, value in PREVIOUSLY.items() if raw and name not in raw]
   if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
     arguments.append(f"--flagfile={flagfile}")
-    if mode != "eval" and stored.get("train_mode") == "finetune":
+    evaluates_head = mode == "eval" and stored.get("train_mode") == "finetune"
+    if stored.get("encoder") != "external" and not evaluates_head:
       arguments.append("--checkpoint=")  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
     if mode == "embed" and channels in (1, 3):

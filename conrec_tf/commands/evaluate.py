@@ -121,7 +121,7 @@ def evaluate_network(config: Config) -> None:
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   directory = RunDirectory(config.run_directory)
   directory.start(config)
-  results = Results(directory, metric, metric, config.evaluation_settings, trained_at_0=True)
+  results = Results(directory, metric, metric, config.evaluation_settings)
   results.save(pretrained.step, evaluate(), full=True)
   results.write_summary(pretrained.step)
 

@@ -18,7 +18,7 @@ from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
-from conrec_tf.training.chance_level import ChanceLevelNotice
+from conrec_tf.training.chance_level import ChanceLevelNotice, hints
 from conrec_tf.training.preemption import GracefulShutdown
 from conrec_tf.training.task import TrainTask
 
@@ -64,6 +64,7 @@ class Evaluator:
       loss_of_equal_projections(config.contrastive_method, config.train_batch_size),
       first_step,
       last_step,
+      hints(config),
     )
 
   def log_training(self, row: dict[str, Any]) -> None:
@@ -95,18 +96,21 @@ class Evaluator:
     full = step == self._final_step
     result = self._results.cached(step, full)
     is_new = result is None
+    untrained = not step and not self._config.checkpoint
     seconds = {}
     if result is None:
       began = time.monotonic()
       with self._shutdown.interruptible():
         metrics = self._task.evaluate(full)
-        if not step:
-          metrics |= self._task.evaluate_untrained()
+        baseline = {} if step else self._task.evaluate_untrained()
+      if untrained:
+        metrics, baseline = {}, metrics | baseline
       seconds[EVALUATION_SECONDS] = time.monotonic() - began
-      result = self._results.save(step, metrics, full)
-      if step:
-        warn_of_collapse(result)
-    if step and self._results.is_best(step, result) and self._checkpoints.best_step != step:
+      result = self._results.save(step, metrics, full, baseline)
+      warn_of_collapse(result)
+    if (
+      not untrained and self._results.is_best(step, result) and self._checkpoints.best_step != step
+    ):
       self._checkpoints.save_best(step)
     if step not in self.log.evaluated:
       numbers = {name: value for name, value in result.items() if is_number(value)}

@@ -117,10 +117,9 @@ def rules(config: "Config") -> Iterator[Rule]:
     config.eval_dataset,
   )
   yield (
-    config.checkpoint and config.is_pretraining and config.mode in ("train", "train_then_eval"),
-    "checkpoint must be empty for pre-training; it is for train_mode=finetune and "
-    "mode=eval, embed or export",
-    config.checkpoint,
+    config.checkpoint and config.encoder_weights and config.is_pretraining,
+    "encoder_weights must be empty with a checkpoint, which has its own",
+    config.encoder_weights,
   )
   for name in ("model_dir", "checkpoint"):
     path = getattr(config, name)

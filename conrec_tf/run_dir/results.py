@@ -43,7 +43,6 @@ class Results:
     selection_metric: the name of the number that the best checkpoint is chosen by.
     settings: the options that the numbers depend on, and those that only the slow measures at the
       end do, `{name: value}` each.
-    trained_at_0: whether a network of 0 steps isn't an untrained one, but one from elsewhere.
   """
 
   def __init__(
@@ -52,9 +51,7 @@ class Results:
     metric: str,
     selection_metric: str,
     settings: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
-    trained_at_0: bool = False,
   ) -> None:
-    self._first = -1 if trained_at_0 else 0  # the step of the untrained network
     self._directory = directory
     self._metric = metric
     self._selection = selection_metric
@@ -92,22 +89,31 @@ class Results:
       mine > other if at < step else mine >= other for at, other in worth.items() if at != step
     )
 
-  def save(self, step: int, metrics: dict[str, Any], full: bool = False) -> dict[str, Any]:
+  def save(
+    self,
+    step: int,
+    metrics: dict[str, Any],
+    full: bool = False,
+    untrained_metrics: dict[str, Any] | None = None,
+  ) -> dict[str, Any]:
     """Writes what was measured to `result_<step>.json`, and logs it; returns what was written.
 
     Args:
       step: of the network.
       metrics: `{name: value}`.
       full: whether the slow measures of the end are among them.
+      untrained_metrics: what the untrained network reaches, by the same names.
     """
-    if PREDICTIONS in metrics:
-      metrics = dict(metrics)
-      write_predictions(self._directory, step, metrics.pop(PREDICTIONS))
-    if step == self._first:
-      strongest = strongest_untrained(metrics, self._metric)
-      metrics = {untrained(name): value for name, value in metrics.items()}
+    metrics, baseline = dict(metrics), dict(untrained_metrics or {})
+    for found in (baseline, metrics):
+      if PREDICTIONS in found:
+        write_predictions(self._directory, step, found.pop(PREDICTIONS))
+    if baseline:
+      strongest = strongest_untrained(baseline, self._metric)
+      baseline = {untrained(name): value for name, value in baseline.items()}
       if strongest:
-        metrics |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
+        baseline |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
+    metrics = baseline | metrics
     settings = self._settings | (self._settings_at_end if full else {})
     result = {GLOBAL_STEP: step, **metrics, EVALUATED_WITH: settings}
     self._directory.write(f"result_{step}.json", result)
@@ -128,9 +134,9 @@ class Results:
       if self._selection in result
     }
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
-    result = {**evaluations.get(self._first, {}), **evaluations[step], GLOBAL_STEP: step}
+    result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
     result.pop(EVALUATED_WITH, None)
-    if step != self._first:
+    if self._metric in evaluations[step]:
       result |= {
         best(self._metric): evaluations[best_step][self._metric],
         BEST_STEP: best_step,
@@ -147,7 +153,7 @@ class Results:
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int
   ) -> list[tuple[str, str, int, str]]:
     """Returns `[(name, value, step, interval)]`: untrained, last, label fractions, best."""
-    first = evaluations.get(self._first, {})
+    first = evaluations.get(0, {})
     rows = [
       (display_name(name), format_value(name, value), 0, "")
       for name, value in first.items()
@@ -160,12 +166,13 @@ class Results:
       words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
       rows.append((words, format_value(self._metric, first[UNTRAINED_STRONGEST]), 0, ""))
     last = evaluations[step]
-    if step != self._first:
-      rows += [
-        (display_name(name), format_value(name, value), step, format_interval(last, name))
-        for name, value in last.items()
-        if name.startswith(EVAL) and is_number(value) and not name.startswith(CHOSEN)
-      ]
+    rows += [
+      (display_name(name), format_value(name, value), step, format_interval(last, name))
+      for name, value in last.items()
+      if name.startswith(EVAL)
+      and is_number(value)
+      and not name.startswith((CHOSEN, untrained(EVAL)))
+    ]
     for name in (LABEL_FRACTIONS, untrained(LABEL_FRACTIONS)):
       for row in last.get(name, ()):
         words = f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})"
@@ -179,7 +186,7 @@ class Results:
         words = f"chosen on held-out labels: {row['representation']}, {reading}"
         note = f", C = {row['strength']:g}"
         rows.append((words, format_value(REPRESENTATIONS, row["test"]), step, note))
-    if step != self._first:
+    if self._metric in last:
       chosen = (
         "on the validation share"
         if "validation" in self._selection

@@ -159,6 +159,12 @@ def evaluate_alignment(
   return {metric_names.ALIGNMENT: alignment(*map(np.concatenate, views))}
 
 
+def evaluate_untrained(config: Config, source: DatasetSource) -> dict[str, Any]:
+  """Evaluates an untrained network as those are that learn; see `evaluate_recomputed`."""
+  metrics = evaluate_linearly(config, build_model(config, source.channels), source, full=False)
+  return metrics | evaluate_recomputed(config, source)
+
+
 def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:
   """Evaluates the untrained network after its batch norm has seen clean training images.
 

@@ -21,11 +21,13 @@ from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.run_dir.checkpoints import AVERAGE, load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.warm_start import warm_start
 from conrec_tf.training.evaluations import (
   evaluate_alignment,
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
+  evaluate_untrained,
   evaluate_without_labels,
   label_kind,
 )
@@ -141,6 +143,9 @@ def _pretraining(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
   model, head, average = build_model(config, source.channels), None, None
+  warm = bool(config.checkpoint) and config.mode in ("train", "train_then_eval")
+  if warm and not RunDirectory(config.run_directory).has_checkpoints:
+    warm_start(resolve_checkpoint(config.checkpoint), model, config)
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
   head_variables = head.trainable_variables if head else []
@@ -150,6 +155,7 @@ def _pretraining(
   evaluated = model
   if config.moving_average_decay:
     evaluated = networks[AVERAGE] = build_model(config, source.channels)
+    evaluated.set_weights(model.get_weights())
     average = MovingAverage(model, evaluated, config.moving_average_decay, optimizer.iterations)
   step = PretrainStep(config, model, optimizer, head, average)
   labelled = bool(eval_source.class_names)
@@ -178,6 +184,7 @@ def _pretraining(
   if labelled:
     metric = label_kind(config, eval_source).metric
     metric = metric_names.standardised(metric) if config.standardize_embeddings else metric
+  baseline = evaluate_untrained if warm else evaluate_recomputed
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
@@ -186,7 +193,7 @@ def _pretraining(
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
     evaluate=evaluate,
-    evaluate_untrained=lambda: evaluate_recomputed(config, eval_source) if labelled else {},
+    evaluate_untrained=lambda: baseline(config, eval_source) if labelled else {},
     metric=metric,
     selection_metric=selection.get(
       config.select_best_on, metric_names.EVAL + config.select_best_on

@@ -4,7 +4,7 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 
 def test_the_first_of_the_highest_is_best_also_when_later_ones_exist(tmp_path):
   results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
-  results.save(0, {"eval/a": 0.9})  # untrained, doesn't count
+  results.save(0, {}, untrained_metrics={"eval/a": 0.9})  # doesn't count
   values = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}
   for step, value in values.items():
     results.save(step, {"eval/a": value})

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from conrec_tf.config import Config
 from conrec_tf.losses import loss_of_equal_projections
-from conrec_tf.training.chance_level import ChanceLevelNotice
+from conrec_tf.training.chance_level import ChanceLevelNotice, hints
 
 CHANCE = 2 * math.log(31)
 
@@ -23,6 +24,16 @@ def test_a_loss_at_chance_after_a_fifth_is_said_once(caplog, loss, first_step, s
   assert len(caplog.records) == said
   if said:
     assert "6.90 after 20 of 100 steps" in caplog.text and "6.87" in caplog.text
+
+
+def test_what_is_done_already_is_not_advised(caplog):
+  advice = hints(Config())
+  assert advice == ["a larger --crop_min_area", "more --train_epochs"]
+  paper = hints(Config(optimizer="lars", contrastive_method="nt_xent", crop_min_area=0.6))
+  assert "--optimizer=adamw" in paper[0] and "decoupled" in paper[1] and len(paper) == 3
+  notice = ChanceLevelNotice(CHANCE, 0, 100, advice)
+  notice({"global_step": 20, "train/contrast_loss": 7.0})
+  assert caplog.text.rstrip().endswith(", ".join(advice))
 
 
 def test_other_losses_are_passed_over(caplog):

@@ -1,0 +1,94 @@
+"""Weights of a trained network as the start of another's pre-training."""
+
+import dataclasses
+import logging
+from typing import Any
+
+import numpy as np
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.models import ConRec, build_model
+from conrec_tf.run_dir.checkpoints import PARTS, load_network
+from conrec_tf.run_dir.pretrained import PretrainedModel
+
+logger = logging.getLogger(__name__)
+
+
+def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> None:
+  """Gives a network what fits of a trained one's weights, and says what didn't.
+
+  The encoder must fit but for the channels of its images: its first kernel is summed over them for
+  grey images, and else repeated, times the channels that it had over those that it gets. Of the
+  other parts all weights of the same place and shape are taken, where a part has as many of them.
+
+  Args:
+    pretrained: the trained network on disk.
+    model: a built network; its weights change.
+    config: the options of the run, which `model` was built by.
+
+  Raises:
+    UsageError: it can't be read, or its encoder is another one.
+  """
+  if pretrained.kind == "external":
+    raise UsageError(
+      f"checkpoint must be a network of this package, for pre-training. Received: {pretrained.path}"
+    )
+  source = build_model(_described(config, pretrained.values), pretrained.channels or None)
+  load_network(pretrained, source)
+  left = []
+  for name in PARTS:
+    given, taken = getattr(source, name), getattr(model, name)
+    if taken is None or not taken.weights:
+      continue
+    values = [weight.numpy() for weight in given.weights] if given else []
+    shapes = [tuple(weight.shape) for weight in taken.weights]
+    if name == "encoder":
+      _check_encoder(values, shapes, pretrained, config)
+      values[0] = _with_channels(values[0], shapes[0])
+    if len(values) != len(shapes):
+      left.append(name)
+      continue
+    for weight, value, shape in zip(taken.weights, values, shapes):
+      if value.shape == shape:
+        weight.assign(value)
+      else:
+        left.append(weight.name.split(":")[0])
+  logger.info(
+    "Pre-training starts from %s, step %d%s",
+    pretrained.path,
+    pretrained.step,
+    f"; not taken, as it doesn't fit: {', '.join(left)}" if left else "",
+  )
+
+
+def _described(config: Config, values: dict[str, Any]) -> Config:
+  """Returns a config of the network that a checkpoint says it holds."""
+  plain = {"encoder_weights": "", "checkpoint": "", "lineareval_while_pretraining": False}
+  return dataclasses.replace(config, **{**values, **plain})
+
+
+def _check_encoder(
+  given: list[np.ndarray],
+  taken: list[tuple[int, ...]],
+  pretrained: PretrainedModel,
+  config: Config,
+) -> None:
+  """Raises UsageError where encoders differ in more than the images' channels."""
+  names = ("encoder", "base_filters", "unet_depth")
+  shapes = [value.shape for value in given]
+  but_channels = [(*first[:2], *first[3:]) for first in (shapes[0], taken[0])]
+  if but_channels[0] == but_channels[1] and shapes[1:] == taken[1:]:
+    return
+  wanted = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+  there = ", ".join(f"{name}={pretrained.values.get(name, 'unknown')}" for name in names)
+  raise UsageError(f"checkpoint must have {wanted}. Received: {there} in {pretrained.path}")
+
+
+def _with_channels(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns a first kernel `[k, k, C, F]` for images of other channels."""
+  if kernel.shape == shape:
+    return kernel
+  before, after = kernel.shape[2], shape[2]
+  if after == 1:
+    return kernel.sum(axis=2, keepdims=True)
+  return np.take(kernel, np.arange(after) % before, axis=2) * (before / after)
