@@ -98,29 +98,42 @@ def decoupled_from_logits(logits: tf.Tensor) -> tf.Tensor:
   return 2.0 * tf.reduce_mean(tf.reduce_logsumexp(others, axis=1) - own)
 
 
-def loss_of_equal_projections(method: str, images: int) -> float:
+def loss_of_equal_projections(method: str, images: int, queue_length: int = 0) -> float:
   """Returns what a contrastive loss is when all projections are alike, and no pair can be told.
 
   Args:
-    method: nt_xent or decoupled.
+    method: nt_xent, decoupled or moco.
     images: of a batch, on all replicas together; two views each.
+    queue_length: of moco; 0: the batch's other keys.
   """
-  others = {"nt_xent": 2 * images - 1, "decoupled": 2 * images - 2}[method]
-  return 2.0 * math.log(others)
+  compared = {
+    "nt_xent": 2 * images - 1,
+    "decoupled": 2 * images - 2,
+    "moco": 1 + queue_length if queue_length else images,
+  }[method]
+  return 2.0 * math.log(compared)
 
 
 def contrastive_accuracy(logits: tf.Tensor) -> tf.Tensor:
   """Returns the share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)
-  nearest = tf.argmax(block, axis=1, output_type=tf.int32)
-  own = own_columns(logits)[: tf.shape(block)[0]]
-  return tf.reduce_mean(tf.cast(nearest == own, tf.float32))
+  return accuracy_of_logits(block, own_columns(logits)[: tf.shape(block)[0]])
 
 
 def contrastive_entropy(logits: tf.Tensor) -> tf.Tensor:
   """Returns the mean entropy, in nats, of the softmax from first to second views, as SimCLR."""
-  block = _between_views(logits)
-  return -tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(block) * tf.nn.log_softmax(block), axis=1))
+  return entropy_of_logits(_between_views(logits))
+
+
+def accuracy_of_logits(logits: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+  """Returns the share of rows of `[N, M]` whose largest logit is in their column, int32 `[N]`."""
+  nearest = tf.argmax(logits, axis=1, output_type=tf.int32)
+  return tf.reduce_mean(tf.cast(nearest == own, tf.float32))
+
+
+def entropy_of_logits(logits: tf.Tensor) -> tf.Tensor:
+  """Returns the mean entropy, in nats, of the softmax of rows of `[N, M]`."""
+  return -tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(logits) * tf.nn.log_softmax(logits), axis=1))
 
 
 def reconstruction_loss(

@@ -29,6 +29,7 @@ from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
 from conrec_tf.training.loop import StepRunner
+from conrec_tf.training.momentum_contrast import MomentumEncoder
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -45,6 +46,15 @@ PAPER = dict(
   skip_connections="all",
   reconstruction_weight=100.0,
 )
+MOCO = {
+  "moco": dict(contrastive_method="moco", moco_momentum=0.9),
+  "moco with a queue": dict(
+    contrastive_method="moco",
+    moco_momentum=0.9,
+    moco_momentum_schedule="cosine",
+    moco_queue_length=4 * BATCH,
+  ),
+}
 RECIPE = {name: getattr(Config, name) for name in PAPER}
 ROUNDING = 1e-8  # below it is nothing but that
 
@@ -67,7 +77,7 @@ def little():
   found["far batch norm"] = statistics([4, 4, 4, 3], mean=1000.0, deviation=0.05)
   tf.keras.backend.set_floatx("float64")
   batches = make_batches(5, "float64")
-  for method, values in {"recipe": RECIPE, **METHODS}.items():
+  for method, values in {"recipe": RECIPE, **MOCO, **METHODS}.items():
     reference = train(1, batches, **values)
     found[method] = distances(train(2, batches, **values), reference)
   with local_negatives():
@@ -161,8 +171,11 @@ def train(replicas, batches, **values):
       variables = variables + head.trainable_variables
     optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
     optimizer.build(variables)
+    momentum = None
+    if config.contrastive_method == "moco":
+      momentum = MomentumEncoder(config, model, optimizer.iterations, 10, 1)
     gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-    step = PretrainStep(config, model, optimizer, head)
+    step = PretrainStep(config, model, optimizer, head, momentum=momentum)
   apply = step._update._apply
 
   def noting(summed, of):
@@ -185,6 +198,8 @@ def train(replicas, batches, **values):
     metrics.append(runner.collect()[0])
     first = first or values_of(strategy, gradients)
   changing = model.variables + (head.variables if head else []) + optimizer.variables
+  if momentum:  # the queue holds the same keys in another order
+    changing = changing + momentum.network.variables
   return metrics, first, values_of(strategy, changing)
 
 

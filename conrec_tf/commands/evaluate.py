@@ -19,6 +19,7 @@ from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, label_kind
+from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.task import build_task, training_steps
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ def _external_evaluation(
       f"dataset must have labels to evaluate {path}, which has no losses. "
       f"Received: {source.name} without"
     )
+  check_labels(config, source, source)
   network = open_external(config, path)
   metric = label_kind(config, source).metric
   metric = standardised(metric) if config.standardize_embeddings else metric

@@ -61,7 +61,9 @@ class Evaluator:
     self.step = first_step
     self.log = MetricsLog(directory.path, first_step)
     self._notice = ChanceLevelNotice(
-      loss_of_equal_projections(config.contrastive_method, config.train_batch_size),
+      loss_of_equal_projections(
+        config.contrastive_method, config.train_batch_size, config.moco_queue_length
+      ),
       first_step,
       last_step,
       hints(config),

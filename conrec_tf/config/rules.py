@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config.data_rules import data_rules
 from conrec_tf.config.evaluation_rules import evaluation_rules
@@ -93,6 +93,36 @@ def rules(config: "Config") -> Iterator[Rule]:
       product > most,
       f"color_jitter_strength * {name} must be at most {most:g}",
       f"{product:g}",
+    )
+  moco = config.contrastive_method == "moco"
+  yield (
+    moco and config.mode == "eval" and config.checkpoint and config.is_pretraining,
+    "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint, which has no second "
+    "network",
+    config.contrastive_method,
+  )
+  yield (
+    moco and config.proj_head_mode == "none",
+    "proj_head_mode must be linear or nonlinear for contrastive_method=moco",
+    config.proj_head_mode,
+  )
+  yield (
+    config.moco_queue_length % (2 * config.train_batch_size),
+    f"moco_queue_length must be a multiple of {2 * config.train_batch_size}, twice "
+    "train_batch_size",
+    config.moco_queue_length,
+  )
+  of_moco: dict[str, Any] = {
+    "moco_momentum": 0.99,
+    "moco_momentum_schedule": "constant",
+    "moco_queue_length": 0,
+  }
+  for name, usual in of_moco.items():
+    value = getattr(config, name)
+    yield (
+      value != usual and not (moco and config.contrastive_weight),
+      f"{name} must be left out unless contrastive_method=moco",
+      value,
     )
   yield (
     config.moving_average_decay and not config.is_pretraining and learns,

@@ -102,10 +102,32 @@ class Objective:
   )
   contrastive_method: str = option(
     "decoupled",
-    "The contrastive loss: NT-Xent (the paper), or decoupled (arXiv 2110.06848), which leaves the "
-    "pair itself out of the denominator, so that gradients don't vanish in small batches.",
-    choices=("nt_xent", "decoupled"),
+    "The contrastive loss: NT-Xent (the paper); decoupled (arXiv 2110.06848), which leaves the "
+    "pair itself out of the denominator, so that gradients don't vanish in small batches; or moco, "
+    "momentum contrast (arXiv 2003.04297, 2104.02057), where a second network that follows the "
+    "first makes what is compared with.",
+    choices=("nt_xent", "decoupled", "moco"),
     previously="nt_xent",
+  )
+  moco_momentum: float = option(
+    0.99,
+    "Share of moco's second network that stays at a step.",
+    low=0.0,
+    high=1.0,
+    previously=0.99,
+  )
+  moco_momentum_schedule: str = option(
+    "constant",
+    "What becomes of moco_momentum: constant, or a cosine to 1 over the training.",
+    choices=("constant", "cosine"),
+    previously="constant",
+  )
+  moco_queue_length: int = option(
+    0,
+    "How many projections of earlier batches moco compares with, a multiple of twice the batch; 0: "
+    "those of the batch's other images.",
+    low=0,
+    previously=0,
   )
   contrastive_inputs: str = option(
     "corrupted",

@@ -9,6 +9,11 @@ from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
 from conrec_tf.models import ConRec, LinearHead, Outputs
+from conrec_tf.training.momentum_contrast import (
+  MomentumEncoder,
+  moco_from_logits,
+  moco_logits,
+)
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
@@ -24,6 +29,7 @@ class PretrainStep:
     head: a supervised head to train beside the network, or None. The batch then also holds
       `label` `[B]`, and no gradient of the head reaches the network.
     average: the moving average of the network, or None.
+    momentum: the network that makes keys, for contrastive_method=moco.
   """
 
   def __init__(
@@ -33,16 +39,20 @@ class PretrainStep:
     optimizer: tf.keras.optimizers.Optimizer,
     head: LinearHead | None = None,
     average: MovingAverage | None = None,
+    momentum: MomentumEncoder | None = None,
   ) -> None:
     self._config = config
     self._model = model
     self._optimizer = optimizer
-    self._head, self._average = head, average
+    self._head, self._average, self._momentum = head, average, momentum
     head_variables = head.trainable_variables if head else []
     self._variables = model.trainable_variables + head_variables
     self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
+    untrained = model.non_trainable_variables
+    if momentum:
+      untrained = untrained + momentum.untrained_variables
     self._update = NonFiniteGuard(
-      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+      optimizer, self._variables, untrained, skip=config.on_nan == "skip"
     )
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
@@ -66,9 +76,10 @@ class PretrainStep:
     # Dropout depends on the step alone, whatever happened before it in this process.
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
+    keys = self._keys(batch, training=True)
     with tf.GradientTape() as tape:
       outputs = self.outputs(self._model, batch, training=True, seed=seed)
-      total, metrics = self.compute_loss(outputs, view_major(batch["target"]))
+      total, metrics = self.compute_loss(outputs, view_major(batch["target"]), keys)
       if self._head:
         supervised, accuracy = self._supervised_loss(
           self._head, outputs.embedding, tf.tile(batch["label"], [2])
@@ -79,6 +90,8 @@ class PretrainStep:
       decay = l2_penalty(self._penalized, self._config.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
+    if self._momentum:
+      self._momentum.enqueue(keys)
     reported = self._update(
       total,
       tape.gradient(scaled, self._variables),
@@ -87,13 +100,23 @@ class PretrainStep:
     )
     if self._average:
       self._average.update()
+    if self._momentum:
+      self._momentum.follow()
     return reported
 
   def validation_loss(
     self, model: ConRec, batch: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Computes loss and metrics of a network in inference mode; see `compute_loss`."""
-    return self.compute_loss(self.outputs(model, batch), view_major(batch["target"]))
+    outputs = self.outputs(model, batch)
+    return self.compute_loss(outputs, view_major(batch["target"]), self._keys(batch))
+
+  def _keys(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor | None:
+    """Computes the momentum network's projections of what is contrasted; None without it."""
+    if not self._momentum:
+      return None
+    seen = "target" if self._config.contrastive_inputs == "clean" else "corrupted"
+    return self._momentum.keys(view_major(batch[seen]), training)
 
   def outputs(
     self,
@@ -110,29 +133,24 @@ class PretrainStep:
     return model(corrupted, training=training, seed=seed, num_views=2, contrastive_images=clean)
 
   def compute_loss(
-    self, outputs: Outputs, target: tf.Tensor
+    self, outputs: Outputs, target: tf.Tensor, keys: tf.Tensor | None = None
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Computes the joint loss (paper, Eq. 1) and what is logged of it.
 
     Args:
       outputs: of the network for the corrupted views, view-major.
       target: float32 `[2B, H, W, C]`.
+      keys: float32 `[2B, D]` of the momentum network, for contrastive_method=moco.
 
     Returns:
       The loss, a scalar, and `{metric name: scalar}`.
     """
-    config, metrics, total = self._config, {}, 0.0
+    config, total = self._config, 0.0
+    metrics: dict[str, tf.Tensor] = {}
     if config.contrastive_weight:
-      logits = losses.contrastive_logits(outputs.projection, config.temperature, config.hidden_norm)
-      method = {
-        "nt_xent": losses.nt_xent_from_logits,
-        "decoupled": losses.decoupled_from_logits,
-      }[config.contrastive_method]
-      contrast = method(logits)
+      contrast, measures = self._contrastive_loss(outputs.projection, keys)
       total += config.contrastive_weight * contrast
-      metrics[metric_names.CONTRAST_LOSS] = contrast
-      metrics[metric_names.CONTRAST_ACCURACY] = losses.contrastive_accuracy(logits)
-      metrics[metric_names.CONTRAST_ENTROPY] = losses.contrastive_entropy(logits)
+      metrics |= {metric_names.CONTRAST_LOSS: contrast, **measures}
     if config.reconstruction_weight:
       reconstruction = losses.reconstruction_loss(
         outputs.reconstruction, target, config.reconstruction_loss
@@ -140,6 +158,28 @@ class PretrainStep:
       total += config.reconstruction_weight * reconstruction
       metrics[metric_names.RECONSTRUCTION_LOSS] = reconstruction
     return total, metrics
+
+  def _contrastive_loss(
+    self, projection: tf.Tensor, keys: tf.Tensor | None
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Computes the contrastive loss, and accuracy and entropy by name."""
+    config = self._config
+    if keys is not None:
+      queue = self._momentum.queue if self._momentum else None
+      logits, own = moco_logits(projection, keys, config.temperature, config.hidden_norm, queue)
+      return moco_from_logits(logits, own), {
+        metric_names.CONTRAST_ACCURACY: losses.accuracy_of_logits(logits, own),
+        metric_names.CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
+      }
+    logits = losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
+    method = {
+      "nt_xent": losses.nt_xent_from_logits,
+      "decoupled": losses.decoupled_from_logits,
+    }[config.contrastive_method]
+    return method(logits), {
+      metric_names.CONTRAST_ACCURACY: losses.contrastive_accuracy(logits),
+      metric_names.CONTRAST_ENTROPY: losses.contrastive_entropy(logits),
+    }
 
   def _supervised_loss(
     self, head: LinearHead, embedding: tf.Tensor, labels: tf.Tensor

@@ -32,12 +32,12 @@ from conrec_tf.training.evaluations import (
   label_kind,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
+from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.loop import Step
-from conrec_tf.training.moving_average import MovingAverage
+from conrec_tf.training.momentum_contrast import MomentumEncoder, warn_of_long_queue
+from conrec_tf.training.moving_average import average_of_network
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-
-NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrainTask:
   """
 
   model: ConRec
-  networks: dict[str, tf.keras.Model]
+  networks: dict[str, tf.keras.Model | tf.Variable]
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
   batches: Callable[[Share], tf.data.Dataset]
@@ -92,22 +92,7 @@ def build_task(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
-  if config.has_supervised_head and not source.class_names:
-    raise UsageError(
-      "dataset must have labels for finetuning and for "
-      f"lineareval_while_pretraining. Received: {source.name} without"
-    )
-  for what, wrong in (
-    ("train_mode must be pretrain", not config.is_pretraining and source.multi_label),
-    (
-      "lineareval_while_pretraining must be false",
-      config.lineareval_while_pretraining and source.multi_label,
-    ),
-    ("ordinal_labels must be false", config.ordinal_labels and eval_source.multi_label),
-    ("few_shots must be empty", config.few_shots and eval_source.multi_label),
-  ):
-    if wrong:
-      raise UsageError(f"{what} for images of several labels each. Received: {eval_source.name}")
+  check_labels(config, source, eval_source)
   if config.encoder == "densenet121" and source.channels not in (1, 3):
     raise UsageError(
       "encoder must be unet for images that are neither grey nor RGB. "
@@ -156,8 +141,17 @@ def _pretraining(
   if config.moving_average_decay:
     evaluated = networks[AVERAGE] = build_model(config, source.channels)
     evaluated.set_weights(model.get_weights())
-    average = MovingAverage(model, evaluated, config.moving_average_decay, optimizer.iterations)
-  step = PretrainStep(config, model, optimizer, head, average)
+    average = average_of_network(
+      model, evaluated, config.moving_average_decay, optimizer.iterations
+    )
+  momentum = None
+  if config.contrastive_method == "moco" and config.contrastive_weight:
+    warn_of_long_queue(config.moco_queue_length, source.train.num_examples)
+    momentum = MomentumEncoder(config, model, optimizer.iterations, last_step, source.channels)
+    networks |= {"momentum": momentum.network}
+    if momentum.queue is not None:
+      networks["queue"] = momentum.queue
+  step = PretrainStep(config, model, optimizer, head, average, momentum)
   labelled = bool(eval_source.class_names)
 
   def evaluate(full: bool) -> dict[str, Any]:
@@ -171,15 +165,6 @@ def _pretraining(
       metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
 
-  for name in NEED_LABELS:
-    if not labelled and getattr(config, name):
-      raise UsageError(
-        f"{name} needs labels, or an eval_dataset that has them. Received: {source.name} without"
-      )
-  if not labelled and config.select_best_on == "validation":
-    raise UsageError(
-      "select_best_on must be a measure that needs no labels, without labels. Received: validation"
-    )
   metric = metric_names.EVAL_TOTAL_LOSS
   if labelled:
     metric = label_kind(config, eval_source).metric

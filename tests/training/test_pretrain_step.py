@@ -8,7 +8,7 @@ from conrec_tf.losses import view_major
 from conrec_tf.models import Outputs, build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.unet import ConvBlock
-from conrec_tf.training.moving_average import MovingAverage
+from conrec_tf.training.moving_average import average_of_network
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -164,7 +164,7 @@ def test_the_moving_average_is_that_of_all_weights_after_each_step():
   model, averaged = build_model(config), build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
-  average = MovingAverage(model, averaged, config.moving_average_decay, optimizer.iterations)
+  average = average_of_network(model, averaged, config.moving_average_decay, optimizer.iterations)
   step = tf.function(PretrainStep(config, model, optimizer, average=average))
   expected = averaged.get_weights()
   for taken in (1, 2, 3, 4, 5, 6, 7, 8, 9):

@@ -120,7 +120,7 @@ def chance_level(name: str, config: Config) -> float | None:
   if name == metric_names.CONTRAST_ACCURACY:
     return 1.0 / images
   if name == metric_names.CONTRAST_LOSS:
-    return loss_of_equal_projections(config.contrastive_method, images)
+    return loss_of_equal_projections(config.contrastive_method, images, config.moco_queue_length)
   return None
 
 

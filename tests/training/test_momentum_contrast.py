@@ -1,0 +1,209 @@
+"""Momentum contrast against slow NumPy, and that it goes on as if it had never stopped."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+import tensorflow as tf
+
+from conrec_tf import commands
+from conrec_tf.config import Config, UsageError
+from conrec_tf.losses import loss_of_equal_projections
+from conrec_tf.models import build_model
+from conrec_tf.training.momentum_contrast import (
+  MomentumEncoder,
+  moco_from_logits,
+  moco_logits,
+  warn_of_long_queue,
+)
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainStep
+
+STEPS = 10
+
+
+def unit(rows):
+  return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def slow_loss(queries, keys, temperature, queue=None):
+  """Row by row, in float64."""
+  queries, keys = unit(np.float64(queries)), unit(np.float64(keys))
+  images, total = len(queries) // 2, 0.0
+  for row, query in enumerate(queries):
+    image, other_view = row % images, 1 - row // images
+    others = keys[other_view * images :][:images]
+    if queue is None:
+      logits, own = [query @ key / temperature for key in others], image
+    else:
+      logits, own = [query @ key / temperature for key in (others[image], *queue)], 0
+    total -= log_softmax(logits)[own]
+  return 2 * total / len(queries)
+
+
+@pytest.mark.parametrize("length", [0, 7])
+def test_loss_against_loops(rng, length):
+  queries, keys = rng.normal(size=(2, 6, 5)).astype(np.float32)
+  queue = unit(rng.normal(size=(length, 5))).astype(np.float32) if length else None
+  logits, own = moco_logits(tf.constant(queries), tf.constant(keys), 0.2, queue=queue)
+  assert logits.shape == (6, 1 + length if length else 3)
+  found = float(moco_from_logits(logits, own))
+  assert found == pytest.approx(slow_loss(queries, keys, 0.2, queue), rel=1e-5)
+  alike = np.ones([6, 5], np.float32)
+  logits, own = moco_logits(alike, alike, 0.2, queue=None if queue is None else unit(queue * 0 + 1))
+  expected = loss_of_equal_projections("moco", 3, length)
+  assert float(moco_from_logits(logits, own)) == pytest.approx(expected, rel=1e-6)
+  assert expected == pytest.approx(2 * math.log(1 + length if length else 3))
+
+
+def test_no_gradient_reaches_the_keys(rng):
+  queries, keys = (tf.constant(rows) for rows in rng.normal(size=(2, 6, 5)))
+  with tf.GradientTape() as tape:
+    tape.watch([queries, keys])
+    loss = moco_from_logits(*moco_logits(queries, keys, 0.2))
+  gradients = tape.gradient(loss, [queries, keys])
+  assert gradients[1] is None and np.abs(gradients[0]).max() > 0
+
+
+def make_step(**values):
+  config = Config(
+    base_filters=2,
+    unet_depth=3,
+    train_batch_size=4,
+    contrastive_method="moco",
+    attention_dropout=0.0,
+    weight_decay=0.0,
+    **values,
+  )
+  model = build_model(config)
+  optimizer = build_optimizer(config, examples=100, last_step=STEPS)
+  optimizer.build(model.trainable_variables)
+  momentum = MomentumEncoder(config, model, optimizer.iterations, STEPS, 1)
+  return config, model, momentum, PretrainStep(config, model, optimizer, momentum=momentum)
+
+
+def batches(count):
+  return [
+    {
+      name: tf.random.stateless_uniform([4, 2, 16, 16, 1], [step, seed])
+      for seed, name in enumerate(("corrupted", "target"))
+    }
+    for step in range(count)
+  ]
+
+
+@pytest.mark.parametrize(
+  "values",
+  [
+    dict(moco_momentum=0.5),
+    dict(moco_momentum=0.5, moco_queue_length=16),
+    dict(moco_momentum=0.5, moco_momentum_schedule="cosine", moco_queue_length=8),
+    dict(moco_momentum=0.5, contrastive_inputs="clean"),
+  ],
+)
+def test_three_steps_against_numpy(values):
+  config, model, momentum, step = make_step(**values)
+  names = ("encoder", "pooling", "projection_head")
+  followed = [w for name in names for w in getattr(model, name).trainable_weights]
+  following = [w for name in names for w in getattr(momentum.network, name).trainable_weights]
+  for weight, other in zip(following, followed, strict=True):
+    np.testing.assert_array_equal(weight, other)
+  expected = [weight.numpy() for weight in following]
+  queue = None if momentum.queue is None else momentum.queue.numpy()
+  for number, batch in enumerate(batches(3)):
+    seen = batch["target" if config.contrastive_inputs == "clean" else "corrupted"]
+    views = tf.concat([seen[:, 0], seen[:, 1]], axis=0)
+    # What the networks make of it before the step, with the batch's statistics.
+    statistics = [network.get_weights() for network in (momentum.network, model)]
+    keys = momentum.keys(views, training=True).numpy()
+    queries = step.outputs(model, batch, training=True).projection.numpy()
+    for network, before in zip((momentum.network, model), statistics):
+      network.set_weights(before)
+    metrics = step(batch)
+    loss = slow_loss(queries, keys, config.temperature, queue)
+    assert float(metrics["train/contrast_loss"]) == pytest.approx(loss, rel=1e-4)
+    if queue is not None:
+      place = number * 8 % len(queue)
+      queue[place : place + 8] = unit(keys)
+      np.testing.assert_allclose(momentum.queue, queue, atol=1e-6)
+    stays = 0.5
+    if config.moco_momentum_schedule == "cosine":
+      stays = 1 - 0.5 * (math.cos(math.pi * (number + 1) / STEPS) + 1) / 2
+    expected = [stays * a + (1 - stays) * w.numpy() for a, w in zip(expected, followed)]
+    for weight, value in zip(following, expected):
+      np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
+
+
+def test_eager_equals_graph():
+  found = []
+  for wrap in (lambda step: step, tf.function):
+    _, model, momentum, step = make_step(moco_queue_length=16)
+    call = wrap(step)
+    for batch in batches(2):
+      call(batch)
+    found.append([*model.get_weights(), *momentum.network.get_weights(), momentum.queue.numpy()])
+  for eager, graph in zip(*found, strict=True):
+    np.testing.assert_allclose(eager, graph, rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_that_is_left_out_leaves_queue_and_statistics():
+  _, model, momentum, step = make_step(moco_queue_length=16, on_nan="skip")
+  first, second = batches(2)
+  step(first)
+  before = [*momentum.network.non_trainable_variables, *model.trainable_variables, momentum.queue]
+  values = [variable.numpy() for variable in before]
+  step({**second, "corrupted": second["corrupted"] * np.nan})
+  for variable, value in zip(before, values):
+    np.testing.assert_array_equal(variable, value)
+  assert all(np.isfinite(weight).all() for weight in momentum.network.get_weights())
+
+
+def test_a_killed_run_goes_on_with_queue_and_momentum_network(tiny, tmp_path):
+  found = []
+  for name, stops in (("whole", (4,)), ("parts", (2, 4))):
+    for last in stops:
+      values = dict(tiny, mode="train", model_dir=str(tmp_path / name), export_format="")
+      commands.run(
+        Config(**values, train_steps=last, contrastive_method="moco", moco_queue_length=32)
+      )
+    reader = tf.train.load_checkpoint(str(tmp_path / name / "checkpoints/ckpt-4"))
+    found.append(
+      {
+        variable: reader.get_tensor(variable)
+        for variable in reader.get_variable_to_shape_map()
+        if variable.split("/")[0] in ("model", "momentum", "queue", "optimizer")
+      }
+    )
+  assert {"model", "momentum", "queue", "optimizer"} == {name.split("/")[0] for name in found[0]}
+  assert not any("decoder" in name for name in found[0] if name.startswith("momentum"))
+  for name, value in found[0].items():
+    np.testing.assert_array_equal(found[1][name], value, name)
+
+
+def test_a_long_queue_is_warned_of(caplog):
+  warn_of_long_queue(100, 100)
+  assert not caplog.records
+  warn_of_long_queue(128, 100)
+  assert "The queue holds 128 projections, two of an image, of 100 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "values, message",
+  [
+    (dict(moco_queue_length=32), "moco_queue_length must be left out unless"),
+    (dict(moco_momentum=0.9), "moco_momentum must be left out unless"),
+    (
+      dict(contrastive_method="moco", moco_queue_length=30),
+      "moco_queue_length must be a multiple of 32, twice train_batch_size. Received: 30",
+    ),
+    (dict(contrastive_method="moco", proj_head_mode="none"), "proj_head_mode must be"),
+    (
+      dict(contrastive_method="moco", mode="eval", checkpoint="runs/a"),
+      "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint",
+    ),
+  ],
+)
+def test_what_is_refused(values, message):
+  with pytest.raises(UsageError, match=message):
+    Config(**values)
