@@ -91,6 +91,17 @@ DEFAULT = (*DECOUPLED, "--skip_connections=deep", "--reconstruction_weight=300")
 SYNTHETIC = ("--dataset=rectangle_triangle",)
 CIRCLES = ("--dataset=circles_square",)
 HOUR = 5952
+SMALL = (*DEFAULT, "--image_size=32", "--base_filters=8")
+SETTINGS = {
+  "default": SMALL,
+  "temperature_0.05": (*SMALL, "--temperature=0.05"),
+  "temperature_1": (*SMALL, "--temperature=1"),
+  "rate_0.0001": (*SMALL, "--learning_rate=0.0001"),
+  "rate_0.01": (*SMALL, "--learning_rate=0.01"),
+  "reconstruction_10": (*SMALL, "--reconstruction_weight=10"),
+  "crop_0.9": (*SMALL, "--crop_min_area=0.9"),
+  "no_color": (*SMALL, "--color_jitter_strength=0", "--nouse_blur"),
+}
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
   "default_synthetic": Study(
@@ -135,5 +146,12 @@ STUDIES = {
   ),
   "hour_circles": Study(
     "The same on Circles-Square.", CIRCLES, HOUR, {"default": DEFAULT}, eval_every_epochs=16
+  ),
+  "label_free": Study(
+    "ConRec at 32 pixels and 8 filters with other settings, to see whether measures without labels "
+    "put them in the order of their accuracies (`python -m experiments.label_free`).",
+    SYNTHETIC,
+    600,
+    SETTINGS,
   ),
 }

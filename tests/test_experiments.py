@@ -6,7 +6,7 @@ import json
 import pytest
 
 from conrec_tf.config import Config
-from experiments import costs, recipe, table
+from experiments import costs, label_free, recipe, table
 from experiments.studies import STUDIES, Study
 
 TINY = (
@@ -80,6 +80,18 @@ def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path
   assert text.startswith("Above.") and "old" not in text
   assert "| a | 1 | 7 | 1.00 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
   assert "| b | 0 | not run | 1.25 |  |  |  |  |" in text
+
+
+def test_the_order_of_measures_without_labels():
+  accuracies, name = (0.5, 0.7, 0.6), "eval/standardised_linear_top_1_accuracy"
+  results = [
+    {name: accuracy, "eval/rank_me": rank, "eval/alignment": -accuracy, "eval/dead_dimensions": 0.0}
+    for accuracy, rank in zip(accuracies, (3.0, 1.0, 2.0))
+  ]
+  found = label_free.correlations(results)
+  assert set(found) == {"eval/rank_me", "eval/alignment"}  # of what never varies there is none
+  assert found["eval/rank_me"][0] == pytest.approx(-1)
+  assert found["eval/alignment"][0] == pytest.approx(1)  # the smaller the better
 
 
 def test_larger_batches_take_fewer_steps():
