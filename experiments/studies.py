@@ -100,7 +100,7 @@ SETTINGS = {
   "rate_0.01": (*SMALL, "--learning_rate=0.01"),
   "reconstruction_10": (*SMALL, "--reconstruction_weight=10"),
   "crop_0.9": (*SMALL, "--crop_min_area=0.9"),
-  "no_color": (*SMALL, "--color_jitter_strength=0", "--nouse_blur"),
+  "no_color": (*SMALL, "--color_jitter_strength=0", "--blur_probability=0"),
 }
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
