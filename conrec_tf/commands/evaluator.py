@@ -98,7 +98,7 @@ class Evaluator:
     full = step == self._final_step
     result = self._results.cached(step, full)
     is_new = result is None
-    untrained = not step and not self._config.checkpoint
+    untrained = not step and not self._config.starts_trained
     seconds = {}
     if result is None:
       began = time.monotonic()

@@ -20,6 +20,11 @@ def run(config: Config) -> None:
     raise UsageError(
       f"model_dir must be the folder of a run, for mode=report. Received: {config.run_directory}"
     )
+  if config.encoder == "external":
+    raise UsageError(
+      "model_dir must be the folder of a training, for mode=report; --compare_with takes that of "
+      f"somebody else's network. Received: {directory.path}"
+    )
   if config.cv_folds and not config.is_pretraining:
     raise UsageError(
       "model_dir must be the folder of one training, e.g. repetition_0_fold_0 in that of a "

@@ -81,6 +81,11 @@ class Config(
     return self.train_mode == "pretrain"
 
   @property
+  def starts_trained(self) -> bool:
+    """Whether pre-training starts from weights that have learnt before."""
+    return bool(self.checkpoint or self.encoder_weights)
+
+  @property
   def has_supervised_head(self) -> bool:
     """Whether a supervised head is trained: on its own, or beside pre-training."""
     return not self.is_pretraining or self.lineareval_while_pretraining

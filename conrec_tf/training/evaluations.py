@@ -161,6 +161,7 @@ def evaluate_alignment(
 
 def evaluate_untrained(config: Config, source: DatasetSource) -> dict[str, Any]:
   """Evaluates an untrained network as those are that learn; see `evaluate_recomputed`."""
+  config = dataclasses.replace(config, encoder_weights="", checkpoint="")
   metrics = evaluate_linearly(config, build_model(config, source.channels), source, full=False)
   return metrics | evaluate_recomputed(config, source)
 

@@ -128,8 +128,8 @@ def _pretraining(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
   model, head, average = build_model(config, source.channels), None, None
-  warm = bool(config.checkpoint) and config.mode in ("train", "train_then_eval")
-  if warm and not RunDirectory(config.run_directory).has_checkpoints:
+  trains = config.mode in ("train", "train_then_eval")
+  if trains and config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
     warm_start(resolve_checkpoint(config.checkpoint), model, config)
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
@@ -169,7 +169,7 @@ def _pretraining(
   if labelled:
     metric = label_kind(config, eval_source).metric
     metric = metric_names.standardised(metric) if config.standardize_embeddings else metric
-  baseline = evaluate_untrained if warm else evaluate_recomputed
+  baseline = evaluate_untrained if config.starts_trained else evaluate_recomputed
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
