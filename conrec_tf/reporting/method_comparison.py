@@ -56,7 +56,7 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
     methods: at least one.
 
   Returns:
-    The table, in per cent, and what could not be compared.
+    The table, in per cent, and what could not be compared or isn't in it.
   """
   first, *others = methods
   metric = first.runs[0].metric
@@ -91,12 +91,13 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
     "method",
     "trainings",
     f"{words} (%)",
-    f"{first.name} less it",
+    f"{first.name} minus it",
     "95 % interval",
     "p",
-    "so it is",
+    f"{first.name} is",
   )
-  return Table(header, rows), notes
+  width = len(header) if others else len(header) - len(nothing)
+  return Table(header[:width], [row[:width] for row in rows]), notes
 
 
 def difference(first: Method, second: Method) -> Difference:

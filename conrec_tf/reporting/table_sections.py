@@ -12,17 +12,19 @@ def methods_section(context: ReportContext) -> Section | None:
   """Compares the run's method with the others; None for a single run."""
   if len(context.runs) == 1:
     return None
-  table, notes = comparison_table(methods_of(context.runs))
+  methods = methods_of(context.runs)
+  table, notes = comparison_table(methods)
+  if len(methods) > 1:
+    notes.append(
+      "The interval holds what other images and, with several trainings, other seeds would "
+      "change; p is that of as large a difference by chance."
+    )
   write_text(context.folder / "comparison.csv", table.csv())
   return Section(
     "Methods compared",
-    notes=[
-      *notes,
-      "The interval holds what other images and, with several trainings, other seeds would "
-      "change; p is that of as large a difference by chance.",
-    ],
+    notes=notes,
     table=table,
-    table_title="Mean and standard deviation over trainings, and the difference",
+    table_title="Mean and standard deviation over trainings",
   )
 
 

@@ -27,14 +27,14 @@ FEW_LABELS = {
     metric_names.LABEL_FRACTIONS,
     lambda row: 100 * row["fraction"],
     "share of the training labels (%)",
-    "over labels",
+    "{} over labels",
     "random subsets; the whole is measured once. After Figure 2 of the paper.",
   ),
   "few_shots": _FewLabels(
     metric_names.FEW_SHOTS,
     lambda row: row["images"],
     "images of each class",
-    "of prototypes",
+    "Prototypes of a few images",
     "random draws of a few images of each class; the nearest class mean is the prediction.",
   ),
 }
@@ -55,6 +55,9 @@ def few_labels(
   if not any(curves):
     return None
   label, scale = metric_scale(runs[0].metric)
+  if kind == "few_shots":  # by another classifier
+    what = "quadratic weighted kappa" if runs[0].config.ordinal_labels else "accuracy"
+    label = f"{what} of prototypes (%)"
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
   for index, (rows, name) in enumerate(zip(curves, names)):
@@ -79,7 +82,7 @@ def few_labels(
     drawn,
     folder,
     kind,
-    f"{label.split(' (')[0].capitalize()} {drawing.title}",
+    drawing.title.format(label.split(" (")[0].capitalize()),
     f"Mean and standard deviation over {max(counts)} {drawing.caption}",
     drawing=True,
   )
