@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from conrec_tf.evaluation.measures import ranked_columns
 
@@ -133,9 +134,10 @@ def _weighted_measures(
   probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
   """Returns measures that follow from confusions, `[B]` of weights `[B, N]`."""
-  classes = probabilities.shape[1]
-  truth, guess = np.eye(classes)[labels], np.eye(classes)[probabilities.argmax(axis=1)]
-  right, true, guessed = weights @ (truth * guess), weights @ truth, weights @ guess
+  classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+  hit = labels == predicted
+  true, guessed = (_sums_by_class(weights, column, classes) for column in (labels, predicted))
+  right = _sums_by_class(weights[:, hit], labels[hit], classes)
   with np.errstate(invalid="ignore"):
     recalls, f1 = right / true, 2 * right / (true + guessed)
   measures = {
@@ -146,6 +148,13 @@ def _weighted_measures(
   if classes == 2:
     measures |= {"sensitivity": recalls[:, 1], "specificity": recalls[:, 0]}
   return measures
+
+
+def _sums_by_class(weights: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+  """Returns sums of weights `[B, N]` by class, `[B, classes]`."""
+  places = np.arange(len(labels) + 1)
+  one_hot = csr_matrix((np.ones(len(labels)), labels, places), (len(labels), classes))
+  return (one_hot.T @ weights.T).T
 
 
 def _weighted_ranks(
