@@ -14,6 +14,12 @@ from conrec_tf.config import Config, UsageError, short_message
 
 logger = logging.getLogger(__name__)
 
+VALUES = {
+  "unit": "0 to 1",
+  "symmetric": "-1 to 1",
+  "bytes": "0 to 255",
+  "imagenet": "ImageNet's mean and deviation",
+}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 CHANNELS = (1, 3)
@@ -50,14 +56,19 @@ class ExternalNetwork:
         f"checkpoint must take images, [batch, height, width, channels]. Received: {path}, which "
         f"takes {_words(shape)}"
       )
+    if np.issubdtype(self._dtype, np.integer) and scaling != "bytes":
+      raise UsageError(
+        f"external_scaling must be bytes for {path}, which takes whole numbers. Received: {scaling}"
+      )
     self._batch = shape[0]
     self._channels_first, self.channels, given = self._layout(shape, image_size)
     how = {2: "", 3: ", of which the first of a sequence is taken", 4: ", averaged over places"}
     logger.info(
-      "Network of %s: takes %s, channels %s; gives %s%s",
+      "Network of %s: takes %s, channels %s, values of %s (--external_scaling); gives %s%s",
       path,
       _words(shape),
       "first" if self._channels_first else "last",
+      VALUES[scaling],
       _words((None, *given[1:])),
       how[len(given)],
     )
@@ -95,6 +106,9 @@ class ExternalNetwork:
         continue
       for channels in CHANNELS[::-1] if shape[axis] is None else (shape[axis],):
         assert channels
+        if channels != len(IMAGENET_MEAN) and self._scaling == "imagenet":
+          errors.append("external_scaling must not be imagenet, which is for RGB")
+          continue
         try:
           images = np.zeros([1, image_size, image_size, channels], np.float32)
           given = self._call(images, channels_first)

@@ -134,6 +134,14 @@ def test_what_is_refused(files, tmp_path):
     ExternalNetwork(path, "unit", "", 8).embed(tf.zeros([2, 8, 8, 1]))
   with pytest.raises(UsageError, match="image_size must be 32, for .*onnx"):
     ExternalNetwork(str(files[1]), "unit", "", 64)
+  grey = saved(tmp_path / "grey", lambda images: images[:, 0, 0], tf.TensorSpec([None, 8, 8, 1]))
+  with pytest.raises(UsageError, match="external_scaling must not be imagenet, which is for RGB"):
+    ExternalNetwork(grey, "imagenet", "", 8)
+  whole = saved(
+    tmp_path / "whole", lambda images: images[:, 0, 0], tf.TensorSpec([None, 8, 8, 3], tf.uint8)
+  )
+  with pytest.raises(UsageError, match="external_scaling must be bytes for .*whole.* Received: un"):
+    ExternalNetwork(whole, "unit", "", 8)
   vectors = saved(tmp_path / "vectors", lambda vectors: vectors, tf.TensorSpec([None, 8]))
   with pytest.raises(UsageError, match=r"must take images, .*which takes \[any, 8\]"):
     ExternalNetwork(vectors, "unit", "", 8)
