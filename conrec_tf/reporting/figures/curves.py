@@ -12,6 +12,7 @@ from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
+MOST_ANNOTATED = 3  # runs whose best and last values don't overlap
 FEWEST_TO_SMOOTH = 20  # values of a curve
 
 CURVES = (
@@ -172,7 +173,7 @@ def accuracy_over_epochs(
       {best: "best" if best != last else "best and last"} if best in points else {}
     )
     above = run.result.get(metric, 0.0) >= highest  # away from the other runs' lines
-    for at, word in words.items():
+    for at, word in words.items() if len(runs) <= MOST_ANNOTATED else ():
       value = f"{points[at]:.1f}" if scale == 100 else f"{points[at]:.4g}"
       axes.annotate(
         f"{word} {value}",
