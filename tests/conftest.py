@@ -64,6 +64,23 @@ def tiny(data_dir, tmp_path):
 
 
 @pytest.fixture
+def unlabelled(tmp_path, rng):
+  """Keyword arguments of a configuration on a few images without labels."""
+  images = {name: rng.random([count, 24, 24, 3]) for name, count in (("train", 24), ("test", 8))}
+  np.savez(tmp_path / "images.npz", x_train=images["train"], x_test=images["test"])
+  return dict(
+    dataset="npz",
+    data_dir=str(tmp_path / "images.npz"),
+    label_mode="none",
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    train_batch_size=8,
+    model_dir=str(tmp_path / "run"),
+  )
+
+
+@pytest.fixture
 def kaggle(tmp_path):
   """A folder in the layout of Kaggle's download: ten retinas, grades 0 to 4."""
   manual = tmp_path / "downloads" / "manual"

@@ -3,37 +3,17 @@
 import json
 import pathlib
 
-import numpy as np
 import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 
-
-@pytest.fixture
-def unlabelled(tmp_path, rng):
-  np.savez(
-    tmp_path / "images.npz", x_train=rng.random([24, 24, 24, 3]), x_test=rng.random([8, 24, 24, 3])
-  )
-  return dict(
-    dataset="npz",
-    data_dir=str(tmp_path / "images.npz"),
-    label_mode="none",
-    image_size=24,
-    base_filters=2,
-    unet_depth=2,
-    train_batch_size=8,
-    train_epochs=3,
-    eval_every_epochs=1,
-    report=False,
-    export_format="",
-    model_dir=str(tmp_path / "run"),
-  )
+SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format="")
 
 
 @pytest.mark.parametrize("measure, best", [("alignment", min), ("rank_me", max)])
 def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best):
-  config = Config(**unlabelled, select_best_on=measure)
+  config = Config(**unlabelled, **SHORT, select_best_on=measure)
   commands.run(config)
   folder, name = pathlib.Path(config.model_dir), f"eval/{measure}"
   values = {
@@ -55,4 +35,4 @@ def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best)
 )
 def test_what_needs_labels(unlabelled, values, message):
   with pytest.raises(UsageError, match=message):
-    commands.run(Config(**unlabelled, **values))
+    commands.run(Config(**unlabelled, **SHORT, **values))

@@ -257,23 +257,13 @@ def test_older_runs_can_be_read(other):
   assert run.times() == {"data": 0, "step": 0} and run.processes == []
 
 
-def test_without_labels_decoder_and_attention(tmp_path, rng):
-  np.savez(
-    tmp_path / "images.npz", x_train=rng.random([16, 24, 24, 3]), x_test=rng.random([8, 24, 24, 3])
-  )
+def test_without_labels_decoder_and_attention(unlabelled, tmp_path):
   config = Config(
-    dataset="npz",
-    data_dir=str(tmp_path / "images.npz"),
-    label_mode="none",
-    image_size=24,
-    base_filters=2,
-    unet_depth=2,
-    train_batch_size=8,
+    **unlabelled,
     train_steps=2,
     pooling="average",
     reconstruction_weight=0.0,
     corruption="none",
-    model_dir=str(tmp_path / "run"),
   )
   commands.run(config)
   page = (tmp_path / "run/report/index.html").read_text()
