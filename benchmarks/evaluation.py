@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluation --images=100000 --features=512 --classes=1000
 
-A fifth of the images is measured on. Each class has a centre, and its images lie around it as far
-as the centres do.
+A fifth of the images is measured on. Each class has a centre, and its images lie around it three
+times as far as centres lie around 0.
 """
 
 import argparse

@@ -12,13 +12,12 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
-from conrec_tf.evaluation.metric_names import standardised
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.external_network import open_external
 from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.evaluations import evaluate_linearly, label_kind
+from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.task import build_task, training_steps
 
@@ -138,6 +137,5 @@ def _external_evaluation(
     )
   check_labels(config, source, source)
   network = open_external(config, path)
-  metric = label_kind(config, source).metric
-  metric = standardised(metric) if config.standardize_embeddings else metric
-  return lambda: evaluate_linearly(config, network, source, full=True), metric
+  evaluate = functools.partial(evaluate_linearly, config, network, source, full=True)
+  return evaluate, main_metric(config, source)

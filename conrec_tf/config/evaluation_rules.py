@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from conrec_tf.config.option import Rule
+from conrec_tf.config.option import Rule, left_out
 
 if TYPE_CHECKING:
   from conrec_tf.config.config import Config
@@ -63,14 +63,9 @@ def evaluation_rules(config: "Config") -> Iterator[Rule]:
       "select_best_on must be evaluation for train_mode=finetune",
       config.select_best_on,
     )
-  for name, default in (
-    ("eval_data_dir", ""),
-    ("eval_train_split", "train"),
-    ("eval_test_split", ""),
-  ):
-    value = getattr(config, name)
-    yield (
-      value != default and not config.eval_dataset,
-      f"{name} must be left out without eval_dataset, whose it is",
-      value,
-    )
+  yield from left_out(
+    config,
+    ("eval_data_dir", "eval_train_split", "eval_test_split"),
+    config.eval_dataset,
+    "without eval_dataset, whose it is",
+  )

@@ -1,5 +1,6 @@
 """One option of a run: a dataclass field with its explanation and range, which is checked."""
 
+from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import Any
 
@@ -7,6 +8,21 @@ from conrec_tf.config.errors import UsageError
 
 # Of values that exclude each other: whether it is wrong, what is expected, what was received.
 Rule = tuple[Any, str, Any]
+
+
+def left_out(config: Any, names: Sequence[str], needed: Any, unless: str) -> Iterator[Rule]:
+  """Yields rules that options are at their defaults where nothing uses them.
+
+  Args:
+    config: all options.
+    names: of those.
+    needed: whether something uses them.
+    unless: when that is, for messages.
+  """
+  for name in names:
+    value = getattr(config, name)
+    default = config.__dataclass_fields__[name].default
+    yield value != default and not needed, f"{name} must be left out {unless}", value
 
 
 def option(

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from conrec_tf.config.data_rules import data_rules
 from conrec_tf.config.evaluation_rules import evaluation_rules
-from conrec_tf.config.option import Rule
+from conrec_tf.config.option import Rule, left_out
 
 if TYPE_CHECKING:
   from conrec_tf.config.config import Config
@@ -65,13 +65,12 @@ def rules(config: "Config") -> Iterator[Rule]:
     "ft_proj_selector must be 0 for an external network",
     config.ft_proj_selector,
   )
-  for name, default in (("external_scaling", "unit"), ("external_output", "")):
-    value = getattr(config, name)
-    yield (
-      not external and value != default,
-      f"{name} must be left out unless checkpoint is somebody else's network",
-      value,
-    )
+  yield from left_out(
+    config,
+    ("external_scaling", "external_output"),
+    external,
+    "unless checkpoint is somebody else's network",
+  )
   yield (
     config.fine_tune_after_block > config.encoder_blocks,
     f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
@@ -112,18 +111,12 @@ def rules(config: "Config") -> Iterator[Rule]:
     "train_batch_size",
     config.moco_queue_length,
   )
-  of_moco: dict[str, Any] = {
-    "moco_momentum": 0.99,
-    "moco_momentum_schedule": "constant",
-    "moco_queue_length": 0,
-  }
-  for name, usual in of_moco.items():
-    value = getattr(config, name)
-    yield (
-      value != usual and not (moco and config.contrastive_weight),
-      f"{name} must be left out unless contrastive_method=moco",
-      value,
-    )
+  yield from left_out(
+    config,
+    ("moco_momentum", "moco_momentum_schedule", "moco_queue_length"),
+    moco and config.contrastive_weight,
+    "unless contrastive_method=moco",
+  )
   yield (
     config.moving_average_decay and not config.is_pretraining and learns,
     "moving_average_decay must be 0 for train_mode=finetune",

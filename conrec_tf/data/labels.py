@@ -76,17 +76,12 @@ def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:
     what: where they come from, for messages.
 
   Raises:
-    UsageError: there are other values, or each image has one label, as with classes.
+    UsageError: there are other values.
   """
   values = np.unique(labels)
   if not np.isin(values, (0, 1)).all():
     strange = [str(value) for value in values if value not in (0, 1)]
     raise UsageError(f"{what} must be 0 or 1, by label. Received: {listed(strange)}")
-  if np.all(labels.sum(axis=1) == 1):
-    raise UsageError(
-      f"{what} must be class numbers, [N], where each image has one class. Received: "
-      f"{labels.shape} with a single 1 in each row"
-    )
   return labels.astype(np.int64)
 
 

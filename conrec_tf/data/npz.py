@@ -196,11 +196,20 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
 def _marked(
   labels: dict[str, np.ndarray], names: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-  """Returns names of several labels, and them, if they are of one number in all splits."""
+  """Returns names of several labels, and them.
+
+  Raises:
+    UsageError: splits or names differ in their number, or each image has one label, as of classes.
+  """
   shapes = {part.shape[1:] for part in labels.values()}
   if len(shapes) > 1:
     raise UsageError(
       f"y_train, y_val and y_test must have the same labels. Received: {sorted(shapes)}"
+    )
+  if all(np.all(part.sum(axis=1) == 1) for part in labels.values()):
+    raise UsageError(
+      "y_train must be class numbers, [N], where each image has one class. Received: "
+      f"{labels['train'].shape} with a single 1 in each row"
     )
   [(count,)] = shapes
   if names is None:

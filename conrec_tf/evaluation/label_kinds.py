@@ -21,7 +21,7 @@ from conrec_tf.evaluation.final_measures import (
 from conrec_tf.evaluation.measures import multi_label_measures
 from conrec_tf.evaluation.probes import Labelled
 
-CLASSES = "linear_"  # what names of measures of logistic regression begin with
+LINEAR = "linear_"  # what names of measures of logistic regression begin with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Classes:
     self, scores: np.ndarray, columns: np.ndarray, labels: np.ndarray
   ) -> dict[str, float]:
     found = probes.top_k_accuracies(scores, columns, labels)
-    return {f"{CLASSES}top_{k}_accuracy": value for k, value in found.items()}
+    return {f"{LINEAR}top_{k}_accuracy": value for k, value in found.items()}
 
   def final(
     self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
@@ -57,7 +57,7 @@ class Classes:
     accuracies = self._accuracies(scores, columns, test[1])
     return {reading + name: value for name, value in accuracies.items()} | (
       measures_of_probabilities(
-        all_classes(scores, columns, self.count), test[1], reading + CLASSES, resamples, seed
+        all_classes(scores, columns, self.count), test[1], reading + LINEAR, resamples, seed
       )
     )
 
@@ -135,14 +135,14 @@ class MultiLabel:
     """Returns means over labels."""
     probabilities = probes.multi_label_scores(train, test, standardise, strength)
     means = multi_label_measures(probabilities, test[1])
-    return {CLASSES + name: value for name, value in means.items()}
+    return {LINEAR + name: value for name, value in means.items()}
 
   def final(
     self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
   ) -> dict[str, Any]:
     """Returns means over labels, measures of each, intervals of the means, and the predictions."""
     probabilities = probes.multi_label_scores(train, test, standardise)
-    prefix = metric_names.reading(standardise) + CLASSES
+    prefix = metric_names.reading(standardise) + LINEAR
     means = multi_label_measures(probabilities, test[1])
     return {prefix + name: value for name, value in means.items()} | (
       measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed)

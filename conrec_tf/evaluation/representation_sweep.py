@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from conrec_tf.evaluation.linear_evaluation import held_out_labels
+from conrec_tf.evaluation.linear_evaluation import held_out_labels, take
 from conrec_tf.evaluation.probes import Labelled
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def sweep(
   Args:
     score: what a classifier reaches; larger is better.
     train, test: embeddings float `[N, F]` by name of the representation.
-    labels: int `[N]`, of training and test split.
+    labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, of training and test split.
     seed: fixes the held-out share.
 
   Returns:
@@ -46,10 +46,10 @@ def sweep(
   rows = []
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
   for name, standardised in tqdm(readings, "Representations", disable=quiet, leave=False):
-    learnt, measured = ((train[name][part], labels[0][part]) for part in (kept, held))
+    whole, asked = (train[name], labels[0]), (test[name], labels[1])
+    learnt, measured = take(whole, kept), take(whole, held)
     scores = [score(learnt, measured, standardised, strength) for strength in STRENGTHS]
     best = int(np.argmax(scores))
-    whole, asked = (train[name], labels[0]), (test[name], labels[1])
     rows.append(
       {
         "representation": name,

@@ -8,6 +8,7 @@ import numpy as np
 
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.comparison import Difference, compare
+from conrec_tf.reporting.figures.curves import metric_scale
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.predictions_file import file_name
@@ -56,14 +57,14 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
     methods: at least one.
 
   Returns:
-    The table, in per cent, and what could not be compared or isn't in it.
+    The table, in per cent but for losses, and what could not be compared or isn't in it.
   """
   first, *others = methods
   metric = first.runs[0].metric
-  words = metric_names.display_name(metric)
+  words, scale = metric_scale(metric)
   nothing = ("", "", "", "")
   rows: list[tuple[str, ...]] = [
-    (first.name, str(len(first.runs)), _mean(first.values()), *nothing)
+    (first.name, str(len(first.runs)), _mean(first.values(), scale), *nothing)
   ]
   notes = []
   for other in others:
@@ -86,11 +87,11 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
           f"{first.name} and {other.name} have one training each: how far another seed would be "
           "isn't in the interval."
         )
-    rows.append((other.name, str(len(other.runs)), _mean(other.values()), *cells))
+    rows.append((other.name, str(len(other.runs)), _mean(other.values(), scale), *cells))
   header = (
     "method",
     "trainings",
-    f"{words} (%)",
+    words,
     f"{first.name} minus it",
     "95 % interval",
     "p",
@@ -125,11 +126,13 @@ def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
   return ""
 
 
-def _mean(values: Sequence[float]) -> str:
+def _mean(values: Sequence[float], scale: int) -> str:
+  """Returns mean and deviation, of losses with four digits."""
   if not values:
     return ""
-  deviation = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-  return f"{100 * np.mean(values):.2f}{deviation}"
+  form = ".2f" if scale > 1 else ".4f"
+  deviation = f" ± {scale * np.std(values, ddof=1):{form}}" if len(values) > 1 else ""
+  return f"{scale * np.mean(values):{form}}{deviation}"
 
 
 def _folder(runs: Sequence[RunRecord]) -> str:

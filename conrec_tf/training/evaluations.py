@@ -98,6 +98,12 @@ def label_kind(config: Config, source: DatasetSource) -> LabelKind:
   return (Grades if config.ordinal_labels else Classes)(len(source.class_names))
 
 
+def main_metric(config: Config, source: DatasetSource) -> str:
+  """Returns the name of the number of linear evaluation that runs are compared by."""
+  reading = metric_names.reading(config.standardize_embeddings)
+  return label_kind(config, source).metric.replace(metric_names.EVAL, reading)
+
+
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
   """Adds the names of images and classes to the predictions, where there are any."""
   if metric_names.PREDICTIONS not in metrics:

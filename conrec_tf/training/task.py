@@ -29,7 +29,7 @@ from conrec_tf.training.evaluations import (
   evaluate_recomputed,
   evaluate_untrained,
   evaluate_without_labels,
-  label_kind,
+  main_metric,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels
@@ -51,7 +51,8 @@ class TrainTask:
     step: the training step.
     batches: makes the endless batches, or a share of them.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
-    evaluate_untrained: further readings of the untrained network, as `{name: value}`.
+    evaluate_untrained: further readings of the untrained network, as `{name: value}`; all of them
+      where training starts from another.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
   """
@@ -165,10 +166,7 @@ def _pretraining(
       metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
 
-  metric = metric_names.EVAL_TOTAL_LOSS
-  if labelled:
-    metric = label_kind(config, eval_source).metric
-    metric = metric_names.standardised(metric) if config.standardize_embeddings else metric
+  metric = main_metric(config, eval_source) if labelled else metric_names.EVAL_TOTAL_LOSS
   baseline = evaluate_untrained if config.starts_trained else evaluate_recomputed
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(

@@ -229,6 +229,15 @@ def test_comparing_methods_over_seeds(config, folder, tmp_path, monkeypatch, cap
   assert "seed_1 is the same training as" in caplog.text
 
 
+def test_losses_are_no_shares(folder):
+  run = run_record.read_run_record(folder)
+  loss = {"global_step": 5, "eval/total_loss": 12.3456, "eval/best_total_loss": 12.3456}
+  method = method_comparison.Method("a", (dataclasses.replace(run, result=loss),))
+  table, notes = method_comparison.comparison_table([method, method])
+  assert table.header[2] == "total loss on the evaluation split" and table.rows[0][2] == "12.3456"
+  assert "without labels there are no predictions" in notes[0]
+
+
 def test_what_cannot_be_compared_is_told(folder, tmp_path):
   as_run(tmp_path / "simclr", folder, np.ones(24), pooling="average", reconstruction_weight=0.0)
   [file] = (tmp_path / "simclr").glob("predictions_*.csv")
