@@ -56,8 +56,9 @@ def compare(
   training is taken to vary as much as the other.
 
   Args:
-    first, second: int `[N]` predictions of each training of either method; of several labels
-      probabilities float `[N, L]`, which are compared by mean area under the ROC curve.
+    first: int `[N]` predictions of each training of one method; of several labels probabilities
+      float `[N, L]`, which are compared by mean area under the ROC curve.
+    second: the same of the other method.
     labels: int `[N]`, true; of several labels 0 or 1, `[N, L]`.
     grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
     resamples: of the images.

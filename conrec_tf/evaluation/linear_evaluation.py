@@ -138,7 +138,8 @@ def full_evaluation(
     num_repeats: random subsets of each share and number of shots.
     standardise: whether all but neighbours are of standardised embeddings.
     bootstrap_samples: resamples of the measured images for intervals; 0: none.
-    neighbours, temperature: see `probes.knn_accuracy`.
+    neighbours: how many vote, see `probes.knn_accuracy`.
+    temperature: of their votes.
     seed: fixes folds, subsets and resamples.
 
   Returns:

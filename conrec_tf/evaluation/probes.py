@@ -68,7 +68,8 @@ def knn_accuracy(
   """Returns the accuracy of the vote of the nearest neighbours by cosine.
 
   Args:
-    train, test: embeddings and labels.
+    train: embeddings and labels that vote.
+    test: embeddings and labels that are voted on.
     neighbours: how many vote; all of `train` if it is smaller.
     temperature: of votes that weigh exp(cosine / temperature) (arXiv 1805.01978); 0: all votes
       weigh the same.
@@ -108,7 +109,8 @@ def multi_label_scores(
   Args:
     train: what they learn from; labels are 0 or 1, `[M, L]`.
     test: what they predict; its labels are unused.
-    standardise, strength: see `linear_scores`.
+    standardise: whether the classifier sees standardised embeddings.
+    strength: see `linear_scores`.
   """
   return _one_against_rest(*train, standardise, strength).predict_proba(test[0])
 
