@@ -98,6 +98,9 @@ def decoupled_from_logits(logits: tf.Tensor) -> tf.Tensor:
   return 2.0 * tf.reduce_mean(tf.reduce_logsumexp(others, axis=1) - own)
 
 
+CONTRASTIVE_LOSSES = {"nt_xent": nt_xent_from_logits, "decoupled": decoupled_from_logits}
+
+
 def loss_of_equal_projections(method: str, images: int, queue_length: int = 0) -> float:
   """Returns what a contrastive loss is when all projections are alike, and no pair can be told.
 

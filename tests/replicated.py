@@ -27,7 +27,9 @@ from conrec_tf.distribute.strategy import build_strategy, split_batch
 from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
+from conrec_tf.models.level_heads import build_level_heads
 from conrec_tf.models.normalization import batch_norm
+from conrec_tf.training.adversarial import Adversary
 from conrec_tf.training.loop import StepRunner
 from conrec_tf.training.momentum_contrast import MomentumEncoder
 from conrec_tf.training.optimizers import build_optimizer
@@ -55,6 +57,12 @@ MOCO = {
     moco_queue_length=4 * BATCH,
   ),
 }
+INNER = {
+  "adversarial": dict(adversarial_weight=1.0, adversarial_start_step=1),
+  "inner levels": dict(
+    unet_depth=3, multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=50.0
+  ),
+}
 RECIPE = {name: getattr(Config, name) for name in PAPER}
 ROUNDING = 1e-8  # below it is nothing but that
 
@@ -77,7 +85,7 @@ def little():
   found["far batch norm"] = statistics([4, 4, 4, 3], mean=1000.0, deviation=0.05)
   tf.keras.backend.set_floatx("float64")
   batches = make_batches(5, "float64")
-  for method, values in {"recipe": RECIPE, **MOCO, **METHODS}.items():
+  for method, values in {"recipe": RECIPE, **MOCO, **INNER, **METHODS}.items():
     reference = train(1, batches, **values)
     found[method] = distances(train(2, batches, **values), reference)
   with local_negatives():
@@ -169,13 +177,25 @@ def train(replicas, batches, **values):
       head = LinearHead(3)
       head(tf.zeros([1, 8]))
       variables = variables + head.trainable_variables
+    level_heads = build_level_heads(config, model, 1)
+    if level_heads:
+      variables = variables + level_heads.trainable_variables
     optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
     optimizer.build(variables)
     momentum = None
     if config.contrastive_method == "moco":
       momentum = MomentumEncoder(config, model, optimizer.iterations, 10, 1)
     gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-    step = PretrainStep(config, model, optimizer, head, momentum=momentum)
+    adversary = Adversary(config, 1, optimizer.iterations) if config.adversarial_weight else None
+    step = PretrainStep(
+      config,
+      model,
+      optimizer,
+      head,
+      momentum=momentum,
+      level_heads=level_heads,
+      adversary=adversary,
+    )
   apply = step._update._apply
 
   def noting(summed, of):
@@ -200,6 +220,10 @@ def train(replicas, batches, **values):
   changing = model.variables + (head.variables if head else []) + optimizer.variables
   if momentum:  # the queue holds the same keys in another order
     changing = changing + momentum.network.variables
+  if level_heads:
+    changing = changing + level_heads.variables
+  if adversary:
+    changing = changing + adversary.discriminator.variables + adversary.optimizer.variables
   return metrics, first, values_of(strategy, changing)
 
 

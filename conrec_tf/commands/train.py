@@ -91,6 +91,7 @@ def train_and_evaluate(
       config.keep_checkpoint_every_epochs * epoch,
       optimizer=task.optimizer,
       runner=runner,
+      **task.only_to_resume,
     )
     first_step = checkpoints.restore()
     workers.assert_same_step(first_step)

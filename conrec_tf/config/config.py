@@ -8,11 +8,12 @@ from typing import Any
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
 from conrec_tf.config.errors import UsageError
+from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.option import check_range
 from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
 from conrec_tf.config.rules import rules
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
-from conrec_tf.config.training_options import Model, Objective, Optimization
+from conrec_tf.config.training_options import Model, Optimization
 
 AT_THE_END = (
   "label_fractions",

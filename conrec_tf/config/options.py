@@ -1,17 +1,19 @@
 """Every option once, as one table: its name, default, range and one-line explanation.
 
-The sections are the groups of `--help`, and lie in `run_options`, `data_options` and
-`training_options`; each field is one command-line flag of the same name. Names and meanings follow
-SimCLR's TensorFlow 2 code where it has them. Defaults are a recipe for two CPU cores, with small
-images, few filters and few epochs; the paper's values stand in full in its presets.
+The sections are the groups of `--help`, and lie in `run_options`, `data_options`,
+`training_options` and `objective_options`; each field is one command-line flag of the same name.
+Names and meanings follow SimCLR's TensorFlow 2 code where it has them. Defaults are a recipe for
+two CPU cores, with small images, few filters and few epochs; the paper's values stand in full in
+its presets.
 """
 
 import dataclasses
 from typing import Any
 
 from conrec_tf.config.data_options import Augmentation, Data
+from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
-from conrec_tf.config.training_options import Model, Objective, Optimization
+from conrec_tf.config.training_options import Model, Optimization
 
 SECTIONS = (
   Task,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conrec_tf.config.data_rules import data_rules
 from conrec_tf.config.evaluation_rules import evaluation_rules
+from conrec_tf.config.objective_rules import objective_rules
 from conrec_tf.config.option import Rule, left_out
 
 if TYPE_CHECKING:
@@ -93,30 +94,7 @@ def rules(config: "Config") -> Iterator[Rule]:
       f"color_jitter_strength * {name} must be at most {most:g}",
       f"{product:g}",
     )
-  moco = config.contrastive_method == "moco"
-  yield (
-    moco and config.mode == "eval" and config.checkpoint and config.is_pretraining,
-    "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint, which has no second "
-    "network",
-    config.contrastive_method,
-  )
-  yield (
-    moco and config.proj_head_mode == "none",
-    "proj_head_mode must be linear or nonlinear for contrastive_method=moco",
-    config.proj_head_mode,
-  )
-  yield (
-    config.moco_queue_length % (2 * config.train_batch_size),
-    f"moco_queue_length must be a multiple of {2 * config.train_batch_size}, twice "
-    "train_batch_size",
-    config.moco_queue_length,
-  )
-  yield from left_out(
-    config,
-    ("moco_momentum", "moco_momentum_schedule", "moco_queue_length"),
-    moco and config.contrastive_weight,
-    "unless contrastive_method=moco",
-  )
+  yield from objective_rules(config)
   yield (
     config.moving_average_decay and not config.is_pretraining and learns,
     "moving_average_decay must be 0 for train_mode=finetune",

@@ -233,6 +233,14 @@ class Export:
     choices=("last", "best"),
     changes_training=False,
   )
+  export_weights: str = option(
+    "trained",
+    "With contrastive_method=moco, what to export: the network that is trained, or the one that "
+    "follows it, momentum, which has no decoder.",
+    choices=("trained", "momentum"),
+    changes_training=False,
+    previously="trained",
+  )
   keep_hub_module_max: int = option(
     1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
   )

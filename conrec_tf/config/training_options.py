@@ -1,4 +1,4 @@
-"""Options of the network and how it learns: model, objective, optimization."""
+"""Options of the network and how it is optimized."""
 
 import dataclasses
 
@@ -91,65 +91,6 @@ class Model:
   batch_norm_decay: float = option(
     0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0, architecture=True
   )
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-  """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction."""
-
-  contrastive_weight: float = option(
-    1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
-  )
-  contrastive_method: str = option(
-    "decoupled",
-    "The contrastive loss: NT-Xent (the paper); decoupled (arXiv 2110.06848), which leaves the "
-    "pair itself out of the denominator, so that gradients don't vanish in small batches; or moco, "
-    "momentum contrast (arXiv 2003.04297, 2104.02057), where a second network that follows the "
-    "first makes what is compared with.",
-    choices=("nt_xent", "decoupled", "moco"),
-    previously="nt_xent",
-  )
-  moco_momentum: float = option(
-    0.99,
-    "Share of moco's second network that stays at a step.",
-    low=0.0,
-    high=1.0,
-    previously=0.99,
-  )
-  moco_momentum_schedule: str = option(
-    "constant",
-    "What becomes of moco_momentum: constant, or a cosine to 1 over the training.",
-    choices=("constant", "cosine"),
-    previously="constant",
-  )
-  moco_queue_length: int = option(
-    0,
-    "How many projections of earlier batches moco compares with, a multiple of twice the batch; 0: "
-    "those of the batch's other images.",
-    low=0,
-    previously=0,
-  )
-  contrastive_inputs: str = option(
-    "corrupted",
-    "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
-    "the encoder then sees beside them: twice its work in a step.",
-    choices=("corrupted", "clean"),
-    previously="corrupted",
-  )
-  reconstruction_weight: float = option(
-    300.0,
-    "Weight of the reconstruction loss (the paper's alpha, 100 there); 0 builds no decoder.",
-    low=0.0,
-    architecture=True,
-  )
-  reconstruction_loss: str = option(
-    "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
-  )
-  temperature: float = option(0.2, "Temperature of the contrastive loss. Paper: 0.5.", above=0.0)
-  lineareval_while_pretraining: bool = option(
-    False, "Train a supervised head beside pre-training; no gradient reaches the network."
-  )
-  hidden_norm: bool = option(True, "Normalise projections to unit length before NT-Xent.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,11 @@ CONTRAST_LOSS = "train/contrast_loss"
 CONTRAST_ACCURACY = "train/contrast_acc"
 CONTRAST_ENTROPY = "train/contrast_entropy"
 RECONSTRUCTION_LOSS = "train/reconstruction_loss"
+LEVELS_CONTRAST_LOSS = "train/levels_contrast_loss"
+LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
+ADVERSARIAL_LOSS = "train/adversarial_loss"
+DISCRIMINATOR_LOSS = "train/discriminator_loss"
+DISCRIMINATOR_ACCURACY = "train/discriminator_acc"
 SUPERVISED_LOSS = "train/supervised_loss"
 SUPERVISED_ACCURACY = "train/supervised_acc"
 SUPERVISED_TOP_5_ACCURACY = "train/supervised_top_5_acc"
@@ -57,6 +62,7 @@ EFFECTIVE_RANK = "eval/effective_rank"
 UNIFORMITY = "eval/uniformity"
 DEAD_DIMENSIONS = "eval/dead_dimensions"
 ALIGNMENT = "eval/alignment"
+SHARPNESS = "eval/reconstruction_sharpness"
 LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS, ALIGNMENT)
 MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LINEAR_AUROC, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
 
@@ -139,7 +145,7 @@ def format_value(name: str, value: Any) -> str:
   """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
   if name.endswith("step"):
     return str(value)
-  if name.endswith(("rank_me", "effective_rank", "uniformity", "alignment")):
+  if name.endswith(("rank_me", "effective_rank", "uniformity", "alignment", "sharpness")):
     return f"{value:.2f}"
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 

@@ -18,7 +18,7 @@ from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   Raises:
     UsageError: it can't be read or written, or what was written computes something else.
   """
+  if config.export_weights == MOMENTUM:
+    pretrained = momentum_network(pretrained)
   channels = pretrained.channels or config.channels
   config, formats = network_config(config, pretrained), config.export_formats
   size, layer = config.image_size, config.ft_proj_selector
@@ -128,6 +130,7 @@ def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict
     "scaled_decoding": config.scaled_decoding,
     "center_crop": pretrained.center_crop is not False,
     "layer": config.ft_proj_selector,
+    "network": pretrained.network,
     "class_names": list(pretrained.class_names),
     "result": pretrained.result,
     "flags": pretrained.settings or dataclasses.asdict(config),

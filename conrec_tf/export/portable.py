@@ -5,7 +5,7 @@ import dataclasses
 from conrec_tf.config import Config
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel
 from conrec_tf.training.task import build_supervised_head
 
 
@@ -30,7 +30,7 @@ def portable_network(
   """Builds a trained network on its own, in float32; returns it and its supervised head or None."""
   channels = pretrained.channels or config.channels
   model, head = build_model(config, channels), None
-  if config.has_supervised_head and pretrained.kind != "hdf5":
+  if config.has_supervised_head and pretrained.kind != "hdf5" and pretrained.network != MOMENTUM:
     head = build_supervised_head(config, model, channels, len(pretrained.class_names))
   load_network(pretrained, model, head)
   return model, head

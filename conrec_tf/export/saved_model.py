@@ -133,7 +133,7 @@ def _named_parts(
   if model.projection_head and model.projection_head.weights:
     functions["projection"] = lambda images: model.representation(images, layer=-1)
   if decoder:
-    functions["reconstruction"] = lambda images: decoder(*model.encoder(images))
+    functions["reconstruction"] = lambda images: decoder(*model.encoder(images))[0]
   if isinstance(model.pooling, AttentionPooling):
     functions["attention"] = lambda images: model.pooling.attention(model.encoder(images)[0])
   if head:

@@ -5,11 +5,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
 from conrec_tf.models.densenet import DenseNetEncoder
-from conrec_tf.models.heads import LinearHead, ProjectionHead
+from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
-from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
 
@@ -21,11 +19,16 @@ class Outputs(NamedTuple):
       averages before it.
     projection: `[B, proj_out_dim]`, z = p(a(e(x))).
     reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
+    encoder_maps: the encoder's shallower levels of what is embedded, `[B, h, w, c]`, shallowest
+      first.
+    decoder_maps: the decoder's levels, `[B, h, w, c]`, deepest first.
   """
 
   embedding: tf.Tensor
   projection: tf.Tensor | None
   reconstruction: tf.Tensor | None
+  encoder_maps: Sequence[tf.Tensor] = ()
+  decoder_maps: Sequence[tf.Tensor] = ()
 
 
 class ConRec(tf.keras.Model):
@@ -35,7 +38,7 @@ class ConRec(tf.keras.Model):
     encoder: images -> (features, skips).
     pooling: features -> embedding.
     projection_head: embedding -> projection, or None.
-    decoder: (features, skips) -> reconstruction, or None.
+    decoder: (features, skips) -> (reconstruction, maps), or None.
     representation_levels: last, or all: the averages of the encoder's shallower levels, shallowest
       first, and then the embedding.
   """
@@ -85,10 +88,15 @@ class ConRec(tf.keras.Model):
       maps, contrastive_maps = (tf.nest.pack_sequence_as(both, half) for half in zip(*halves))
     features, skips = contrastive_maps
     embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
+    reconstruction, decoder_maps = None, []
+    if self.decoder:
+      reconstruction, decoder_maps = self.decoder(*maps, training=training)
     return Outputs(
       embedding=self._with_levels(skips, embedding),
       projection=self.projection_head and self.projection_head(embedding, training=training),
-      reconstruction=self.decoder and self.decoder(*maps, training=training),
+      reconstruction=reconstruction,
+      encoder_maps=skips,
+      decoder_maps=decoder_maps,
     )
 
   def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
@@ -147,6 +155,11 @@ class ConRec(tf.keras.Model):
     """Computes `representation` as a compiled graph, for inference."""
     return self.representation(images, training=training, layer=layer)
 
+  @tf.function(reduce_retracing=True, autograph=False)
+  def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
+    """Reconstructs images, both float32 `[B, H, W, C]` in [0, 1]; with a decoder alone."""
+    return self(images).reconstruction
+
   def freeze(self, blocks: int) -> None:
     """Freezes the encoder up to and with its n-th block; with -1, nothing.
 
@@ -158,87 +171,3 @@ class ConRec(tf.keras.Model):
       self.pooling.trainable = False
       if self.projection_head:
         self.projection_head.trainable = False
-
-
-def build_model(config: Config, channels: int | None = None) -> ConRec:
-  """Builds the network that `config` describes, with weights drawn from `config.seed`.
-
-  Sets the global random seed of Python, NumPy and TensorFlow.
-
-  Args:
-    config: the options of the run.
-    channels: channels of the images; None takes `config.channels`.
-  """
-  tf.keras.utils.set_random_seed(config.seed)
-  with mixed_precision_scope(resolve_precision(config.mixed_precision)):
-    return _build(config, channels or config.channels)
-
-
-def build_head(
-  model: ConRec, channels: int, outputs: int, *, image_size: int, layer: int, zero_init: bool
-) -> LinearHead:
-  """Builds a supervised head on a network, with its variables.
-
-  Args:
-    model: a built network.
-    channels: channels of the images.
-    outputs: how many logits.
-    image_size: height and width that the network works at, pixels.
-    layer: what the head sees; see `ConRec.representation`.
-    zero_init: whether the head starts from zeros.
-  """
-  head = LinearHead(outputs, zero_init)
-  head(model.representation(tf.zeros([1, image_size, image_size, channels]), layer=layer))
-  return head
-
-
-def _build(config: Config, channels: int) -> ConRec:
-  sizes: dict[str, Any] = dict(
-    base_filters=config.base_filters,
-    depth=config.unet_depth,
-    batch_norm_decay=config.batch_norm_decay,
-    gradient_checkpointing=config.gradient_checkpointing,
-    global_bn=config.global_bn,
-  )
-  # Unlike the authors, because without a contrastive loss nothing trains the gate.
-  attention = config.pooling == "attention" and (
-    config.contrastive_weight or not config.is_pretraining
-  )
-  projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
-  decodes = config.reconstruction_weight and config.is_pretraining
-  model = ConRec(
-    encoder=(
-      UNetEncoder(**sizes, name="encoder")
-      if config.encoder == "unet"
-      else DenseNetEncoder(
-        config.encoder_weights,
-        config.global_bn,
-        all_levels=config.representation_levels == "all",
-        name="encoder",
-      )
-    ),
-    pooling=(
-      AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
-      if attention
-      else AveragePooling(name="pooling")
-    ),
-    projection_head=ProjectionHead(
-      config.proj_head_mode,
-      config.num_proj_layers,
-      config.proj_out_dim,
-      config.batch_norm_decay,
-      config.global_bn,
-      name="projection_head",
-    )
-    if projects
-    else None,
-    decoder=(
-      UNetDecoder(channels, **sizes, skip_connections=config.skip_connections, name="decoder")
-      if decodes
-      else None
-    ),
-    representation_levels=config.representation_levels,
-  )
-  side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
-  model(tf.zeros([1, side, side, channels]))  # creates the variables
-  return model

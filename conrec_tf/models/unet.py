@@ -205,7 +205,7 @@ class UNetDecoder(tf.keras.Model):
 
   def call(
     self, features: tf.Tensor, skips: Sequence[tf.Tensor], training: bool = False
-  ) -> tf.Tensor:
+  ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Reconstructs images.
 
     Args:
@@ -214,15 +214,17 @@ class UNetDecoder(tf.keras.Model):
       training: whether batch norm uses the batch's statistics.
 
     Returns:
-      float32 `[B, H, W, channels]` in [0, 1].
+      reconstruction float32 `[B, H, W, channels]` in [0, 1] and maps, a list of what each level
+      gave, `[B, H/2**l, W/2**l, base_filters * 2**l]` for l = depth-2 ... 0.
     """
-    x, left = features, list(self.skip_blocks)
+    x, maps, left = features, [], list(self.skip_blocks)
     for skip, blocks in reversed(list(zip(skips, self.levels))):
       inputs = x
       if left:
         inputs = [x, sequential([left.pop()], training, self.gradient_checkpointing)(skip)]
       x = sequential(blocks, training, self.gradient_checkpointing)(inputs)
-    return tf.sigmoid(self.output_convolution(x))
+      maps.append(x)
+    return tf.sigmoid(self.output_convolution(x)), maps
 
 
 def sequential(

@@ -16,7 +16,7 @@ from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, PretrainedModel, prefixes, step_of
+from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, resolve_checkpoint, step_of
 from conrec_tf.training.task import build_task
 
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
@@ -139,7 +139,7 @@ class ModelInspector:
           for index, image in enumerate(images)
         ]
       )
-      rows.append((name, corrupted.numpy(), self.model(corrupted).reconstruction.numpy()))
+      rows.append((name, corrupted.numpy(), self.model.reconstruct(corrupted).numpy()))
     return rows
 
 
@@ -166,7 +166,7 @@ def restore_inspector(
   head = task.networks.get("head")
   if found:
     step = step_of(found[-1])
-    load_network(PretrainedModel("checkpoint", found[-1], step), task.model, head)
+    load_network(resolve_checkpoint(found[-1]), task.model, head)
   elif step or not config.encoder_weights:  # else given weights, evaluated as they are
     raise UsageError(
       "model_dir must hold the checkpoint of its last step or the best one, for "

@@ -133,7 +133,20 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
       },
     )
   if config.is_pretraining and config.reconstruction_weight:
-    yield "Reconstruction", {"loss": metric_names.RECONSTRUCTION_LOSS}
+    yield (
+      "Reconstruction",
+      {"loss": metric_names.RECONSTRUCTION_LOSS, "sharpness": metric_names.SHARPNESS},
+    )
+  if config.multi_level_contrastive_weight or config.multi_level_reconstruction_weight:
+    yield "Inner levels", {"losses": "train/levels_.*"}
+  if config.adversarial_weight:
+    yield (
+      "Discriminator",
+      {
+        "accuracy": metric_names.DISCRIMINATOR_ACCURACY,
+        "losses": "train/(adversarial|discriminator)_loss",
+      },
+    )
   if config.has_supervised_head:
     yield (
       "Supervised head",

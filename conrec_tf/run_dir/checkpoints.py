@@ -18,7 +18,6 @@ from conrec_tf.run_dir.run_directory import CHECKPOINTS, io_as_usage_error
 logger = logging.getLogger(__name__)
 
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
-AVERAGE = "average"  # the name of the network that is the moving average of another
 ITERATOR = "iterator/"  # what earlier versions kept of the stream of images
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
@@ -211,7 +210,6 @@ def load_network(
   else:
     parts = parts_of(model, head)
     networks = {"head": parts.pop("head")} if head else {}
-    name = AVERAGE if pretrained.settings.get("moving_average_decay") else "model"
-    networks[name] = tf.train.Checkpoint(**parts)
+    networks[pretrained.network] = tf.train.Checkpoint(**parts)
     _restore(tf.train.Checkpoint(**networks), pretrained.path)
   logger.info("Network from %s", pretrained.path)

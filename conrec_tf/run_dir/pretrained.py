@@ -13,6 +13,14 @@ from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 
 BEST = "best"
 METADATA = "metadata.json"
+AVERAGE = "average"  # the network that is the moving average of the one that is trained
+MOMENTUM = "momentum"  # the one that makes keys, for contrastive_method=moco
+OF_RECONSTRUCTION = (
+  "reconstruction_",
+  "multi_level_reconstruction",
+  "adversarial",
+  "discriminator",
+)
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",
   "encoder": "external",
@@ -36,6 +44,7 @@ class PretrainedModel:
     center_crop: whether its evaluation takes the central 87.5 % of images; None if not known.
     class_names: of the labels that it was trained or evaluated on.
     result: what an evaluation found, `{name: value}`.
+    network: which one of a checkpoint: model, `AVERAGE` or `MOMENTUM`.
   """
 
   kind: str
@@ -47,6 +56,7 @@ class PretrainedModel:
   center_crop: bool | None = None
   class_names: tuple[str, ...] = ()
   result: dict[str, Any] = dataclasses.field(default_factory=dict)
+  network: str = "model"
 
 
 def resolve_checkpoint(
@@ -145,6 +155,7 @@ def _checkpoint(prefix: str) -> PretrainedModel:
     center_crop_of(images),
     tuple(images.get("class_names", ())),
     directory.read(f"result_{step}.json") or {},
+    AVERAGE if settings.get("moving_average_decay") else "model",
   )
 
 
@@ -191,6 +202,29 @@ def pretrained_network(checkpoint: str, model_dir: str, which: str) -> Pretraine
   if checkpoint:
     return resolve_checkpoint(checkpoint, which)
   return resolve_checkpoint(model_dir, which, "model_dir or checkpoint")
+
+
+def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:
+  """Returns the momentum network beside a run's, which has no decoder and wasn't evaluated.
+
+  Raises:
+    UsageError: there is none.
+  """
+  settings = pretrained.settings
+  if pretrained.kind != "checkpoint" or settings.get("contrastive_method") != "moco":
+    raise UsageError(
+      "export_weights must be trained, unless the network is of a run with "
+      f"contrastive_method=moco. Received: momentum for {pretrained.path}"
+    )
+  kept = {name: settings[name] for name in settings if not name.startswith(OF_RECONSTRUCTION)}
+  without = {**kept, "reconstruction_weight": 0.0}
+  return dataclasses.replace(
+    pretrained,
+    values={**pretrained.values, "reconstruction_weight": 0.0},
+    settings=without,
+    result={},
+    network=MOMENTUM,
+  )
 
 
 def known_center_crop(directory: RunDirectory, checkpoint: str = "") -> bool | None:

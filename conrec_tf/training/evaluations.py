@@ -1,6 +1,5 @@
 """What is measured of a network in training: the options of a run, handed to the evaluations."""
 
-from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
@@ -12,7 +11,7 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
-from conrec_tf.evaluation.label_free import alignment, label_free_measures
+from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.evaluation.probes import Labelled
@@ -24,7 +23,6 @@ from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.predictions_file import multi_label_columns
 
 RECOMPUTED_BATCHES = 16
-ALIGNED = 512  # images that alignment is measured on
 
 
 def evaluate_linearly(
@@ -144,25 +142,6 @@ def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Spl
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
   )
-
-
-def evaluate_alignment(
-  config: Config, model: ConRec, batches: Iterable[dict[str, tf.Tensor]]
-) -> dict[str, float]:
-  """Measures how far apart the clean views of an image are embedded; see `alignment`.
-
-  Args:
-    config: the options of the run.
-    model: the network.
-    batches: of two views, as `validation_batches` makes them; the first are enough.
-  """
-  views: list[list[np.ndarray]] = [[], []]
-  for batch in batches:
-    for side, images in zip(views, tf.unstack(batch["target"], axis=1)):
-      side.append(model.embed(images, layer=config.ft_proj_selector).numpy())
-    if sum(map(len, views[0])) >= ALIGNED:
-      break
-  return {metric_names.ALIGNMENT: alignment(*map(np.concatenate, views))}
 
 
 def evaluate_untrained(config: Config, source: DatasetSource) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Momentum contrast: a second network that follows the first, a queue of its outputs, the loss."""
 
-import dataclasses
 import logging
 import math
 
@@ -40,7 +39,7 @@ class MomentumEncoder:
     self, config: Config, model: ConRec, iterations: tf.Variable, last_step: int, channels: int
   ) -> None:
     self._hidden_norm, self._iterations = config.hidden_norm, iterations
-    self.network = build_model(dataclasses.replace(config, reconstruction_weight=0.0), channels)
+    self.network = build_model(config, channels, with_decoder=False)
     if hasattr(self.network.pooling, "dropout"):
       self.network.pooling.dropout = 0.0
     averages: list[tf.Variable] = []

@@ -9,6 +9,9 @@ from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
 from conrec_tf.models import ConRec, LinearHead, Outputs
+from conrec_tf.models.level_heads import LevelHeads
+from conrec_tf.training.adversarial import Adversary, merged_reports
+from conrec_tf.training.level_losses import level_losses
 from conrec_tf.training.momentum_contrast import (
   MomentumEncoder,
   moco_from_logits,
@@ -30,6 +33,8 @@ class PretrainStep:
       `label` `[B]`, and no gradient of the head reaches the network.
     average: the moving average of the network, or None.
     momentum: the network that makes keys, for contrastive_method=moco.
+    level_heads: the heads on the network's inner levels, or None.
+    adversary: the discriminator of reconstructions with its training, or None.
   """
 
   def __init__(
@@ -40,15 +45,21 @@ class PretrainStep:
     head: LinearHead | None = None,
     average: MovingAverage | None = None,
     momentum: MomentumEncoder | None = None,
+    level_heads: LevelHeads | None = None,
+    adversary: Adversary | None = None,
   ) -> None:
     self._config = config
     self._model = model
     self._optimizer = optimizer
     self._head, self._average, self._momentum = head, average, momentum
+    self._level_heads, self._adversary = level_heads, adversary
     head_variables = head.trainable_variables if head else []
     self._variables = model.trainable_variables + head_variables
-    self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
     untrained = model.non_trainable_variables
+    if level_heads:
+      self._variables = self._variables + level_heads.trainable_variables
+      untrained = untrained + level_heads.non_trainable_variables
+    self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
     if momentum:
       untrained = untrained + momentum.untrained_variables
     self._update = NonFiniteGuard(
@@ -66,6 +77,16 @@ class PretrainStep:
       ]
     if config.reconstruction_weight:
       names += [metric_names.RECONSTRUCTION_LOSS]
+    if config.multi_level_contrastive_weight:
+      names += [metric_names.LEVELS_CONTRAST_LOSS]
+    if config.multi_level_reconstruction_weight:
+      names += [metric_names.LEVELS_RECONSTRUCTION_LOSS]
+    if self._adversary:
+      names += [
+        metric_names.ADVERSARIAL_LOSS,
+        metric_names.DISCRIMINATOR_LOSS,
+        metric_names.DISCRIMINATOR_ACCURACY,
+      ]
     if self._head:
       names += [metric_names.SUPERVISED_LOSS, metric_names.SUPERVISED_ACCURACY]
     return {**mean_metrics(*names, metric_names.WEIGHT_DECAY), **self._update.metrics()}
@@ -77,9 +98,21 @@ class PretrainStep:
     seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     keys = self._keys(batch, training=True)
+    corrupted, target = (view_major(batch[name]) for name in ("corrupted", "target"))
     with tf.GradientTape() as tape:
       outputs = self.outputs(self._model, batch, training=True, seed=seed)
-      total, metrics = self.compute_loss(outputs, view_major(batch["target"]), keys)
+      total, metrics = self.compute_loss(outputs, target, keys)
+      if self._level_heads:
+        projections, reconstructions = self._level_heads(
+          outputs.encoder_maps, outputs.decoder_maps, training=True
+        )
+        levels, measures = level_losses(self._config, projections, reconstructions, target)
+        metrics |= measures
+        total += levels
+      if self._adversary:
+        judged, adversarial = self._adversary.loss(corrupted, outputs.reconstruction)
+        metrics[metric_names.ADVERSARIAL_LOSS] = adversarial
+        total += judged
       if self._head:
         supervised, accuracy = self._supervised_loss(
           self._head, outputs.embedding, tf.tile(batch["label"], [2])
@@ -98,6 +131,9 @@ class PretrainStep:
       snapshot,
       {metric_names.TOTAL_LOSS: total, metric_names.WEIGHT_DECAY: decay, **metrics},
     )
+    if self._adversary:
+      judged = self._adversary.update(corrupted, target, outputs.reconstruction)
+      reported = merged_reports([reported, judged])
     if self._average:
       self._average.update()
     if self._momentum:
@@ -107,7 +143,10 @@ class PretrainStep:
   def validation_loss(
     self, model: ConRec, batch: dict[str, tf.Tensor]
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Computes loss and metrics of a network in inference mode; see `compute_loss`."""
+    """Computes loss and metrics of a network in inference mode; see `compute_loss`.
+
+    What its inner levels and a discriminator add in training isn't in it.
+    """
     outputs = self.outputs(model, batch)
     return self.compute_loss(outputs, view_major(batch["target"]), self._keys(batch))
 
@@ -172,11 +211,7 @@ class PretrainStep:
         metric_names.CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
       }
     logits = losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
-    method = {
-      "nt_xent": losses.nt_xent_from_logits,
-      "decoupled": losses.decoupled_from_logits,
-    }[config.contrastive_method]
-    return method(logits), {
+    return losses.CONTRASTIVE_LOSSES[config.contrastive_method](logits), {
       metric_names.CONTRAST_ACCURACY: losses.contrastive_accuracy(logits),
       metric_names.CONTRAST_ENTROPY: losses.contrastive_entropy(logits),
     }

@@ -18,6 +18,7 @@ LABELS = {
   metric_names.CONTRAST_ACCURACY: "acc {:.2f}",
   metric_names.SUPERVISED_ACCURACY: "supervised acc {:.2f}",
   metric_names.RECONSTRUCTION_LOSS: "reconstruction {:.4f}",
+  metric_names.DISCRIMINATOR_ACCURACY: "discriminator acc {:.2f}",
   metric_names.SKIPPED_UPDATES: "skipped {:.0f}",
   metric_names.IMAGES_PER_SECOND: "{:.0f} images/s",
   metric_names.DATA_WAIT: "data wait {:.0%}",
@@ -30,6 +31,7 @@ SHORT_LABELS = {
   metric_names.CONTRAST_LOSS: "con {:.2f}",
   metric_names.SUPERVISED_ACCURACY: "sup {:.2f}",
   metric_names.RECONSTRUCTION_LOSS: "rec {:.3f}",
+  metric_names.DISCRIMINATOR_ACCURACY: "disc {:.2f}",
   metric_names.IMAGES_PER_SECOND: "{:.0f}/s",
   metric_names.DATA_WAIT: "wait {:.0%}",
 }

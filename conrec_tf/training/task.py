@@ -17,13 +17,15 @@ from conrec_tf.data.pipeline import (
 from conrec_tf.data.stream import Share, steps_per_epoch
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.linear_evaluation import validation_losses
+from conrec_tf.evaluation.view_measures import view_measures
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.run_dir.checkpoints import AVERAGE, load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.models.level_heads import build_level_heads
+from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.run_dir.pretrained import AVERAGE, MOMENTUM, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.run_dir.warm_start import warm_start
+from conrec_tf.training.adversarial import Adversary
 from conrec_tf.training.evaluations import (
-  evaluate_alignment,
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
@@ -47,6 +49,7 @@ class TrainTask:
   Attributes:
     model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
+    only_to_resume: `{name: trackable}` of what else learns.
     optimizer: its `iterations` is the global step.
     step: the training step.
     batches: makes the endless batches, or a share of them.
@@ -59,6 +62,7 @@ class TrainTask:
 
   model: ConRec
   networks: dict[str, tf.keras.Model | tf.Variable]
+  only_to_resume: dict[str, Any]
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
   batches: Callable[[Share], tf.data.Dataset]
@@ -134,9 +138,11 @@ def _pretraining(
     warm_start(resolve_checkpoint(config.checkpoint), model, config)
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
+  level_heads = build_level_heads(config, model, source.channels)
   head_variables = head.trainable_variables if head else []
+  level_variables = level_heads.trainable_variables if level_heads else []
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
-  optimizer.build(model.trainable_variables + head_variables)
+  optimizer.build(model.trainable_variables + head_variables + level_variables)
   networks = {"model": model} | ({"head": head} if head else {})
   evaluated = model
   if config.moving_average_decay:
@@ -149,19 +155,27 @@ def _pretraining(
   if config.contrastive_method == "moco" and config.contrastive_weight:
     warn_of_long_queue(config.moco_queue_length, source.train.num_examples)
     momentum = MomentumEncoder(config, model, optimizer.iterations, last_step, source.channels)
-    networks |= {"momentum": momentum.network}
+    networks |= {MOMENTUM: momentum.network}
     if momentum.queue is not None:
       networks["queue"] = momentum.queue
-  step = PretrainStep(config, model, optimizer, head, average, momentum)
+  adversary = None
+  only_to_resume: dict[str, Any] = {"level_heads": level_heads} if level_heads else {}
+  if config.adversarial_weight:
+    adversary = Adversary(config, source.channels, optimizer.iterations)
+    only_to_resume |= {
+      "discriminator": adversary.discriminator,
+      "discriminator_optimizer": adversary.optimizer,
+    }
+  step = PretrainStep(config, model, optimizer, head, average, momentum, level_heads, adversary)
   labelled = bool(eval_source.class_names)
 
   def evaluate(full: bool) -> dict[str, Any]:
     views = validation_batches(config, source)
-    aligned = evaluate_alignment(config, evaluated, views)
+    of_views = view_measures(evaluated, views, config.ft_proj_selector)
     if not labelled:
       losses = validation_losses(functools.partial(step.validation_loss, evaluated), views)
-      return losses | evaluate_without_labels(config, evaluated, source) | aligned
-    metrics = evaluate_linearly(config, evaluated, eval_source, full) | aligned
+      return losses | evaluate_without_labels(config, evaluated, source) | of_views
+    metrics = evaluate_linearly(config, evaluated, eval_source, full) | of_views
     if head:
       metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
@@ -172,6 +186,7 @@ def _pretraining(
   return TrainTask(
     model=evaluated,
     networks=networks,
+    only_to_resume=only_to_resume,
     optimizer=optimizer,
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
@@ -198,6 +213,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},
+    only_to_resume={},
     optimizer=optimizer,
     step=FinetuneStep(config, model, head, optimizer, num_classes),
     batches=lambda share: finetuning_batches(

@@ -15,7 +15,9 @@ from conrec_tf import commands
 from conrec_tf.commands import cross_validate
 from conrec_tf.commands import evaluate as evaluation
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.models import build_model
+from conrec_tf.reporting.inference import restore_inspector
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -265,6 +267,16 @@ def test_what_is_exported_is_the_average_of_all_levels(averaged, rng):
   kernel = model.encoder.levels[0][0].convolution.kernel
   np.testing.assert_array_equal(kernel, found[name.format("average")])
   assert not np.array_equal(kernel, found[name.format("model")])
+
+
+def test_the_report_shows_the_average(averaged):
+  values, run = averaged
+  config = Config(**values, model_dir=str(run), train_steps=6)
+  source = load_dataset(config)
+  inspector = restore_inspector(config, source, load_eval_dataset(config, source), 6)
+  kernel = inspector.model.encoder.levels[0][0].convolution.kernel
+  name = "average/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+  np.testing.assert_array_equal(kernel, weights(run, 6)[name])
 
 
 def test_a_training_with_an_average_goes_on_bit_for_bit(averaged, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.config.data_options import Augmentation
+from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.options import OPTIONS
-from conrec_tf.config.training_options import Objective
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"
@@ -240,6 +240,12 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "moco_momentum",
   "moco_momentum_schedule",
   "moco_queue_length",
+  "multi_level_contrastive_weight",
+  "multi_level_reconstruction_weight",
+  "adversarial_weight",
+  "adversarial_loss",
+  "adversarial_start_step",
+  "discriminator_learning_rate",
   "deterministic",
   "jit_compile",
   "global_bn",

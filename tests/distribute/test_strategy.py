@@ -37,7 +37,10 @@ def found():
   return replicated("little")
 
 
-@pytest.mark.parametrize("method", ["recipe", "moco", "moco with a queue", "conrec", "simclr"])
+@pytest.mark.parametrize(
+  "method",
+  ["recipe", "moco", "moco with a queue", "adversarial", "inner levels", "conrec", "simclr"],
+)
 def test_two_replicas_equal_one_device(found, method):
   """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
   assert max(found[method].values()) < 1e-7

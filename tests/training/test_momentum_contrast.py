@@ -11,6 +11,8 @@ from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.training.momentum_contrast import (
   MomentumEncoder,
   moco_from_logits,
@@ -181,6 +183,40 @@ def test_a_killed_run_goes_on_with_queue_and_momentum_network(tiny, tmp_path):
     np.testing.assert_array_equal(found[1][name], value, name)
 
 
+def test_the_momentum_network_is_exported_when_asked_for(tiny, tmp_path, rng):
+  run = tmp_path / "run"
+  values = dict(tiny, contrastive_method="moco", train_steps=2, moco_momentum=0.5)
+  values |= dict(model_dir=str(run), adversarial_weight=0.1, adversarial_loss="hinge")
+  commands.run(Config(**{**values, "mode": "train"}))
+  images = rng.uniform(size=(3, 24, 24, 1)).astype(np.float32)
+  found = {}
+  for which in ("trained", "momentum"):
+    folder = tmp_path / which
+    commands.run(
+      Config(mode="export", checkpoint=str(run), model_dir=str(folder), export_weights=which)
+    )
+    loaded = tf.saved_model.load(str(folder / "saved_model/2"))
+    assert hasattr(loaded, "reconstruction") == (which == "trained")
+    found[which] = loaded(images).numpy()
+    # It is a network like any other: what embeds and finetunes takes it.
+    pretrained = resolve_checkpoint(folder / "saved_model/2")
+    model = build_model(Config(**pretrained.values), 1)
+    load_network(pretrained, model)
+    np.testing.assert_allclose(model.embed(images), found[which], atol=1e-5)
+  assert not np.allclose(found["trained"], found["momentum"], atol=1e-4)
+  reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-2"))
+  kernel = "encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+  np.testing.assert_array_equal(
+    model.encoder.levels[0][0].convolution.kernel, reader.get_tensor(f"momentum/{kernel}")
+  )
+  exported = str(tmp_path / "momentum/saved_model/2")
+  commands.run(Config(mode="export", checkpoint=exported, model_dir=str(tmp_path / "again")))
+  with pytest.raises(UsageError, match="export_weights must be trained, unless the network is of"):
+    commands.run(
+      Config(mode="export", checkpoint=exported, model_dir=str(tmp_path), export_weights="momentum")
+    )
+
+
 def test_a_long_queue_is_warned_of(caplog):
   warn_of_long_queue(100, 100)
   assert not caplog.records
@@ -197,6 +233,7 @@ def test_a_long_queue_is_warned_of(caplog):
       dict(contrastive_method="moco", moco_queue_length=30),
       "moco_queue_length must be a multiple of 32, twice train_batch_size. Received: 30",
     ),
+    (dict(export_weights="momentum"), "export_weights must be trained unless contrastive_method"),
     (dict(contrastive_method="moco", proj_head_mode="none"), "proj_head_mode must be"),
     (
       dict(contrastive_method="moco", mode="eval", checkpoint="runs/a"),

@@ -20,6 +20,15 @@ CURVES = (
   (metric_names.CONTRAST_LOSS, "Contrastive loss", "contrastive loss (nats)", 1),
   (metric_names.CONTRAST_ACCURACY, "Contrastive accuracy", "contrastive accuracy (%)", 100),
   (metric_names.RECONSTRUCTION_LOSS, "Reconstruction loss", "reconstruction loss", 1),
+  (metric_names.LEVELS_CONTRAST_LOSS, "Contrastive loss of inner levels", "mean loss (nats)", 1),
+  (metric_names.LEVELS_RECONSTRUCTION_LOSS, "Reconstruction loss of inner levels", "mean loss", 1),
+  (metric_names.ADVERSARIAL_LOSS, "Adversarial loss", "adversarial loss", 1),
+  (
+    metric_names.DISCRIMINATOR_ACCURACY,
+    "Discriminator's accuracy",
+    "patches judged rightly (%)",
+    100,
+  ),
   (metric_names.SUPERVISED_LOSS, "Supervised loss", "cross entropy (nats)", 1),
   (metric_names.SUPERVISED_ACCURACY, "Supervised accuracy", "accuracy in training (%)", 100),
   (metric_names.LEARNING_RATE, "Learning rate", "learning rate", 1),
@@ -30,6 +39,8 @@ NOTES = {
   metric_names.CONTRAST_LOSS: "The mean over first views plus the mean over second views.",
   metric_names.CONTRAST_ACCURACY: "Share of first views whose nearest second view is their own.",
   metric_names.RECONSTRUCTION_LOSS: "Mean over pixels of the {loss}, before its weight.",
+  metric_names.ADVERSARIAL_LOSS: "What the network loses by being told from images; unweighted.",
+  metric_names.DISCRIMINATOR_ACCURACY: "Half is chance: reconstructions look like images.",
 }
 METRIC_WORDS = {
   metric_names.standardised(metric_names.LINEAR_ACCURACY): (
@@ -120,6 +131,8 @@ def chance_level(name: str, config: Config) -> float | None:
   images = config.train_batch_size
   if name == metric_names.CONTRAST_ACCURACY:
     return 1.0 / images
+  if name == metric_names.DISCRIMINATOR_ACCURACY:
+    return 0.5
   if name == metric_names.CONTRAST_LOSS:
     return loss_of_equal_projections(config.contrastive_method, images, config.moco_queue_length)
   return None

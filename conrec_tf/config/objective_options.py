@@ -1,0 +1,101 @@
+"""Options of what the network learns by: the losses."""
+
+import dataclasses
+
+from conrec_tf.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction, and more."""
+
+  contrastive_weight: float = option(
+    1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
+  )
+  contrastive_method: str = option(
+    "decoupled",
+    "The contrastive loss: NT-Xent (the paper); decoupled (arXiv 2110.06848), which leaves the "
+    "pair itself out of the denominator, so that gradients don't vanish in small batches; or moco, "
+    "momentum contrast (arXiv 2003.04297, 2104.02057), where a second network that follows the "
+    "first makes what is compared with.",
+    choices=("nt_xent", "decoupled", "moco"),
+    previously="nt_xent",
+  )
+  moco_momentum: float = option(
+    0.99,
+    "Share of moco's second network that stays at a step.",
+    low=0.0,
+    high=1.0,
+    previously=0.99,
+  )
+  moco_momentum_schedule: str = option(
+    "constant",
+    "What becomes of moco_momentum: constant, or a cosine to 1 over the training.",
+    choices=("constant", "cosine"),
+    previously="constant",
+  )
+  moco_queue_length: int = option(
+    0,
+    "How many projections of earlier batches moco compares with, a multiple of twice the batch; 0: "
+    "those of the batch's other images.",
+    low=0,
+    previously=0,
+  )
+  contrastive_inputs: str = option(
+    "corrupted",
+    "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
+    "the encoder then sees beside them: twice its work in a step.",
+    choices=("corrupted", "clean"),
+    previously="corrupted",
+  )
+  reconstruction_weight: float = option(
+    300.0,
+    "Weight of the reconstruction loss (the paper's alpha, 100 there); 0 builds no decoder.",
+    low=0.0,
+    architecture=True,
+  )
+  reconstruction_loss: str = option(
+    "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
+  )
+  multi_level_contrastive_weight: float = option(
+    0.0,
+    "Weight of the mean contrastive loss of the encoder's shallower levels too, each pooled by "
+    "average, with a projection head of its own (after arXiv 2301.00772); 0: of the embedding "
+    "alone.",
+    low=0.0,
+    previously=0.0,
+  )
+  multi_level_reconstruction_weight: float = option(
+    0.0,
+    "Weight of the mean reconstruction loss of the decoder's inner levels too, each at its own "
+    "resolution (after arXiv 2301.00772); 0: of the last alone.",
+    low=0.0,
+    previously=0.0,
+  )
+  adversarial_weight: float = option(
+    0.0,
+    "Weight of a discriminator's judgement of the reconstruction, patch by patch (arXiv "
+    "1611.07004); 0 builds none.",
+    low=0.0,
+    previously=0.0,
+  )
+  adversarial_loss: str = option(
+    "least_squares",
+    "How the discriminator judges: least squares (arXiv 1611.04076) or hinge (arXiv 1705.02894).",
+    choices=("least_squares", "hinge"),
+    previously="least_squares",
+  )
+  adversarial_start_step: int = option(
+    0,
+    "The step from which the discriminator's judgement counts; it learns from the first.",
+    low=0,
+    previously=0,
+  )
+  discriminator_learning_rate: float = option(
+    0.0002, "Learning rate of the discriminator's Adam.", above=0.0, previously=0.0002
+  )
+  temperature: float = option(0.2, "Temperature of the contrastive loss. Paper: 0.5.", above=0.0)
+  lineareval_while_pretraining: bool = option(
+    False, "Train a supervised head beside pre-training; no gradient reaches the network."
+  )
+  hidden_norm: bool = option(True, "Normalise projections to unit length before NT-Xent.")

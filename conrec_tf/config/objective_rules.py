@@ -1,0 +1,68 @@
+"""What contradicts what among the options of the losses."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from conrec_tf.config.option import Rule, left_out
+
+if TYPE_CHECKING:
+  from conrec_tf.config.config import Config
+
+
+def objective_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  moco = config.contrastive_method == "moco"
+  yield (
+    moco and config.mode == "eval" and config.checkpoint and config.is_pretraining,
+    "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint, which has no second "
+    "network",
+    config.contrastive_method,
+  )
+  yield (
+    moco and config.proj_head_mode == "none",
+    "proj_head_mode must be linear or nonlinear for contrastive_method=moco",
+    config.proj_head_mode,
+  )
+  yield (
+    config.moco_queue_length % (2 * config.train_batch_size),
+    f"moco_queue_length must be a multiple of {2 * config.train_batch_size}, twice "
+    "train_batch_size",
+    config.moco_queue_length,
+  )
+  yield (
+    config.export_weights == "momentum"
+    and config.mode in ("train", "train_then_eval")
+    and not (moco and config.contrastive_weight and config.is_pretraining),
+    "export_weights must be trained unless contrastive_method=moco",
+    config.export_weights,
+  )
+  yield from left_out(
+    config,
+    ("moco_momentum", "moco_momentum_schedule", "moco_queue_length"),
+    moco and config.contrastive_weight,
+    "unless contrastive_method=moco",
+  )
+  reconstructs = config.is_pretraining and config.reconstruction_weight
+  yield (
+    config.adversarial_weight and not reconstructs,
+    "adversarial_weight must be 0 where nothing is reconstructed",
+    config.adversarial_weight,
+  )
+  yield from left_out(
+    config,
+    ("adversarial_loss", "adversarial_start_step", "discriminator_learning_rate"),
+    config.adversarial_weight,
+    "unless adversarial_weight is positive",
+  )
+  yield (
+    config.multi_level_reconstruction_weight and not (reconstructs and config.unet_depth > 2),
+    "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three levels "
+    "or more",
+    config.multi_level_reconstruction_weight,
+  )
+  contrasts = config.is_pretraining and config.contrastive_weight and not moco
+  yield (
+    config.multi_level_contrastive_weight and not (contrasts and config.encoder == "unet"),
+    "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
+    config.multi_level_contrastive_weight,
+  )

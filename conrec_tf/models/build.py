@@ -1,0 +1,98 @@
+"""From options to a network, and a supervised head on it."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.models.conrec import ConRec
+from conrec_tf.models.densenet import DenseNetEncoder
+from conrec_tf.models.heads import LinearHead, ProjectionHead
+from conrec_tf.models.pooling import AttentionPooling, AveragePooling
+from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
+from conrec_tf.models.unet import UNetDecoder, UNetEncoder
+
+
+def build_model(config: Config, channels: int | None = None, with_decoder: bool = True) -> ConRec:
+  """Builds the network that `config` describes, with weights drawn from `config.seed`.
+
+  Sets the global random seed of Python, NumPy and TensorFlow.
+
+  Args:
+    config: the options of the run.
+    channels: channels of the images; None takes `config.channels`.
+    with_decoder: whether it has a decoder, if `config` describes one.
+  """
+  tf.keras.utils.set_random_seed(config.seed)
+  with mixed_precision_scope(resolve_precision(config.mixed_precision)):
+    return _build(config, channels or config.channels, with_decoder)
+
+
+def build_head(
+  model: ConRec, channels: int, outputs: int, *, image_size: int, layer: int, zero_init: bool
+) -> LinearHead:
+  """Builds a supervised head on a network, with its variables.
+
+  Args:
+    model: a built network.
+    channels: channels of the images.
+    outputs: how many logits.
+    image_size: height and width that the network works at, pixels.
+    layer: what the head sees; see `ConRec.representation`.
+    zero_init: whether the head starts from zeros.
+  """
+  head = LinearHead(outputs, zero_init)
+  head(model.representation(tf.zeros([1, image_size, image_size, channels]), layer=layer))
+  return head
+
+
+def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
+  sizes: dict[str, Any] = dict(
+    base_filters=config.base_filters,
+    depth=config.unet_depth,
+    batch_norm_decay=config.batch_norm_decay,
+    gradient_checkpointing=config.gradient_checkpointing,
+    global_bn=config.global_bn,
+  )
+  # Unlike the authors, because without a contrastive loss nothing trains the gate.
+  attention = config.pooling == "attention" and (
+    config.contrastive_weight or not config.is_pretraining
+  )
+  projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
+  decodes = with_decoder and config.reconstruction_weight and config.is_pretraining
+  model = ConRec(
+    encoder=(
+      UNetEncoder(**sizes, name="encoder")
+      if config.encoder == "unet"
+      else DenseNetEncoder(
+        config.encoder_weights,
+        config.global_bn,
+        all_levels=config.representation_levels == "all",
+        name="encoder",
+      )
+    ),
+    pooling=(
+      AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
+      if attention
+      else AveragePooling(name="pooling")
+    ),
+    projection_head=ProjectionHead(
+      config.proj_head_mode,
+      config.num_proj_layers,
+      config.proj_out_dim,
+      config.batch_norm_decay,
+      config.global_bn,
+      name="projection_head",
+    )
+    if projects
+    else None,
+    decoder=(
+      UNetDecoder(channels, **sizes, skip_connections=config.skip_connections, name="decoder")
+      if decodes
+      else None
+    ),
+    representation_levels=config.representation_levels,
+  )
+  side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
+  model(tf.zeros([1, side, side, channels]))  # creates the variables
+  return model

@@ -1,0 +1,59 @@
+"""The joint loss at the inner levels of encoder and decoder (after arXiv 2301.00772)."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from conrec_tf import losses
+from conrec_tf.config import Config
+from conrec_tf.evaluation import metric_names
+
+
+def level_losses(
+  config: Config,
+  projections: Sequence[tf.Tensor],
+  reconstructions: Sequence[tf.Tensor],
+  target: tf.Tensor,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  """Computes the contrastive loss of each level's projection, the reconstruction loss of each size.
+
+  Args:
+    config: the options of the run.
+    projections: `[2B, D]` of each level, view-major.
+    reconstructions: `[2B, h, w, C]` in [0, 1], of sizes that divide the target's; each is compared
+      with the target's means over its pixels.
+    target: float32 `[2B, H, W, C]` in [0, 1].
+
+  Returns:
+    Their means over the levels, weighted, as one scalar, and `{metric name: mean}`.
+  """
+  total, metrics = tf.zeros([], target.dtype), {}
+  if projections:
+    contrast = tf.reduce_mean(
+      [
+        losses.CONTRASTIVE_LOSSES[config.contrastive_method](
+          losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
+        )
+        for projection in projections
+      ]
+    )
+    total += config.multi_level_contrastive_weight * contrast
+    metrics[metric_names.LEVELS_CONTRAST_LOSS] = contrast
+  if reconstructions:
+    reconstruction = tf.reduce_mean(
+      [
+        losses.reconstruction_loss(
+          reduced, reduced_target(target, reduced), config.reconstruction_loss
+        )
+        for reduced in reconstructions
+      ]
+    )
+    total += config.multi_level_reconstruction_weight * reconstruction
+    metrics[metric_names.LEVELS_RECONSTRUCTION_LOSS] = reconstruction
+  return total, metrics
+
+
+def reduced_target(target: tf.Tensor, reconstruction: tf.Tensor) -> tf.Tensor:
+  """Returns the means of a target `[B, H, W, C]` over the pixels of a smaller reconstruction."""
+  factor = target.shape[1] // reconstruction.shape[1]
+  return tf.nn.avg_pool2d(target, factor, factor, "VALID")

@@ -1,0 +1,150 @@
+"""Losses of inner levels against slow NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf import losses
+from conrec_tf.config import Config, UsageError
+from conrec_tf.evaluation import metric_names
+from conrec_tf.models import build_model
+from conrec_tf.models.level_heads import build_level_heads
+from conrec_tf.training.level_losses import level_losses, reduced_target
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainStep
+
+BOTH = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=30.0)
+
+
+def make_config(**values):
+  sizes = dict(base_filters=2, unet_depth=4, image_size=32, train_batch_size=4)
+  return Config(**{**sizes, "attention_dropout": 0.0, "weight_decay": 0.0, **values})
+
+
+def test_reduced_target_is_the_mean_of_its_pixels(rng):
+  target = rng.uniform(size=(2, 8, 8, 3)).astype(np.float32)
+  expected = target.reshape(2, 2, 4, 2, 4, 3).mean(axis=(2, 4))
+  np.testing.assert_allclose(reduced_target(target, tf.zeros([2, 2, 2, 3])), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("values", [BOTH, *({name: value} for name, value in BOTH.items())])
+def test_heads_and_losses_against_numpy(rng, values):
+  config = make_config(**values)
+  model = build_model(config, 3)
+  heads = build_level_heads(config, model, 3)
+  images = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
+  target = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
+  outputs = model(images)
+  projections, reconstructions = heads(outputs.encoder_maps, outputs.decoder_maps)
+  expected, metrics = 0.0, {}
+  if config.multi_level_contrastive_weight:
+    assert [head.dense[0].kernel.shape[0] for head in heads.projection_heads] == [2, 4, 8]
+    found = []
+    for maps, head in zip(outputs.encoder_maps, heads.projection_heads, strict=True):
+      projection = head(tf.constant(maps.numpy().mean(axis=(1, 2))))
+      found.append(
+        float(losses.decoupled_from_logits(losses.contrastive_logits(projection, 0.2, True)))
+      )
+    metrics[metric_names.LEVELS_CONTRAST_LOSS] = np.mean(found)
+    expected += 0.5 * np.mean(found)
+  if config.multi_level_reconstruction_weight:
+    assert [part.shape[1:] for part in reconstructions] == [(8, 8, 3), (16, 16, 3)]
+    found = []
+    for reconstruction in reconstructions:
+      side = reconstruction.shape[1]
+      means = target.reshape(8, side, 32 // side, side, 32 // side, 3).mean(axis=(2, 4))
+      found.append(np.mean((reconstruction.numpy() - means) ** 2))
+    for convolution, maps, reconstruction in zip(
+      heads.output_convolutions, outputs.decoder_maps, reconstructions
+    ):
+      logits = maps.numpy() @ convolution.kernel.numpy()[0, 0] + convolution.bias.numpy()
+      np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    metrics[metric_names.LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
+    expected += 30 * np.mean(found)
+  total, reported = level_losses(config, projections, reconstructions, target)
+  assert float(total) == pytest.approx(expected, rel=1e-4)
+  assert {name: float(value) for name, value in reported.items()} == pytest.approx(
+    metrics, rel=1e-4
+  )
+
+
+def test_without_the_options_there_is_nothing():
+  config = make_config()
+  assert build_level_heads(config, build_model(config, 3), 3) is None
+
+
+def make_step(**values):
+  config = make_config(**values)
+  model = build_model(config)
+  heads = build_level_heads(config, model, 1)
+  optimizer = build_optimizer(config, examples=100, last_step=10)
+  optimizer.build(model.trainable_variables + heads.trainable_variables)
+  return model, heads, PretrainStep(config, model, optimizer, level_heads=heads)
+
+
+def make_batch(seed=0):
+  images = tf.random.stateless_uniform([4, 2, 32, 32, 1], [seed, 1])
+  return {"corrupted": tf.roll(images, 3, axis=2), "target": images}
+
+
+def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
+  model, heads, step = make_step(contrastive_inputs="clean", **BOTH)
+  before = heads.get_weights(), model.encoder.get_weights()
+  reported = {name: value for name, value in step(make_batch()).items() if "first" not in name}
+  total = (
+    reported[metric_names.CONTRAST_LOSS]
+    + 300 * reported[metric_names.RECONSTRUCTION_LOSS]
+    + 0.5 * reported[metric_names.LEVELS_CONTRAST_LOSS]
+    + 30 * reported[metric_names.LEVELS_RECONSTRUCTION_LOSS]
+  )
+  assert float(reported[metric_names.TOTAL_LOSS]) == pytest.approx(float(total), rel=1e-5)
+  for weights, network in zip(before, (heads, model.encoder)):
+    changed = [np.any(a != b) for a, b in zip(weights, network.get_weights())]
+    assert np.mean(changed) > 0.7  # biases before batch norm stay
+
+
+def test_eager_equals_graph():
+  found = []
+  for wrap in (lambda step: step, tf.function):
+    model, heads, step = make_step(**BOTH)
+    call = wrap(step)
+    for number in range(2):
+      call(make_batch(number))
+    found.append(model.get_weights() + heads.get_weights())
+  for eager, graph in zip(*found, strict=True):
+    np.testing.assert_allclose(eager, graph, rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_that_is_left_out_leaves_the_heads_statistics():
+  _, heads, step = make_step(on_nan="skip", **BOTH)
+  step(make_batch())
+  before, batch = heads.get_weights(), make_batch(1)
+  step({**batch, "corrupted": batch["corrupted"] * np.nan})
+  for weight, value in zip(before, heads.get_weights()):
+    np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize(
+  "values, message",
+  [
+    (
+      dict(multi_level_reconstruction_weight=1.0, unet_depth=2),
+      "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three",
+    ),
+    (
+      dict(multi_level_reconstruction_weight=1.0, reconstruction_weight=0.0),
+      "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three",
+    ),
+    (
+      dict(multi_level_contrastive_weight=1.0, contrastive_method="moco"),
+      "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
+    ),
+    (
+      dict(multi_level_contrastive_weight=1.0, contrastive_weight=0.0),
+      "multi_level_contrastive_weight must be 0 unless",
+    ),
+  ],
+)
+def test_what_is_refused(values, message):
+  with pytest.raises(UsageError, match=message):
+    Config(**values)
