@@ -19,8 +19,7 @@ import tensorflow as tf  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.config.options import OPTIONS  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
-from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
-from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
+from conrec_tf.training.pretraining import build_pretraining  # noqa: E402
 from experiments.recipe import RESULTS, write  # noqa: E402
 from experiments.studies import STUDIES  # noqa: E402
 from experiments.table import COSTS  # noqa: E402
@@ -40,12 +39,9 @@ def config_of(flags):
 
 def timed_step(config):
   """A function that takes a step and returns the seconds that it took for one image."""
-  model = build_model(config)
-  optimizer = build_optimizer(config, 1000, 1000)
-  optimizer.build(model.trainable_variables)
   shape = [config.train_batch_size, 2, config.image_size, config.image_size, 1]
   batch = {part: tf.random.uniform(shape) for part in ("corrupted", "target")}
-  step = tf.function(PretrainStep(config, model, optimizer))
+  step = tf.function(build_pretraining(config, build_model(config), 1, 1000, 1000).step)
 
   def seconds():
     began = time.perf_counter()

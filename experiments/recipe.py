@@ -26,7 +26,7 @@ from conrec_tf.evaluation.metric_names import TOTAL_LOSS
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 from experiments.studies import STUDIES
-from experiments.table import VALIDATION, update
+from experiments.table import COSTS, VALIDATION, update
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -53,7 +53,7 @@ def train(name, variation, seed, study, folder, cores):
   """Trains and evaluates once, and writes what was reached."""
   model_dir = folder / name / f"{variation}_{seed}"
   model_dir.parent.mkdir(parents=True, exist_ok=True)
-  flags = [*study.command(variation), f"--seed={seed}"]
+  flags = [*study.command(variation, cost_of(name, variation, study)), f"--seed={seed}"]
   always = [
     "--mode=train_then_eval",
     "--select_best_on=validation",
@@ -81,6 +81,18 @@ def train(name, variation, seed, study, folder, cores):
   return content
 
 
+def cost_of(name, variation, study):
+  """The seconds of a variation's steps, relative to the study's first."""
+  if not study.equal_seconds:
+    return 1.0
+  path = RESULTS / name / COSTS
+  if not path.exists():
+    raise RuntimeError(
+      f"how long steps take must be known: python -m experiments.costs --study={name}"
+    )
+  return json.loads(path.read_text())[variation]
+
+
 def kept(measures):
   """The measures of an evaluation that are kept."""
   return {
@@ -94,6 +106,12 @@ def write(path, content):
   """Writes a JSON file."""
   path.parent.mkdir(parents=True, exist_ok=True)
   write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def data_flags(study, args):
+  """Where a study's data lies, as flags."""
+  folder = args.images if "--dataset=image_folder" in study.flags else args.data_dir
+  return (f"--data_dir={folder}",) if folder else ()
 
 
 def missing(names, seeds, only):
@@ -119,6 +137,7 @@ def main():
   parser.add_argument("--seeds", default="0,1,2")
   parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
   parser.add_argument("--data_dir", default="", help="where TFDS keeps prepared data")
+  parser.add_argument("--images", default="", help="the folder of studies of image folders")
   parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "experiments")
   parser.add_argument("--table", action="store_true", help="write what is done into docs/recipe.md")
   args = parser.parse_args()
@@ -129,9 +148,8 @@ def main():
   jobs = missing(
     names, set(map(int, args.seeds.split(","))), set(filter(None, args.only.split(",")))
   )
-  where = (f"--data_dir={args.data_dir}",) if args.data_dir else ()
   studies = {
-    name: dataclasses.replace(study, flags=(*where, *study.flags))
+    name: dataclasses.replace(study, flags=(*data_flags(study, args), *study.flags))
     for name, study in STUDIES.items()
   }
   cores = sorted(os.sched_getaffinity(0))

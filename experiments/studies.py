@@ -8,7 +8,7 @@ USUAL_BATCH = 16
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """Trainings on the same number of images, that are compared with each other.
+  """Trainings on the same number of images, or for the same time, that are compared.
 
   Attributes:
     about: what is compared, a sentence.
@@ -17,6 +17,8 @@ class Study:
     variations: `{name: flags}` that come after.
     seeds: how often each is trained.
     eval_every_epochs: how often it is evaluated on the way; 0: at the end.
+    equal_seconds: whether variations whose steps take longer take fewer of them; how long they
+      take is measured by `experiments.costs`.
   """
 
   about: str
@@ -25,12 +27,19 @@ class Study:
   variations: dict[str, tuple[str, ...]]
   seeds: tuple[int, ...] = (0,)
   eval_every_epochs: int = 0
+  equal_seconds: bool = False
 
-  def command(self, variation: str) -> tuple[str, ...]:
-    """Returns the flags of a variation; it takes fewer steps if its batches are larger."""
+  def command(self, variation: str, cost: float = 1.0) -> tuple[str, ...]:
+    """Returns the flags of a variation; it takes fewer steps if its batches are larger.
+
+    Args:
+      variation: its name.
+      cost: the seconds of its steps, relative to those of the study's first.
+    """
     flags = (*self.flags, *self.variations[variation])
     batches = [int(flag.removeprefix(BATCH)) for flag in flags if flag.startswith(BATCH)]
     steps = self.steps * USUAL_BATCH // (batches or [USUAL_BATCH])[-1]
+    steps = round(steps / cost) if self.equal_seconds else steps
     return (*flags, f"--train_steps={steps}")
 
 
@@ -102,6 +111,19 @@ SETTINGS = {
   "crop_0.9": (*SMALL, "--crop_min_area=0.9"),
   "no_color": (*SMALL, "--color_jitter_strength=0", "--blur_probability=0"),
 }
+OPTIONS = {
+  "default": DEFAULT,
+  "moco": (*DEFAULT, "--contrastive_method=moco"),
+  "moco_queue_512": (*DEFAULT, "--contrastive_method=moco", "--moco_queue_length=512"),
+  "levels_contrast": (*DEFAULT, "--multi_level_contrastive_weight=1"),
+  "levels_reconstruction": (*DEFAULT, "--multi_level_reconstruction_weight=300"),
+  "adversarial_0.1": (*DEFAULT, "--adversarial_weight=0.1"),
+  "adversarial_1": (*DEFAULT, "--adversarial_weight=1"),
+}
+WARM = {
+  "scratch": DEFAULT,
+  "warm": (*DEFAULT, "--checkpoint=networks/oxford_flowers102_64px"),
+}
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
   "default_synthetic": Study(
@@ -146,6 +168,31 @@ STUDIES = {
   ),
   "hour_circles": Study(
     "The same on Circles-Square.", CIRCLES, HOUR, {"default": DEFAULT}, eval_every_epochs=16
+  ),
+  "options_synthetic": Study(
+    "What the paper left as future work, beside the default recipe on Rectangle-Triangle, each for "
+    "the time that 400 of its steps take.",
+    SYNTHETIC,
+    400,
+    OPTIONS,
+    (0, 1, 2),
+    equal_seconds=True,
+  ),
+  "options_flowers": Study(
+    "The same on Oxford Flowers 102, measured on 2,000 test images.",
+    (*FLOWERS, "--eval_split=test[:2000]"),
+    400,
+    OPTIONS,
+    (0, 1, 2),
+    equal_seconds=True,
+  ),
+  "warm_flowers17": Study(
+    "Ten epochs on Oxford 17 Flowers, a folder of photographs (`--images`), from random weights "
+    "and from the network that ships, which learnt on Oxford Flowers 102.",
+    ("--dataset=image_folder",),
+    10 * (952 // USUAL_BATCH),
+    WARM,
+    (0, 1, 2),
   ),
   "label_free": Study(
     "ConRec at 32 pixels and 8 filters with other settings, to see whether measures without labels "

@@ -6,6 +6,7 @@ import statistics
 from conrec_tf.evaluation.metric_names import (
   KNN_ACCURACY,
   LINEAR_ACCURACY,
+  SHARPNESS,
   UNTRAINED_STRONGEST,
   standardised,
   validation,
@@ -57,16 +58,18 @@ def _table(name, study, folder):
     for row in rows
     if UNTRAINED_STRONGEST in row["result"]
   ]
-  header = ("variation", "seeds", "steps", "seconds a step", *(words for words, _ in COLUMNS))
-  rows = [
-    ("untrained, at its strongest", str(len(untrained)), "0", "", "", _mean(untrained), "", "")
-  ]
+  columns = COLUMNS
+  if any(SHARPNESS in row["result"] for rows in found.values() for row in rows):
+    columns = (*COLUMNS, ("sharpness", SHARPNESS))
+  header = ("variation", "seeds", "steps", "seconds a step", *(words for words, _ in columns))
+  strongest = ("", _mean(untrained), *[""] * (len(columns) - 2))
+  rows = [("untrained, at its strongest", str(len(untrained)), "0", "", *strongest)]
   for variation, trained in sorted(found.items(), key=lambda pair: -_accuracy(pair[1])):
     results = [row["result"] for row in trained]
     cost = f"{costs[variation]:.2f}" if variation in costs else ""
     on_the_way = _by_step(trained) if study.eval_every_epochs else {}
     for step, evaluations in (on_the_way or {_last_step(results): results}).items():
-      cells = [_mean([row[key] for row in evaluations if key in row]) for _, key in COLUMNS]
+      cells = [_mean([row[key] for row in evaluations if key in row]) for _, key in columns]
       rows.append((variation, str(len(evaluations)), step, cost, *cells))
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "

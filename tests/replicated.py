@@ -27,13 +27,9 @@ from conrec_tf.distribute.strategy import build_strategy, split_batch
 from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
-from conrec_tf.models.level_heads import build_level_heads
 from conrec_tf.models.normalization import batch_norm
-from conrec_tf.training.adversarial import Adversary
 from conrec_tf.training.loop import StepRunner
-from conrec_tf.training.momentum_contrast import MomentumEncoder
-from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.pretraining import build_pretraining
 
 PROCESSORS = 3
 BATCH = 12
@@ -172,30 +168,12 @@ def train(replicas, batches, **values):
   strategy = strategy_of(replicas)
   with strategy.scope():
     model, head = build_model(config), None
-    variables = model.trainable_variables
     if config.lineareval_while_pretraining:
       head = LinearHead(3)
       head(tf.zeros([1, 8]))
-      variables = variables + head.trainable_variables
-    level_heads = build_level_heads(config, model, 1)
-    if level_heads:
-      variables = variables + level_heads.trainable_variables
-    optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
-    optimizer.build(variables)
-    momentum = None
-    if config.contrastive_method == "moco":
-      momentum = MomentumEncoder(config, model, optimizer.iterations, 10, 1)
-    gradients = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-    adversary = Adversary(config, 1, optimizer.iterations) if config.adversarial_weight else None
-    step = PretrainStep(
-      config,
-      model,
-      optimizer,
-      head,
-      momentum=momentum,
-      level_heads=level_heads,
-      adversary=adversary,
-    )
+    pretraining = build_pretraining(config, model, 1, 100, 10, head)
+    step, optimizer = pretraining.step, pretraining.optimizer
+    gradients = [tf.Variable(tf.zeros_like(variable)) for variable in step._variables]
   apply = step._update._apply
 
   def noting(summed, of):
@@ -217,13 +195,10 @@ def train(replicas, batches, **values):
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
     first = first or values_of(strategy, gradients)
-  changing = model.variables + (head.variables if head else []) + optimizer.variables
-  if momentum:  # the queue holds the same keys in another order
-    changing = changing + momentum.network.variables
-  if level_heads:
-    changing = changing + level_heads.variables
-  if adversary:
-    changing = changing + adversary.discriminator.variables + adversary.optimizer.variables
+  networks, others = pretraining.networks, pretraining.only_to_resume
+  networks.pop("queue", None)  # it holds the same keys in another order
+  changing = [*networks.values(), optimizer, *others.values()]
+  changing = [variable for part in changing for variable in part.variables]
   return metrics, first, values_of(strategy, changing)
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from conrec_tf.config import Config
-from experiments import costs, label_free, recipe, table
+from experiments import costs, label_free, recipe, released_network, table
 from experiments.studies import STUDIES, Study
 
 TINY = (
@@ -126,3 +126,28 @@ def test_a_training_is_measured_taken_and_kept(study, tmp_path, data_dir, monkey
   assert kept["result"]["global_step"] == 8
   assert not any(str(tmp_path) in flag or str(data_dir) in flag for flag in kept["flags"])
   assert "1 of 1" in capsys.readouterr().out
+
+
+def test_equal_seconds_are_fewer_steps_of_those_that_take_longer(study, tmp_path):
+  equal = dataclasses.replace(study, equal_seconds=True)
+  assert recipe.cost_of("tiny", "b", study) == 1.0
+  with pytest.raises(RuntimeError, match="python -m experiments.costs --study=tiny"):
+    recipe.cost_of("tiny", "b", equal)
+  recipe.write(tmp_path / "results/tiny" / table.COSTS, {"a": 1.0, "b": 1.6})
+  flags = equal.command("b", recipe.cost_of("tiny", "b", equal))
+  assert flags[-1] == "--train_steps=5"
+
+
+def test_the_card_of_the_network_that_ships_has_its_numbers():
+  result = {
+    "global_step": 1234,
+    "eval/linear_top_1_accuracy": 0.25,
+    "eval/standardised_linear_top_1_accuracy": 0.5,
+    "eval/knn_accuracy": 0.125,
+    "eval/untrained_strongest": 0.0625,
+    "eval/intervals": {"eval/standardised_linear_top_1_accuracy": [0.45, 0.55]},
+  }
+  text = released_network.card(result, epochs=7, width=240)
+  assert "7 epochs, 1,234 steps" in text and "`[B, 240]`" in text
+  assert "| standardised embeddings | 50.00% (45.00% to 55.00%) |" in text
+  assert "| random features at their strongest | 6.25% |" in text

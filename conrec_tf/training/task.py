@@ -19,12 +19,10 @@ from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.evaluation.view_measures import view_measures
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.models.level_heads import build_level_heads
 from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import AVERAGE, MOMENTUM, resolve_checkpoint
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.run_dir.warm_start import warm_start
-from conrec_tf.training.adversarial import Adversary
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
@@ -36,10 +34,8 @@ from conrec_tf.training.evaluations import (
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.loop import Step
-from conrec_tf.training.momentum_contrast import MomentumEncoder, warn_of_long_queue
-from conrec_tf.training.moving_average import average_of_network
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.pretraining import build_pretraining
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,41 +128,16 @@ def build_supervised_head(
 def _pretraining(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
-  model, head, average = build_model(config, source.channels), None, None
+  model, head = build_model(config, source.channels), None
   trains = config.mode in ("train", "train_then_eval")
   if trains and config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
     warm_start(resolve_checkpoint(config.checkpoint), model, config)
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
-  level_heads = build_level_heads(config, model, source.channels)
-  head_variables = head.trainable_variables if head else []
-  level_variables = level_heads.trainable_variables if level_heads else []
-  optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
-  optimizer.build(model.trainable_variables + head_variables + level_variables)
-  networks = {"model": model} | ({"head": head} if head else {})
-  evaluated = model
-  if config.moving_average_decay:
-    evaluated = networks[AVERAGE] = build_model(config, source.channels)
-    evaluated.set_weights(model.get_weights())
-    average = average_of_network(
-      model, evaluated, config.moving_average_decay, optimizer.iterations
-    )
-  momentum = None
-  if config.contrastive_method == "moco" and config.contrastive_weight:
-    warn_of_long_queue(config.moco_queue_length, source.train.num_examples)
-    momentum = MomentumEncoder(config, model, optimizer.iterations, last_step, source.channels)
-    networks |= {MOMENTUM: momentum.network}
-    if momentum.queue is not None:
-      networks["queue"] = momentum.queue
-  adversary = None
-  only_to_resume: dict[str, Any] = {"level_heads": level_heads} if level_heads else {}
-  if config.adversarial_weight:
-    adversary = Adversary(config, source.channels, optimizer.iterations)
-    only_to_resume |= {
-      "discriminator": adversary.discriminator,
-      "discriminator_optimizer": adversary.optimizer,
-    }
-  step = PretrainStep(config, model, optimizer, head, average, momentum, level_heads, adversary)
+  pretraining = build_pretraining(
+    config, model, source.channels, source.train.num_examples, last_step, head
+  )
+  step, evaluated = pretraining.step, pretraining.evaluated
   labelled = bool(eval_source.class_names)
 
   def evaluate(full: bool) -> dict[str, Any]:
@@ -185,9 +156,9 @@ def _pretraining(
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
-    networks=networks,
-    only_to_resume=only_to_resume,
-    optimizer=optimizer,
+    networks=pretraining.networks,
+    only_to_resume=pretraining.only_to_resume,
+    optimizer=pretraining.optimizer,
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
     evaluate=evaluate,

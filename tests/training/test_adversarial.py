@@ -10,13 +10,11 @@ from conrec_tf.evaluation import metric_names
 from conrec_tf.models import build_model
 from conrec_tf.models.discriminator import PatchDiscriminator
 from conrec_tf.training.adversarial import (
-  Adversary,
   adversarial_loss,
   discriminator_accuracy,
   discriminator_loss,
 )
-from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.pretraining import build_pretraining
 
 KINDS = ["least_squares", "hinge"]
 
@@ -52,10 +50,8 @@ def make_step(**values):
     **values,
   )
   model = build_model(config)
-  optimizer = build_optimizer(config, examples=100, last_step=10)
-  optimizer.build(model.trainable_variables)
-  adversary = Adversary(config, 1, optimizer.iterations) if config.adversarial_weight else None
-  return model, adversary, PretrainStep(config, model, optimizer, adversary=adversary)
+  step = build_pretraining(config, model, channels=1, examples=100, last_step=10).step
+  return model, step._adversary, step
 
 
 def make_batch(seed=0):

@@ -10,8 +10,7 @@ from conrec_tf.evaluation import metric_names
 from conrec_tf.models import build_model
 from conrec_tf.models.level_heads import build_level_heads
 from conrec_tf.training.level_losses import level_losses, reduced_target
-from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.pretraining import build_pretraining
 
 BOTH = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=30.0)
 
@@ -76,10 +75,8 @@ def test_without_the_options_there_is_nothing():
 def make_step(**values):
   config = make_config(**values)
   model = build_model(config)
-  heads = build_level_heads(config, model, 1)
-  optimizer = build_optimizer(config, examples=100, last_step=10)
-  optimizer.build(model.trainable_variables + heads.trainable_variables)
-  return model, heads, PretrainStep(config, model, optimizer, level_heads=heads)
+  step = build_pretraining(config, model, channels=1, examples=100, last_step=10).step
+  return model, step._level_heads, step
 
 
 def make_batch(seed=0):

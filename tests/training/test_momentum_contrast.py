@@ -14,13 +14,11 @@ from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.training.momentum_contrast import (
-  MomentumEncoder,
   moco_from_logits,
   moco_logits,
   warn_of_long_queue,
 )
-from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.pretraining import build_pretraining
 
 STEPS = 10
 
@@ -79,10 +77,8 @@ def make_step(**values):
     **values,
   )
   model = build_model(config)
-  optimizer = build_optimizer(config, examples=100, last_step=STEPS)
-  optimizer.build(model.trainable_variables)
-  momentum = MomentumEncoder(config, model, optimizer.iterations, STEPS, 1)
-  return config, model, momentum, PretrainStep(config, model, optimizer, momentum=momentum)
+  step = build_pretraining(config, model, channels=1, examples=1000, last_step=STEPS).step
+  return config, model, step._momentum, step
 
 
 def batches(count):
