@@ -1,6 +1,6 @@
 """Every option of a run, its range, and what contradicts what."""
 
 from conrec_tf.config.config import Config
-from conrec_tf.config.errors import UsageError, short_message
+from conrec_tf.config.errors import UsageError, listed, short_message
 
-__all__ = ["Config", "UsageError", "short_message"]
+__all__ = ["Config", "UsageError", "listed", "short_message"]

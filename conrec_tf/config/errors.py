@@ -1,6 +1,9 @@
-"""Errors that the user can solve, and how an exception becomes one line."""
+"""Errors that the user can solve, and how exceptions and names become one line."""
 
+from collections.abc import Sequence
 import re
+
+NAMES_SHOWN = 10
 
 
 class UsageError(ValueError):
@@ -14,3 +17,8 @@ def short_message(error: BaseException) -> str:
   return getattr(error, "strerror", None) or re.sub(
     r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1]
   )
+
+
+def listed(names: Sequence[str]) -> str:
+  """Returns the first names in a line, with dots where there are more."""
+  return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")

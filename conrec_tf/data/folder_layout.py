@@ -6,11 +6,11 @@ import os
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
-from conrec_tf.data.labels import label_numbers, label_text, listed, marks, ordered_labels
+from conrec_tf.data.labels import label_numbers, label_text, marks, ordered_labels
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,9 @@ import unicodedata
 
 import numpy as np
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import UsageError, listed
 
 logger = logging.getLogger(__name__)
-
-NAMES_SHOWN = 10
 
 
 def label_text(name: str) -> str:
@@ -61,11 +59,6 @@ def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarr
   """Returns labels as their places among the class names, int64 `[N]`."""
   places = {name: place for place, name in enumerate(class_names)}
   return np.array([places[label] for label in labels], np.int64)
-
-
-def listed(names: Sequence[str]) -> str:
-  """Returns the first names in a line, with dots where there are more."""
-  return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:

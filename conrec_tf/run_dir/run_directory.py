@@ -17,9 +17,8 @@ import socket
 import time
 from typing import Any
 
-from conrec_tf.config import Config, UsageError, short_message
+from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import current_settings
-from conrec_tf.data.labels import listed
 
 logger = logging.getLogger(__name__)
 
