@@ -19,16 +19,23 @@ class Outputs(NamedTuple):
       averages before it.
     projection: `[B, proj_out_dim]`, z = p(a(e(x))).
     reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
-    encoder_maps: the encoder's shallower levels of what is embedded, `[B, h, w, c]`, shallowest
-      first.
-    decoder_maps: the decoder's levels, `[B, h, w, c]`, deepest first.
   """
 
   embedding: tf.Tensor
   projection: tf.Tensor | None
   reconstruction: tf.Tensor | None
-  encoder_maps: Sequence[tf.Tensor] = ()
-  decoder_maps: Sequence[tf.Tensor] = ()
+
+
+class Maps(NamedTuple):
+  """What lies between, `[B, h, w, c]` each.
+
+  Attributes:
+    encoder: its shallower levels, of what is embedded, shallowest first.
+    decoder: its levels, deepest first; none without a decoder.
+  """
+
+  encoder: Sequence[tf.Tensor]
+  decoder: Sequence[tf.Tensor]
 
 
 class ConRec(tf.keras.Model):
@@ -80,6 +87,17 @@ class ConRec(tf.keras.Model):
     Returns:
       `Outputs`.
     """
+    return self.with_maps(images, training, seed, num_views, contrastive_images)[0]
+
+  def with_maps(
+    self,
+    images: tf.Tensor,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    num_views: int = 1,
+    contrastive_images: tf.Tensor | None = None,
+  ) -> tuple[Outputs, Maps]:
+    """Computes what `call` does, and returns what lies between too."""
     if contrastive_images is None:
       maps = contrastive_maps = self.encoder(images, training=training)
     else:
@@ -91,13 +109,12 @@ class ConRec(tf.keras.Model):
     reconstruction, decoder_maps = None, []
     if self.decoder:
       reconstruction, decoder_maps = self.decoder(*maps, training=training)
-    return Outputs(
+    outputs = Outputs(
       embedding=self._with_levels(skips, embedding),
       projection=self.projection_head and self.projection_head(embedding, training=training),
       reconstruction=reconstruction,
-      encoder_maps=skips,
-      decoder_maps=decoder_maps,
     )
+    return outputs, Maps(skips, decoder_maps)
 
   def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
     """Puts the averages of the shallower levels before the embedding, if they belong there."""

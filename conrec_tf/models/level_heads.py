@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.models.conrec import ConRec
+from conrec_tf.models.conrec import ConRec, Maps
 from conrec_tf.models.heads import ProjectionHead
 
 
@@ -34,30 +34,24 @@ class LevelHeads(tf.keras.Model):
       tf.keras.layers.Conv2D(channels, 1, dtype=self.dtype) for _ in range(inner_levels)
     ]
 
-  def call(
-    self,
-    encoder_maps: Sequence[tf.Tensor],
-    decoder_maps: Sequence[tf.Tensor],
-    training: bool = False,
-  ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+  def call(self, maps: Maps, training: bool = False) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Projects and reconstructs at each level.
 
     Args:
-      encoder_maps: see `Outputs`.
-      decoder_maps: see there too.
+      maps: of the network.
       training: whether batch norm uses the batch's statistics.
 
     Returns:
       projections, `[B, D]` each, shallowest first, and reconstructions in [0, 1], `[B, h, w, C]`
       each, smallest first.
     """
-    averages = [tf.reduce_mean(tf.cast(maps, self.dtype), axis=[1, 2]) for maps in encoder_maps]
+    averages = [tf.reduce_mean(tf.cast(level, self.dtype), axis=[1, 2]) for level in maps.encoder]
     projections = [
       head(average, training=training) for head, average in zip(self.projection_heads, averages)
     ]
     reconstructions = [
-      tf.sigmoid(convolution(maps))
-      for convolution, maps in zip(self.output_convolutions, decoder_maps)
+      tf.sigmoid(convolution(level))
+      for convolution, level in zip(self.output_convolutions, maps.decoder)
     ]
     return projections, reconstructions
 
@@ -93,6 +87,5 @@ def build_level_heads(config: Config, model: ConRec, channels: int) -> LevelHead
     name="level_heads",
   )
   side = 2**inner
-  outputs = model(tf.zeros([1, side, side, channels]))
-  heads(outputs.encoder_maps, outputs.decoder_maps)  # creates the variables
+  heads(model.with_maps(tf.zeros([1, side, side, channels]))[1])  # creates the variables
   return heads

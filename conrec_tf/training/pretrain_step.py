@@ -8,7 +8,7 @@ from conrec_tf import losses
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
-from conrec_tf.models import ConRec, LinearHead, Outputs
+from conrec_tf.models import ConRec, LinearHead, Maps, Outputs
 from conrec_tf.models.level_heads import LevelHeads
 from conrec_tf.training.adversarial import Adversary, merged_reports
 from conrec_tf.training.level_losses import level_losses
@@ -100,12 +100,10 @@ class PretrainStep:
     keys = self._keys(batch, training=True)
     corrupted, target = (view_major(batch[name]) for name in ("corrupted", "target"))
     with tf.GradientTape() as tape:
-      outputs = self.outputs(self._model, batch, training=True, seed=seed)
+      outputs, maps = self.outputs(self._model, batch, training=True, seed=seed)
       total, metrics = self.compute_loss(outputs, target, keys)
       if self._level_heads:
-        projections, reconstructions = self._level_heads(
-          outputs.encoder_maps, outputs.decoder_maps, training=True
-        )
+        projections, reconstructions = self._level_heads(maps, training=True)
         levels, measures = level_losses(self._config, projections, reconstructions, target)
         metrics |= measures
         total += levels
@@ -147,7 +145,7 @@ class PretrainStep:
 
     What its inner levels and a discriminator add in training isn't in it.
     """
-    outputs = self.outputs(model, batch)
+    outputs, _ = self.outputs(model, batch)
     return self.compute_loss(outputs, view_major(batch["target"]), self._keys(batch))
 
   def _keys(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor | None:
@@ -163,13 +161,13 @@ class PretrainStep:
     batch: dict[str, tf.Tensor],
     training: bool = False,
     seed: tf.Tensor | None = None,
-  ) -> Outputs:
+  ) -> tuple[Outputs, Maps]:
     """Computes what a network makes of a batch, view-major."""
     config, clean = self._config, None
     if config.contrastive_inputs == "clean" and config.contrastive_weight:
       clean = view_major(batch["target"])
     corrupted = view_major(batch["corrupted"])
-    return model(corrupted, training=training, seed=seed, num_views=2, contrastive_images=clean)
+    return model.with_maps(corrupted, training, seed, num_views=2, contrastive_images=clean)
 
   def compute_loss(
     self, outputs: Outputs, target: tf.Tensor, keys: tf.Tensor | None = None

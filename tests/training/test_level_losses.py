@@ -33,14 +33,14 @@ def test_heads_and_losses_against_numpy(rng, values):
   heads = build_level_heads(config, model, 3)
   images = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
   target = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
-  outputs = model(images)
-  projections, reconstructions = heads(outputs.encoder_maps, outputs.decoder_maps)
+  _, maps = model.with_maps(images)
+  projections, reconstructions = heads(maps)
   expected, metrics = 0.0, {}
   if config.multi_level_contrastive_weight:
     assert [head.dense[0].kernel.shape[0] for head in heads.projection_heads] == [2, 4, 8]
     found = []
-    for maps, head in zip(outputs.encoder_maps, heads.projection_heads, strict=True):
-      projection = head(tf.constant(maps.numpy().mean(axis=(1, 2))))
+    for level, head in zip(maps.encoder, heads.projection_heads, strict=True):
+      projection = head(tf.constant(level.numpy().mean(axis=(1, 2))))
       found.append(
         float(losses.decoupled_from_logits(losses.contrastive_logits(projection, 0.2, True)))
       )
@@ -53,10 +53,10 @@ def test_heads_and_losses_against_numpy(rng, values):
       side = reconstruction.shape[1]
       means = target.reshape(8, side, 32 // side, side, 32 // side, 3).mean(axis=(2, 4))
       found.append(np.mean((reconstruction.numpy() - means) ** 2))
-    for convolution, maps, reconstruction in zip(
-      heads.output_convolutions, outputs.decoder_maps, reconstructions
+    for convolution, level, reconstruction in zip(
+      heads.output_convolutions, maps.decoder, reconstructions
     ):
-      logits = maps.numpy() @ convolution.kernel.numpy()[0, 0] + convolution.bias.numpy()
+      logits = level.numpy() @ convolution.kernel.numpy()[0, 0] + convolution.bias.numpy()
       np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     metrics[metric_names.LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
     expected += 30 * np.mean(found)

@@ -115,7 +115,7 @@ def test_three_steps_against_numpy(values):
     # What the networks make of it before the step, with the batch's statistics.
     statistics = [network.get_weights() for network in (momentum.network, model)]
     keys = momentum.keys(views, training=True).numpy()
-    queries = step.outputs(model, batch, training=True).projection.numpy()
+    queries = step.outputs(model, batch, training=True)[0].projection.numpy()
     for network, before in zip((momentum.network, model), statistics):
       network.set_weights(before)
     metrics = step(batch)
