@@ -3,6 +3,7 @@
 VENV ?= .venv
 PYTHON ?= python3.11
 REQUIREMENTS ?= requirements.txt
+TESTS ?= tests
 BIN = $(VENV)/bin
 
 help:  ## list the verbs
@@ -23,8 +24,8 @@ lint:  ## check layout and style
 types:  ## check type hints
 	$(BIN)/mypy
 
-test:  ## run the quick tests
-	$(BIN)/pytest --durations=10
+test:  ## run the quick tests, or some: TESTS=tests/models
+	$(BIN)/pytest --durations=10 $(TESTS)
 
 slow:  ## run the slow tests
 	$(BIN)/pytest -m slow

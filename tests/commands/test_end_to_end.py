@@ -122,6 +122,7 @@ def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
   assert done.returncode == 0 and f"Continuing from step {step}" in done.stdout
 
 
+@pytest.mark.slow
 def test_unlabelled_folder_is_checked_trained_and_exported(tmp_path, rng):
   """From a look at a folder, one image of it bad, to a SavedModel."""
   for index in range(30):
@@ -185,7 +186,14 @@ def run_presets(names, scale, *flags):
 
 
 @pytest.mark.parametrize(
-  "method", ["conrec_ga_pool", "simclr", "simclr_attention", "reconstruction"]
+  "method",
+  [
+    "conrec_ga_pool",
+    *(
+      pytest.param(name, marks=pytest.mark.slow)
+      for name in ("simclr", "simclr_attention", "reconstruction")
+    ),
+  ],
 )
 def test_each_method_is_trained_and_evaluated(tiny, method):
   stdout, result = run_presets(["rectangle_triangle", method], tiny)
@@ -193,6 +201,7 @@ def test_each_method_is_trained_and_evaluated(tiny, method):
   assert {"eval/linear_top_1_accuracy", "eval/knn_accuracy"} <= set(result)
 
 
+@pytest.mark.slow
 def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   """ConRec, its evaluation again, and a head, first on the frozen then on the free network."""
   pretrained = tiny["model_dir"]
@@ -248,6 +257,7 @@ def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_exported_network_is_evaluated_and_embeds_elsewhere(tiny, tmp_path):
   """Trained, exported best, and that SavedModel evaluated and used elsewhere."""
   done = command(
@@ -312,6 +322,7 @@ def test_stanford_dogs_presets_train(tmp_path, names):
   assert (tmp_path / "run/saved_model/2").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "names, left",
   [
@@ -339,6 +350,7 @@ def test_aptos2019_presets_are_cross_validated(kaggle, tmp_path, names, left):
   assert kappas and all(-1 <= result[name] <= 1 for name in kappas)
 
 
+@pytest.mark.slow
 def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
   network = tf.keras.applications.DenseNet121(include_top=False, weights=None)
   network.save_weights(tmp_path / "densenet.h5")

@@ -11,6 +11,7 @@ from conrec_tf.config import Config, UsageError
 SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format="")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure, best", [("alignment", min), ("rank_me", max)])
 def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best):
   config = Config(**unlabelled, **SHORT, select_best_on=measure)

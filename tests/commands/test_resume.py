@@ -111,6 +111,7 @@ def test_the_size_of_checkpoints_does_not_depend_on_the_data(tmp_path):
   assert sizes[0] == sizes[1]
 
 
+@pytest.mark.slow
 def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
   origin = tmp_path / "origin"
   flags = as_flags({**tiny, "model_dir": str(origin), "mode": "train", "train_steps": 2})
@@ -145,6 +146,7 @@ def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
   assert done.returncode == 1 and "checkpoint must be a model_dir" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_measured_as_new_flags_ask(tiny):
   run = pathlib.Path(tiny["model_dir"])
   values = {**tiny, "train_steps": 2, "export_format": ""}
@@ -169,6 +171,7 @@ def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(tiny):
   assert "eval/knn_accuracy" in json.loads((run / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_evaluation_ends_when_nothing_trains(tiny, monkeypatch, caplog):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
   monkeypatch.setattr(evaluation, "SECONDS_BETWEEN_LOOKS", 0.1)
@@ -181,6 +184,7 @@ def test_evaluation_ends_when_nothing_trains(tiny, monkeypatch, caplog):
   assert "eval/knn_accuracy" in result  # the slow measures too
 
 
+@pytest.mark.slow
 def test_evaluation_beside_a_training_leaves_it_its_best_network(tiny, monkeypatch):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
   values = {**tiny, "export_format": "", "train_steps": 3}
@@ -194,6 +198,7 @@ def test_evaluation_beside_a_training_leaves_it_its_best_network(tiny, monkeypat
   assert list((run / "best").glob("*.index"))
 
 
+@pytest.mark.slow
 def test_automatic_precision_is_that_of_the_beginning(tiny, monkeypatch, caplog):
   from conrec_tf.models import precision
 
@@ -279,6 +284,7 @@ def test_the_report_shows_the_average(averaged):
   np.testing.assert_array_equal(kernel, weights(run, 6)[name])
 
 
+@pytest.mark.slow
 def test_a_training_with_an_average_goes_on_bit_for_bit(averaged, tmp_path):
   values, run = averaged
   for last_step in (2, 6):

@@ -377,6 +377,7 @@ def spoiled(data):
   }
 
 
+@pytest.mark.slow
 def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
   expected, bad = {}, set()
   for index in range(98):

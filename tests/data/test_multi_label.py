@@ -136,6 +136,7 @@ def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
   assert sorted(found) == [(index, marks_of(index)) for index in range(8)]
 
 
+@pytest.mark.slow
 def test_from_training_to_report(table, tmp_path, caplog):
   config = Config(
     **table,

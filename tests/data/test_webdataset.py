@@ -62,6 +62,7 @@ def test_shards_hold_what_a_folder_would(shards, tmp_path, pattern):
       assert record["label"] == place % 2
 
 
+@pytest.mark.slow
 def test_training_sees_the_same_as_from_a_folder(shards, tmp_path):
   for number in range(4):
     for index in range(10):

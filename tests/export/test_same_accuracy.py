@@ -29,6 +29,7 @@ class TFLiteFile:
     return tf.constant(run_tflite(self.path, np.asarray(images)))
 
 
+@pytest.mark.slow
 def test_result_saved_model_onnx_and_tflite_have_one_accuracy(data_dir, tmp_path):
   pytest.importorskip("tf2onnx")
   data = dict(data_dir=data_dir, train_split="train[:200]", eval_split="test[:100]", image_size=24)

@@ -266,6 +266,7 @@ def test_older_runs_can_be_read(other):
   assert run.times() == {"data": 0, "step": 0} and run.processes == []
 
 
+@pytest.mark.slow
 def test_without_labels_decoder_and_attention(unlabelled, tmp_path):
   config = Config(
     **unlabelled,

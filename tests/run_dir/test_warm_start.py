@@ -111,6 +111,7 @@ def test_another_encoder_is_refused(trained, values, message):
     started(trained[0], **values)
 
 
+@pytest.mark.slow
 def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
   path, _ = trained
   flags = [

@@ -157,6 +157,7 @@ def test_a_step_that_is_left_out_leaves_queue_and_statistics():
   assert all(np.isfinite(weight).all() for weight in momentum.network.get_weights())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_queue_and_momentum_network(tiny, tmp_path):
   found = []
   for name, stops in (("whole", (4,)), ("parts", (2, 4))):
@@ -179,6 +180,7 @@ def test_a_killed_run_goes_on_with_queue_and_momentum_network(tiny, tmp_path):
     np.testing.assert_array_equal(found[1][name], value, name)
 
 
+@pytest.mark.slow
 def test_the_momentum_network_is_exported_when_asked_for(tiny, tmp_path, rng):
   run = tmp_path / "run"
   values = dict(tiny, contrastive_method="moco", train_steps=2, moco_momentum=0.5)
