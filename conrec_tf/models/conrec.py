@@ -106,14 +106,12 @@ class ConRec(tf.keras.Model):
       maps, contrastive_maps = (tf.nest.pack_sequence_as(both, half) for half in zip(*halves))
     features, skips = contrastive_maps
     embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
+    # Its variables are drawn in this order when it is first called: the projection head's first.
+    projection = self.projection_head and self.projection_head(embedding, training=training)
     reconstruction, decoder_maps = None, []
     if self.decoder:
       reconstruction, decoder_maps = self.decoder(*maps, training=training)
-    outputs = Outputs(
-      embedding=self._with_levels(skips, embedding),
-      projection=self.projection_head and self.projection_head(embedding, training=training),
-      reconstruction=reconstruction,
-    )
+    outputs = Outputs(self._with_levels(skips, embedding), projection, reconstruction)
     return outputs, Maps(skips, decoder_maps)
 
   def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
