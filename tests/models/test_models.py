@@ -5,12 +5,12 @@ import tensorflow as tf
 
 from benchmarks.plain import copy_weights, plain_conrec
 from conrec_tf.config import Config
-from conrec_tf.models import build_head, build_model
+from conrec_tf.models import ConRec, build_head, build_model
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import mixed_precision_scope
-from conrec_tf.models.unet import ConvBlock
+from conrec_tf.models.unet import ConvBlock, UNetDecoder, UNetEncoder
 
 
 def test_parameter_counts_of_the_paper():
@@ -281,3 +281,25 @@ def test_recomputed_statistics_are_the_means_over_batches(rng):
   np.testing.assert_allclose(layer.moving_mean, batches.mean(axis=(0, 1)), rtol=1e-5)
   np.testing.assert_allclose(layer.moving_variance, batches.var(axis=1).mean(axis=0), rtol=1e-4)
   assert layer.momentum == 0.9
+
+
+def test_weights_are_drawn_part_by_part():
+  """Where this order changes, a seed gives other weights than in earlier versions."""
+  config = Config(base_filters=2, unet_depth=3)
+  model = build_model(config)
+  sizes = dict(base_filters=2, depth=3)
+  tf.keras.utils.set_random_seed(config.seed)
+  same = ConRec(
+    UNetEncoder(**sizes),
+    AttentionPooling(config.attention_dropout),
+    ProjectionHead(),
+    UNetDecoder(1, **sizes, skip_connections=config.skip_connections),
+  )
+  features, skips = same.encoder(tf.zeros([1, 8, 8, 1]))
+  same.projection_head(same.pooling(features))
+  same.decoder(features, skips)
+  for name in ("encoder", "pooling", "projection_head", "decoder"):
+    for weight, other in zip(
+      getattr(model, name).weights, getattr(same, name).weights, strict=True
+    ):
+      np.testing.assert_array_equal(weight, other, weight.name)
