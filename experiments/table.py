@@ -59,7 +59,7 @@ def _table(name, study, folder):
     if UNTRAINED_STRONGEST in row["result"]
   ]
   columns = COLUMNS
-  if any(SHARPNESS in row["result"] for rows in found.values() for row in rows):
+  if all(SHARPNESS in row["result"] for rows in found.values() for row in rows):
     columns = (*COLUMNS, ("sharpness", SHARPNESS))
   header = ("variation", "seeds", "steps", "seconds a step", *(words for words, _ in columns))
   strongest = ("", _mean(untrained), *[""] * (len(columns) - 2))
