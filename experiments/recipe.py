@@ -58,6 +58,7 @@ def train(name, variation, seed, study, folder, cores):
     "--mode=train_then_eval",
     "--select_best_on=validation",
     "--export_format=",
+    "--bootstrap_samples=0",
     f"--eval_every_epochs={study.eval_every_epochs}",
     "--checkpoint_steps=500",
     "--log_steps=50",

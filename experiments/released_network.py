@@ -56,16 +56,34 @@ def main():
   shutil.copytree(exported, folder)
   network = tf.saved_model.load(str(folder))
   width = network(tf.zeros([1, Config.image_size, Config.image_size, 3])).shape[-1]
-  (folder / "README.md").write_text(card(result, args.epochs, width))
+  machines = trained_on(directory.rows("processes.jsonl"), result["global_step"])
+  (folder / "README.md").write_text(card(result, args.epochs, width, machines))
 
 
-def card(result, epochs, width):
+def trained_on(processes, steps):
+  """The machines that a training ran on, as text.
+
+  Args:
+    processes: `[{step, machine, versions}]`, the rows of processes.jsonl.
+    steps: of the whole training.
+  """
+  texts = []
+  for process in processes:
+    machine = process["machine"]
+    chip = machine["processor"] if machine["GPU"] == "none" else machine["GPU"]
+    if process["step"] < steps:
+      texts.append(f"{chip}, TensorFlow {process['versions']['tensorflow']}")
+  return "; ".join(dict.fromkeys(texts))
+
+
+def card(result, epochs, width, machines):
   """The card of a network, Markdown.
 
   Args:
     result: `{name: value}` of its last evaluation.
     epochs: that it was trained for.
     width: of its embeddings.
+    machines: that it was trained on, as text.
   """
   names = {
     "raw": LINEAR_ACCURACY,
@@ -78,7 +96,12 @@ def card(result, epochs, width):
     for word, name in names.items()
   }
   return CARD.read_text().format(
-    name=NAME, width=width, epochs=epochs, steps=result["global_step"], **numbers
+    name=NAME,
+    width=width,
+    epochs=epochs,
+    steps=result["global_step"],
+    machines=machines,
+    **numbers,
   )
 
 
