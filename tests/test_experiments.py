@@ -147,7 +147,16 @@ def test_the_card_of_the_network_that_ships_has_its_numbers():
     "eval/untrained_strongest": 0.0625,
     "eval/intervals": {"eval/standardised_linear_top_1_accuracy": [0.45, 0.55]},
   }
-  text = released_network.card(result, epochs=7, width=240)
+  versions = {"tensorflow": "2.15.1"}
+  machine = {"processor": "A processor", "GPU": "none"}
+  processes = [
+    {"step": 0, "machine": {**machine, "GPU": "A GPU"}, "versions": versions},
+    {"step": 600, "machine": machine, "versions": versions},
+    {"step": 1234, "machine": {**machine, "GPU": "evaluated here"}, "versions": versions},
+  ]
+  machines = released_network.trained_on(processes, 1234)
+  text = released_network.card(result, epochs=7, width=240, machines=machines)
+  assert "| trained on | A GPU, TensorFlow 2.15.1; A processor, TensorFlow 2.15.1 |" in text
   assert "7 epochs, 1,234 steps" in text and "`[B, 240]`" in text
   assert "| standardised embeddings | 50.00% (45.00% to 55.00%) |" in text
   assert "| random features at their strongest | 6.25% |" in text
