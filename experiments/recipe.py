@@ -23,7 +23,7 @@ import sys
 import time
 
 from conrec_tf.evaluation.metric_names import TOTAL_LOSS
-from conrec_tf.run_dir.environment import process_info
+from conrec_tf.run_dir.environment import hardware, versions
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 from experiments.studies import STUDIES
 from experiments.table import COSTS, VALIDATION, update
@@ -59,6 +59,7 @@ def train(name, variation, seed, study, folder, cores):
     "--select_best_on=validation",
     "--export_format=",
     "--bootstrap_samples=0",
+    "--mixed_precision=float32",
     f"--eval_every_epochs={study.eval_every_epochs}",
     "--checkpoint_steps=500",
     "--log_steps=50",
@@ -76,7 +77,8 @@ def train(name, variation, seed, study, folder, cores):
     "result": kept(result),
     "evaluations": [kept(row) for row in rows if VALIDATION in row],
     "losses": {key: value for key, value in last.items() if key.startswith("train/")},
-    **{key: process_info(0)[key] for key in ("machine", "versions")},
+    "machine": {part: text for part, text in hardware().items() if part != "system"},
+    "versions": versions(),
   }
   write(RESULTS / name / f"{variation}_{seed}.json", content)
   return content

@@ -112,7 +112,8 @@ def test_what_is_kept_belongs_to_a_variation():
   """So that no result is left behind when a study changes."""
   for path in recipe.RESULTS.glob("*/*_[0-9].json"):
     kept, study = json.loads(path.read_text()), STUDIES[path.parent.name]
-    expected = [*study.command(kept["variation"]), f"--seed={kept['seed']}"]
+    cost = recipe.cost_of(path.parent.name, kept["variation"], study)
+    expected = [*study.command(kept["variation"], cost), f"--seed={kept['seed']}"]
     assert kept["flags"] == expected, path
 
 
