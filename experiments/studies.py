@@ -203,6 +203,16 @@ STUDIES = {
     (0, 1, 2),
     equal_seconds=True,
   ),
+  "adversarial_synthetic": Study(
+    "The adversarial loss on Rectangle-Triangle at equal steps, to see whether it sharpens.",
+    SYNTHETIC,
+    1060,
+    {
+      "default": DEFAULT,
+      "adversarial_1": (*DEFAULT, "--adversarial_weight=1"),
+      "adversarial_10": (*DEFAULT, "--adversarial_weight=10"),
+    },
+  ),
   "warm_flowers17": Study(
     "Ten epochs on Oxford 17 Flowers, a folder of photographs (`--images`), from random weights "
     "and from the network that ships, which learnt on Oxford Flowers 102.",

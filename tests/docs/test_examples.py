@@ -79,6 +79,7 @@ def place(tmp_path_factory):
   (folder / "runs/flowers/saved_model/2").rename(folder / "runs/flowers/saved_model/2540")
   done = command("--mode=embed", *as_flags(values), "--model_dir=runs/flowers", cwd=folder)
   assert done.returncode == 0, done.stderr
+  (folder / "networks").symlink_to(ROOT / "networks")
   return folder
 
 
