@@ -1,12 +1,12 @@
 """Kills a real training with SIGKILL at random times and compares what it ends in.
 
-    python -m benchmarks.kill --kills=50 --datasets=tfds,image_folder,npz
+    python -m benchmarks.kill --kills=50 --datasets=tfds,image_folder,npz,masks
 
 A short pre-training (supervised head, warm-up, cosine, dropout, evaluations, checkpoints every
-few steps) runs once without harm. Then it runs again and again, killed at a random time after
-each start, every other time in the first write after that, and started anew, until it is done;
-a folder or an archive has moved each time. Weights, optimizer, metrics, results, the best
-checkpoint and the SavedModel's weights must be the same bits.
+few steps), or with masks a segmentation, runs once without harm. Then it runs again and again,
+killed at a random time after each start, every other time in the first write after that, and
+started anew, until it is done; a folder or an archive has moved each time. Weights, optimizer,
+metrics, results, the best checkpoint and the SavedModel's weights must be the same bits.
 """
 
 import argparse
@@ -42,9 +42,10 @@ FLAGS = [
   "--eval_every_epochs=1",
   "--warmup_epochs=1",
   "--learning_rate_schedule=cosine",
-  "--lineareval_while_pretraining",
   "--noreport",
 ]
+OF_PRETRAINING = ["--lineareval_while_pretraining"]
+OF_SEGMENTATION = ["--dataset=image_folder", "--train_mode=segment", "--crops_per_image=1"]
 SECONDS_FOR_A_WRITE = 3.0
 TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 
@@ -77,9 +78,13 @@ class Data:
       return
     for name in splits:
       for number, (image, label) in enumerate(zip(arrays[f"x_{name}"], arrays[f"y_{name}"])):
-        path = self._path / name / str(label) / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[..., 0]).save(path)
+        files = {str(label): image[..., 0]}
+        if self._kind == "masks":
+          files = {"images": image[..., 0], "masks": (image[..., 0] > 127).astype(np.uint8)}
+        for subfolder, pixels in files.items():
+          path = self._path / name / subfolder / f"{number:03}.png"
+          path.parent.mkdir(parents=True, exist_ok=True)
+          Image.fromarray(pixels).save(path)
 
   def move(self):
     """Moves data of one's own."""
@@ -92,6 +97,7 @@ class Data:
   def flags(self):
     """What the command is told of it."""
     dataset = [] if self._kind == "tfds" else [f"--dataset={self._kind}"]
+    dataset = OF_SEGMENTATION if self._kind == "masks" else [*dataset, *OF_PRETRAINING]
     splits = [f"--train_split={self._splits['train']}", f"--eval_split={self._splits['test']}"]
     return [f"--data_dir={self._path}", *dataset, *splits]
 

@@ -30,7 +30,7 @@ from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
 
-MODES_OF_A_RUN = ("eval", "report", "embed", "export")
+MODES_OF_A_RUN = ("eval", "report", "embed", "segment", "export")
 PRESETS = pathlib.Path(__file__).parent / "presets"
 USE_INSTEAD = {
   "resnet_depth": "--unet_depth",

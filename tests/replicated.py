@@ -20,6 +20,7 @@ import tensorflow as tf
 from conrec_tf import commands, losses
 import conrec_tf.commands.train  # noqa: F401
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.masks import IGNORED
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import Share
@@ -28,8 +29,11 @@ from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
+from conrec_tf.models.segmentation import build_segmentation_head
 from conrec_tf.training.loop import StepRunner
+from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.segmentation_step import SegmentationStep, segmentation_variables
 
 PROCESSORS = 3
 BATCH = 12
@@ -95,6 +99,7 @@ def options():
   batches, found = make_batches(5, "float64"), {}
   for method, values in {**MOCO, **INNER}.items():
     found[method] = distances(train(2, batches, **values), train(1, batches, **values))
+  found["segmentation"] = distances(segment(2), segment(1))
   return found
 
 
@@ -209,6 +214,32 @@ def train(replicas, batches, **values):
   changing = [*networks.values(), optimizer, *others.values()]
   changing = [variable for part in changing for variable in part.variables]
   return metrics, first, values_of(strategy, changing)
+
+
+def segment(replicas):
+  """Learns from masks for five steps; returns what `train` does, but for the gradients."""
+  config = make_config(
+    replicas, train_mode="segment", dataset="image_folder", class_weights="1,2,3"
+  )
+  strategy, rng = strategy_of(replicas), np.random.default_rng(0)
+  batch = {
+    "image": rng.uniform(size=[BATCH, 24, 24, 3]),
+    "classes": rng.choice([0, 1, 2, IGNORED], [BATCH, 24, 24]).astype(np.int32),
+  }
+  batch["classes"][: BATCH // 2, 4:] = IGNORED  # one half has less that counts
+  with strategy.scope():
+    model = build_model(config, 3)
+    head = build_segmentation_head(model, 3, 3)
+    optimizer = build_optimizer(config, 100, 100, head.trainable_variables)
+    optimizer.build(segmentation_variables(model, head))
+  runner = StepRunner(strategy, SegmentationStep(config, model, head, optimizer))
+  iterator, metrics = iter(tf.data.Dataset.from_tensors(batch).repeat()), []
+  for _ in range(5):
+    runner(iterator, tf.constant(1))
+    metrics.append(runner.collect()[0])
+  changing = [*model.variables, *head.variables, *optimizer.variables]
+  values = values_of(strategy, changing)
+  return metrics, values, values
 
 
 def values_of(strategy, variables):

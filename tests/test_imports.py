@@ -13,7 +13,7 @@ LEVELS = (
   {"keras_version"},
   {"config"},
   {"distribute"},
-  {"losses", "models", "data"},
+  {"losses", "segmentation_losses", "models", "data"},
   {"evaluation"},
   {"run_dir"},
   {"training"},

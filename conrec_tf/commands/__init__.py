@@ -13,6 +13,7 @@ COMMANDS = {
   "report": "report",
   "embed": "embed",
   "export": "export",
+  "segment": "segment",
   "check_data": "check_data",
 }
 

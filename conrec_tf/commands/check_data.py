@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import dataclasses
 import logging
 
 import numpy as np
@@ -26,7 +27,7 @@ def run(config: Config) -> None:
   With `report=False` there is no page, and nobody looks for images that are there twice.
   """
   with _collected_warnings() as notices:
-    source = load_dataset(config)
+    source = _load(config)
   logger.info("%s", source.name)
   splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
   summaries = []
@@ -39,7 +40,9 @@ def run(config: Config) -> None:
     source.channels,
     "" if source.channels in (1, 3) else "; augmentation changes brightness and contrast alone",
   )
-  if not source.center_crop:
+  if config.is_segmenting:
+    logger.info("evaluation   whole images at their own sizes")
+  elif not source.center_crop:
     logger.info("evaluation   whole images at %d pixels, as all have one size", config.image_size)
   else:
     logger.info("evaluation   the central 87.5%% at %d pixels, as sizes differ", config.image_size)
@@ -51,6 +54,14 @@ def run(config: Config) -> None:
     )
   if config.report:
     _draw(config, source, summaries, notices)
+
+
+def _load(config: Config) -> DatasetSource:
+  """Loads a dataset; of one with masks, which tell their classes when they are read, the images."""
+  if not config.is_segmenting:
+    return load_dataset(config)
+  source = load_dataset(dataclasses.replace(config, crops_per_image=1))
+  return dataclasses.replace(source, class_names=())
 
 
 def _draw(

@@ -20,7 +20,7 @@ from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
 from conrec_tf.training.chance_level import ChanceLevelNotice, hints
 from conrec_tf.training.preemption import GracefulShutdown
-from conrec_tf.training.task import TrainTask
+from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)
 
@@ -82,11 +82,10 @@ class Evaluator:
     if not self._config.report:
       return
     # Imported where there is something to draw: matplotlib takes its time.
-    from conrec_tf.reporting.inference import ModelInspector
+    from conrec_tf.reporting.inspectors import build_inspector
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
-    head = self._task.networks.get("head")
-    inspector = ModelInspector(self._config, eval_source, self._task.model, head, self._final_step)
+    inspector = build_inspector(self._config, eval_source, self._task, self._final_step)
     self._tensorboard = TensorBoardWriter(self.log.writer, inspector, self._directory.path)
     if self._trains:
       with log_and_continue("Grouping TensorBoard's scalars"):

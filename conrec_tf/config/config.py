@@ -7,12 +7,14 @@ import os
 from typing import Any
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
+from conrec_tf.config.device_options import Devices
 from conrec_tf.config.errors import UsageError
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.option import check_range
 from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
 from conrec_tf.config.rules import rules
-from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
+from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
+from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 
 AT_THE_END = (
@@ -35,6 +37,7 @@ class Config(
   Evaluation,
   Bookkeeping,
   Devices,
+  Segmentation,
   Optimization,
   Objective,
   Model,
@@ -82,6 +85,16 @@ class Config(
     return self.train_mode == "pretrain"
 
   @property
+  def is_segmenting(self) -> bool:
+    """Whether the network learns from masks."""
+    return self.train_mode == "segment"
+
+  @property
+  def class_weight_list(self) -> tuple[float, ...]:
+    """`class_weights` as floats; what can't be read is 0."""
+    return tuple(_number(text) for text in self.class_weights.split(",") if text.strip())
+
+  @property
   def starts_trained(self) -> bool:
     """Whether pre-training starts from weights that have learnt before."""
     return bool(self.checkpoint or self.encoder_weights)
@@ -89,7 +102,7 @@ class Config(
   @property
   def has_supervised_head(self) -> bool:
     """Whether a supervised head is trained: on its own, or beside pre-training."""
-    return not self.is_pretraining or self.lineareval_while_pretraining
+    return self.train_mode == "finetune" or self.lineareval_while_pretraining
 
   @property
   def encoder_blocks(self) -> int:
@@ -124,6 +137,8 @@ class Config(
   @property
   def method(self) -> str:
     """The name of the system that these values make (paper, Tables 1 and 2)."""
+    if self.is_segmenting:
+      return "segment"
     if not self.is_pretraining:
       return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
     if self.encoder == "external":

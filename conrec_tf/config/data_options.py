@@ -202,6 +202,13 @@ class Augmentation:
     high=1.0,
     previously=0.5,
   )
+  window_size: int = option(
+    0,
+    "Take both views from a random window of each image, of this side in pixels, for images that "
+    "are large beside what matters in them; 0: from the whole image.",
+    low=0,
+    previously=0,
+  )
   crop_min_area: float = option(
     0.3,
     "Smallest share of an image's area that a view shows; the largest is all of it. Paper: 0.08.",

@@ -49,7 +49,7 @@ def evaluation_rules(config: "Config") -> Iterator[Rule]:
     value = getattr(config, name)
     yield (
       value and not config.is_pretraining,
-      f"{name} must be {nothing} for train_mode=finetune; it is for linear evaluation",
+      f"{name} must be {nothing} for train_mode={config.train_mode}; it is for linear evaluation",
       value,
     )
     yield (
@@ -60,7 +60,7 @@ def evaluation_rules(config: "Config") -> Iterator[Rule]:
   if not config.is_pretraining:
     yield (
       config.select_best_on != "evaluation",
-      "select_best_on must be evaluation for train_mode=finetune",
+      f"select_best_on must be evaluation for train_mode={config.train_mode}",
       config.select_best_on,
     )
   yield from left_out(

@@ -8,6 +8,7 @@ from conrec_tf.config.data_rules import data_rules
 from conrec_tf.config.evaluation_rules import evaluation_rules
 from conrec_tf.config.objective_rules import objective_rules
 from conrec_tf.config.option import Rule, left_out
+from conrec_tf.config.segmentation_rules import segmentation_rules
 
 if TYPE_CHECKING:
   from conrec_tf.config.config import Config
@@ -21,7 +22,7 @@ EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 def rules(config: "Config") -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
-  learns = config.mode not in ("embed", "export")
+  learns = config.mode not in ("embed", "segment", "export")
   stride = 2 ** (config.unet_depth - 1)
   unet, size = config.encoder == "unet", config.image_size
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
@@ -97,11 +98,11 @@ def rules(config: "Config") -> Iterator[Rule]:
   yield from objective_rules(config)
   yield (
     config.moving_average_decay and not config.is_pretraining and learns,
-    "moving_average_decay must be 0 for train_mode=finetune",
+    f"moving_average_decay must be 0 for train_mode={config.train_mode}",
     config.moving_average_decay,
   )
   yield (
-    config.label_mode == "none" and not config.is_pretraining and learns,
+    config.label_mode == "none" and config.train_mode == "finetune" and learns,
     "label_mode must be auto or folders for train_mode=finetune",
     config.label_mode,
   )
@@ -112,9 +113,10 @@ def rules(config: "Config") -> Iterator[Rule]:
   )
   yield from data_rules(config)
   yield from evaluation_rules(config)
+  yield from segmentation_rules(config)
   yield (
     config.eval_dataset and not config.is_pretraining,
-    "eval_dataset must be empty for train_mode=finetune",
+    f"eval_dataset must be empty for train_mode={config.train_mode}",
     config.eval_dataset,
   )
   yield (

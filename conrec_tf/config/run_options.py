@@ -1,4 +1,4 @@
-"""Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
+"""Options of what is done with a network: the task, bookkeeping, evaluation, export."""
 
 import dataclasses
 
@@ -14,15 +14,26 @@ class Task:
     "What to do: train; train, evaluate and export; evaluate the "
     "checkpoints of model_dir, following a running training until its last step (or evaluate "
     "--checkpoint); draw what the run in model_dir learned; embed all images of the two splits; "
-    "export a trained network; or decode all images once and tell what they are.",
-    choices=("train", "train_then_eval", "eval", "report", "embed", "export", "check_data"),
+    "segment all images of a folder, with a network of train_mode=segment; export a trained "
+    "network; or decode all images once and tell what they are.",
+    choices=(
+      "train",
+      "train_then_eval",
+      "eval",
+      "report",
+      "embed",
+      "segment",
+      "export",
+      "check_data",
+    ),
     changes_training=False,
   )
   train_mode: str = option(
     "pretrain",
-    "Learn without labels, or learn a supervised head: on a frozen or trainable "
-    "network from --checkpoint, or from scratch.",
-    choices=("pretrain", "finetune"),
+    "Learn without labels; learn a supervised head, on a frozen or trainable network from "
+    "--checkpoint or from scratch; or learn to segment, from masks, with encoder and decoder from "
+    "--checkpoint or from scratch.",
+    choices=("pretrain", "finetune", "segment"),
   )
   model_dir: str = option(
     "",
@@ -64,34 +75,6 @@ class Task:
     "Several seeds, separated by commas, for mode=train_then_eval: each has its training in "
     "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
     changes_training=False,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Devices:
-  """What computes; the weights are the same on any, up to rounding."""
-
-  strategy: str = option(
-    "one_device",
-    "The first GPU, or the CPU without one; several GPUs of this machine "
-    "(mirrored); those of several machines (multi_worker_mirrored), by the same command on each "
-    "with TF_CONFIG as TensorFlow documents it; or a TPU.",
-    choices=("one_device", "mirrored", "multi_worker_mirrored", "tpu"),
-    changes_training=False,
-  )
-  devices: str = option(
-    "",
-    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
-    changes_training=False,
-  )
-  tpu_name: str = option(
-    "", "Name or address of the TPU; local on a TPU's own machine.", changes_training=False
-  )
-  tpu_zone: str = option(
-    "", "Zone of the TPU, where it isn't this machine's.", changes_training=False
-  )
-  gcp_project: str = option(
-    "", "Project of the TPU, where it isn't this machine's.", changes_training=False
   )
 
 

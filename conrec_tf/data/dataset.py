@@ -81,6 +81,7 @@ class DatasetSource:
     multi_label: whether an image has any number of labels, 0 or 1, int64 `[L]`, and not one class.
     bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
       split stands in for each.
+    decode_mask: of segmentation, record's mask -> classes uint8 `[h, w]`; else None.
     digest: what tells these images and labels from others, wherever they lie; may be empty.
     decode_reduced: where images may be decoded with fewer pixels: from a record's image and what
       tells the reduction from height and width, to what `decode` returns and int32 `[2]`, the
@@ -95,6 +96,7 @@ class DatasetSource:
   one_size: bool
   class_names: tuple[str, ...]
   multi_label: bool = False
+  decode_mask: Callable[[tf.Tensor], tf.Tensor] | None = None
   bad: tuple[str, ...] = ()
   digest: str = ""
   center_crop: bool = False

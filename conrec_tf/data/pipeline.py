@@ -15,6 +15,7 @@ from conrec_tf.data.augmentation.finetune import (
   zoomed_reduction,
 )
 from conrec_tf.data.augmentation.views import make_view, view_reduction
+from conrec_tf.data.augmentation.windows import random_window
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, Share, training_records
@@ -96,10 +97,15 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
       tf.stack([tf.constant(config.seed, tf.int64), position]), 4
     )
     view_seeds = tf.unstack(seeds[:2])
-    image, full_size = source.decode_for(
-      record["image"],
-      lambda size: view_reduction(size, view_seeds, config.image_size, config.crop_min_area),
-    )
+    if config.window_size:
+      window_seed = tf.random.experimental.stateless_fold_in(seeds[0], config.window_size)
+      image = random_window(source.decode(record["image"]), config.window_size, window_seed)
+      full_size = tf.shape(image)[:2]
+    else:
+      image, full_size = source.decode_for(
+        record["image"],
+        lambda size: view_reduction(size, view_seeds, config.image_size, config.crop_min_area),
+      )
     targets = [make_view(image, seed, full_size=full_size, **view_options) for seed in view_seeds]
     if config.corruption == "none":
       corrupted = targets

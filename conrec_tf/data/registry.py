@@ -7,6 +7,8 @@ import logging
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.masked_folder import open_masked_folder
+from conrec_tf.data.masked_tfds import open_masked_tfds
 from conrec_tf.data.npz import open_npz
 from conrec_tf.data.tfds import open_tfds
 from conrec_tf.data.webdataset import open_webdataset
@@ -32,6 +34,9 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   Raises:
     UsageError: it can't be opened; see the module of each kind.
   """
+  if config.is_segmenting:
+    opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
+    return dataclasses.replace(opened(config), center_crop=False)
   source = OWN_DATA.get(config.dataset, open_tfds)(config)
   by_data = not source.one_size
   crop = {"center": True, "none": False}.get(config.eval_crop, center_crop)

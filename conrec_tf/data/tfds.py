@@ -21,16 +21,20 @@ from conrec_tf.data.tfds_records import tfds_split
 logger = logging.getLogger(__name__)
 
 
-def open_tfds(config: Config) -> DatasetSource:
+def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
   """Opens a dataset of TFDS; prepares it if it isn't yet.
+
+  Args:
+    config: the options of the run.
+    mask_key: name of the feature whose encoded images become `mask` of records, without labels.
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
       downloaded, or has no image and, unless `label_mode` is none, label.
   """
-  builder = _prepared_builder(config.dataset, config.data_dir)
+  builder = prepared_builder(config.dataset, config.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
-  labelled = config.label_mode != "none"
+  labelled = config.label_mode != "none" and not mask_key
   keys = {"image": config.image_key, **({"label": config.label_key} if labelled else {})}
   label_feature = features.get(config.label_key)
   several = getattr(label_feature, "feature", None)  # of a sequence
@@ -71,7 +75,7 @@ def open_tfds(config: Config) -> DatasetSource:
   split = functools.partial(
     tfds_split,
     builder,
-    keys=keys,
+    keys={**keys, "mask": mask_key} if mask_key else keys,
     cache=config.cache_dataset,
     num_labels=len(class_names) if multi_label else 0,
   )
@@ -90,7 +94,12 @@ def open_tfds(config: Config) -> DatasetSource:
   )
 
 
-def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+  """Returns the builder of a dataset, which is prepared if it isn't yet.
+
+  Raises:
+    UsageError: there is no such dataset, or it can't be prepared.
+  """
   try:
     builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   except Exception as error:  # TFDS has no common class for a bad name, version or config.

@@ -50,7 +50,8 @@ def tfds_split(
   stored = builder.info.splits.values()
   record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
   wanted = tfds.decode.PartialDecoding(
-    {key: True for key in keys.values()}, decoders={keys["image"]: tfds.decode.SkipDecoding()}
+    {key: True for key in keys.values()},
+    decoders={keys[name]: tfds.decode.SkipDecoding() for name in ("image", "mask") if name in keys},
   )
 
   def named(record: Record) -> Record:
@@ -114,7 +115,7 @@ def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:
   stored = list(records.as_numpy_iterator())
   columns = {
     key: np.array([record[key] for record in stored], kind)
-    for key, kind in (("image", object), ("label", np.int64))
+    for key, kind in (("image", object), ("mask", object), ("label", np.int64))
     if key in stored[0]
   }
   return split_in_memory(name, columns)

@@ -17,6 +17,8 @@ LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
 ADVERSARIAL_LOSS = "train/adversarial_loss"
 DISCRIMINATOR_LOSS = "train/discriminator_loss"
 DISCRIMINATOR_ACCURACY = "train/discriminator_acc"
+SEGMENTATION_LOSS = "train/segmentation_loss"
+SEGMENTATION_ACCURACY = "train/pixel_acc"
 SUPERVISED_LOSS = "train/supervised_loss"
 SUPERVISED_ACCURACY = "train/supervised_acc"
 SUPERVISED_TOP_5_ACCURACY = "train/supervised_top_5_acc"
@@ -50,6 +52,12 @@ LABEL_FRACTIONS = "eval/label_fractions"
 FEW_SHOTS = "eval/few_shots"
 REPRESENTATIONS = "eval/representations"  # rows of a sweep
 CHOSEN = "eval/chosen_representation_"  # what the one that a sweep chose reaches
+DICE = "eval/dice"
+IOU = "eval/iou"
+PIXEL_ACCURACY = "eval/pixel_accuracy"
+PIXEL_AUROC = "eval/pixel_auroc"
+HAUSDORFF = "eval/hausdorff_95"
+CLASSES = "eval/classes"  # rows, one for each class of masks
 INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
 BEST = "eval/best_"
 BEST_STEP = "eval/best_step"
@@ -64,7 +72,15 @@ DEAD_DIMENSIONS = "eval/dead_dimensions"
 ALIGNMENT = "eval/alignment"
 SHARPNESS = "eval/reconstruction_sharpness"
 LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS, ALIGNMENT)
-MAIN_METRICS = (LINEAR_ACCURACY, KAPPA, LINEAR_AUROC, LABEL_KAPPA, LABEL_ACCURACY, EVAL_TOTAL_LOSS)
+MAIN_METRICS = (
+  LINEAR_ACCURACY,
+  KAPPA,
+  LINEAR_AUROC,
+  LABEL_KAPPA,
+  LABEL_ACCURACY,
+  DICE,
+  EVAL_TOTAL_LOSS,
+)
 
 
 def supervised_metric(ordinal: bool) -> str:
@@ -145,7 +161,9 @@ def format_value(name: str, value: Any) -> str:
   """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
   if name.endswith("step"):
     return str(value)
-  if name.endswith(("rank_me", "effective_rank", "uniformity", "alignment", "sharpness")):
+  if name.endswith(
+    ("rank_me", "effective_rank", "uniformity", "alignment", "sharpness", "hausdorff_95")
+  ):
     return f"{value:.2f}"
   return f"{value:.4f}" if name.endswith(("loss", "entropy")) else f"{value:.2%}"
 

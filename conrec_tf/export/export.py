@@ -18,6 +18,7 @@ from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
+from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
 
@@ -51,15 +52,19 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   channels = pretrained.channels or config.channels
   config, formats = network_config(config, pretrained), config.export_formats
   size, layer = config.image_size, config.ft_proj_selector
+  output = "probabilities" if config.is_segmenting else "embedding"
   with tf.device("CPU:0"):  # where float32 is float32: a GPU may compute in TF32
     model, head = portable_network(config, pretrained)
     images = _smooth_images(size, channels)
-    expected = model.embed(images, layer=layer).numpy()
+
+    def compute(images: tf.Tensor) -> tf.Tensor:
+      if isinstance(head, SegmentationHead):
+        return segment_images(model, head, images)
+      return model.representation(images, layer=layer)
+
+    expected = tf.function(compute, autograph=False)(images).numpy()
   free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
-
-  def embed(images: tf.Tensor) -> tf.Tensor:
-    return model.representation(images, layer=layer)
 
   def run_saved_model(path: pathlib.Path, images: tf.Tensor) -> np.ndarray:
     with tf.device("CPU:0"):
@@ -71,7 +76,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
 
   def writes(convert: Callable[..., bytes], *args: Any) -> Callable[[pathlib.Path], None]:
     def write(path: pathlib.Path) -> None:
-      content = convert(embed, *args)
+      content = convert(compute, *args)
       with io_as_usage_error(path.parent):
         path.write_bytes(content)
 
@@ -80,7 +85,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   tflite, run_tflite = onnx_tflite.tflite_bytes, onnx_tflite.run_tflite
   exports: dict[str, list[tuple[str, str, _Write, _Run]]] = {
     "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
-    "onnx": [("onnx", ".onnx", writes(onnx_tflite.onnx_bytes, free), onnx_tflite.run_onnx)],
+    "onnx": [("onnx", ".onnx", writes(onnx_tflite.onnx_bytes, free, output), onnx_tflite.run_onnx)],
     "tflite": [
       ("tflite", ".tflite", writes(tflite, fixed), run_tflite),
       ("tflite_dynamic_range", "_dynamic_range.tflite", writes(tflite, fixed, True), run_tflite),

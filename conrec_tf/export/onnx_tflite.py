@@ -10,26 +10,27 @@ import numpy as np
 import tensorflow as tf
 
 
-def onnx_bytes(function: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec) -> bytes:
+def onnx_bytes(
+  function: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec, name: str = "embedding"
+) -> bytes:
   """Converts a function to an ONNX model.
 
   Args:
-    function: images -> embedding.
+    function: of images.
     spec: `tf.TensorSpec` of the images, float32; None where a size is free.
+    name: of the output.
 
   Returns:
-    The model's file; its input is called images, its output embedding.
+    The model's file; its input is called images.
   """
   import tf2onnx  # an optional package
 
-  named = tf.function(
-    lambda images: tf.identity(function(images), name="embedding"), autograph=False
-  )
+  named = tf.function(lambda images: tf.identity(function(images), name=name), autograph=False)
   model, _ = tf2onnx.convert.from_function(named, [spec], opset=17)
   [output] = model.graph.output
   for node in model.graph.node:
-    node.output[:] = ["embedding" if name == output.name else name for name in node.output]
-  output.name = "embedding"
+    node.output[:] = [name if found == output.name else found for found in node.output]
+  output.name = name
   return model.SerializeToString()
 
 
@@ -40,7 +41,7 @@ def tflite_bytes(
 
   Args:
     function: images -> embedding.
-    spec: of the images, float32, of one fixed size; the batch can be resized.
+    spec: of the images, float32, of one fixed size; without a decoder the batch can be resized.
     dynamic_range: whether weights are quantised to 8 bits.
   """
   concrete = tf.function(function, autograph=False).get_concrete_function(spec)
@@ -52,23 +53,28 @@ def tflite_bytes(
 
 
 def run_onnx(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
-  """Returns embeddings float32 `[B, F]` of images as onnxruntime computes them on the CPU."""
+  """Returns float32 outputs `[B, ...]` of images as onnxruntime computes them on the CPU."""
   import onnxruntime
 
   session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-  return session.run(["embedding"], {"images": np.asarray(images)})[0]
+  return session.run(None, {"images": np.asarray(images)})[0]
 
 
 def run_tflite(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
-  """Returns embeddings float32 `[B, F]` of images as TensorFlow Lite computes them."""
+  """Returns float32 outputs `[B, ...]` of images as TensorFlow Lite computes them, one by one.
+
+  A network with a decoder can't be given a larger batch.
+  """
   with _quiet():
     interpreter = tflite_interpreter(path)
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(taken["index"], images.shape)
     interpreter.allocate_tensors()
-  interpreter.set_tensor(taken["index"], np.asarray(images))
-  interpreter.invoke()
-  return interpreter.get_tensor(given["index"])
+  outputs = []
+  for image in np.asarray(images):
+    interpreter.set_tensor(taken["index"], image[np.newaxis])
+    interpreter.invoke()
+    outputs.append(interpreter.get_tensor(given["index"]))
+  return np.concatenate(outputs)
 
 
 def tflite_interpreter(path: str | os.PathLike, num_threads: int | None = None) -> Any:

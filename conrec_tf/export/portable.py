@@ -4,6 +4,7 @@ import dataclasses
 
 from conrec_tf.config import Config
 from conrec_tf.models import ConRec, LinearHead, build_model
+from conrec_tf.models.segmentation import SegmentationHead, build_segmentation_head
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel
 from conrec_tf.training.task import build_supervised_head
@@ -26,11 +27,14 @@ def network_config(config: Config, pretrained: PretrainedModel) -> Config:
 
 def portable_network(
   config: Config, pretrained: PretrainedModel
-) -> tuple[ConRec, LinearHead | None]:
-  """Builds a trained network on its own, in float32; returns it and its supervised head or None."""
-  channels = pretrained.channels or config.channels
-  model, head = build_model(config, channels), None
-  if config.has_supervised_head and pretrained.kind != "hdf5" and pretrained.network != MOMENTUM:
-    head = build_supervised_head(config, model, channels, len(pretrained.class_names))
+) -> tuple[ConRec, LinearHead | SegmentationHead | None]:
+  """Builds a trained network on its own, in float32; returns it and its head or None."""
+  channels, classes = pretrained.channels or config.channels, len(pretrained.class_names)
+  model = build_model(config, channels)
+  head: LinearHead | SegmentationHead | None = None
+  if config.is_segmenting:
+    head = build_segmentation_head(model, channels, classes)
+  elif config.has_supervised_head and pretrained.kind != "hdf5" and pretrained.network != MOMENTUM:
+    head = build_supervised_head(config, model, channels, classes)
   load_network(pretrained, model, head)
   return model, head

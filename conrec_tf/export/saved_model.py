@@ -13,6 +13,7 @@ from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_
 from conrec_tf.data.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.run_dir.checkpoints import parts_of
 from conrec_tf.run_dir.pretrained import METADATA
 
@@ -20,18 +21,25 @@ DECODABLE_CHANNELS = (1, 3)
 
 
 def save(
-  model: ConRec, head: LinearHead | None, path: str | os.PathLike, metadata: dict[str, Any]
+  model: ConRec,
+  head: LinearHead | SegmentationHead | None,
+  path: str | os.PathLike,
+  metadata: dict[str, Any],
 ) -> None:
   """Writes a SavedModel to a folder that isn't there yet.
 
   Args:
     model: a built network.
-    head: a built supervised head, or None.
+    head: a built supervised or segmentation head, or None.
     path: of the folder.
     metadata: becomes `assets/metadata.json`. Used are channels, image_size, center_crop, layer (of
       `ConRec.representation`) and class_names (of the head).
   """
-  root, signatures = representation(model, head, metadata)
+  root, signatures = (
+    segmentation(model, head, metadata)
+    if isinstance(head, SegmentationHead)
+    else representation(model, head, metadata)
+  )
   with tempfile.TemporaryDirectory() as folder:
     file = os.path.join(folder, METADATA)
     with open(file, "w") as stream:
@@ -122,6 +130,43 @@ def representation(
       signature = {"reconstruction": "reconstruct", "logits": "classify"}[name]
       signatures[signature] = of_images(name, function)
   return root, signatures
+
+
+def segmentation(
+  model: ConRec, head: SegmentationHead, metadata: dict[str, Any]
+) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
+  """Makes a segmenting network an object after TensorFlow Hub's reusable SavedModel convention.
+
+  Args:
+    model: a built network with a decoder.
+    head: its built segmentation head.
+    metadata: see `save`.
+
+  Returns:
+    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
+    [0, 1], of any size and predicted at once, to probabilities float32 `[B, H, W, K]`. `parts`
+    holds all variables.
+    signatures: `serving_default` and `segment`, both the call, with the output `probabilities`.
+  """
+  spec = tf.TensorSpec([None, None, None, metadata["channels"]], tf.float32, name="images")
+
+  @tf.function(autograph=False)
+  def segment(images: tf.Tensor, training: bool = False) -> tf.Tensor:
+    return segment_images(model, head, images, training)
+
+  signature = tf.function(
+    lambda images: {"probabilities": segment(images)}, input_signature=[spec], autograph=False
+  )
+  parts = parts_of(model, head)
+  used = [parts[name] for name in ("encoder", "decoder", "head")]
+  root = tf.train.Checkpoint()
+  root.__call__ = segment
+  root.variables = [variable for part in used for variable in part.variables]
+  root.trainable_variables = [variable for part in used for variable in part.trainable_variables]
+  root.regularization_losses = []
+  root.parts = {name: part.weights for name, part in parts.items()}
+  segment.get_concrete_function(spec, True)
+  return root, {"serving_default": signature, "segment": signature}
 
 
 def _named_parts(

@@ -56,10 +56,11 @@ def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
   )
   # Unlike the authors, because without a contrastive loss nothing trains the gate.
   attention = config.pooling == "attention" and (
-    config.contrastive_weight or not config.is_pretraining
+    config.contrastive_weight if config.is_pretraining else not config.is_segmenting
   )
   projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
-  decodes = with_decoder and config.reconstruction_weight and config.is_pretraining
+  reconstructs = config.is_pretraining and config.reconstruction_weight
+  decodes = with_decoder and (reconstructs or config.is_segmenting)
   model = ConRec(
     encoder=(
       UNetEncoder(**sizes, name="encoder")

@@ -9,7 +9,9 @@ from sklearn.metrics import confusion_matrix
 
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.reporting.inference import ModelInspector, Predictions
+from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.run_record import RunRecord
+from conrec_tf.reporting.segmentation_inspector import SegmentationInspector
 
 
 @dataclasses.dataclass
@@ -20,15 +22,27 @@ class ReportContext:
     runs: the runs; the first is what the report is about.
     names: of the runs.
     epochs: steps of an epoch, by run.
-    inspector: of the first run's network.
+    network: the first run's.
     folder: where to write.
   """
 
   runs: list[RunRecord]
   names: list[str]
   epochs: list[int]
-  inspector: ModelInspector
+  network: Inspector
   folder: pathlib.Path
+
+  @property
+  def inspector(self) -> ModelInspector:
+    """The first run's network, which embeds images."""
+    assert isinstance(self.network, ModelInspector)
+    return self.network
+
+  @property
+  def segmentations(self) -> SegmentationInspector:
+    """The first run's network, which segments images."""
+    assert isinstance(self.network, SegmentationInspector)
+    return self.network
 
   @functools.cached_property
   def train(self) -> Labelled:

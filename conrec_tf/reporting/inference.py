@@ -1,13 +1,12 @@
 """What a trained network computes of images, as arrays: all that figures need of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
@@ -15,10 +14,10 @@ from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import ConRec, LinearHead
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import BEST, CHECKPOINTS, prefixes, resolve_checkpoint, step_of
-from conrec_tf.training.task import build_task
+from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
+from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
 
+IN_TENSORBOARD = 4  # images
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
 
 
@@ -66,6 +65,7 @@ class ModelInspector:
     self._head = head
     self.class_names = eval_source.class_names
     self.train, self.test = (_some(split) for split in _splits(config, eval_source))
+    self._sheet_images: np.ndarray | None = None
 
   def embed(self, split: Split) -> Labelled:
     """Returns embeddings float32 `[N, F]` of a split, and labels int64 `[N]`, 0 without classes."""
@@ -142,37 +142,32 @@ class ModelInspector:
       rows.append((name, corrupted.numpy(), self.model.reconstruct(corrupted).numpy()))
     return rows
 
-
-def restore_inspector(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, step: int
-) -> ModelInspector:
-  """Restores the network of a run at a step, or where those weights are gone the best one.
-
-  Args:
-    config: the options of the run.
-    source: dataset that it learnt from.
-    eval_source: dataset of linear evaluation.
-    step: of the last weights.
-
-  Raises:
-    UsageError: there are no weights, or they can't be read.
-  """
-  # Its weights are about to be restored; the network that they started from may be gone.
-  task = build_task(dataclasses.replace(config, checkpoint=""), source, eval_source, max(1, step))
-  folder = os.fspath(config.run_directory)
-  found = [
-    prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
-  ] or prefixes(os.path.join(folder, BEST))
-  head = task.networks.get("head")
-  if found:
-    step = step_of(found[-1])
-    load_network(resolve_checkpoint(found[-1]), task.model, head)
-  elif step or not config.encoder_weights:  # else given weights, evaluated as they are
-    raise UsageError(
-      "model_dir must hold the checkpoint of its last step or the best one, for "
-      f"the report. Received: {folder} without"
-    )
-  return ModelInspector(config, eval_source, task.model, head, step)
+  def sheets(self) -> Iterator[Sheet]:
+    """Yields title and rows of pictures for TensorBoard: reconstructions, attention."""
+    if not (self.has_decoder or self.has_attention):
+      return
+    if self._sheet_images is None:
+      count = self.test.num_examples
+      chosen = np.random.default_rng(self.config.seed).permutation(count)[:IN_TENSORBOARD]
+      self._sheet_images = self.images(self.test, chosen)
+    images = self._sheet_images
+    if self.has_decoder:
+      kinds = self.reconstruct(images)
+      rows = []
+      for index, target in enumerate(images):
+        _, corrupted, made = kinds[index % len(kinds)]
+        rows.append([to_rgb(image) for image in (target, corrupted[index], made[index])])
+      yield "target, corrupted, reconstruction", rows
+    if self.has_attention:
+      weights = self.attention(images)
+      most = color_max(weights)
+      yield (
+        "image, attention",
+        [
+          [to_rgb(image), overlay_heatmap(image, upsample_nearest(weight, image.shape), most)]
+          for image, weight in zip(images, weights)
+        ],
+      )
 
 
 def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:

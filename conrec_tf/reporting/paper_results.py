@@ -10,6 +10,7 @@ METHODS = {
   "supervised_unet": "U-net, supervised",
   "supervised_densenet121": "DenseNet121, supervised",
   "finetune": "Supervised head",
+  "segment": "Segmentation",
 }
 
 # Linear accuracy in %, on APTOS 2019 quadratic weighted kappa in %.

@@ -14,9 +14,10 @@ from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
-from conrec_tf.reporting.inference import restore_inspector
+from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
 from conrec_tf.reporting.sections import SECTIONS
+from conrec_tf.reporting.segmentation_sections import SEGMENTATION_SECTIONS
 from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,9 @@ def write_report(
 def _write(context: ReportContext) -> None:
   """Draws all sections, with progress, and writes page and tables."""
   sections = []
+  draws = SEGMENTATION_SECTIONS if context.runs[0].config.is_segmenting else SECTIONS
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
-  with tqdm(SECTIONS.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
+  with tqdm(draws.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
     for name, draw in bar:
       bar.set_description(f"Drawing {name}")
       section = draw(context)

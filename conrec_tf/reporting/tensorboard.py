@@ -15,13 +15,11 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation import metric_names
-from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
-from conrec_tf.reporting.figures.plot_style import overlay_heatmap, to_rgb
 from conrec_tf.reporting.inference import ModelInspector
+from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.projector import write_projector
 from conrec_tf.training.evaluations import label_kind
 
-IMAGES = 4
 LONGEST_SIDE = 128  # pixels
 JPEG_QUALITY = 90  # a tenth of PNG's bytes for photographs
 
@@ -36,10 +34,9 @@ class TensorBoardWriter:
   """
 
   def __init__(
-    self, writer: tf.summary.SummaryWriter, inspector: ModelInspector, folder: pathlib.Path
+    self, writer: tf.summary.SummaryWriter, inspector: Inspector, folder: pathlib.Path
   ) -> None:
     self._writer, self._inspector, self._folder = writer, inspector, folder
-    self._targets: np.ndarray | None = None
 
   def start(self) -> None:
     """Groups the scalars, in the tab of custom scalars."""
@@ -62,34 +59,10 @@ class TensorBoardWriter:
     self._writer.flush()
 
   def images(self, step: int) -> None:
-    """Writes reconstructions and attention of a few images, the same after each evaluation."""
-    inspector = self._inspector
-    if not (inspector.has_decoder or inspector.has_attention):
-      return
-    if self._targets is None:
-      count = inspector.test.num_examples
-      chosen = np.random.default_rng(inspector.config.seed).permutation(count)[:IMAGES]
-      self._targets = inspector.images(inspector.test, chosen)
+    """Writes what the network makes of a few images, the same after each evaluation."""
     with self._writer.as_default(step=step):
-      if inspector.has_decoder:
-        kinds = inspector.reconstruct(self._targets)
-        rows = []
-        for index, target in enumerate(self._targets):
-          _, corrupted, made = kinds[index % len(kinds)]
-          rows.append([to_rgb(image) for image in (target, corrupted[index], made[index])])
-        _write("target, corrupted, reconstruction", rows)
-      if inspector.has_attention:
-        weights = inspector.attention(self._targets)
-        _write(
-          "image, attention",
-          [
-            [
-              to_rgb(image),
-              overlay_heatmap(image, upsample_nearest(weight, image.shape), color_max(weights)),
-            ]
-            for image, weight in zip(self._targets, weights)
-          ],
-        )
+      for title, rows in self._inspector.sheets():
+        _write(title, rows)
     self._writer.flush()
 
   def finish(self, result: dict[str, Any]) -> None:
@@ -117,7 +90,8 @@ class TensorBoardWriter:
         if name.startswith(metric_names.BEST):  # the others are there
           tf.summary.scalar(name, value)
     self._writer.flush()
-    write_projector(self._inspector, self._folder)
+    if isinstance(self._inspector, ModelInspector):
+      write_projector(self._inspector, self._folder)
 
 
 def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[str, str]]]:
@@ -145,6 +119,15 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
       {
         "accuracy": metric_names.DISCRIMINATOR_ACCURACY,
         "losses": "train/(adversarial|discriminator)_loss",
+      },
+    )
+  if config.is_segmenting:
+    yield (
+      "Segmentation",
+      {
+        "loss": metric_names.SEGMENTATION_LOSS,
+        "pixel accuracy in training": metric_names.SEGMENTATION_ACCURACY,
+        "evaluation": "eval/(dice|iou|pixel_.*)",
       },
     )
   if config.has_supervised_head:

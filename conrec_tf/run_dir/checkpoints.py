@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import UsageError, short_message
-from conrec_tf.models import ConRec, LinearHead
+from conrec_tf.models import ConRec
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.run_dir.pretrained import BEST, PretrainedModel, prefixes, step_of
 from conrec_tf.run_dir.run_directory import CHECKPOINTS, io_as_usage_error
@@ -176,26 +176,26 @@ def _remove(prefix: str) -> None:
     os.remove(name)
 
 
-def parts_of(model: ConRec, head: LinearHead | None = None) -> dict[str, tf.keras.Model]:
+def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:
   """Returns `{name: layer}` of a network's parts that have weights.
 
   Args:
     model: a built network.
-    head: a built supervised head, or None.
+    head: a built supervised or segmentation head, or None.
   """
   parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
   return {name: part for name, part in parts.items() if part and part.weights}
 
 
 def load_network(
-  pretrained: PretrainedModel, model: ConRec, head: LinearHead | None = None
+  pretrained: PretrainedModel, model: ConRec, head: tf.keras.Model | None = None
 ) -> None:
   """Gives a network the weights of a pretrained one.
 
   Args:
     pretrained: the network on disk; parts that the model lacks are left out.
     model: a built network.
-    head: a built supervised head, or None.
+    head: a built supervised or segmentation head, or None.
 
   Raises:
     UsageError: it can't be read, or is another network.

@@ -46,7 +46,7 @@ def write_manifest(
     )
     images.update(repr([split.num_examples, *map(_state, files)]).encode())
   description = {
-    "network": hashlib.sha256(_identifying_bytes(pretrained)).hexdigest(),
+    "network": hashlib.sha256(identifying_bytes(pretrained)).hexdigest(),
     "global_step": pretrained.step,
     "images": images.hexdigest(),
     "center_crop": source.center_crop,
@@ -86,7 +86,7 @@ def write_manifest(
   directory.write(DESCRIPTION, description)
 
 
-def _identifying_bytes(pretrained: PretrainedModel) -> bytes:
+def identifying_bytes(pretrained: PretrainedModel) -> bytes:
   """Returns what differs between any two networks on disk."""
   path = pathlib.Path(pretrained.path)
   if pretrained.kind == "checkpoint":

@@ -130,6 +130,9 @@ def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, A
     values.update(contrastive_weight=1.0, reconstruction_weight=0.0, corruption="none")
     if not settings["ft_proj_selector"]:
       values["proj_head_mode"] = "none"
+  elif settings.get("train_mode") == "segment":  # what it embeds is its encoder's
+    values.update(pooling="average", proj_head_mode="none", reconstruction_weight=0.0)
+    values.update(contrastive_weight=1.0, corruption="none")
   elif not settings.get("contrastive_weight", True):
     values["pooling"] = "average"
   return values

@@ -1,5 +1,6 @@
 """Weights of a trained network as the start of another's pre-training."""
 
+from collections.abc import Sequence
 import dataclasses
 import logging
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.run_dir.checkpoints import PARTS, load_network
 from conrec_tf.run_dir.pretrained import PretrainedModel
@@ -14,7 +16,9 @@ from conrec_tf.run_dir.pretrained import PretrainedModel
 logger = logging.getLogger(__name__)
 
 
-def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> None:
+def warm_start(
+  pretrained: PretrainedModel, model: ConRec, config: Config, parts: Sequence[str] = PARTS
+) -> None:
   """Gives a network what fits of a trained one's weights, and says what didn't.
 
   The encoder must fit but for the channels of its images: its first kernel is summed over them for
@@ -25,6 +29,7 @@ def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> No
     pretrained: the trained network on disk.
     model: a built network; its weights change.
     config: the options of the run, which `model` was built by.
+    parts: names of those to take from, the encoder among them.
 
   Raises:
     UsageError: it can't be read, or its encoder is another one.
@@ -36,7 +41,7 @@ def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> No
   source = build_model(_described(config, pretrained.values), pretrained.channels or None)
   load_network(pretrained, source)
   left = []
-  for name in PARTS:
+  for name in parts:
     given, taken = getattr(source, name), getattr(model, name)
     if taken is None or not taken.weights:
       continue
@@ -54,7 +59,7 @@ def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> No
       else:
         left.append(weight.name.split(":")[0])
   logger.info(
-    "Pre-training starts from %s, step %d%s",
+    "Training starts from %s, step %d%s",
     pretrained.path,
     pretrained.step,
     f"; not taken, as it doesn't fit: {', '.join(left)}" if left else "",
@@ -64,7 +69,8 @@ def warm_start(pretrained: PretrainedModel, model: ConRec, config: Config) -> No
 def _described(config: Config, values: dict[str, Any]) -> Config:
   """Returns a config of the network that a checkpoint says it holds."""
   plain = {"encoder_weights": "", "checkpoint": "", "lineareval_while_pretraining": False}
-  return dataclasses.replace(config, **{**values, **plain})
+  of_masks = {field.name: field.default for field in dataclasses.fields(Segmentation)}
+  return dataclasses.replace(config, **{**values, **plain, **of_masks})
 
 
 def _check_encoder(

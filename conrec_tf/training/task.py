@@ -1,11 +1,7 @@
 """What a training consists of: pre-training or finetuning, behind one interface."""
 
-from collections.abc import Callable
-import dataclasses
 import functools
 from typing import Any
-
-import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
@@ -14,7 +10,7 @@ from conrec_tf.data.pipeline import (
   pretraining_batches,
   validation_batches,
 )
-from conrec_tf.data.stream import Share, steps_per_epoch
+from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.evaluation.view_measures import view_measures
@@ -33,39 +29,10 @@ from conrec_tf.training.evaluations import (
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.loop import Step
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretraining import build_pretraining
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainTask:
-  """One training.
-
-  Attributes:
-    model: the network that is evaluated and exported: the one that is trained, or its average.
-    networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
-    only_to_resume: `{name: trackable}` of what else learns.
-    optimizer: its `iterations` is the global step.
-    step: the training step.
-    batches: makes the endless batches, or a share of them.
-    evaluate: from whether to take the slow measures too, to `{name: value}`.
-    evaluate_untrained: further readings of the untrained network, as `{name: value}`; all of them
-      where training starts from another.
-    metric: the name of the number that runs are compared by.
-    selection_metric: the name of the number that the best checkpoint is chosen by.
-  """
-
-  model: ConRec
-  networks: dict[str, tf.keras.Model | tf.Variable]
-  only_to_resume: dict[str, Any]
-  optimizer: tf.keras.optimizers.Optimizer
-  step: Step
-  batches: Callable[[Share], tf.data.Dataset]
-  evaluate: Callable[[bool], dict[str, Any]]
-  evaluate_untrained: Callable[[], dict[str, Any]]
-  metric: str
-  selection_metric: str
+from conrec_tf.training.segmentation import build_segmentation
+from conrec_tf.training.train_task import TrainTask
 
 
 def training_steps(config: Config, source: DatasetSource) -> tuple[int, int]:
@@ -93,6 +60,8 @@ def build_task(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
+  if config.is_segmenting:
+    return build_segmentation(config, source, last_step)
   check_labels(config, source, eval_source)
   if config.encoder == "densenet121" and source.channels not in (1, 3):
     raise UsageError(

@@ -17,7 +17,7 @@ from conrec_tf.commands import evaluate as evaluation
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.models import build_model
-from conrec_tf.reporting.inference import restore_inspector
+from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory

@@ -9,6 +9,7 @@ from conrec_tf.config import Config
 from conrec_tf.config.data_options import Augmentation
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"
@@ -237,6 +238,7 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "label_order",
   "label_table",
   "label_columns",
+  "window_size",
   "moco_momentum",
   "moco_momentum_schedule",
   "moco_queue_length",
@@ -273,4 +275,5 @@ def test_no_default_can_change_what_a_preset_is(name):
     needed -= {"skip_connections", "attention_dropout", "proj_head_mode", "num_proj_layers"}
     needed -= {"proj_out_dim", "select_best_on"}
     needed |= {"supervised_augmentation"}
+  needed -= {option for option in vars(Segmentation) if option in OPTIONS}
   assert needed <= stated, needed - stated

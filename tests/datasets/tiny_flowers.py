@@ -35,6 +35,33 @@ class TinyFlowers(tfds.core.GeneratorBasedBuilder):
       yield index, {"file_name": f"{index}.jpg", "image": image, "label": index % 3}
 
 
+class TinyMasks(tfds.core.GeneratorBasedBuilder):
+  """Bright squares on noise with their masks, 1 and 2; 6 train and 3 test images."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(None, None, 3)),
+          "segmentation_mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        }
+      )
+    )
+
+  def _split_generators(self, dl_manager):
+    return {"train": self._generate_examples(0, 6), "test": self._generate_examples(1, 3)}
+
+  def _generate_examples(self, stream, count):
+    for index in range(count):
+      rng = np.random.default_rng([stream, index])
+      mask = np.ones([40 + index, 50, 1], np.uint8)
+      mask[10:20, 10 + index : 20 + index] = 2
+      image = rng.integers(0, 100, (*mask.shape[:2], 3), np.uint8) + 100 * (mask == 2)
+      yield index, {"image": image.astype(np.uint8), "segmentation_mask": mask}
+
+
 class TinyRegression(tfds.core.GeneratorBasedBuilder):
   """Images with a number instead of a class."""
 

@@ -29,6 +29,8 @@ CURVES = (
     "patches judged rightly (%)",
     100,
   ),
+  (metric_names.SEGMENTATION_LOSS, "Segmentation loss", "segmentation loss", 1),
+  (metric_names.SEGMENTATION_ACCURACY, "Pixel accuracy", "accuracy in training (%)", 100),
   (metric_names.SUPERVISED_LOSS, "Supervised loss", "cross entropy (nats)", 1),
   (metric_names.SUPERVISED_ACCURACY, "Supervised accuracy", "accuracy in training (%)", 100),
   (metric_names.LEARNING_RATE, "Learning rate", "learning rate", 1),
@@ -57,6 +59,7 @@ METRIC_WORDS = {
   metric_names.LINEAR_AUROC: "mean area under the ROC curve (%)",
   metric_names.LABEL_ACCURACY: "accuracy of the supervised head (%)",
   metric_names.LABEL_KAPPA: "kappa of the supervised head (%)",
+  metric_names.DICE: "Dice (%)",
   metric_names.EVAL_TOTAL_LOSS: "total loss on the evaluation split",
 }
 

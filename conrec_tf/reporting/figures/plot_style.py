@@ -25,6 +25,7 @@ OTHER_SCRIPTS = (  # families that people have, in the order of trying
   *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "WenQuanYi Zen Hei"),
   *("Droid Sans Fallback", "Noto Sans Devanagari", "Noto Sans Thai"),
 )
+Sheet = tuple[str, list[list[np.ndarray]]]  # a title, and rows of pictures float [H, W, 3]
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
 PIXELS_PER_INCH = 144
 STYLE: Any = {  # matplotlib's type for it names every setting

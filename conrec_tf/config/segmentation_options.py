@@ -1,0 +1,84 @@
+"""Options of segmentation: masks, its loss, and how whole images are predicted."""
+
+import dataclasses
+
+from conrec_tf.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+  """Learning from masks, with train_mode=segment."""
+
+  segment_from: str = option(
+    "both",
+    "What is taken from --checkpoint: its encoder alone, or its decoder too, as far as it fits.",
+    choices=("encoder", "both"),
+    previously="both",
+  )
+  mask_key: str = option(
+    "segmentation_mask",
+    "The feature of a dataset of TensorFlow Datasets that is the mask.",
+    previously="segmentation_mask",
+  )
+  mask_classes: str = option(
+    "",
+    "CSV file with the columns value (a number, or a colour as #rrggbb) and name: which value of "
+    "the masks is which class, the background first. Empty: each value that there is, in order.",
+    path=True,
+    previously="",
+  )
+  ignored_mask_value: int = option(
+    -1,
+    "Value of pixels in masks that don't count, e.g. 255; -1: none.",
+    low=-1,
+    high=65535,
+    previously=-1,
+  )
+  crops_per_image: int = option(64, "Random crops of each image in an epoch.", low=1, previously=64)
+  segment_loss: str = option(
+    "cross_entropy_dice",
+    "Cross entropy of pixels, Dice of classes (arXiv 1606.04797), their sum, or focal loss (arXiv "
+    "1708.02002), for classes of few pixels.",
+    choices=("cross_entropy", "dice", "cross_entropy_dice", "focal"),
+    previously="cross_entropy_dice",
+  )
+  dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0, previously=1.0)
+  class_weights: str = option(
+    "",
+    "Weights of the classes in the loss, in their order, separated by commas. Empty: all alike.",
+    previously="",
+  )
+  scale_jitter: float = option(
+    0.25,
+    "Crops of image and mask show up to this share more or less of a side.",
+    low=0.0,
+    below=1.0,
+    previously=0.25,
+  )
+  elastic_deformation: float = option(
+    0.0,
+    "Standard deviation, in pixels, of displacements that bend crops of image and mask.",
+    low=0.0,
+    previously=0.0,
+  )
+  tile_size: int = option(
+    512,
+    "Larger images are predicted in tiles of this side, with as many pixels around as a pixel's "
+    "answer depends on.",
+    low=64,
+    changes_training=False,
+    previously=512,
+  )
+  write_probabilities: bool = option(
+    False,
+    "With mode=segment: write the probability of each class beside each mask, as float16 [h, w, K] "
+    "in .npz files.",
+    changes_training=False,
+    previously=False,
+  )
+  test_time_flips: bool = option(
+    False,
+    "Average predictions over the image and its mirror images, left-right and upside down.",
+    changes_training=False,
+    previously=False,
+  )

@@ -1,0 +1,81 @@
+"""What contradicts what among the options of segmentation."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from conrec_tf.config.option import Rule, left_out
+
+if TYPE_CHECKING:
+  from conrec_tf.config.config import Config
+
+OPTIONS = (
+  "segment_from",
+  "mask_key",
+  "mask_classes",
+  "ignored_mask_value",
+  "crops_per_image",
+  "segment_loss",
+  "dice_weight",
+  "class_weights",
+  "scale_jitter",
+  "elastic_deformation",
+)
+
+
+def segmentation_rules(config: "Config") -> Iterator[Rule]:
+  """Yields (whether it is wrong, what is expected, what was received)."""
+  segments = config.is_segmenting
+  yield from left_out(config, OPTIONS, segments, "unless train_mode=segment")
+  yield from left_out(
+    config,
+    ("tile_size", "test_time_flips"),
+    segments or config.mode == "segment",
+    "unless train_mode or mode is segment",
+  )
+  yield from left_out(
+    config, ("write_probabilities",), config.mode == "segment", "unless mode=segment"
+  )
+  yield (
+    config.mode == "segment" and config.dataset != "image_folder",
+    "dataset must be image_folder for mode=segment",
+    config.dataset,
+  )
+  yield (
+    config.class_weights and not all(weight > 0 for weight in config.class_weight_list),
+    "class_weights must be positive numbers, separated by commas",
+    config.class_weights,
+  )
+  yield (
+    config.dice_weight != 1.0 and config.segment_loss != "cross_entropy_dice",
+    "dice_weight must be left out unless segment_loss=cross_entropy_dice",
+    config.dice_weight,
+  )
+  if not segments:
+    return
+  yield (
+    config.encoder != "unet",
+    "encoder must be unet for train_mode=segment",
+    config.encoder,
+  )
+  yield (
+    config.dataset in ("npz", "webdataset"),
+    "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
+    "train_mode=segment",
+    config.dataset,
+  )
+  yield (
+    config.mask_key != "segmentation_mask" and config.dataset == "image_folder",
+    "mask_key must be left out for dataset=image_folder",
+    config.mask_key,
+  )
+  for name, nothing in (
+    ("label_table", "empty"),
+    ("label_order", "empty"),
+    ("ordinal_labels", "false"),
+    ("drop_duplicates", "false"),
+    ("cv_folds", "0"),
+    ("lineareval_while_pretraining", "false"),
+    ("ft_proj_selector", "0"),
+  ):
+    value = getattr(config, name)
+    yield value, f"{name} must be {nothing} for train_mode=segment", value

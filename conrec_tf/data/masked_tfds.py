@@ -1,0 +1,99 @@
+"""Datasets of TensorFlow Datasets with masks, for segmentation."""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+import tensorflow_datasets as tfds
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data import masks
+from conrec_tf.data.dataset import DatasetSource, Split, split_in_memory
+from conrec_tf.data.masked_folder import decode_mask, repeated
+from conrec_tf.data.tfds import open_tfds, prepared_builder
+
+Example = tuple[str, bytes, bytes]  # a name, an encoded image, an encoded mask
+
+
+def open_masked_tfds(config: Config) -> DatasetSource:
+  """Opens a dataset of TFDS whose records have an image and a mask, both held in memory encoded.
+
+  Raises:
+    UsageError: there is no such dataset or feature, sizes differ, or a mask holds something else
+      than classes; see `open_tfds`.
+  """
+  key = config.mask_key
+  features = dict(prepared_builder(config.dataset, config.data_dir).info.features.items())
+  if not isinstance(features.get(key), tfds.features.Image):
+    there = [
+      name
+      for name, feature in features.items()
+      if isinstance(feature, tfds.features.Image) and name != config.image_key
+    ]
+    raise UsageError(
+      "dataset must have masks, for train_mode=segment. "
+      f"Received: {config.dataset} without {key}; for --mask_key there is "
+      f"{', '.join(there) or 'nothing'}"
+    )
+  source = open_tfds(dataclasses.replace(config, cache_dataset=False), mask_key=key)
+  examples = {split.name: _examples(split) for split in (source.train, source.eval)}
+  ignored = config.ignored_mask_value
+  read = [
+    (name, masks.read_mask(mask, name)) for found in examples.values() for name, _, mask in found
+  ]
+  classes = (
+    masks.read_mask_classes(config.mask_classes)
+    if config.mask_classes
+    else masks.found_mask_classes(read, ignored)
+  )
+  maps = {name: masks.class_map(mask, classes, ignored, name) for name, mask in read}
+  digest = hashlib.sha256(source.digest.encode())
+  train, test = (
+    _with_maps(split, examples[split.name], maps) for split in (source.train, source.eval)
+  )
+  digest.update(b"".join(masks.encoded(maps[name]) for name in maps))
+  masks.log_balance(classes.names, [maps[name] for name, *_ in examples[train.name]])
+  return dataclasses.replace(
+    source,
+    train=repeated(train, config.crops_per_image),
+    eval=test,
+    class_names=classes.names,
+    decode_mask=decode_mask,
+    decode_reduced=None,
+    digest=digest.hexdigest(),
+  )
+
+
+def _examples(split: Split) -> list[Example]:
+  """Returns what a split holds; records have no names but their places."""
+  records = split.records().as_numpy_iterator()
+  return [
+    (f"{split.name} {place}", record["image"], record["mask"])
+    for place, record in enumerate(records)
+  ]
+
+
+def _with_maps(split: Split, examples: Sequence[Example], maps: dict[str, np.ndarray]) -> Split:
+  """Returns a split in memory whose records hold `image` and the class map `mask`.
+
+  Raises:
+    UsageError: a mask isn't of the size of its image.
+  """
+  for name, image, _ in examples:
+    with Image.open(io.BytesIO(image)) as opened:
+      width, height = opened.size
+    if maps[name].shape != (height, width):
+      raise UsageError(
+        f"masks must be as large as their images, {height} x {width} for {name}. "
+        f"Received: {' x '.join(map(str, maps[name].shape))}"
+      )
+  columns = {
+    "image": np.array([image for _, image, _ in examples], object),
+    "mask": np.array([masks.encoded(maps[name]) for name, *_ in examples], object),
+  }
+  return split_in_memory(
+    split.name, columns, names=np.array([name for name, *_ in examples], object)
+  )

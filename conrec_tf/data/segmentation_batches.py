@@ -1,0 +1,93 @@
+"""Batches of segmentation: random crops of images with their classes, and whole images."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data.augmentation.masked import make_masked_crop
+from conrec_tf.data.augmentation.views import draw_color
+from conrec_tf.data.dataset import DatasetSource, Record, Split
+from conrec_tf.data.stream import WHOLE, Share, training_records
+
+
+def segmentation_batches(
+  config: Config, source: DatasetSource, share: Share = WHOLE
+) -> tf.data.Dataset:
+  """Returns endless batches of random crops; see `make_masked_crop`.
+
+  Args:
+    config: the options of the run.
+    source: the dataset; it has masks.
+    share: the part of each batch that this process takes.
+
+  Returns:
+    `tf.data.Dataset` of `{image, classes}`: float32 `[B, H, W, C]` in [0, 1] and int32
+    `[B, H, W]`.
+
+  Raises:
+    UsageError: the batch is larger than the crops of an epoch.
+  """
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def augment(position: tf.Tensor, record: Record) -> Record:
+    place = tf.stack([tf.constant(config.seed, tf.int64), position])
+    crop_seed, color_seed = tf.unstack(tf.random.experimental.stateless_split(place, 2))
+    ranges = (
+      config.brightness_jitter,
+      config.contrast_jitter,
+      config.saturation_jitter,
+      config.hue_jitter,
+    )
+    color = draw_color(
+      color_seed,
+      probabilities=(config.color_jitter_probability, 0.0, 0.0),
+      ranges=[config.color_jitter_strength * largest for largest in ranges],
+    )
+    image, classes = make_masked_crop(
+      source.decode(record["image"]),
+      _classes(source, record),
+      crop_seed,
+      size=config.image_size,
+      scale_jitter=config.scale_jitter,
+      random_flip=config.random_flip,
+      random_rotation=config.random_rotation,
+      elastic=config.elastic_deformation,
+      color=color if config.color_jitter_strength else None,
+    )
+    return {"image": image, "classes": classes}
+
+  records = training_records(source.train, config.train_batch_size, config.seed, share)
+  crops = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
+  size = config.train_batch_size // share.num_workers
+  return crops.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields images float32 `[h, w, C]` in [0, 1] and classes uint8 `[h, w]`, in a split's order."""
+
+  @tf.autograph.experimental.do_not_convert
+  def prepare(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
+    image = source.decode(record["image"])
+    return tf.cast(image, tf.float32) / image.dtype.max, _classes(source, record)
+
+  images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True).prefetch(1)
+  yield from images.as_numpy_iterator()
+
+
+def images_at(source: DatasetSource, split: Split, places: np.ndarray) -> Iterator[np.ndarray]:
+  """Yields images float32 `[h, w, C]` in [0, 1] at some places of a split, in its order."""
+
+  @tf.autograph.experimental.do_not_convert
+  def prepare(record: Record) -> tf.Tensor:
+    image = source.decode(record["image"])
+    return tf.cast(image, tf.float32) / image.dtype.max
+
+  images = split.records_at(places).map(prepare, tf.data.AUTOTUNE, deterministic=True)
+  yield from images.prefetch(1).as_numpy_iterator()
+
+
+def _classes(source: DatasetSource, record: Record) -> tf.Tensor:
+  assert source.decode_mask is not None
+  return source.decode_mask(record["mask"])

@@ -1,0 +1,55 @@
+"""The sections of a segmentation's report."""
+
+from collections.abc import Callable
+
+from conrec_tf.data.masks import palette
+from conrec_tf.evaluation import metric_names
+from conrec_tf.reporting.context import ReportContext
+from conrec_tf.reporting.figures import curves
+from conrec_tf.reporting.figures.segmentations import segmentations
+from conrec_tf.reporting.section import Section
+from conrec_tf.reporting.sections import training_section
+from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.run_directory import write_text
+
+WORST = 6
+COLUMNS = (("Dice", "dice", 100), ("IoU", "iou", 100), ("95 % Hausdorff, px", "hausdorff_95", 1))
+
+
+def dice_section(context: ReportContext) -> Section:
+  """Draws Dice over epochs, and tabulates the classes."""
+  picture = curves.accuracy_over_epochs(context.runs, context.names, context.epochs, context.folder)
+  rows = [
+    (
+      row["class"],
+      *["" if row[key] is None else f"{scale * row[key]:.1f}" for _, key, scale in COLUMNS],
+    )
+    for row in context.runs[0].result.get(metric_names.CLASSES, ())
+  ]
+  table = Table(("class", *[title for title, _, _ in COLUMNS]), rows)
+  write_text(context.folder / "classes.csv", table.csv())
+  return Section("Evaluations", [picture], table=table, table_title="Classes of the masks (%)")
+
+
+def segmentations_section(context: ReportContext) -> Section:
+  """Draws the worst images of the evaluation split."""
+  inspector = context.segmentations
+  names = inspector.class_names
+  picture = segmentations(
+    [
+      (found.name, found.dice, (found.image, found.true, found.predicted))
+      for found in inspector.worst(WORST)
+    ],
+    list(zip(names[1:], palette(len(names))[1:])),
+    inspector.eval_source.eval.num_examples,
+    context.folder,
+  )
+  return Section("Segmentations", [picture])
+
+
+# In the order of the page.
+SEGMENTATION_SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
+  "Dice": dice_section,
+  "segmentations": segmentations_section,
+  "training curves": training_section,
+}

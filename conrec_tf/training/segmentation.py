@@ -1,0 +1,83 @@
+"""Segmentation: a U-net and its head learn from masks."""
+
+import functools
+from typing import Any
+
+from tqdm import tqdm
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
+from conrec_tf.models import ConRec, build_model
+from conrec_tf.models.segmentation import SegmentationHead, Segmenter, build_segmentation_head
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.warm_start import warm_start
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.segmentation_step import SegmentationStep, segmentation_variables
+from conrec_tf.training.train_task import TrainTask
+
+TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
+
+
+def build_segmentation(config: Config, source: DatasetSource, last_step: int) -> TrainTask:
+  """Builds the task of learning from masks; call it within the strategy's scope.
+
+  Args:
+    config: the options of the run.
+    source: dataset with masks.
+    last_step: where training ends.
+
+  Raises:
+    UsageError: `config.checkpoint` or the number of `config.class_weights` doesn't fit.
+  """
+  weights, classes = config.class_weight_list, source.class_names
+  if weights and len(weights) != len(classes):
+    raise UsageError(
+      f"class_weights must have one for each class, {', '.join(classes)}. "
+      f"Received: {config.class_weights}"
+    )
+  model = build_model(config, source.channels)
+  if config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
+    pretrained = resolve_checkpoint(config.checkpoint)
+    warm_start(pretrained, model, config, TAKEN[config.segment_from])
+  model.freeze(config.fine_tune_after_block)
+  head = build_segmentation_head(model, source.channels, len(classes))
+  optimizer = build_optimizer(
+    config, source.train.num_examples, last_step, head.trainable_variables
+  )
+  optimizer.build(segmentation_variables(model, head))
+  return TrainTask(
+    model=model,
+    networks={"model": model, "head": head},
+    only_to_resume={},
+    optimizer=optimizer,
+    step=SegmentationStep(config, model, head, optimizer),
+    batches=functools.partial(segmentation_batches, config, source),
+    evaluate=functools.partial(evaluate_segmentation, config, model, head, source),
+    evaluate_untrained=dict,
+    metric=metric_names.DICE,
+    selection_metric=metric_names.DICE,
+  )
+
+
+def evaluate_segmentation(
+  config: Config, model: ConRec, head: SegmentationHead, source: DatasetSource, full: bool
+) -> dict[str, Any]:
+  """Measures whole images of the eval split; with `full` distances and intervals too."""
+  segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
+  images = tqdm(
+    whole_images(source, source.eval),
+    total=source.eval.num_examples,
+    desc="Evaluating",
+    unit=" images",
+    disable=None,
+    leave=False,
+  )
+  counts = [
+    count_image(segmenter(image), classes, with_distances=full) for image, classes in images
+  ]
+  resamples = config.bootstrap_samples if full else 0
+  return segmentation_measures(counts, source.class_names, resamples, config.seed)

@@ -1,0 +1,86 @@
+"""The step of segmentation: crops and their classes in, one update."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.distribute import replicas
+from conrec_tf.evaluation import metric_names
+from conrec_tf.models import ConRec
+from conrec_tf.models.segmentation import SegmentationHead, segmentation_logits
+from conrec_tf.segmentation_losses import segmentation_loss
+from conrec_tf.training.optimizers import l2_penalty, penalized_variables
+from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
+
+
+class SegmentationStep:
+  """One step on `{image, classes}`: float32 `[B, H, W, C]` and int32 `[B, H, W]`.
+
+  Args:
+    config: the options of the run.
+    model: the network; what is frozen has `trainable = False` and runs in inference mode.
+    head: the segmentation head.
+    optimizer: its `iterations` is the global step.
+  """
+
+  def __init__(
+    self,
+    config: Config,
+    model: ConRec,
+    head: SegmentationHead,
+    optimizer: tf.keras.optimizers.Optimizer,
+  ) -> None:
+    self._config, self._model, self._head = config, model, head
+    self._variables = segmentation_variables(model, head)
+    self._penalized = penalized_variables(
+      config.optimizer, self._variables, head.trainable_variables
+    )
+    self._update = NonFiniteGuard(
+      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+    )
+
+  def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
+    """Returns the Keras metrics of what a step reports."""
+    names = (metric_names.TOTAL_LOSS, metric_names.SEGMENTATION_LOSS, metric_names.WEIGHT_DECAY)
+    return {**mean_metrics(*names, metric_names.SEGMENTATION_ACCURACY), **self._update.metrics()}
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
+    """Updates the head and what isn't frozen; returns `{metric name: value}`."""
+    config, classes = self._config, batch["classes"]
+    snapshot = self._update.snapshot()
+    with tf.GradientTape() as tape:
+      logits = segmentation_logits(self._model, self._head, batch["image"], training=True)
+      loss = segmentation_loss(
+        logits,
+        classes,
+        config.segment_loss,
+        dice_weight=config.dice_weight,
+        class_weights=config.class_weight_list,
+      )
+      decay = l2_penalty(self._penalized, config.weight_decay)
+      total = loss + decay
+      scaled = self._update.scaled(total)
+    counted = tf.cast(classes < logits.shape[-1], logits.dtype)
+    right = tf.argmax(logits, axis=-1, output_type=tf.int32) == classes
+    total_counted = replicas.all_reduce_sum(tf.reduce_sum(counted))  # their mean is the batch's
+    share = tf.math.divide_no_nan(
+      tf.reduce_sum(tf.cast(right, logits.dtype)) * replicas.num_replicas(), total_counted
+    )
+    metrics = {
+      metric_names.TOTAL_LOSS: total,
+      metric_names.SEGMENTATION_LOSS: loss,
+      metric_names.WEIGHT_DECAY: decay,
+      metric_names.SEGMENTATION_ACCURACY: share,
+    }
+    return self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
+
+
+def segmentation_variables(model: ConRec, head: SegmentationHead) -> list[tf.Variable]:
+  """Returns what is trained: encoder, decoder but for its reconstruction, head."""
+  assert model.decoder is not None
+  left_out = {id(variable) for variable in model.decoder.output_convolution.weights}
+  parts = model.encoder.trainable_variables + model.decoder.trainable_variables
+  kept = [variable for variable in parts if id(variable) not in left_out]
+  return kept + head.trainable_variables

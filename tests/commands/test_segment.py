@@ -1,0 +1,189 @@
+"""Segmentation from a folder of images and masks to masks of other images."""
+
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from conrec_tf import commands
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.evaluation import metric_names
+from conrec_tf.training.task import build_task
+
+SIZES = [(41, 50), (40, 48), (50, 41)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Bright discs on noise, with masks: six images to learn from, three to be tested on."""
+  root, rng = tmp_path_factory.mktemp("discs"), np.random.default_rng(0)
+  for split, count in (("train", 6), ("test", 3)):
+    for number in range(count):
+      height, width = SIZES[number % 3]
+      y, x = np.mgrid[:height, :width]
+      top, left = rng.integers(12, 30, 2)
+      mask = ((y - top) ** 2 + (x - left) ** 2 < 80).astype(np.uint8)
+      image = rng.normal(70, 15, (height, width, 3)) + 100 * mask[..., np.newaxis]
+      for kind, pixels in (("images", image.clip(0, 255).astype(np.uint8)), ("masks", mask)):
+        path = root / split / kind / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+  return root
+
+
+def config_of(folder, model_dir, **values):
+  return Config(
+    **{
+      **dict(train_mode="segment", dataset="image_folder", data_dir=str(folder)),
+      **dict(image_size=24, base_filters=4, unet_depth=3, train_batch_size=8),
+      **dict(crops_per_image=16, report=False, model_dir=str(model_dir)),
+      **values,
+    }
+  )
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+  """The folder of a run that learnt to segment, with its report."""
+  model_dir = tmp_path_factory.mktemp("runs") / "discs"
+  commands.run(config_of(folder, model_dir, train_steps=60, learning_rate=0.01, report=True))
+  return model_dir
+
+
+def test_it_learns_and_is_measured_and_drawn(run):
+  result = json.loads((run / "result.json").read_text())
+  assert result[metric_names.DICE] > 0.6 and result[metric_names.PIXEL_AUROC] > 0.9
+  low, high = result[metric_names.INTERVALS][metric_names.DICE]
+  assert low <= result[metric_names.DICE] <= high
+  assert [row["class"] for row in result[metric_names.CLASSES]] == ["0", "1"]
+  page = (run / "report/index.html").read_text()
+  assert "Classes of the masks" in page
+  assert (run / "report/segmentations.png").exists()
+  assert any(run.glob("events.out.tfevents.*"))
+
+
+def test_masks_of_other_images_are_written_as_the_saved_model_says(run, folder, tmp_path):
+  network = tf.saved_model.load(str(run / "saved_model/60"))
+  config = Config(
+    mode="segment",
+    dataset="image_folder",
+    data_dir=str(folder / "test"),
+    checkpoint=str(run),
+    model_dir=str(tmp_path),
+    write_probabilities=True,
+  )
+  commands.run(config)
+  paths = sorted((tmp_path / "segmentations").rglob("*.png"))
+  assert [path.name for path in paths] == ["0.png", "1.png", "2.png"]  # none of the masks
+  for path in paths:
+    pixels = np.asarray(Image.open(folder / "test/images" / path.name))
+    images = tf.constant(pixels[np.newaxis] / 255, tf.float32)
+    expected = network.signatures["segment"](images=images)["probabilities"][0].numpy()
+    mask = Image.open(path)
+    assert mask.mode == "P" and mask.getpalette()[3:6] == [128, 0, 0]
+    np.testing.assert_array_equal(np.asarray(mask), expected.argmax(axis=-1))
+    made = np.load(path.with_suffix(".npz"))["probabilities"]
+    assert made.dtype == np.float16
+    np.testing.assert_allclose(made, expected, atol=1e-3)
+  paths[1].unlink()
+  times = [path.stat().st_mtime_ns for path in (paths[0], paths[2])]
+  commands.run(config)  # what is there stays
+  assert paths[1].exists()
+  assert [path.stat().st_mtime_ns for path in (paths[0], paths[2])] == times
+
+
+def test_masks_of_two_networks_are_not_mixed(run, folder, tmp_path):
+  values = dict(mode="segment", dataset="image_folder", data_dir=str(folder / "test/images"))
+  values.update(checkpoint=str(run), model_dir=str(tmp_path))
+  commands.run(Config(**values))
+  with pytest.raises(UsageError, match="Received: test_time_flips: False -> True"):
+    commands.run(Config(**values, test_time_flips=True))
+
+
+def test_images_of_one_name_and_two_endings_are_refused(run, folder, tmp_path):
+  image = Image.open(folder / "test/images/0.png")
+  (tmp_path / "images").mkdir()
+  for ending in ("jpg", "png"):
+    image.save(tmp_path / f"images/0.{ending}")
+  values = dict(mode="segment", dataset="image_folder", data_dir=str(tmp_path / "images"))
+  with pytest.raises(UsageError, match="differ in more than their endings. Received: 0.jpg and"):
+    commands.run(Config(**values, checkpoint=str(run), model_dir=str(tmp_path / "out")))
+
+
+def test_a_network_that_does_not_segment_is_refused(tiny, folder, tmp_path):
+  commands.run(Config(**tiny, mode="train", train_steps=1))
+  with pytest.raises(UsageError, match="must be of a training with train_mode=segment"):
+    commands.run(
+      Config(
+        mode="segment",
+        dataset="image_folder",
+        data_dir=str(folder / "test/images"),
+        checkpoint=tiny["model_dir"],
+        model_dir=str(tmp_path / "out"),
+      )
+    )
+
+
+def test_data_with_masks_is_checked(folder, tmp_path, caplog):
+  caplog.set_level("INFO", "conrec_tf")
+  commands.run(config_of(folder, tmp_path, mode="check_data"))
+  assert "Classes of masks: 0 " in caplog.text and "6 images" in caplog.text
+
+
+def test_as_many_weights_as_classes_are_asked_for(folder, tmp_path):
+  config = config_of(folder, tmp_path / "run", class_weights="1,2,3")
+  with pytest.raises(UsageError, match="one for each class, 0, 1. Received: 1,2,3"):
+    build_task(config, source := load_dataset(config), source, 10)
+
+
+def test_it_goes_on_to_the_same_bits(folder, tmp_path):
+  values = dict(mode="train", learning_rate_schedule="constant")
+  commands.run(config_of(folder, tmp_path / "whole", train_steps=5, **values))
+  for steps in (3, 5):
+    commands.run(config_of(folder, tmp_path / "parts", train_steps=steps, **values))
+  readers = [
+    tf.train.load_checkpoint(str(tmp_path / f"{name}/checkpoints/ckpt-5"))
+    for name in ("whole", "parts")
+  ]
+  names = [name for name in readers[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+  assert len(names) > 50
+  for name in names:
+    if "waited" not in name and "save_counter" not in name:
+      np.testing.assert_array_equal(*[reader.get_tensor(name) for reader in readers], name)
+
+
+@pytest.mark.parametrize("part", ["encoder", "both"])
+def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
+  """From a pre-training on the images without their masks."""
+  origin = Config(
+    dataset="image_folder",
+    data_dir=str(folder),
+    label_mode="none",
+    mode="train",
+    image_size=24,
+    base_filters=4,
+    unet_depth=3,
+    train_steps=2,
+    train_batch_size=4,
+    model_dir=str(tmp_path / "origin"),
+  )
+  commands.run(origin)
+  config = config_of(folder, tmp_path / "run", checkpoint=origin.model_dir, segment_from=part)
+  model = build_task(config, source := load_dataset(config), source, 10).model
+  reader = tf.train.load_checkpoint(str(tmp_path / "origin/checkpoints"))
+  for name, is_taken in (("encoder", True), ("decoder", part == "both")):
+    stored = [
+      reader.get_tensor(key)
+      for key in reader.get_variable_to_shape_map()
+      if key.startswith(f"model/{name}/") and key.endswith("kernel/.ATTRIBUTES/VARIABLE_VALUE")
+    ]
+    kernels = [weight.numpy() for weight in getattr(model, name).weights if "kernel" in weight.name]
+    assert len(kernels) == len(stored) > 4
+    found = [
+      any(kernel.shape == other.shape and np.array_equal(kernel, other) for other in stored)
+      for kernel in kernels
+    ]
+    assert all(found) if is_taken else not any(found)

@@ -1,0 +1,212 @@
+"""Masks: values and colours to classes, and what is wrong with them."""
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data import masks
+from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.masked_folder import decode_mask, open_masked_folder
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+  """Six images of one size in two splits, with masks of 0, 128 and 255."""
+  for split, count in (("train", 4), ("test", 2)):
+    for number in range(count):
+      size = (30, 40)
+      image = rng.integers(0, 256, (*size, 3), np.uint8)
+      mask = rng.choice(np.array([0, 128, 255], np.uint8), size)
+      for kind, pixels, ending in (("images", image, "jpg"), ("masks", mask, "png")):
+        path = tmp_path / split / kind / f"{number}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+  return tmp_path
+
+
+def config_of(folder, **values):
+  return Config(
+    train_mode="segment", dataset="image_folder", data_dir=str(folder), image_size=24, **values
+  )
+
+
+def test_each_value_is_a_class(folder):
+  source = open_masked_folder(config_of(folder))
+  assert source.class_names == ("0", "128", "255")
+  assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
+  for (image, classes), name in zip(whole_images(source, source.eval), source.eval.names):
+    stored = np.asarray(
+      Image.open(folder / str(name).replace("images", "masks")[:-3].__add__("png"))
+    )
+    assert image.shape == (30, 40, 3) and 0 <= image.min() and image.max() <= 1
+    np.testing.assert_array_equal(classes, np.searchsorted([0, 128, 255], stored))
+
+
+def test_a_value_may_not_count(folder):
+  source = open_masked_folder(config_of(folder, ignored_mask_value=128))
+  assert source.class_names == ("0", "255")
+  _, classes = next(whole_images(source, source.eval))
+  assert set(np.unique(classes)) == {0, 1, masks.IGNORED}
+
+
+def test_a_table_names_values_and_joins_them(folder):
+  table = folder / "classes.csv"
+  table.write_text("value,name\n0,ground\n255,vessel\n128,vessel\n")
+  source = open_masked_folder(config_of(folder, mask_classes=str(table)))
+  assert source.class_names == ("ground", "vessel")
+  _, classes = next(whole_images(source, source.eval))
+  assert set(np.unique(classes)) == {0, 1}
+
+
+def test_colours_need_a_table(folder):
+  colours = np.array([[0, 0, 0], [255, 0, 16]], np.uint8)
+  for path in folder.glob("*/masks/*.png"):
+    values = np.asarray(Image.open(path)) > 0
+    Image.fromarray(colours[values.astype(int)]).save(path)
+  with pytest.raises(
+    UsageError, match="mask_classes must say which colour .* Received: test/masks"
+  ):
+    open_masked_folder(config_of(folder))
+  table = folder / "classes.csv"
+  table.write_text("value,name\n#000000,ground\n#FF0010,vessel\n")
+  source = open_masked_folder(config_of(folder, mask_classes=str(table)))
+  assert source.class_names == ("ground", "vessel")
+  table.write_text("value,name\n#000000,ground\n#FF0011,vessel\n")
+  with pytest.raises(UsageError, match=r"Received: #ff0010 in test/masks/0.png"):
+    open_masked_folder(config_of(folder, mask_classes=str(table)))
+  table.write_text("value,name\n0,ground\n1,vessel\n")
+  with pytest.raises(UsageError, match="mask_classes must say which colour"):
+    open_masked_folder(config_of(folder, mask_classes=str(table)))
+
+
+def test_palettes_are_their_indices(folder):
+  for path in folder.glob("*/masks/*.png"):
+    values = (np.asarray(Image.open(path)) // 127).astype(np.uint8)
+    image = Image.fromarray(values, "P")
+    image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7])
+    image.save(path)
+  assert open_masked_folder(config_of(folder)).class_names == ("0", "1", "2")
+
+
+def test_fields_say_what_counts(folder):
+  for path in folder.glob("*/images/*.jpg"):
+    field = np.zeros([30, 40], np.uint8)
+    field[:, :10] = 255
+    place = path.parents[1] / "fields" / f"{path.stem}.png"
+    place.parent.mkdir(exist_ok=True)
+    Image.fromarray(field).save(place)
+  source = open_masked_folder(config_of(folder))
+  _, classes = next(whole_images(source, source.eval))
+  assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
+
+
+def spoil_size(folder):
+  Image.fromarray(np.zeros([31, 40], np.uint8)).save(folder / "test/masks/1.png")
+
+
+def spoil_pair(folder):
+  (folder / "test/masks/1.png").unlink()
+
+
+def spoil_image(folder):
+  (folder / "train/images/3.jpg").unlink()
+
+
+def spoil_file(folder):
+  (folder / "train/masks/2.png").write_bytes(b"\x89PNG nothing")
+
+
+def spoil_values(folder):
+  noise = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
+  Image.fromarray(noise).save(folder / "train/masks/2.png")
+
+
+def spoil_place(folder):
+  Image.fromarray(np.zeros([31, 40], np.uint8)).save(folder / "train/more.png")
+
+
+@pytest.mark.parametrize(
+  "spoil, message",
+  [
+    (spoil_size, r"30 x 40 for test/images/1.jpg. Received: 31 x 40 in test/masks/1.png"),
+    (spoil_pair, r"in masks for each in images, without: 1 of 6. Received: test/images/1.jpg"),
+    (spoil_image, r"in images for each in masks, without: 1 of 6. Received: train/masks/3.png"),
+    (spoil_file, r"masks must be image files \(.*\). Received: train/masks/2.png"),
+    (spoil_values, r"at most 64 values, .* Received: 12\d\d with train/masks/2.png"),
+    (spoil_place, r"images and masks side by side, in splits or not. Received: train/more.png"),
+  ],
+)
+def test_wrong_masks_are_named(folder, spoil, message):
+  spoil(folder)
+  with pytest.raises(UsageError, match=message):
+    open_masked_folder(config_of(folder))
+
+
+@pytest.mark.parametrize(
+  "text, message",
+  [
+    ("a,b\n", "must have the columns value and name. Received: a, b in"),
+    ("value,name\n0,ground\nx,vessel\n", "Received: line 3 of"),
+    ("value,name\n0,ground\n0,vessel\n", "must name a value once. Received: 0 again in"),
+    ("value,name\n0,ground\n#ffffff,vessel\n", "numbers or colours. Received: both in"),
+    ("value,name\n0,ground\n", "masks must have 2 to 64 classes. Received: ground in"),
+  ],
+)
+def test_wrong_tables_are_refused(tmp_path, text, message):
+  path = tmp_path / "classes.csv"
+  path.write_text(text)
+  with pytest.raises(UsageError, match=message):
+    masks.read_mask_classes(str(path))
+
+
+def test_class_maps_survive_their_file(rng):
+  classes = rng.integers(0, 256, (7, 9), np.uint8)
+  np.testing.assert_array_equal(decode_mask(tf.constant(masks.encoded(classes))), classes)
+
+
+def test_batches_depend_on_seed_and_position_alone(folder):
+  config = config_of(folder, train_batch_size=4, elastic_deformation=2.0, random_rotation=30.0)
+  source = open_masked_folder(config)
+  first, second = (
+    [batch["image"].numpy() for batch in segmentation_batches(config, source).take(2)]
+    for _ in range(2)
+  )
+  np.testing.assert_array_equal(first, second)
+  assert not np.array_equal(first[0], first[1])
+
+
+def test_masks_are_no_images_to_learn_from(folder, caplog):
+  caplog.set_level("INFO", "conrec_tf")
+  source = open_image_folder(Config(dataset="image_folder", data_dir=str(folder)))
+  assert source.class_names == () and source.train.num_examples == 4
+  assert all("/images/" in name for name in [*source.train.names, *source.eval.names])
+  assert "6 files of masks are left out; train_mode=segment learns from them" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["train", "train[:4]"])
+def test_a_tfds_dataset_has_masks(tmp_path, split):
+  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+
+  config = Config(
+    train_mode="segment", dataset="tiny_masks", data_dir=str(tmp_path), train_split=split
+  )
+  source = load_dataset(config)
+  assert source.class_names == ("1", "2") and source.eval.num_examples == 3
+  assert source.train.num_examples == (6 if split == "train" else 4) * config.crops_per_image
+  heights = []
+  for image, classes in whole_images(source, source.eval):
+    assert image.shape[1:] == (50, 3) and classes.shape == image.shape[:2]
+    heights.append(len(image))
+    np.testing.assert_array_equal(classes == 1, image.min(axis=-1) >= 100 / 255)
+  assert sorted(heights) == [40, 41, 42]
+  batch = next(iter(segmentation_batches(config, source)))
+  assert batch["image"].shape == (16, 64, 64, 3) and set(np.unique(batch["classes"])) <= {0, 1, 255}
+
+
+def test_a_tfds_dataset_without_masks_is_refused(data_dir):
+  with pytest.raises(UsageError, match="Received: rectangle_triangle without segmentation_mask"):
+    load_dataset(Config(train_mode="segment", data_dir=data_dir))

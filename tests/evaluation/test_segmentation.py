@@ -1,0 +1,97 @@
+"""Measures of segmentation by hand, against scikit-learn, and where classes are missing."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from conrec_tf.data.masks import IGNORED
+from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
+
+
+def hot(classes, count):
+  return np.eye(count)[classes]
+
+
+def square(top, left, side=10, size=32):
+  classes = np.zeros([size, size], int)
+  classes[top : top + side, left : left + side] = 1
+  return classes
+
+
+def test_a_mask_moved_by_one_pixel():
+  counts = count_image(hot(square(8, 9), 2), square(8, 8))
+  found = segmentation_measures([counts], ["ground", "square"])
+  assert found[metric_names.DICE] == pytest.approx(2 * 90 / 200)
+  assert found[metric_names.IOU] == pytest.approx(90 / 110)
+  assert found[metric_names.PIXEL_ACCURACY] == pytest.approx(1 - 20 / 32**2)
+  assert found[metric_names.HAUSDORFF] == pytest.approx(1.0)
+
+
+def test_means_are_over_images_or_over_pixels():
+  pairs = [(square(0, 0, 10), square(0, 0, 10)), (square(0, 0, 4), square(0, 2, 4))]
+  counts = [count_image(hot(made, 2), true) for made, true in pairs]
+  found = segmentation_measures(counts, ["ground", "square"])
+  assert found[metric_names.DICE] == pytest.approx((1 + 0.5) / 2)
+  assert found[metric_names.IOU] == pytest.approx((100 + 8) / (100 + 24))
+
+
+def test_area_under_the_curve_is_scikit_learns(rng):
+  probabilities = rng.uniform(size=(2, 20, 20))
+  classes = rng.choice([0, 1, IGNORED], (2, 20, 20))
+  images = [
+    count_image(np.stack([1 - second, second], axis=-1), true)
+    for second, true in zip(probabilities, classes)
+  ]
+  known = classes != IGNORED
+  expected = roc_auc_score(classes[known], probabilities[known])
+  found = segmentation_measures(images, ["0", "1"], resamples=50)
+  assert found[metric_names.PIXEL_AUROC] == pytest.approx(expected, abs=1e-4)
+  low, high = found[metric_names.INTERVALS][metric_names.PIXEL_AUROC]
+  assert low <= found[metric_names.PIXEL_AUROC] <= high
+
+
+def test_pixels_that_do_not_count_are_left_out():
+  true = square(8, 8)
+  true[:, 16:] = IGNORED
+  made = square(8, 8)
+  made[:, 20:] = 1
+  found = segmentation_measures([count_image(hot(made, 2), true)], ["0", "1"])
+  assert found[metric_names.DICE] == 1.0 and found[metric_names.PIXEL_ACCURACY] == 1.0
+
+
+def test_a_class_that_is_nowhere_is_left_out_and_one_that_is_made_up_counts():
+  nowhere = count_image(hot(square(8, 8), 3), square(8, 8))
+  found = segmentation_measures([nowhere], ["0", "1", "2"])
+  assert found[metric_names.DICE] == 1.0
+  assert found[metric_names.CLASSES][2] == {
+    "class": "2",
+    "dice": None,
+    "iou": None,
+    "hausdorff_95": None,
+  }
+  made_up = square(8, 8)
+  made_up[0, 0] = 2
+  found = segmentation_measures(
+    [nowhere, count_image(hot(made_up, 3), square(8, 8))], ["0", "1", "2"]
+  )
+  assert found[metric_names.DICE] == pytest.approx((1.0 + 0.0) / 2)
+  assert found[metric_names.CLASSES][2]["dice"] == 0.0
+
+
+def test_images_without_the_class_have_no_curve():
+  empty = np.zeros([8, 8], int)
+  found = segmentation_measures([count_image(hot(empty, 2), empty)], ["0", "1"], resamples=10)
+  assert metric_names.DICE not in found and metric_names.PIXEL_AUROC not in found
+  assert found[metric_names.PIXEL_ACCURACY] == 1.0
+
+
+def test_intervals_are_of_images(rng):
+  pairs = [(square(0, 0, side), square(0, 1, side)) for side in range(2, 22)]
+  counts = [count_image(hot(made, 2), true) for made, true in pairs]
+  found = segmentation_measures(counts, ["0", "1"], resamples=2000)
+  dice = np.array([1 - 1 / side for side in range(2, 22)])
+  drawn = rng.choice(dice, (20000, len(dice))).mean(axis=1)
+  np.testing.assert_allclose(
+    found[metric_names.INTERVALS][metric_names.DICE], np.percentile(drawn, [2.5, 97.5]), atol=0.01
+  )
