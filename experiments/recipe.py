@@ -12,19 +12,21 @@ in the files and tables, and decides nothing.
 """
 
 import argparse
-import concurrent.futures
 import dataclasses
 import json
-import os
 import pathlib
-import queue
 import subprocess
 import sys
-import time
 
-from conrec_tf.evaluation.metric_names import TOTAL_LOSS
+from conrec_tf.evaluation.metric_names import (
+  LINEAR_ACCURACY,
+  TOTAL_LOSS,
+  UNTRAINED_STRONGEST,
+  standardised,
+)
 from conrec_tf.run_dir.environment import hardware, versions
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
+from experiments.jobs import on_shares_of_cores
 from experiments.studies import STUDIES
 from experiments.table import COSTS, VALIDATION, update
 
@@ -133,6 +135,21 @@ def missing(names, seeds, only):
   )
 
 
+def line_about(content):
+  """What a training reached, in a line."""
+  result = content["result"]
+  numbers = ", ".join(
+    f"{words} {100 * result[key]:.1f}"
+    for words, key in (
+      ("validation", VALIDATION),
+      ("test", standardised(LINEAR_ACCURACY)),
+      ("untrained", UNTRAINED_STRONGEST),
+    )
+    if key in result
+  )
+  return f"{content['study']} {content['variation']} {content['seed']}: {numbers}"
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--studies", default=",".join(STUDIES))
@@ -155,40 +172,12 @@ def main():
     name: dataclasses.replace(study, flags=(*data_flags(study, args), *study.flags))
     for name, study in STUDIES.items()
   }
-  cores = sorted(os.sched_getaffinity(0))
-  share = max(1, len(cores) // args.jobs)
-  free = queue.Queue()
-  for place in range(args.jobs):
-    free.put([cores[(place * share + index) % len(cores)] for index in range(share)])
-  began, done = time.monotonic(), 0
 
-  def work(job):
-    mine = free.get()
-    try:
-      name, variation, seed = job
-      return train(name, variation, seed, studies[name], args.runs, mine)
-    finally:
-      free.put(mine)
+  def work(job, cores):
+    name, variation, seed = job
+    return line_about(train(name, variation, seed, studies[name], args.runs, cores))
 
-  with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-    for future in concurrent.futures.as_completed([pool.submit(work, job) for job in jobs]):
-      content, done = future.result(), done + 1
-      left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
-      result = content["result"]
-      numbers = ", ".join(
-        f"{words} {100 * result[key]:.1f}"
-        for words, key in (
-          ("validation", "eval/validation_standardised_linear_top_1_accuracy"),
-          ("test", "eval/standardised_linear_top_1_accuracy"),
-          ("untrained", "eval/untrained_strongest"),
-        )
-        if key in result
-      )
-      print(
-        f"{content['study']} {content['variation']} {content['seed']}: {numbers}; "
-        f"{done} of {len(jobs)}, about {left:.0f} min left",
-        flush=True,
-      )
+  on_shares_of_cores(work, jobs, args.jobs)
 
 
 if __name__ == "__main__":

@@ -204,11 +204,11 @@ STUDIES = {
     equal_seconds=True,
   ),
   "adversarial_synthetic": Study(
-    "The adversarial loss on Rectangle-Triangle at equal steps, to see whether it sharpens.",
+    "The adversarial loss on Rectangle-Triangle for as many steps as the default takes in "
+    "options_synthetic, to see whether it sharpens.",
     SYNTHETIC,
     1060,
     {
-      "default": DEFAULT,
       "adversarial_1": (*DEFAULT, "--adversarial_weight=1"),
       "adversarial_10": (*DEFAULT, "--adversarial_weight=10"),
     },

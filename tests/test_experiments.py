@@ -3,10 +3,12 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from conrec_tf.config import Config
-from experiments import costs, label_free, recipe, released_network, table
+from conrec_tf.config.options import OPTIONS
+from experiments import costs, drive, jobs, label_free, recipe, released_network, table
 from experiments.studies import STUDIES, Study
 
 TINY = (
@@ -161,3 +163,47 @@ def test_the_card_of_the_network_that_ships_has_its_numbers():
   assert "7 epochs, 1,234 steps" in text and "`[B, 240]`" in text
   assert "| standardised embeddings | 50.00% (45.00% to 55.00%) |" in text
   assert "| random features at their strongest | 6.25% |" in text
+
+
+def test_segmentations_take_other_images_on_other_seeds():
+  for start in drive.STARTS:
+    taken = []
+    for seed in drive.SEEDS:
+      flags = [*drive.segmentation_flags(start, 5, seed), "--data_dir=drive"]
+      texts = dict(flag.removeprefix("--").split("=") for flag in flags)
+      taken.append(Config(**{k: OPTIONS[k].type(v) for k, v in texts.items()}).train_split)
+    assert taken == ["train[0:5]", "train[5:10]", "train[10:15]"]
+  assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", 20, 2)
+  assert "--segment_from=encoder" in drive.segmentation_flags("encoder", 1, 0)
+
+
+def test_the_table_of_masks_has_means_and_what_is_missing():
+  rows = [
+    {"start": "both", "masks": 5, "result": {"eval/dice": dice, "eval/pixel_auroc": 0.9}}
+    for dice in (0.5, 0.7)
+  ]
+  lines = drive.table(rows).splitlines()
+  assert lines[0] == "| start | 1 mask | 2 masks | 5 masks | 10 masks | 20 masks |"
+  [line] = [line for line in lines if line.startswith("| both |")]
+  assert line == ("| both | not run | not run | 60.0 ± 14.1 / 90.0 ± 0.0 | not run | not run |")
+
+
+def test_jobs_run_on_their_own_cores(capsys):
+  seen = []
+
+  def work(job, cores):
+    seen.append((job, tuple(cores)))
+    return f"job {job}"
+
+  jobs.on_shares_of_cores(work, [1, 2, 3], 1)
+  assert [job for job, _ in seen] == [1, 2, 3] and all(cores for _, cores in seen)
+  assert "job 3; 3 of 3, about 0 min left" in capsys.readouterr().out
+
+
+def test_the_field_of_view_is_the_bright_disc_without_holes():
+  y, x = np.mgrid[:80, :90]
+  disc = (y - 40) ** 2 + (x - 45) ** 2 < 35**2
+  pixels = np.uint8(150) * disc[..., np.newaxis].repeat(3, axis=-1)
+  pixels[30:36, 30:36] = 5  # dark within
+  pixels[:3, :3] = 200  # a speck without
+  assert np.mean(drive.field_of_view(pixels) == disc) > 0.99

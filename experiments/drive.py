@@ -1,0 +1,189 @@
+"""How many masks it takes: DRIVE's vessels from scratch, with a trained encoder, and its decoder.
+
+    python -m experiments.drive --images=drive
+    python -m experiments.drive --table
+
+The folder holds `train` and `test` with 20 retinas each, in `images` and `masks` (Staal et al.
+2004). What counts is the field of view, which is found by brightness: the red channel above a
+threshold, without holes. A network learns without masks, on the 20 of `train` or on all 40; then a
+segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which take other
+images where not all are taken. What is done is in `experiments/results/drive` and isn't done again;
+a training that was killed goes on where it was.
+"""
+
+import argparse
+import pathlib
+import shutil
+import statistics
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from conrec_tf.evaluation.metric_names import DICE, PIXEL_AUROC
+from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.environment import hardware, versions
+from conrec_tf.run_dir.run_directory import RunDirectory
+from experiments.jobs import on_shares_of_cores
+from experiments.recipe import RESULTS, ROOT, command, kept, run, write
+
+MASKS = (1, 2, 5, 10, 20)
+IMAGES = 20
+DARK = 40  # of 255, red outside of the field of view at most
+SEEDS = (0, 1, 2)
+PRETRAINED_ON = {"train": "train", "all": "train+test"}
+STARTS = {  # what a segmentation starts from: (images that were learnt from, what is taken)
+  "scratch": None,
+  "encoder": ("train", "encoder"),
+  "both": ("train", "both"),
+  "both, all 40": ("all", "both"),
+}
+ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
+PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=1500")
+SEGMENTATION = (
+  "--mode=train_then_eval",
+  "--train_mode=segment",
+  "--eval_split=test",
+  "--random_flip=horizontal_and_vertical",
+  "--train_steps=600",
+  "--export_format=",
+)
+PAGE = ROOT / "docs" / "segmentation.md"
+MARKER = "<!-- python -m experiments.drive --table writes what follows -->"
+
+
+def field_of_view(pixels):
+  """Returns which pixels of a retina uint8 `[h, w, 3]` show it, bool `[h, w]`."""
+  bright = ndimage.binary_opening(pixels[..., 0] > DARK, iterations=3)
+  parts, count = ndimage.label(bright)
+  largest = 1 + np.argmax(ndimage.sum_labels(bright, parts, range(1, count + 1)))
+  return ndimage.binary_fill_holes(parts == largest)
+
+
+def with_fields(images, folder):
+  """Copies the dataset, and writes the fields of view beside it; returns the copy."""
+  copy = folder / "drive"
+  if not copy.exists():
+    temporary = folder / "drive.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(images, temporary)
+    for path in sorted(temporary.glob("*/images/*")):
+      field = field_of_view(np.asarray(Image.open(path).convert("RGB")))
+      place = path.parents[1] / "fields" / f"{path.stem}.png"
+      place.parent.mkdir(exist_ok=True)
+      Image.fromarray(np.uint8(255) * field).save(place)
+    temporary.rename(copy)
+  return copy
+
+
+def pretrain(images, on, seed, folder, cores):
+  """Learns without masks."""
+  model_dir = folder / f"pretrained_{on}_{seed}"
+  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", f"--train_split={PRETRAINED_ON[on]}"]
+  run(command([*flags, f"--seed={seed}"], model_dir), model_dir.with_suffix(".log"), cores)
+
+
+def segmentation_flags(start, masks, seed):
+  """The flags of a segmentation, but for where things lie."""
+  first = min(5 * seed, IMAGES - masks)
+  split = f"--train_split=train[{first}:{first + masks}]"
+  taken = [f"--segment_from={STARTS[start][1]}"] if STARTS[start] else []
+  return [*SEGMENTATION, *ALWAYS, split, *taken, f"--seed={seed}"]
+
+
+def segment(images, start, masks, seed, folder, cores):
+  """Learns from masks, and writes what was reached."""
+  model_dir = folder / f"{slug(start)}_{masks}_{seed}"
+  flags = segmentation_flags(start, masks, seed)
+  where = [f"--data_dir={images}"]
+  if STARTS[start]:
+    where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}_{seed}'}")
+  run(command([*flags, *where], model_dir), model_dir.with_suffix(".log"), cores)
+  result = RunDirectory(model_dir).read("result.json")
+  content = {
+    "start": start,
+    "masks": masks,
+    "seed": seed,
+    "flags": flags,
+    "result": kept(result),
+    "machine": {part: text for part, text in hardware().items() if part != "system"},
+    "versions": versions(),
+  }
+  write(result_path(start, masks, seed), content)
+  return f"{start}, {masks} masks, seed {seed}: Dice {100 * result[DICE]:.1f}"
+
+
+def slug(start):
+  """A start's name in names of files."""
+  return start.replace(", ", "_").replace(" ", "_")
+
+
+def result_path(start, masks, seed):
+  """The file of what a segmentation reached."""
+  return RESULTS / "drive" / f"{slug(start)}_{masks}_{seed}.json"
+
+
+def table(results):
+  """The table of all that is done.
+
+  Args:
+    results: `[content of a file]`.
+  """
+  rows = []
+  for start in STARTS:
+    cells = [start]
+    for masks in MASKS:
+      found = [row["result"] for row in results if (row["start"], row["masks"]) == (start, masks)]
+      cells.append(
+        " / ".join(_mean([row[name] for row in found]) for name in (DICE, PIXEL_AUROC))
+        if found
+        else "not run"
+      )
+    rows.append(tuple(cells))
+  header = ("start", *[f"{masks} masks" if masks > 1 else "1 mask" for masks in MASKS])
+  return Table(header, rows).markdown()
+
+
+def _mean(values):
+  mean = f"{100 * statistics.fmean(values):.1f}"
+  return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--images", type=pathlib.Path, help="DRIVE's folder")
+  parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+  parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+  parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "drive")
+  parser.add_argument("--table", action="store_true", help="write what is done into the docs")
+  args = parser.parse_args()
+  if args.table:
+    paths = sorted((RESULTS / "drive").glob("*.json"))
+    above, _, _ = PAGE.read_text().partition(MARKER)
+    PAGE.write_text(
+      f"{above}{MARKER}\n\n{table([RunDirectory(p.parent).read(p.name) for p in paths])}"
+    )
+    return
+  args.runs.mkdir(parents=True, exist_ok=True)
+  images = with_fields(args.images, args.runs)
+  seeds = [int(seed) for seed in args.seeds.split(",")]
+  on_shares_of_cores(
+    lambda job, cores: pretrain(images, *job, args.runs, cores),
+    [(on, seed) for seed in seeds for on in PRETRAINED_ON],
+    args.jobs,
+  )
+  on_shares_of_cores(
+    lambda job, cores: segment(images, *job, args.runs, cores),
+    [
+      (start, masks, seed)
+      for seed in seeds
+      for masks in MASKS
+      for start in STARTS
+      if not result_path(start, masks, seed).exists()
+    ],
+    args.jobs,
+  )
+
+
+if __name__ == "__main__":
+  main()
