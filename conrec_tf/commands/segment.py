@@ -1,6 +1,5 @@
 """`--mode=segment`: masks of all images of a folder, by a network that learnt to segment."""
 
-from collections.abc import Sequence
 import hashlib
 import io
 import logging
@@ -18,14 +17,13 @@ from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
-from conrec_tf.run_dir.embedding_files import identifying_bytes
+from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "segmentations"
-DESCRIPTION = "description.json"
 
 
 def run(config: Config) -> None:
@@ -133,18 +131,4 @@ def _describe(folder: pathlib.Path, config: Config, pretrained: PretrainedModel)
     "tile_size": config.tile_size,
     "test_time_flips": config.test_time_flips,
   }
-  directory = RunDirectory(folder)
-  before = directory.read(DESCRIPTION)
-  changed: Sequence[str] = [
-    f"{name}: {before.get(name)} -> {value}"
-    for name, value in description.items()
-    if before and before.get(name) != value
-  ]
-  if changed:
-    raise UsageError(
-      f"{folder} must be empty, or hold masks of the same images by the same network. "
-      f"Received: {'; '.join(changed)}"
-    )
-  with io_as_usage_error(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-  directory.write(DESCRIPTION, description)
+  write_description(folder, description, "masks of the same images by the same network")

@@ -11,14 +11,13 @@ import zipfile
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import current_settings
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.labels import label_words
+from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel
-from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
+from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
-DESCRIPTION = "description.json"
 UNKNOWN = -1  # the label of an image without one
 COLUMNS = ("file", "row", "split", "image", "label", "class_name")
 
@@ -68,36 +67,11 @@ def write_manifest(
       )
     },
   }
-  directory = RunDirectory(folder)
-  before = current_settings(directory.read(DESCRIPTION) or {})
-  before.setdefault("center_crop", not source.one_size)  # as version 0.1.0 decided it
-  changed = [
-    f"{name}: {before.get(name)} -> {value}"
-    for name, value in description.items()
-    if len(before) > 1 and before.get(name) != value
-  ]
-  if changed:
-    raise UsageError(
-      f"{folder} must be empty, or hold embeddings of the same images by the same "
-      f"network. Received: {'; '.join(changed)}"
-    )
-  with io_as_usage_error(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-  directory.write(DESCRIPTION, description)
-
-
-def identifying_bytes(pretrained: PretrainedModel) -> bytes:
-  """Returns what differs between any two networks on disk."""
-  path = pathlib.Path(pretrained.path)
-  if pretrained.kind == "checkpoint":
-    files = [path.with_name(path.name + ".index")]
-  elif path.is_dir():
-    files = [path / "variables" / "variables.index"]
-    if pretrained.kind == "external":  # it may have no variables
-      files = [path / "saved_model.pb", *filter(pathlib.Path.exists, files)]
-  else:
-    files = [path]
-  return b"".join(file.read_bytes() for file in files)
+  # Version 0.1.0 kept no word of the crop.
+  absent = {"center_crop": not source.one_size}
+  write_description(
+    folder, description, "embeddings of the same images by the same network", absent
+  )
 
 
 def _state(path: str) -> tuple[str, tuple[int, int] | None]:
