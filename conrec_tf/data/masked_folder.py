@@ -40,11 +40,8 @@ def open_masked_folder(config: Config) -> DatasetSource:
   mask_of, field_of = paired(files, root)
   contents = {name: masks.read_mask(store.content(mask), mask) for name, mask in mask_of.items()}
   ignored = config.ignored_mask_value
-  if config.mask_classes:
-    classes = masks.read_mask_classes(config.mask_classes)
-  else:
-    found = ((mask_of[name], contents[name]) for name in mask_of)
-    classes = masks.found_mask_classes(found, ignored)
+  read = ((mask_of[name], contents[name]) for name in mask_of)
+  classes = masks.mask_classes(config.mask_classes, read, ignored)
   maps = {
     name: masks.class_map(content, classes, ignored, mask_of[name])
     for name, content in contents.items()

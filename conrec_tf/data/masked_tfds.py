@@ -7,11 +7,13 @@ import io
 
 import numpy as np
 from PIL import Image
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import masks
 from conrec_tf.data.dataset import DatasetSource, Split, split_in_memory
+from conrec_tf.data.image_header import orientation
 from conrec_tf.data.masked_folder import decode_mask, repeated
 from conrec_tf.data.tfds import open_tfds, prepared_builder
 
@@ -44,17 +46,15 @@ def open_masked_tfds(config: Config) -> DatasetSource:
   read = [
     (name, masks.read_mask(mask, name)) for found in examples.values() for name, _, mask in found
   ]
-  classes = (
-    masks.read_mask_classes(config.mask_classes)
-    if config.mask_classes
-    else masks.found_mask_classes(read, ignored)
-  )
+  classes = masks.mask_classes(config.mask_classes, read, ignored)
   maps = {name: masks.class_map(mask, classes, ignored, name) for name, mask in read}
-  digest = hashlib.sha256(source.digest.encode())
+  for found in examples.values():
+    _check_sizes(found, maps)
+  encoded = {name: masks.encoded(found) for name, found in maps.items()}
+  digest = hashlib.sha256(source.digest.encode() + b"".join(encoded.values()))
   train, test = (
-    _with_maps(split, examples[split.name], maps) for split in (source.train, source.eval)
+    _with_masks(split.name, examples[split.name], encoded) for split in (source.train, source.eval)
   )
-  digest.update(b"".join(masks.encoded(maps[name]) for name in maps))
   masks.log_balance(classes.names, [maps[name] for name, *_ in examples[train.name]])
   return dataclasses.replace(
     source,
@@ -76,24 +76,25 @@ def _examples(split: Split) -> list[Example]:
   ]
 
 
-def _with_maps(split: Split, examples: Sequence[Example], maps: dict[str, np.ndarray]) -> Split:
-  """Returns a split in memory whose records hold `image` and the class map `mask`.
-
-  Raises:
-    UsageError: a mask isn't of the size of its image.
-  """
+def _check_sizes(examples: Sequence[Example], maps: dict[str, np.ndarray]) -> None:
+  """Raises UsageError where a mask isn't of the size of its image as it is to be seen."""
   for name, image, _ in examples:
     with Image.open(io.BytesIO(image)) as opened:
       width, height = opened.size
+    if orientation(tf.constant(image)) >= 5:
+      height, width = width, height
     if maps[name].shape != (height, width):
       raise UsageError(
         f"masks must be as large as their images, {height} x {width} for {name}. "
         f"Received: {' x '.join(map(str, maps[name].shape))}"
       )
+
+
+def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes]) -> Split:
+  """Returns a split in memory whose records hold `image` and the class map `mask`, encoded."""
+  names = [example for example, *_ in examples]
   columns = {
     "image": np.array([image for _, image, _ in examples], object),
-    "mask": np.array([masks.encoded(maps[name]) for name, *_ in examples], object),
+    "mask": np.array([encoded[example] for example in names], object),
   }
-  return split_in_memory(
-    split.name, columns, names=np.array([name for name, *_ in examples], object)
-  )
+  return split_in_memory(name, columns, names=np.array(names, object))

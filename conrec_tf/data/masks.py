@@ -37,6 +37,11 @@ class MaskClasses:
   colours: bool = False
 
 
+def mask_classes(path: str, read: Iterable[tuple[str, np.ndarray]], ignored: int) -> MaskClasses:
+  """Returns the classes of a CSV file or, without one, those found; see the functions for both."""
+  return read_mask_classes(path) if path else found_mask_classes(read, ignored)
+
+
 def read_mask_classes(path: str) -> MaskClasses:
   """Reads `value,name` of classes from a CSV file: grey values, palette indices or `#rrggbb`.
 

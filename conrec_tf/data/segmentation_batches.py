@@ -69,8 +69,7 @@ def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarr
 
   @tf.autograph.experimental.do_not_convert
   def prepare(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
-    image = source.decode(record["image"])
-    return tf.cast(image, tf.float32) / image.dtype.max, _classes(source, record)
+    return _image(source, record), _classes(source, record)
 
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True).prefetch(1)
   yield from images.as_numpy_iterator()
@@ -79,13 +78,15 @@ def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarr
 def images_at(source: DatasetSource, split: Split, places: np.ndarray) -> Iterator[np.ndarray]:
   """Yields images float32 `[h, w, C]` in [0, 1] at some places of a split, in its order."""
 
-  @tf.autograph.experimental.do_not_convert
-  def prepare(record: Record) -> tf.Tensor:
-    image = source.decode(record["image"])
-    return tf.cast(image, tf.float32) / image.dtype.max
-
-  images = split.records_at(places).map(prepare, tf.data.AUTOTUNE, deterministic=True)
+  records = split.records_at(places)
+  images = records.map(lambda record: _image(source, record), tf.data.AUTOTUNE, deterministic=True)
   yield from images.prefetch(1).as_numpy_iterator()
+
+
+@tf.autograph.experimental.do_not_convert
+def _image(source: DatasetSource, record: Record) -> tf.Tensor:
+  image = source.decode(record["image"])
+  return tf.cast(image, tf.float32) / image.dtype.max
 
 
 def _classes(source: DatasetSource, record: Record) -> tf.Tensor:

@@ -10,8 +10,8 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
-from conrec_tf.models import ConRec, build_model
-from conrec_tf.models.segmentation import SegmentationHead, Segmenter, build_segmentation_head
+from conrec_tf.models import build_model
+from conrec_tf.models.segmentation import Segmenter, build_segmentation_head
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.run_dir.warm_start import warm_start
@@ -49,6 +49,7 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     config, source.train.num_examples, last_step, head.trainable_variables
   )
   optimizer.build(segmentation_variables(model, head))
+  segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},
@@ -56,7 +57,7 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     optimizer=optimizer,
     step=SegmentationStep(config, model, head, optimizer),
     batches=functools.partial(segmentation_batches, config, source),
-    evaluate=functools.partial(evaluate_segmentation, config, model, head, source),
+    evaluate=functools.partial(evaluate_segmentation, config, segmenter, source),
     evaluate_untrained=dict,
     metric=metric_names.DICE,
     selection_metric=metric_names.DICE,
@@ -64,10 +65,9 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
 
 
 def evaluate_segmentation(
-  config: Config, model: ConRec, head: SegmentationHead, source: DatasetSource, full: bool
+  config: Config, segmenter: Segmenter, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
   """Measures whole images of the eval split; with `full` distances and intervals too."""
-  segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
   images = tqdm(
     whole_images(source, source.eval),
     total=source.eval.num_examples,
