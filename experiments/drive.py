@@ -39,13 +39,16 @@ STARTS = {  # what a segmentation starts from: (images that were learnt from, wh
   "both, all 40": ("all", "both"),
 }
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
-PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=1500")
+PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=400")
 SEGMENTATION = (
   "--mode=train_then_eval",
   "--train_mode=segment",
   "--eval_split=test",
   "--random_flip=horizontal_and_vertical",
-  "--train_steps=600",
+  "--train_batch_size=8",
+  "--train_steps=300",
+  "--noreport",
+  "--bootstrap_samples=0",
   "--export_format=",
 )
 PAGE = ROOT / "docs" / "segmentation.md"
@@ -176,8 +179,8 @@ def main():
     lambda job, cores: segment(images, *job, args.runs, cores),
     [
       (start, masks, seed)
+      for masks in reversed(MASKS)
       for seed in seeds
-      for masks in MASKS
       for start in STARTS
       if not result_path(start, masks, seed).exists()
     ],

@@ -150,7 +150,10 @@ class Augmentation:
   """Stage 1 (views, as SimCLR) and stage 2 (corruption, as Models Genesis)."""
 
   color_jitter_strength: float = option(
-    1.0, "Strength of brightness, contrast, saturation and hue jitter.", low=0.0, high=1.25
+    1.0,
+    "Strength of brightness, contrast, saturation and hue jitter; a quarter of it for segmentation.",
+    low=0.0,
+    high=1.25,
   )
   color_jitter_probability: float = option(
     0.8,

@@ -56,7 +56,7 @@ class Model:
   skip_connections: str = option(
     "deep",
     "Which skip connections the decoder has in pre-training: all (the paper), deep, the deepest "
-    "alone, or none, so that the features must carry everything.",
+    "alone, or none, so that the features must carry everything. For segmentation it has all.",
     choices=("all", "deep", "none"),
     architecture=True,
     previously="all",

@@ -11,6 +11,8 @@ from conrec_tf.data.augmentation.views import draw_color
 from conrec_tf.data.dataset import DatasetSource, Record, Split
 from conrec_tf.data.stream import WHOLE, Share, training_records
 
+COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an image hard to match
+
 
 def segmentation_batches(
   config: Config, source: DatasetSource, share: Share = WHOLE
@@ -43,7 +45,7 @@ def segmentation_batches(
     color = draw_color(
       color_seed,
       probabilities=(config.color_jitter_probability, 0.0, 0.0),
-      ranges=[config.color_jitter_strength * largest for largest in ranges],
+      ranges=[COLOR_SHARE * config.color_jitter_strength * largest for largest in ranges],
     )
     image, classes = make_masked_crop(
       source.decode(record["image"]),

@@ -61,6 +61,8 @@ def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
   projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
   reconstructs = config.is_pretraining and config.reconstruction_weight
   decodes = with_decoder and (reconstructs or config.is_segmenting)
+  # Outlines come from the shallow levels, which pre-training may keep from the decoder.
+  skip_connections = "all" if config.is_segmenting else config.skip_connections
   model = ConRec(
     encoder=(
       UNetEncoder(**sizes, name="encoder")
@@ -88,7 +90,7 @@ def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
     if projects
     else None,
     decoder=(
-      UNetDecoder(channels, **sizes, skip_connections=config.skip_connections, name="decoder")
+      UNetDecoder(channels, **sizes, skip_connections=skip_connections, name="decoder")
       if decodes
       else None
     ),

@@ -10,6 +10,7 @@ import numpy as np
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.models import ConRec, build_model
+from conrec_tf.models.unet import UNetDecoder
 from conrec_tf.run_dir.checkpoints import PARTS, load_network
 from conrec_tf.run_dir.pretrained import PretrainedModel
 
@@ -23,7 +24,8 @@ def warm_start(
 
   The encoder must fit but for the channels of its images: its first kernel is summed over them for
   grey images, and else repeated, times the channels that it had over those that it gets. Of the
-  other parts all weights of the same place and shape are taken, where a part has as many of them.
+  other parts all weights of the same place and shape are taken, where a part has as many of them. A
+  decoder with more skip connections than the trained one begins without their influence.
 
   Args:
     pretrained: the trained network on disk.
@@ -46,6 +48,8 @@ def warm_start(
     if taken is None or not taken.weights:
       continue
     values = [weight.numpy() for weight in given.weights] if given else []
+    if given and name == "decoder" and len(given.skip_blocks) < len(taken.skip_blocks):
+      values = _with_skips(given, taken)
     shapes = [tuple(weight.shape) for weight in taken.weights]
     if name == "encoder":
       _check_encoder(values, shapes, pretrained, config)
@@ -88,6 +92,27 @@ def _check_encoder(
   wanted = ", ".join(f"{name}={getattr(config, name)}" for name in names)
   there = ", ".join(f"{name}={pretrained.values.get(name, 'unknown')}" for name in names)
   raise UsageError(f"checkpoint must have {wanted}. Received: {there} in {pretrained.path}")
+
+
+def _with_skips(given: UNetDecoder, taken: UNetDecoder) -> list[np.ndarray]:
+  """Returns the weights of a decoder with more skip connections that computes what `given` does.
+
+  Each block of the deepest skips and of the levels is that of `given`; where it joins a skip that
+  `given` lacks, the part of its kernel that meets the skip is 0. What `given` lacks stays as it is.
+  """
+  added = len(taken.skip_blocks) - len(given.skip_blocks)
+  blocks = [*zip(given.skip_blocks, taken.skip_blocks[added:])]
+  for level in zip(given.levels, taken.levels):
+    blocks += zip(*level)
+  blocks.append((given.output_convolution, taken.output_convolution))
+  values = {weight.ref(): weight.numpy() for weight in taken.weights}
+  for before, after in blocks:
+    for old, new in zip(before.weights, after.weights):
+      value = old.numpy()
+      if len(value.shape) == len(new.shape) == 4:
+        value = np.pad(value, [(0, 0), (0, 0), (0, new.shape[2] - value.shape[2]), (0, 0)])
+      values[new.ref()] = value
+  return list(values.values())
 
 
 def _with_channels(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

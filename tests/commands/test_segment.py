@@ -10,6 +10,7 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.segmentation_batches import segmentation_batches
 from conrec_tf.evaluation import metric_names
 from conrec_tf.training.task import build_task
 
@@ -139,6 +140,24 @@ def test_as_many_weights_as_classes_are_asked_for(folder, tmp_path):
     build_task(config, source := load_dataset(config), source, 10)
 
 
+def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
+  for kind, value in (("images", 128), ("masks", 1)):
+    (tmp_path / kind).mkdir()
+    for number in range(10):
+      pixels = np.full((30, 30), value, np.uint8)
+      pixels[:15] -= kind == "masks"
+      Image.fromarray(pixels).convert("RGB" if kind == "images" else "L").save(
+        tmp_path / kind / f"{number}.png"
+      )
+  config = config_of(tmp_path, tmp_path / "run", train_batch_size=64)
+  source = load_dataset(config)
+  model = build_task(config, source, source, 10).model
+  assert len(model.decoder.skip_blocks) == config.unet_depth - 1
+  assert config.skip_connections == "deep" and config.color_jitter_strength == 1.0
+  levels = next(iter(segmentation_batches(config, source)))["image"].numpy().mean(axis=(1, 2, 3))
+  assert np.all(abs(levels / (128 / 255) - 1) < 0.2) and np.ptp(levels) > 0.1
+
+
 def test_it_goes_on_to_the_same_bits(folder, tmp_path):
   values = dict(mode="train", learning_rate_schedule="constant")
   commands.run(config_of(folder, tmp_path / "whole", train_steps=5, **values))
@@ -166,6 +185,7 @@ def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
     image_size=24,
     base_filters=4,
     unet_depth=3,
+    skip_connections="all",
     train_steps=2,
     train_batch_size=4,
     model_dir=str(tmp_path / "origin"),

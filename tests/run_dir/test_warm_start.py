@@ -77,6 +77,19 @@ def test_more_channels_repeat_the_first_kernel(trained, rng):
   assert model.embed(grey).shape == (1, 2 + 4 + 8)
 
 
+def test_added_skip_connections_change_nothing_at_first(trained, rng, caplog):
+  path, deep = trained
+  with caplog.at_level("INFO", "conrec_tf"):
+    model = started(path, skip_connections="all")
+  assert "not taken" not in caplog.text
+  assert (len(deep.decoder.skip_blocks), len(model.decoder.skip_blocks)) == (1, 2)
+  images = rng.random([2, 24, 24, 3]).astype(np.float32)
+  found, expected = (each.decoder(*each.encoder(images))[0] for each in (model, deep))
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+  kernel = model.decoder.levels[0][0].convolution.kernel
+  assert not np.any(kernel[:, :, -2:]) and np.all(np.any(kernel[:, :, :-2], axis=(0, 1, 3)))
+
+
 def test_other_heads_are_named_and_new(trained, caplog):
   path, expected = trained
   with caplog.at_level("INFO", "conrec_tf"):
@@ -122,7 +135,7 @@ def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
   ]
   done = command(*flags, "--image_channels=1", "--eval_every_epochs=0")
   assert done.returncode == 0, done.stderr
-  assert f"Pre-training starts from {path}" in done.stdout
+  assert f"Training starts from {path}" in done.stdout
   folder = pathlib.Path(tiny["model_dir"])
   first = json.loads((folder / "result_0.json").read_text())
   result = json.loads((folder / "result.json").read_text())
