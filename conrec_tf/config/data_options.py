@@ -151,7 +151,8 @@ class Augmentation:
 
   color_jitter_strength: float = option(
     1.0,
-    "Strength of brightness, contrast, saturation and hue jitter; a quarter of it for segmentation.",
+    "Strength of brightness, contrast, saturation and hue jitter; for segmentation it is a quarter "
+    "of that.",
     low=0.0,
     high=1.25,
   )

@@ -1,6 +1,6 @@
 """`DatasetSource` and `Split`: what the pipeline knows of a dataset."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
 import dataclasses
 import functools
 import logging
@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.decoding import DecodeReduced, Fitting
@@ -102,6 +101,21 @@ class DatasetSource:
   center_crop: bool = False
   decode_reduced: DecodeReduced | None = None
 
+  @functools.cached_property
+  def _functions(self) -> dict[Hashable, Callable]:
+    return {}
+
+  def traced_once(self, key: Hashable, function: Callable) -> Callable:
+    """Returns a function of records as a graph, for as long as this dataset lives.
+
+    Args:
+      key: what tells it from other functions of this dataset.
+      function: what is traced, unless there is one for that key already.
+    """
+    if key not in self._functions:
+      self._functions[key] = tf.function(function, autograph=False)
+    return self._functions[key]
+
   def decode_for(self, image: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a record's image with no more pixels than it needs; see `decode_reduced`."""
     if self.decode_reduced:
@@ -138,64 +152,6 @@ def split_in_memory(
     shapes=shapes,
     names=names,
   )
-
-
-def listed_split(
-  flag: str,
-  expression: str,
-  images: dict[str, np.ndarray],
-  labels: dict[str, np.ndarray] | None,
-  shapes: dict[str, np.ndarray],
-  names: dict[str, np.ndarray] | None = None,
-) -> Split:
-  """Makes a `Split` of data that lies in lists, one for each stored split.
-
-  Args:
-    flag: the flag that `expression` comes from, for messages.
-    expression: as TFDS writes them: names, sums and slices.
-    images: `{name: array}` of whatever `DatasetSource.decode` takes.
-    labels: `{name: int array}`, or None without labels.
-    shapes: `{name: int array [n, 4]}`.
-    names: `{name: object array [n]}` of the images' names, or None.
-
-  Raises:
-    UsageError: the expression names no such split, or selects nothing.
-  """
-  counts = {name: len(stored) for name, stored in images.items()}
-  infos = tfds.core.splits.SplitDict(
-    [
-      tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0)
-      for name, count in counts.items()
-      if count
-    ]
-  )
-  try:
-    parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
-  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
-    raise wrong_split(flag, expression, infos) from error
-
-  def chosen(stored: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
-
-  columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
-  if not len(columns["image"]):
-    raise empty_split(flag, expression)
-  return split_in_memory(
-    expression, columns, chosen(shapes), None if names is None else chosen(names)
-  )
-
-
-def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:
-  """Returns the `UsageError` for a split that isn't there."""
-  return UsageError(
-    f"{flag} must be made of {', '.join(sorted(names))}, e.g. train[:10%] or "
-    f"train+test. Received: {expression}"
-  )
-
-
-def empty_split(flag: str, expression: str) -> UsageError:
-  """Returns the `UsageError` for a split without images."""
-  return UsageError(f"{flag} must hold images. Received: {expression}, which is empty")
 
 
 def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.channels import checked_channels
-from conrec_tf.data.dataset import DatasetSource, listed_split, log_cache_size
+from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
 from conrec_tf.data.file_duplicates import drop_duplicates
 from conrec_tf.data.file_scan import FileScan, scan_files
@@ -20,6 +20,7 @@ from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import describe_image
+from conrec_tf.data.split_expressions import listed_split
 
 logger = logging.getLogger(__name__)
 

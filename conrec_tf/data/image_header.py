@@ -1,7 +1,5 @@
 """What an image file says of itself: kind, size, orientation; read in TensorFlow's graph."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
@@ -29,6 +27,7 @@ def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
   return starts_with(encoded, PNG) & starts_with(encoded, b"\x10", at=24)
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
   """Returns height times width of a JPEG, PNG or GIF, an int64 scalar; 0 for any other."""
   data = _Bytes(tf.strings.substr(encoded, 0, SIZE_ENDS))
@@ -47,6 +46,7 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
   )
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def orientation(encoded: tf.Tensor) -> tf.Tensor:
   """Returns the orientation in a JPEG's or PNG's EXIF data, an int64 scalar from 1 to 8.
 
@@ -54,7 +54,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
   those of the EXIF standard (CIPA DC-008, tag 0x0112); in PNG they are in the eXIf chunk.
   """
   data = _Bytes(encoded)
-  one = tf.constant(1, tf.int64)
+  one, none = tf.constant(1, tf.int64), tf.constant(-1, tf.int64)
 
   def of_jpeg() -> tf.Tensor:
     def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -66,7 +66,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
       before_pixels = (data[place] == 0xFF) & (data[place + 1] != 0xDA)
       return (found < 0) & (place + 10 < data.size) & before_pixels
 
-    return _value_from(data, 2, goes_on, step)
+    return tf.while_loop(goes_on, step, [tf.constant(2, tf.int64), none])[1]
 
   def of_png() -> tf.Tensor:
     def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -74,13 +74,15 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
       after = place + 12 + data.number(place, 4, True)
       return after, tf.where(is_exif, place + 8, found)
 
-    return _value_from(
-      data, len(PNG), lambda place, found: (found < 0) & (place + 12 < data.size), step
-    )
+    def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+      return (found < 0) & (place + 12 < data.size)
 
-  return tf.case(
-    [(tf.io.is_jpeg(encoded), of_jpeg), (starts_with(encoded, PNG), of_png)], default=lambda: one
+    return tf.while_loop(goes_on, step, [tf.constant(len(PNG), tf.int64), none])[1]
+
+  found = tf.case(
+    [(tf.io.is_jpeg(encoded), of_jpeg), (starts_with(encoded, PNG), of_png)], default=lambda: none
   )
+  return tf.cond(found < 0, lambda: one, lambda: _orientation_at(data, found))
 
 
 def upright(image: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
@@ -107,34 +109,26 @@ class _Bytes:
 
   def number(self, place: tf.Tensor | int, count: int, big_endian: tf.Tensor | bool) -> tf.Tensor:
     """Returns an unsigned number of some bytes, int64 of the shape of `place`."""
-    parts = [self[place + index] for index in range(count)]
-    big = sum(part * 256 ** (count - 1 - index) for index, part in enumerate(parts))
-    little = sum(part * 256**index for index, part in enumerate(parts))
-    return tf.where(big_endian, big, little)
+    place, offsets = tf.convert_to_tensor(place, tf.int64), tf.range(count, dtype=tf.int64)
+    parts = self[place[..., tf.newaxis] + offsets]
+    weights = tf.constant([256**power for power in range(count)], tf.int64)
+    return tf.reduce_sum(parts * tf.where(big_endian, weights[::-1], weights), axis=-1)
 
   def are(self, place: tf.Tensor, text: bytes) -> tf.Tensor:
     """Returns whether these bytes lie at a place, a bool scalar."""
     return tf.reduce_all(self[place + tf.range(len(text), dtype=tf.int64)] == list(text))
 
 
-def _value_from(
-  data: _Bytes, start: int, goes_on: Callable[..., tf.Tensor], step: Callable[..., tuple]
-) -> tf.Tensor:
-  """Returns the orientation in the EXIF data that a walk through a file's parts finds."""
-  none = tf.constant(-1, tf.int64)
-  _, found = tf.while_loop(goes_on, step, [tf.constant(start, tf.int64), none])
-
-  def read() -> tf.Tensor:
-    is_big = data[found] == ord("M")
-    directory = found + data.number(found + 4, 4, is_big)
-    count = tf.minimum(data.number(directory, 2, is_big), 64)
-    entries = directory + 2 + 12 * tf.range(count)
-    is_wanted = data.number(entries, 2, is_big) == ORIENTATION_TAG
-    values = tf.boolean_mask(data.number(entries + 8, 2, is_big), is_wanted)
-    value = tf.concat([values, tf.ones([1], tf.int64)], 0)[0]
-    return tf.where((value >= 1) & (value <= 8), value, tf.ones_like(value))
-
-  return tf.cond(found < 0, lambda: tf.constant(1, tf.int64), read)
+def _orientation_at(data: _Bytes, start: tf.Tensor) -> tf.Tensor:
+  """Returns the orientation in the EXIF data that begins at a place."""
+  is_big = data[start] == ord("M")
+  directory = start + data.number(start + 4, 4, is_big)
+  count = tf.minimum(data.number(directory, 2, is_big), 64)
+  entries = directory + 2 + 12 * tf.range(count)
+  is_wanted = data.number(entries, 2, is_big) == ORIENTATION_TAG
+  values = tf.boolean_mask(data.number(entries + 8, 2, is_big), is_wanted)
+  value = tf.concat([values, tf.ones([1], tf.int64)], 0)[0]
+  return tf.where((value >= 1) & (value <= 8), value, tf.ones_like(value))
 
 
 def _is(number: tf.Tensor, *values: int) -> tf.Tensor:

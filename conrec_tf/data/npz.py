@@ -14,10 +14,10 @@ from conrec_tf.data.dataset import (
   DatasetSource,
   existing_path,
   holdout_mask,
-  listed_split,
 )
 from conrec_tf.data.file_formats import converted, filled_range
 from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
+from conrec_tf.data.split_expressions import listed_split
 
 logger = logging.getLogger(__name__)
 

@@ -91,7 +91,13 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
   """Returns the function of (position in the stream, record) that makes a training example."""
   view_options = {name: getattr(config, name) for name in VIEW_OPTIONS}
 
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  # Traced once for both views.
+  @tf.function(autograph=False)
+  def view_of(image: tf.Tensor, seed: tf.Tensor, full_size: tf.Tensor) -> tf.Tensor:
+    return make_view(image, seed, full_size=full_size, **view_options)
+
+  corrupted_view = tf.function(corrupt, autograph=False)
+
   def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(config.seed, tf.int64), position]), 4
@@ -106,17 +112,17 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
         record["image"],
         lambda size: view_reduction(size, view_seeds, config.image_size, config.crop_min_area),
       )
-    targets = [make_view(image, seed, full_size=full_size, **view_options) for seed in view_seeds]
+    targets = [view_of(image, seed, full_size) for seed in view_seeds]
     if config.corruption == "none":
       corrupted = targets
     else:
-      corrupted = [corrupt(view, seed) for view, seed in zip(targets, tf.unstack(seeds[2:]))]
+      corrupted = [corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]))]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
     if config.lineareval_while_pretraining:
       batch["label"] = record["label"]
     return batch
 
-  return augment
+  return source.traced_once(("two views", config), augment)
 
 
 def finetuning_batches(
@@ -185,12 +191,12 @@ def evaluation_batches(
     `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`).
   """
 
-  @tf.autograph.experimental.do_not_convert
   def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     image, _ = source.decode_for(
       record["image"], lambda size: evaluation_reduction(size, image_size, source.center_crop)
     )
     return evaluation_image(image, image_size, source.center_crop), record["label"]
 
+  prepare = source.traced_once(("evaluation", image_size), prepare)
   images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -9,11 +9,10 @@ import tensorflow_datasets as tfds
 from conrec_tf.data.dataset import (
   Record,
   Split,
-  empty_split,
   log_cache_size,
   split_in_memory,
-  wrong_split,
 )
+from conrec_tf.data.split_expressions import empty_split, wrong_split
 
 BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream
 FILES_AT_ONCE = 16

@@ -16,13 +16,11 @@ def switch_case(
   Args:
     index: bool, or int32 in [0, len(branches)).
     branches: functions of `inputs`, and of no other tensors; each returns one tensor of the
-      first input's dtype and shape.
+      first input's dtype and shape. A `tf.function` isn't traced again.
     inputs: tensors.
   """
   specs = [tf.TensorSpec.from_tensor(tf.convert_to_tensor(value)) for value in inputs]
-  functions = [
-    tf.function(branch, autograph=False).get_concrete_function(*specs) for branch in branches
-  ]
+  functions = [_graph(branch).get_concrete_function(*specs) for branch in branches]
   (chosen,) = tf.raw_ops.StatelessCase(
     branch_index=tf.cast(index, tf.int32), input=inputs, Tout=[inputs[0].dtype], branches=functions
   )
@@ -34,3 +32,9 @@ def maybe_apply(
 ) -> tf.Tensor:
   """Returns `function(*inputs)` where the condition holds, else the first input."""
   return switch_case(condition, [lambda first, *_: first, function], *inputs)
+
+
+def _graph(function: Callable[..., tf.Tensor]) -> tf.types.experimental.GenericFunction:
+  if isinstance(function, tf.types.experimental.GenericFunction):
+    return function
+  return tf.function(function, autograph=False)
