@@ -20,6 +20,13 @@ class Segmentation:
     "The feature of a dataset of TensorFlow Datasets that is the mask.",
     previously="segmentation_mask",
   )
+  mask_table: str = option(
+    "",
+    "CSV file that pairs the files of an image folder: columns image and mask, perhaps field (what "
+    "counts) and split. Empty: folders images and masks side by side.",
+    path=True,
+    previously="",
+  )
   mask_classes: str = option(
     "",
     "CSV file with the columns value (a number, or a colour as #rrggbb) and name: which value of "

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 OPTIONS = (
   "segment_from",
   "mask_key",
+  "mask_table",
   "mask_classes",
   "ignored_mask_value",
   "crops_per_image",
@@ -67,6 +68,11 @@ def segmentation_rules(config: "Config") -> Iterator[Rule]:
     config.mask_key != "segmentation_mask" and config.dataset == "image_folder",
     "mask_key must be left out for dataset=image_folder",
     config.mask_key,
+  )
+  yield (
+    config.mask_table and config.dataset != "image_folder",
+    "mask_table must be left out unless dataset is image_folder",
+    config.mask_table,
   )
   for name, nothing in (
     ("label_table", "empty"),

@@ -1,13 +1,11 @@
 """Labels, splits and groups of images from a CSV file."""
 
 from collections.abc import Sequence
-import csv
 import dataclasses
 import logging
-import os
 
 from conrec_tf.config import UsageError
-from conrec_tf.data.folder_walk import base_name
+from conrec_tf.data.csv_table import files_by_name, read_lines
 from conrec_tf.data.labels import label_text
 
 logger = logging.getLogger(__name__)
@@ -47,12 +45,13 @@ def read_label_table(
       gives an image two labels, or something else than 0 or 1 in a column of several.
   """
   rows: dict[str, Row] = {}
-  places = _places(names)
+  places = files_by_name(names)
   missing = []
-  for number, given in _lines(path, columns):
-    label, split, group = (label_text(given.get(column) or "") for column in COLUMNS[1:])
+  needed = ["image", *(columns or ["label"])]
+  for number, given in read_lines("label_table", path, needed, ("split", "group")):
+    label, split, group = (label_text(given.get(column, "")) for column in COLUMNS[1:])
     row = Row(label, split, group, _marks(given, columns, f"line {number} of {path}"))
-    name = places.get(given["image"] or "")
+    name = places.get(given["image"])
     if not (row.label or columns) or not given["image"]:
       raise UsageError(
         f"label_table must give each image a label. Received: line {number} of {path}"
@@ -87,41 +86,10 @@ def _said(row: Row) -> str:
 
 def _marks(given: dict[str, str], columns: Sequence[str], where: str) -> tuple[int, ...]:
   """Returns a line's values of several labels, 0 or 1."""
-  texts = [(given[column.lower()] or "").strip() for column in columns]
+  texts = [given[column.lower()].strip() for column in columns]
   for column, text in zip(columns, texts):
     if text not in MARKS:
       raise UsageError(
         f"label_table must say 0 or 1 of each label. Received: '{text}' for {column}, {where}"
       )
   return tuple(MARKS[text] for text in texts)
-
-
-def _lines(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-  """Returns the numbers of lines and what stands in them, by column."""
-  try:
-    with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
-      reader = csv.DictReader(file)
-      found = [name.strip().lower() for name in reader.fieldnames or ()]
-      reader.fieldnames = found
-      needed = ["image", *(columns or ["label"])]
-      if not {name.lower() for name in needed} <= set(found):
-        raise UsageError(
-          f"label_table must have the columns {', '.join(needed)}, perhaps split and group. "
-          f"Received: {', '.join(found) or 'nothing'} in {path}"
-        )
-      return [(reader.line_num, row) for row in reader]
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise UsageError(
-      f"label_table must be a CSV file in UTF-8 ({error}). Received: {path}"
-    ) from error
-
-
-def _places(names: Sequence[str]) -> dict[str, str]:
-  """Returns `{how a table may name a file: the file}`, without what several files are called."""
-  whole = {name: name for name in names}
-  for shorten in (base_name, lambda name: os.path.splitext(base_name(name))[0]):
-    found: dict[str, list[str]] = {}
-    for name in names:
-      found.setdefault(shorten(name), []).append(name)
-    whole = {short: files[0] for short, files in found.items() if len(files) == 1} | whole
-  return whole

@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data import masks
-from conrec_tf.data.dataset import DatasetSource, Record, Split, existing_path, holdout_mask
+from conrec_tf.data.dataset import DatasetSource, Record, Split, existing_path
 from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.image_header import orientation
+from conrec_tf.data.mask_table import layout_of, read_mask_table
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
   Image and mask have the same name but for the ending, in folders `images` and `masks` side by
   side. The folder above those is the split; without any, a tenth is held out as test. A file of the
   same name in a folder `fields`, where there is one, says which pixels count: those that aren't 0.
+  `config.mask_table` says all of that of folders of any other form.
   Masks are read and checked at once, and held in memory as class maps.
 
   Raises:
@@ -37,7 +39,8 @@ def open_masked_folder(config: Config) -> DatasetSource:
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images and masks")
   files, store = image_files(root), Folder(root)
-  mask_of, field_of = paired(files, root)
+  table = read_mask_table(config.mask_table, files) if config.mask_table else None
+  mask_of, field_of = (table.mask_of, table.field_of) if table else paired(files, root)
   contents = {name: masks.read_mask(store.content(mask), mask) for name, mask in mask_of.items()}
   ignored = config.ignored_mask_value
   read = ((mask_of[name], contents[name]) for name in mask_of)
@@ -56,7 +59,8 @@ def open_masked_folder(config: Config) -> DatasetSource:
     maps[name][(seen if seen.ndim == 2 else seen.any(axis=-1)) == 0] = masks.IGNORED
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
-  source = image_source(config, store, list(mask_of), unlabelled_layout)
+  layout = table.layout if table else unlabelled_layout
+  source = image_source(config, store, list(mask_of), layout)
   for split in (source.train, source.eval):
     _check_sizes(split, maps, mask_of, store)
   digest = hashlib.sha256(source.digest.encode())
@@ -148,11 +152,7 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
 
 def unlabelled_layout(names: Sequence[str]) -> Layout:
   """Returns the split of each image, the folder above `images`, and no labels."""
-  splits = np.array([os.path.split(os.path.dirname(name))[0] for name in names])
-  if not any(splits):
-    logger.info("There are no splits; a tenth is held out as split test")
-    splits = np.where(holdout_mask(None, len(names)), "test", "train")
-  return splits, np.zeros(len(names), np.int64), ()
+  return layout_of([os.path.split(os.path.dirname(name))[0] for name in names])
 
 
 def _check_sizes(

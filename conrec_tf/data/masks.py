@@ -1,7 +1,6 @@
 """Mask files: which value or colour of theirs is which class."""
 
 from collections.abc import Iterable, Mapping, Sequence
-import csv
 import dataclasses
 import io
 import logging
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from conrec_tf.config import UsageError, listed, short_message
+from conrec_tf.data.csv_table import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -50,22 +50,9 @@ def read_mask_classes(path: str) -> MaskClasses:
   Raises:
     UsageError: it can't be read, or a line isn't of that form.
   """
-  try:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-      reader = csv.DictReader(file)
-      if not set(COLUMNS) <= set(reader.fieldnames or ()):
-        raise UsageError(
-          "mask_classes must have the columns value and name. "
-          f"Received: {', '.join(reader.fieldnames or ()) or 'none'} in {path}"
-        )
-      rows = [(number, row) for number, row in enumerate(reader, start=2)]
-  except (OSError, UnicodeError, csv.Error) as error:
-    raise UsageError(
-      f"mask_classes must be a CSV file ({short_message(error)}). Received: {path}"
-    ) from error
   names, values, kinds = list[str](), dict[int, int](), set[bool]()
-  for number, row in rows:
-    text, name = (row["value"] or "").strip(), (row["name"] or "").strip()
+  for number, row in read_lines("mask_classes", path, COLUMNS):
+    text, name = row["value"].strip(), row["name"].strip()
     is_colour = bool(COLOUR.fullmatch(text))
     if not name or not (is_colour or text.isdigit()):
       raise UsageError(

@@ -1,5 +1,7 @@
 """Masks: values and colours to classes, and what is wrong with them."""
 
+import pathlib
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -104,6 +106,64 @@ def test_fields_say_what_counts(folder):
   assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
 
 
+@pytest.fixture
+def pairs(folder):
+  """The same files in folders of other names, and a table that pairs them."""
+  (folder / "eyes").mkdir()
+  (folder / "drawn").mkdir()
+  lines = ["Mask,Split,Image,comment"]
+  for split in ("train", "test"):
+    for path in sorted((folder / split / "images").iterdir()):
+      name = f"{split}{path.stem}"
+      path.rename(folder / "eyes" / f"{name}.jpg")
+      (folder / split / "masks" / f"{path.stem}.png").rename(folder / "drawn" / f"m{name}.png")
+      lines.append(f"m{name}.png,{split},eyes/{name}.jpg,")
+    for kind in ("images", "masks"):
+      (folder / split / kind).rmdir()
+    (folder / split).rmdir()
+  table = folder / "pairs.csv"
+  table.write_text("\n".join(lines) + "\n")
+  return table
+
+
+def test_a_table_pairs_files(folder, pairs):
+  source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
+  assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
+  for (_, classes), name in zip(whole_images(source, source.eval), source.eval.names):
+    drawn = np.asarray(Image.open(folder / "drawn" / f"m{pathlib.Path(str(name)).stem}.png"))
+    np.testing.assert_array_equal(classes, np.searchsorted([0, 128, 255], drawn))
+
+
+def test_a_table_without_splits_and_with_fields(folder, pairs):
+  field = np.zeros([30, 40], np.uint8)
+  field[:, :10] = 1
+  Image.fromarray(field).save(folder / "seen.png")
+  rows = [line.split(",") for line in pairs.read_text().splitlines()[1:]]
+  lines = ["image,mask,field"] + [f"{row[2]},{row[0]},seen" for row in rows]
+  pairs.write_text("\n".join(lines))
+  source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
+  assert (source.train.num_examples, source.eval.num_examples) == (5 * 64, 1)
+  _, classes = next(whole_images(source, source.eval))
+  assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
+
+
+@pytest.mark.parametrize(
+  "old, new, message",
+  [
+    ("mtest1.png", "mtest7.png", "Received: mtest7.png as mask, line 7 of .*pairs.csv"),
+    ("mtest1.png", "", "Received: nothing as mask, line 7"),
+    ("mtest1.png", "mtest0.png", "a mask of its own. Received: eyes/test1.jpg with .* line 7"),
+    ("eyes/test1.jpg", "eyes/test0.jpg", "a mask of its own. Received: eyes/test0.jpg"),
+    ("mtest1.png,test", "mtest1.png,", "all images a split, or none, .* Received: 5 of 6"),
+    ("Mask,", "label,", "have the columns image, mask, perhaps field and split. Received"),
+  ],
+)
+def test_wrong_tables_of_pairs(folder, pairs, old, new, message):
+  pairs.write_text(pairs.read_text().replace(old, new))
+  with pytest.raises(UsageError, match=f"mask_table must .*{message}"):
+    open_masked_folder(config_of(folder, mask_table=str(pairs)))
+
+
 def spoil_size(folder):
   Image.fromarray(np.zeros([31, 40], np.uint8)).save(folder / "test/masks/1.png")
 
@@ -149,7 +209,7 @@ def test_wrong_masks_are_named(folder, spoil, message):
 @pytest.mark.parametrize(
   "text, message",
   [
-    ("a,b\n", "must have the columns value and name. Received: a, b in"),
+    ("a,b\n", "must have the columns value, name. Received: a, b in"),
     ("value,name\n0,ground\nx,vessel\n", "Received: line 3 of"),
     ("value,name\n0,ground\n0,vessel\n", "must name a value once. Received: 0 again in"),
     ("value,name\n0,ground\n#ffffff,vessel\n", "numbers or colours. Received: both in"),

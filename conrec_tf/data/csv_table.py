@@ -1,0 +1,61 @@
+"""CSV files that say something of image files, line by line."""
+
+from collections.abc import Sequence
+import csv
+import os
+
+from conrec_tf.config import UsageError, short_message
+from conrec_tf.data.folder_walk import base_name
+
+Line = tuple[int, dict[str, str]]
+
+
+def read_lines(
+  option: str, path: str, columns: Sequence[str], perhaps: Sequence[str] = ()
+) -> list[Line]:
+  """Reads the lines of a table.
+
+  Args:
+    option: whose file it is, for messages.
+    path: of the CSV file, UTF-8.
+    columns: that it must have, in any case.
+    perhaps: that it may have, for messages.
+
+  Returns:
+    Of each line its number and `{column in lower case: text}`; empty where nothing stands.
+
+  Raises:
+    UsageError: the file can't be read or lacks a column.
+  """
+  try:
+    with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
+      reader = csv.DictReader(file)
+      found = [name.strip().lower() for name in reader.fieldnames or ()]
+      reader.fieldnames = found
+      if not {name.lower() for name in columns} <= set(found):
+        also = f", perhaps {' and '.join(perhaps)}" if perhaps else ""
+        raise UsageError(
+          f"{option} must have the columns {', '.join(columns)}{also}. "
+          f"Received: {', '.join(found) or 'nothing'} in {path}"
+        )
+      return [
+        (reader.line_num, {column: row.get(column) or "" for column in found}) for row in reader
+      ]
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise UsageError(
+      f"{option} must be a CSV file in UTF-8 ({short_message(error)}). Received: {path}"
+    ) from error
+
+
+def files_by_name(names: Sequence[str]) -> dict[str, str]:
+  """Returns `{how a table may name a file: the file}`: its path, base name, or that without ending.
+
+  What several files are called names none of them.
+  """
+  whole = {name: name for name in names}
+  for shorten in (base_name, lambda name: os.path.splitext(base_name(name))[0]):
+    found: dict[str, list[str]] = {}
+    for name in names:
+      found.setdefault(shorten(name), []).append(name)
+    whole = {short: files[0] for short, files in found.items() if len(files) == 1} | whole
+  return whole

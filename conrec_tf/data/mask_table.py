@@ -1,0 +1,95 @@
+"""Images and their masks, paired by a CSV file."""
+
+from collections.abc import Sequence
+import dataclasses
+import logging
+
+import numpy as np
+
+from conrec_tf.config import UsageError
+from conrec_tf.data.csv_table import files_by_name, read_lines
+from conrec_tf.data.dataset import holdout_mask
+from conrec_tf.data.folder_layout import Layout
+from conrec_tf.data.labels import label_text
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskTable:
+  """Which mask, field and split each image has.
+
+  Attributes:
+    mask_of: `{image: mask}`.
+    field_of: `{image: field}` of those that have one.
+    split_of: `{image: split}`, empty texts where the table has none.
+  """
+
+  mask_of: dict[str, str]
+  field_of: dict[str, str]
+  split_of: dict[str, str]
+
+  def layout(self, names: list[str]) -> Layout:
+    """Returns the split of each image, and no labels."""
+    return layout_of([self.split_of[name] for name in names])
+
+
+def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
+  """Reads `image,mask` and perhaps `field` and `split` of files.
+
+  Files are named as in a table of labels; see `read_label_table`. Those that it doesn't name are no
+  part of the dataset.
+
+  Args:
+    path: of the CSV file, UTF-8.
+    names: of the files, below the folder.
+
+  Raises:
+    UsageError: the file can't be read or lacks a column, an image or mask is missing or named
+      twice, or some images have a split and some don't.
+  """
+  table, places = MaskTable({}, {}, {}), files_by_name(names)
+  named = set[str]()
+  for number, given in read_lines("mask_table", path, ("image", "mask"), ("field", "split")):
+    where = f"line {number} of {path}"
+    image, mask, field = (
+      _file(places, given.get(column, "").strip(), column, where)
+      for column in ("image", "mask", "field")
+    )
+    if {image, mask} & named or image == mask:
+      raise UsageError(
+        f"mask_table must pair each image with a mask of its own. Received: {image} with {mask}, "
+        f"{where}"
+      )
+    named |= {image, mask}
+    table.mask_of[image], table.split_of[image] = mask, label_text(given.get("split", "").strip())
+    if field:
+      table.field_of[image] = field
+  if len({bool(split) for split in table.split_of.values()}) != 1:
+    raise UsageError(
+      "mask_table must give all images a split, or none, and have images. "
+      f"Received: {sum(map(bool, table.split_of.values()))} of {len(table.split_of)} in {path}"
+    )
+  return table
+
+
+def layout_of(splits: Sequence[str]) -> Layout:
+  """Returns the layout of images without labels; without splits a tenth of them is held out."""
+  count = len(splits)
+  named = np.array(splits)
+  if not any(splits):
+    logger.info("There are no splits; a tenth is held out as split test")
+    named = np.where(holdout_mask(None, count), "test", "train")
+  return named, np.zeros(count, np.int64), ()
+
+
+def _file(places: dict[str, str], text: str, column: str, where: str) -> str:
+  """Returns the file that a line names; only a field may be missing."""
+  if not text and column == "field":
+    return ""
+  if text not in places:
+    raise UsageError(
+      "mask_table must name files of data_dir, by their paths below it or by names that one file "
+      f"has. Received: {text or 'nothing'} as {column}, {where}"
+    )
+  return places[text]
