@@ -5,10 +5,10 @@
 
 The folder holds `train` and `test` with 20 retinas each, in `images` and `masks` (Staal et al.
 2004). What counts is the field of view, which is found by brightness: the red channel above a
-threshold, without holes. A network learns without masks, on the 20 of `train` or on all 40; then a
-segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which take other
-images where not all are taken. What is done is in `experiments/results/drive` and isn't done again;
-a training that was killed goes on where it was.
+threshold, without holes. A network learns without masks, on the 20 of `train` and another on all
+40; then a segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which
+take other images where not all are taken. What is done is in `experiments/results/drive` and isn't
+done again; a training that was killed goes on where it was.
 """
 
 import argparse
@@ -80,11 +80,11 @@ def with_fields(images, folder):
   return copy
 
 
-def pretrain(images, on, seed, folder, cores):
+def pretrain(images, on, folder, cores):
   """Learns without masks."""
-  model_dir = folder / f"pretrained_{on}_{seed}"
+  model_dir = folder / f"pretrained_{on}"
   flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", f"--train_split={PRETRAINED_ON[on]}"]
-  run(command([*flags, f"--seed={seed}"], model_dir), model_dir.with_suffix(".log"), cores)
+  run(command(flags, model_dir), model_dir.with_suffix(".log"), cores)
 
 
 def segmentation_flags(start, masks, seed):
@@ -101,7 +101,7 @@ def segment(images, start, masks, seed, folder, cores):
   flags = segmentation_flags(start, masks, seed)
   where = [f"--data_dir={images}"]
   if STARTS[start]:
-    where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}_{seed}'}")
+    where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}'}")
   run(command([*flags, *where], model_dir), model_dir.with_suffix(".log"), cores)
   result = RunDirectory(model_dir).read("result.json")
   content = {
@@ -172,9 +172,7 @@ def main():
   images = with_fields(args.images, args.runs)
   seeds = [int(seed) for seed in args.seeds.split(",")]
   on_shares_of_cores(
-    lambda job, cores: pretrain(images, *job, args.runs, cores),
-    [(on, seed) for seed in seeds for on in PRETRAINED_ON],
-    args.jobs,
+    lambda on, cores: pretrain(images, on, args.runs, cores), list(PRETRAINED_ON), args.jobs
   )
   on_shares_of_cores(
     lambda job, cores: segment(images, *job, args.runs, cores),
