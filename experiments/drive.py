@@ -48,7 +48,6 @@ SEGMENTATION = (
   "--random_flip=horizontal_and_vertical",
   "--train_batch_size=8",
   "--train_steps=300",
-  "--noreport",
   "--bootstrap_samples=0",
   "--export_format=",
 )

@@ -122,8 +122,9 @@ def test_corrupt_is_a_function_of_view_and_seed(rng, size, channels):
   in_graph = tf.function(corruption.corrupt)
   for index in range(16):
     seed = tf.constant([3, index], tf.int64)
-    corrupted = corruption.corrupt(view, seed)
+    corrupted = in_graph(view, seed)
     assert corrupted.shape == view.shape
     assert tf.reduce_min(corrupted) >= 0 and tf.reduce_max(corrupted) <= 1
-    np.testing.assert_array_equal(corrupted, corruption.corrupt(view, seed))
-    np.testing.assert_allclose(corrupted, in_graph(view, seed), atol=1e-6)
+    np.testing.assert_array_equal(corrupted, in_graph(view, seed))
+    if index < 6:  # each call traces the kinds anew
+      np.testing.assert_allclose(corrupted, corruption.corrupt(view, seed), atol=1e-6)
