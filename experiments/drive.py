@@ -47,7 +47,7 @@ SEGMENTATION = (
   "--eval_split=test",
   "--random_flip=horizontal_and_vertical",
   "--train_batch_size=8",
-  "--train_steps=300",
+  "--train_steps=200",
   "--bootstrap_samples=0",
   "--export_format=",
 )
