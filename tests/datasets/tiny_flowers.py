@@ -1,6 +1,9 @@
 """A TFDS dataset of colour photographs of differing sizes, in the layout of Oxford Flowers."""
 
+import io
+
 import numpy as np
+from PIL import Image
 import tensorflow_datasets as tfds
 
 
@@ -36,7 +39,10 @@ class TinyFlowers(tfds.core.GeneratorBasedBuilder):
 
 
 class TinyMasks(tfds.core.GeneratorBasedBuilder):
-  """Bright squares on noise with their masks, 1 and 2; 6 train and 3 test images."""
+  """Bright squares on noise with their masks, 1 and 2; 6 train and 3 test images.
+
+  The second of each split lies on its side, as its EXIF data says, and its mask doesn't.
+  """
 
   VERSION = tfds.core.Version("1.0.0")
 
@@ -59,7 +65,16 @@ class TinyMasks(tfds.core.GeneratorBasedBuilder):
       mask = np.ones([40 + index, 50, 1], np.uint8)
       mask[10:20, 10 + index : 20 + index] = 2
       image = rng.integers(0, 100, (*mask.shape[:2], 3), np.uint8) + 100 * (mask == 2)
-      yield index, {"image": image.astype(np.uint8), "segmentation_mask": mask}
+      image = image.astype(np.uint8)
+      yield index, {"image": turned(image) if index == 1 else image, "segmentation_mask": mask}
+
+
+def turned(image):
+  """A PNG file that holds an image turned to the left, and says so."""
+  exif, file = Image.Exif(), io.BytesIO()
+  exif[0x0112] = 6
+  Image.fromarray(np.rot90(image)).save(file, "PNG", exif=exif.tobytes())
+  return io.BytesIO(file.getvalue())
 
 
 class TinyRegression(tfds.core.GeneratorBasedBuilder):
