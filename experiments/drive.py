@@ -32,13 +32,22 @@ ORDER = (20, 5, 1, 10, 2)  # in which they are learnt from: the ends and the mid
 IMAGES = 20
 DARK = 40  # of 255, red outside of the field of view at most
 SEEDS = (0, 1, 2)
-PRETRAINED_ON = {"train": "train", "all": "train+test"}
-STARTS = {  # what a segmentation starts from: (images that were learnt from, what is taken)
+PRETRAININGS = {  # name: (images that are learnt from, skip connections)
+  "train": ("train", "all"),
+  "all": ("train+test", "all"),
+  "train_deep": ("train", "deep"),
+  "all_deep": ("train+test", "deep"),
+}
+STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "scratch": None,
   "encoder": ("train", "encoder"),
   "both": ("train", "both"),
   "both, all 40": ("all", "both"),
+  "encoder, deep skips": ("train_deep", "encoder"),
+  "both, deep skips": ("train_deep", "both"),
+  "both, all 40, deep skips": ("all_deep", "both"),
 }
+DEEP_MASKS = (20,)  # how many are tried after a pre-training with deep skips
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
 PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=400")
 SEGMENTATION = (
@@ -79,10 +88,12 @@ def with_fields(images, folder):
   return copy
 
 
-def pretrain(images, on, folder, cores):
+def pretrain(images, name, folder, cores):
   """Learns without masks."""
-  model_dir = folder / f"pretrained_{on}"
-  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", f"--train_split={PRETRAINED_ON[on]}"]
+  model_dir = folder / f"pretrained_{name}"
+  split, skips = PRETRAININGS[name]
+  options = [f"--train_split={split}", f"--skip_connections={skips}"]
+  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", *options]
   run(command(flags, model_dir), model_dir.with_suffix(".log"), cores)
 
 
@@ -171,7 +182,7 @@ def main():
   images = with_fields(args.images, args.runs)
   seeds = [int(seed) for seed in args.seeds.split(",")]
   on_shares_of_cores(
-    lambda on, cores: pretrain(images, on, args.runs, cores), list(PRETRAINED_ON), args.jobs
+    lambda name, cores: pretrain(images, name, args.runs, cores), list(PRETRAININGS), args.jobs
   )
   on_shares_of_cores(
     lambda job, cores: segment(images, *job, args.runs, cores),
@@ -181,6 +192,7 @@ def main():
       for seed in seeds
       for start in STARTS
       if not result_path(start, masks, seed).exists()
+      and (masks in DEEP_MASKS or not start.endswith("deep skips"))
     ],
     args.jobs,
   )
