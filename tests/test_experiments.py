@@ -113,7 +113,12 @@ def test_every_variation_is_a_configuration():
 def test_what_is_kept_belongs_to_a_variation():
   """So that no result is left behind when a study changes."""
   for path in recipe.RESULTS.glob("*/*_[0-9].json"):
-    kept, study = json.loads(path.read_text()), STUDIES[path.parent.name]
+    kept = json.loads(path.read_text())
+    if path.parent.name == "drive":
+      job = kept["start"], kept["masks"], kept["seed"]
+      assert kept["flags"] == drive.segmentation_flags(*job) and path == drive.result_path(*job)
+      continue
+    study = STUDIES[path.parent.name]
     cost = recipe.cost_of(path.parent.name, kept["variation"], study)
     expected = [*study.command(kept["variation"], cost), f"--seed={kept['seed']}"]
     assert kept["flags"] == expected, path
