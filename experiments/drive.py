@@ -188,11 +188,11 @@ def main():
     lambda job, cores: segment(images, *job, args.runs, cores),
     [
       (start, masks, seed)
-      for masks in ORDER
+      for is_deep in (False, True)
+      for masks in (DEEP_MASKS if is_deep else ORDER)
       for seed in seeds
       for start in STARTS
-      if not result_path(start, masks, seed).exists()
-      and (masks in DEEP_MASKS or not start.endswith("deep skips"))
+      if start.endswith("deep skips") == is_deep and not result_path(start, masks, seed).exists()
     ],
     args.jobs,
   )
