@@ -7,8 +7,8 @@ The folder holds `train` and `test` with 20 retinas each, in `images` and `masks
 2004). What counts is the field of view, which is found by brightness: the red channel above a
 threshold, without holes. A network learns without masks, on the 20 of `train` and another on all
 40; then a segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which
-take other images where not all are taken. What is done is in `experiments/results/drive` and isn't
-done again; a training that was killed goes on where it was.
+take other images where not all are taken; with all 20 after few steps too. What is done is in
+`experiments/results/drive` and isn't done again; a training that was killed goes on where it was.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.jobs import on_shares_of_cores
 from experiments.recipe import RESULTS, ROOT, command, kept, run, write
 
-MASKS = (1, 2, 5, 10, 20)
-ORDER = (20, 1, 5, 10, 2)  # in which they are learnt from: the ends first
+CELLS = ((20, 500), (1, 500), (5, 500), (10, 500), (2, 500), (20, 200))  # (masks, steps), in order
+DEEP_CELLS = ((20, 200),)  # after a pre-training with deep skip connections
 IMAGES = 20
 DARK = 40  # of 255, red outside of the field of view at most
 SEEDS = (0, 1, 2)
@@ -47,7 +47,6 @@ STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "both, deep skips": ("train_deep", "both"),
   "both, all 40, deep skips": ("all_deep", "both"),
 }
-DEEP_MASKS = (20,)  # how many are tried after a pre-training with deep skips
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
 PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=400")
 SEGMENTATION = (
@@ -56,7 +55,6 @@ SEGMENTATION = (
   "--eval_split=test",
   "--random_flip=horizontal_and_vertical",
   "--train_batch_size=8",
-  "--train_steps=200",
   "--bootstrap_samples=0",
   "--export_format=",
 )
@@ -97,18 +95,19 @@ def pretrain(images, name, folder, cores):
   run(command(flags, model_dir), model_dir.with_suffix(".log"), cores)
 
 
-def segmentation_flags(start, masks, seed):
+def segmentation_flags(start, masks, steps, seed):
   """The flags of a segmentation, but for where things lie."""
   first = min(5 * seed, IMAGES - masks)
   split = f"--train_split=train[{first}:{first + masks}]"
   taken = [f"--segment_from={STARTS[start][1]}"] if STARTS[start] else []
-  return [*SEGMENTATION, *ALWAYS, split, *taken, f"--seed={seed}"]
+  return [*SEGMENTATION, *ALWAYS, f"--train_steps={steps}", split, *taken, f"--seed={seed}"]
 
 
-def segment(images, start, masks, seed, folder, cores):
+def segment(images, start, masks, steps, seed, folder, cores):
   """Learns from masks, and writes what was reached."""
-  model_dir = folder / f"{slug(start)}_{masks}_{seed}"
-  flags = segmentation_flags(start, masks, seed)
+  path = result_path(start, masks, steps, seed)
+  model_dir = folder / path.stem
+  flags = segmentation_flags(start, masks, steps, seed)
   where = [f"--data_dir={images}"]
   if STARTS[start]:
     where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}'}")
@@ -117,14 +116,15 @@ def segment(images, start, masks, seed, folder, cores):
   content = {
     "start": start,
     "masks": masks,
+    "steps": steps,
     "seed": seed,
     "flags": flags,
     "result": kept(result),
     "machine": {part: text for part, text in hardware().items() if part != "system"},
     "versions": versions(),
   }
-  write(result_path(start, masks, seed), content)
-  return f"{start}, {masks} masks, seed {seed}: Dice {100 * result[DICE]:.1f}"
+  write(path, content)
+  return f"{start}, {masks} masks, {steps} steps, seed {seed}: Dice {100 * result[DICE]:.1f}"
 
 
 def slug(start):
@@ -132,9 +132,9 @@ def slug(start):
   return start.replace(", ", "_").replace(" ", "_")
 
 
-def result_path(start, masks, seed):
+def result_path(start, masks, steps, seed):
   """The file of what a segmentation reached."""
-  return RESULTS / "drive" / f"{slug(start)}_{masks}_{seed}.json"
+  return RESULTS / "drive" / f"{slug(start)}_{masks}_{steps}_{seed}.json"
 
 
 def table(results):
@@ -143,19 +143,21 @@ def table(results):
   Args:
     results: `[content of a file]`.
   """
-  rows = []
-  for start in STARTS:
-    cells = [start]
-    for masks in MASKS:
-      found = [row["result"] for row in results if (row["start"], row["masks"]) == (start, masks)]
-      cells.append(
-        " / ".join(_mean([row[name] for row in found]) for name in (DICE, PIXEL_AUROC))
-        if found
-        else "not run"
-      )
-    rows.append(tuple(cells))
-  header = ("start", *[f"{masks} masks" if masks > 1 else "1 mask" for masks in MASKS])
+  done = {cell: {} for cell in sorted(CELLS, key=lambda cell: cell[::-1])}
+  for row in results:
+    done[row["masks"], row["steps"]].setdefault(row["start"], []).append(row["result"])
+  done = {cell: by_start for cell, by_start in done.items() if by_start}
+  header = ("start", *[f"{masks} masks, {steps} steps" for masks, steps in done])
+  rows = [(start, *[_cell(found.get(start, [])) for found in done.values()]) for start in STARTS]
   return Table(header, rows).markdown()
+
+
+def _cell(results):
+  """Dice and area under the ROC curve in percent, and of how many trainings."""
+  if not results:
+    return "not run"
+  means = " / ".join(_mean([row[name] for row in results]) for name in (DICE, PIXEL_AUROC))
+  return f"{means} ({len(results)})"
 
 
 def _mean(values):
@@ -187,12 +189,12 @@ def main():
   on_shares_of_cores(
     lambda job, cores: segment(images, *job, args.runs, cores),
     [
-      (start, masks, seed)
-      for is_deep in (False, True)
-      for masks in (DEEP_MASKS if is_deep else ORDER)
+      (start, *cell, seed)
+      for cell in CELLS
       for seed in seeds
       for start in STARTS
-      if start.endswith("deep skips") == is_deep and not result_path(start, masks, seed).exists()
+      if (cell in DEEP_CELLS or not start.endswith("deep skips"))
+      and not result_path(start, *cell, seed).exists()
     ],
     args.jobs,
   )
