@@ -47,6 +47,9 @@ STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "both, deep skips": ("train_deep", "both"),
   "both, all 40, deep skips": ("all_deep", "both"),
 }
+DEEP = [
+  start for start, origin in STARTS.items() if origin and PRETRAININGS[origin[0]][1] == "deep"
+]
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
 PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=400")
 SEGMENTATION = (
@@ -193,8 +196,7 @@ def main():
       for cell in CELLS
       for seed in seeds
       for start in STARTS
-      if (cell in DEEP_CELLS or not start.endswith("deep skips"))
-      and not result_path(start, *cell, seed).exists()
+      if (cell in DEEP_CELLS or start not in DEEP) and not result_path(start, *cell, seed).exists()
     ],
     args.jobs,
   )

@@ -7,7 +7,8 @@ from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
 
 def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
   """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
-  jitters = [tf.function(kind, autograph=False) for kind in (brightness, contrast, saturation, hue)]
+  kinds = (brightness, contrast, saturation, hue)
+  jitters = [tf.function(kind, autograph=False) for kind in kinds]  # traced once for all places
 
   def jitter(planes: tf.Tensor, amounts: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
     for kind in tf.unstack(order):
@@ -16,7 +17,7 @@ def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
 
   # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
   planes = transpose(view, [2, 0, 1])
-  amounts = tf.stack([drawn[name] for name in ("brightness", "contrast", "saturation", "hue")])
+  amounts = tf.stack([drawn[kind.__name__] for kind in kinds])
   planes = maybe_apply(drawn["jitter"], jitter, planes, amounts, drawn["order"])
   planes = maybe_apply(drawn["grey"], grey, planes)
   return transpose(planes, [1, 2, 0])
