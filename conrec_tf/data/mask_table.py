@@ -70,6 +70,11 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
       "mask_table must give all images a split, or none, and have images. "
       f"Received: {sum(map(bool, table.split_of.values()))} of {len(table.split_of)} in {path}"
     )
+  left = sorted(set(names) - named - set(table.field_of.values()))
+  if left:
+    logger.warning(
+      "Lost: %d of %d files aren't in %s, e.g. %s", len(left), len(names), path, left[0]
+    )
   return table
 
 

@@ -126,8 +126,10 @@ def pairs(folder):
   return table
 
 
-def test_a_table_pairs_files(folder, pairs):
+def test_a_table_pairs_files(folder, pairs, caplog):
+  Image.fromarray(np.zeros([30, 40], np.uint8)).save(folder / "more.png")
   source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
+  assert f"Lost: 1 of 13 files aren't in {pairs}, e.g. more.png" in caplog.text
   assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
   for (_, classes), name in zip(whole_images(source, source.eval), source.eval.names):
     drawn = np.asarray(Image.open(folder / "drawn" / f"m{pathlib.Path(str(name)).stem}.png"))
