@@ -35,9 +35,6 @@ PARTS = (
   (train, "build_task", "build network and optimizer"),
   (task, "pretraining_batches", "trace the input pipeline"),
   (Evaluator, "open", "TensorBoard, report"),
-  (task, "view_measures", "untrained network: two views"),
-  (task, "evaluate_linearly", "untrained network: classifiers"),
-  (task, "evaluate_recomputed", "untrained network: statistics recomputed"),
 )
 
 

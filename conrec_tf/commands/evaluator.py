@@ -1,7 +1,8 @@
 """What happens at an evaluation in a training, and at its end: results, exports, report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import logging
 import time
 from typing import Any
@@ -23,6 +24,8 @@ from conrec_tf.training.preemption import GracefulShutdown
 from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)
+
+Measure = Callable[[], dict[str, Any]]
 
 
 class Evaluator:
@@ -92,33 +95,40 @@ class Evaluator:
         self._tensorboard.start()
 
   def __call__(self, step: int) -> None:
-    """Evaluates, unless that was done, and keeps the network if it is the best so far."""
+    """Evaluates, unless that was done, and keeps the network if it is the best so far.
+
+    Beside the first one the untrained network is evaluated: training needn't wait for it.
+    """
     self.step = step
     full = step == self._final_step
-    result = self._results.cached(step, full)
-    is_new = result is None
-    untrained = not step and not self._config.starts_trained
-    seconds = {}
-    if result is None:
-      began = time.monotonic()
-      with self._shutdown.interruptible():
-        metrics = self._task.evaluate(full)
-        baseline = {} if step else self._task.evaluate_untrained()
-      if untrained:
-        metrics, baseline = {}, metrics | baseline
-      seconds[EVALUATION_SECONDS] = time.monotonic() - began
-      result = self._results.save(step, metrics, full, baseline)
-      warn_of_collapse(result)
-    if (
-      not untrained and self._results.is_best(step, result) and self._checkpoints.best_step != step
-    ):
+    baseline = self._task.evaluate_untrained
+    if step and baseline and 0 not in self.log.evaluated:
+      self._evaluate(0, dict, baseline, full=False)
+    evaluate = functools.partial(self._task.evaluate, full)
+    is_new, result = self._evaluate(step, evaluate, dict if step else baseline or dict, full)
+    if self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
-    if step not in self.log.evaluated:
-      numbers = {name: value for name, value in result.items() if is_number(value)}
-      self.log.write(numbers | seconds)
     if is_new and self._tensorboard:
       with log_and_continue("Drawing for TensorBoard"):
         self._tensorboard.images(step)
+
+  def _evaluate(
+    self, step: int, evaluate: Measure, evaluate_untrained: Measure, full: bool
+  ) -> tuple[bool, dict[str, Any]]:
+    """Measures, unless that was done, and logs it; returns whether it is new, and the result."""
+    result = self._results.cached(step, full)
+    is_new, seconds = result is None, {}
+    if result is None:
+      began = time.monotonic()
+      with self._shutdown.interruptible():
+        metrics, baseline = evaluate(), evaluate_untrained()
+      seconds[EVALUATION_SECONDS] = time.monotonic() - began
+      result = self._results.save(step, metrics, full, baseline)
+      warn_of_collapse(result)
+    if step not in self.log.evaluated:
+      numbers = {name: value for name, value in result.items() if is_number(value)}
+      self.log.write(numbers | seconds)
+    return is_new, result
 
   def finish(self, source: DatasetSource, eval_source: DatasetSource) -> dict[str, Any] | None:
     """Writes the summary, exports the network and draws the report; returns the last result."""

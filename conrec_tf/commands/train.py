@@ -204,7 +204,7 @@ def _is_evaluation_due(config: Config, first_step: int, epoch: int) -> bool:
   if config.mode != "train_then_eval":
     return False
   if not first_step:
-    return config.is_pretraining
+    return config.is_pretraining and config.starts_trained
   interval = config.eval_every_epochs * epoch
   return bool(interval) and first_step % interval == 0
 

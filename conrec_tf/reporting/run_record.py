@@ -61,8 +61,8 @@ class RunRecord:
     return next((name for name in known if name in self.result), known[0])
 
   def curve(self, name: str) -> tuple[list[int], list[float]]:
-    """Returns steps and values of a number of `metrics.jsonl`."""
-    pairs = [(row[metric_names.GLOBAL_STEP], row[name]) for row in self.rows if name in row]
+    """Returns steps, in order, and values of a number of `metrics.jsonl`."""
+    pairs = sorted((row[metric_names.GLOBAL_STEP], row[name]) for row in self.rows if name in row)
     return [step for step, _ in pairs], [value for _, value in pairs]
 
   def times(self) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The log of a training: `metrics.jsonl` and TensorBoard's scalars."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -21,7 +22,8 @@ class MetricsLog:
 
   Args:
     model_dir: folder of the run.
-    first_step: rows of later steps, left by a run that was cut off, are dropped; with 0, all.
+    first_step: rows from the first of a later step, left by a run that was cut off, are dropped;
+      with 0, all.
   """
 
   def __init__(self, model_dir: pathlib.Path, first_step: int) -> None:
@@ -29,7 +31,7 @@ class MetricsLog:
     self.evaluated: set[int] = set()
     if self._path.exists():
       rows = RunDirectory(model_dir).rows(self._path.name) if first_step else []
-      rows = [row for row in rows if row[GLOBAL_STEP] <= first_step]
+      rows = list(itertools.takewhile(lambda row: row[GLOBAL_STEP] <= first_step, rows))
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
       self.evaluated.update(row[GLOBAL_STEP] for row in rows if _is_evaluation(row))
     self.writer = tf.summary.create_file_writer(os.fspath(model_dir))

@@ -144,26 +144,24 @@ def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Spl
   )
 
 
-def evaluate_untrained(config: Config, source: DatasetSource) -> dict[str, Any]:
-  """Evaluates an untrained network as those are that learn; see `evaluate_recomputed`."""
-  config = dataclasses.replace(config, encoder_weights="", checkpoint="")
-  metrics = evaluate_linearly(config, build_model(config, source.channels), source, full=False)
-  return metrics | evaluate_recomputed(config, source)
+def untrained_model(config: Config, channels: int) -> ConRec:
+  """Builds the network as it is before it has learnt anything, whatever training starts from."""
+  return build_model(dataclasses.replace(config, encoder_weights="", checkpoint=""), channels)
 
 
-def evaluate_recomputed(config: Config, source: DatasetSource) -> dict[str, Any]:
-  """Evaluates the untrained network after its batch norm has seen clean training images.
+def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) -> dict[str, Any]:
+  """Evaluates an untrained network after its batch norm has seen clean training images.
 
   Without that its statistics are those that it was built with, and its embeddings nearly alike.
 
   Args:
     config: the options of the run.
+    model: the untrained network; its statistics are changed, and its dropout.
     source: the dataset of linear evaluation.
 
   Returns:
     `{name: number}`, the quick measures under `recomputed` names.
   """
-  model = build_model(config, source.channels)
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
   batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)

@@ -1,6 +1,6 @@
 """The one training loop: steps, metrics, progress; it knows no loss and no network."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 import time
 from typing import Any, NamedTuple, Protocol
 
@@ -59,13 +59,14 @@ class StepRunner(tf.Module):
     self.metrics = step.metrics()
     self.waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
 
-  @tf.function
-  def __call__(self, iterator: Iterator, count: tf.Tensor) -> None:
+  @tf.function(autograph=False)
+  def __call__(self, iterator: tf.data.Iterator, count: tf.Tensor) -> None:
     """Takes `count` steps; an int32 tensor, so that other counts don't trace anew."""
-    for _ in tf.range(count):
+
+    def take_step(taken: tf.Tensor) -> list[tf.Tensor]:
       asked = tf.timestamp()
       with tf.control_dependencies([asked]):
-        batch = next(iterator)
+        batch = iterator.get_next()
       with tf.control_dependencies(tf.nest.flatten(batch)):
         came = tf.timestamp()
       self.waited.assign_add(came - asked)
@@ -74,6 +75,9 @@ class StepRunner(tf.Module):
       reported = self._strategy.run(self._step, args=(split_batch(self._strategy, batch),))
       for name, value in first_local_result(self._strategy, reported).items():
         self.metrics[name].update_state(*(value if isinstance(value, tuple) else (value,)))
+      return [taken + 1]
+
+    tf.while_loop(lambda taken: taken < count, take_step, [0])
 
   def collect(self) -> tuple[dict[str, float], float]:
     """Returns what the metrics say since the last call, and seconds spent waiting for data."""
@@ -104,7 +108,7 @@ class StepRunner(tf.Module):
 
 def train(
   runner: StepRunner,
-  iterator: Iterator,
+  iterator: tf.data.Iterator,
   *,
   first_step: int,
   last_step: int,

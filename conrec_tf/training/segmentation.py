@@ -58,7 +58,7 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     step=SegmentationStep(config, model, head, optimizer),
     batches=functools.partial(segmentation_batches, config, source),
     evaluate=functools.partial(evaluate_segmentation, config, segmenter, source),
-    evaluate_untrained=dict,
+    evaluate_untrained=None,
     metric=metric_names.DICE,
     selection_metric=metric_names.DICE,
   )

@@ -23,9 +23,9 @@ from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
-  evaluate_untrained,
   evaluate_without_labels,
   main_metric,
+  untrained_model,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels
@@ -109,19 +109,26 @@ def _pretraining(
   step, evaluated = pretraining.step, pretraining.evaluated
   labelled = bool(eval_source.class_names)
 
-  def evaluate(full: bool) -> dict[str, Any]:
+  def measure(network: ConRec, full: bool) -> dict[str, Any]:
     views = validation_batches(config, source)
-    of_views = view_measures(evaluated, views, config.ft_proj_selector)
+    of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:
-      losses = validation_losses(functools.partial(step.validation_loss, evaluated), views)
-      return losses | evaluate_without_labels(config, evaluated, source) | of_views
-    metrics = evaluate_linearly(config, evaluated, eval_source, full) | of_views
+      losses = validation_losses(functools.partial(step.validation_loss, network), views)
+      return losses | evaluate_without_labels(config, network, source) | of_views
+    return evaluate_linearly(config, network, eval_source, full) | of_views
+
+  def evaluate(full: bool) -> dict[str, Any]:
+    metrics = measure(evaluated, full)
     if head:
       metrics |= evaluate_head(config, evaluated, head, source, full=False)
     return metrics
 
+  def evaluate_untrained() -> dict[str, Any]:
+    network = untrained_model(config, source.channels)
+    metrics = measure(network, full=False)
+    return metrics | evaluate_recomputed(config, network, eval_source) if labelled else metrics
+
   metric = main_metric(config, eval_source) if labelled else metric_names.EVAL_TOTAL_LOSS
-  baseline = evaluate_untrained if config.starts_trained else evaluate_recomputed
   selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
   return TrainTask(
     model=evaluated,
@@ -131,7 +138,7 @@ def _pretraining(
     step=step,
     batches=lambda share: pretraining_batches(config, source, share),
     evaluate=evaluate,
-    evaluate_untrained=lambda: baseline(config, eval_source) if labelled else {},
+    evaluate_untrained=evaluate_untrained,
     metric=metric,
     selection_metric=selection.get(
       config.select_best_on, metric_names.EVAL + config.select_best_on
@@ -165,7 +172,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
       share,
     ),
     evaluate=functools.partial(evaluate_head, config, model, head, source),
-    evaluate_untrained=dict,
+    evaluate_untrained=None,
     metric=metric,
     selection_metric=metric,
   )

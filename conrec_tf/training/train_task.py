@@ -23,8 +23,8 @@ class TrainTask:
     step: the training step.
     batches: makes the endless batches, or a share of them.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
-    evaluate_untrained: further readings of the untrained network, as `{name: value}`; all of them
-      where training starts from another.
+    evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
+      `{name: value}`; None where that says nothing.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
   """
@@ -36,6 +36,6 @@ class TrainTask:
   step: Step
   batches: Callable[[Share], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
-  evaluate_untrained: Callable[[], dict[str, Any]]
+  evaluate_untrained: Callable[[], dict[str, Any]] | None
   metric: str
   selection_metric: str

@@ -22,3 +22,19 @@ def test_evaluations_are_remembered(tmp_path):
   assert log.evaluated == {4, 8}
   assert MetricsLog(tmp_path, 4).evaluated == {4}
   assert MetricsLog(tmp_path, 0).evaluated == set()
+
+
+def test_the_untrained_network_stands_where_it_was_evaluated(tmp_path):
+  log = MetricsLog(tmp_path, 0)
+  for row in (
+    {"global_step": 4, "train/total_loss": 1.0},
+    {"global_step": 8, "train/total_loss": 1.0},
+    {"global_step": 0, "eval/untrained_rank_me": 2.0},
+    {"global_step": 8, "eval/rank_me": 3.0},
+  ):
+    log.write(row)
+  assert MetricsLog(tmp_path, 8).evaluated == {0, 8}
+  assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+  # From an earlier step it is evaluated again, at the same place.
+  assert MetricsLog(tmp_path, 4).evaluated == set()
+  assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
