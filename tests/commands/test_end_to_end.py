@@ -41,6 +41,9 @@ def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   rows = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
   assert [row["global_step"] for row in rows if "train/total_loss" in row] == [2, 4, 6, 7]
   assert [row["global_step"] for row in rows if "eval/linear_top_1_accuracy" in row] == [6, 7]
+  # Training doesn't wait for the untrained network.
+  assert [row["global_step"] for row in rows if "eval/untrained_strongest" in row] == [0]
+  assert rows[0]["global_step"] == 2
   result = json.loads((model_dir / "result.json").read_text())
   assert result["global_step"] == 7 and result["eval/best_step"] in (6, 7)
   assert {
@@ -185,15 +188,9 @@ def run_presets(names, scale, *flags):
   return done.stdout, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  "method",
-  [
-    "conrec_ga_pool",
-    *(
-      pytest.param(name, marks=pytest.mark.slow)
-      for name in ("simclr", "simclr_attention", "reconstruction")
-    ),
-  ],
+  "method", ["conrec_ga_pool", "simclr", "simclr_attention", "reconstruction"]
 )
 def test_each_method_is_trained_and_evaluated(tiny, method):
   stdout, result = run_presets(["rectangle_triangle", method], tiny)
@@ -299,12 +296,10 @@ def test_supervised_unet_trains_from_scratch(flowers, tmp_path):
   assert "supervised_unet on tiny_flowers, 36 training images" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "names",
-  [
-    pytest.param(("stanford_dogs_supervised", "supervised_densenet121"), marks=pytest.mark.slow),
-    ("stanford_dogs", "simclr"),
-  ],
+  [("stanford_dogs_supervised", "supervised_densenet121"), ("stanford_dogs", "simclr")],
 )
 def test_stanford_dogs_presets_train(tmp_path, names):
   """On random images with the true dataset's features and classes."""

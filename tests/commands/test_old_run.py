@@ -40,6 +40,7 @@ def use(run, data_dir, *flags):
   return done.stdout
 
 
+@pytest.mark.slow
 def test_an_old_run_is_continued(run, data_dir, golden):
   stdout = use(run, data_dir, f"--flagfile={run / 'flags.cfg'}", "--train_steps=8")
   assert "Continuing from step 4" in stdout and "sessions.jsonl is processes.jsonl" in stdout
@@ -100,6 +101,7 @@ def test_an_old_run_is_exported(run, data_dir, golden):
   assert network(tf.zeros([2, 24, 24, 1])).shape == golden["embedding"][:2].shape
 
 
+@pytest.mark.slow
 def test_an_old_run_is_reported(run, data_dir):
   use(run, data_dir, "--mode=report")
   page = (run / "report/index.html").read_text()

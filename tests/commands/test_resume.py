@@ -62,6 +62,7 @@ def assert_equal(found, expected):
     np.testing.assert_array_equal(found[name], value, name)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_its_data_has_moved(own_data, tmp_path):
   dataset, path = own_data
   values = dict(TINY, dataset=dataset, mode="train")
@@ -94,6 +95,7 @@ def test_a_run_does_not_go_on_with_other_data(own_data, tmp_path, rng):
     commands.run(config)
 
 
+@pytest.mark.slow
 def test_the_size_of_checkpoints_does_not_depend_on_the_data(tmp_path):
   sizes = []
   for count in (100, 20_000):
@@ -259,6 +261,7 @@ def averaged(tmp_path_factory):
   return values, folder / "run"
 
 
+@pytest.mark.slow
 def test_what_is_exported_is_the_average_of_all_levels(averaged, rng):
   values, run = averaged
   images = rng.uniform(size=(3, 24, 24, 3)).astype(np.float32)
@@ -274,6 +277,7 @@ def test_what_is_exported_is_the_average_of_all_levels(averaged, rng):
   assert not np.array_equal(kernel, found[name.format("model")])
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_average(averaged):
   values, run = averaged
   config = Config(**values, model_dir=str(run), train_steps=6)
@@ -294,6 +298,7 @@ def test_a_training_with_an_average_goes_on_bit_for_bit(averaged, tmp_path):
   assert_equal(weights(tmp_path / "run", 6), weights(run, 6))
 
 
+@pytest.mark.slow
 def test_the_untrained_network_is_read_at_its_strongest(averaged):
   _, run = averaged
   result = json.loads((run / "result.json").read_text())
@@ -311,6 +316,7 @@ def test_the_untrained_network_is_read_at_its_strongest(averaged):
   assert result["eval/best_selected_by"] == "eval/standardised_linear_top_1_accuracy"
 
 
+@pytest.mark.slow
 def test_a_network_of_all_levels_is_finetuned_from_its_average(averaged, tmp_path):
   values, run = averaged
   command(

@@ -158,6 +158,7 @@ def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
   assert np.all(abs(levels / (128 / 255) - 1) < 0.2) and np.ptp(levels) > 0.1
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_same_bits(folder, tmp_path):
   values = dict(mode="train", learning_rate_schedule="constant")
   commands.run(config_of(folder, tmp_path / "whole", train_steps=5, **values))

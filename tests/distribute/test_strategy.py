@@ -37,29 +37,34 @@ def found():
   return replicated("little")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["recipe", "conrec", "simclr"])
 def test_two_replicas_equal_one_device(found, method):
   """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
   assert max(found[method].values()) < 1e-7
 
 
+@pytest.mark.slow
 def test_the_comparison_detects_local_negatives(found):
   assert found["local negatives"]["loss"] > 0.1
   assert found["local negatives"]["gradients"] > 0.1
 
 
+@pytest.mark.slow
 def test_batch_norm_over_replicas_is_keras_own_on_the_whole_batch(found):
   """Moving variances with n - 1 for maps, where Keras is fused, and with n for vectors."""
   for differences in found["batch norm"].values():
     assert max(differences.values()) < 1e-5
 
 
+@pytest.mark.slow
 def test_variance_over_replicas_keeps_its_digits_far_from_the_moving_mean(found):
   """Inputs are 1000 with a deviation of 0.05, and moving means start at 0."""
   assert found["far batch norm"]["moving_variance"] < 1e-4
   assert found["far batch norm"]["outputs"] < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_workers_together_take_every_image_once_an_epoch(found, count):
   steps = found["seen"][str(count)]
@@ -69,6 +74,7 @@ def test_workers_together_take_every_image_once_an_epoch(found, count):
   assert [sum(parts, []) for parts in steps] == [parts[0] for parts in found["seen"]["1"]]
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(found):
   assert found["error"] == "train_batch_size must be a multiple of 3, the devices. Received: 16"
 

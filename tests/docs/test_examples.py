@@ -83,6 +83,7 @@ def place(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
 )

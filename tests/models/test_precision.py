@@ -8,6 +8,7 @@ from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name, pooling", [("mixed_bfloat16", "attention"), ("mixed_float16", "average")]
 )

@@ -157,6 +157,7 @@ def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
   assert done.returncode == 0 and "Nothing to train" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_weights_after_a_kill_are_those_without(trained, tiny, tmp_path):
   path, _ = trained
   weights = []

@@ -155,6 +155,7 @@ def test_a_discriminator_that_is_not_finite_is_reported():
   assert (int(number), bool(happened)) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_discriminator_and_heads(tiny, tmp_path):
   options = dict(
     adversarial_weight=0.5,
