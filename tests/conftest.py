@@ -1,6 +1,7 @@
 """Shared: a data_dir with the embedded dataset, prepared once, and a tiny configuration."""
 
 import os
+import pathlib
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,6 +46,14 @@ def flowers(tmp_path_factory):
   return values
 
 
+@pytest.fixture(autouse=True)
+def same_precision(monkeypatch):
+  """Makes `mixed_precision=auto` float32 in this process, whatever the machine is fast in."""
+  from conrec_tf.models import precision
+
+  monkeypatch.setattr(precision, "CPU_INFO", pathlib.Path(os.devnull))
+
+
 @pytest.fixture
 def tiny(data_dir, tmp_path):
   """Keyword arguments of a configuration that trains in seconds."""
@@ -57,6 +66,7 @@ def tiny(data_dir, tmp_path):
     unet_depth=3,
     train_batch_size=8,
     train_epochs=2,
+    mixed_precision="float32",
     learning_rate_schedule="constant",  # so that a run can go on for longer
     report=False,
     model_dir=str(tmp_path / "run"),

@@ -134,9 +134,9 @@ class Optimization:
     previously=0.0,
   )
   mixed_precision: str = option(
-    "float32",
-    "What the network computes in; weights and losses stay float32. auto: "
-    "mixed_bfloat16 where the GPU or processor is fast in it.",
+    "auto",
+    "What the network computes in; weights and losses stay float32. auto: mixed_bfloat16 on "
+    "processors that are fast in it, else float32, for a run what it was when that began.",
     choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
   )
   gradient_checkpointing: bool = option(

@@ -9,15 +9,15 @@ import tensorflow as tf
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 # Without AMX, Intel's AVX-512 instructions were measured to be slower than float32.
 FAST_BFLOAT16 = ({"amx_bf16"}, {"avx512_bf16", "AuthenticAMD"})
-BFLOAT16_CAPABILITY = (8, 0)
 
 
 def resolve_precision(name: str) -> str:
   """Returns the Keras policy for a value of `mixed_precision`.
 
   Args:
-    name: float32, mixed_bfloat16, mixed_float16, or auto for mixed_bfloat16 where the GPU
-      (compute capability 8.0), or without one the processor, is fast in it.
+    name: float32, mixed_bfloat16, mixed_float16, or auto for mixed_bfloat16 where the processor
+      computes and is fast in it. On a GPU, where convolutions of float32 are TensorFloat-32, none
+      of the others was tried.
   """
   if name != "auto":
     return name
@@ -39,9 +39,7 @@ def mixed_precision_scope(name: str) -> Iterator[None]:
 
 
 def _has_fast_bfloat16() -> bool:
-  gpus = tf.config.list_physical_devices("GPU")
-  if gpus:
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return details.get("compute_capability", (0, 0)) >= BFLOAT16_CAPABILITY
+  if tf.config.list_physical_devices("GPU"):
+    return False
   words = set(CPU_INFO.read_text().split()) if CPU_INFO.exists() else set()
   return any(needed <= words for needed in FAST_BFLOAT16)

@@ -76,6 +76,7 @@ def test_bad_values_are_refused_in_one_line(values, message):
 # The defaults of version 0.1.0, where they were others.
 OLD_DEFAULTS = dict(
   contrastive_method="nt_xent",
+  mixed_precision="float32",
   skip_connections="all",
   temperature=0.5,
   reconstruction_weight=100.0,

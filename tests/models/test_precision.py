@@ -8,6 +8,27 @@ from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
 
+@pytest.mark.parametrize(
+  "vendor, flags, gpus, chosen",
+  [
+    ("GenuineIntel", "avx2 avx512_bf16 amx_bf16", [], "mixed_bfloat16"),
+    ("GenuineIntel", "avx2 avx512_bf16", [], "float32"),
+    ("AuthenticAMD", "avx2 avx512_bf16", [], "mixed_bfloat16"),
+    ("AuthenticAMD", "avx2", [], "float32"),
+    ("GenuineIntel", "amx_bf16", ["GPU:0"], "float32"),
+  ],
+)
+def test_auto_is_bfloat16_on_processors_that_are_fast_in_it(
+  monkeypatch, tmp_path, vendor, flags, gpus, chosen
+):
+  path = tmp_path / "cpuinfo"
+  path.write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
+  monkeypatch.setattr(precision, "CPU_INFO", path)
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+  assert precision.resolve_precision("auto") == chosen
+  assert precision.resolve_precision("mixed_float16") == "mixed_float16"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   "name, pooling", [("mixed_bfloat16", "attention"), ("mixed_float16", "average")]
