@@ -7,7 +7,7 @@ The folder holds `train` and `test` with 20 retinas each, in `images` and `masks
 2004). What counts is the field of view, which is found by brightness: the red channel above a
 threshold, without holes. A network learns without masks, on the 20 of `train` and another on all
 40; then a segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which
-take other images where not all are taken; with all 20 after few steps too. What is done is in
+take other images where not all are taken; from scratch with other losses too. What is done is in
 `experiments/results/drive` and isn't done again; a training that was killed goes on where it was.
 """
 
@@ -27,37 +27,35 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.jobs import on_shares_of_cores
 from experiments.recipe import RESULTS, ROOT, command, kept, run, write
 
-CELLS = ((20, 500), (1, 500), (5, 500), (10, 500), (2, 500), (20, 200))  # (masks, steps), in order
-DEEP_CELLS = ((20, 200),)  # after a pre-training with deep skip connections
+MASKS = (20, 1, 5, 10, 2)  # in the order in which they are run
+STEPS = 300
 IMAGES = 20
 DARK = 40  # of 255, red outside of the field of view at most
 SEEDS = (0, 1, 2)
-PRETRAININGS = {  # name: (images that are learnt from, skip connections)
-  "train": ("train", "all"),
-  "all": ("train+test", "all"),
-  "train_deep": ("train", "deep"),
-  "all_deep": ("train+test", "deep"),
-}
+PRETRAININGS = {"train": "train", "all": "train+test"}  # name: images that are learnt from
 STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "scratch": None,
   "encoder": ("train", "encoder"),
   "both": ("train", "both"),
   "both, all 40": ("all", "both"),
-  "encoder, deep skips": ("train_deep", "encoder"),
-  "both, deep skips": ("train_deep", "both"),
-  "both, all 40, deep skips": ("all_deep", "both"),
 }
-DEEP = [
-  start for start, origin in STARTS.items() if origin and PRETRAININGS[origin[0]][1] == "deep"
-]
+LOSSES = ("dice", "cross_entropy_dice", "cross_entropy")  # all but the first from scratch
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
-PRETRAINING = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96", "--train_steps=400")
+PRETRAINING = (
+  "--flagfile=retinas.cfg",
+  "--mode=train",
+  "--window_size=96",
+  "--skip_connections=all",
+  "--train_steps=400",
+)
 SEGMENTATION = (
   "--mode=train_then_eval",
   "--train_mode=segment",
   "--eval_split=test",
   "--random_flip=horizontal_and_vertical",
   "--train_batch_size=8",
+  f"--train_steps={STEPS}",
+  "--tile_size=640",  # the whole image at once
   "--bootstrap_samples=0",
   "--export_format=",
 )
@@ -92,25 +90,23 @@ def with_fields(images, folder):
 def pretrain(images, name, folder, cores):
   """Learns without masks."""
   model_dir = folder / f"pretrained_{name}"
-  split, skips = PRETRAININGS[name]
-  options = [f"--train_split={split}", f"--skip_connections={skips}"]
-  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", *options]
+  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", f"--train_split={PRETRAININGS[name]}"]
   run(command(flags, model_dir), model_dir.with_suffix(".log"), cores)
 
 
-def segmentation_flags(start, masks, steps, seed):
+def segmentation_flags(start, loss, masks, seed):
   """The flags of a segmentation, but for where things lie."""
   first = min(5 * seed, IMAGES - masks)
-  split = f"--train_split=train[{first}:{first + masks}]"
+  asked = [f"--segment_loss={loss}", f"--train_split=train[{first}:{first + masks}]"]
   taken = [f"--segment_from={STARTS[start][1]}"] if STARTS[start] else []
-  return [*SEGMENTATION, *ALWAYS, f"--train_steps={steps}", split, *taken, f"--seed={seed}"]
+  return [*SEGMENTATION, *ALWAYS, *asked, *taken, f"--seed={seed}"]
 
 
-def segment(images, start, masks, steps, seed, folder, cores):
+def segment(images, start, loss, masks, seed, folder, cores):
   """Learns from masks, and writes what was reached."""
-  path = result_path(start, masks, steps, seed)
+  path = result_path(start, loss, masks, seed)
   model_dir = folder / path.stem
-  flags = segmentation_flags(start, masks, steps, seed)
+  flags = segmentation_flags(start, loss, masks, seed)
   where = [f"--data_dir={images}"]
   if STARTS[start]:
     where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}'}")
@@ -118,8 +114,8 @@ def segment(images, start, masks, steps, seed, folder, cores):
   result = RunDirectory(model_dir).read("result.json")
   content = {
     "start": start,
+    "loss": loss,
     "masks": masks,
-    "steps": steps,
     "seed": seed,
     "flags": flags,
     "result": kept(result),
@@ -127,17 +123,21 @@ def segment(images, start, masks, steps, seed, folder, cores):
     "versions": versions(),
   }
   write(path, content)
-  return f"{start}, {masks} masks, {steps} steps, seed {seed}: Dice {100 * result[DICE]:.1f}"
+  return f"{start}, {loss}, {masks} masks, seed {seed}: Dice {100 * result[DICE]:.1f}"
 
 
-def slug(start):
-  """A start's name in names of files."""
-  return start.replace(", ", "_").replace(" ", "_")
-
-
-def result_path(start, masks, steps, seed):
+def result_path(start, loss, masks, seed):
   """The file of what a segmentation reached."""
-  return RESULTS / "drive" / f"{slug(start)}_{masks}_{steps}_{seed}.json"
+  slug = start.replace(", ", "_").replace(" ", "_")
+  return RESULTS / "drive" / f"{slug}_{loss}_{masks}_{seed}.json"
+
+
+def all_jobs(seeds):
+  """Returns `[(start, loss, masks, seed)]`, in the order in which they are run."""
+  losses = [("scratch", loss, IMAGES, seed) for loss in LOSSES[1:] for seed in seeds]
+  return losses + [
+    (start, LOSSES[0], masks, seed) for masks in MASKS for seed in seeds for start in STARTS
+  ]
 
 
 def table(results):
@@ -146,19 +146,19 @@ def table(results):
   Args:
     results: `[content of a file]`.
   """
-  done = {cell: {} for cell in sorted(CELLS, key=lambda cell: cell[::-1])}
+  done = {}
   for row in results:
-    done[row["masks"], row["steps"]].setdefault(row["start"], []).append(row["result"])
-  done = {cell: by_start for cell, by_start in done.items() if by_start}
-  header = ("start", *[f"{masks} masks, {steps} steps" for masks, steps in done])
-  rows = [(start, *[_cell(found.get(start, [])) for found in done.values()]) for start in STARTS]
-  return Table(header, rows).markdown()
+    done.setdefault((row["start"], row["loss"], row["masks"]), []).append(row["result"])
+  header = ("start", "loss", "1 mask", *[f"{masks} masks" for masks in sorted(MASKS)[1:]])
+  rows = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
+  cells = [[_cell(done.get((*row, masks), [])) for masks in sorted(MASKS)] for row in rows]
+  return Table(header, [(*row, *found) for row, found in zip(rows, cells)]).markdown()
 
 
 def _cell(results):
   """Dice and area under the ROC curve in percent, and of how many trainings."""
   if not results:
-    return "not run"
+    return ""
   means = " / ".join(_mean([row[name] for row in results]) for name in (DICE, PIXEL_AUROC))
   return f"{means} ({len(results)})"
 
@@ -191,13 +191,7 @@ def main():
   )
   on_shares_of_cores(
     lambda job, cores: segment(images, *job, args.runs, cores),
-    [
-      (start, *cell, seed)
-      for cell in CELLS
-      for seed in seeds
-      for start in STARTS
-      if (cell in DEEP_CELLS or start not in DEEP) and not result_path(start, *cell, seed).exists()
-    ],
+    [job for job in all_jobs(seeds) if not result_path(*job).exists()],
     args.jobs,
   )
 

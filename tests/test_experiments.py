@@ -115,7 +115,7 @@ def test_what_is_kept_belongs_to_a_variation():
   for path in recipe.RESULTS.glob("*/*_[0-9].json"):
     kept = json.loads(path.read_text())
     if path.parent.name == "drive":
-      job = [kept[part] for part in ("start", "masks", "steps", "seed")]
+      job = [kept[part] for part in ("start", "loss", "masks", "seed")]
       assert kept["flags"] == drive.segmentation_flags(*job) and path == drive.result_path(*job)
       continue
     study = STUDIES[path.parent.name]
@@ -174,29 +174,31 @@ def test_segmentations_take_other_images_on_other_seeds():
   for start in drive.STARTS:
     taken = []
     for seed in drive.SEEDS:
-      flags = [*drive.segmentation_flags(start, 5, 9, seed), "--data_dir=drive"]
+      flags = [*drive.segmentation_flags(start, "dice", 5, seed), "--data_dir=drive"]
       texts = dict(flag.removeprefix("--").split("=") for flag in flags)
       taken.append(Config(**{k: OPTIONS[k].type(v) for k, v in texts.items()}).train_split)
     assert taken == ["train[0:5]", "train[5:10]", "train[10:15]"]
-  assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", 20, 9, 2)
-  assert "--segment_from=encoder" in drive.segmentation_flags("encoder", 1, 9, 0)
+  assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", "dice", 20, 2)
+  assert "--segment_from=encoder" in drive.segmentation_flags("encoder", "dice", 1, 0)
+  every = drive.all_jobs(drive.SEEDS)
+  assert len(every) == len(set(every)) == len({drive.result_path(*job) for job in every}) == 66
 
 
 def test_the_table_of_masks_has_means_and_what_is_missing():
   rows = [
     {
       "start": "both",
+      "loss": "dice",
       "masks": masks,
-      "steps": 500,
       "result": {"eval/dice": dice, "eval/pixel_auroc": 0.9},
     }
     for masks, dice in ((5, 0.5), (5, 0.7), (20, 0.8))
   ]
   lines = drive.table(rows).splitlines()
-  assert lines[0] == "| start | 5 masks, 500 steps | 20 masks, 500 steps |"
+  assert lines[0] == "| start | loss | 1 mask | 2 masks | 5 masks | 10 masks | 20 masks |"
   [line] = [line for line in lines if line.startswith("| both |")]
-  assert line == "| both | 60.0 ± 14.1 / 90.0 ± 0.0 (2) | 80.0 / 90.0 (1) |"
-  assert "| scratch | not run | not run |" in lines
+  assert line == "| both | dice |  |  | 60.0 ± 14.1 / 90.0 ± 0.0 (2) |  | 80.0 / 90.0 (1) |"
+  assert "| scratch | cross_entropy |  |  |  |  |  |" in lines
 
 
 def test_jobs_run_on_their_own_cores(capsys):

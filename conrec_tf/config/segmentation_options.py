@@ -43,11 +43,11 @@ class Segmentation:
   )
   crops_per_image: int = option(64, "Random crops of each image in an epoch.", low=1, previously=64)
   segment_loss: str = option(
-    "cross_entropy_dice",
-    "Cross entropy of pixels, Dice of classes (arXiv 1606.04797), their sum, or focal loss (arXiv "
-    "1708.02002), for classes of few pixels.",
-    choices=("cross_entropy", "dice", "cross_entropy_dice", "focal"),
-    previously="cross_entropy_dice",
+    "dice",
+    "Dice of classes (arXiv 1606.04797), which learns classes of few pixels soonest, cross entropy "
+    "of pixels, their sum, or focal loss (arXiv 1708.02002).",
+    choices=("dice", "cross_entropy", "cross_entropy_dice", "focal"),
+    previously="dice",
   )
   dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0, previously=1.0)
   class_weights: str = option(
