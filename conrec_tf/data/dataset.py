@@ -64,6 +64,22 @@ class Split:
       tf.data.experimental.assert_cardinality(count)
     )
 
+  def without_stand_ins(self) -> "Split":
+    """Returns the split with each image once: what is evaluated."""
+    places = self.own_places
+    if len(places) == self.num_examples:
+      return self
+    assert self.names is not None
+    return dataclasses.replace(
+      self,
+      num_examples=len(places),
+      records=lambda: self.records_at(places),
+      lookup=None,
+      shuffled=None,
+      shapes=None if self.shapes is None else self.shapes[places],
+      names=self.names[places],
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSource:
@@ -78,8 +94,8 @@ class DatasetSource:
     center_crop: whether evaluation takes the central 87.5 % of an image.
     class_names: tuple of names, in the order of the labels; empty without labels.
     multi_label: whether an image has any number of labels, 0 or 1, int64 `[L]`, and not one class.
-    bad: tuple of `<name>: <why>` for images that can't be decoded; the next good image of the
-      split stands in for each.
+    bad: tuple of `<name>: <why>` for images that can't be decoded; in training the next good image
+      of the split stands in for each.
     decode_mask: of segmentation, record's mask -> classes uint8 `[h, w]`; else None.
     digest: what tells these images and labels from others, wherever they lie; may be empty.
     decode_reduced: where images may be decoded with fewer pixels: from a record's image and what
@@ -104,6 +120,14 @@ class DatasetSource:
   @functools.cached_property
   def _functions(self) -> dict[Hashable, Callable]:
     return {}
+
+  @functools.cached_property
+  def without_stand_ins(self) -> "DatasetSource":
+    """The dataset with each image once: what is evaluated."""
+    train, evaluated = self.train.without_stand_ins(), self.eval.without_stand_ins()
+    if train is self.train and evaluated is self.eval:
+      return self
+    return dataclasses.replace(self, train=train, eval=evaluated)
 
   def traced_once(self, key: Hashable, function: Callable) -> Callable:
     """Returns a function of records as a graph, for as long as this dataset lives.

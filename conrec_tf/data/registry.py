@@ -50,7 +50,9 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
 def load_eval_dataset(
   config: Config, source: DatasetSource, center_crop: bool | None = None
 ) -> DatasetSource:
-  """Loads the labelled dataset of linear evaluation: `eval_dataset`, or the training's own.
+  """Loads the dataset of evaluation: `eval_dataset` with its labels, or the training's own.
+
+  It has each image once; in training a good one may stand in for a bad one.
 
   Args:
     config: the options of the run.
@@ -61,7 +63,7 @@ def load_eval_dataset(
     UsageError: it can't be opened or has no labels.
   """
   if not config.eval_dataset:
-    return source
+    return source.without_stand_ins
   channels = source.channels if source.channels in (1, 3) else 0
   eval_source = load_dataset(
     dataclasses.replace(
@@ -81,4 +83,4 @@ def load_eval_dataset(
     raise UsageError(
       f"eval_dataset must have {source.channels} channels. Received: {eval_source.channels}"
     )
-  return eval_source
+  return eval_source.without_stand_ins

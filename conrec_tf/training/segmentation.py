@@ -57,7 +57,7 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     optimizer=optimizer,
     step=SegmentationStep(config, model, head, optimizer),
     batches=functools.partial(segmentation_batches, config, source),
-    evaluate=functools.partial(evaluate_segmentation, config, segmenter, source),
+    evaluate=functools.partial(evaluate_segmentation, config, segmenter, source.without_stand_ins),
     evaluate_untrained=None,
     metric=metric_names.DICE,
     selection_metric=metric_names.DICE,

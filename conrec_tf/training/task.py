@@ -110,17 +110,17 @@ def _pretraining(
   labelled = bool(eval_source.class_names)
 
   def measure(network: ConRec, full: bool) -> dict[str, Any]:
-    views = validation_batches(config, source)
+    views = validation_batches(config, source.without_stand_ins)
     of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:
       losses = validation_losses(functools.partial(step.validation_loss, network), views)
-      return losses | evaluate_without_labels(config, network, source) | of_views
+      return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 
   def evaluate(full: bool) -> dict[str, Any]:
     metrics = measure(evaluated, full)
     if head:
-      metrics |= evaluate_head(config, evaluated, head, source, full=False)
+      metrics |= evaluate_head(config, evaluated, head, source.without_stand_ins, full=False)
     return metrics
 
   def evaluate_untrained() -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
       config.seed,
       share,
     ),
-    evaluate=functools.partial(evaluate_head, config, model, head, source),
+    evaluate=functools.partial(evaluate_head, config, model, head, source.without_stand_ins),
     evaluate_untrained=None,
     metric=metric,
     selection_metric=metric,

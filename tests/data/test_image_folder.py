@@ -218,6 +218,24 @@ def test_bad_images_keep_position_and_count(tree):
   load_dataset(config(tree, max_undecodable="3,30%"))
 
 
+def test_each_image_is_evaluated_once(tree):
+  before = load_dataset(config(tree))
+  assert before.without_stand_ins is before
+  images = pixels(before, before.train)
+  names = [os.path.basename(name) for name in before.train.names]
+  bad = make_bad(tree)
+  source = load_dataset(config(tree))
+  evaluated = load_eval_dataset(config(tree), source)
+  kept = [place for place, name in enumerate(names) if name not in bad]
+  split = evaluated.train
+  assert split.num_examples == len(kept) == source.train.num_examples - len(bad)
+  assert [os.path.basename(name) for name in split.names] == [names[place] for place in kept]
+  assert len(split.shapes) == len(kept) and split.records().cardinality() == len(kept)
+  for image, place in zip(pixels(evaluated, split), kept, strict=True):
+    np.testing.assert_array_equal(image, images[place])
+  assert len(set(evaluated.eval.names)) == evaluated.eval.num_examples
+
+
 @pytest.mark.parametrize(
   "values, message",
   [
