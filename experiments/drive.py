@@ -39,7 +39,7 @@ STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "both": ("train", "both"),
   "both, all 40": ("all", "both"),
 }
-LOSSES = ("dice", "cross_entropy_dice", "cross_entropy")  # all but the first from scratch
+LOSSES = ("dice", "cross_entropy_dice")  # all but the first from scratch
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
 PRETRAINING = (
   "--flagfile=retinas.cfg",
