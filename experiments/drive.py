@@ -135,8 +135,13 @@ def result_path(start, loss, masks, seed):
 def all_jobs(seeds):
   """Returns `[(start, loss, masks, seed)]`, in the order in which they are run."""
   losses = [("scratch", loss, IMAGES, seed) for loss in LOSSES[1:] for seed in seeds]
+  *first, last = STARTS
   return losses + [
-    (start, LOSSES[0], masks, seed) for masks in MASKS for seed in seeds for start in STARTS
+    (start, LOSSES[0], masks, seed)
+    for starts in (first, [last])
+    for masks in MASKS
+    for seed in seeds
+    for start in starts
   ]
 
 
