@@ -6,8 +6,9 @@
 The folder holds `train` and `test` with 20 retinas each, in `images` and `masks` (Staal et al.
 2004). What counts is the field of view, which is found by brightness: the red channel above a
 threshold, without holes. A network learns without masks, on the 20 of `train` and another on all
-40; then a segmentation starts from it, or from scratch, with 1 to 20 masks, on three seeds, which
-take other images where not all are taken; from scratch with other losses too. What is done is in
+40; then a segmentation starts from it, from the network that ships, which has learnt from
+photographs and for longer, or from scratch, with 1 to 20 masks, on three seeds, which take other
+images where not all are taken; from scratch with another loss too. What is done is in
 `experiments/results/drive` and isn't done again; a training that was killed goes on where it was.
 """
 
@@ -33,10 +34,14 @@ IMAGES = 20
 DARK = 40  # of 255, red outside of the field of view at most
 SEEDS = (0, 1, 2)
 PRETRAININGS = {"train": "train", "all": "train+test"}  # name: images that are learnt from
+SHIPPED = "flowers"
+NETWORK = ROOT / "networks" / "oxford_flowers102_64px"
 STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "scratch": None,
   "encoder": ("train", "encoder"),
   "both": ("train", "both"),
+  "encoder, flowers": (SHIPPED, "encoder"),
+  "both, flowers": (SHIPPED, "both"),
   "both, all 40": ("all", "both"),
 }
 LOSSES = ("dice", "cross_entropy_dice")  # all but the first from scratch
@@ -109,7 +114,9 @@ def segment(images, start, loss, masks, seed, folder, cores):
   flags = segmentation_flags(start, loss, masks, seed)
   where = [f"--data_dir={images}"]
   if STARTS[start]:
-    where.append(f"--checkpoint={folder / f'pretrained_{STARTS[start][0]}'}")
+    origin = STARTS[start][0]
+    trained = NETWORK if origin == SHIPPED else folder / f"pretrained_{origin}"
+    where.append(f"--checkpoint={trained}")
   run(command([*flags, *where], model_dir), model_dir.with_suffix(".log"), cores)
   result = RunDirectory(model_dir).read("result.json")
   content = {

@@ -181,7 +181,7 @@ def test_segmentations_take_other_images_on_other_seeds():
   assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", "dice", 20, 2)
   assert "--segment_from=encoder" in drive.segmentation_flags("encoder", "dice", 1, 0)
   every = drive.all_jobs(drive.SEEDS)
-  assert len(every) == len(set(every)) == len({drive.result_path(*job) for job in every}) == 63
+  assert len(every) == len(set(every)) == len({drive.result_path(*job) for job in every}) == 93
 
 
 def test_the_table_of_masks_has_means_and_what_is_missing():
