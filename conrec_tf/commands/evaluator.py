@@ -1,8 +1,7 @@
 """What happens at an evaluation in a training, and at its end: results, exports, report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import contextlib
-import functools
 import logging
 import time
 from typing import Any
@@ -24,8 +23,6 @@ from conrec_tf.training.preemption import GracefulShutdown
 from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)
-
-Measure = Callable[[], dict[str, Any]]
 
 
 class Evaluator:
@@ -101,27 +98,32 @@ class Evaluator:
     """
     self.step = step
     full = step == self._final_step
-    baseline = self._task.evaluate_untrained
-    if step and baseline and 0 not in self.log.evaluated:
-      self._evaluate(0, dict, baseline, full=False)
-    evaluate = functools.partial(self._task.evaluate, full)
-    is_new, result = self._evaluate(step, evaluate, dict if step else baseline or dict, full)
+    if step and self._task.evaluate_untrained and 0 not in self.log.evaluated:
+      self._evaluate(0, full=False, trained=False)
+    is_new, result = self._evaluate(step, full)
     if self._results.is_best(step, result) and self._checkpoints.best_step != step:
       self._checkpoints.save_best(step)
     if is_new and self._tensorboard:
       with log_and_continue("Drawing for TensorBoard"):
         self._tensorboard.images(step)
 
-  def _evaluate(
-    self, step: int, evaluate: Measure, evaluate_untrained: Measure, full: bool
-  ) -> tuple[bool, dict[str, Any]]:
-    """Measures, unless that was done, and logs it; returns whether it is new, and the result."""
+  def _evaluate(self, step: int, full: bool, trained: bool = True) -> tuple[bool, dict[str, Any]]:
+    """Measures, unless that was done, and logs it; returns whether it is new, and the result.
+
+    Args:
+      step: of the network; at 0 the untrained one is measured too.
+      full: whether to take the measures of the end.
+      trained: whether to measure the network of that step.
+    """
     result = self._results.cached(step, full)
-    is_new, seconds = result is None, {}
+    is_new = result is None
+    seconds = {}
     if result is None:
       began = time.monotonic()
       with self._shutdown.interruptible():
-        metrics, baseline = evaluate(), evaluate_untrained()
+        metrics = self._task.evaluate(full) if trained else {}
+        untrained = self._task.evaluate_untrained
+        baseline = untrained() if untrained and not step else {}
       seconds[EVALUATION_SECONDS] = time.monotonic() - began
       result = self._results.save(step, metrics, full, baseline)
       warn_of_collapse(result)

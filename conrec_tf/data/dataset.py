@@ -64,8 +64,9 @@ class Split:
       tf.data.experimental.assert_cardinality(count)
     )
 
+  @property
   def without_stand_ins(self) -> "Split":
-    """Returns the split with each image once: what is evaluated."""
+    """The split with each image once: what is evaluated."""
     places = self.own_places
     if len(places) == self.num_examples:
       return self
@@ -124,7 +125,7 @@ class DatasetSource:
   @functools.cached_property
   def without_stand_ins(self) -> "DatasetSource":
     """The dataset with each image once: what is evaluated."""
-    train, evaluated = self.train.without_stand_ins(), self.eval.without_stand_ins()
+    train, evaluated = self.train.without_stand_ins, self.eval.without_stand_ins
     if train is self.train and evaluated is self.eval:
       return self
     return dataclasses.replace(self, train=train, eval=evaluated)
