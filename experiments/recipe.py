@@ -34,7 +34,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PAGE = ROOT / "docs" / "recipe.md"
 KEPT = ("eval/", "global_step")
-LEFT_OUT = ("top_3", "top_5", "label_fractions")
+LEFT_OUT = ("top_3", "top_5")
 
 
 def command(flags, model_dir):
@@ -150,20 +150,24 @@ def line_about(content):
   return f"{content['study']} {content['variation']} {content['seed']}: {numbers}"
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--studies", default=",".join(STUDIES))
+def argument_parser(about, studies):
+  """The arguments of a command that trains; by default, what is missing of `studies`."""
+  parser = argparse.ArgumentParser(description=about)
+  parser.add_argument("--studies", default=",".join(studies))
   parser.add_argument("--only", default="", help="variations, separated by commas")
   parser.add_argument("--seeds", default="0,1,2")
   parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
   parser.add_argument("--data_dir", default="", help="where TFDS keeps prepared data")
   parser.add_argument("--images", default="", help="the folder of studies of image folders")
   parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "experiments")
-  parser.add_argument("--table", action="store_true", help="write what is done into docs/recipe.md")
-  args = parser.parse_args()
-  if args.table:
-    update(PAGE, RESULTS)
-    return
+  parser.add_argument(
+    "--table", action="store_true", help="train nothing, write what is done into the pages"
+  )
+  return parser
+
+
+def train_missing(args):
+  """Trains what the arguments ask for and isn't done yet."""
   names = args.studies.split(",")
   jobs = missing(
     names, set(map(int, args.seeds.split(","))), set(filter(None, args.only.split(",")))
@@ -178,6 +182,14 @@ def main():
     return line_about(train(name, variation, seed, studies[name], args.runs, cores))
 
   on_shares_of_cores(work, jobs, args.jobs)
+
+
+def main():
+  args = argument_parser(__doc__.split("\n")[0], STUDIES).parse_args()
+  if args.table:
+    update(PAGE, RESULTS)
+  else:
+    train_missing(args)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,10 @@ ADAMW = (
   "--learning_rate_schedule=cosine",
   "--crop_min_area=0.3",
 )
+AVERAGE = "--pooling=average"
+NO_RECONSTRUCTION = ("--corruption=none", "--reconstruction_weight=0")
+SIMCLR = (AVERAGE, *NO_RECONSTRUCTION)
+PUBLISHED = (*PAPER, "--representation_levels=last")
 DECOUPLED = (*ADAMW, "--contrastive_method=decoupled", "--temperature=0.2")
 BOTH = (*DECOUPLED, "--contrastive_inputs=clean")
 SEARCH = {
@@ -94,16 +98,17 @@ METHODS = {
   "adamw": ADAMW,
   "adamw_reconstruction_1000": (*ADAMW, "--reconstruction_weight=1000"),
   "clean_decoupled_reconstruction_1000": (*BOTH, "--reconstruction_weight=1000"),
-  "simclr": (*ADAMW, "--pooling=average", "--corruption=none", "--reconstruction_weight=0"),
-  "simclr_attention": (*ADAMW, "--corruption=none", "--reconstruction_weight=0"),
-  "reconstruction": (*ADAMW, "--pooling=average", "--contrastive_weight=0"),
+  "simclr": (*ADAMW, *SIMCLR),
+  "simclr_attention": (*ADAMW, *NO_RECONSTRUCTION),
+  "reconstruction": (*ADAMW, AVERAGE, "--contrastive_weight=0"),
 }
+LABELS = "--label_fractions=0.01,0.1,0.25,0.5,1.0"
 SYSTEMS = {
   "conrec": DEFAULT,
-  "conrec_ga_pool": (*DEFAULT, "--pooling=average"),
-  "reconstruction": (*DEFAULT, "--pooling=average", "--contrastive_weight=0"),
-  "simclr_attention": (*DEFAULT, "--corruption=none", "--reconstruction_weight=0"),
-  "simclr": (*DEFAULT, "--pooling=average", "--corruption=none", "--reconstruction_weight=0"),
+  "conrec_ga_pool": (*DEFAULT, AVERAGE),
+  "reconstruction": (*DEFAULT, AVERAGE, "--contrastive_weight=0"),
+  "simclr_attention": (*DEFAULT, *NO_RECONSTRUCTION),
+  "simclr": (*DEFAULT, *SIMCLR),
 }
 SYNTHETIC = ("--dataset=rectangle_triangle",)
 CIRCLES = ("--dataset=circles_square",)
@@ -164,6 +169,36 @@ STUDIES = {
     SYSTEMS,
     (0, 1, 2),
     equal_seconds=True,
+  ),
+  "systems_synthetic": Study(
+    "The same systems on Rectangle-Triangle, each for the time that 2,170 of ConRec's steps take, "
+    "as many as the bare command.",
+    (*SYNTHETIC, LABELS),
+    2170,
+    SYSTEMS,
+    (0, 1, 2),
+    eval_every_epochs=7,
+    equal_seconds=True,
+  ),
+  "systems_circles": Study(
+    "The same on Circles-Square.",
+    (*CIRCLES, LABELS),
+    2170,
+    SYSTEMS,
+    (0, 1, 2),
+    eval_every_epochs=10,
+    equal_seconds=True,
+  ),
+  "paper_synthetic": Study(
+    "ConRec and SimCLR under the paper's settings on Rectangle-Triangle, 1,000 epochs as in the "
+    "paper, but at 64 pixels and with 16 filters.",
+    SYNTHETIC,
+    62000,
+    {
+      "conrec": PUBLISHED,
+      "simclr": (*PUBLISHED, *SIMCLR),
+    },
+    eval_every_epochs=20,
   ),
   "long_synthetic": Study(
     "Rectangle-Triangle, ten times as long.",

@@ -38,18 +38,18 @@ def tables(results):
     results: folder of the files.
   """
   return "\n".join(
-    _table(name, study, results / name) for name, study in STUDIES.items() if _done(results / name)
+    _table(name, study, results / name) for name, study in STUDIES.items() if done(results / name)
   )
 
 
-def _done(folder, variation="*"):
+def done(folder, variation="*"):
   """What the trainings of a study left, `[content of a file]`."""
   paths = sorted(folder.glob(f"{variation}_[0-9].json"))
   return [json.loads(path.read_text()) for path in paths]
 
 
 def _table(name, study, folder):
-  found = {variation: _done(folder, variation) for variation in study.variations}
+  found = {variation: done(folder, variation) for variation in study.variations}
   path = folder / COSTS
   costs = json.loads(path.read_text()) if path.exists() else {}
   untrained = [
@@ -62,14 +62,16 @@ def _table(name, study, folder):
   if all(SHARPNESS in row["result"] for rows in found.values() for row in rows):
     columns = (*COLUMNS, ("sharpness", SHARPNESS))
   header = ("variation", "seeds", "steps", "seconds a step", *(words for words, _ in columns))
-  strongest = ("", _mean(untrained), *[""] * (len(columns) - 2))
+  strongest = ("", mean_and_deviation(untrained), *[""] * (len(columns) - 2))
   rows = [("untrained, at its strongest", str(len(untrained)), "0", "", *strongest)]
   for variation, trained in sorted(found.items(), key=lambda pair: -_accuracy(pair[1])):
     results = [row["result"] for row in trained]
     cost = f"{costs[variation]:.2f}" if variation in costs else ""
     on_the_way = _by_step(trained) if study.eval_every_epochs else {}
     for step, evaluations in (on_the_way or {_last_step(results): results}).items():
-      cells = [_mean([row[key] for row in evaluations if key in row]) for _, key in columns]
+      cells = [
+        mean_and_deviation([row[key] for row in evaluations if key in row]) for _, key in columns
+      ]
       rows.append((variation, str(len(evaluations)), step, cost, *cells))
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
@@ -98,7 +100,7 @@ def _accuracy(rows):
   return statistics.fmean(values) if values else -1.0
 
 
-def _mean(values):
+def mean_and_deviation(values):
   """Returns mean and deviation in per cent."""
   if not values:
     return ""

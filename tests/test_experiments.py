@@ -8,7 +8,7 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.config.options import OPTIONS
-from experiments import costs, drive, jobs, label_free, recipe, released_network, table
+from experiments import costs, drive, jobs, label_free, recipe, released_network, table, table1
 from experiments.studies import STUDIES, Study
 
 TINY = (
@@ -220,3 +220,101 @@ def test_the_field_of_view_is_the_bright_disc_without_holes():
   pixels[30:36, 30:36] = 5  # dark within
   pixels[:3, :3] = 200  # a speck without
   assert np.mean(drive.field_of_view(pixels) == disc) > 0.99
+
+
+def trained(seed, steps, accuracy, **more):
+  """The file of a training that was measured halfway too, with few labels."""
+  readings = {reading: accuracy for reading in table1.READINGS}
+  return {
+    "seed": seed,
+    "result": {
+      "global_step": steps,
+      "eval/untrained_strongest": 0.25,
+      "eval/label_fractions": [{"fraction": 0.1, "mean": 0.3}, {"fraction": 1.0, "mean": accuracy}],
+      **readings,
+    },
+    "evaluations": [{"global_step": step, **readings} for step in (0, steps // 2, steps)],
+    **more,
+  }
+
+
+@pytest.fixture
+def systems(tmp_path):
+  """Results of two systems on one dataset, and of ConRec alone on another."""
+  for seed, accuracy in ((0, 0.5), (1, 0.6)):
+    recipe.write(tmp_path / f"systems_synthetic/conrec_{seed}.json", trained(seed, 100, accuracy))
+    recipe.write(tmp_path / f"systems_synthetic/simclr_{seed}.json", trained(seed, 222, 0.4))
+  recipe.write(tmp_path / "systems_flowers/conrec_0.json", trained(0, 100, 0.7))
+  recipe.write(tmp_path / "methods_flowers/default_0.json", trained(0, 10600, 0.75))
+  return tmp_path
+
+
+def test_tables_of_systems_stand_below_their_marks(systems):
+  page = systems / "page.md"
+  page.write_text(
+    "Above.\n\n<!-- table: systems_synthetic -->\n| old |\n| --- |\n\nBetween.\n\n"
+    "<!-- table: systems_circles -->\n\n<!-- table: systems_flowers -->\n\nBelow.\n"
+  )
+  for _ in range(2):  # once more changes nothing
+    table1.write_tables(page, systems)
+    above, rest = page.read_text().split("\n\n<!-- table: systems_synthetic -->\n")
+    synthetic, between, circles, flowers, below = rest.rstrip().split("\n\n")
+    assert (above, between, below) == ("Above.", "Between.", "Below.")
+    assert circles == "<!-- table: systems_circles -->"
+    assert "| untrained, at its strongest |  |  | 25.0 ± 0.0 |  |" in synthetic
+    assert "| ConRec | 96.4 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in synthetic
+    assert synthetic.index("| SimCLR | 85.6 | 40.0") < synthetic.index(
+      "| ConRec |"
+    )  # the paper's order
+    assert "GA pool" not in synthetic and "old" not in synthetic  # what isn't done has no row
+    assert "| ConRec, 10,600 steps |  | 75.0 | 75.0 | 75.0 |" in flowers
+
+
+def test_figures_are_of_what_was_measured(systems):
+  assert table1.write_figures(systems, systems) == [
+    "accuracy_over_labels.png",
+    "accuracy_during_training.png",
+  ]
+  for name in ("accuracy_over_labels", "accuracy_during_training"):
+    text = (systems / f"{name}.svg").read_text()
+    for words in ("Rectangle-Triangle", "Oxford Flowers 102", "SimCLR", "ConRec"):
+      assert f"<!-- {words} -->" in text
+    assert "<!-- Circles-Square -->" not in text
+
+
+def test_what_was_measured_at_the_end_alone_is_not_drawn(tmp_path):
+  content = trained(0, 100, 0.5)
+  del content["result"]["eval/label_fractions"]
+  recipe.write(
+    tmp_path / "systems_flowers/conrec_0.json",
+    {**content, "evaluations": content["evaluations"][-1:]},
+  )
+  assert table1.write_figures(tmp_path, tmp_path) == []
+
+
+def test_the_pages_have_the_numbers_of_the_files():
+  for page in table1.PAGES:
+    text = page.read_text()
+    for name in table1.DATASETS:
+      if f"<!-- table: {name} -->" in text:
+        assert f"<!-- table: {name} -->\n{table1.systems_table(recipe.RESULTS, name)}" in text
+
+
+@pytest.mark.slow
+def test_table_1_of_a_tiny_copy_is_trained_and_drawn(study, tmp_path, data_dir, monkeypatch):
+  flags = (*TINY, "--label_fractions=0.5,1.0")
+  systems = {"conrec": (), "simclr": ("--pooling=average", "--reconstruction_weight=0")}
+  tiny = Study("Two systems.", flags, 12, systems, eval_every_epochs=1)
+  monkeypatch.setattr(recipe, "STUDIES", {"tiny": tiny})
+  monkeypatch.setattr(table1, "DATASETS", {"tiny": "rectangle_triangle"})
+  page = tmp_path / "page.md"
+  page.write_text("<!-- table: tiny -->\n")
+  monkeypatch.setattr(table1, "PAGES", (page,))
+  monkeypatch.setattr(table1, "IMAGES", tmp_path)
+  arguments = ["table1", f"--data_dir={data_dir}", f"--runs={tmp_path / 'runs'}"]
+  monkeypatch.setattr("sys.argv", arguments)
+  table1.main()
+  assert len(table1.systems(tmp_path / "results", "tiny")["conrec"][0]["evaluations"]) > 2
+  assert "| SimCLR | 85.6 |" in page.read_text()
+  for name in ("accuracy_over_labels", "accuracy_during_training"):
+    assert (tmp_path / f"{name}.png").exists()

@@ -1,0 +1,112 @@
+"""The paper's Table 1 at a size that two cores reach, and its Figures 2 and 5.
+
+    python -m experiments.table1
+    python -m experiments.table1 --table
+
+Trains what is missing of the five systems on Rectangle-Triangle, Circles-Square and Oxford Flowers
+102, as `experiments.recipe` does, each for the same time under the default recipe, and then, or at
+once with `--table`, draws what is done: the tables of README.md and docs/results.md, and figures in
+docs/images. What isn't done yet is left out.
+"""
+
+import re
+
+from conrec_tf.evaluation.metric_names import (
+  KNN_ACCURACY,
+  LINEAR_ACCURACY,
+  UNTRAINED_STRONGEST,
+  standardised,
+)
+from conrec_tf.reporting.figures.plot_style import rc_style
+from conrec_tf.reporting.paper_results import METHODS, PIXELS
+from conrec_tf.reporting.paper_results import RESULTS as PAPER_RESULTS
+from conrec_tf.reporting.tables import Table
+from experiments import recipe
+from experiments.figures import accuracy_during_training, accuracy_over_labels
+from experiments.table import done, mean_and_deviation
+
+DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
+  "systems_synthetic": "rectangle_triangle",
+  "systems_circles": "circles_square",
+  "systems_flowers": "oxford_flowers102",
+}
+LONGER = {"systems_flowers": ("methods_flowers", "default")}  # ConRec once more: (study, variation)
+READINGS = (LINEAR_ACCURACY, standardised(LINEAR_ACCURACY), KNN_ACCURACY)
+PAGES = (recipe.ROOT / "README.md", recipe.ROOT / "docs" / "results.md")
+IMAGES = recipe.ROOT / "docs" / "images"
+
+
+def systems(results, name):
+  """What the trainings of a study left: `{system: [content of a file]}`, in the paper's order.
+
+  Args:
+    results: folder of the files.
+    name: of the study.
+  """
+  found = {system: done(results / name, system) for system in METHODS}
+  return {system: rows for system, rows in found.items() if rows}
+
+
+def systems_table(results, name):
+  """The table of a study, in Markdown; empty where nothing is done.
+
+  Args:
+    results: folder of the files.
+    name: of the study.
+  """
+  trained = systems(results, name)
+  if not trained:
+    return ""
+  dataset = DATASETS[name]
+  published = PAPER_RESULTS[dataset]
+  untrained = [
+    content["result"][UNTRAINED_STRONGEST] for rows in trained.values() for content in rows
+  ]
+  rows = [("untrained, at its strongest", "", "", mean_and_deviation(untrained), "")]
+  rows += [
+    (METHODS[system], f"{published[system]:g}" if system in published else "", *_means(contents))
+    for system, contents in trained.items()
+  ]
+  longer = done(results / LONGER[name][0], LONGER[name][1]) if name in LONGER else []
+  if longer:
+    steps = longer[0]["result"]["global_step"]
+    rows.append((f"{METHODS['conrec']}, {steps:,} steps", "", *_means(longer)))
+  header = ("system", f"paper, {PIXELS[dataset]} px", "logistic regression", "standardised", "kNN")
+  return Table(header, rows).markdown()
+
+
+def _means(contents):
+  return [
+    mean_and_deviation([content["result"][reading] for content in contents]) for reading in READINGS
+  ]
+
+
+def write_tables(page, results):
+  """Writes the tables into a page, each below its mark `<!-- table: <study> -->`."""
+
+  def below(mark):
+    return mark[1] + systems_table(results, mark[2])
+
+  text = page.read_text()
+  page.write_text(re.sub(r"^(<!-- table: (\w+) -->\n)(?:\|.*\n)*", below, text, flags=re.M))
+
+
+def write_figures(folder, results):
+  """Draws Figures 2 and 5 from what is done; returns the names of the files."""
+  trained = {DATASETS[name]: systems(results, name) for name in DATASETS}
+  with rc_style():
+    drawn = [accuracy_over_labels(trained, folder), accuracy_during_training(trained, folder)]
+  return [picture.png.name for picture in drawn if picture]
+
+
+def main():
+  args = recipe.argument_parser(__doc__.split("\n")[0], DATASETS).parse_args()
+  if not args.table:
+    recipe.train_missing(args)
+  for page in PAGES:
+    write_tables(page, recipe.RESULTS)
+  write_figures(IMAGES, recipe.RESULTS)
+
+
+if __name__ == "__main__":
+  main()
