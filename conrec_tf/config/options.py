@@ -1,7 +1,7 @@
 """Every option once, as one table: its name, default, range and one-line explanation.
 
-The sections are the groups of `--help`, and lie in `run_options`, `data_options`,
-`training_options` and `objective_options`; each field is one command-line flag of the same name.
+The sections are the groups of `--help`, and lie in modules of their own beside this one; each
+field is one command-line flag of the same name.
 Names and meanings follow SimCLR's TensorFlow 2 code where it has them. Defaults are a recipe for
 two CPU cores, with small images, few filters and few epochs; the paper's values stand in full in
 its presets.
@@ -41,6 +41,7 @@ PREVIOUSLY = {
   for name, field in OPTIONS.items()
   if field.metadata["previously"] is not None
 }
+SEGMENTATION_OPTIONS = frozenset(field.name for field in dataclasses.fields(Segmentation))
 ARCHITECTURE_OPTIONS = tuple(
   name for name, field in OPTIONS.items() if field.metadata["architecture"]
 )
@@ -50,7 +51,10 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
   """Returns the settings of a run of any version as this version keeps them.
 
   Options have the names of now, and those that the run's version lacked have the values that stand
-  for what it did. Of no settings nothing is known.
+  for what it did; those of segmentation are left out where it wasn't one, which never read them. Of
+  no settings nothing is known.
   """
   named = {RENAMED.get(name, name): value for name, value in settings.items()}
-  return {**PREVIOUSLY, **named} if named else {}
+  unread = () if named.get("train_mode") == "segment" else SEGMENTATION_OPTIONS
+  known = {**PREVIOUSLY, **named} if named else {}
+  return {name: value for name, value in known.items() if name not in unread}

@@ -113,3 +113,19 @@ def test_labels_that_are_others_are_named(tmp_path):
   with pytest.raises(UsageError, match=r"Received: others in rectangle_triangle for "):
     directory.start(Config(), "after", ["bright", "dark"])
   directory.start(Config(), "before", ["bright", "dark"])
+
+
+def test_options_of_segmentation_of_another_version_do_not_keep_a_pretraining_from_going_on(
+  tmp_path,
+):
+  settings = dataclasses.asdict(Config(model_dir=str(tmp_path)))
+  other = {"segment_loss": "focal", "scale_jitter": 0.5, "tile_size": 64}  # once a default, say
+  RunDirectory(tmp_path).write("config.json", {**settings, **other})
+  assert Config.from_settings({**settings, **other}) == Config(model_dir=str(tmp_path))
+  RunDirectory(tmp_path).start(Config(model_dir=str(tmp_path)))
+  masks = dict(train_mode="segment", dataset="image_folder", data_dir="images")
+  segmentation = dataclasses.asdict(Config(**masks, segment_loss="focal"))
+  assert Config.from_settings(segmentation).segment_loss == "focal"
+  RunDirectory(tmp_path).write("config.json", segmentation)
+  with pytest.raises(UsageError, match="segment_loss: focal -> dice"):
+    RunDirectory(tmp_path).start(Config(**masks))
