@@ -56,8 +56,7 @@ def main():
     measured = {
       "import tensorflow": [],
       "--help": [],
-      "first step, --mode=train": [],
-      "first step, --mode=train_then_eval": [],
+      "first step": [],
     }
     for turn in range(args.rounds):
       for times, result in zip(
@@ -65,8 +64,7 @@ def main():
         (
           seconds(["-c", "import tensorflow"]),
           seconds(["run.py", "--help"]),
-          seconds(command(f"train_{turn}", "--mode=train", *first_step), "step 1/"),
-          seconds(command(f"both_{turn}", "--mode=train_then_eval", *first_step), "step 1/"),
+          seconds(command(f"run_{turn}", "--mode=train_then_eval", *first_step), "step 1/"),
         ),
       ):
         times.append(result)
