@@ -13,9 +13,9 @@ images where not all are taken; from scratch with another loss too. What is done
 """
 
 import argparse
+import json
 import pathlib
 import shutil
-import statistics
 
 import numpy as np
 from PIL import Image
@@ -25,8 +25,10 @@ from conrec_tf.evaluation.metric_names import DICE, PIXEL_AUROC
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.environment import hardware, versions
 from conrec_tf.run_dir.run_directory import RunDirectory
+from experiments.figures import Panel, draw
 from experiments.jobs import on_shares_of_cores
 from experiments.recipe import RESULTS, ROOT, command, kept, run, write
+from experiments.table import mean_and_deviation
 
 MASKS = (20, 1, 5, 10, 2)  # in the order in which they are run
 STEPS = 300
@@ -167,17 +169,30 @@ def table(results):
   return Table(header, [(*row, *found) for row, found in zip(rows, cells)]).markdown()
 
 
+def curves(results, folder):
+  """Draws what each start reaches over the number of masks; returns whether there is anything.
+
+  Args:
+    results: `[content of a file]`.
+    folder: where to write `drive.svg`.
+  """
+  panels = []
+  for title, name in (("Dice", DICE), ("area under the ROC curve", PIXEL_AUROC)):
+    found = {}
+    for row in results:
+      if row["loss"] == LOSSES[0]:
+        reached = found.setdefault(row["start"], {}).setdefault(row["masks"], [])
+        reached.append(row["result"][name])
+    panels.append(Panel(title, {start: found[start] for start in STARTS if start in found}))
+  return draw(panels, folder / "drive.svg", "masks", "%", list(STARTS), logarithmic=True)
+
+
 def _cell(results):
   """Dice and area under the ROC curve in percent, and of how many trainings."""
   if not results:
     return ""
-  means = " / ".join(_mean([row[name] for row in results]) for name in (DICE, PIXEL_AUROC))
-  return f"{means} ({len(results)})"
-
-
-def _mean(values):
-  mean = f"{100 * statistics.fmean(values):.1f}"
-  return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+  reached = [[row[name] for row in results] for name in (DICE, PIXEL_AUROC)]
+  return f"{' / '.join(map(mean_and_deviation, reached))} ({len(results)})"
 
 
 def main():
@@ -189,11 +204,10 @@ def main():
   parser.add_argument("--table", action="store_true", help="write what is done into the docs")
   args = parser.parse_args()
   if args.table:
-    paths = sorted((RESULTS / "drive").glob("*.json"))
+    rows = [json.loads(path.read_text()) for path in sorted((RESULTS / "drive").glob("*.json"))]
     above, _, _ = PAGE.read_text().partition(MARKER)
-    PAGE.write_text(
-      f"{above}{MARKER}\n\n{table([RunDirectory(p.parent).read(p.name) for p in paths])}"
-    )
+    PAGE.write_text(f"{above}{MARKER}\n\n{table(rows)}")
+    curves(rows, PAGE.parent / "images")
     return
   args.runs.mkdir(parents=True, exist_ok=True)
   images = with_fields(args.images, args.runs)

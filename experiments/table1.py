@@ -10,19 +10,20 @@ docs/images. What isn't done yet is left out.
 """
 
 import re
+import statistics
 
 from conrec_tf.evaluation.metric_names import (
   KNN_ACCURACY,
+  LABEL_FRACTIONS,
   LINEAR_ACCURACY,
   UNTRAINED_STRONGEST,
   standardised,
 )
-from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.paper_results import METHODS, PIXELS
 from conrec_tf.reporting.paper_results import RESULTS as PAPER_RESULTS
 from conrec_tf.reporting.tables import Table
 from experiments import recipe
-from experiments.figures import accuracy_during_training, accuracy_over_labels
+from experiments.figures import Panel, draw
 from experiments.table import done, mean_and_deviation
 
 DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
@@ -31,7 +32,13 @@ DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
   "systems_flowers": "oxford_flowers102",
 }
 LONGER = {"systems_flowers": ("methods_flowers", "default")}  # ConRec once more: (study, variation)
-READINGS = (LINEAR_ACCURACY, standardised(LINEAR_ACCURACY), KNN_ACCURACY)
+NAMES = {
+  "rectangle_triangle": "Rectangle-Triangle",
+  "circles_square": "Circles-Square",
+  "oxford_flowers102": "Oxford Flowers 102",
+}
+ACCURACY = standardised(LINEAR_ACCURACY)
+READINGS = (LINEAR_ACCURACY, ACCURACY, KNN_ACCURACY)
 PAGES = (recipe.ROOT / "README.md", recipe.ROOT / "docs" / "results.md")
 IMAGES = recipe.ROOT / "docs" / "images"
 
@@ -59,10 +66,8 @@ def systems_table(results, name):
     return ""
   dataset = DATASETS[name]
   published = PAPER_RESULTS[dataset]
-  untrained = [
-    content["result"][UNTRAINED_STRONGEST] for rows in trained.values() for content in rows
-  ]
-  rows = [("untrained, at its strongest", "", "", mean_and_deviation(untrained), "")]
+  strongest = mean_and_deviation(untrained(trained))
+  rows = [("untrained, at its strongest", "", "", strongest, "")]
   rows += [
     (METHODS[system], f"{published[system]:g}" if system in published else "", *_means(contents))
     for system, contents in trained.items()
@@ -73,6 +78,11 @@ def systems_table(results, name):
     rows.append((f"{METHODS['conrec']}, {steps:,} steps", "", *_means(longer)))
   header = ("system", f"paper, {PIXELS[dataset]} px", "logistic regression", "standardised", "kNN")
   return Table(header, rows).markdown()
+
+
+def untrained(trained):
+  """What random features reach at their strongest, of each of `systems`' trainings."""
+  return [content["result"][UNTRAINED_STRONGEST] for rows in trained.values() for content in rows]
 
 
 def _means(contents):
@@ -92,11 +102,60 @@ def write_tables(page, results):
 
 
 def write_figures(folder, results):
-  """Draws Figures 2 and 5 from what is done; returns the names of the files."""
-  trained = {DATASETS[name]: systems(results, name) for name in DATASETS}
-  with rc_style():
-    drawn = [accuracy_over_labels(trained, folder), accuracy_during_training(trained, folder)]
-  return [picture.png.name for picture in drawn if picture]
+  """Draws Figures 2 and 5 from what is done; returns whether there was anything to draw."""
+  systems_of = {name: systems(results, name) for name in DATASETS}
+
+  def panels(values):
+    return [
+      Panel(
+        NAMES[DATASETS[name]],
+        {METHODS[system]: curve(values, contents) for system, contents in found.items()},
+        statistics.fmean(untrained(found)) if found else None,
+      )
+      for name, found in systems_of.items()
+    ]
+
+  labels, names = "linear accuracy, standardised (%)", list(METHODS.values())
+  drawn = [
+    draw(
+      panels(over_labels),
+      folder / "accuracy_over_labels.svg",
+      "share of the training labels (%)",
+      labels,
+      names,
+      logarithmic=True,
+    ),
+    draw(
+      panels(during_training),
+      folder / "accuracy_during_training.svg",
+      "share of the time of training (%)",
+      labels,
+      names,
+    ),
+  ]
+  return any(drawn)
+
+
+def over_labels(content):
+  """Accuracy by the percentage of labels (paper, Figure 2); empty where it wasn't measured."""
+  return {100 * row["fraction"]: row["mean"] for row in content["result"].get(LABEL_FRACTIONS, [])}
+
+
+def during_training(content):
+  """Accuracy by the percentage of the training (paper, Figure 5); empty without any on the way."""
+  last = content["result"]["global_step"]
+  rows = [row for row in content["evaluations"] if ACCURACY in row and row["global_step"]]
+  reached = {round(100 * row["global_step"] / last, 1): row[ACCURACY] for row in rows}
+  return reached if len(reached) > 1 else {}
+
+
+def curve(values, contents):
+  """What trainings reached, `{x: [accuracy]}`."""
+  reached = {}
+  for content in contents:
+    for x, accuracy in values(content).items():
+      reached.setdefault(x, []).append(accuracy)
+  return reached
 
 
 def main():
