@@ -7,6 +7,7 @@ from conrec_tf.config import Config
 from conrec_tf.models import build_model
 from conrec_tf.training.optimizers import (
   LARS,
+  AdamW,
   WarmupCosine,
   build_optimizer,
   lars_update,
@@ -145,3 +146,31 @@ def test_adamw_decays_matrices_apart_from_the_gradient():
   np.testing.assert_allclose(vector, [1.9], rtol=1e-5)
   np.testing.assert_allclose(matrix, [[2.0 - 0.1 - 0.1]], rtol=1e-5)
   assert penalized_variables("adamw", [matrix, vector], []) == []
+
+
+@pytest.mark.parametrize("in_graph", [True, False])
+def test_adamw_equals_numpy(rng, in_graph):
+  shapes = [(3, 3, 2, 4), (5, 6), (6,)]
+  variables = [tf.Variable(rng.normal(size=shape), dtype=tf.float64) for shape in shapes]
+  optimizer = AdamW(0.01, weight_decay=0.1)
+  optimizer.build(variables)
+  expected = [v.numpy() for v in variables]
+  moments = [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
+  rate = float(np.float32(0.01))
+
+  def step(gradients):
+    optimizer.apply_gradients(zip(gradients, variables))
+
+  step = tf.function(step) if in_graph else step
+  for t in range(1, 21):
+    gradients = [rng.normal(size=shape) for shape in shapes]
+    step([tf.constant(g) for g in gradients])
+    for i, g in enumerate(gradients):
+      m, v = moments[i]
+      moments[i] = m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+      if g.ndim > 1:
+        expected[i] = expected[i] - rate * 0.1 * expected[i]
+      rate_now = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+      expected[i] = expected[i] - rate_now * m / (np.sqrt(v) + 1e-7)
+  for variable, value in zip(variables, expected):
+    np.testing.assert_allclose(variable, value, rtol=1e-9)
