@@ -5,12 +5,11 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
+from conrec_tf.training.lars import LARS, lars_update
 from conrec_tf.training.optimizers import (
-  LARS,
   AdamW,
   WarmupCosine,
   build_optimizer,
-  lars_update,
   penalized_variables,
   scaled_learning_rate,
 )
