@@ -1,6 +1,7 @@
 """Which devices compute, and how batches come to them."""
 
 from collections.abc import Sequence
+import contextlib
 import json
 import logging
 import os
@@ -41,6 +42,8 @@ def build_strategy(config: Config) -> tf.distribute.Strategy:
 def set_up_devices(devices: str, deterministic: bool = False) -> None:
   """Hides all GPUs but the chosen ones; must come before TensorFlow computes anything.
 
+  Their memory is taken as it is needed, so that others can use what is left.
+
   Args:
     devices: numbers of GPUs, separated by commas; empty for all.
     deterministic: whether operations give the same bits in each run, on a GPU too.
@@ -53,7 +56,11 @@ def set_up_devices(devices: str, deterministic: bool = False) -> None:
   gpus = tf.config.list_physical_devices("GPU")
   if gpus and devices:
     chosen = _chosen(devices, range(len(gpus)), "GPU")
-    tf.config.set_visible_devices([gpus[number] for number in chosen], "GPU")
+    gpus = [gpus[number] for number in chosen]
+    tf.config.set_visible_devices(gpus, "GPU")
+  for gpu in gpus:
+    with contextlib.suppress(RuntimeError):  # whoever called us computes on it already
+      tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def one_device(devices: str = "", jit_compile: bool = False) -> tf.distribute.Strategy:

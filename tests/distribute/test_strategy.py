@@ -158,12 +158,21 @@ def test_missing_devices_are_refused(strategy):
     build_strategy(Config(strategy=strategy, devices="7"))
 
 
-def test_other_gpus_are_hidden(monkeypatch):
-  seen = []
+def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):
+  seen, grow = [], []
+
+  def set_memory_growth(gpu, enable):
+    grow.append(gpu)
+    if gpu == "b":
+      raise RuntimeError("Physical devices cannot be modified after being initialized")
+
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
   monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
+  monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
   set_up_devices("2,1")
-  assert seen == [["c", "b"]]
+  assert seen == [["c", "b"]] and grow == ["c", "b"]
+  set_up_devices("")
+  assert len(seen) == 1 and grow[2:] == ["a", "b", "c"]
   with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
     set_up_devices("3")
 
