@@ -41,7 +41,7 @@ PREVIOUSLY = {
   for name, field in OPTIONS.items()
   if field.metadata["previously"] is not None
 }
-SEGMENTATION_OPTIONS = frozenset(field.name for field in dataclasses.fields(Segmentation))
+SEGMENTATION_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Segmentation)}
 ARCHITECTURE_OPTIONS = tuple(
   name for name, field in OPTIONS.items() if field.metadata["architecture"]
 )
@@ -51,10 +51,11 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
   """Returns the settings of a run of any version as this version keeps them.
 
   Options have the names of now, and those that the run's version lacked have the values that stand
-  for what it did; those of segmentation are left out where it wasn't one, which never read them. Of
-  no settings nothing is known.
+  for what it did; those of segmentation have their defaults where it wasn't one, which never read
+  them. Of no settings nothing is known.
   """
+  if not settings:
+    return {}
   named = {RENAMED.get(name, name): value for name, value in settings.items()}
-  unread = () if named.get("train_mode") == "segment" else SEGMENTATION_OPTIONS
-  known = {**PREVIOUSLY, **named} if named else {}
-  return {name: value for name, value in known.items() if name not in unread}
+  unread = {} if named.get("train_mode") == "segment" else SEGMENTATION_DEFAULTS
+  return {**PREVIOUSLY, **named, **unread}
