@@ -63,7 +63,7 @@ def train(name, variation, seed, study, folder, cores):
     "--bootstrap_samples=0",
     "--mixed_precision=float32",
     f"--eval_every_epochs={study.eval_every_epochs}",
-    "--checkpoint_steps=500",
+    f"--checkpoint_steps={max(500, study.steps // 20)}",
     "--log_steps=50",
   ]
   run(command([*always, *flags], model_dir), model_dir.with_suffix(".log"), cores)

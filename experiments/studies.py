@@ -198,7 +198,15 @@ STUDIES = {
       "conrec": PUBLISHED,
       "simclr": (*PUBLISHED, *SIMCLR),
     },
-    eval_every_epochs=20,
+    eval_every_epochs=200,
+  ),
+  "half_hour_flowers": Study(
+    "The default recipe on Oxford Flowers 102 for half an hour on two cores that are fast in "
+    "bfloat16, 0.091 s a step.",
+    FLOWERS,
+    19700,
+    {"default": (*DEFAULT, "--mixed_precision=mixed_bfloat16")},
+    (0, 1, 2),
   ),
   "long_synthetic": Study(
     "Rectangle-Triangle, ten times as long.",
