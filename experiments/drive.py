@@ -23,10 +23,10 @@ from scipy import ndimage
 
 from conrec_tf.evaluation.metric_names import DICE, PIXEL_AUROC
 from conrec_tf.reporting.tables import Table
-from conrec_tf.run_dir.environment import hardware, versions
+from conrec_tf.run_dir.environment import versions
 from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.figures import Panel, draw
-from experiments.jobs import on_shares_of_cores
+from experiments.jobs import machine, on_shares_of_cores
 from experiments.recipe import RESULTS, ROOT, command, kept, run, write
 from experiments.table import mean_and_deviation
 
@@ -128,7 +128,7 @@ def segment(images, start, loss, masks, seed, folder, cores):
     "seed": seed,
     "flags": flags,
     "result": kept(result),
-    "machine": {part: text for part, text in hardware().items() if part != "system"},
+    "machine": machine(cores),
     "versions": versions(),
   }
   write(path, content)

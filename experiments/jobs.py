@@ -7,6 +7,8 @@ import queue
 import time
 from typing import Any
 
+from conrec_tf.run_dir.environment import hardware
+
 
 def on_shares_of_cores(
   work: Callable[[Any, list[int]], str | None], jobs: Sequence[Any], side_by_side: int
@@ -42,3 +44,12 @@ def on_shares_of_cores(
       left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
       if line:
         print(f"{line}; {done} of {len(jobs)}, about {left:.0f} min left", flush=True)
+
+
+def machine(cores: Sequence[int]) -> dict[str, str]:
+  """Returns what a job runs on, by part: processor, GPU, memory and its share of the cores."""
+  parts = {part: text for part, text in hardware().items() if part != "system"}
+  share = (
+    {} if len(cores) == int(parts["cores"]) else {"cores": f"{len(cores)} of {parts['cores']}"}
+  )
+  return parts | share

@@ -24,9 +24,9 @@ from conrec_tf.evaluation.metric_names import (
   UNTRAINED_STRONGEST,
   standardised,
 )
-from conrec_tf.run_dir.environment import hardware, versions
+from conrec_tf.run_dir.environment import versions
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
-from experiments.jobs import on_shares_of_cores
+from experiments.jobs import machine, on_shares_of_cores
 from experiments.studies import STUDIES
 from experiments.table import COSTS, VALIDATION, update
 
@@ -79,7 +79,7 @@ def train(name, variation, seed, study, folder, cores):
     "result": kept(result),
     "evaluations": [kept(row) for row in rows if VALIDATION in row],
     "losses": {key: value for key, value in last.items() if key.startswith("train/")},
-    "machine": {part: text for part, text in hardware().items() if part != "system"},
+    "machine": machine(cores),
     "versions": versions(),
   }
   write(RESULTS / name / f"{variation}_{seed}.json", content)

@@ -1,13 +1,11 @@
 """Options of images and of what is done to them: data and augmentation."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 OWN_DATASETS = ("image_folder", "npz", "webdataset")  # files of the user's own; others are TFDS's
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Data:
   """Images."""
 
@@ -145,7 +143,7 @@ class Data:
   )
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Augmentation:
   """Stage 1 (views, as SimCLR) and stage 2 (corruption, as Models Genesis)."""
 

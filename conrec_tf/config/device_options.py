@@ -1,11 +1,9 @@
 """Options of what computes."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Devices:
   """What computes; the weights are the same on any, up to rounding."""
 

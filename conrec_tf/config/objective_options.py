@@ -1,11 +1,9 @@
 """Options of what the network learns by: the losses."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Objective:
   """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction, and more."""
 

@@ -1,8 +1,8 @@
-"""One option of a run: a dataclass field with its explanation and range, which is checked."""
+"""Options of a run, in sections: dataclass fields with explanations and ranges that are checked."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, dataclass_transform
 
 from conrec_tf.config.errors import UsageError
 
@@ -72,6 +72,15 @@ def option(
       previously=previously,
     ),
   )
+
+
+@dataclass_transform(frozen_default=True)
+def section(fields: type[Any]) -> type[Any]:
+  """Makes a class a part of `Config`: fields alone, for `Config` makes the methods of them all.
+
+  That leaves out most of what takes time when the package is imported.
+  """
+  return dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(fields)
 
 
 def check_range(field: dataclasses.Field, value: Any) -> None:

@@ -1,11 +1,9 @@
 """Options of what is done with a network: the task, bookkeeping, evaluation, export."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Task:
   """What to do, and where the results go."""
 
@@ -78,7 +76,7 @@ class Task:
   )
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Bookkeeping:
   """When to log, save and evaluate."""
 
@@ -107,7 +105,7 @@ class Bookkeeping:
   )
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Evaluation:
   """Linear evaluation: a classifier on frozen embeddings."""
 
@@ -199,7 +197,7 @@ class Evaluation:
   )
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Export:
   """The trained network for use elsewhere."""
 

@@ -1,11 +1,9 @@
 """Options of segmentation: masks, its loss, and how whole images are predicted."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Segmentation:
   """Learning from masks, with train_mode=segment."""
 

@@ -1,11 +1,9 @@
 """Options of the network and how it is optimized."""
 
-import dataclasses
-
-from conrec_tf.config.option import option
+from conrec_tf.config.option import option, section
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Model:
   """Encoder, pooling and heads."""
 
@@ -93,7 +91,7 @@ class Model:
   )
 
 
-@dataclasses.dataclass(frozen=True)
+@section
 class Optimization:
   """How long, how fast."""
 
