@@ -1,6 +1,7 @@
 """Kills a real training with SIGKILL at random times and compares what it ends in.
 
     python -m benchmarks.kill --kills=50 --datasets=tfds,image_folder,npz,masks
+    python -m benchmarks.kill --kills=5 --datasets=tfds --flags="--pooling=average"
 
 A short pre-training (supervised head, warm-up, cosine, dropout, evaluations, checkpoints every
 few steps), or with masks a segmentation, runs once without harm. Then it runs again and again,
@@ -53,8 +54,8 @@ TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 class Data:
   """200 training and 100 test images of the embedded dataset: prepared by TFDS, or as one's own."""
 
-  def __init__(self, kind, folder):
-    self._kind, self._moves = kind, 0
+  def __init__(self, kind, folder, flags=()):
+    self.kind, self._moves, self._flags = kind, 0, flags
     self._path = folder / "tfds"
     self._splits = {"train": "train[:20%]", "test": "test[:20%]"}
     if kind != "tfds":
@@ -72,14 +73,14 @@ class Data:
       arrays[f"x_{name}"] = np.stack([source.decode(record["image"]) for record in records])
       arrays[f"y_{name}"] = np.array([int(record["label"]) for record in records])
     self._splits = {name: name for name in splits}
-    self._path = folder / ("own.npz" if self._kind == "npz" else "own")
-    if self._kind == "npz":
+    self._path = folder / ("own.npz" if self.kind == "npz" else "own")
+    if self.kind == "npz":
       np.savez(self._path, **arrays)
       return
     for name in splits:
       for number, (image, label) in enumerate(zip(arrays[f"x_{name}"], arrays[f"y_{name}"])):
         files = {str(label): image[..., 0]}
-        if self._kind == "masks":
+        if self.kind == "masks":
           files = {"images": image[..., 0], "masks": (image[..., 0] > 127).astype(np.uint8)}
         for subfolder, pixels in files.items():
           path = self._path / name / subfolder / f"{number:03}.png"
@@ -88,18 +89,18 @@ class Data:
 
   def move(self):
     """Moves data of one's own."""
-    if self._kind != "tfds":
+    if self.kind != "tfds":
       self._moves += 1
       ending = self._path.suffix
       self._path = self._path.rename(self._path.with_name(f"moved_{self._moves}{ending}"))
 
   @property
   def flags(self):
-    """What the command is told of it."""
-    dataset = [] if self._kind == "tfds" else [f"--dataset={self._kind}"]
-    dataset = OF_SEGMENTATION if self._kind == "masks" else [*dataset, *OF_PRETRAINING]
+    """What the command is told of it, and what else was asked for."""
+    dataset = [] if self.kind == "tfds" else [f"--dataset={self.kind}"]
+    dataset = OF_SEGMENTATION if self.kind == "masks" else [*dataset, *OF_PRETRAINING]
     splits = [f"--train_split={self._splits['train']}", f"--eval_split={self._splits['test']}"]
-    return [f"--data_dir={self._path}", *dataset, *splits]
+    return [f"--data_dir={self._path}", *dataset, *splits, *self._flags]
 
 
 def start(data, model_dir):
@@ -209,17 +210,18 @@ def main():
   parser.add_argument("--kills", type=int, default=50)
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--datasets", default="tfds,image_folder,npz")
+  parser.add_argument("--flags", default="", help="of the training, with spaces between")
   args = parser.parse_args()
   found = []
   for kind in args.datasets.split(","):
     with tempfile.TemporaryDirectory() as folder:
-      found += kill_often(kind, pathlib.Path(folder), args.kills, random.Random(args.seed))
+      data = Data(kind, pathlib.Path(folder), args.flags.split())
+      found += kill_often(data, pathlib.Path(folder), args.kills, random.Random(args.seed))
   sys.exit(1 if found else 0)
 
 
-def kill_often(kind, folder, wanted, rng):
+def kill_often(data, folder, wanted, rng):
   """Kills trainings on one kind of data so many times; returns what differed."""
-  data = Data(kind, folder)
   seconds_of_work(data, folder / "prepares")
   work = seconds_of_work(data, folder / "reference")
   trainings = kills = writes = 0
@@ -230,7 +232,7 @@ def kill_often(kind, folder, wanted, rng):
     trainings, kills, writes = trainings + 1, kills + counts[0], writes + counts[1]
     found += differences(run, folder / "reference")
     print(
-      f"{kind}: {trainings} trainings, {kills} kills, {writes} of them within a write, "
+      f"{data.kind}: {trainings} trainings, {kills} kills, {writes} of them within a write, "
       f"{len(found)} differences {found[:3] or ''}",
       flush=True,
     )
