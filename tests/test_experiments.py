@@ -59,16 +59,21 @@ def test_a_table_has_means_deviations_and_the_untrained_network(study, tmp_path)
   assert "| untrained, at its strongest | 2 | 0 |  |  | 25.0 ± 0.0 |  |  |" in text
 
 
-def test_what_was_reached_on_the_way_stands_in_the_table(study, tmp_path, monkeypatch):
+def test_what_was_reached_on_the_way_stands_in_the_table_of_one_variation(
+  study, tmp_path, monkeypatch
+):
   watched = dataclasses.replace(study, eval_every_epochs=1)
-  monkeypatch.setattr(table, "STUDIES", {"tiny": watched})
+  alone = dataclasses.replace(watched, variations={"a": study.variations["a"]})
   for seed in (0, 1):
     content = result(seed, 0.7)
     rows = [{"global_step": step, table.VALIDATION: step / 20} for step in (6, 12)]
     recipe.write(tmp_path / f"results/tiny/a_{seed}.json", {**content, "evaluations": rows})
+  monkeypatch.setattr(table, "STUDIES", {"tiny": alone})
   text = table.tables(tmp_path / "results")
   assert "| a | 2 | 6 |  | 30.0 ± 0.0 |  |  |  |" in text
   assert "| a | 2 | 12 |  | 60.0 ± 0.0 |  |  |  |" in text
+  monkeypatch.setattr(table, "STUDIES", {"tiny": watched})
+  assert "| a | 2 | 7 |  | 70.0 ± 0.0 | 70.0 ± 0.0 |" in table.tables(tmp_path / "results")
 
 
 def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path):
@@ -94,6 +99,12 @@ def test_the_order_of_measures_without_labels():
   assert set(found) == {"eval/rank_me", "eval/alignment"}  # of what never varies there is none
   assert found["eval/rank_me"][0] == pytest.approx(-1)
   assert found["eval/alignment"][0] == pytest.approx(1)  # the smaller the better
+
+
+def test_a_training_says_which_share_of_the_cores_it_had(monkeypatch):
+  monkeypatch.setattr(jobs, "hardware", lambda: {"GPU": "none", "cores": "16", "system": "Linux"})
+  assert jobs.machine([3]) == {"GPU": "none", "cores": "1 of 16"}
+  assert jobs.machine(range(16)) == {"GPU": "none", "cores": "16"}
 
 
 def test_larger_batches_take_fewer_steps():
