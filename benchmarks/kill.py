@@ -52,7 +52,13 @@ TIMES = ("images_per_second", "data_wait", "evaluation_seconds")
 
 
 class Data:
-  """200 training and 100 test images of the embedded dataset: prepared by TFDS, or as one's own."""
+  """200 training and 100 test images of the embedded dataset: prepared by TFDS, or as one's own.
+
+  Args:
+    kind: tfds, image_folder, npz or masks.
+    folder: where it lies.
+    flags: what else the command is told, after the data's.
+  """
 
   def __init__(self, kind, folder, flags=()):
     self.kind, self._moves, self._flags = kind, 0, flags

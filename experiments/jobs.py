@@ -49,7 +49,6 @@ def on_shares_of_cores(
 def machine(cores: Sequence[int]) -> dict[str, str]:
   """Returns what a job runs on, by part: processor, GPU, memory and its share of the cores."""
   parts = {part: text for part, text in hardware().items() if part != "system"}
-  share = (
-    {} if len(cores) == int(parts["cores"]) else {"cores": f"{len(cores)} of {parts['cores']}"}
-  )
-  return parts | share
+  if len(cores) < int(parts["cores"]):
+    parts["cores"] = f"{len(cores)} of {parts['cores']}"
+  return parts

@@ -67,7 +67,7 @@ def _table(name, study, folder):
   for variation, trained in sorted(found.items(), key=lambda pair: -_accuracy(pair[1])):
     results = [row["result"] for row in trained]
     cost = f"{costs[variation]:.2f}" if variation in costs else ""
-    several = len(study.variations) > 1  # `experiments.table1` draws curves of those
+    several = len(study.variations) > 1  # too many rows; `experiments.table1` draws some of them
     on_the_way = _by_step(trained) if study.eval_every_epochs and not several else {}
     for step, evaluations in (on_the_way or {_last_step(results): results}).items():
       cells = [

@@ -78,7 +78,7 @@ def option(
 def section(fields: type[Any]) -> type[Any]:
   """Makes a class a part of `Config`: fields alone, for `Config` makes the methods of them all.
 
-  That leaves out most of what takes time when the package is imported.
+  Methods of each section would only slow the import.
   """
   return dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(fields)
 
