@@ -57,7 +57,7 @@ def evaluate_checkpoints(config: Config) -> None:
       "model_dir must be the folder of one training, not of a cross-validation, "
       f"for mode=eval. Received: {directory.path}"
     )
-  with one_device(config.devices, config.jit_compile).scope():
+  with one_device(config.devices).scope():
     task = build_task(config, source, eval_source, last_step)
   results = Results(directory, task.metric, task.selection_metric, config.evaluation_settings)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
@@ -115,7 +115,7 @@ def evaluate_network(config: Config) -> None:
     evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)
   else:
     plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
-    with one_device(config.devices, config.jit_compile).scope():
+    with one_device(config.devices).scope():
       task = build_task(plain, source, eval_source, last_step=1)
     load_network(pretrained, task.model)
     evaluate, metric = functools.partial(task.evaluate, True), task.metric

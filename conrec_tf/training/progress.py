@@ -40,6 +40,9 @@ SHORT_LABELS = {
 class Progress:
   """Shows one live line in a terminal; in a file, a plain line now and then.
 
+  The time left is reckoned from all steps but those before the first row, in which the step is
+  traced and compiled.
+
   Args:
     first_step, last_step: the range, for the time left.
   """
@@ -49,6 +52,7 @@ class Progress:
   def __init__(self, first_step: int, last_step: int) -> None:
     self._first, self._last = first_step, last_step
     self._began = time.monotonic()
+    self._compiled = False
     self._shown = -math.inf
     self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
     self._open = False
@@ -60,7 +64,10 @@ class Progress:
   def show(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics, `{name: number}`, and the time left."""
     step = row[metric_names.GLOBAL_STEP]
-    left = (time.monotonic() - self._began) / (step - self._first) * (self._last - step)
+    now = time.monotonic()
+    left = (now - self._began) / max(1, step - self._first) * (self._last - step)
+    if not self._compiled:
+      self._compiled, self._first, self._began = True, step, now
     if self._live:
       # A longer line would wrap, and the carriage return come back to its last row only.
       columns = shutil.get_terminal_size().columns - 1
@@ -72,9 +79,9 @@ class Progress:
       sys.stdout.write("\r\033[K" + separator.join(parts)[:columns])
       sys.stdout.flush()
       self._open = True
-    elif time.monotonic() - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
+    elif now - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
       logger.info("  ".join(self._parts(row, left, LABELS)))
-      self._shown = time.monotonic()
+      self._shown = now
 
   def _parts(self, row: dict[str, Any], left: float, labels: dict[str, str]) -> list[str]:
     return [

@@ -214,7 +214,11 @@ def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   assert result["eval/best_selected_by"] == "eval/validation_linear_top_1_accuracy"
 
   done = command(
-    "--mode=eval", f"--model_dir={pretrained}", "--label_fractions=0.25,1.0", "--num_repeats=2"
+    "--mode=eval",
+    f"--model_dir={pretrained}",
+    "--label_fractions=0.25,1.0",
+    "--num_repeats=2",
+    "--jit_compile",  # as a run on a GPU has it
   )
   assert done.returncode == 0, done.stderr
   again = json.loads((pathlib.Path(pretrained) / "result.json").read_text())

@@ -1,6 +1,7 @@
 import logging
 import re
 import sys
+import time
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_a_file_gets_plain_lines_now_and_then(caplog):
   assert lines[1].endswith("0:00 left")
 
 
+def test_the_time_left_is_reckoned_without_what_compiling_took(monkeypatch, caplog):
+  clock = iter([0.0, 60.0, 80.0, 100.0, 120.0])  # began; 50 steps and compiling; 20 s for 50 each
+  monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+  progress = Progress(0, 1000)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    for step in (50, 100, 150):
+      progress.show({"global_step": step})
+    progress.exclude(20.0)  # an evaluation
+    progress.show({"global_step": 150})
+  assert [record.message for record in caplog.records] == [
+    "step 50/1000  19:00 left",
+    "step 100/1000  6:00 left",
+    "step 150/1000  5:40 left",
+    "step 150/1000  5:40 left",
+  ]
+
+
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
 def test_duration_is_minutes_or_hours(seconds, text):
   assert duration(seconds) == text
@@ -49,6 +67,7 @@ def test_duration_is_minutes_or_hours(seconds, text):
 def test_a_live_line_fits_the_terminal(monkeypatch, capsys, columns, line):
   monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
   monkeypatch.setenv("COLUMNS", str(columns))
+  monkeypatch.setattr(time, "monotonic", lambda: 0.0)
   logging.getLogger("conrec_tf").setLevel(logging.INFO)
   try:
     progress = Progress(0, 62000)
