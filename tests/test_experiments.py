@@ -273,7 +273,7 @@ def systems(tmp_path):
     recipe.write(tmp_path / f"systems_synthetic/conrec_{seed}.json", trained(seed, 100, accuracy))
     recipe.write(tmp_path / f"systems_synthetic/simclr_{seed}.json", trained(seed, 222, 0.4))
   recipe.write(tmp_path / "systems_flowers/conrec_0.json", trained(0, 100, 0.7))
-  recipe.write(tmp_path / "methods_flowers/default_0.json", trained(0, 10600, 0.75))
+  recipe.write(tmp_path / "half_hour_flowers/default_0.json", trained(0, 19700, 0.75))
   return tmp_path
 
 
@@ -295,7 +295,7 @@ def test_tables_of_systems_stand_below_their_marks(systems):
       "| ConRec |"
     )  # the paper's order
     assert "GA pool" not in synthetic and "old" not in synthetic  # what isn't done has no row
-    assert "| ConRec, 10,600 steps |  | 75.0 | 75.0 | 75.0 |" in flowers
+    assert "| ConRec, 19,700 steps |  | 75.0 | 75.0 | 75.0 |" in flowers
 
 
 def test_figures_are_of_what_was_measured(systems):
@@ -333,6 +333,7 @@ def test_table_1_of_a_tiny_copy_is_trained_and_drawn(study, tmp_path, data_dir, 
   tiny = Study("Two systems.", flags, 12, systems, eval_every_epochs=1)
   monkeypatch.setattr(recipe, "STUDIES", {"tiny": tiny})
   monkeypatch.setattr(table1, "DATASETS", {"tiny": "rectangle_triangle"})
+  monkeypatch.setattr(table1, "TITLES", {"tiny": "Rectangle-Triangle"})
   page = tmp_path / "page.md"
   page.write_text("<!-- table: tiny -->\n")
   monkeypatch.setattr(table1, "PAGES", (page,))
