@@ -38,7 +38,7 @@ def flowers(tmp_path_factory):
     train_split="train+validation",
     image_size=24,
     base_filters=2,
-    unet_depth=3,
+    unet_depth=2,
     train_batch_size=8,
     report=False,
   )
@@ -63,7 +63,7 @@ def tiny(data_dir, tmp_path):
     eval_split="test[:24]",
     image_size=24,
     base_filters=2,
-    unet_depth=3,
+    unet_depth=2,
     train_batch_size=8,
     train_epochs=2,
     mixed_precision="float32",

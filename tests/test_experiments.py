@@ -334,6 +334,7 @@ def test_table_1_of_a_tiny_copy_is_trained_and_drawn(study, tmp_path, data_dir, 
   monkeypatch.setattr(recipe, "STUDIES", {"tiny": tiny})
   monkeypatch.setattr(table1, "DATASETS", {"tiny": "rectangle_triangle"})
   monkeypatch.setattr(table1, "TITLES", {"tiny": "Rectangle-Triangle"})
+  monkeypatch.setattr(table1, "LONGER", {})
   page = tmp_path / "page.md"
   page.write_text("<!-- table: tiny -->\n")
   monkeypatch.setattr(table1, "PAGES", (page,))

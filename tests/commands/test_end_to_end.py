@@ -31,7 +31,7 @@ def test_help_explains_every_flag_without_tensorflow():
   assert done.stdout.endswith("False\n")
 
 
-def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
+def test_train_then_eval_leaves_results_and_a_saved_model(tiny):
   model_dir = pathlib.Path(tiny["model_dir"])
   done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
   assert done.returncode == 0, done.stderr
@@ -54,14 +54,21 @@ def test_train_then_eval_continues_and_its_flagfile_repeats_it(tiny):
   } <= set(result)
   assert {path.name for path in (model_dir / "checkpoints").glob("*.index")} == {"ckpt-7.index"}
   loaded = tf.saved_model.load(str(model_dir / "saved_model/7"))
-  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 2 + 4 + 8)
+  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 2 + 4)
 
+
+@pytest.mark.slow
+def test_a_run_continues_and_its_flagfile_repeats_it(tiny):
+  model_dir = pathlib.Path(tiny["model_dir"])
+  flags = as_flags({**tiny, "export_format": "", "eval_every_epochs": 1, "log_steps": 2})
+  done = command(*flags, "--train_steps=7")
+  assert done.returncode == 0, done.stderr
+  result = json.loads((model_dir / "result.json").read_text())
   # The same command again trains no more; a longer one continues.
-  tiny["export_format"] = ""
-  done = command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
+  done = command(*flags, "--train_steps=7")
   assert done.returncode == 0 and "Nothing to train: step 7 of 7" in done.stdout
   assert json.loads((model_dir / "result.json").read_text()) == result
-  done = command(*as_flags(tiny), "--train_steps=9", "--eval_every_epochs=1", "--log_steps=2")
+  done = command(*flags, "--train_steps=9")
   assert done.returncode == 0 and "Continuing from step 7" in done.stdout
 
   # Without an interruption it comes to the same numbers, from the flags that the run left.
@@ -107,6 +114,7 @@ def test_training_alone_evaluates_nothing(tiny):
   }
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
   flags = [*as_flags(tiny), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
   process = start(*flags, "--train_steps=1000000")
@@ -139,7 +147,7 @@ def test_unlabelled_folder_is_checked_trained_and_exported(tmp_path, rng):
       data_dir=tmp_path / "images",
       image_size=24,
       base_filters=2,
-      unet_depth=3,
+      unet_depth=2,
       train_batch_size=8,
       report=False,
     )
@@ -291,6 +299,7 @@ def test_exported_network_is_evaluated_and_embeds_elsewhere(tiny, tmp_path):
   assert "72 images in " in done.stdout
 
 
+@pytest.mark.slow
 def test_supervised_unet_trains_from_scratch(flowers, tmp_path):
   scale = {**flowers, "eval_split": "test", "model_dir": tmp_path / "run"}
   done = command(
@@ -338,7 +347,7 @@ def test_aptos2019_presets_are_cross_validated(kaggle, tmp_path, names, left):
     model_dir=tmp_path / "run",
     image_size=24,
     base_filters=2,
-    unet_depth=3,
+    unet_depth=2,
     train_batch_size=4,
     cv_folds=2,
     num_repeats=1,

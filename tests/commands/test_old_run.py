@@ -93,6 +93,7 @@ def test_embeddings_of_an_old_version_are_continued(run, data_dir):
   assert "(0 embedded now" in use(run, data_dir, *flags)
 
 
+@pytest.mark.slow
 def test_an_old_run_is_exported(run, data_dir, golden):
   use(run, data_dir, "--mode=export", "--export_format=saved_model")
   network = tf.saved_model.load(str(run / "saved_model/4"))

@@ -93,6 +93,7 @@ def test_labels_without_splits(tree, caplog):
   assert "a fifth of each label is held out" in caplog.text
 
 
+@pytest.mark.slow
 def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
   for path in tree.rglob("*.jpg"):
     write(tmp_path / "flat", path.name, path.read_bytes())
@@ -272,6 +273,7 @@ def test_other_bad_folders(tree, tmp_path):
     load_dataset(config(tree))
 
 
+@pytest.mark.slow
 def test_in_memory_it_is_the_same(tree, flowers, caplog):
   make_bad(tree)
   with caplog.at_level("INFO", "conrec_tf"):

@@ -39,7 +39,7 @@ def trained(model_dir, step=7, **values):
   """A run with one checkpoint, its moving statistics as after a training."""
   config = Config(
     base_filters=4,
-    unet_depth=3,
+    unet_depth=2,
     image_size=24,
     image_channels=3,
     lineareval_while_pretraining=True,
@@ -166,7 +166,7 @@ def test_encoded_images_are_what_evaluation_sees(tmp_path, rng, scaled):
     train_split="train+test",
     image_size=24,
     base_filters=2,
-    unet_depth=3,
+    unet_depth=2,
     image_bits=12,
     scaled_decoding=scaled,
   )
@@ -237,9 +237,7 @@ def test_other_formats_compute_the_same(tmp_path, capfd):
 
 def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch):
   config, directory, _, _ = trained(tmp_path, export_format="tflite")
-  monkeypatch.setattr(
-    exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 4 + 8 + 16])
-  )
+  monkeypatch.setattr(exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 4 + 8]))
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
     export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []
@@ -295,6 +293,7 @@ def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
   )  # a kernel, a scale, an offset
 
 
+@pytest.mark.slow
 def test_a_finetuned_network_keeps_its_head(tmp_path, images):
   """Also when its checkpoint is named, and with the settings of its training."""
   config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)

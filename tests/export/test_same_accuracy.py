@@ -36,7 +36,7 @@ def test_result_saved_model_onnx_and_tflite_have_one_accuracy(data_dir, tmp_path
   config = Config(
     **data,
     base_filters=4,
-    unet_depth=3,
+    unet_depth=2,
     train_batch_size=8,
     train_steps=10,
     report=False,

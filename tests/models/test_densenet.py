@@ -33,6 +33,7 @@ def test_same_interface(model):
   assert model(images).reconstruction is None
 
 
+@pytest.mark.slow
 def test_all_levels_are_the_dense_blocks_and_the_embedding(model):
   whole = build_model(Config(**VALUES, representation_levels="all"))
   assert whole.encoder.count_params() == 7_037_504
@@ -55,6 +56,7 @@ def test_images_are_preprocessed_as_keras_wants(model):
   np.testing.assert_allclose(model.encoder(images)[0], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_from_a_file(model, tmp_path):
   path = str(tmp_path / "weights.h5")
   model.encoder.network.save_weights(path)
@@ -66,6 +68,7 @@ def test_weights_from_a_file(model, tmp_path):
     build_model(Config(**values, encoder_weights="nowhere.h5"))
 
 
+@pytest.mark.slow
 def test_imagenet_weights_without_network(monkeypatch):
   def fail(*args, **kwargs):
     raise Exception("URL fetch failure on https://storage.googleapis.com\nmore")
@@ -83,6 +86,7 @@ def test_imagenet_weights_without_network(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_freezing_after_a_block():
   model = build_model(Config(encoder="densenet121", train_mode="finetune", pooling="average"))
   for blocks, first in (

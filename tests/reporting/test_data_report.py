@@ -42,13 +42,14 @@ def photos(tmp_path):
 
 def look(caplog, **values):
   """Runs the command; returns the folder of its page, the page, and what was logged."""
-  config = Config(mode="check_data", image_size=24, unet_depth=3, **values)
+  config = Config(mode="check_data", image_size=24, unet_depth=2, **values)
   with caplog.at_level(logging.INFO, "conrec_tf"):
     commands.run(config)
   folder = pathlib.Path(config.model_dir, "data")
   return folder, (folder / "index.html").read_text(), caplog.text
 
 
+@pytest.mark.slow
 def test_page_of_a_folder(photos, tmp_path, caplog):
   folder, page, logged = look(
     caplog, dataset="image_folder", data_dir=str(photos), model_dir=str(tmp_path / "run")
@@ -104,6 +105,7 @@ def test_page_of_an_archive(tmp_path, caplog, channels):
   assert "not files" in page and "None: every image can be decoded" in page
 
 
+@pytest.mark.slow
 def test_page_of_a_tfds_dataset(data_dir, tmp_path, caplog):
   _, page, logged = look(
     caplog,

@@ -62,6 +62,7 @@ def test_both_files_give_what_the_network_gives(files, rng, scaling, scaled):
     np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_file_is_evaluated_and_embedded_as_our_networks_are(files, tmp_path, rng):
   images = rng.random([60, SIDE, SIDE, 3], np.float32)
   labels = np.arange(60) % 3

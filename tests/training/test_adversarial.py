@@ -90,6 +90,7 @@ def test_the_loss_of_a_step_is_the_weighted_sum(kind):
   np.testing.assert_allclose(reported[metric_names.DISCRIMINATOR_LOSS], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_discriminator_learns_to_tell(kind):
   _, _, step = make_step(

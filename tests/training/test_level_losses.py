@@ -100,6 +100,7 @@ def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
     assert np.mean(changed) > 0.7  # biases before batch norm stay
 
 
+@pytest.mark.slow
 def test_eager_equals_graph():
   found = []
   for wrap in (lambda step: step, tf.function):

@@ -69,7 +69,7 @@ def test_no_gradient_reaches_the_keys(rng):
 def make_step(**values):
   config = Config(
     base_filters=2,
-    unet_depth=3,
+    unet_depth=2,
     train_batch_size=4,
     contrastive_method="moco",
     attention_dropout=0.0,
