@@ -236,7 +236,7 @@ def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   scale = {**tiny, "checkpoint": pretrained, "dataset": "rectangle_triangle"}
   stdout, head = run_presets(
     ["oxford_flowers102_linear_head", "conrec"],
-    {**scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 3},
+    {**scale, "model_dir": tmp_path / "head", "fine_tune_after_block": 2},
   )
   assert "finetune on rectangle_triangle" in stdout and "Network from" in stdout
   assert {"eval/label_top_1_accuracy", "eval/best_label_top_1_accuracy"} <= set(head)

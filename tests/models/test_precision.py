@@ -43,7 +43,7 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
     config = Config(
       base_filters=4,
       image_size=24,
-      unet_depth=2,
+      unet_depth=3,
       train_batch_size=8,
       mixed_precision=value,
       attention_dropout=0.0,
@@ -86,7 +86,7 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
 
 
 def test_overflowing_gradients_are_left_out_and_the_scale_falls():
-  config = Config(base_filters=2, image_size=24, unet_depth=2, mixed_precision="mixed_float16")
+  config = Config(base_filters=2, image_size=24, unet_depth=3, mixed_precision="mixed_float16")
   model = build_model(config)
   optimizer = build_optimizer(config, 80, 80)
   step = PretrainStep(config, model, optimizer)

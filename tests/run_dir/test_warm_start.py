@@ -128,7 +128,7 @@ def test_another_encoder_is_refused(trained, values, message):
 def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
   path, _ = trained
   flags = [
-    *as_flags(tiny),
+    *as_flags({**tiny, "unet_depth": 3}),
     f"--checkpoint={path}",
     "--train_steps=3",
     "--export_format=saved_model",
@@ -164,7 +164,7 @@ def test_the_weights_after_a_kill_are_those_without(trained, tiny, tmp_path):
   for place, steps in ((1, (4,)), (2, (2, 4))):
     for last in steps:
       config = Config(
-        **{**tiny, "image_channels": 1, "model_dir": str(tmp_path / str(place))},
+        **{**tiny, "unet_depth": 3, "image_channels": 1, "model_dir": str(tmp_path / str(place))},
         checkpoint=str(path),
         mode="train",
         train_steps=last,
