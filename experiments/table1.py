@@ -33,9 +33,8 @@ DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
   "systems_flowers": "oxford_flowers102",
   "paper_synthetic": "rectangle_triangle",
 }
-LONGER = {
-  "systems_flowers": ("half_hour_flowers", "default")
-}  # ConRec once more: (study, variation)
+# ConRec once more: (study, variation).
+LONGER = {"systems_flowers": ("half_hour_flowers", "default")}
 TITLES = {
   "systems_synthetic": "Rectangle-Triangle",
   "systems_circles": "Circles-Square",
