@@ -65,7 +65,7 @@ class Progress:
     """Shows a row of metrics, `{name: number}`, and the time left."""
     step = row[metric_names.GLOBAL_STEP]
     now = time.monotonic()
-    left = (now - self._began) / max(1, step - self._first) * (self._last - step)
+    left = (now - self._began) / (step - self._first) * (self._last - step)
     if not self._compiled:
       self._compiled, self._first, self._began = True, step, now
     if self._live:

@@ -141,7 +141,7 @@ def test_view_is_a_function_of_image_and_seed(rng, channels):
   make = lambda seed: views.make_view(image, seed, image_size=32)
   in_graph = tf.function(make)
   seen = []
-  for index in range(4):
+  for index in range(8):
     seed = tf.constant([3, index], tf.int64)
     view = make(seed)
     assert view.shape == (32, 32, channels) and view.dtype == tf.float32
