@@ -12,6 +12,7 @@ PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 LEVELS = (
   {"keras_version"},
   {"config"},
+  {"files"},
   {"distribute"},
   {"losses", "segmentation_losses", "models", "data"},
   {"evaluation"},
@@ -22,7 +23,7 @@ LEVELS = (
   {"cli"},
 )
 TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
-LONGEST_MODULE = 250  # lines
+LONGEST_MODULE = 400  # lines
 
 
 def modules():

@@ -38,6 +38,7 @@ class Split:
       have been looked at, or None; zeros for images that can't be decoded.
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
+    groups: object `[num_examples]`, names of what images belong together by, patients say, or None.
   """
 
   name: str
@@ -47,6 +48,7 @@ class Split:
   shuffled: Callable[[tf.Tensor], tf.data.Dataset] | None = None
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
+  groups: np.ndarray | None = None
 
   @property
   def own_places(self) -> np.ndarray:
@@ -79,6 +81,7 @@ class Split:
       shuffled=None,
       shapes=None if self.shapes is None else self.shapes[places],
       names=self.names[places],
+      groups=None if self.groups is None else self.groups[places],
     )
 
 
@@ -154,14 +157,14 @@ def split_in_memory(
   columns: dict[str, np.ndarray],
   shapes: np.ndarray | None = None,
   names: np.ndarray | None = None,
+  groups: np.ndarray | None = None,
 ) -> Split:
   """Makes a `Split` whose records lie in memory, where each can be reached by its place.
 
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes: see `Split`.
-    names: see `Split`.
+    shapes, names, groups: see `Split`.
   """
 
   @functools.cache
@@ -176,6 +179,7 @@ def split_in_memory(
     lookup=lambda place: {key: tf.gather(column, place) for key, column in tensors().items()},
     shapes=shapes,
     names=names,
+    groups=groups,
   )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import logging
 import os
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +18,25 @@ logger = logging.getLogger(__name__)
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have"}
 
-Layout = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
+
+class Layout(NamedTuple):
+  """What is known of each image of a folder or an archive but its pixels.
+
+  Attributes:
+    splits: names of splits, `[N]`.
+    labels: int64 `[N]`, or 0 and 1 of several labels, `[N, L]`; zeros without labels.
+    class_names: of the labels; empty without labels.
+    groups: names of groups, patients say, object `[N]`, or None where there are none.
+  """
+
+  splits: np.ndarray
+  labels: np.ndarray
+  class_names: tuple[str, ...]
+  groups: np.ndarray | None = None
 
 
 def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
-  """Returns split names `[N]`, labels int64 `[N]` and class names of files, by their folders.
+  """Returns splits and labels of files, by their folders.
 
   Labels come in natural order, 2 before 10, or as `label_order` says. Names are compared and
   shown in Unicode's composed form (NFC), without line breaks and tabs.
@@ -48,7 +63,7 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
     )
   if config.label_mode == "none" or depths == {0}:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
-    return _shares(None, len(parts)), np.zeros(len(parts), np.int64), ()
+    return Layout(_shares(None, len(parts)), np.zeros(len(parts), np.int64), ())
   outer = {folders[0] for folders in parts}
   if (
     config.label_mode == "auto"
@@ -60,9 +75,10 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
       len(parts),
       ", ".join(sorted(outer)),
     )
-    return np.array([folders[0] for folders in parts]), np.zeros(len(parts), np.int64), ()
-  splits = [folders[0] for folders in parts] if depths == {2} else None
-  return _labelled(config, [folders[-1] for folders in parts], splits, None, root)
+    splits = np.array([folders[0] for folders in parts])
+    return Layout(splits, np.zeros(len(parts), np.int64), ())
+  outermost = [folders[0] for folders in parts] if depths == {2} else None
+  return _labelled(config, [folders[-1] for folders in parts], outermost, None, root)
 
 
 def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> Layout:
@@ -118,7 +134,7 @@ def sample_layout(
     "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
   )
   found = _shares(None, count) if splits is None else np.array(splits)
-  return found, np.zeros(count, np.int64), ()
+  return Layout(found, np.zeros(count, np.int64), ())
 
 
 def _labelled(
@@ -147,14 +163,15 @@ def _labelled(
       check_groups(splits, groups)
     found = np.array(splits)
     _warn_of_missing_labels(found, indices, class_names)
-    return found, indices, class_names
+    return Layout(found, indices, class_names, _names(groups))
   logger.info(
     "There are no splits; a fifth of each label is held out as split test%s",
     ", each group on one side" if groups else " (--label_mode=none if the folders aren't labels)",
   )
   if groups is None:
-    return _shares(indices, len(labels)), indices, class_names
-  return held_out_groups(indices, groups, class_names), indices, class_names
+    return Layout(_shares(indices, len(labels)), indices, class_names)
+  found = held_out_groups(indices, groups, class_names)
+  return Layout(found, indices, class_names, _names(groups))
 
 
 def _marked(
@@ -180,7 +197,7 @@ def _marked(
       check_groups(splits, groups)
     found = np.array(splits)
   _warn_of_missing_labels(found, labels, class_names)
-  return found, labels, class_names
+  return Layout(found, labels, class_names, _names(groups))
 
 
 def _warn_of_missing_labels(
@@ -198,6 +215,10 @@ def _warn_of_missing_labels(
         len(class_names),
         listed(missing),
       )
+
+
+def _names(groups: list[str] | None) -> np.ndarray | None:
+  return None if groups is None else np.array(groups, object)
 
 
 def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def image_source(
     config: the options of the run.
     store: where the files lie.
     names: of the files.
-    layout: from names to split names `[N]`, labels `[N]` or `[N, L]`, and class names.
+    layout: from names to what else is known of the files.
 
   Raises:
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
@@ -75,7 +75,7 @@ def image_source(
   if config.drop_duplicates:
     drop_duplicates(store, scan, reduced)
   names, shapes, is_good = scan.names, scan.shapes, scan.is_good
-  splits, labels, class_names = layout(names)
+  splits, labels, class_names, groups = layout(names)
   images, read = store.locations(names), store.read
   if config.cache_dataset:
     log_cache_size("the images", int(scan.sizes.clip(0).sum()))
@@ -88,11 +88,12 @@ def image_source(
   }
   texts = np.array([_text(name) for name in names], object)
   columns = (
-    {name: values[index] for name, index in places.items()}
-    for values in (images, labels, shapes, texts)
+    None if values is None else {name: values[index] for name, index in places.items()}
+    for values in (images, labels if class_names else None, shapes, texts, groups)
   )
-  by_image, by_label, by_shape, by_name = columns
-  arguments = (by_image, by_label if class_names else None, by_shape, by_name)
+  by_image, by_label, by_shape, by_name, by_group = columns
+  assert by_image is not None and by_shape is not None
+  arguments = (by_image, by_label, by_shape, by_name, by_group)
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,

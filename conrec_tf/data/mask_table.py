@@ -85,7 +85,7 @@ def layout_of(splits: Sequence[str]) -> Layout:
   if not any(splits):
     logger.info("There are no splits; a tenth is held out as split test")
     named = np.where(holdout_mask(None, count), "test", "train")
-  return named, np.zeros(count, np.int64), ()
+  return Layout(named, np.zeros(count, np.int64), ())
 
 
 def _file(places: dict[str, str], text: str, column: str, where: str) -> str:

@@ -89,7 +89,7 @@ def open_images_to_segment(config: Config) -> DatasetSource:
   config = dataclasses.replace(config, train_split=IMAGES, eval_split=IMAGES)
 
   def layout(names: list[str]) -> Layout:
-    return np.full(len(names), IMAGES), np.zeros(len(names), np.int64), ()
+    return Layout(np.full(len(names), IMAGES), np.zeros(len(names), np.int64), ())
 
   return image_source(config, Folder(root), files, layout)
 
@@ -182,6 +182,7 @@ def repeated(split: Split, times: int) -> Split:
     records=lambda: split.records().repeat(times),
     lookup=lambda place: lookup(place % count),
     names=np.tile(split.names, times),
+    groups=None if split.groups is None else np.tile(split.groups, times),
     shapes=None if split.shapes is None else np.tile(split.shapes, (times, 1)),
   )
 

@@ -16,6 +16,7 @@ def listed_split(
   labels: dict[str, np.ndarray] | None,
   shapes: dict[str, np.ndarray],
   names: dict[str, np.ndarray] | None = None,
+  groups: dict[str, np.ndarray] | None = None,
 ) -> Split:
   """Makes a `Split` of data that lies in lists, one for each stored split.
 
@@ -26,6 +27,7 @@ def listed_split(
     labels: `{name: int array}`, or None without labels.
     shapes: `{name: int array [n, 4]}`.
     names: `{name: object array [n]}` of the images' names, or None.
+    groups: `{name: object array [n]}` of the images' groups, or None.
 
   Raises:
     UsageError: the expression names no such split, or selects nothing.
@@ -49,9 +51,10 @@ def listed_split(
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
-  return split_in_memory(
-    expression, columns, chosen(shapes), None if names is None else chosen(names)
+  known_names, known_groups = (
+    None if stored is None else chosen(stored) for stored in (names, groups)
   )
+  return split_in_memory(expression, columns, chosen(shapes), known_names, known_groups)
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

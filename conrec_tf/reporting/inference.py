@@ -191,7 +191,16 @@ def subset(split: Split, indices: np.ndarray) -> Split:
     kept = numbered.filter(lambda number, _: tf.gather(tf.constant(chosen), number))
     return kept.map(lambda _, record: record)
 
-  return dataclasses.replace(split, num_examples=int(chosen.sum()), records=records, shapes=None)
+  return dataclasses.replace(
+    split,
+    num_examples=int(chosen.sum()),
+    records=records,
+    lookup=None,
+    shuffled=None,
+    shapes=None,
+    names=None if split.names is None else split.names[chosen],
+    groups=None if split.groups is None else split.groups[chosen],
+  )
 
 
 def _some(split: Split) -> Split:

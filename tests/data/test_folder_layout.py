@@ -70,7 +70,7 @@ def test_an_odd_file_is_named():
 def test_folders_with_names_of_splits_are_splits(caplog):
   names = [f"{split}/{index}.jpg" for split in ("train", "val") for index in range(3)]
   with caplog.at_level(logging.INFO, "conrec_tf"):
-    splits, _, class_names = layout(names)
+    splits, _, class_names, _ = layout(names)
   assert class_names == () and list(splits) == ["train"] * 3 + ["val"] * 3
   assert "folders are splits: train, val" in caplog.text
   assert layout(names, label_mode="folders")[2] == ("train", "val")
@@ -78,7 +78,7 @@ def test_folders_with_names_of_splits_are_splits(caplog):
 
 def test_labels_come_in_natural_order():
   grades = [f"{grade}/{index}.jpg" for grade in range(12) for index in range(5)]
-  _, labels, class_names = layout(grades, ordinal_labels=True)
+  _, labels, class_names, _ = layout(grades, ordinal_labels=True)
   assert class_names == tuple(map(str, range(12)))
   assert all(int(name.split("/")[0]) == label for name, label in zip(grades, labels))
   assert sorted(["b10", "b9", "a", "B1", "10", "9a"], key=natural) == [
