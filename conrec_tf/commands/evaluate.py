@@ -11,15 +11,19 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
+from conrec_tf.run_dir.descriptions import network_digest
 from conrec_tf.run_dir.external_network import open_external
-from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
+from conrec_tf.run_dir.measurement import ResultsPlace, results_place
+from conrec_tf.run_dir.pretrained import PretrainedModel, known_center_crop, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.task import build_task, training_steps
+from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ SECONDS_TO_WAIT = 10  # for a checkpoint, until it is asked whether anything tra
 
 def run(config: Config) -> None:
   """Evaluates the network of `--checkpoint`, or the checkpoints in `model_dir`."""
-  if config.checkpoint and config.is_pretraining:
+  if config.checkpoint:
     evaluate_network(config)
   else:
     evaluate_checkpoints(config)
@@ -38,14 +42,19 @@ def run(config: Config) -> None:
 def evaluate_checkpoints(config: Config) -> None:
   """Evaluates each new checkpoint of a training until its last step, or until nothing trains.
 
-  A network with given weights and no training (ImageNet's) is evaluated as it is.
+  A network with given weights and no training (ImageNet's) is evaluated as it is. What is measured
+  otherwise than the run's own results goes into a folder of its own, and changes nothing of them.
 
   Raises:
-    UsageError: `model_dir` is not the folder of one training.
+    UsageError: `model_dir` is not the folder of one training, or holds a network that knows other
+      labels.
   """
   directory = RunDirectory(config.run_directory)
   center_crop = known_center_crop(directory)
   source = load_dataset(config, center_crop)
+  if not config.is_pretraining:
+    names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
+    source = with_class_names(source, names)
   eval_source = load_eval_dataset(config, source, center_crop)
   _, last_step = training_steps(config, source)
   if not config.encoder_weights and not directory.read("config.json"):
@@ -59,13 +68,17 @@ def evaluate_checkpoints(config: Config) -> None:
     )
   with one_device(config.devices).scope():
     task = build_task(config, source, eval_source, last_step)
-  results = Results(directory, task.metric, task.selection_metric, config.evaluation_settings)
+  place = results_place(config, directory, source, eval_source)
+  results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
-    directory.start(config)
+    if place.is_own:
+      directory.start(config)
+    place.open(config, source, eval_source)
     results.save(0, task.evaluate(True), full=True)
     results.write_summary(0)
     return
+  place.open(config, source, eval_source)
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   step = -1
   for prefix in tf.train.checkpoints_iterator(
@@ -75,8 +88,8 @@ def evaluate_checkpoints(config: Config) -> None:
     timeout_fn=lambda: not directory.is_in_use,
   ):
     step = checkpoints.restore_networks(prefix)
-    result = results.save(step, task.evaluate(step >= last_step), full=step >= last_step)
-    if results.is_best(step, result) and not _keeps_its_best(directory):
+    result = _evaluate(task, results, place, step, full=step >= last_step)
+    if place.is_own and results.is_best(step, result) and not _keeps_its_best(directory):
       checkpoints.save_best(step)
     results.write_summary(step)
     if step >= last_step:
@@ -92,8 +105,31 @@ def evaluate_checkpoints(config: Config) -> None:
     step,
     last_step,
   )
-  results.save(step, task.evaluate(True), full=True)
+  _evaluate(task, results, place, step, full=True)
   results.write_summary(step)
+
+
+def measure_elsewhere(task: TrainTask, place: ResultsPlace, step: int) -> dict[str, Any]:
+  """Measures a finished training otherwise than its own results are; returns the summary.
+
+  Args:
+    task: what was trained, with the weights of its last step.
+    place: of results that are measured so.
+    step: of the weights.
+  """
+  results = Results(place.directory, task.metric, task.selection_metric, place.measured)
+  if results.cached(step, full=True) is None:
+    _evaluate(task, results, place, step, full=True)
+  return results.write_summary(step)
+
+
+def _evaluate(
+  task: TrainTask, results: Results, place: ResultsPlace, step: int, full: bool
+) -> dict[str, Any]:
+  """Measures the network of a step, and elsewhere than with a run's own the untrained one once."""
+  if step and not place.is_own and task.evaluate_untrained and results.cached(0) is None:
+    results.save(0, {}, untrained_metrics=task.evaluate_untrained())
+  return results.save(step, task.evaluate(full), full=full)
 
 
 def _keeps_its_best(directory: RunDirectory) -> bool:
@@ -105,11 +141,18 @@ def _keeps_its_best(directory: RunDirectory) -> bool:
 def evaluate_network(config: Config) -> None:
   """Evaluates the network of `config.checkpoint` once.
 
+  A finetuned or segmenting one is measured by its head, unless `train_mode=pretrain` asks for
+  linear evaluation.
+
   Raises:
-    UsageError: it can't be read or doesn't fit, or is external and there are no labels.
+    UsageError: it can't be read or doesn't fit, knows other labels, or is external and there are
+      no labels.
   """
   pretrained = resolve_checkpoint(config.checkpoint)
   source = load_dataset(config, pretrained.center_crop)
+  if not config.is_pretraining:
+    _check_head(config, pretrained)
+    source = with_class_names(source, pretrained.class_names)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   if pretrained.kind == "external":
     evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)
@@ -117,13 +160,26 @@ def evaluate_network(config: Config) -> None:
     plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
     with one_device(config.devices).scope():
       task = build_task(plain, source, eval_source, last_step=1)
-    load_network(pretrained, task.model)
+    load_network(pretrained, task.model, task.networks.get("head"))
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   directory = RunDirectory(config.run_directory)
-  directory.start(config)
-  results = Results(directory, metric, metric, config.evaluation_settings)
+  place = results_place(config, directory, source, eval_source, network_digest(pretrained))
+  if place.is_own:
+    directory.start(config)
+  place.open(config, source, eval_source)
+  results = Results(place.directory, metric, metric, place.measured)
   results.save(pretrained.step, evaluate(), full=True)
   results.write_summary(pretrained.step)
+
+
+def _check_head(config: Config, pretrained: PretrainedModel) -> None:
+  """Raises UsageError where a network has no head of the kind that is to be measured."""
+  trained = pretrained.settings.get("train_mode", "pretrain")
+  if trained != config.train_mode:
+    raise UsageError(
+      f"checkpoint must be of a training with train_mode={config.train_mode}, to measure that. "
+      f"Received: {pretrained.path}, of {trained}"
+    )
 
 
 def _external_evaluation(

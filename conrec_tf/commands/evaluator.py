@@ -14,6 +14,7 @@ from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
+from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
@@ -36,6 +37,7 @@ class Evaluator:
     config: the options of the run.
     task: what is trained.
     directory: the run's.
+    measured: what the run's numbers are measured on.
     checkpoints: the run's.
     shutdown: entered; a signal breaks off an evaluation.
     first_step, last_step: where training begins and ends.
@@ -46,6 +48,7 @@ class Evaluator:
     config: Config,
     task: TrainTask,
     directory: RunDirectory,
+    measured: Measurement,
     checkpoints: Checkpoints,
     shutdown: GracefulShutdown,
     first_step: int,
@@ -55,9 +58,7 @@ class Evaluator:
     self._checkpoints, self._shutdown = checkpoints, shutdown
     self._trains = first_step < last_step
     self._final_step = max(first_step, last_step)
-    self._results = Results(
-      directory, task.metric, task.selection_metric, config.evaluation_settings
-    )
+    self._results = Results(directory, task.metric, task.selection_metric, measured)
     self.step = first_step
     self.log = MetricsLog(directory.path, first_step)
     self._notice = ChanceLevelNotice(
@@ -132,10 +133,10 @@ class Evaluator:
       self.log.write(numbers | seconds)
     return is_new, result
 
-  def finish(self, source: DatasetSource, eval_source: DatasetSource) -> dict[str, Any] | None:
-    """Writes the summary, exports the network and draws the report; returns the last result."""
+  def finish(self, source: DatasetSource, eval_source: DatasetSource) -> dict[str, Any]:
+    """Writes the summary, exports the network and draws the report; returns the summary."""
     config, directory = self._config, self._directory
-    self._results.write_summary(self._final_step)
+    summary = self._results.write_summary(self._final_step)
     pretrained = resolve_checkpoint(directory.path, config.export_checkpoint, "model_dir")
     export_network(config, pretrained, directory)
     prune_exports(directory, pretrained.step, config.keep_hub_module_max)
@@ -144,10 +145,10 @@ class Evaluator:
 
       with self._shutdown.interruptible():
         with log_and_continue("Writing embeddings and settings for TensorBoard"):
-          self._tensorboard.finish(directory.read("result.json"))
+          self._tensorboard.finish(summary)
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
           write_report(config, source, eval_source)
-    return self._results.cached(self._final_step)
+    return summary
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def run(config: Config) -> None:
       )
       result = train_and_evaluate(one, strategy, workers)
       if result:
-        results.append(directory.read(f"{seed_folder(seed)}/result.json") or result)
+        results.append(result)
   if results:
     summary = summarize(results)
     directory.write("result.json", {SEEDS: list(config.seed_list), **summary})

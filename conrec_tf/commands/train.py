@@ -1,6 +1,6 @@
 """`--mode=train` and `--mode=train_then_eval`: one training, from data to report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import contextlib
 import dataclasses
 import logging
@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Evaluator
-from conrec_tf.config import Config
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.stream import Share, batch_ids
@@ -18,8 +19,9 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.pretrained import known_center_crop
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
+from conrec_tf.run_dir.measurement import results_place
+from conrec_tf.run_dir.pretrained import known_center_crop, prefixes, step_of
+from conrec_tf.run_dir.run_directory import CHECKPOINTS, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.task import build_task, training_steps
@@ -64,7 +66,7 @@ def train_and_evaluate(
     workers: the processes of the strategy; the chief alone leaves anything in `model_dir`.
 
   Returns:
-    The last result `{name: value}`; None in mode train, and for all workers but the chief.
+    The summary `{name: value}`; None in mode train, and for all workers but the chief.
 
   Raises:
     Preempted: a signal came; what was trained is saved.
@@ -82,8 +84,13 @@ def train_and_evaluate(
   runner = StepRunner(strategy, task.step, config.jit_compile)
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   with lock, GracefulShutdown() as shutdown:
+    place = results_place(config, directory, source, eval_source)
     if workers.is_chief:
-      _start(config, directory, source, eval_source, last_step)
+      if place.is_own:
+        _start(config, directory, source, eval_source, last_step)
+      else:
+        _check_finished(config, directory, place.changed, last_step)
+      place.open(config, source, eval_source)
     checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,
@@ -125,8 +132,13 @@ def train_and_evaluate(
       )
 
     result = None
-    if workers.is_chief:
-      evaluator = Evaluator(config, task, directory, checkpoints, shutdown, first_step, last_step)
+    if workers.is_chief and not place.is_own:
+      with shutdown.interruptible():
+        result = measure_elsewhere(task, place, first_step)
+    elif workers.is_chief:
+      evaluator = Evaluator(
+        config, task, directory, place.measured, checkpoints, shutdown, first_step, last_step
+      )
       evaluator.open(eval_source)
       try:
         if _is_evaluation_due(config, first_step, epoch):
@@ -175,15 +187,7 @@ def _start(
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
   directory.start(config, source.digest, source.class_names)
-  directory.write_lines("bad_images.txt", source.bad)
-  directory.write_lines("class_names.txt", eval_source.class_names)
-  images = {
-    "channels": source.channels,
-    "center_crop": eval_source.center_crop,
-    "class_names": source.class_names or eval_source.class_names,
-    "digest": source.digest,
-  }
-  directory.write(IMAGES, images)
+  directory.note_data(source, eval_source)
   logger.info(
     "Run %s: %s on %s, %d training images, %d steps",
     directory.path,
@@ -196,6 +200,18 @@ def _start(
     logger.info(
       "Images have %d channels: views differ in crop, flip, brightness and contrast",
       source.channels,
+    )
+
+
+def _check_finished(
+  config: Config, directory: RunDirectory, changed: Sequence[str], last_step: int
+) -> None:
+  """Raises UsageError where a run that isn't done would go on with other evaluations."""
+  newest = prefixes(directory.path / CHECKPOINTS)[-1:]
+  if config.mode == "train" or not newest or step_of(newest[0]) < last_step:
+    raise UsageError(
+      "model_dir must be new, or what is measured that of the run in it; --mode=eval measures "
+      f"otherwise, in a folder of its own. Received: {'; '.join(changed)} for {directory.path}"
     )
 
 

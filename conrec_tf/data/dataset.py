@@ -1,8 +1,9 @@
 """`DatasetSource` and `Split`: what the pipeline knows of a dataset."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 import dataclasses
 import functools
+import hashlib
 import logging
 import os
 
@@ -39,6 +40,11 @@ class Split:
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
     groups: object `[num_examples]`, names of what images belong together by, patients say, or None.
+    labels: int `[num_examples]`, or 0 and 1 `[num_examples, L]`, where they are known without
+      reading the records; else None.
+    content: uint8 `[num_examples, 32]`, SHA-256 of the stored images (and masks), or None where
+      records only stream.
+    origin: of records whose content isn't known, what tells them from others.
   """
 
   name: str
@@ -49,6 +55,31 @@ class Split:
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
   groups: np.ndarray | None = None
+  labels: np.ndarray | None = None
+  content: np.ndarray | None = None
+  origin: str = ""
+
+  def digest(self, class_names: Sequence[str]) -> str:
+    """Returns what tells these images, their labels by name and their groups from any others.
+
+    Where the images lie, and what they are called, is not in it; their order is.
+
+    Args:
+      class_names: of the labels; empty where labels don't count.
+    """
+    digest = hashlib.sha256()
+    if self.content is None:
+      digest.update(repr((self.origin, tuple(class_names))).encode())
+    else:
+      digest.update(np.ascontiguousarray(self.content).tobytes())
+    if self.labels is not None and class_names:
+      used = np.asarray(class_names, object)
+      for label in self.labels:
+        words = used[label > 0] if np.ndim(label) else used[label : label + 1]
+        digest.update(repr(words.tolist()).encode())
+    if self.groups is not None:
+      digest.update(repr(self.groups.tolist()).encode())
+    return digest.hexdigest()
 
   @property
   def own_places(self) -> np.ndarray:
@@ -82,6 +113,8 @@ class Split:
       shapes=None if self.shapes is None else self.shapes[places],
       names=self.names[places],
       groups=None if self.groups is None else self.groups[places],
+      labels=None if self.labels is None else self.labels[places],
+      content=None if self.content is None else self.content[places],
     )
 
 
@@ -158,13 +191,14 @@ def split_in_memory(
   shapes: np.ndarray | None = None,
   names: np.ndarray | None = None,
   groups: np.ndarray | None = None,
+  content: np.ndarray | None = None,
 ) -> Split:
   """Makes a `Split` whose records lie in memory, where each can be reached by its place.
 
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes, names, groups: see `Split`.
+    shapes, names, groups, content: see `Split`.
   """
 
   @functools.cache
@@ -180,7 +214,15 @@ def split_in_memory(
     shapes=shapes,
     names=names,
     groups=groups,
+    labels=columns.get("label"),
+    content=content,
   )
+
+
+def content_digests(contents: Iterable[bytes | memoryview]) -> np.ndarray:
+  """Returns the SHA-256 of each content, uint8 `[N, 32]`."""
+  digests = b"".join(hashlib.sha256(content).digest() for content in contents)
+  return np.frombuffer(digests, np.uint8).reshape(-1, hashlib.sha256().digest_size)
 
 
 def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:

@@ -89,11 +89,11 @@ def image_source(
   texts = np.array([_text(name) for name in names], object)
   columns = (
     None if values is None else {name: values[index] for name, index in places.items()}
-    for values in (images, labels if class_names else None, shapes, texts, groups)
+    for values in (images, labels if class_names else None, shapes, texts, groups, scan.digests)
   )
-  by_image, by_label, by_shape, by_name, by_group = columns
+  by_image, by_label, by_shape, by_name, by_group, by_content = columns
   assert by_image is not None and by_shape is not None
-  arguments = (by_image, by_label, by_shape, by_name, by_group)
+  arguments = (by_image, by_label, by_shape, by_name, by_group, by_content)
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data import masks
-from conrec_tf.data.dataset import DatasetSource, Record, Split, existing_path
+from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
 from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import image_files
@@ -183,6 +183,7 @@ def repeated(split: Split, times: int) -> Split:
     lookup=lambda place: lookup(place % count),
     names=np.tile(split.names, times),
     groups=None if split.groups is None else np.tile(split.groups, times),
+    content=None if split.content is None else np.tile(split.content, (times, 1)),
     shapes=None if split.shapes is None else np.tile(split.shapes, (times, 1)),
   )
 
@@ -205,4 +206,7 @@ def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:
     split,
     records=lambda: tf.data.Dataset.range(split.num_examples).map(at),
     lookup=at,
+    content=None
+    if split.content is None
+    else content_digests(map(b"".join, zip(map(bytes, split.content), column))),
   )

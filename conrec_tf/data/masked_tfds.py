@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import masks
-from conrec_tf.data.dataset import DatasetSource, Split, split_in_memory
+from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
 from conrec_tf.data.image_header import orientation
 from conrec_tf.data.masked_folder import decode_mask, repeated
 from conrec_tf.data.tfds import open_tfds, prepared_builder
@@ -97,4 +97,5 @@ def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes
     "image": np.array([image for _, image, _ in examples], object),
     "mask": np.array([encoded[example] for example in names], object),
   }
-  return split_in_memory(name, columns, names=np.array(names, object))
+  content = content_digests(map(b"".join, zip(columns["image"], columns["mask"])))
+  return split_in_memory(name, columns, names=np.array(names, object), content=content)

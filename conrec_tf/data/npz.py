@@ -12,6 +12,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
+  content_digests,
   existing_path,
   holdout_mask,
 )
@@ -78,6 +79,12 @@ def open_npz(config: Config) -> DatasetSource:
     labels if labelled else None,
     {
       name: np.tile(np.array([*part.shape[1:], 8 * part.itemsize], np.int32), (len(part), 1))
+      for name, part in images.items()
+    },
+    None,
+    None,
+    {
+      name: content_digests(np.ascontiguousarray(image).data for image in part)
       for name, part in images.items()
     },
   )

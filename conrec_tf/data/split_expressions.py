@@ -17,6 +17,7 @@ def listed_split(
   shapes: dict[str, np.ndarray],
   names: dict[str, np.ndarray] | None = None,
   groups: dict[str, np.ndarray] | None = None,
+  content: dict[str, np.ndarray] | None = None,
 ) -> Split:
   """Makes a `Split` of data that lies in lists, one for each stored split.
 
@@ -28,6 +29,7 @@ def listed_split(
     shapes: `{name: int array [n, 4]}`.
     names: `{name: object array [n]}` of the images' names, or None.
     groups: `{name: object array [n]}` of the images' groups, or None.
+    content: `{name: uint8 array [n, 32]}` of the images' digests, or None.
 
   Raises:
     UsageError: the expression names no such split, or selects nothing.
@@ -51,10 +53,8 @@ def listed_split(
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
-  known_names, known_groups = (
-    None if stored is None else chosen(stored) for stored in (names, groups)
-  )
-  return split_in_memory(expression, columns, chosen(shapes), known_names, known_groups)
+  known = [None if stored is None else chosen(stored) for stored in (names, groups, content)]
+  return split_in_memory(expression, columns, chosen(shapes), *known)
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

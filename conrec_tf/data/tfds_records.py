@@ -1,6 +1,7 @@
 """Records of a prepared TFDS dataset, encoded: held in memory, reached by number, or streamed."""
 
 from collections.abc import Callable
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow_datasets as tfds
 from conrec_tf.data.dataset import (
   Record,
   Split,
+  content_digests,
   log_cache_size,
   split_in_memory,
 )
@@ -79,8 +81,9 @@ def tfds_split(
     log_cache_size(expression, size)
   if cache or size <= BYTES_IN_MEMORY:
     return _read_into_memory(expression, records())
+  origin = _origin(builder, expression, keys)
   if lookup:
-    return Split(expression, num_examples, records, lookup)
+    return Split(expression, num_examples, records, lookup, origin=origin)
   return Split(
     expression,
     num_examples,
@@ -88,7 +91,17 @@ def tfds_split(
     shuffled=_stream(
       builder, expression, wanted, named, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
     ),
+    origin=origin,
   )
+
+
+def _origin(builder: tfds.core.DatasetBuilder, expression: str, keys: dict[str, str]) -> str:
+  """Returns what tells the records of a split from others: set, features, files, their ranges."""
+  ranges = [
+    (os.path.basename(part.filename), part.skip, part.take, tf.io.gfile.stat(part.filename).length)
+    for part in builder.info.splits[expression].file_instructions
+  ]
+  return repr((builder.info.full_name, sorted(keys.items()), ranges))
 
 
 def _lookup(
@@ -117,7 +130,8 @@ def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:
     for key, kind in (("image", object), ("mask", object), ("label", np.int64))
     if key in stored[0]
   }
-  return split_in_memory(name, columns)
+  stored_as = [columns[key] for key in ("image", "mask") if key in columns]
+  return split_in_memory(name, columns, content=content_digests(map(b"".join, zip(*stored_as))))
 
 
 def _stream(

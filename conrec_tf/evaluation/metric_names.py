@@ -30,6 +30,7 @@ FIRST_NON_FINITE_STEP = "train/first_non_finite_step"
 # Of a row of the log.
 GLOBAL_STEP = "global_step"
 EVALUATED_WITH = "evaluated_with"  # the options that a result depends on
+MEASURED_ON = "measured_on"  # digests of the images and labels that it was measured on
 LEARNING_RATE = "learning_rate"
 IMAGES_PER_SECOND = "images_per_second"
 DATA_WAIT = "data_wait"

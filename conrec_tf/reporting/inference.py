@@ -200,6 +200,8 @@ def subset(split: Split, indices: np.ndarray) -> Split:
     shapes=None,
     names=None if split.names is None else split.names[chosen],
     groups=None if split.groups is None else split.groups[chosen],
+    labels=None if split.labels is None else split.labels[chosen],
+    content=None if split.content is None else split.content[chosen],
   )
 
 

@@ -1,6 +1,8 @@
 """What a folder of embeddings or masks was made of and by, so that no two are mixed."""
 
 from collections.abc import Mapping
+import hashlib
+import os
 import pathlib
 from typing import Any
 
@@ -44,8 +46,8 @@ def write_description(
   directory.write(DESCRIPTION, description)
 
 
-def identifying_bytes(pretrained: PretrainedModel) -> bytes:
-  """Returns what differs between any two networks on disk."""
+def network_digest(pretrained: PretrainedModel) -> str:
+  """Returns what differs between any two networks on disk; of ONNX, the files beside it too."""
   path = pathlib.Path(pretrained.path)
   if pretrained.kind == "checkpoint":
     files = [path.with_name(path.name + ".index")]
@@ -54,5 +56,18 @@ def identifying_bytes(pretrained: PretrainedModel) -> bytes:
     if pretrained.kind == "external":  # it may have no variables
       files = [path / "saved_model.pb", *filter(pathlib.Path.exists, files)]
   else:
-    files = [path]
-  return b"".join(file.read_bytes() for file in files)
+    files = [path, *_external_data(path)]
+  digest = hashlib.sha256()
+  for file in files:
+    digest.update(file.read_bytes())
+  return digest.hexdigest()
+
+
+def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the files that an ONNX file names, in whose folder or below it its tensors may lie."""
+  content = path.read_bytes() if path.suffix == ".onnx" else b""
+  return [
+    file
+    for file in sorted(path.parent.rglob("*") if content else ())
+    if file != path and os.fsencode(file.relative_to(path.parent)) in content and file.is_file()
+  ]

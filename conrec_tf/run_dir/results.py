@@ -1,10 +1,10 @@
 """Results of evaluations: files in `model_dir`, and the table at the end."""
 
 import logging
+import math
 import textwrap
 from typing import Any
 
-from conrec_tf.config.options import current_settings
 from conrec_tf.evaluation.metric_names import (
   BEST_SELECTED_BY,
   BEST_STEP,
@@ -15,6 +15,7 @@ from conrec_tf.evaluation.metric_names import (
   GLOBAL_STEP,
   LABEL_FRACTIONS,
   LABEL_FREE,
+  MEASURED_ON,
   PREDICTIONS,
   REPRESENTATIONS,
   UNTRAINED_STRONGEST,
@@ -28,6 +29,7 @@ from conrec_tf.evaluation.metric_names import (
   strongest_untrained,
   untrained,
 )
+from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import write_predictions
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -35,14 +37,13 @@ logger = logging.getLogger(__name__)
 
 
 class Results:
-  """The evaluations of a run.
+  """The evaluations of a run, as far as they were measured alike.
 
   Args:
-    directory: the run's.
+    directory: where results measured so belong; see `results_folder`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
-    settings: the options that the numbers depend on, and those that only the slow measures at the
-      end do, `{name: value}` each.
+    measured: what the numbers are measured on.
   """
 
   def __init__(
@@ -50,12 +51,12 @@ class Results:
     directory: RunDirectory,
     metric: str,
     selection_metric: str,
-    settings: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
+    measured: Measurement,
   ) -> None:
     self._directory = directory
     self._metric = metric
     self._selection = selection_metric
-    self._settings, self._settings_at_end = settings
+    self._measured = measured
 
   def cached(self, step: int, full: bool = False) -> dict[str, Any] | None:
     """Returns the result of a step if it is there and was measured as these options ask.
@@ -64,24 +65,29 @@ class Results:
       step: of the network.
       full: whether it must hold the slow measures of the end.
     """
-    result = self._directory.read(f"result_{step}.json")
+    result = self._alike(step)
     if not result or (step and not {self._metric, self._selection} <= set(result)):
       return None
-    return result if self._measures(result, full) else None
+    return None if full and self._measured.lacks(result) else result
 
-  def _measures(self, result: dict[str, Any], full: bool) -> bool:
-    """Returns whether a result has what is asked for."""
-    if EVALUATED_WITH not in result:  # of version 0.1.0, which kept no settings
-      asks = full and self._settings_at_end.get("label_fractions")
-      return not asks or LABEL_FRACTIONS in result or untrained(LABEL_FRACTIONS) in result
-    wanted = self._settings | (self._settings_at_end if full else {})
-    return wanted.items() <= current_settings(result[EVALUATED_WITH]).items()
+  def _alike(self, step: int) -> dict[str, Any]:
+    """Returns the result of a step, or nothing where there is none that was measured alike."""
+    result = self._directory.read(f"result_{step}.json") or {}
+    return {} if self._measured.differences(result) else result
+
+  def _evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
+    """Returns `{step: result}` of those that were measured alike, up to a step."""
+    return {
+      step: result
+      for step, result in self._directory.evaluations(last_step).items()
+      if not self._measured.differences(result)
+    }
 
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
     """Returns whether a result beats those of earlier steps, and none of a later step beats it."""
     worth = {
       at: selection_score(self._selection, other[self._selection])
-      for at, other in self._directory.evaluations().items()
+      for at, other in self._evaluations().items()
       if self._selection in other
     }
     mine = selection_score(self._selection, result[self._selection])
@@ -98,6 +104,8 @@ class Results:
   ) -> dict[str, Any]:
     """Writes what was measured to `result_<step>.json`, and logs it; returns what was written.
 
+    What an earlier evaluation of the step, measured alike, had in addition stays.
+
     Args:
       step: of the network.
       metrics: `{name: value}`.
@@ -107,15 +115,19 @@ class Results:
     metrics, baseline = dict(metrics), dict(untrained_metrics or {})
     for found in (baseline, metrics):
       if PREDICTIONS in found:
-        write_predictions(self._directory, step, found.pop(PREDICTIONS))
+        columns = found.pop(PREDICTIONS)
+        count = len(next(iter(columns.values())))
+        columns[MEASURED_ON] = [self._measured.digest] * count
+        write_predictions(self._directory, step, columns)
     if baseline:
       strongest = strongest_untrained(baseline, self._metric)
       baseline = {untrained(name): value for name, value in baseline.items()}
       if strongest:
         baseline |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
     metrics = baseline | metrics
-    settings = self._settings | (self._settings_at_end if full else {})
-    result = {GLOBAL_STEP: step, **metrics, EVALUATED_WITH: settings}
+    result = {GLOBAL_STEP: step, **metrics, **self._measured.record(full)}
+    if full:
+      result = self._measured.merged(self._alike(step), result)
     self._directory.write(f"result_{step}.json", result)
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
@@ -125,9 +137,9 @@ class Results:
     logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
     return result
 
-  def write_summary(self, step: int) -> None:
-    """Writes `result.json` for the last step and logs the summary."""
-    evaluations = self._directory.evaluations(step)
+  def write_summary(self, step: int) -> dict[str, Any]:
+    """Writes `result.json` for the last step and logs the summary; returns what was written."""
+    evaluations = self._evaluations(step)
     selected = {
       at: selection_score(self._selection, result[self._selection])
       for at, result in evaluations.items()
@@ -148,6 +160,7 @@ class Results:
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
     logger.info("Results in %s", self._directory.path / "result.json")
+    return result
 
   def _summary_rows(
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int

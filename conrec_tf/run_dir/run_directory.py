@@ -15,10 +15,13 @@ import os
 import pathlib
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import current_settings
+
+if TYPE_CHECKING:  # it imports TensorFlow, for which the command line doesn't wait
+  from conrec_tf.data.dataset import DatasetSource
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +139,23 @@ class RunDirectory:
         if not os.path.exists(f"/proc/{leftover.suffixes[-2:][0][1:]}"):
           leftover.unlink(missing_ok=True)
       yield
+
+  def note_data(self, source: "DatasetSource", eval_source: "DatasetSource") -> None:
+    """Writes what is known of the images: channels, crop, class names, digest, bad ones.
+
+    Args:
+      source: dataset that the network learns from.
+      eval_source: dataset of linear evaluation.
+    """
+    self.write_lines("bad_images.txt", source.bad)
+    self.write_lines("class_names.txt", eval_source.class_names)
+    images = {
+      "channels": source.channels,
+      "center_crop": eval_source.center_crop,
+      "class_names": source.class_names or eval_source.class_names,
+      "digest": source.digest,
+    }
+    self.write(IMAGES, images)
 
   def read(self, name: str) -> Any:
     """Returns a JSON file's content, or None if there is no such file."""

@@ -1,0 +1,282 @@
+"""What a number was measured on: the one record that results, embeddings and comparisons carry.
+
+Two numbers can be compared, averaged or take each other's place only where their records are
+equal. What a run's own numbers are measured on is written once, into `measured_on.json`; whatever
+is measured otherwise goes into a folder of its own below `evaluations/`.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+import re
+from typing import Any
+
+from conrec_tf.config import Config, listed
+from conrec_tf.config.data_options import OWN_DATASETS, Augmentation
+from conrec_tf.config.objective_options import Objective
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, current_settings
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.evaluation.metric_names import EVALUATED_WITH, MEASURED_ON
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, io_as_usage_error
+
+logger = logging.getLogger(__name__)
+
+OWN = "measured_on.json"
+ELSEWHERE = "evaluations"
+TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
+# Options that say which images are measured: where a record holds their digests, those count.
+OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", "eval_crop")
+# Options that change no number of a result but add some; `num_repeats` is of the first two.
+ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
+OF_SUBSETS = ADDITIONS[:2]
+# Options of a training that its evaluations read too.
+READ_OF_TRAINING = (
+  *ARCHITECTURE_OPTIONS,
+  *(field.name for section in (Augmentation, Objective) for field in dataclasses.fields(section)),
+  *("train_mode", "train_batch_size", "seed", "mixed_precision"),
+)
+DIGITS = 12
+LONGEST_NAME = 60  # of a folder, but for its digest
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+  """What numbers are measured on, but for the step, which each result has beside it.
+
+  Attributes:
+    data: digests of the images with their labels and groups by their role, how many there are, the
+      classes' names, whether evaluation crops, and of a network that isn't the run's own, which it
+      is; JSON's types alone. Empty in records from before.
+    settings: options that all numbers depend on.
+    at_the_end: options that only the numbers of the last evaluation depend on, and `ADDITIONS`.
+  """
+
+  data: dict[str, Any]
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+  at_the_end: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def digest(self) -> str:
+    """A short text that tells this record from others, for tables and names of folders."""
+    content = json.dumps([self.data, self.compared(OF_DATA)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
+
+  def record(self, full: bool) -> dict[str, Any]:
+    """Returns what a result says of itself.
+
+    Args:
+      full: whether it is one of the end.
+    """
+    settings = self.settings | (self.at_the_end if full else {})
+    return {EVALUATED_WITH: settings, **({MEASURED_ON: self.data} if self.data else {})}
+
+  def differences(self, result: Mapping[str, Any]) -> list[str]:
+    """Returns in what a result was measured otherwise, in words; nothing where it wasn't.
+
+    What a result from before didn't note counts as what is asked for.
+
+    Args:
+      result: with the keys of `record`.
+    """
+    data = result.get(MEASURED_ON, {})
+    known = {**dict.fromkeys(self.data), **data} if data else {}
+    settings = current_settings(result.get(EVALUATED_WITH, {}))
+    passed_over = OF_DATA if data and self.data else ()
+    return changed_words(known, self.data) + changed_words(settings, self.compared(passed_over))
+
+  def lacks(self, result: Mapping[str, Any]) -> bool:
+    """Returns whether numbers of the end that are asked for aren't in a result."""
+    settings = result.get(EVALUATED_WITH)
+    if settings is None:  # of version 0.1.0, which kept no settings and had one addition
+      return bool(self.at_the_end.get("label_fractions")) and not any(
+        name.endswith("label_fractions") for name in result
+      )
+    if not self.at_the_end.keys() <= settings.keys():
+      return True
+    asked = [name for name in ADDITIONS if self.at_the_end.get(name)]
+    if set(asked) & set(OF_SUBSETS):
+      asked.append("num_repeats")
+    return any(settings[name] != self.at_the_end[name] for name in asked)
+
+  def merged(self, before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result with the additions that one before it, measured alike, had and it hasn't."""
+    settings = dict(result[EVALUATED_WITH])
+    known = before.get(EVALUATED_WITH, {})
+    for name in ADDITIONS:
+      if name in settings and not settings[name] and known.get(name):
+        settings[name] = known[name]
+        if name in OF_SUBSETS and "num_repeats" in known:
+          settings["num_repeats"] = known["num_repeats"]
+    return {**before, **result, EVALUATED_WITH: settings}
+
+  def compared(self, passed_over: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns the settings in which two records may not differ, but for some."""
+    others = {*ADDITIONS, "num_repeats", *passed_over}
+    settings = self.settings | self.at_the_end
+    return {name: value for name, value in settings.items() if name not in others}
+
+
+def measurement(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, network: str = ""
+) -> Measurement:
+  """Returns what an evaluation with these options measures.
+
+  Args:
+    config: the options of the run.
+    source: dataset that the network learns from; its eval split makes views.
+    eval_source: dataset of linear evaluation, with each image once.
+    network: digest of the network where it isn't the run's own.
+  """
+  classes, roles = eval_source.class_names, {}
+  if config.is_pretraining and classes:
+    roles[TRAIN] = eval_source.train
+  if not (config.cv_folds and config.is_pretraining):
+    roles[EVAL] = eval_source.eval
+  digests = {role: split.digest(classes) for role, split in roles.items()}
+  if config.is_pretraining and config.eval_dataset:
+    digests[VIEWS] = source.without_stand_ins.eval.digest(source.class_names)
+  always, at_the_end = config.evaluation_settings
+  return Measurement(
+    {
+      **digests,
+      **{f"{role}_images": split.num_examples for role, split in roles.items()},
+      "class_names": list(classes),
+      "center_crop": eval_source.center_crop,
+      **({"network": network} if network else {}),
+    },
+    always,
+    at_the_end,
+  )
+
+
+def changed_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Returns what is other now, in words, of the names that both have."""
+  words = []
+  for name, value in now.items():
+    known = before.get(name, value)
+    if known == value:
+      continue
+    if name == "class_names":
+      gone, added = (
+        listed([label for label in one if label not in other])
+        for one, other in ((known, value), (value, known))
+      )
+      words.append(f"labels: {gone} -> {added}" if gone or added else "the order of labels")
+    elif name in (TRAIN, EVAL, VIEWS):
+      words.append(f"images or labels of the {name} split")
+    elif name == "network":
+      words.append("the network")
+    else:
+      words.append(f"{name}: {known} -> {value}")
+  return words
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultsPlace:
+  """Where results belong: with a run's own, or in a folder below it if measured otherwise.
+
+  Attributes:
+    directory: the folder.
+    measured: what they are measured on.
+    changed: in what that differs from the run's own results, in words.
+  """
+
+  directory: RunDirectory
+  measured: Measurement
+  changed: tuple[str, ...] = ()
+
+  @property
+  def is_own(self) -> bool:
+    """Whether the results are the run's own."""
+    return not self.changed
+
+  def open(self, config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+    """Notes in the folder what results there are measured on; makes it if it isn't the run's.
+
+    Args:
+      config: the options asked for.
+      source: dataset that the network learns from.
+      eval_source: dataset of linear evaluation.
+    """
+    directory, record = self.directory, self.measured.record(full=True)
+    known, has_results = directory.read(OWN), bool(directory.evaluations())
+    if self.changed:
+      logger.info(
+        "Measured otherwise than the run's own results (%s), and so kept apart, in %s",
+        "; ".join(self.changed),
+        directory.path,
+      )
+      with io_as_usage_error(directory.path):
+        directory.path.mkdir(parents=True, exist_ok=True)
+      directory.write("config.json", dataclasses.asdict(config))
+      directory.note_data(source, eval_source)
+    elif has_results and known is None:
+      logger.info(
+        "Results in %s are of an earlier version, which didn't note what they were measured on: "
+        "they count as measured on the images and labels of now",
+        directory.path,
+      )
+    if known is None or not has_results and known != record:
+      directory.write(OWN, record)
+
+
+def results_place(
+  config: Config,
+  run: RunDirectory,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  network: str = "",
+) -> ResultsPlace:
+  """Returns where the results of an evaluation belong.
+
+  The first results of a run are its own. Those of a run from before noted nothing of their data:
+  they count as measured on the run's own, where its settings and images are asked for.
+
+  Args:
+    config, source, eval_source, network: see `measurement`.
+    run: the folder of a run.
+  """
+  measured = measurement(config, source, eval_source, network)
+  stored = current_settings(run.read("config.json") or {})
+  read = {name: getattr(config, name) for name in READ_OF_TRAINING}
+  if "auto" in (read["mixed_precision"], stored.get("mixed_precision")):
+    del read["mixed_precision"]
+  changed = changed_words(stored, read)
+  if run.evaluations():
+    own = run.read(OWN)
+    changed += (
+      _changed_from_before(config, run, stored, source)
+      if own is None
+      else measured.differences(own)
+    )
+  if not changed:
+    return ResultsPlace(run, measured)
+  digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
+  folder = run.path / ELSEWHERE / f"{_data_name(config)}-{digest}"
+  return ResultsPlace(RunDirectory(folder), measured, tuple(changed))
+
+
+def _changed_from_before(
+  config: Config, directory: RunDirectory, stored: Mapping[str, Any], source: DatasetSource
+) -> list[str]:
+  """Returns in what options or images differ from those of a run that has no record."""
+  always, at_the_end = config.evaluation_settings
+  compared = Measurement({}, always, at_the_end).compared()
+  paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
+  changed = changed_words(stored, {**compared, **paths})
+  known = (directory.read(IMAGES) or {}).get("digest")
+  if known and known != source.digest:
+    changed.append("images or labels")
+  return changed
+
+
+def _data_name(config: Config) -> str:
+  """Returns a short name of what is measured, for a folder."""
+  dataset = config.eval_dataset or config.dataset
+  path = (config.eval_data_dir if config.eval_dataset else "") or config.data_dir
+  name = pathlib.PurePath(path).name if dataset in OWN_DATASETS and path else dataset
+  split = (config.eval_test_split if config.eval_dataset else "") or config.eval_split
+  return re.sub(r"[^\w.-]+", "_", f"{name}-{split}")[:LONGEST_NAME]
