@@ -50,10 +50,12 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     yield temporary
     with io_as_usage_error(path.parent):
       _flush(temporary)
-      if path.is_dir():
+      is_folder = path.is_dir()
+      if is_folder:
         os.replace(path, before)
       os.replace(temporary, path)
-      remove(before)
+      if is_folder:
+        remove(before)
   finally:
     with contextlib.suppress(OSError):
       remove(temporary)
