@@ -24,8 +24,9 @@ from conrec_tf.evaluation.metric_names import (
   UNTRAINED_STRONGEST,
   standardised,
 )
+from conrec_tf.files import write_text
 from conrec_tf.run_dir.environment import versions
-from conrec_tf.run_dir.run_directory import RunDirectory, write_text
+from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.jobs import machine, on_shares_of_cores
 from experiments.studies import STUDIES
 from experiments.table import COSTS, VALIDATION, update

@@ -16,10 +16,11 @@ from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
 from conrec_tf.export.portable import network_config, portable_network
+from conrec_tf.files import io_as_usage_error, remove_leftovers, write_bytes
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
 from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
-from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def run(config: Config) -> None:
   folder = directory.path / FOLDER
   _describe(folder, config, pretrained)
   paths = _paths(folder, source.train)
+  for parent in {path.parent for path in paths.values()}:
+    remove_leftovers(parent)
   todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
   began = time.monotonic()
   for place, image in tqdm(
@@ -103,18 +106,13 @@ def _write(path: pathlib.Path, probabilities: np.ndarray, with_probabilities: bo
   """Writes a mask and perhaps its probabilities, the mask last, each under its name when whole."""
   with io_as_usage_error(path.parent):
     path.parent.mkdir(parents=True, exist_ok=True)
-    contents: list[tuple[pathlib.Path, bytes]] = []
-    if with_probabilities:
-      buffer = io.BytesIO()
-      np.savez_compressed(buffer, probabilities=probabilities.astype(np.float16))
-      contents.append((path.with_suffix(".npz"), buffer.getvalue()))
+  if with_probabilities:
     buffer = io.BytesIO()
-    mask_image(probabilities.argmax(axis=-1).astype(np.uint8)).save(buffer, "PNG")
-    contents.append((path, buffer.getvalue()))
-    for target, content in contents:
-      temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-      temporary.write_bytes(content)
-      os.replace(temporary, target)
+    np.savez_compressed(buffer, probabilities=probabilities.astype(np.float16))
+    write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+  buffer = io.BytesIO()
+  mask_image(probabilities.argmax(axis=-1).astype(np.uint8)).save(buffer, "PNG")
+  write_bytes(path, buffer.getvalue())
 
 
 def _describe(folder: pathlib.Path, config: Config, pretrained: PretrainedModel) -> None:

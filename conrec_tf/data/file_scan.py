@@ -9,7 +9,6 @@ or where it can't be written, all files are decoded anew.
 import collections
 from collections.abc import Iterable, Sequence
 import concurrent.futures
-import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -20,10 +19,12 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.config import UsageError
 from conrec_tf.data.file_formats import EXTRA
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import Describe, decode_error, scan_images
+from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -175,11 +176,11 @@ def load_scan(path: pathlib.Path) -> FileScan | None:
 
 
 def save_scan(path: pathlib.Path, scan: FileScan) -> None:
-  """Writes a scan under a temporary name and renames it; where that fails, nothing is kept."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+  """Writes a scan, whole or not at all; where that fails, nothing is kept."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
+    remove_leftovers(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as file:
       np.savez(
         file,
         names=_join(scan.names),
@@ -191,11 +192,8 @@ def save_scan(path: pathlib.Path, scan: FileScan) -> None:
         digests=scan.digests,
         looks=scan.looks,
       )
-    os.replace(temporary, path)
-  except OSError as error:
+  except (OSError, UsageError) as error:
     logger.debug("What is known of the folder isn't kept: %s", error)
-    with contextlib.suppress(OSError):
-      temporary.unlink()
 
 
 def _add_digests(store: FileStore, scan: FileScan) -> None:

@@ -1,7 +1,6 @@
 """Exports a trained network in each `--export_format`, and compares what was written."""
 
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import dataclasses
 import importlib.util
 import logging
@@ -18,9 +17,10 @@ from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
+from conrec_tf.files import io_as_usage_error, remove_leftovers, replacing
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
-from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,10 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   for kind in formats:
     for name, ending, write, run in exports[kind]:
       path = directory.path / kind / f"{pretrained.step}{ending}"
-      with _replacing(path) as temporary:
+      with io_as_usage_error(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+      remove_leftovers(path.parent)
+      with replacing(path) as temporary:
         write(temporary)
         difference = _compared(name, expected, run(temporary, images))
       logger.info(
@@ -159,33 +162,6 @@ def check_formats(formats: Sequence[str]) -> None:
       "export_format=onnx needs: pip install -r requirements-onnx.txt. "
       f"Received: no {' and no '.join(missing)}"
     )
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a temporary path; what is written there then replaces `path`, whole or not at all."""
-  temporary, before = (path.with_name(path.name + ending) for ending in (".tmp", ".old"))
-  with io_as_usage_error(path.parent):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob("*.tmp"):
-      _remove(leftover)
-  try:
-    yield temporary
-    with io_as_usage_error(path.parent):
-      _remove(before)
-      if path.exists():
-        os.replace(path, before)
-      os.replace(temporary, path)
-      _remove(before)
-  finally:
-    _remove(temporary)
-
-
-def _remove(path: pathlib.Path) -> None:
-  if path.is_dir():
-    shutil.rmtree(path)
-  else:
-    path.unlink(missing_ok=True)
 
 
 def _compared(name: str, expected: np.ndarray, found: np.ndarray) -> float:

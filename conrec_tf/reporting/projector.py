@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from conrec_tf.data.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.reporting.inference import ModelInspector, subset
-from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 FOLDER = "projector"
+EMBEDDINGS, SPRITE, LABELS = "embeddings.bytes", "sprite.png", "labels.tsv"
 MOST_POINTS = 1000
 SIDE = 32  # pixels of a small image
 
@@ -43,21 +44,19 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   entry = config.embeddings.add(
     tensor_name=f"embeddings after step {inspector.step}",
     tensor_shape=embeddings.shape,
-    tensor_path=f"{FOLDER}/embeddings.bytes",
+    tensor_path=f"{FOLDER}/{EMBEDDINGS}",
   )
-  entry.sprite.image_path = f"{FOLDER}/sprite.png"
+  entry.sprite.image_path = f"{FOLDER}/{SPRITE}"
   entry.sprite.single_image_dim.extend([SIDE, SIDE])
-  with io_as_usage_error(folder, tf.errors.OpError):
-    (folder / FOLDER).mkdir(exist_ok=True)
-    embeddings.tofile(folder / entry.tensor_path)
-    tf.io.write_file(
-      str(folder / entry.sprite.image_path),
-      tf.io.encode_png(tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)),
-    )
-  if inspector.class_names:
-    entry.metadata_path = f"{FOLDER}/labels.tsv"
-    names = [label_words(label, inspector.class_names) for label in labels]
-    write_text(folder / entry.metadata_path, "\n".join(names) + "\n")
+  sheet = tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)
+  with replacing(folder / FOLDER) as temporary, io_as_usage_error(folder):
+    temporary.mkdir()
+    embeddings.tofile(temporary / EMBEDDINGS)
+    (temporary / SPRITE).write_bytes(tf.io.encode_png(sheet).numpy())
+    if inspector.class_names:
+      entry.metadata_path = f"{FOLDER}/{LABELS}"
+      names = [label_words(label, inspector.class_names) for label in labels]
+      write_text(temporary / LABELS, "\n".join(names) + "\n")
   write_text(folder / "projector_config.pbtxt", str(config))
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 import logging
-import os
 import pathlib
-import shutil
 
 from tqdm import tqdm
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.stream import steps_per_epoch
+from conrec_tf.files import io_as_usage_error, remove_leftovers, replacing, write_text
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
@@ -18,7 +17,6 @@ from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
 from conrec_tf.reporting.sections import SECTIONS
 from conrec_tf.reporting.segmentation_sections import SEGMENTATION_SECTIONS
-from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +46,7 @@ def write_report(
   runs = [run, *read_other_runs(config.compare_with, run)]
   _warn_of_differences(runs)
   folder = (parent or run.path) / FOLDER
-  temporary = folder.with_name(FOLDER + ".tmp")
-  shutil.rmtree(temporary, ignore_errors=True)
+  remove_leftovers(folder.parent)
   logger.info("Drawing the report of step %d", run.step)
   missing = undrawable(eval_source.class_names)
   if missing:
@@ -57,22 +54,17 @@ def write_report(
       "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
       missing[:CHARACTERS_SHOWN],
     )
-  with io_as_usage_error(folder.parent), rc_style():
+  with replacing(folder) as temporary, io_as_usage_error(folder.parent), rc_style():
     temporary.mkdir()
-    try:
-      _write(
-        ReportContext(
-          runs,
-          run_names(runs),
-          _epochs(runs, source),
-          restore_inspector(config, source, eval_source, run.step),
-          temporary,
-        )
+    _write(
+      ReportContext(
+        runs,
+        run_names(runs),
+        _epochs(runs, source),
+        restore_inspector(config, source, eval_source, run.step),
+        temporary,
       )
-      shutil.rmtree(folder, ignore_errors=True)
-      os.replace(temporary, folder)
-    finally:
-      shutil.rmtree(temporary, ignore_errors=True)
+    )
   logger.info("Report in %s", folder / "index.html")
   return folder / "index.html"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from conrec_tf.files import write_text
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import class_figures, curves, image_grids, label_curves
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
@@ -18,7 +19,6 @@ from conrec_tf.reporting.table_sections import (
   representations_section,
 )
 from conrec_tf.reporting.tables import Table, class_table
-from conrec_tf.run_dir.run_directory import write_text
 
 ATTENDED = 12
 RECONSTRUCTED = 2

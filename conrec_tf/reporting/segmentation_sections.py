@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from conrec_tf.data.masks import palette
 from conrec_tf.evaluation import metric_names
+from conrec_tf.files import write_text
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.segmentations import segmentations
 from conrec_tf.reporting.section import Section
 from conrec_tf.reporting.sections import training_section
 from conrec_tf.reporting.tables import Table
-from conrec_tf.run_dir.run_directory import write_text
 
 WORST = 6
 COLUMNS = (("Dice", "dice", 100), ("IoU", "iou", 100), ("95 % Hausdorff, px", "hausdorff_95", 1))

@@ -1,11 +1,11 @@
 """The sections of a report that are tables: methods, representations, several labels."""
 
 from conrec_tf.evaluation import metric_names
+from conrec_tf.files import write_text
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.method_comparison import comparison_table, methods_of
 from conrec_tf.reporting.section import Section
 from conrec_tf.reporting.tables import labels_table, representations_table
-from conrec_tf.run_dir.run_directory import write_text
 
 
 def methods_section(context: ReportContext) -> Section | None:

@@ -10,10 +10,11 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import UsageError, short_message
+from conrec_tf.files import io_as_usage_error
 from conrec_tf.models import ConRec
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.run_dir.pretrained import BEST, PretrainedModel, prefixes, step_of
-from conrec_tf.run_dir.run_directory import CHECKPOINTS, io_as_usage_error
+from conrec_tf.run_dir.run_directory import CHECKPOINTS
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import current_settings
+from conrec_tf.files import io_as_usage_error, remove_leftovers
 from conrec_tf.run_dir.pretrained import PretrainedModel
-from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 DESCRIPTION = "description.json"
 
@@ -43,6 +44,7 @@ def write_description(
     raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
   with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)
+  remove_leftovers(folder)
   directory.write(DESCRIPTION, description)
 
 

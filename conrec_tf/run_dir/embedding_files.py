@@ -14,9 +14,9 @@ import numpy as np
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.labels import label_words
+from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel
-from conrec_tf.run_dir.run_directory import io_as_usage_error, write_text
 
 UNKNOWN = -1  # the label of an image without one
 COLUMNS = ("file", "row", "split", "image", "label", "class_name")
@@ -117,15 +117,10 @@ def read_arrays(path: pathlib.Path, count: int) -> dict[str, np.ndarray] | None:
 
 
 def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-  """Writes an archive under a temporary name and renames it."""
-  temporary = path.with_name(path.name + ".tmp")
-  with io_as_usage_error(path.parent):
-    try:
-      with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-      os.replace(temporary, path)
-    finally:
-      temporary.unlink(missing_ok=True)
+  """Writes an archive, whole or not at all."""
+  with replacing(path) as temporary, io_as_usage_error(path.parent):
+    with temporary.open("wb") as file:
+      np.savez(file, **arrays)
 
 
 def write_index(folder: pathlib.Path, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.metric_names import GLOBAL_STEP
-from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error, write_text
+from conrec_tf.files import io_as_usage_error, write_text
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 
 class MetricsLog:

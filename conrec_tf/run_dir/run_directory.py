@@ -1,8 +1,4 @@
-"""The files of a run: its `model_dir`.
-
-Everything is written under a temporary name and renamed, so that a reader never
-meets half a file.
-"""
+"""The files of a run: its `model_dir`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
@@ -19,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import current_settings
+from conrec_tf.files import io_as_usage_error, remove_leftovers, write_text
 
 if TYPE_CHECKING:  # it imports TensorFlow, for which the command line doesn't wait
   from conrec_tf.data.dataset import DatasetSource
@@ -86,6 +83,7 @@ class RunDirectory:
       )
     with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(self.path)
     self.write("config.json", dataclasses.asdict(config))
     write_text(self.path / "flags.cfg", flagfile(config))
 
@@ -110,8 +108,6 @@ class RunDirectory:
   def locked(self) -> Iterator[None]:
     """Keeps other trainings out; the lock of a process that died is free.
 
-    Temporary files of processes that died are removed.
-
     Raises:
       UsageError: another process trains here.
     """
@@ -135,9 +131,6 @@ class RunDirectory:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-      for leftover in self.path.glob("*.tmp"):
-        if not os.path.exists(f"/proc/{leftover.suffixes[-2:][0][1:]}"):
-          leftover.unlink(missing_ok=True)
       yield
 
   def note_data(self, source: "DatasetSource", eval_source: "DatasetSource") -> None:
@@ -214,38 +207,3 @@ def flagfile(config: Config) -> str:
     f"--{name}={value}" for name, value in dataclasses.asdict(config).items() if name != "model_dir"
   ]
   return "\n".join(lines) + "\n"
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file under a temporary name and renames it."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may write beside
-  with io_as_usage_error(path.parent):
-    try:
-      with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(temporary, path)
-    except OSError:
-      with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
-      raise
-
-
-@contextlib.contextmanager
-def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> Iterator[None]:
-  """Says in one line that a folder can't be written, full disks included.
-
-  Args:
-    folder: what is written to.
-    *errors: exception classes that mean the same as an OSError there.
-
-  Raises:
-    UsageError: an OSError or one of `errors` was raised inside.
-  """
-  try:
-    yield
-  except (OSError,) + errors as error:
-    raise UsageError(
-      f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
-    ) from error

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -17,6 +18,7 @@ from conrec_tf import commands
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.config import Config, UsageError
 from conrec_tf.evaluation.metric_names import format_interval, format_value
+from conrec_tf.files import is_temporary
 from conrec_tf.reporting import method_comparison, run_record, sections
 
 PICTURES = {
@@ -90,7 +92,7 @@ def report(config, **values):
   config = dataclasses.replace(config, mode="report", **values)
   commands.run(config)
   folder = pathlib.Path(config.model_dir) / "report"
-  assert not folder.with_name("report.tmp").exists()
+  assert not any(map(is_temporary, os.listdir(folder.parent)))
   return (folder / "index.html").read_text(), {path.stem for path in folder.glob("*.png")}
 
 

@@ -1,0 +1,172 @@
+"""Writes files and folders whole or not at all, and removes what killed processes left behind.
+
+Everything is written beside its place under a temporary name and then renamed, so that a reader
+never meets half of it. A temporary name says which process of which machine writes, and no user
+would give it: only what a dead process left is removed. Names that begin with a dot are no data.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import socket
+import time
+
+from conrec_tf.config import UsageError, short_message
+
+# .conrec_tf.<process>.<when it started>.<number>.<machine>
+TEMPORARY = re.compile(r"\.conrec_tf\.(\d+)\.(\d+)\.\d+\.(.+)")
+BEFORE = ".conrec_tf-before"  # ends the name of a folder that is being replaced
+SECONDS_OF_OTHERS = 24 * 60 * 60.0  # after which another machine's unchanged file is a leftover
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Yields a temporary path; the file or folder that is made there then takes the place of `path`.
+
+  If an exception comes from inside, `path` is as it was. A folder can't be replaced at one stroke:
+  where a process is killed between the two, `remove_leftovers` or the next call puts it back.
+
+  Args:
+    path: a file or folder in a folder that is there; it may be there or not.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  path = pathlib.Path(path)
+  before = path.with_name(path.name + BEFORE)
+  with io_as_usage_error(path.parent):
+    _put_back(before)
+  temporary = path.with_name(
+    f".conrec_tf.{os.getpid()}.{_start_of(os.getpid())}.{next(_numbers)}.{_machine()}"
+  )
+  try:
+    yield temporary
+    with io_as_usage_error(path.parent):
+      _flush(temporary)
+      is_folder = path.is_dir()
+      if is_folder:
+        os.replace(path, before)
+      os.replace(temporary, path)
+      if is_folder:
+        remove(before)
+  finally:
+    with contextlib.suppress(OSError):
+      remove(temporary)
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file whole or not at all.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  with replacing(path) as temporary, io_as_usage_error(path.parent):
+    temporary.write_bytes(content)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text as UTF-8, whole or not at all; names of files in it keep their bytes.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def remove(path: pathlib.Path) -> None:
+  """Removes a file or a folder, if it is there."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+  """Removes from a folder what processes that died were writing, and puts back what they replaced.
+
+  What can't be removed stays, and folders below aren't looked into.
+
+  Args:
+    folder: it may not be there.
+  """
+  with contextlib.suppress(OSError):
+    for name in os.listdir(folder):
+      path, parts = pathlib.Path(folder, name), TEMPORARY.fullmatch(name)
+      with contextlib.suppress(OSError):
+        if parts and _is_left(path, *parts.groups()):
+          remove(path)
+        elif name.endswith(BEFORE):
+          _put_back(path)
+
+
+def is_temporary(name: str) -> bool:
+  """Returns whether a file's name is one that is written under."""
+  return bool(TEMPORARY.fullmatch(name)) or name.endswith(BEFORE)
+
+
+@contextlib.contextmanager
+def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> Iterator[None]:
+  """Says in one line that a folder can't be written, full disks included.
+
+  Args:
+    folder: what is written to.
+    *errors: exception classes that mean the same as an OSError there.
+
+  Raises:
+    UsageError: an OSError or one of `errors` was raised inside.
+  """
+  try:
+    yield
+  except (OSError,) + errors as error:
+    raise UsageError(
+      f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
+    ) from error
+
+
+def _flush(path: pathlib.Path) -> None:
+  """Waits until a file, or all files of a folder, are on the disk."""
+  paths = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+  for file in paths:
+    with file.open("rb") as stream:
+      os.fsync(stream.fileno())
+
+
+def _put_back(before: pathlib.Path) -> None:
+  """Ends what a process began that was killed while it replaced a folder."""
+  if not os.path.exists(before):  # False too where the name is too long
+    return
+  path = before.with_name(before.name.removesuffix(BEFORE))
+  if path.exists():
+    remove(before)
+  else:
+    os.replace(before, path)
+
+
+def _is_left(path: pathlib.Path, process: str, started: str, machine: str) -> bool:
+  """Returns whether nothing writes a temporary file any more."""
+  if machine == _machine():
+    return _start_of(int(process)) != int(started)  # its number may be another's by now
+  return time.time() - path.stat().st_mtime > SECONDS_OF_OTHERS
+
+
+@functools.cache
+def _machine() -> str:
+  """Returns what tells apart all that count their processes on their own: hosts, containers."""
+  processes = pathlib.Path("/proc/self/ns/pid")
+  return f"{socket.gethostname()}-{processes.stat().st_ino if processes.exists() else 0}"
+
+
+def _start_of(process: int) -> int:
+  """Returns when a process started, in the kernel's ticks since it did; 0 if it isn't there."""
+  try:
+    line = pathlib.Path(f"/proc/{process}/stat").read_text()
+  except OSError:
+    return 0
+  return int(line.rpartition(")")[2].split()[19])  # its name, which comes before, may hold anything
