@@ -157,19 +157,21 @@ def _flags_of_run() -> list[str]:
   arguments = [f"--{name}={value}" for name, value in PREVIOUSLY.items() if raw and name not in raw]
   if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
     arguments.append(f"--flagfile={flagfile}")
-    evaluates_head = mode == "eval" and stored.get("train_mode") == "finetune"
-    if stored.get("encoder") != "external" and not evaluates_head:
+    if stored.get("mode") != "eval":  # else it is what was evaluated
       arguments.append("--checkpoint=")  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
     if mode == "embed" and channels in (1, 3):
       arguments.append(f"--image_channels={channels}")
   if checkpoint and mode != "check_data":
     goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints
-    values = (
-      {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
-      if goes_on  # whether what it began from is still there or not
-      else resolve_checkpoint(checkpoint).values
-    )
+    if goes_on:  # whether what it began from is still there or not
+      values = {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
+    else:
+      pretrained = resolve_checkpoint(checkpoint)
+      asked = FLAGS.train_mode if FLAGS["train_mode"].present else ""
+      values = pretrained.values
+      if mode == "eval" and asked in ("", pretrained.train_mode):
+        values = pretrained.values_with_head
     arguments += [f"--{name}={value}" for name, value in values.items()]
   return arguments
 

@@ -174,11 +174,10 @@ def evaluate_network(config: Config) -> None:
 
 def _check_head(config: Config, pretrained: PretrainedModel) -> None:
   """Raises UsageError where a network has no head of the kind that is to be measured."""
-  trained = pretrained.settings.get("train_mode", "pretrain")
-  if trained != config.train_mode:
+  if pretrained.train_mode != config.train_mode:
     raise UsageError(
       f"checkpoint must be of a training with train_mode={config.train_mode}, to measure that. "
-      f"Received: {pretrained.path}, of {trained}"
+      f"Received: {pretrained.path}, of {pretrained.train_mode}"
     )
 
 

@@ -1,6 +1,6 @@
 """`--mode=segment`: masks of all images of a folder, by a network that learnt to segment."""
 
-import hashlib
+from collections.abc import Mapping
 import io
 import logging
 import os
@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
@@ -18,13 +19,14 @@ from conrec_tf.data.segmentation_batches import images_at
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import io_as_usage_error, remove_leftovers, write_bytes
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
-from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
+from conrec_tf.run_dir.descriptions import network_digest, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "segmentations"
+CONTENTS = "images.json"  # digests of the images by the names of their masks
 
 
 def run(config: Config) -> None:
@@ -54,8 +56,8 @@ def run(config: Config) -> None:
       f"Received: {source.channels} in {config.data_dir}"
     )
   folder = directory.path / FOLDER
-  _describe(folder, config, pretrained)
   paths = _paths(folder, source.train)
+  _describe(folder, config, pretrained, source.train, paths)
   for parent in {path.parent for path in paths.values()}:
     remove_leftovers(parent)
   todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
@@ -115,18 +117,42 @@ def _write(path: pathlib.Path, probabilities: np.ndarray, with_probabilities: bo
   write_bytes(path, buffer.getvalue())
 
 
-def _describe(folder: pathlib.Path, config: Config, pretrained: PretrainedModel) -> None:
-  """Writes what the masks are made by, or checks that those in the folder are of the same.
+def _describe(
+  folder: pathlib.Path,
+  config: Config,
+  pretrained: PretrainedModel,
+  split: Split,
+  paths: Mapping[int, pathlib.Path],
+) -> None:
+  """Writes what the masks are made of and by, or checks that those in the folder are by the same.
+
+  Masks of images that have changed since are removed, to be made again.
 
   Raises:
     UsageError: there are masks by another network.
   """
   description = {
-    "network": hashlib.sha256(identifying_bytes(pretrained)).hexdigest(),
+    "network": network_digest(pretrained),
     "global_step": pretrained.step,
     "data_dir": os.path.abspath(config.data_dir),
     "class_names": list(pretrained.class_names),
     "tile_size": config.tile_size,
     "test_time_flips": config.test_time_flips,
   }
-  write_description(folder, description, "masks of the same images by the same network")
+  decoding = {name: getattr(config, name) for name in ARCHITECTURE_OPTIONS}
+  assert split.content is not None
+  contents = {
+    path.relative_to(folder).as_posix(): split.content[place].tobytes().hex()
+    for place, path in paths.items()
+  }
+  known = RunDirectory(folder).read(CONTENTS) or {}
+  changed = [name for name in known if contents.get(name, known[name]) != known[name]]
+  write_description(
+    folder, description | decoding, "masks of the same images by the same network", decoding
+  )
+  for name in changed:
+    for ending in (".png", ".npz"):
+      (folder / name).with_suffix(ending).unlink(missing_ok=True)
+  if changed:
+    logger.info("%d images have changed since, and their masks are made again", len(changed))
+  RunDirectory(folder).write(CONTENTS, known | contents)

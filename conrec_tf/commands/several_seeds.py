@@ -12,6 +12,7 @@ from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
+from conrec_tf.run_dir.measurement import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def run(config: Config) -> None:
   strategy, workers = start_workers(config)
   directory, results = RunDirectory(config.run_directory), []
   with workers.raise_on_lost_worker():
-    if workers.is_chief:
+    if workers.is_chief and not directory.read("result.json"):  # whose settings stay
       directory.start(config)
     for place, seed in enumerate(config.seed_list):
       logger.info("Seed %d, %d of %d", seed, place + 1, len(config.seed_list))
@@ -37,7 +38,7 @@ def run(config: Config) -> None:
         results.append(result)
   if results:
     summary = summarize(results)
-    directory.write("result.json", {SEEDS: list(config.seed_list), **summary})
+    write_summary_of(directory, results, {SEEDS: list(config.seed_list), **summary})
     _log(summary, len(results))
     if config.report:
       with log_and_continue("Drawing the report, which --mode=report tries again,"):

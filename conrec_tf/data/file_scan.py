@@ -6,7 +6,6 @@ again. The cache lies in `$XDG_CACHE_HOME/conrec_tf`, by default `~/.cache/conre
 or where it can't be written, all files are decoded anew.
 """
 
-import collections
 from collections.abc import Iterable, Sequence
 import concurrent.futures
 import dataclasses
@@ -198,11 +197,7 @@ def save_scan(path: pathlib.Path, scan: FileScan) -> None:
 
 def _add_digests(store: FileStore, scan: FileScan) -> None:
   """Reads files of one base name, whose order is that of their content."""
-  bases = [base_name(name) for name in scan.names]
-  seen = collections.Counter(bases)
-  wanted = [
-    place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
-  ]
+  wanted = np.flatnonzero(~scan.digests.any(axis=1)).tolist()
   with concurrent.futures.ThreadPoolExecutor() as pool:
     contents = pool.map(store.content, [scan.names[place] for place in wanted])
     for place, content in zip(wanted, contents):

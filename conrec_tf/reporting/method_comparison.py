@@ -11,6 +11,7 @@ from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.reporting.figures.curves import metric_scale
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.measurement import OF_DATA, changed_words
 from conrec_tf.run_dir.predictions_file import file_name
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,14 @@ class Method:
 
 
 def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
-  """Groups runs by their settings, in order; a seed counts once."""
+  """Groups runs by what determines their weights and numbers, in order; a seed counts once.
+
+  Trainings that went to different steps, or were measured otherwise, are different methods.
+  """
   groups: dict[str, dict[int, RunRecord]] = {}
   for run in runs:
     settings = run.config.training_fingerprint | {"seed": None}
-    group = groups.setdefault(repr((settings, run.config.evaluation_settings)), {})
+    group = groups.setdefault(repr((settings, run.step, run.measured.digest)), {})
     known = group.setdefault(run.config.seed, run)
     if known is not run:
       logger.warning("%s is the same training as %s; it isn't counted", run.path, known.path)
@@ -117,6 +121,11 @@ def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
     return "without labels there are no predictions"
   kept = runs[0].predictions
   for run in runs:
+    settings = changed_words(runs[0].measured.compared(OF_DATA), run.measured.compared(OF_DATA))
+    if settings:
+      return f"{run.path} was measured with other settings, {'; '.join(settings)}"
+    if run.predictions and run.predictions.measured_on not in ("", run.measured.digest):
+      return f"{file_name(run.step)} of {run.path} is of another evaluation than its result"
     if run.predictions is None:
       return f"{run.path} has no {file_name(run.step)}; --mode=eval writes it, except with cv_folds"
     if kept and (

@@ -10,6 +10,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.config.data_options import OWN_DATASETS
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
+from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
 from conrec_tf.run_dir.run_directory import PROCESSES, SEEDS, RunDirectory, seed_folder
 
@@ -43,6 +44,15 @@ class RunRecord:
   def step(self) -> int:
     """Steps that the results are of."""
     return self.result[metric_names.GLOBAL_STEP]
+
+  @property
+  def measured(self) -> Measurement:
+    """What the result was measured on; of a run from before, with what settings."""
+    found = Measurement.of_result(self.result)
+    if found.settings:
+      return found
+    always, at_the_end = self.config.evaluation_settings
+    return Measurement({}, always | at_the_end)
 
   @property
   def name(self) -> str:
@@ -132,10 +142,17 @@ def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
     for path in seed_folders(name.strip()) or [pathlib.Path(name.strip())]
   ]
   for other in others:
-    if _data(other.config) != _data(run.config):
+    if not (run.measured.data and other.measured.data) and _data(other.config) != _data(run.config):
       raise UsageError(
         f"compare_with must be runs on {_data(run.config)}. "
         f"Received: {other.path}, on {_data(other.config)}"
+      )
+    changed = run.measured.other_images(other.measured)
+    if changed:
+      raise UsageError(
+        f"compare_with must be runs that are measured on what {run.path} is; --mode=eval measures "
+        f"one otherwise, in a folder of its own. Received: {other.path}, with other "
+        f"{'; '.join(changed)}"
       )
     if other.metric != run.metric:
       raise UsageError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import hashlib
+import logging
 import os
 import pathlib
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import current_settings
 from conrec_tf.files import io_as_usage_error, remove_leftovers
+from conrec_tf.run_dir.measurement import changed_words
 from conrec_tf.run_dir.pretrained import PretrainedModel
 from conrec_tf.run_dir.run_directory import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = "description.json"
 
@@ -27,7 +31,7 @@ def write_description(
     folder: created if it isn't there.
     description: `{name: value}`.
     what: the files, for messages.
-    absent: values of names that earlier versions didn't write.
+    absent: values of names that earlier versions didn't write, which count as these.
 
   Raises:
     UsageError: the folder holds files of something else, or can't be written.
@@ -35,11 +39,11 @@ def write_description(
   directory = RunDirectory(folder)
   before = current_settings(directory.read(DESCRIPTION) or {})
   known = {**(absent or {}), **before}
-  changed = [
-    f"{name}: {known.get(name)} -> {value}"
-    for name, value in description.items()
-    if before and known.get(name) != value
-  ]
+  if before and not (absent or {}).keys() <= before.keys():
+    logger.info(
+      "%s is of an earlier version, which noted less: what it lacks counts as it is now", folder
+    )
+  changed = changed_words({**dict.fromkeys(description), **known} if before else {}, description)
   if changed:
     raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
   with io_as_usage_error(folder):
@@ -66,10 +70,11 @@ def network_digest(pretrained: PretrainedModel) -> str:
 
 
 def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the files that an ONNX file names, in whose folder or below it its tensors may lie."""
-  content = path.read_bytes() if path.suffix == ".onnx" else b""
-  return [
-    file
-    for file in sorted(path.parent.rglob("*") if content else ())
-    if file != path and os.fsencode(file.relative_to(path.parent)) in content and file.is_file()
-  ]
+  """Returns the files beside an ONNX file that it names: they may hold its tensors."""
+  if path.suffix != ".onnx":
+    return []
+  content, found = path.read_bytes(), list[pathlib.Path]()
+  for beside in sorted(path.parent.iterdir()):
+    if beside != path and os.fsencode(beside.name) in content:
+      found += filter(pathlib.Path.is_file, sorted(beside.rglob("*")) or [beside])
+  return found

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 import csv
-import hashlib
 import io
-import os
 import pathlib
 from typing import Any
 import zipfile
@@ -12,12 +10,27 @@ import zipfile
 import numpy as np
 
 from conrec_tf.config import Config
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.labels import label_words
 from conrec_tf.files import io_as_usage_error, replacing, write_text
-from conrec_tf.run_dir.descriptions import identifying_bytes, write_description
+from conrec_tf.run_dir.descriptions import network_digest, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel
 
+NOTED = (
+  "dataset",
+  "train_split",
+  "eval_split",
+  "label_mode",
+  "image_size",
+  "image_channels",
+  "ft_proj_selector",
+  "representation_levels",
+  "external_scaling",
+  "external_output",
+  "mixed_precision",
+  "eval_batch_size",
+)
 UNKNOWN = -1  # the label of an image without one
 COLUMNS = ("file", "row", "split", "image", "label", "class_name")
 
@@ -34,50 +47,21 @@ def write_manifest(
   Raises:
     UsageError: there are embeddings of other images, or by another network.
   """
-  images = hashlib.sha256()
-  for split in splits.values():
-    files = (
-      [config.data_dir]
-      if split.names is None and os.path.isfile(config.data_dir)
-      else [
-        os.path.join(config.data_dir, name) for name in (() if split.names is None else split.names)
-      ]
-    )
-    images.update(repr([split.num_examples, *map(_state, files)]).encode())
-  description = {
-    "network": hashlib.sha256(identifying_bytes(pretrained)).hexdigest(),
+  noted: dict[str, Any] = {
+    "network": network_digest(pretrained),
     "global_step": pretrained.step,
-    "images": images.hexdigest(),
-    "center_crop": source.center_crop,
-    **{
-      name: getattr(config, name)
-      for name in (
-        "dataset",
-        "train_split",
-        "eval_split",
-        "label_mode",
-        "image_size",
-        "image_channels",
-        "ft_proj_selector",
-        "representation_levels",
-        "external_scaling",
-        "external_output",
-        "mixed_precision",
-        "eval_batch_size",
-      )
-    },
+    **{name: getattr(config, name) for name in NOTED},
   }
-  # Version 0.1.0 kept no word of the crop.
-  absent = {"center_crop": not source.one_size}
+  # What versions before noted otherwise or not at all.
+  added = {
+    **{role: split.digest(source.class_names) for role, split in splits.items()},
+    "class_names": list(source.class_names),
+    "center_crop": source.center_crop,
+    **{name: getattr(config, name) for name in ARCHITECTURE_OPTIONS if name not in NOTED},
+  }
   write_description(
-    folder, description, "embeddings of the same images by the same network", absent
+    folder, noted | added, "embeddings of the same images by the same network", added
   )
-
-
-def _state(path: str) -> tuple[str, tuple[int, int] | None]:
-  """Returns what changes when a file does: its name, size and time of change."""
-  state = os.stat(path) if os.path.exists(path) else None
-  return os.path.basename(path), state and (state.st_size, state.st_mtime_ns)
 
 
 def index_rows(

@@ -5,7 +5,7 @@ equal. What a run's own numbers are measured on is written once, into `measured_
 is measured otherwise goes into a folder of its own below `evaluations/`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import json
@@ -14,13 +14,14 @@ import pathlib
 import re
 from typing import Any
 
-from conrec_tf.config import Config, listed
+from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, current_settings
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation.metric_names import EVALUATED_WITH, MEASURED_ON
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, io_as_usage_error
+from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
+from conrec_tf.files import io_as_usage_error
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,11 @@ class Measurement:
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   at_the_end: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+  @classmethod
+  def of_result(cls, result: Mapping[str, Any]) -> "Measurement":
+    """Returns what a result says of itself; nothing of one from before."""
+    return cls(result.get(MEASURED_ON, {}), result.get(EVALUATED_WITH, {}))
+
   @property
   def digest(self) -> str:
     """A short text that tells this record from others, for tables and names of folders."""
@@ -86,6 +92,19 @@ class Measurement:
     settings = current_settings(result.get(EVALUATED_WITH, {}))
     passed_over = OF_DATA if data and self.data else ()
     return changed_words(known, self.data) + changed_words(settings, self.compared(passed_over))
+
+  def other_images(self, other: "Measurement") -> list[str]:
+    """Returns in what images or labels another record differs, in words, whatever the settings.
+
+    Nothing is known of records from before.
+    """
+    if not (self.data and other.data):
+      return []
+    both = [name for name in (TRAIN, "class_names") if name in self.data and name in other.data]
+    mine, others = (
+      {name: data.get(name) for name in (EVAL, *both)} for data in (self.data, other.data)
+    )
+    return changed_words(mine, others)
 
   def lacks(self, result: Mapping[str, Any]) -> bool:
     """Returns whether numbers of the end that are asked for aren't in a result."""
@@ -257,6 +276,45 @@ def results_place(
   digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
   folder = run.path / ELSEWHERE / f"{_data_name(config)}-{digest}"
   return ResultsPlace(RunDirectory(folder), measured, tuple(changed))
+
+
+def write_summary_of(
+  directory: RunDirectory, results: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> None:
+  """Writes `result.json` of several trainings, unless they were measured otherwise than before.
+
+  In that case it goes into a folder of its own, as the trainings' results do.
+
+  Args:
+    directory: the folder that holds the trainings'.
+    results: of each training; they have been measured alike.
+    summary: of all of them.
+
+  Raises:
+    UsageError: they weren't, or are of different steps.
+  """
+  measured = Measurement.of_result(results[0])
+  changed = [words for result in results for words in measured.differences(result)]
+  steps = sorted({result[GLOBAL_STEP] for result in results})
+  if len(steps) > 1:
+    changed.append(f"steps {listed(list(map(str, steps)))}")
+  if changed:
+    raise UsageError(
+      "trainings must be measured alike, for a mean of them. "
+      f"Received: {'; '.join(changed)} in {directory.path}"
+    )
+  differs = measured.differences(directory.read("result.json") or {})
+  if differs:
+    directory = RunDirectory(directory.path / ELSEWHERE / measured.digest)
+    logger.info(
+      "Measured otherwise than before (%s), and so kept apart, in %s",
+      "; ".join(differs),
+      directory.path,
+    )
+    with io_as_usage_error(directory.path):
+      directory.path.mkdir(parents=True, exist_ok=True)
+  record = {name: results[0][name] for name in (MEASURED_ON, EVALUATED_WITH) if name in results[0]}
+  directory.write("result.json", {**summary, **record})
 
 
 def _changed_from_before(

@@ -11,6 +11,7 @@ import io
 import numpy as np
 
 from conrec_tf.config import UsageError
+from conrec_tf.evaluation.metric_names import MEASURED_ON
 from conrec_tf.files import write_text
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -25,11 +26,13 @@ class ImagePredictions:
     images: `[N]`, names, or where they have none places in the split, as texts.
     labels, predictions: int `[N]`, true and predicted; of several labels 0 or 1, `[N, L]`, and
       probabilities float `[N, L]`.
+    measured_on: the digest of their `Measurement`; empty where it wasn't noted.
   """
 
   images: tuple[str, ...]
   labels: np.ndarray
   predictions: np.ndarray
+  measured_on: str = ""
 
 
 def file_name(step: int) -> str:
@@ -79,16 +82,17 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
       ]
       rows = list(reader)
     images = tuple(row["image"] for row in rows)
+    measured_on = ", ".join(sorted({row.get(MEASURED_ON) or "" for row in rows}))
     if names:
       labels, probabilities = (
         np.array([[row[name + ending] for name in names] for row in rows])
         for ending in ("", PROBABILITY)
       )
-      return ImagePredictions(images, labels.astype(int), probabilities.astype(float))
+      return ImagePredictions(images, labels.astype(int), probabilities.astype(float), measured_on)
     labels, predictions = (
       np.array([row[column] for row in rows], int) for column in ("label", "prediction")
     )
-    return ImagePredictions(images, labels, predictions)
+    return ImagePredictions(images, labels, predictions, measured_on)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
       f"{path.name} must have the columns image, label and prediction, or two for each label. "

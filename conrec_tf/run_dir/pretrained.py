@@ -21,6 +21,7 @@ OF_RECONSTRUCTION = (
   "adversarial",
   "discriminator",
 )
+OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",
   "encoder": "external",
@@ -57,6 +58,20 @@ class PretrainedModel:
   class_names: tuple[str, ...] = ()
   result: dict[str, Any] = dataclasses.field(default_factory=dict)
   network: str = "model"
+
+  @property
+  def train_mode(self) -> str:
+    """What it was trained for: pretrain, where that isn't known."""
+    return self.settings.get("train_mode", "pretrain")
+
+  @property
+  def values_with_head(self) -> dict[str, Any]:
+    """`values` of the whole network: of a finetuned or segmenting one with its head."""
+    if self.train_mode == "pretrain":
+      return self.values
+    names = (*ARCHITECTURE_OPTIONS, *OF_HEADS)
+    kept = {name: self.settings[name] for name in names if name in self.settings}
+    return kept | ({"image_channels": self.channels} if self.channels in (1, 3) else {})
 
 
 def resolve_checkpoint(

@@ -10,7 +10,6 @@ from conrec_tf.evaluation.metric_names import (
   BEST_STEP,
   CHOSEN,
   EVAL,
-  EVALUATED_WITH,
   FEW_SHOTS,
   GLOBAL_STEP,
   LABEL_FRACTIONS,
@@ -147,7 +146,6 @@ class Results:
     }
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
-    result.pop(EVALUATED_WITH, None)
     if self._metric in evaluations[step]:
       result |= {
         best(self._metric): evaluations[best_step][self._metric],
