@@ -89,7 +89,10 @@ class Measurement:
     """
     data = result.get(MEASURED_ON, {})
     known = {**dict.fromkeys(self.data), **data} if data else {}
-    settings = current_settings(result.get(EVALUATED_WITH, {}))
+    noted = result.get(EVALUATED_WITH, {})
+    settings = current_settings(noted)
+    if "label_fractions" not in noted:  # of an evaluation on the way
+      settings = {name: settings[name] for name in self.settings if name in settings}
     passed_over = OF_DATA if data and self.data else ()
     return changed_words(known, self.data) + changed_words(settings, self.compared(passed_over))
 
