@@ -11,6 +11,7 @@ import tensorflow as tf
 from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.stream import Share, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
@@ -81,7 +82,8 @@ def train_and_evaluate(
     task = build_task(config, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, config.jit_compile)
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
-  with lock, GracefulShutdown() as shutdown:
+  named = failing_images_named(source, eval_source)
+  with lock, named, GracefulShutdown() as shutdown:
     if workers.is_chief:
       _start(config, directory, source, eval_source, last_step)
     checkpoints = Checkpoints(

@@ -39,6 +39,8 @@ class Split:
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
     groups: object `[num_examples]`, names of what images belong together by, patients say, or None.
+    fault: reads the files of records anew, and returns which of them is damaged and how, or an
+      empty text; None where records aren't read from such files.
   """
 
   name: str
@@ -49,6 +51,7 @@ class Split:
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
   groups: np.ndarray | None = None
+  fault: Callable[[], str] | None = None
 
   @property
   def own_places(self) -> np.ndarray:
