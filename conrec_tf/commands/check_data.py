@@ -15,6 +15,7 @@ from conrec_tf.data.duplicates import (
   hash_reduction,
   perceptual_hashes,
 )
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
 
@@ -53,7 +54,8 @@ def run(config: Config) -> None:
       "\n  ".join(source.bad),
     )
   if config.report:
-    _draw(config, source, summaries, notices)
+    with failing_images_named(source):
+      _draw(config, source, summaries, notices)
 
 
 def _load(config: Config) -> DatasetSource:

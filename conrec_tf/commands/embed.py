@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.embedding import Embedder
@@ -80,13 +81,16 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   places = {role: split.own_places for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
-  with tqdm(
-    total=sum(map(len, places.values())),
-    desc="Embedding",
-    unit=" images",
-    disable=None,
-    leave=False,
-  ) as bar:
+  with (
+    tqdm(
+      total=sum(map(len, places.values())),
+      desc="Embedding",
+      unit=" images",
+      disable=None,
+      leave=False,
+    ) as bar,
+    failing_images_named(source),
+  ):
     for role, split in splits.items():
       made = None
       for path, images in _files(folder, role, places[role]):

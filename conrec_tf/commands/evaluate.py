@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.distribute.strategy import one_device
@@ -193,4 +194,4 @@ def _external_evaluation(
   check_labels(config, source, source)
   network = open_external(config, path)
   evaluate = functools.partial(evaluate_linearly, config, network, source, full=True)
-  return evaluate, main_metric(config, source)
+  return failing_images_named(source)(evaluate), main_metric(config, source)

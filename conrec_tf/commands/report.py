@@ -3,6 +3,7 @@
 import dataclasses
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.reporting.report import write_report
 from conrec_tf.run_dir.pretrained import known_center_crop
@@ -41,4 +42,6 @@ def run(config: Config) -> None:
     directory = RunDirectory(first)
   center_crop = known_center_crop(directory)
   source = load_dataset(config, center_crop)
-  write_report(config, source, load_eval_dataset(config, source, center_crop), folder)
+  eval_source = load_eval_dataset(config, source, center_crop)
+  with failing_images_named(source, eval_source):
+    write_report(config, source, eval_source, folder)

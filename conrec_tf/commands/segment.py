@@ -13,6 +13,7 @@ from tqdm import tqdm
 from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
@@ -62,15 +63,16 @@ def run(config: Config) -> None:
     remove_leftovers(parent)
   todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
   began = time.monotonic()
-  for place, image in tqdm(
-    zip(todo, images_at(source, source.train, todo)),
-    total=len(todo),
-    desc="Segmenting",
-    unit=" images",
-    disable=None,
-    leave=False,
-  ):
-    _write(paths[place], segmenter(image), config.write_probabilities)
+  with failing_images_named(source):
+    for place, image in tqdm(
+      zip(todo, images_at(source, source.train, todo)),
+      total=len(todo),
+      desc="Segmenting",
+      unit=" images",
+      disable=None,
+      leave=False,
+    ):
+      _write(paths[place], segmenter(image), config.write_probabilities)
   logger.info(
     "%d masks in %s (%d made now, %.1f images/s)",
     len(paths),

@@ -12,6 +12,7 @@ from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.stream import Share, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
@@ -83,7 +84,8 @@ def train_and_evaluate(
     task = build_task(config, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, config.jit_compile)
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
-  with lock, GracefulShutdown() as shutdown:
+  named = failing_images_named(source, eval_source)
+  with lock, named, GracefulShutdown() as shutdown:
     place = results_place(config, directory, source, eval_source)
     if workers.is_chief:
       if place.is_own:

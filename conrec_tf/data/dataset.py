@@ -45,6 +45,8 @@ class Split:
     content: uint8 `[num_examples, 32]`, SHA-256 of the stored images (and masks), or None where
       records only stream.
     origin: of records whose content isn't known, what tells them from others.
+    fault: reads the files of records anew, and returns which of them is damaged and how, or an
+      empty text; None where records aren't read from such files.
   """
 
   name: str
@@ -55,6 +57,7 @@ class Split:
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
   groups: np.ndarray | None = None
+  fault: Callable[[], str] | None = None
   labels: np.ndarray | None = None
   content: np.ndarray | None = None
   origin: str = ""

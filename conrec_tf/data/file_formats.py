@@ -1,14 +1,16 @@
 """Image files that TensorFlow can't decode: TIFF, WebP, BMP, JPEG 2000, AVIF by libraries that are
 always there; DICOM, JPEG XL, HEIC and compressed TIFF by those of the extra `formats`."""
 
+from collections.abc import Sequence
+import contextlib
 import io
-import re
-import struct
 from typing import Any
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from conrec_tf.data.bad_image import as_bad_image
 
 EXTRA = "pip install 'conrec-tf[formats]'"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -17,13 +19,17 @@ HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 GREY_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)  # TensorFlow's, of ITU-R BT.601
 TIFF_ORIENTATION = 274
 ALPHA = (1, 2)  # of TIFF's ExtraSamples
-# What ends a decoder of a file that is damaged, or that isn't what it looks like.
-DAMAGE = (
-  *(OSError, SyntaxError, ValueError, KeyError, IndexError),
-  *(AttributeError, RuntimeError, struct.error),
+# What a DICOM file may have without a value, which is as if it hadn't.
+MAY_BE_EMPTY = (
+  *("NumberOfFrames", "PhotometricInterpretation", "PixelRepresentation", "PlanarConfiguration"),
+  *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+  *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
 )
+# Of the kinds of DICOM (SOP classes) that hold pixels, those without "Image" in their names.
+KINDS_WITH_PIXELS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 
 
+@as_bad_image()
 def read_image(data: bytes, bits: int, max_pixels: int, window: str = "") -> np.ndarray:
   """Decodes a file that isn't JPEG, PNG or GIF, turned upright.
 
@@ -38,31 +44,46 @@ def read_image(data: bytes, bits: int, max_pixels: int, window: str = "") -> np.
     dropped; palettes are looked up; CMYK becomes RGB.
 
   Raises:
-    ValueError: it is too large, damaged, of a kind that needs the extra `formats`, of several
+    BadImage: it is too large, damaged, of a kind that needs the extra `formats`, of several
       pages that aren't channels, or its values have no range that is known.
   """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # the limit of pixels is ours; what is damaged raises
-      if data[128:132] == b"DICM":
-        return _dicom(data, max_pixels, window)
-      if data.startswith(TIFF):
-        image = _tiff(data, max_pixels)
-      elif data.startswith(JPEG_XL):
-        image = _of_1_to_4_channels(_library("imagecodecs", "JPEG XL").jpegxl_decode(data))
-        _check_size(image.shape[0], image.shape[1], max_pixels)
-      else:
-        image = _pillow(data, max_pixels)
-  except ImportError as error:
-    raise ValueError(str(error)) from error
-  except (*DAMAGE, Image.DecompressionBombError) as error:
-    message = re.sub(r" <_io[^>]*>", "", str(error))  # not a file that anybody knows
-    raise ValueError(" ".join(message.split()) or type(error).__name__) from error
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the limit of pixels is ours; what is damaged raises
+    if is_dicom(data):
+      return _dicom(data, max_pixels, window)
+    if data.startswith(TIFF):
+      image = _tiff(data, max_pixels)
+    elif data.startswith(JPEG_XL):
+      image = _of_1_to_4_channels(_library("imagecodecs", "JPEG XL").jpegxl_decode(data))
+      _check_size(image.shape[0], image.shape[1], max_pixels)
+    else:
+      image = _pillow(data, max_pixels)
   if image.dtype not in (np.uint8, np.uint16):
     raise ValueError(f"{image.dtype} pixels have no known range; save 8 or 16 bits a channel")
   if bits and image.dtype == np.uint16:
     return filled_range(image, 2**bits - 1)
   return image
+
+
+def is_dicom(data: bytes) -> bool:
+  """Returns whether a file says that it is DICOM."""
+  return data[128:132] == b"DICM"
+
+
+def holds_no_image(data: bytes) -> bool:
+  """Returns whether a file is DICOM of a kind without pixels: an index, a report, a plan.
+
+  Where pydicom is missing, doesn't know the kind or can't read the file, it may be an image.
+  """
+  if not is_dicom(data):
+    return False
+  with contextlib.suppress(Exception), warnings.catch_warnings():  # pydicom raises of many kinds
+    warnings.simplefilter("ignore")
+    dataset = _library("pydicom", "DICOM").dcmread(io.BytesIO(data), stop_before_pixels=True)
+    kind = dataset.file_meta.MediaStorageSOPClassUID
+    is_image = "Image" in kind.name or kind.name in KINDS_WITH_PIXELS
+    return kind.name != str(kind) and not is_image and "Rows" not in dataset
+  return False
 
 
 def filled_range(image: np.ndarray, largest: float) -> np.ndarray:
@@ -191,7 +212,7 @@ def _dicom(data: bytes, max_pixels: int, window: str) -> np.ndarray:
   pydicom = _library("pydicom", "DICOM")
   from pydicom import pixels
 
-  dataset = pydicom.dcmread(io.BytesIO(data))
+  dataset = _without_empty_elements(pydicom.dcmread(io.BytesIO(data)))
   _check_size(dataset.Rows, dataset.Columns, max_pixels)
   frames = int(dataset.get("NumberOfFrames", 1) or 1)
   if frames > 1:
@@ -206,6 +227,26 @@ def _dicom(data: bytes, max_pixels: int, window: str) -> np.ndarray:
     values = low + high - values
   image = filled_range((values - low)[..., np.newaxis], high - low)
   return image if dataset.BitsStored > 8 else converted(image, 1, as_uint16=False)
+
+
+def _without_empty_elements(dataset: Any) -> Any:
+  """Removes elements without a value, and completes or removes what is left of a pair."""
+  for name in MAY_BE_EMPTY:
+    if name in dataset and _first(dataset[name].value) in (None, ""):
+      del dataset[name]
+  if ("WindowCenter" in dataset) != ("WindowWidth" in dataset):
+    del dataset["WindowCenter" if "WindowCenter" in dataset else "WindowWidth"]
+  if ("RescaleSlope" in dataset) != ("RescaleIntercept" in dataset):
+    dataset.RescaleSlope = dataset.get("RescaleSlope", 1)
+    dataset.RescaleIntercept = dataset.get("RescaleIntercept", 0)
+  return dataset
+
+
+def _first(value: Any) -> Any:
+  """Returns a value, or the first of several; None of an empty list."""
+  if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+    return value
+  return value[0] if len(value) else None
 
 
 def _shown(

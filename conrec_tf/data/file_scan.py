@@ -1,15 +1,19 @@
 """The image files of a folder and what is known of them, kept between starts.
 
 Of each file the cache holds name, size, time of change, the decoded shape or why it can't be
-decoded, and a digest of its content where that was needed. A file that is as it was isn't opened
-again. The cache lies in `$XDG_CACHE_HOME/conrec_tf`, by default `~/.cache/conrec_tf`; without it,
-or where it can't be written, all files are decoded anew.
+decoded, and a digest of its content. A file that is as it was isn't opened again, but for those
+that another version of a library may decode. Why a file couldn't be read isn't kept: permissions
+and network disks change while the file doesn't. The cache lies in `$XDG_CACHE_HOME/conrec_tf`, by
+default `~/.cache/conrec_tf`; without it, or where it can't be written, all files are decoded anew.
 """
 
+import collections
 from collections.abc import Iterable, Sequence
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
+from importlib import metadata
 import logging
 import os
 import pathlib
@@ -18,8 +22,10 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
-from conrec_tf.data.file_formats import EXTRA
+from conrec_tf.config import UsageError, short_message
+from conrec_tf.data.bad_image import NO_MEMORY
+from conrec_tf.data.decoding import of_bytes
+from conrec_tf.data.file_formats import holds_no_image
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import Describe, decode_error, scan_images
@@ -27,7 +33,13 @@ from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # of what is kept, and of how images are decoded
+VERSION = 4  # of what is kept, and of how images are decoded
+# What decodes, or takes part in it where it is there.
+DECODERS = (
+  *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "pydicom"),
+  *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm"),
+)
+NO_IMAGE = "a DICOM file without an image"
 SECONDS_BETWEEN_SAVES = 10.0
 DIGEST_BYTES, LOOKS_BYTES = 32, 18
 
@@ -41,9 +53,11 @@ class FileScan:
     sizes, times: int64 `[N]`, bytes and nanoseconds of the last change.
     shapes: int32 `[N, 4]`, heights, widths, channels, bits a channel; -1 where a file wasn't
       decoded yet, 0 where it can't be.
-    errors: why a file can't be decoded, by name.
-    digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it wasn't needed.
+    errors: why a file can't be decoded, by name; `NO_IMAGE` where nothing is wrong with that.
+    digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it couldn't be decoded.
     looks: uint8 `[N, 18]`, perceptual hashes; zeros where they weren't needed.
+    decoders: the versions of the libraries that failed where there are errors.
+    passing: names of the files whose errors say nothing of the next start.
   """
 
   names: list[str]
@@ -53,6 +67,8 @@ class FileScan:
   errors: dict[str, str]
   digests: np.ndarray
   looks: np.ndarray
+  decoders: str = ""
+  passing: set[str] = dataclasses.field(default_factory=set)
 
   @classmethod
   def of_files(cls, names: list[str], sizes: np.ndarray, times: np.ndarray) -> "FileScan":
@@ -66,6 +82,7 @@ class FileScan:
       {},
       np.zeros([count, DIGEST_BYTES], np.uint8),
       np.zeros([count, LOOKS_BYTES], np.uint8),
+      decoders(),
     )
 
   @property
@@ -88,19 +105,28 @@ class FileScan:
         self.looks[place] = known.looks[other]
         self.errors |= {name: known.errors[name]} if name in known.errors else {}
 
+  def mark_bad(self, place: int, error: str, passes: bool) -> None:
+    """Says why a file can't be taken, and whether that passes."""
+    self.shapes[place] = 0
+    self.errors[self.names[place]] = error
+    self.passing |= {self.names[place]} if passes else set()
+
   def forget_circumstances(self, max_pixels: int) -> None:
-    """Makes unknown again what another limit of pixels or a missing library decided."""
+    """Makes unknown again what another limit of pixels or other libraries decided."""
     areas = self.shapes[:, 0].astype(np.int64) * self.shapes[:, 1]
     self.shapes[areas > max_pixels] = -1
-    for name in [
-      name for name, error in self.errors.items() if "--max_pixels" in error or EXTRA in error
-    ]:
-      self.shapes[self.names.index(name)] = -1
-      del self.errors[name]
+    is_other, self.decoders = self.decoders != decoders(), decoders()
+    places = {name: place for place, name in enumerate(self.names)}
+    for name, error in list(self.errors.items()):
+      if is_other or "--max_pixels" in error:
+        self.shapes[places[name]] = -1
+        del self.errors[name]
 
   def reorder(self, order: Sequence[int]) -> None:
-    """Puts the files into another order."""
+    """Puts the files into another order; those that aren't in it are left out."""
     self.names = [self.names[place] for place in order]
+    names = set(self.names)
+    self.errors = {name: error for name, error in self.errors.items() if name in names}
     self.sizes, self.times = self.sizes[order], self.times[order]
     columns = (self.shapes, self.digests, self.looks)
     self.shapes, self.digests, self.looks = (column[order] for column in columns)
@@ -121,8 +147,8 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
   cache = cache_path(store.path)
   known = load_scan(cache)
   if known:
+    known.forget_circumstances(max_pixels)
     scan.take_over(known)
-    scan.forget_circumstances(max_pixels)
   _add_digests(store, scan)
   scan.reorder(_order(scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
@@ -130,21 +156,72 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
     locations = store.locations([scan.names[place] for place in unknown])
 
     def described(location: tf.Tensor) -> tf.Tensor:
-      return describe(store.read(location))
+      data = store.read(location)
+      digest = of_bytes(_digest_as_numbers, data, tf.int32)
+      return tf.concat([describe(data), tf.ensure_shape(digest, [DIGEST_BYTES // 4])], 0)
 
-    def keep(shapes: np.ndarray) -> None:
-      scan.shapes[unknown] = shapes
+    def note(found: np.ndarray) -> None:
+      scan.shapes[unknown] = found[:, :4]
+      is_good = found[:, 2] > 0
+      digests = np.ascontiguousarray(found[is_good, 4:]).view(np.uint8)
+      scan.digests[unknown[is_good]] = digests
+
+    def keep(found: np.ndarray) -> None:
+      note(found)
       save_scan(cache, scan)
 
     images = tf.data.Dataset.from_tensor_slices(locations)
-    shapes = scan_images(images, described, "Checking images", keep, SECONDS_BETWEEN_SAVES)
-    scan.shapes[unknown] = np.maximum(shapes, 0)
-    for place, location in zip(unknown, locations):
+    width = 4 + DIGEST_BYTES // 4
+    note(scan_images(images, described, "Checking images", keep, SECONDS_BETWEEN_SAVES, width))
+    scan.shapes[unknown] = np.maximum(scan.shapes[unknown], 0)
+    for place in unknown:
       if not scan.shapes[place, 2]:
-        scan.errors[scan.names[place]] = decode_error(described, location)
+        _look_again(store, scan, place, describe)
   if len(unknown) or not known or len(known.names) != len(names):
     save_scan(cache, scan)
+  _pass_over_others(scan)
   return scan
+
+
+def _digest_as_numbers(data: bytes) -> np.ndarray:
+  """Returns the SHA-256 of a content, int32 `[8]`."""
+  return np.frombuffer(hashlib.sha256(data).digest(), np.int32)
+
+
+def _look_again(store: FileStore, scan: FileScan, place: int, describe: Describe) -> None:
+  """Finds out why a file failed: whether it can be read, holds an image, and can be decoded."""
+  name = scan.names[place]
+  try:
+    data = store.content(name)
+  except OSError as error:
+    scan.mark_bad(place, short_message(error), passes=True)
+    return
+  if holds_no_image(data):
+    scan.mark_bad(place, NO_IMAGE, passes=False)
+    return
+  why = decode_error(describe, tf.constant(data))
+  if why:
+    scan.mark_bad(place, why, passes=why == NO_MEMORY)
+  else:  # it couldn't be read for a moment
+    scan.shapes[place] = describe(tf.constant(data)).numpy()
+    scan.digests[place] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+
+
+def _pass_over_others(scan: FileScan) -> None:
+  """Leaves out files that are no images though they may look like it, and counts them."""
+  others = {name for name, error in scan.errors.items() if error == NO_IMAGE}
+  if others:
+    logger.info("Passed over %d DICOM files without images, e.g. %s", len(others), min(others))
+    scan.reorder([place for place, name in enumerate(scan.names) if name not in others])
+
+
+def decoders() -> str:
+  """Returns the versions of the libraries that decode images."""
+  found = []
+  for name in DECODERS:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      found.append(f"{name} {metadata.version(name)}")
+  return ", ".join(found)
 
 
 def cache_path(root: str) -> pathlib.Path:
@@ -167,6 +244,7 @@ def load_scan(path: pathlib.Path) -> FileScan | None:
         dict(zip(_split(archive["error_names"]), _split(archive["errors"]))),
         archive["digests"],
         archive["looks"],
+        str(archive["decoders"]),
       )
     whole = all(len(column) == len(names) for column in (scan.sizes, scan.times, scan.shapes))
     return scan if whole else None
@@ -176,6 +254,8 @@ def load_scan(path: pathlib.Path) -> FileScan | None:
 
 def save_scan(path: pathlib.Path, scan: FileScan) -> None:
   """Writes a scan, whole or not at all; where that fails, nothing is kept."""
+  passing = np.array([name in scan.passing for name in scan.names], bool)
+  errors = {name: error for name, error in scan.errors.items() if name not in scan.passing}
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
@@ -185,23 +265,37 @@ def save_scan(path: pathlib.Path, scan: FileScan) -> None:
         names=_join(scan.names),
         sizes=scan.sizes,
         times=scan.times,
-        shapes=scan.shapes,
-        error_names=_join(scan.errors),
-        errors=_join(scan.errors.values()),
+        shapes=np.where(passing[:, np.newaxis], -1, scan.shapes),
+        error_names=_join(errors),
+        errors=_join(errors.values()),
         digests=scan.digests,
         looks=scan.looks,
+        decoders=scan.decoders,
       )
   except (OSError, UsageError) as error:
     logger.debug("What is known of the folder isn't kept: %s", error)
 
 
 def _add_digests(store: FileStore, scan: FileScan) -> None:
-  """Reads files of one base name, whose order is that of their content."""
-  wanted = np.flatnonzero(~scan.digests.any(axis=1)).tolist()
+  """Reads files of one base name, whose order is that of their content.
+
+  Those that can't be read keep zeros: they come first, by name, and are read at the next start.
+  """
+  bases = [base_name(name) for name in scan.names]
+  seen = collections.Counter(bases)
+  wanted = [
+    place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
+  ]
+
+  def digest(place: int) -> bytes:
+    try:
+      return hashlib.sha256(store.content(scan.names[place])).digest()
+    except OSError:
+      return bytes(DIGEST_BYTES)
+
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    contents = pool.map(store.content, [scan.names[place] for place in wanted])
-    for place, content in zip(wanted, contents):
-      scan.digests[place] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+    for place, found in zip(wanted, pool.map(digest, wanted)):
+      scan.digests[place] = np.frombuffer(found, np.uint8)
 
 
 def _order(scan: FileScan) -> list[int]:

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.folder_walk import content, paths_below
+from conrec_tf.config import UsageError, short_message
+from conrec_tf.data.folder_walk import paths_below
 
 STATS_AT_A_TIME = 256
 
@@ -23,7 +24,10 @@ class FileStore(Protocol):
   path: str
 
   def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sizes in bytes and times of the last change in ns, int64 `[N]`; -1 for no file."""
+    """Returns sizes in bytes and times of the last change in ns, int64 `[N]`.
+
+    Both are -1 for no file, the time also for one that may not be read.
+    """
 
   def locations(self, names: Sequence[str]) -> np.ndarray:
     """Returns what `read` takes, an array of N rows."""
@@ -32,7 +36,26 @@ class FileStore(Protocol):
     """Returns a file's bytes in the graph, a string scalar; fails where there is none."""
 
   def content(self, name: str) -> bytes:
-    """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
+    """Returns a file's bytes.
+
+    Raises:
+      OSError: it can't be read.
+    """
+
+
+def content(store: FileStore, name: str) -> bytes:
+  """Returns the bytes of a file that must be there.
+
+  Raises:
+    UsageError: it can't be read.
+  """
+  try:
+    return store.content(name)
+  except OSError as error:
+    raise UsageError(
+      f"data_dir must hold files that can be read ({short_message(error)}). "
+      f"Received: {name} in {store.path}"
+    ) from error
 
 
 class Folder:
@@ -55,10 +78,7 @@ class Folder:
       stats = [
         stat for part in pool.map(lambda part: list(map(_stat, part)), parts) for stat in part
       ]
-    sizes, times = (
-      np.array([getattr(stat, name) if stat else -1 for stat in stats], np.int64)
-      for name in ("st_size", "st_mtime_ns")
-    )
+    sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
     return sizes, times
 
   def locations(self, names: Sequence[str]) -> np.ndarray:
@@ -71,11 +91,13 @@ class Folder:
 
   def content(self, name: str) -> bytes:
     """Reads a file outside of the graph."""
-    return content(os.path.join(self.path, name))
+    with open(os.path.join(self.path, name), "rb") as file:
+      return file.read()
 
 
-def _stat(path: str) -> os.stat_result | None:
+def _stat(path: str) -> tuple[int, int]:
   try:
-    return os.stat(path)
+    stat = os.stat(path)
   except OSError:
-    return None
+    return -1, -1
+  return stat.st_size, stat.st_mtime_ns if os.access(path, os.R_OK) else -1

@@ -128,12 +128,3 @@ def paths_below(root: str, names: Sequence[str]) -> Iterator[str]:
 def base_name(name: str) -> str:
   """Returns what `os.path.basename` does, sooner."""
   return name.rpartition(os.sep)[2]
-
-
-def content(path: str) -> bytes:
-  """Returns a file's bytes; none if it can't be read, which later shows as a bad image."""
-  try:
-    with open(path, "rb") as file:
-      return file.read()
-  except OSError:
-    return b""

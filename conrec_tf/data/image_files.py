@@ -1,6 +1,7 @@
 """A dataset of image files, wherever their bytes come from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import functools
 import hashlib
 import logging
@@ -16,7 +17,7 @@ from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
 from conrec_tf.data.file_duplicates import drop_duplicates
 from conrec_tf.data.file_scan import FileScan, scan_files
-from conrec_tf.data.file_store import FileStore
+from conrec_tf.data.file_store import FileStore, content
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import describe_image
@@ -29,7 +30,11 @@ DARK = 1 / 8  # of white
 
 
 def image_source(
-  config: Config, store: FileStore, names: list[str], layout: Callable[[list[str]], Layout]
+  config: Config,
+  store: FileStore,
+  names: list[str],
+  layout: Callable[[list[str]], Layout],
+  bad_companions: Mapping[str, str] | None = None,
 ) -> DatasetSource:
   """Makes a dataset of image files.
 
@@ -38,6 +43,7 @@ def image_source(
     store: where the files lie.
     names: of the files.
     layout: from names to what else is known of the files.
+    bad_companions: `{name: why}` of images that are bad as what belongs to them, a mask, is.
 
   Raises:
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
@@ -46,12 +52,13 @@ def image_source(
   scan = scan_files(
     store, names, lambda encoded: describe_image(encoded, config.max_pixels), config.max_pixels
   )
+  for place, name in enumerate(scan.names):
+    if bad_companions and name in bad_companions and scan.is_good[place]:
+      scan.mark_bad(place, bad_companions[name], passes=True)
   bad = tuple(f"{name}: {scan.errors[name]}" for name in scan.names if name in scan.errors)
   if len(bad) == len(scan.names):
-    raise UsageError(
-      "data_dir must hold images that can be decoded. "
-      f"Received: {len(bad)} bad ones in {store.path}"
-    )
+    received = f"{len(bad)} bad ones in {store.path}, e.g. {bad[0]}" if bad else store.path
+    raise UsageError(f"data_dir must hold images that can be decoded. Received: {received}")
   if config.mode != "check_data":
     _check_count(config.max_undecodable, bad, len(scan.names))
 
@@ -79,7 +86,8 @@ def image_source(
   images, read = store.locations(names), store.read
   if config.cache_dataset:
     log_cache_size("the images", int(scan.sizes.clip(0).sum()))
-    images, read = np.array([store.content(name) for name in names], object), tf.identity
+    contents = [content(store, name) if good else b"" for name, good in zip(names, is_good)]
+    images, read = np.array(contents, object), tf.identity
   good = shapes[is_good]
   looked_at = [names[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
   _warn_of_dark_images(store, stored, looked_at)
@@ -127,13 +135,18 @@ def _channels(config: Config, scan: FileScan) -> int:
 
 def _warn_of_dark_images(store: FileStore, decode: Decode, names: Sequence[str]) -> None:
   """Looks at some images; where all are dark, their values don't fill the range of their files."""
-  images = [decode(tf.constant(store.content(name))) for name in names]
+  images = []
+  for name in names:
+    with contextlib.suppress(Exception):  # what goes wrong is said where the image is needed
+      images.append(decode(tf.constant(store.content(name))))
+  if not images:
+    return
   highest, white = max(int(tf.reduce_max(image)) for image in images), images[0].dtype.max
   if highest <= DARK * white:
     logger.warning(
       "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. If files of 16 "
       "bits use 12, say --image_bits=12",
-      len(names),
+      len(images),
       highest,
       white,
       names[0],

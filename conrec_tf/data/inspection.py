@@ -12,8 +12,11 @@ from tqdm import tqdm
 
 from conrec_tf.config import Config
 from conrec_tf.data import file_formats, image_header
+from conrec_tf.data.bad_image import as_bad_image, reason
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limit
 
+GONE = "unreadable at first"
 LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves more
 
 # Of a record's image to int32 `[4]`: height, width, channels, bits a channel.
@@ -62,11 +65,12 @@ def describe_image(encoded: tf.Tensor, max_pixels: int = Config.max_pixels) -> t
   return tf.where(is_on_its_side, tf.gather(stored, [1, 0, 2, 3]), stored)
 
 
+@as_bad_image()
 def _is_whole_jpeg(data: bytes) -> np.bool_:
   """Returns whether a JPEG decodes without any remark, at an eighth of its size.
 
   Raises:
-    ValueError: it is damaged.
+    BadImage: it is damaged.
   """
   try:
     color = simplejpeg.decode_jpeg_header(data)[2]
@@ -85,22 +89,24 @@ def scan_images(
   description: str,
   keep: Callable[[np.ndarray], None] | None = None,
   seconds_between: float = 10.0,
+  width: int = 4,
 ) -> np.ndarray:
   """Decodes every image once, with a progress bar in a terminal.
 
   Args:
     images: finite `tf.data.Dataset` of what `describe` takes.
-    describe: see `describe_image`; whatever TensorFlow error it raises marks a bad image.
+    describe: see `describe_image`; whatever it raises marks a bad image.
     description: of the progress bar.
     keep: is given what is known so far now and then, so that it survives a kill.
     seconds_between: seconds between two calls of it.
+    width: of what `describe` returns, 4 or more.
 
   Returns:
-    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed or, in `keep`, is to
-    come.
+    int32 `[N, width]`: heights, widths, channels, bits; -1 where decoding failed or, in `keep`, is
+    to come.
   """
   count = int(images.cardinality())
-  shapes = np.full([count, 4], -1, np.int32)
+  shapes = np.full([count, width], -1, np.int32)
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -118,13 +124,37 @@ def scan_images(
   return shapes
 
 
+def scan_split(
+  source: DatasetSource, split: Split, description: str
+) -> tuple[np.ndarray, dict[int, str]]:
+  """Decodes every image of a split once.
+
+  Returns:
+    What `scan_images` does, and why images can't be decoded, by place.
+  """
+  images = split.records().map(lambda record: record["image"])
+
+  def describe(image: tf.Tensor) -> tf.Tensor:
+    pixels = source.decode(image)
+    return tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
+
+  def look_again(place: int) -> tf.Tensor:
+    return source.decode(next(iter(images.skip(place))))
+
+  shapes = scan_images(images, describe, description)
+  places = np.flatnonzero(shapes[:, 2] <= 0).tolist()
+  return shapes, {place: decode_error(look_again, place) or GONE for place in places}
+
+
 def decode_error(describe: Describe, image: Any) -> str:
-  """Returns why `describe` fails on an image, in a few words."""
+  """Returns why `describe` fails on an image, in a few words; nothing if it doesn't.
+
+  Args:
+    describe: called outside of a graph.
+    image: what it takes.
+  """
   try:
     describe(image)
-  except (tf.errors.OpError, ValueError) as error:  # libraries', outside of graphs, are the latter
-    message = getattr(error, "message", str(error))
-    text = message.partition("ValueError: ")[2] or message
-    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$", "", text.splitlines()[0])
-    return " ".join(text.split()).rstrip(". ") or type(error).__name__
-  return "unreadable at first"
+  except Exception as error:  # whatever libraries come up with
+    return reason(error)
+  return ""

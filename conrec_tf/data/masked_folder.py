@@ -1,6 +1,6 @@
 """Images with masks in folders: `split/images/x.png` with `split/masks/x.png`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import logging
@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data import masks
+from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
-from conrec_tf.data.file_store import Folder
+from conrec_tf.data.file_store import Folder, content
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.image_files import image_source
@@ -31,7 +32,8 @@ def open_masked_folder(config: Config) -> DatasetSource:
   side. The folder above those is the split; without any, a tenth is held out as test. A file of the
   same name in a folder `fields`, where there is one, says which pixels count: those that aren't 0.
   `config.mask_table` says all of that of folders of any other form.
-  Masks are read and checked at once, and held in memory as class maps.
+  Masks are read and checked at once, and held in memory as class maps; an image whose mask can't
+  be decoded is a bad image.
 
   Raises:
     UsageError: an image or a mask stands alone, their sizes differ, a mask holds something else
@@ -41,16 +43,24 @@ def open_masked_folder(config: Config) -> DatasetSource:
   files, store = image_files(root), Folder(root)
   table = read_mask_table(config.mask_table, files) if config.mask_table else None
   mask_of, field_of = (table.mask_of, table.field_of) if table else paired(files, root)
-  contents = {name: masks.read_mask(store.content(mask), mask) for name, mask in mask_of.items()}
+  contents, bad = _read(store, mask_of)
+  fields, bad_fields = _read(store, field_of)
+  bad |= bad_fields
+  contents = {name: content for name, content in contents.items() if name not in bad}
+  if not contents:
+    raise UsageError(
+      "masks must be image files that can be decoded. "
+      f"Received: {len(bad)} bad ones in {root}, e.g. {bad[min(bad)]}"
+    )
   ignored = config.ignored_mask_value
-  read = ((mask_of[name], contents[name]) for name in mask_of)
+  read = ((mask_of[name], content) for name, content in contents.items())
   classes = masks.mask_classes(config.mask_classes, read, ignored)
   maps = {
     name: masks.class_map(content, classes, ignored, mask_of[name])
     for name, content in contents.items()
   }
-  for name, field in field_of.items():
-    seen = masks.read_mask(store.content(field), field)
+  for name in sorted(fields.keys() & maps.keys()):
+    seen, field = fields[name], field_of[name]
     if seen.shape[:2] != maps[name].shape:
       raise UsageError(
         f"{FIELDS} must be as large as {MASKS}, {_size(maps[name])} for {mask_of[name]}. "
@@ -60,7 +70,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
   layout = table.layout if table else unlabelled_layout
-  source = image_source(config, store, list(mask_of), layout)
+  source = image_source(config, store, list(mask_of), layout, bad)
   for split in (source.train, source.eval):
     _check_sizes(split, maps, mask_of, store)
   digest = hashlib.sha256(source.digest.encode())
@@ -76,6 +86,27 @@ def open_masked_folder(config: Config) -> DatasetSource:
     decode_mask=decode_mask,
     digest=digest.hexdigest(),
   )
+
+
+def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Reads masks or fields.
+
+  Args:
+    store: where they lie.
+    files: `{image: file}`.
+
+  Returns:
+    `{image: content}`, see `masks.read_mask`, and of those that can't be read `{image: why}`.
+  """
+  contents, bad = dict[str, np.ndarray](), dict[str, str]()
+  for name, file in files.items():
+    try:
+      with as_bad_image():
+        data = store.content(file)
+      contents[name] = masks.read_mask(data, file)
+    except BadImage as error:
+      bad[name] = f"{file}: {error}"
+  return contents, bad
 
 
 def open_images_to_segment(config: Config) -> DatasetSource:
@@ -162,7 +193,7 @@ def _check_sizes(
   assert split.names is not None and split.shapes is not None
   for name, shape in zip(split.names, split.shapes):
     height, width = shape[:2]
-    if orientation(tf.constant(store.content(str(name)))) >= 5:
+    if orientation(tf.constant(content(store, str(name)))) >= 5:
       height, width = width, height
     if maps[str(name)].shape != (height, width):
       raise UsageError(

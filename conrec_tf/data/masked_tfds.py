@@ -1,9 +1,11 @@
 """Datasets of TensorFlow Datasets with masks, for segmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import masks
+from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
 from conrec_tf.data.image_header import orientation
 from conrec_tf.data.masked_folder import decode_mask, repeated
@@ -43,9 +46,10 @@ def open_masked_tfds(config: Config) -> DatasetSource:
   source = open_tfds(dataclasses.replace(config, cache_dataset=False), mask_key=key)
   examples = {split.name: _examples(split) for split in (source.train, source.eval)}
   ignored = config.ignored_mask_value
-  read = [
-    (name, masks.read_mask(mask, name)) for found in examples.values() for name, _, mask in found
-  ]
+  read = []
+  for name, _, mask in itertools.chain.from_iterable(examples.values()):
+    with _named(name):
+      read.append((name, masks.read_mask(mask, name)))
   classes = masks.mask_classes(config.mask_classes, read, ignored)
   maps = {name: masks.class_map(mask, classes, ignored, name) for name, mask in read}
   for found in examples.values():
@@ -76,10 +80,25 @@ def _examples(split: Split) -> list[Example]:
   ]
 
 
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+  """Says which record a bad image within is of.
+
+  Raises:
+    UsageError: there is a bad image.
+  """
+  try:
+    yield
+  except BadImage as error:
+    raise UsageError(
+      f"dataset must hold images and masks that can be decoded ({error}). Received: {name}"
+    ) from error
+
+
 def _check_sizes(examples: Sequence[Example], maps: dict[str, np.ndarray]) -> None:
   """Raises UsageError where a mask isn't of the size of its image as it is to be seen."""
   for name, image, _ in examples:
-    with Image.open(io.BytesIO(image)) as opened:
+    with _named(name), as_bad_image(), Image.open(io.BytesIO(image)) as opened:
       width, height = opened.size
     if orientation(tf.constant(image)) >= 5:
       height, width = width, height

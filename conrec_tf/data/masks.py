@@ -10,7 +10,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from conrec_tf.config import UsageError, listed, short_message
+from conrec_tf.config import UsageError, listed
+from conrec_tf.data.bad_image import as_bad_image
 from conrec_tf.data.csv_table import read_lines
 
 logger = logging.getLogger(__name__)
@@ -109,16 +110,12 @@ def read_mask(content: bytes, name: str) -> np.ndarray:
     name: of the file, for messages.
 
   Raises:
-    UsageError: it can't be read, or is of another kind.
+    BadImage: it can't be decoded.
+    UsageError: it is of another kind.
   """
-  try:
-    with Image.open(io.BytesIO(content)) as image:
-      mode, frames = image.mode, getattr(image, "n_frames", 1)
-      pixels = np.asarray(image)
-  except Exception as error:  # Pillow raises of many kinds
-    raise UsageError(
-      f"masks must be image files ({short_message(error)}). Received: {name}"
-    ) from error
+  with as_bad_image(), Image.open(io.BytesIO(content)) as image:
+    mode, frames = image.mode, getattr(image, "n_frames", 1)
+    pixels = np.asarray(image)
   if frames == 1 and mode in PALETTE_MODES:
     return pixels.astype(np.int32)
   if frames == 1 and (mode == "RGB" or (mode == "RGBA" and np.all(pixels[..., 3] == 255))):

@@ -8,8 +8,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import DatasetSource, Record, Split
-from conrec_tf.data.inspection import decode_error, scan_images
+from conrec_tf.data.inspection import scan_split
 from conrec_tf.data.labels import marks
 
 SAMPLE = 256  # images whose values are looked at
@@ -65,20 +66,17 @@ class SplitSummary:
 
 
 def summarize(split: Split, source: DatasetSource) -> SplitSummary:
-  """Looks at a split; decodes all of it where nobody has yet."""
-  images = split.records().map(lambda record: record["image"])
-  shapes, bad = split.shapes, {}
+  """Looks at a split; decodes all of it where nobody has yet.
+
+  Raises:
+    UsageError: a file of records is damaged.
+  """
+  shapes, bad = split.shapes, dict[int, str]()
   if shapes is None:
-
-    def describe(image: tf.Tensor) -> tf.Tensor:
-      pixels = source.decode(image)
-      return tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
-
-    shapes = scan_images(images, describe, f"Checking {split.name}")
-    bad = {
-      int(place): decode_error(source.decode, next(iter(images.skip(int(place)))))
-      for place in np.flatnonzero(shapes[:, 2] <= 0)
-    }
+    fault = split.fault() if split.fault else ""
+    if fault:
+      raise UsageError(f"dataset must have its files as they were prepared. Received: {fault}")
+    shapes, bad = scan_split(source, split, f"Checking {split.name}")
   labels = None
   if source.class_names:
     stream = split.records().map(lambda record: record["label"])

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import sys
 
 import numpy as np
@@ -16,9 +17,12 @@ import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.decoding import Fitting, decode_reduced, fill_range, within_limit
+from conrec_tf.data.tfds_files import damaged, damaged_description
 from conrec_tf.data.tfds_records import tfds_split
 
 logger = logging.getLogger(__name__)
+
+DATA_DIR = os.path.expanduser(tfds.core.constants.DATA_DIR)
 
 
 def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
@@ -103,6 +107,13 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
   try:
     builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   except Exception as error:  # TFDS has no common class for a bad name, version or config.
+    folder = os.path.join(os.path.expanduser(data_dir) or DATA_DIR, re.split("[:/]", name)[0])
+    description = damaged_description(folder)
+    if description:
+      raise UsageError(
+        "dataset must have its description as it was prepared; copy or prepare it anew. "
+        f"Received: {name} with {description}"
+      ) from error
     raise UsageError(
       "dataset must be image_folder, npz or a name that TensorFlow Datasets knows "
       f"({_line(error)}). Received: {name}"
@@ -121,6 +132,9 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         f"downloaded or prepared there ({_line(error)}). "
         f"Received: {name}"
       ) from error
+  if not builder.info.splits:
+    info = os.path.join(builder.data_dir, "dataset_info.json")
+    raise damaged(builder, f"{info} ({'no splits' if tf.io.gfile.exists(info) else 'missing'})")
   return builder
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from conrec_tf.data import tfds_files
+from conrec_tf.data.bad_image import reason
 from conrec_tf.data.dataset import (
   Record,
   Split,
@@ -40,7 +43,7 @@ def tfds_split(
       each; else 0.
 
   Raises:
-    UsageError: there is no such split, or it is empty.
+    UsageError: there is no such split, it is empty, or its files are missing or damaged.
   """
   try:
     num_examples = builder.info.splits[expression].num_examples
@@ -48,6 +51,7 @@ def tfds_split(
     raise wrong_split(flag, expression, builder.info.splits) from error
   if not num_examples:
     raise empty_split(flag, expression)
+  tfds_files.check_files(builder, expression)
   stored = builder.info.splits.values()
   record_bytes = sum(s.num_bytes for s in stored) / max(1, sum(s.num_examples for s in stored))
   wanted = tfds.decode.PartialDecoding(
@@ -61,6 +65,9 @@ def tfds_split(
       marks = tf.one_hot(renamed["label"], num_labels, on_value=True, off_value=False)
       renamed["label"] = tf.cast(tf.reduce_any(marks, axis=0), tf.int64)
     return renamed
+
+  def fault() -> str:
+    return tfds_files.fault(builder, expression)
 
   lookup = None
   if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
@@ -80,10 +87,13 @@ def tfds_split(
   if cache:
     log_cache_size(expression, size)
   if cache or size <= BYTES_IN_MEMORY:
-    return _read_into_memory(expression, records())
+    try:
+      return _in_memory(expression, list(records().as_numpy_iterator()))
+    except Exception as error:  # TensorFlow's or array_record's
+      raise tfds_files.damaged(builder, fault() or f"{expression} ({reason(error)})") from error
   origin = _origin(builder, expression, keys)
   if lookup:
-    return Split(expression, num_examples, records, lookup, origin=origin)
+    return Split(expression, num_examples, records, lookup, origin=origin, fault=fault)
   return Split(
     expression,
     num_examples,
@@ -92,6 +102,7 @@ def tfds_split(
       builder, expression, wanted, named, max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
     ),
     origin=origin,
+    fault=fault,
   )
 
 
@@ -122,9 +133,8 @@ def _lookup(
   return lookup
 
 
-def _read_into_memory(name: str, records: tf.data.Dataset) -> Split:
+def _in_memory(name: str, stored: list[dict[str, Any]]) -> Split:
   """Returns a split of encoded records that are held in memory."""
-  stored = list(records.as_numpy_iterator())
   columns = {
     key: np.array([record[key] for record in stored], kind)
     for key, kind in (("image", object), ("mask", object), ("label", np.int64))
@@ -166,7 +176,9 @@ def _stream(
 
   def read(file: tf.Tensor) -> tf.data.Dataset:
     records = tf.data.TFRecordDataset(files[file]).skip(skips[file]).take(takes[file])
-    return records.enumerate(starts[file])
+    # A file that ends early fails, and isn't taken for a shorter one.
+    whole = records.apply(tf.data.experimental.assert_cardinality(takes[file]))
+    return whole.enumerate(starts[file])
 
   def shuffled(seed: tf.Tensor) -> tf.data.Dataset:
     order = tf.data.Dataset.range(len(instructions)).map(

@@ -101,7 +101,10 @@ class TarShards:
   def _part(self, shard: int, offset: int, size: int) -> bytes:
     if shard not in self._files:
       self._files[shard] = os.open(self._shards[shard], os.O_RDONLY)
-    return os.pread(self._files[shard], size, offset)
+    data = os.pread(self._files[shard], size, offset)
+    if len(data) < size:
+      raise OSError(f"{self._shards[shard]} has been cut")
+    return data
 
 
 def open_webdataset(config: Config) -> DatasetSource:
@@ -128,14 +131,14 @@ def open_webdataset(config: Config) -> DatasetSource:
   if not names:
     raise UsageError(f"data_dir must hold images. Received: {len(shards)} shards without any")
   labelled = config.label_mode != "none" and bool(store.labels)
-  missing = [name for name in names if name not in store.labels]
-  if labelled and missing:
-    raise UsageError(
-      "data_dir must hold a label (.cls, or label in .json) of each image, or --label_mode=none. "
-      f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
-    )
 
   def layout(names: list[str]) -> Layout:
+    missing = [name for name in names if name not in store.labels]
+    if labelled and missing:
+      raise UsageError(
+        "data_dir must hold a label (.cls, or label in .json) of each image, or --label_mode=none. "
+        f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
+      )
     splits = [_split(name) for name in names]
     labels = [store.labels[name] for name in names] if labelled else None
     return sample_layout(config, labels, splits if all(splits) else None, len(names))

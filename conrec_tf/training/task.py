@@ -1,10 +1,12 @@
 """What a training consists of: pre-training or finetuning, behind one interface."""
 
+import dataclasses
 import functools
 from typing import Any
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import (
   finetuning_batches,
   pretraining_batches,
@@ -60,6 +62,15 @@ def build_task(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing.
   """
+  task = _task(config, source, eval_source, last_step)
+  return dataclasses.replace(
+    task, evaluate=failing_images_named(source, eval_source)(task.evaluate)
+  )
+
+
+def _task(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
   if config.is_segmenting:
     return build_segmentation(config, source, last_step)
   check_labels(config, source, eval_source)
