@@ -74,8 +74,8 @@ def test_files_that_changed_or_came_are_looked_at_again(photos, monkeypatch):
 def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
   scan = file_scan.scan_images
 
-  def killed(images, decode, title, keep, seconds):
-    shapes = scan(images, decode, title)
+  def killed(images, decode, title, keep, seconds, width):
+    shapes = scan(images, decode, title, width=width)
     shapes[7:] = -1
     keep(shapes)
     raise KeyboardInterrupt
