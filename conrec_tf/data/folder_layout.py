@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config, EvaluationData, UsageError, listed
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
@@ -144,7 +144,12 @@ def _labelled(
   groups: list[str] | None,
   origin: str,
 ) -> Layout:
-  class_names = ordered_labels(set(labels), config.label_order, config.ordinal_labels)
+  class_names = ordered_labels(
+    set(labels),
+    config.label_order,
+    config.ordinal_labels,
+    must_fit=not isinstance(config, EvaluationData),
+  )
   if len(class_names) < 2:
     raise UsageError(
       "data_dir must hold at least two labels; without labels use --label_mode=none. "
