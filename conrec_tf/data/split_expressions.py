@@ -77,21 +77,23 @@ def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str
   """Returns what an expression may mean: each a sum of splits, by their places, and their slices.
 
   Names may have blanks, brackets and plus signs in them. An expression that is a name is that
-  split, `all` is all of them, and what has no meaning has no readings.
+  split, `all` is each of them, and what has no meaning has no readings.
   """
   expression = expression.strip()
   if expression in names:
     return [[(names.index(expression), "")]]
-  if expression == "all":
-    return [[(place, "") for place in range(len(names))]]
+  meant = {"all": list(range(len(names)))} | {name: [at] for at, name in enumerate(names) if name}
 
   def of_rest(start: int) -> list[list[tuple[int, str]]]:
     found = []
-    for place, name in enumerate(names):
+    for name, places in meant.items():
       after = SLICE_AND_PLUS.match(expression, start + len(name))
-      if name and after and expression.startswith(name, start):
-        rest = of_rest(after.end()) if after["plus"] else [[]]
-        found += [[(place, after["slice"] or ""), *parts] for parts in rest]
+      if not after or not expression.startswith(name, start):
+        continue
+      if after["slice"] and len(places) > 1:
+        continue
+      rest = of_rest(after.end()) if after["plus"] else [[]]
+      found += [[*((place, after["slice"] or "") for place in places), *parts] for parts in rest]
     return found
 
   return of_rest(0)
