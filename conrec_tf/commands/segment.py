@@ -1,6 +1,7 @@
 """`--mode=segment`: masks of all images of a folder, by a network that learnt to segment."""
 
 from collections.abc import Mapping
+import hashlib
 import io
 import logging
 import os
@@ -14,6 +15,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
+from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "segmentations"
 CONTENTS = "images.json"  # digests of the images by the names of their masks
+LONGEST_NAME = 230  # bytes; file systems have 255, of which endings take some
 
 
 def run(config: Config) -> None:
@@ -83,7 +86,7 @@ def run(config: Config) -> None:
 
 
 def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
-  """Returns where the mask of the image at each place goes.
+  """Returns where the mask of the image at each place goes: under its name, with its own ending.
 
   Raises:
     UsageError: two images differ in nothing but their endings.
@@ -92,7 +95,8 @@ def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
   paths, taken = dict[int, pathlib.Path](), dict[pathlib.Path, str]()
   for place in split.own_places.tolist():
     name = str(split.names[place])
-    path = folder / pathlib.PurePath(name).with_suffix(".png")
+    *above, own = map(_fitting, without_ending(name).split(os.sep))
+    path = folder.joinpath(*above, f"{own}.png")
     if path in taken:
       raise UsageError(
         "data_dir must hold images that differ in more than their endings. "
@@ -100,6 +104,18 @@ def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
       )
     taken[path], paths[place] = name, path
   return paths
+
+
+def _fitting(name: str) -> str:
+  """Returns a name that a file can have with an ending, also while it is written.
+
+  Of a longer one its beginning is kept, with a hash of it all.
+  """
+  data = name.encode()
+  if len(data) <= LONGEST_NAME:
+    return name
+  digest = hashlib.sha256(data).hexdigest()[:16]
+  return f"{data[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
 
 
 def _is_done(path: pathlib.Path, config: Config) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Any
+from typing import Any, Self
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
 from conrec_tf.config.device_options import Devices
@@ -17,6 +17,7 @@ from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 
+LENGTH = ("train_epochs", "train_steps")
 AT_THE_END = (
   "label_fractions",
   "few_shots",
@@ -60,12 +61,15 @@ class Config(
         object.__setattr__(self, name, ",".join(paths))
     for field in dataclasses.fields(self):
       check_range(field, getattr(self, field.name))
+    self._check_together()
+
+  def _check_together(self) -> None:
     for wrong, expected, received in rules(self):
       if wrong:
         raise UsageError(f"{expected}. Received: {received}")
 
   @classmethod
-  def from_settings(cls, settings: dict[str, Any]) -> "Config":
+  def from_settings(cls, settings: dict[str, Any]) -> Self:
     """Returns the `Config` of settings that a run of any version wrote down.
 
     Options that were renamed are taken over, those that are gone are passed over, and those
@@ -153,14 +157,28 @@ class Config(
     return "conrec" if attention else "conrec_ga_pool"
 
   @property
+  def depends_on_length(self) -> bool:
+    """Whether what a step does depends on where training ends.
+
+    It does where something follows a cosine over the whole training. Warm-up and the start of the
+    adversarial loss are counted from the beginning.
+    """
+    momentum = (
+      self.is_pretraining
+      and self.contrastive_method == "moco"
+      and self.moco_momentum_schedule == "cosine"
+    )
+    return momentum or self.learning_rate_schedule == "cosine"
+
+  @property
   def training_fingerprint(self) -> dict[str, Any]:
     """`{name: value}` of what determines the weights after a given step.
 
-    At a constant learning rate the number of steps isn't in it: a longer run begins
-    with the shorter one. On one device `global_bn` isn't either. Where the data lies isn't
-    in it: a run knows its data by names and sizes (`DatasetSource.digest`).
+    Unless something depends on it (`depends_on_length`) the number of steps isn't in it: a longer
+    run begins with the shorter one. On one device `global_bn` isn't either. Where the data lies
+    isn't in it: a run knows its data by names and sizes (`DatasetSource.digest`).
     """
-    free = {"train_epochs", "train_steps"} if self.learning_rate_schedule == "constant" else set()
+    free = set() if self.depends_on_length else set(LENGTH)
     free |= {"global_bn"} if self.strategy == "one_device" else set()
     return {
       field.name: getattr(self, field.name)
@@ -194,11 +212,14 @@ class Config(
     """`model_dir`, or the default that is a function of `training_fingerprint`."""
     # Under first names and without what stands for what earlier versions did, so that the same
     # command finds the run of an earlier version; without `global_bn` where it is on, as on one
-    # device.
+    # device, and without its length at a constant rate, whatever else may depend on that.
+    unnamed = LENGTH if self.learning_rate_schedule == "constant" else ()
     values = {
       OPTIONS[name].metadata["renamed_from"] or name: value
       for name, value in self.training_fingerprint.items()
-      if (name, value) != ("global_bn", True) and value != PREVIOUSLY.get(name)
+      if (name, value) != ("global_bn", True)
+      and value != PREVIOUSLY.get(name)
+      and name not in unnamed
     }
     if self.dataset in OWN_DATASETS:
       values["data_dir"] = os.path.realpath(self.data_dir)

@@ -114,6 +114,7 @@ class Data:
     "",
     "CSV file for an image folder: columns image and label, perhaps split, and group (patients, "
     "say), of which none lies in two splits.",
+    by_content=True,
     previously="",
   )
   label_columns: str = option(

@@ -22,6 +22,13 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     "gcsfuse",
     config.data_dir,
   )
+  eval_dir = config.eval_data_dir or config.data_dir
+  yield (
+    config.eval_dataset in OWN_DATASETS and "://" in eval_dir,
+    f"eval_data_dir must be a path for eval_dataset={config.eval_dataset}; mount buckets, e.g. by "
+    "rclone or gcsfuse",
+    eval_dir,
+  )
   yield (
     config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
     "label_table must be empty unless dataset is image_folder, with labels",

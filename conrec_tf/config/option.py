@@ -37,6 +37,7 @@ def option(
   changes_training: bool = True,
   architecture: bool = False,
   path: bool = False,
+  by_content: bool = False,
   renamed_from: str | None = None,
   previously: str | int | float | bool | None = None,
 ) -> Any:
@@ -52,6 +53,8 @@ def option(
     architecture: whether the value belongs to the description of a trained network: its layers,
       and what it takes and gives.
     path: whether the value is a path, or several with commas between, of which ~ is expanded.
+    by_content: whether the value is the path of a table that says something of the images. A run
+      knows that by the digest of its data, so that the table may move, but not change.
     renamed_from: the name that the option had in an earlier version. It stays a flag for one
       release, and settings of earlier runs are read under it.
     previously: of an option that earlier versions lacked, the value that stands for what they did.
@@ -68,6 +71,7 @@ def option(
       changes_training=changes_training,
       architecture=architecture,
       path=path,
+      by_content=by_content,
       renamed_from=renamed_from,
       previously=previously,
     ),

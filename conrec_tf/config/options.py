@@ -42,6 +42,7 @@ PREVIOUSLY = {
   if field.metadata["previously"] is not None
 }
 SEGMENTATION_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Segmentation)}
+BY_CONTENT = tuple(name for name, field in OPTIONS.items() if field.metadata["by_content"])
 ARCHITECTURE_OPTIONS = tuple(
   name for name, field in OPTIONS.items() if field.metadata["architecture"]
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conrec_tf.config.data_rules import data_rules
 from conrec_tf.config.evaluation_rules import evaluation_rules
-from conrec_tf.config.objective_rules import objective_rules
+from conrec_tf.config.objective_rules import SHORTEST_SIDE_FOR_SSIM, objective_rules
 from conrec_tf.config.option import Rule, left_out
 from conrec_tf.config.segmentation_rules import segmentation_rules
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
   from conrec_tf.config.config import Config
 
 SHORTEST_SIDE_FOR_CORRUPTION = 21
-SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_DENSENET = 32
 PATTERNS = "*?[]"
 EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
@@ -34,11 +33,15 @@ def rules(config: "Config") -> Iterator[Rule]:
   for applies, least, name in (
     (config.encoder == "densenet121", SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
     (
-      config.is_pretraining and config.corruption != "none",
+      learns and config.is_pretraining and config.corruption != "none",
       SHORTEST_SIDE_FOR_CORRUPTION,
       f"corruption={config.corruption}",
     ),
-    (config.reconstruction_loss == "ssim", SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"),
+    (
+      learns and config.reconstruction_loss == "ssim",
+      SHORTEST_SIDE_FOR_SSIM,
+      "reconstruction_loss=ssim",
+    ),
   ):
     yield applies and size < least, f"image_size must be at least {least} for {name}", size
   yield (
@@ -135,6 +138,11 @@ def rules(config: "Config") -> Iterator[Rule]:
     not set(config.export_formats) <= set(EXPORT_FORMATS),
     f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
     config.export_format,
+  )
+  yield (
+    config.mode == "export" and not config.export_formats,
+    f"export_format must be one or more of {', '.join(EXPORT_FORMATS)} for mode=export",
+    "none",
   )
   yield from device_rules(config)
 

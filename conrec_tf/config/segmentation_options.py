@@ -23,6 +23,7 @@ class Segmentation:
     "CSV file that pairs the files of an image folder: columns image and mask, perhaps field (what "
     "counts) and split. Empty: folders images and masks side by side.",
     path=True,
+    by_content=True,
     previously="",
   )
   mask_classes: str = option(
@@ -30,6 +31,7 @@ class Segmentation:
     "CSV file with the columns value (a number, or a colour as #rrggbb) and name: which value of "
     "the masks is which class, the background first. Empty: each value that there is, in order.",
     path=True,
+    by_content=True,
     previously="",
   )
   ignored_mask_value: int = option(

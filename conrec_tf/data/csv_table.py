@@ -5,7 +5,7 @@ import csv
 import os
 
 from conrec_tf.config import UsageError, short_message
-from conrec_tf.data.folder_walk import base_name
+from conrec_tf.data.folder_walk import base_name, without_ending
 
 Line = tuple[int, dict[str, str]]
 
@@ -53,7 +53,7 @@ def files_by_name(names: Sequence[str]) -> dict[str, str]:
   What several files are called names none of them.
   """
   whole = {name: name for name in names}
-  for shorten in (base_name, lambda name: os.path.splitext(base_name(name))[0]):
+  for shorten in (base_name, lambda name: without_ending(base_name(name))):
     found: dict[str, list[str]] = {}
     for name in names:
       found.setdefault(shorten(name), []).append(name)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config, EvaluationData, UsageError, listed
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
@@ -109,19 +109,22 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
     )
   if config.label_columns:
     several = np.array([rows[name].marks for name in names], np.int64)
-    return _marked(config, several, columns["split"], columns["group"])
+    return _marked(config.label_column_names, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
   return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
 
 
 def sample_layout(
-  config: Config, labels: list[str] | None, splits: list[str] | None, count: int
+  config: Config,
+  labels: Sequence[str | tuple[str, ...]] | None,
+  splits: list[str] | None,
+  count: int,
 ) -> Layout:
   """Returns the same of samples that have their labels beside them.
 
   Args:
     config: see `folder_layout`.
-    labels: of the samples, or None.
+    labels: of the samples, one of each or several of each, or None.
     splits: of the samples, or None.
     count: how many there are.
 
@@ -129,7 +132,12 @@ def sample_layout(
     UsageError: there is one label alone.
   """
   if labels is not None:
-    return _labelled(config, labels, splits, None, config.data_dir)
+    several = [label for label in labels if isinstance(label, tuple)]
+    if several:
+      names = _class_names(config, {name for label in several for name in label}, config.data_dir)
+      found = np.array([[name in label for name in names] for label in several], np.int64)
+      return _marked(names, found, splits, None)
+    return _labelled(config, [str(label) for label in labels], splits, None, config.data_dir)
   logger.info(
     "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
   )
@@ -144,12 +152,7 @@ def _labelled(
   groups: list[str] | None,
   origin: str,
 ) -> Layout:
-  class_names = ordered_labels(set(labels), config.label_order, config.ordinal_labels)
-  if len(class_names) < 2:
-    raise UsageError(
-      "data_dir must hold at least two labels; without labels use --label_mode=none. "
-      f"Received: {class_names[0]} alone in {origin}"
-    )
+  class_names = _class_names(config, set(labels), origin)
   indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
@@ -174,13 +177,31 @@ def _labelled(
   return Layout(found, indices, class_names, _names(groups))
 
 
+def _class_names(config: Config, labels: set[str], origin: str) -> tuple[str, ...]:
+  """Returns labels in their order; those of an evaluation set needn't be those of `label_order`."""
+  class_names = ordered_labels(
+    labels,
+    config.label_order,
+    config.ordinal_labels,
+    must_fit=not isinstance(config, EvaluationData),
+  )
+  if len(class_names) < 2:
+    raise UsageError(
+      "data_dir must hold at least two labels; without labels use --label_mode=none. "
+      f"Received: {listed(class_names) or 'none'} alone in {origin}"
+    )
+  return class_names
+
+
 def _marked(
-  config: Config, labels: np.ndarray, splits: list[str] | None, groups: list[str] | None
+  class_names: tuple[str, ...],
+  labels: np.ndarray,
+  splits: list[str] | None,
+  groups: list[str] | None,
 ) -> Layout:
   """Returns the layout of images of several labels each, int `[N, L]`."""
-  class_names = config.label_column_names
   logger.info(
-    "%d images; the table gives %d labels of each: %s",
+    "%d images, each with any of %d labels: %s",
     len(labels),
     len(labels[0]),
     listed(class_names),

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 ENDINGS = (
   *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp"),
   *(".tif", ".tiff", ".webp", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".dcm", ".dicom"),
+  *(".ppm", ".pgm", ".pnm"),
 )
 # How an image begins, for files whose names have no ending, or a number for one.
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
@@ -128,3 +129,17 @@ def paths_below(root: str, names: Sequence[str]) -> Iterator[str]:
 def base_name(name: str) -> str:
   """Returns what `os.path.basename` does, sooner."""
   return name.rpartition(os.sep)[2]
+
+
+def without_ending(name: str) -> str:
+  """Returns a name without the ending of an image file, if it has one.
+
+  What comes after another dot belongs to the name, as in `1.2.840.0` or `v1.5_0003`.
+  """
+  stem, ending = os.path.splitext(name)
+  return stem if ending.lower() in ENDINGS else name
+
+
+def readable(name: str) -> str:
+  """Returns a file's name as text that can be written, whatever bytes it has."""
+  return os.fsencode(name).decode("utf-8", "backslashreplace")

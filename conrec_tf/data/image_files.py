@@ -19,7 +19,7 @@ from conrec_tf.data.file_duplicates import drop_duplicates
 from conrec_tf.data.file_scan import FileScan, scan_files
 from conrec_tf.data.file_store import FileStore, content
 from conrec_tf.data.folder_layout import Layout
-from conrec_tf.data.folder_walk import base_name
+from conrec_tf.data.folder_walk import base_name, readable
 from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.split_expressions import listed_split
 
@@ -94,7 +94,7 @@ def image_source(
   places = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
   }
-  texts = np.array([_text(name) for name in names], object)
+  texts = np.array([readable(name) for name in names], object)
   columns = (
     None if values is None else {name: values[index] for name, index in places.items()}
     for values in (images, labels if class_names else None, shapes, texts, groups, scan.digests)
@@ -115,7 +115,7 @@ def image_source(
     class_names=class_names,
     multi_label=labels.ndim == 2,
     bad=bad,
-    digest=_digest(scan, splits, labels, class_names),
+    digest=_digest(scan, Layout(splits, labels, class_names, groups)),
   )
 
 
@@ -153,24 +153,24 @@ def _warn_of_dark_images(store: FileStore, decode: Decode, names: Sequence[str])
     )
 
 
-def _digest(
-  scan: FileScan, splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
-) -> str:
-  """Returns what stays the same when a folder moves: names, sizes, splits and labels."""
-  digest = hashlib.sha256(repr(class_names).encode())
-  for name, size, split, label in zip(scan.names, scan.sizes, splits, labels):
+def _digest(scan: FileScan, layout: Layout) -> str:
+  """Returns what stays the same when a folder moves: names, sizes, splits and labels.
+
+  Where there are groups, they are in it, and where images can't be decoded, which ones.
+  """
+  digest = hashlib.sha256(repr(layout.class_names).encode())
+  for name, size, split, label in zip(scan.names, scan.sizes, layout.splits, layout.labels):
     digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{_shown(label)}\0"))
+  if layout.groups is not None:
+    digest.update(repr(["groups", *layout.groups.tolist()]).encode())
+  if not scan.is_good.all():
+    digest.update(repr(["bad", *np.flatnonzero(~scan.is_good).tolist()]).encode())
   return digest.hexdigest()
 
 
 def _shown(label: np.ndarray) -> str:
   """Returns a class number, or several labels as 0 and 1, as text."""
   return str(label) if not label.ndim else "".join(map(str, label))
-
-
-def _text(name: str) -> str:
-  """Returns a file's name as text that can be written, whatever bytes it has."""
-  return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:

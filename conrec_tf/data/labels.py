@@ -19,25 +19,30 @@ def label_text(name: str) -> str:
   return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", " ", unicodedata.normalize("NFC", text))
 
 
-def ordered_labels(labels: set[str], order: str, ordinal: bool) -> tuple[str, ...]:
+def ordered_labels(
+  labels: set[str], order: str, ordinal: bool, must_fit: bool = True
+) -> tuple[str, ...]:
   """Puts labels in their order: what the user says, or the natural one.
 
   Args:
     labels: the names.
     order: all of them, separated by commas; empty for natural order.
     ordinal: whether the order matters, so that one of words is to be looked at.
+    must_fit: whether `order` must be of these labels; else it counts where it is.
 
   Raises:
-    UsageError: `order` doesn't hold just these labels.
+    UsageError: `order` must fit, and doesn't hold just these labels.
   """
-  if order:
-    given = tuple(name.strip() for name in order.split(","))
-    if set(given) != labels or len(given) != len(labels):
+  given = tuple(name.strip() for name in order.split(",")) if order else ()
+  if given:
+    fits = set(given) == labels and len(given) == len(labels)
+    if fits:
+      return given
+    if must_fit:
       raise UsageError(
         f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
         f"Received: {order}"
       )
-    return given
   found = tuple(sorted(labels, key=natural))
   if ordinal and not all(re.search(r"\d", name) for name in found):
     logger.warning(

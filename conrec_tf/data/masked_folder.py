@@ -15,7 +15,7 @@ from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
 from conrec_tf.data.file_store import Folder, content
 from conrec_tf.data.folder_layout import Layout
-from conrec_tf.data.folder_walk import image_files
+from conrec_tf.data.folder_walk import image_files, readable, without_ending
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.image_header import orientation
 from conrec_tf.data.mask_table import layout_of, read_mask_table
@@ -67,6 +67,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
         f"Received: {_size(seen)} in {field}"
       )
     maps[name][(seen if seen.ndim == 2 else seen.any(axis=-1)) == 0] = masks.IGNORED
+  maps = {readable(name): found for name, found in maps.items()}  # as splits name images
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
   layout = table.layout if table else unlabelled_layout
@@ -160,7 +161,7 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
         f"data_dir must hold {IMAGES} and {MASKS} side by side, in splits or not. "
         f"Received: {name} in {root}"
       )
-    key = above, os.path.splitext(base)[0]
+    key = above, without_ending(base)
     if key in sides[kind]:
       raise UsageError(
         f"{kind} must have names that differ in more than their endings. "
@@ -183,7 +184,7 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
 
 def unlabelled_layout(names: Sequence[str]) -> Layout:
   """Returns the split of each image, the folder above `images`, and no labels."""
-  return layout_of([os.path.split(os.path.dirname(name))[0] for name in names])
+  return layout_of([readable(os.path.split(os.path.dirname(name))[0]) for name in names])
 
 
 def _check_sizes(
@@ -191,14 +192,15 @@ def _check_sizes(
 ) -> None:
   """Raises UsageError where a mask isn't of the size of its image as it is to be seen."""
   assert split.names is not None and split.shapes is not None
+  files = {readable(name): name for name in mask_of}
   for name, shape in zip(split.names, split.shapes):
-    height, width = shape[:2]
-    if orientation(tf.constant(content(store, str(name)))) >= 5:
+    (height, width), file = shape[:2], files[str(name)]
+    if orientation(tf.constant(content(store, file))) >= 5:
       height, width = width, height
     if maps[str(name)].shape != (height, width):
       raise UsageError(
         f"masks must be as large as their images, {height} x {width} for {name}. "
-        f"Received: {_size(maps[str(name)])} in {mask_of[str(name)]}"
+        f"Received: {_size(maps[str(name)])} in {readable(mask_of[file])}"
       )
 
 

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, EvaluationData, UsageError
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
@@ -236,6 +236,9 @@ def _numbered(
     return tuple(map(str, range(count))), numbers
   words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
   class_names = ordered_labels(
-    {word for part in words.values() for word in part}, config.label_order, config.ordinal_labels
+    {word for part in words.values() for word in part},
+    config.label_order,
+    config.ordinal_labels,
+    must_fit=not isinstance(config, EvaluationData),
   )
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

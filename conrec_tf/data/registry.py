@@ -4,7 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import logging
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, EvaluationData, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.masked_folder import open_masked_folder
@@ -65,18 +65,10 @@ def load_eval_dataset(
   if not config.eval_dataset:
     return source.without_stand_ins
   channels = source.channels if source.channels in (1, 3) else 0
-  eval_source = load_dataset(
-    dataclasses.replace(
-      config,
-      dataset=config.eval_dataset,
-      data_dir=config.eval_data_dir or config.data_dir,
-      train_split=config.eval_train_split,
-      eval_split=config.eval_test_split or config.eval_split,
-      label_mode="auto",
-      image_channels=channels,
-    ),
-    center_crop,
-  )
+  try:
+    eval_source = load_dataset(EvaluationData.of(config, channels), center_crop)
+  except UsageError as error:  # it speaks of options that training has of the same kind
+    raise UsageError(f"Of eval_dataset={config.eval_dataset}: {error}") from error
   if not eval_source.class_names:
     raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")
   if eval_source.channels != source.channels:

@@ -1,12 +1,16 @@
 """Split expressions, as TensorFlow Datasets writes them, e.g. `train[:10%]+validation`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+import re
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import Split, split_in_memory
+
+# What follows the name of a split: perhaps a slice, then another split or the end.
+SLICE_AND_PLUS = re.compile(r"(?P<slice>\[[^\[\]]*\])?(?:(?P<plus>\s*\+\s*)|$)")
 
 
 def listed_split(
@@ -34,27 +38,65 @@ def listed_split(
   Raises:
     UsageError: the expression names no such split, or selects nothing.
   """
-  counts = {name: len(stored) for name, stored in images.items()}
+  counts = {name: len(stored) for name, stored in images.items() if len(stored)}
+  # TFDS knows names of letters, digits, _ and - alone; a folder may be called anything.
+  names_by_place = {f"split-{place}": name for place, name in enumerate(counts)}
   infos = tfds.core.splits.SplitDict(
     [
-      tfds.core.SplitInfo(name=name, shard_lengths=[count], num_bytes=0)
-      for name, count in counts.items()
-      if count
+      tfds.core.SplitInfo(name=place, shard_lengths=[counts[name]], num_bytes=0)
+      for place, name in names_by_place.items()
     ]
   )
+  readings = _readings(expression, list(counts))
+  if not readings:
+    raise wrong_split(flag, expression, counts)
+  if len(readings) > 1:
+    raise UsageError(
+      f"{flag} must have one meaning, with splits named {', '.join(sorted(counts))}. "
+      f"Received: {expression}"
+    )
+  spec = "+".join(f"split-{place}{part}" for place, part in readings[0])
   try:
-    parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
+    parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
-    raise wrong_split(flag, expression, infos) from error
+    raise wrong_split(flag, expression, counts) from error
 
   def chosen(stored: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
+    return np.concatenate(
+      [stored[names_by_place[part.splitname]][part.from_ : part.to] for part in parts]
+    )
 
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
   known = [None if stored is None else chosen(stored) for stored in (names, groups, content)]
   return split_in_memory(expression, columns, chosen(shapes), *known)
+
+
+def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str]]]:
+  """Returns what an expression may mean: each a sum of splits, by their places, and their slices.
+
+  Names may have blanks, brackets and plus signs in them. An expression that is a name is that
+  split, `all` is each of them, and what has no meaning has no readings.
+  """
+  expression = expression.strip()
+  if expression in names:
+    return [[(names.index(expression), "")]]
+  meant = {"all": list(range(len(names)))} | {name: [at] for at, name in enumerate(names) if name}
+
+  def of_rest(start: int) -> list[list[tuple[int, str]]]:
+    found = []
+    for name, places in meant.items():
+      after = SLICE_AND_PLUS.match(expression, start + len(name))
+      if not after or not expression.startswith(name, start):
+        continue
+      if after["slice"] and len(places) > 1:
+        continue
+      rest = of_rest(after.end()) if after["plus"] else [[]]
+      found += [[*((place, after["slice"] or "") for place in places), *parts] for parts in rest]
+    return found
+
+  return of_rest(0)
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, EvaluationData, UsageError
 from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.channels import checked_channels, with_channels
@@ -39,8 +39,9 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
   builder = prepared_builder(config.dataset, config.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
   labelled = config.label_mode != "none" and not mask_key
-  keys = {"image": config.image_key, **({"label": config.label_key} if labelled else {})}
-  label_feature = features.get(config.label_key)
+  image_key, label_key = _keys(config, features)
+  keys = {"image": image_key, **({"label": label_key} if labelled else {})}
+  label_feature = features.get(label_key)
   several = getattr(label_feature, "feature", None)  # of a sequence
   multi_label = labelled and isinstance(several, tfds.features.ClassLabel)
   for name, kind in (
@@ -56,7 +57,7 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
       )
   named = several if multi_label else label_feature
   class_names = tuple(named.names) if labelled and named else ()
-  image_feature = features[config.image_key]
+  image_feature = features[image_key]
   stored = image_feature.shape
   channels = checked_channels(config.image_channels, stored[-1] or 0)
 
@@ -96,6 +97,16 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
     multi_label=multi_label,
     digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
   )
+
+
+def _keys(config: Config, features: dict[str, tfds.features.FeatureConnector]) -> list[str]:
+  """Returns the names of image and label; an evaluation set may have the usual ones instead."""
+  keys = []
+  for name in ("image", "label"):
+    key = getattr(config, f"{name}_key")
+    other = isinstance(config, EvaluationData) and key not in features
+    keys.append(name if other else key)
+  return keys
 
 
 def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

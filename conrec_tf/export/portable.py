@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Description
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.segmentation import SegmentationHead, build_segmentation_head
 from conrec_tf.run_dir.checkpoints import load_network
@@ -10,18 +10,19 @@ from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel
 from conrec_tf.training.task import build_supervised_head
 
 
-def network_config(config: Config, pretrained: PretrainedModel) -> Config:
-  """Returns the `Config` of a pretrained network, to build it with."""
-  own = config
-  if pretrained.settings:
-    own = Config.from_settings({**pretrained.settings, "mode": "export"})
-  return dataclasses.replace(
-    own,
-    mixed_precision="float32",
-    gradient_checkpointing=False,
-    encoder_weights="",
-    image_size=config.image_size,
-    ft_proj_selector=config.ft_proj_selector,
+def network_config(config: Config, pretrained: PretrainedModel) -> Description:
+  """Returns the description of a pretrained network, to build it with."""
+  own = pretrained.settings or dataclasses.asdict(config)
+  return Description.from_settings(
+    {
+      **own,
+      "mode": "export",
+      "mixed_precision": "float32",
+      "gradient_checkpointing": False,
+      "encoder_weights": "",
+      "image_size": config.image_size,
+      "ft_proj_selector": config.ft_proj_selector,
+    }
   )
 
 

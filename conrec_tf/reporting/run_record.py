@@ -6,7 +6,7 @@ import os
 import pathlib
 from typing import Any
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, Description, UsageError
 from conrec_tf.config.data_options import OWN_DATASETS
 from conrec_tf.evaluation import metric_names
 from conrec_tf.reporting import paper_results
@@ -104,7 +104,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   values = directory.read("config.json")
   if not values:
     raise UsageError(f"{flag} must be the folder of a run, for the report. Received: {path}")
-  config = Config.from_settings({**values, "mode": "report"})
+  config = Description.from_settings({**values, "mode": "report"})
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last

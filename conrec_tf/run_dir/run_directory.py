@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
-from conrec_tf.config.options import current_settings
+from conrec_tf.config.options import BY_CONTENT, current_settings
 from conrec_tf.files import io_as_usage_error, remove_leftovers, write_text
 
 if TYPE_CHECKING:  # it imports TensorFlow, for which the command line doesn't wait
@@ -50,7 +50,7 @@ class RunDirectory:
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
-        training, or of other data, or can't be written.
+        training, or of other images, labels or names of labels, or can't be written.
     """
     stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
@@ -60,7 +60,7 @@ class RunDirectory:
       changed = [
         f"{name}: {stored[name]} -> {value}"
         for name, value in new.items()
-        if name in stored and stored[name] != value
+        if name in stored and stored[name] != value and name not in BY_CONTENT
       ]
       if changed:
         raise UsageError(
@@ -68,10 +68,11 @@ class RunDirectory:
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
     images = self.read(IMAGES) or {}
-    known, labels = images.get("digest"), images.get("class_names")
-    if data and known and known != data:
+    known, labels = images.get("digest"), images.get("class_names") or []
+    renamed = bool(labels and class_names) and labels != list(class_names)
+    if data and known and (known != data or renamed):
       received = f"others in {config.data_dir or config.dataset}"
-      if labels and class_names and labels != list(class_names):
+      if renamed:
         added, gone = set(class_names) - set(labels), set(labels) - set(class_names)
         received += (
           f", with labels {listed(sorted(added)) or 'ordered anew'} "
@@ -79,7 +80,7 @@ class RunDirectory:
         )
       raise UsageError(
         "data_dir and train_split must give the images that the run began with (names, sizes, "
-        f"labels). Received: {received} for {self.path}"
+        f"labels, groups, which of them can't be decoded). Received: {received} for {self.path}"
       )
     with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)

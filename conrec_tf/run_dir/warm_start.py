@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError
-from conrec_tf.config.segmentation_options import Segmentation
+from conrec_tf.config import Config, Description, UsageError
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.models.unet import UNetDecoder
 from conrec_tf.run_dir.checkpoints import PARTS, load_network
@@ -70,11 +69,12 @@ def warm_start(
   )
 
 
-def _described(config: Config, values: dict[str, Any]) -> Config:
-  """Returns a config of the network that a checkpoint says it holds."""
-  plain = {"encoder_weights": "", "checkpoint": "", "lineareval_while_pretraining": False}
-  of_masks = {field.name: field.default for field in dataclasses.fields(Segmentation)}
-  return dataclasses.replace(config, **{**values, **plain, **of_masks})
+def _described(config: Config, values: dict[str, Any]) -> Description:
+  """Returns a description of the network that a checkpoint says it holds.
+
+  What it doesn't say is as in the run: a file of the authors' says little.
+  """
+  return Description(**{**dataclasses.asdict(config), **values, "encoder_weights": ""})
 
 
 def _check_encoder(

@@ -11,6 +11,7 @@ import pytest
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.webdataset import find_samples, read_label
 
 LABELS = ("iris", "rose")
 
@@ -109,7 +110,11 @@ def test_a_bad_image_is_named(shards):
       "w:gz",
       "must name tar archives, not compressed",
     ),
-    ([("1.json", b"{")], "w", "must name tar archives"),
+    (
+      [("1.png", photograph(1)), ("1.json", b"{")],
+      "w",
+      "must be text in UTF-8, or JSON .Expecting.* Received: train-009/1.json",
+    ),
   ],
 )
 def test_what_is_refused(shards, members, mode, message):
@@ -139,4 +144,117 @@ def test_nothing_there(tmp_path):
       opened(path)
   shard(tmp_path / "0.tar", [("a.txt", b"")])
   with pytest.raises(UsageError, match="Received: 1 shards without any"):
+    opened(tmp_path)
+
+
+def classes(path):
+  """Names of the labels of images, by the images' names."""
+  source = opened(path)
+  labels = [record["label"] for record in source.train.records().as_numpy_iterator()]
+  return dict(zip(source.train.names, [source.class_names[label] for label in labels]))
+
+
+def test_the_last_ending_says_what_a_file_is():
+  names = "v1.5_0003.jpg v1.5_0003.cls v1.5_0004.JPG v1.5_0004.JSON a/v1.5_0003.png .hidden.jpg"
+  found = find_samples(names.split() + ["a/v1.5_0003.cls", "0001.txt"])
+  assert found.labels == {
+    "v1.5_0003.jpg": ["v1.5_0003.cls"],
+    "v1.5_0004.JPG": ["v1.5_0004.JSON"],
+    "a/v1.5_0003.png": ["a/v1.5_0003.cls"],
+  }
+  assert found.others == [".hidden.jpg", "0001.txt"] and not found.further and not found.alone
+
+
+def test_images_of_one_sample():
+  """As WebDataset has them, whose key ends at the first dot."""
+  found = find_samples(["1.left.jpg", "1.right.jpg", "1.cls", "1.json", "2.cls"])
+  assert found.labels == {name: ["1.json", "1.cls"] for name in ("1.left.jpg", "1.right.jpg")}
+  assert found.alone == ["2.cls"]
+  found = find_samples(["1.jpg", "1.mask.png", "1.cls"])
+  assert found.labels == {"1.jpg": ["1.cls"]} and found.further == ["1.mask.png"]
+
+
+def test_the_longest_key_has_the_label():
+  names = ["a.b.c.png", "a.b.cls", "a.cls", "x/a.b.c.cls"]
+  found = find_samples(names)
+  assert found.labels == {"a.b.c.png": ["a.b.cls"]} and found.alone == ["a.cls", "x/a.b.c.cls"]
+
+
+def test_names_with_dots_and_endings_in_capitals(tmp_path):
+  members = [(f"v{index}.{index}_{index}.PNG", photograph(index)) for index in range(10)]
+  members += [(f"v{index}.{index}_{index}.CLS", LABELS[index % 2].encode()) for index in range(10)]
+  shard(tmp_path / "train.tar", members)
+  shard(tmp_path / "test.tar", members)
+  assert classes(tmp_path) == {
+    f"train/v{index}.{index}_{index}.PNG": LABELS[index % 2] for index in range(10)
+  }
+
+
+def test_netpbm_images_are_read(tmp_path):
+  pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+  members = [(f"{index}.ppm", b"P6 3 2 255\n" + pixels.tobytes()) for index in range(4)]
+  shard(tmp_path / "train.tar", members)
+  shard(tmp_path / "test.tar", members)
+  source = opened(tmp_path)
+  record = next(iter(source.train.records()))
+  np.testing.assert_array_equal(source.decode(record["image"]), pixels)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, caplog):
+  members = [("1.png", photograph(1)), ("2.png", photograph(2)), ("2.seg.png", photograph(3))]
+  members += [("1.cls", b"a"), ("2.cls", b"b"), ("3.cls", b"b"), ("1.txt", b""), ("2.exr", b"")]
+  shard(tmp_path / "train.tar", members)
+  shard(tmp_path / "test.tar", members)
+  with caplog.at_level("INFO", "conrec_tf"):
+    assert opened(tmp_path).train.num_examples == 2
+  for line in (
+    "4 files are neither images nor labels, e.g. test/1.txt",
+    "2 files are further images of samples that have one, e.g. test/2.seg.png",
+    "2 files are labels without an image, e.g. test/3.cls",
+  ):
+    assert f"Left out: {line}" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "name, data, label",
+  [
+    ("1.cls", b" rose\n", "rose"),
+    ("1.CLS", b"3", "3"),
+    ("1.cls", b"", None),
+    ("1.json", b'{"label": "rose "}', "rose"),
+    ("1.json", b'{"label": 1}', "1"),
+    ("1.json", b'{"label": 1.0}', "1"),
+    ("1.json", b'{"label": 0.5}', "0.5"),
+    ("1.json", b'{"label": [2, 0, 2.0]}', ("0", "2")),
+    ("1.json", b'{"label": []}', ()),
+    ("1.json", b'{"caption": "a rose"}', None),
+    ("1.json", b'"rose"', None),
+  ],
+)
+def test_labels_in_files(name, data, label):
+  assert read_label(name, data) == label
+
+
+@pytest.mark.parametrize("text", ["true", "null", '{"name": "rose"}', "[1, [2]]", "NaN", '""'])
+def test_what_is_no_label_is_refused_by_name(text):
+  with pytest.raises(UsageError, match=r"must be text, a number, or a list .* in train/1.json$"):
+    read_label("train/1.json", f'{{"label": {text}}}'.encode())
+  with pytest.raises(UsageError, match="must be text in UTF-8, or JSON .* train/1.cls$"):
+    read_label("train/1.cls", b"\xe9")
+
+
+def test_lists_are_several_labels_of_each_image(tmp_path):
+  lists = [[2, 10], [], ["2"], [10.0]]
+  for split in ("train", "test"):
+    members = [(f"{index}.png", photograph(index)) for index in range(4)]
+    members += [
+      (f"{index}.json", json.dumps({"label": names}).encode()) for index, names in enumerate(lists)
+    ]
+    shard(tmp_path / f"{split}.tar", members)
+  source = opened(tmp_path)
+  assert source.multi_label and source.class_names == ("2", "10")
+  found = [record["label"].tolist() for record in source.train.records().as_numpy_iterator()]
+  assert found == [[1, 1], [0, 0], [1, 0], [0, 1]]
+  shard(tmp_path / "train-1.tar", [("9.png", photograph(9)), ("9.cls", b"2")])
+  with pytest.raises(UsageError, match="Received: one for train-1/9.png, a list for "):
     opened(tmp_path)
