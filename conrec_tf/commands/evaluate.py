@@ -14,7 +14,7 @@ from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.external_network import open_external
-from conrec_tf.run_dir.pretrained import known_center_crop, resolve_checkpoint
+from conrec_tf.run_dir.pretrained import known_center_crops, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
@@ -44,9 +44,9 @@ def evaluate_checkpoints(config: Config) -> None:
     UsageError: `model_dir` is not the folder of one training.
   """
   directory = RunDirectory(config.run_directory)
-  center_crop = known_center_crop(directory)
-  source = load_dataset(config, center_crop)
-  eval_source = load_eval_dataset(config, source, center_crop)
+  crops = known_center_crops(directory, config.eval_dataset)
+  source = load_dataset(config, crops.training)
+  eval_source = load_eval_dataset(config, source, crops.evaluation)
   _, last_step = training_steps(config, source)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError(

@@ -18,7 +18,7 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.pretrained import known_center_crop
+from conrec_tf.run_dir.pretrained import CenterCrops, known_center_crops
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
@@ -72,10 +72,10 @@ def train_and_evaluate(
   """
   directory = RunDirectory(config.run_directory)
   config = _with_precision(config, directory)
-  center_crop = known_center_crop(directory, config.checkpoint)
+  crops = known_center_crops(directory, config.eval_dataset, config.checkpoint)
   with workers.chief_first():
-    source = load_dataset(config, center_crop)
-    eval_source = load_eval_dataset(config, source, center_crop)
+    source = load_dataset(config, crops.training)
+    eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
     task = build_task(config, source, eval_source, last_step)
@@ -179,7 +179,7 @@ def _start(
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {
     "channels": source.channels,
-    "center_crop": eval_source.center_crop,
+    **CenterCrops(source.center_crop, eval_source.center_crop).described(),
     "class_names": source.class_names or eval_source.class_names,
     "digest": source.digest,
   }
