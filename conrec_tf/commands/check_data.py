@@ -14,6 +14,7 @@ from conrec_tf.data.duplicates import (
   find_duplicates,
   hash_reduction,
   perceptual_hashes,
+  with_copies,
 )
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset
@@ -75,14 +76,17 @@ def _draw(
   from conrec_tf.reporting.data_report import write_data_report  # matplotlib, which takes a while
   from conrec_tf.reporting.data_sections import DataFindings
 
-  duplicates = _duplicates(source, summaries)
-  found = DataFindings(config, source, summaries, duplicates, notices)
-  if duplicates:
+  found = DataFindings(config, source, summaries, _duplicates(source, summaries), notices)
+  found.duplicates = with_copies(found.duplicates, found.decoded)
+  if found.duplicates:
     logger.info(
       "look alike   %d images look like an earlier one, %d of them like one of another split",
-      len(duplicates),
+      len(found.duplicates),
       len(found.crossing()),
     )
+  leakage = found.leakage()
+  if leakage:
+    logger.warning("leakage      %s", leakage)
   logger.info("Page in %s", write_data_report(found))
 
 

@@ -18,7 +18,7 @@ from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.descriptions import network_digest
 from conrec_tf.run_dir.external_network import open_external
 from conrec_tf.run_dir.measurement import ResultsPlace, results_place
-from conrec_tf.run_dir.pretrained import PretrainedModel, known_center_crop, resolve_checkpoint
+from conrec_tf.run_dir.pretrained import PretrainedModel, known_center_crops, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
@@ -51,12 +51,12 @@ def evaluate_checkpoints(config: Config) -> None:
       labels.
   """
   directory = RunDirectory(config.run_directory)
-  center_crop = known_center_crop(directory)
-  source = load_dataset(config, center_crop)
+  crops = known_center_crops(directory, config.eval_dataset)
+  source = load_dataset(config, crops.training)
   if not config.is_pretraining:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
     source = with_class_names(source, names)
-  eval_source = load_eval_dataset(config, source, center_crop)
+  eval_source = load_eval_dataset(config, source, crops.evaluation)
   _, last_step = training_steps(config, source)
   if not config.encoder_weights and not directory.read("config.json"):
     raise UsageError(

@@ -6,7 +6,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.reporting.report import write_report
-from conrec_tf.run_dir.pretrained import known_center_crop
+from conrec_tf.run_dir.pretrained import known_center_crops
 from conrec_tf.run_dir.run_directory import RunDirectory, seed_folder
 
 
@@ -40,8 +40,8 @@ def run(config: Config) -> None:
       config, seeds="", seed=seed, model_dir=first, compare_with=beside, mode="report"
     )
     directory = RunDirectory(first)
-  center_crop = known_center_crop(directory)
-  source = load_dataset(config, center_crop)
-  eval_source = load_eval_dataset(config, source, center_crop)
+  crops = known_center_crops(directory, config.eval_dataset)
+  source = load_dataset(config, crops.training)
+  eval_source = load_eval_dataset(config, source, crops.evaluation)
   with failing_images_named(source, eval_source):
     write_report(config, source, eval_source, folder)

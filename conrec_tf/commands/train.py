@@ -20,8 +20,8 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.measurement import results_place
-from conrec_tf.run_dir.pretrained import known_center_crop, prefixes, step_of
+from conrec_tf.run_dir.measurement import note_data, results_place
+from conrec_tf.run_dir.pretrained import known_center_crops, prefixes, step_of
 from conrec_tf.run_dir.run_directory import CHECKPOINTS, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
@@ -75,10 +75,10 @@ def train_and_evaluate(
   """
   directory = RunDirectory(config.run_directory)
   config = _with_precision(config, directory)
-  center_crop = known_center_crop(directory, config.checkpoint)
+  crops = known_center_crops(directory, config.eval_dataset, config.checkpoint)
   with workers.chief_first():
-    source = load_dataset(config, center_crop)
-    eval_source = load_eval_dataset(config, source, center_crop)
+    source = load_dataset(config, crops.training)
+    eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
     task = build_task(config, source, eval_source, last_step)
@@ -189,7 +189,8 @@ def _start(
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
   directory.start(config, source.digest, source.class_names)
-  directory.note_data(source, eval_source)
+  directory.start(config, source.digest, source.class_names)
+  note_data(directory, source, eval_source)
   logger.info(
     "Run %s: %s on %s, %d training images, %d steps",
     directory.path,

@@ -120,9 +120,8 @@ def counts_text(values: np.ndarray) -> str:
 
 def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
   """Looks at the values of some images, evenly from the whole split, as the network gets them."""
-  images = list(sample(summary, source, SAMPLE).values())
   kept, levels = [], set()
-  for image in images:
+  for _, image in sample(summary, source, SAMPLE):
     pixels = image.reshape(-1, image.shape[-1])
     levels.update(np.unique(pixels).tolist())
     kept.append(pixels[:: max(1, len(pixels) // 4096)] / np.iinfo(image.dtype).max)
@@ -131,7 +130,7 @@ def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
     [np.histogram(values[:, channel], 64, (0.0, 1.0))[0] for channel in range(values.shape[1])]
   )
   return Values(
-    len(images),
+    len(kept),
     values.min(axis=0),
     values.max(axis=0),
     values.mean(axis=0),
@@ -141,8 +140,10 @@ def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
   )
 
 
-def sample(summary: SplitSummary, source: DatasetSource, count: int) -> dict[int, np.ndarray]:
-  """Returns some images by their places, evenly from the whole split; see `decoded_images`."""
+def sample(
+  summary: SplitSummary, source: DatasetSource, count: int
+) -> Iterator[tuple[int, np.ndarray]]:
+  """Yields some images and their places, evenly from the whole split; see `decoded_images`."""
   good = summary.good_places
   return decoded_images(
     summary.split, source, good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
@@ -151,15 +152,15 @@ def sample(summary: SplitSummary, source: DatasetSource, count: int) -> dict[int
 
 def decoded_images(
   split: Split, source: DatasetSource, places: np.ndarray
-) -> dict[int, np.ndarray]:
-  """Returns images by their places, uint8 or uint16 `[h, w, C]` each."""
+) -> Iterator[tuple[int, np.ndarray]]:
+  """Yields places, in order, and their images, uint8 or uint16 `[h, w, C]` each, one at a time."""
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def decode(record: Record) -> tf.Tensor:
     return source.decode(record["image"])
 
   images = split.records_at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
-  return dict(zip(np.unique(places).tolist(), images.as_numpy_iterator()))
+  return zip(np.unique(places).tolist(), images.as_numpy_iterator())
 
 
 def _formats(split: Split) -> dict[str, int]:

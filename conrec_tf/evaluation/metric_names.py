@@ -58,6 +58,7 @@ IOU = "eval/iou"
 PIXEL_ACCURACY = "eval/pixel_accuracy"
 PIXEL_AUROC = "eval/pixel_auroc"
 HAUSDORFF = "eval/hausdorff_95"
+ONE_SIDED_IMAGES = "eval/one_sided_images"  # with a class missed, or made up
 CLASSES = "eval/classes"  # rows, one for each class of masks
 INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
 BEST = "eval/best_"
@@ -162,6 +163,8 @@ def format_value(name: str, value: Any) -> str:
   """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
   if name.endswith("step"):
     return str(value)
+  if name == ONE_SIDED_IMAGES:
+    return f"{value:g}"  # over several trainings a mean
   if name.endswith(
     ("rank_me", "effective_rank", "uniformity", "alignment", "sharpness", "hausdorff_95")
   ):

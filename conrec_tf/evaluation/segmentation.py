@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ class ImageCounts:
     confusion: int64 `[K, K]`, pixels by true and by predicted class.
     histogram: int64 `[2, BINS]` with two classes: pixels of either, by the probability of the
       second; else empty.
-    distances: float `[K]`, 95 % Hausdorff distance of borders in pixels; NaN where the image or
-      the prediction lacks the class.
+    distances: float `[K]`, 95 % Hausdorff distance of borders in pixels; the image's diagonal, the
+      farthest that there is, where one of truth and prediction lacks the class, as in the BraTS
+      challenges; NaN where both do, or distances weren't asked for.
   """
 
   confusion: np.ndarray
@@ -57,6 +59,8 @@ def count_image(
       if all(side.any() for side in sides):
         surfaces = compute_surface_distances(*sides, spacing_mm=(1.0, 1.0))
         distances[place] = compute_robust_hausdorff(surfaces, PERCENTILE)
+      elif any(side.any() for side in sides):
+        distances[place] = math.hypot(*classes.shape)
   return ImageCounts(confusion, histogram, distances)
 
 
@@ -67,7 +71,7 @@ def segmentation_measures(
 
   Dice and distance of a class are means over the images that have it in truth or prediction; IoU
   and accuracy are of all pixels together. Means over classes leave the first one out, which is
-  the background.
+  the background. Beside distances stands how many images count with their diagonal.
 
   Args:
     images: of each, its counts.
@@ -102,17 +106,23 @@ def segmentation_measures(
     "hausdorff_95": _weighted_means(distances, everything),
   }
   found[metric_names.HAUSDORFF] = _mean(by_class["hausdorff_95"][1:])
-  found[metric_names.CLASSES] = [
+  rows = [
     {"class": name, **{key: _number(values[place]) for key, values in by_class.items()}}
     for place, name in enumerate(class_names)
   ]
+  if not np.isnan(distances).all():
+    one_sided = _is_one_sided(confusions)
+    found[metric_names.ONE_SIDED_IMAGES] = int(one_sided[:, 1:].any(axis=1).sum())
+    for row, count in zip(rows, one_sided.sum(axis=0)):
+      row["one_sided_images"] = int(count)
+  found[metric_names.CLASSES] = rows
   if resamples:
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(images), everything / len(images), resamples)
-    rows = [measures(weights.astype(np.float64)) for weights in drawn]
+    resampled = [measures(weights.astype(np.float64)) for weights in drawn]
     found[metric_names.INTERVALS] = {
-      name: [float(end) for end in np.nanpercentile([row[name] for row in rows], INTERVAL)]
-      for name in rows[0]
+      name: [float(end) for end in np.nanpercentile([row[name] for row in resampled], INTERVAL)]
+      for name in resampled[0]
       if not np.isnan(found[name])
     }
   return {name: value for name, value in found.items() if value == value}
@@ -136,6 +146,11 @@ def _dice(confusions: np.ndarray) -> np.ndarray:
   both = np.diagonal(confusions, axis1=1, axis2=2)
   sizes = confusions.sum(axis=1) + confusions.sum(axis=2)
   return np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), np.nan)
+
+
+def _is_one_sided(confusions: np.ndarray) -> np.ndarray:
+  """Returns where one of truth and prediction has a class and the other lacks it, bool `[N, K]`."""
+  return (confusions.sum(axis=2) > 0) != (confusions.sum(axis=1) > 0)
 
 
 def _iou(confusion: np.ndarray) -> np.ndarray:

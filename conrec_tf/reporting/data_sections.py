@@ -1,7 +1,7 @@
 """What there is to show of a dataset: the sections of its page."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import functools
 import os
@@ -30,6 +30,8 @@ from conrec_tf.reporting.tables import Table
 
 IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
 LINES_SHOWN = 200
+EXAMPLES = 3
+LONGEST_SIDE = 320  # pixels of a picture
 
 
 @dataclasses.dataclass
@@ -64,6 +66,21 @@ class DataFindings:
   def _crosses(self, found: Duplicate) -> bool:
     return self._owners[found.place][0] is not self._owners[found.of][0]
 
+  def leakage(self) -> str | None:
+    """Returns what is wrong with splits that have images in common, in a sentence, or None."""
+    crossing = self.crossing()
+    if not crossing:
+      return None
+    learnt, measured = (summary.split.name for summary in self.summaries)
+    copies = sum(found.is_copy for found in crossing)
+    nearest = sorted(crossing, key=lambda found: found.distance)[:EXAMPLES]
+    examples = (f"{self._name(found.place)} like {self._name(found.of)}" for found in nearest)
+    return (
+      f"Images of {measured} that look like one of {learnt}: {len(crossing):,}, and the same pixel "
+      f"by pixel: {copies:,}. What was learnt is measured, and numbers come out too high. "
+      f"E.g. {'; '.join(examples)}"
+    )
+
   def highlights(self) -> list[tuple[str, str]]:
     """Returns the numbers that matter most: `[(words, number)]`."""
     bad = len(self.source.bad) + sum(len(summary.bad) for summary in self.summaries)
@@ -84,7 +101,7 @@ class DataFindings:
       bad += [(f"{summary.split.name}, number {at}", why) for at, why in summary.bad.items()]
     for name, why in bad:
       reasons[re.sub(r"\d+", "N", why)].append(name)
-    section = Section("Problems", notes=list(self.notices))
+    section = Section("Problems", notes=[*filter(None, [self.leakage()]), *self.notices])
     if reasons:
       section.table = Table(
         ("bad images, by why", "images", "e.g."),
@@ -93,7 +110,7 @@ class DataFindings:
           for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
         ],
       )
-    elif not self.notices:
+    elif not section.notes:
       section.notes.append("None: every image can be decoded, and nothing was noticed.")
     return section
 
@@ -163,9 +180,9 @@ class DataFindings:
     summary = self.summaries[0]
     if not len(summary.good):
       return Section("Images")
-    images = sample(summary, self.source, IMAGES_SHOWN)
+    images = {place: _small(image) for place, image in sample(summary, self.source, IMAGES_SHOWN)}
     titles = [self._label(summary, place) for place in images]
-    shown = [_as_floats(image) for image in images.values()]
+    shown = list(images.values())
     pictures = [data_figures.image_grid(shown, titles, folder)]
     if self.config.is_pretraining:
       pictures.append(self._views(summary, folder))
@@ -181,7 +198,7 @@ class DataFindings:
 
     records = summary.split.records().take(VIEWS_SHOWN).enumerate()
     rows = [
-      (_as_floats(image), targets, inputs)
+      (_small(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()
     ]
     return data_figures.views(rows, self.config.corruption != "none", folder)
@@ -193,12 +210,13 @@ class DataFindings:
       return section
     shown = sorted(self.duplicates, key=lambda found: (not self._crosses(found), found.distance))
     section.table = Table(
-      ("image", "looks like", "bits that differ", "across splits"),
+      ("image", "looks like", "bits that differ", "same pixels", "across splits"),
       [
         (
           self._name(found.place),
           self._name(found.of),
           f"{found.distance} of {BITS}",
+          "yes" if found.is_copy else "",
           "yes" if self._crosses(found) else "",
         )
         for found in shown[:LINES_SHOWN]
@@ -206,7 +224,8 @@ class DataFindings:
       texts=2,
     )
     pairs = shown[:PAIRS_SHOWN]
-    images = self._decoded({place for found in pairs for place in (found.place, found.of)})
+    places = {place for found in pairs for place in (found.place, found.of)}
+    images = {place: _small(image) for place, image in self.decoded(places)}
     drawn = [
       (images[found.of], images[found.place], self._name(found.place), self._crosses(found))
       for found in pairs
@@ -218,14 +237,12 @@ class DataFindings:
     )
     return section
 
-  def _decoded(self, places: Iterable[int]) -> dict[int, np.ndarray]:
-    """Returns images by their places through all splits."""
-    images: dict[int, np.ndarray] = {}
+  def decoded(self, places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields places through all splits and their images, one at a time; see `decoded_images`."""
     for summary in self.summaries:
       own = {self._owners[at][1]: at for at in places if self._owners[at][0] is summary}
-      found = decoded_images(summary.split, self.source, np.array(list(own), int))
-      images |= {own[at]: _as_floats(image) for at, image in found.items()}
-    return images
+      for at, image in decoded_images(summary.split, self.source, np.array(list(own), int)):
+        yield own[at], image
 
   def _name(self, place: int) -> str:
     summary, own = self._owners[place]
@@ -238,8 +255,10 @@ class DataFindings:
     return label_words(summary.labels[place], self.source.class_names)
 
 
-def _as_floats(image: np.ndarray) -> np.ndarray:
-  return image / np.iinfo(image.dtype).max
+def _small(image: np.ndarray) -> np.ndarray:
+  """Returns an image as floats in [0, 1], with no more pixels than a picture shows."""
+  step = -(-max(image.shape[:2]) // LONGEST_SIDE)
+  return image[::step, ::step] / np.iinfo(image.dtype).max
 
 
 def _numbers(values: np.ndarray) -> str:

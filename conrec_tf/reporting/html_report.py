@@ -38,6 +38,7 @@ HIGHLIGHTS = (
   (metric_names.best(metric_names.DICE), "best"),
   (metric_names.PIXEL_AUROC, "last"),
   (metric_names.HAUSDORFF, "last"),
+  (metric_names.ONE_SIDED_IMAGES, "last"),
   (metric_names.EVAL_TOTAL_LOSS, "last"),
   (metric_names.best(metric_names.EVAL_TOTAL_LOSS), "best"),
   (metric_names.KNN_ACCURACY, "last"),

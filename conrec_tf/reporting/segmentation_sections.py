@@ -13,7 +13,12 @@ from conrec_tf.reporting.sections import training_section
 from conrec_tf.reporting.tables import Table
 
 WORST = 6
-COLUMNS = (("Dice", "dice", 100), ("IoU", "iou", 100), ("95 % Hausdorff, px", "hausdorff_95", 1))
+COLUMNS = (
+  ("Dice", "dice", 100, ".1f"),
+  ("IoU", "iou", 100, ".1f"),
+  ("95 % Hausdorff, px", "hausdorff_95", 1, ".1f"),
+  ("images missed or made up", "one_sided_images", 1, "d"),
+)
 
 
 def dice_section(context: ReportContext) -> Section:
@@ -22,11 +27,14 @@ def dice_section(context: ReportContext) -> Section:
   rows = [
     (
       row["class"],
-      *["" if row[key] is None else f"{scale * row[key]:.1f}" for _, key, scale in COLUMNS],
+      *[
+        "" if row.get(key) is None else format(scale * row[key], form)
+        for _, key, scale, form in COLUMNS
+      ],
     )
     for row in context.runs[0].result.get(metric_names.CLASSES, ())
   ]
-  table = Table(("class", *[title for title, _, _ in COLUMNS]), rows)
+  table = Table(("class", *[title for title, *_ in COLUMNS]), rows)
   write_text(context.folder / "classes.csv", table.csv())
   return Section("Evaluations", [picture], table=table, table_title="Classes of the masks (%)")
 

@@ -21,6 +21,7 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, current_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.files import io_as_usage_error
+from conrec_tf.run_dir.pretrained import CenterCrops
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -174,6 +175,25 @@ def measurement(
   )
 
 
+def note_data(directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource) -> None:
+  """Writes what is known of the images: channels, crops, class names, digest, bad ones.
+
+  Args:
+    directory: the folder of a run.
+    source: dataset that the network learns from.
+    eval_source: dataset of linear evaluation.
+  """
+  directory.write_lines("bad_images.txt", source.bad)
+  directory.write_lines("class_names.txt", eval_source.class_names)
+  images = {
+    "channels": source.channels,
+    **CenterCrops(source.center_crop, eval_source.center_crop).described(),
+    "class_names": source.class_names or eval_source.class_names,
+    "digest": source.digest,
+  }
+  directory.write(IMAGES, images)
+
+
 def changed_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Returns what is other now, in words, of the names that both have."""
   words = []
@@ -234,7 +254,7 @@ class ResultsPlace:
       with io_as_usage_error(directory.path):
         directory.path.mkdir(parents=True, exist_ok=True)
       directory.write("config.json", dataclasses.asdict(config))
-      directory.note_data(source, eval_source)
+      note_data(directory, source, eval_source)
     elif has_results and known is None:
       logger.info(
         "Results in %s are of an earlier version, which didn't note what they were measured on: "

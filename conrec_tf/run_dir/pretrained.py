@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, current_settings
@@ -245,9 +245,36 @@ def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:
   )
 
 
-def known_center_crop(directory: RunDirectory, checkpoint: str = "") -> bool | None:
-  """Returns how a run was evaluated, or else the network that it begins from; None if not known."""
-  crop = center_crop_of(directory.read(IMAGES) or {})
-  if crop is None and checkpoint:
-    crop = resolve_checkpoint(checkpoint).center_crop
-  return crop
+class CenterCrops(NamedTuple):
+  """Whether evaluation takes the central 87.5 % of images; None where that isn't known.
+
+  Attributes:
+    training: of the data that is learnt from, by a supervised head.
+    evaluation: of the data of linear evaluation, and of what the network sees later.
+  """
+
+  training: bool | None
+  evaluation: bool | None
+
+  def described(self) -> dict[str, bool | None]:
+    """Returns what `images.json` says of them."""
+    return {"center_crop": self.evaluation, "train_center_crop": self.training}
+
+
+def known_center_crops(
+  directory: RunDirectory, eval_dataset: str, checkpoint: str = ""
+) -> CenterCrops:
+  """Returns how a run was evaluated, or else the network that it begins from.
+
+  Args:
+    directory: the run's.
+    eval_dataset: the dataset of linear evaluation where it isn't the training's, or nothing.
+    checkpoint: the network that the run begins from, or nothing.
+  """
+  images = directory.read(IMAGES) or {}
+  training, evaluation = images.get("train_center_crop"), center_crop_of(images)
+  if evaluation is None and checkpoint:
+    training = evaluation = resolve_checkpoint(checkpoint).center_crop
+  elif training is None and not eval_dataset:  # of a run that kept the evaluation's alone
+    training = evaluation
+  return CenterCrops(training, evaluation)

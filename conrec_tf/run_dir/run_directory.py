@@ -11,14 +11,11 @@ import os
 import pathlib
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import BY_CONTENT, current_settings
 from conrec_tf.files import io_as_usage_error, remove_leftovers, write_text
-
-if TYPE_CHECKING:  # it imports TensorFlow, for which the command line doesn't wait
-  from conrec_tf.data.dataset import DatasetSource
 
 logger = logging.getLogger(__name__)
 
@@ -133,23 +130,6 @@ class RunDirectory:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
       yield
-
-  def note_data(self, source: "DatasetSource", eval_source: "DatasetSource") -> None:
-    """Writes what is known of the images: channels, crop, class names, digest, bad ones.
-
-    Args:
-      source: dataset that the network learns from.
-      eval_source: dataset of linear evaluation.
-    """
-    self.write_lines("bad_images.txt", source.bad)
-    self.write_lines("class_names.txt", eval_source.class_names)
-    images = {
-      "channels": source.channels,
-      "center_crop": eval_source.center_crop,
-      "class_names": source.class_names or eval_source.class_names,
-      "digest": source.digest,
-    }
-    self.write(IMAGES, images)
 
   def read(self, name: str) -> Any:
     """Returns a JSON file's content, or None if there is no such file."""

@@ -1,6 +1,7 @@
 """Images that are there twice."""
 
 import io
+import tracemalloc
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -42,7 +43,7 @@ def folder(tmp_path):
 
 
 def test_pairs_against_a_slow_count(rng, monkeypatch):
-  monkeypatch.setattr(duplicates, "ROWS_AT_ONCE", 7)
+  monkeypatch.setattr(duplicates, "BLOCK", 7)
   hashes = rng.random((40, BITS)) < 0.5
   for later, earlier, flips in ((9, 2, 0), (20, 9, 3), (33, 4, 10), (39, 5, 11)):
     hashes[later] = hashes[earlier]
@@ -57,6 +58,50 @@ def test_pairs_against_a_slow_count(rng, monkeypatch):
   assert {found.place for found in expected} >= {9, 20, 33} and 39 not in {
     found.place for found in expected
   }
+
+
+def test_the_first_that_is_near_is_found_whichever_block_it_lies_in(rng, monkeypatch):
+  monkeypatch.setattr(duplicates, "BLOCK", 16)
+  seeds = rng.random((5, BITS)) < 0.5
+  hashes = seeds[rng.integers(0, 5, 150)]  # many near many
+  hashes ^= rng.random(hashes.shape) < 0.15
+  expected = []
+  for place in range(len(hashes)):
+    distances = (hashes[place] != hashes[:place]).sum(axis=1)
+    near = np.flatnonzero(distances <= duplicates.FARTHEST)
+    if len(near):
+      expected.append(Duplicate(place, int(near[0]), int(distances[near[0]])))
+  assert find_duplicates(hashes) == expected and 20 < len(expected) < 150
+  assert find_duplicates(hashes[:1]) == find_duplicates(hashes[:0]) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_images(rng):
+  hashes = rng.random((5000, BITS)) < 0.5
+  hashes[4000] = hashes[1]
+  tracemalloc.start()
+  try:
+    found = find_duplicates(hashes)
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert found == [Duplicate(4000, 1, 0)] and peak < 60e6
+
+
+def test_copies_are_told_from_images_that_only_look_alike(rng):
+  images = rng.integers(0, 256, (5, 4, 4, 1), np.uint8)
+  images[2], images[4] = images[0], images[0]
+  pairs = [Duplicate(2, 0, 0), Duplicate(3, 0, 0), Duplicate(4, 0, 1)]
+  looked_at = []
+
+  def decoded(places):
+    for place in places:
+      looked_at.append(place)
+      yield place, images[place]
+
+  found = duplicates.with_copies(pairs, decoded)
+  assert [pair.is_copy for pair in found] == [True, False, False]
+  assert [pair[:3] for pair in found] == [pair[:3] for pair in pairs]
+  assert set(looked_at) == {0, 2, 3}  # a hash that differs is enough
 
 
 def test_later_ones_are_left_out_and_named(folder, caplog):

@@ -4,8 +4,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.run_dir.pretrained import CenterCrops, known_center_crops, resolve_checkpoint
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 
 def test_any_tfds_name_with_image_and_label(flowers):
@@ -123,3 +126,63 @@ def test_the_crop_of_evaluation_is_the_networks(flowers, caplog, eval_crop, know
   assert ("as the network was evaluated before" in caplog.text) == (
     known is False and eval_crop == "auto"
   )
+
+
+@pytest.fixture
+def of_one_size(tmp_path, rng):
+  """An archive of labelled images of one size."""
+  images, labels = rng.integers(0, 256, (30, 48, 48, 3), np.uint8), np.arange(30) % 3
+  path = tmp_path / "one_size.npz"
+  np.savez(path, x_train=images[:20], y_train=labels[:20], x_test=images[20:], y_test=labels[20:])
+  return dict(dataset="npz", data_dir=str(path))
+
+
+@pytest.mark.parametrize("sizes_of_training", ["alike", "different"])
+def test_each_dataset_keeps_the_crop_that_it_was_evaluated_with(
+  of_one_size, flowers, tmp_path, sizes_of_training
+):
+  """The data that is learnt from, and another one of linear evaluation."""
+  others = {name: flowers[name] for name in ("dataset", "data_dir")}
+  learnt, labelled = [of_one_size, others][:: 1 if sizes_of_training == "alike" else -1]
+  config = Config(
+    **learnt,
+    eval_dataset=labelled["dataset"],
+    eval_data_dir=labelled["data_dir"],
+    image_size=40,
+    unet_depth=2,
+    base_filters=2,
+    train_batch_size=4,
+    train_steps=1,
+    mode="train",
+    export_format="",
+    report=False,
+    model_dir=str(tmp_path / "run"),
+  )
+  source = load_dataset(config)
+  eval_source = load_eval_dataset(config, source)
+  assert source.center_crop != eval_source.center_crop
+  commands.run(config)
+  crops = known_center_crops(RunDirectory(config.model_dir), config.eval_dataset)
+  assert crops == CenterCrops(source.center_crop, eval_source.center_crop)
+  again = load_dataset(config, crops.training)
+  assert again.center_crop == source.center_crop
+  assert load_eval_dataset(config, again, crops.evaluation).center_crop == eval_source.center_crop
+  # Exports and embeddings are taken as linear evaluation is.
+  assert resolve_checkpoint(config.model_dir).center_crop == eval_source.center_crop
+
+
+@pytest.mark.parametrize(
+  "images, eval_dataset, expected",
+  [
+    ({}, "", (None, None)),
+    ({"center_crop": True}, "", (True, True)),
+    ({"center_crop": True}, "cifar10", (None, True)),  # the evaluation's; the other by its data
+    ({"one_size": True}, "", (False, False)),
+    ({"center_crop": True, "train_center_crop": False}, "cifar10", (False, True)),
+    ({"center_crop": True, "train_center_crop": False}, "", (False, True)),
+  ],
+)
+def test_the_crops_of_runs_of_all_versions(tmp_path, images, eval_dataset, expected):
+  directory = RunDirectory(tmp_path)
+  directory.write("images.json", images)
+  assert known_center_crops(directory, eval_dataset) == expected

@@ -69,6 +69,7 @@ def test_a_class_that_is_nowhere_is_left_out_and_one_that_is_made_up_counts():
     "dice": None,
     "iou": None,
     "hausdorff_95": None,
+    "one_sided_images": 0,
   }
   made_up = square(8, 8)
   made_up[0, 0] = 2
@@ -77,6 +78,37 @@ def test_a_class_that_is_nowhere_is_left_out_and_one_that_is_made_up_counts():
   )
   assert found[metric_names.DICE] == pytest.approx((1.0 + 0.0) / 2)
   assert found[metric_names.CLASSES][2]["dice"] == 0.0
+
+
+def test_a_class_that_is_missed_entirely_is_as_far_as_the_diagonal():
+  nothing = np.zeros([32, 24], int)  # the diagonal is 40
+  there = square(8, 8, size=32)[:, :24]
+  pairs = [(there, there), (nothing, there), (nothing, nothing), (there, nothing), (there, there)]
+  counts = [count_image(hot(made, 2), true) for made, true in pairs]
+  np.testing.assert_equal([count.distances[1] for count in counts], [0, 40, np.nan, 40, 0])
+  found = segmentation_measures(counts, ["ground", "square"])
+  assert found[metric_names.HAUSDORFF] == pytest.approx((0 + 40 + 40 + 0) / 4)
+  assert found[metric_names.ONE_SIDED_IMAGES] == 2
+  assert [row["one_sided_images"] for row in found[metric_names.CLASSES]] == [0, 2]
+  assert metric_names.format_value(metric_names.ONE_SIDED_IMAGES, 2) == "2"
+
+
+def test_a_class_that_every_image_misses_has_a_distance_and_one_that_is_nowhere_has_none():
+  counts = [count_image(hot(np.zeros([32, 24], int), 3), square(0, 0, size=32)[:, :24])]
+  found = segmentation_measures(counts, ["ground", "square", "nowhere"])
+  assert [row["hausdorff_95"] for row in found[metric_names.CLASSES]] == [
+    pytest.approx(9.0, abs=2.0),
+    40.0,
+    None,
+  ]
+  assert found[metric_names.HAUSDORFF] == 40.0 and found[metric_names.ONE_SIDED_IMAGES] == 1
+
+
+def test_without_distances_no_image_is_counted_beside_them():
+  counts = [count_image(hot(np.zeros([32, 32], int), 2), square(0, 0), with_distances=False)]
+  found = segmentation_measures(counts, ["ground", "square"])
+  assert not {metric_names.HAUSDORFF, metric_names.ONE_SIDED_IMAGES} & set(found)
+  assert "one_sided_images" not in found[metric_names.CLASSES][1]
 
 
 def test_images_without_the_class_have_no_curve():

@@ -11,6 +11,7 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config
+from conrec_tf.reporting import data_sections
 
 RNG = np.random.default_rng(0)
 
@@ -49,6 +50,22 @@ def look(caplog, **values):
   return folder, (folder / "index.html").read_text(), caplog.text
 
 
+def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog):
+  _, page, logged = look(
+    caplog,
+    dataset="image_folder",
+    data_dir=str(photos),
+    model_dir=str(tmp_path / "run"),
+    train_mode="finetune",  # without views, which take seconds
+  )
+  said = "Images of test that look like one of train: 1, and the same pixel by pixel: 1."
+  example = "test/iris/twice_too.png like train/iris/twice.png"
+  problems = page.partition("Problems</h2>")[2].partition("<h2")[0]
+  for text in (said, example):
+    assert text in problems and text in logged, text
+  assert "None: every" not in page
+
+
 @pytest.mark.slow
 def test_page_of_a_folder(photos, tmp_path, caplog):
   folder, page, logged = look(
@@ -65,7 +82,7 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
     "twice_too.png",
     "8 in 21",
     ".png 20, .jpg 1",
-    "<td>0 of 144</td><td>yes</td>",
+    "<td>0 of 144</td><td>yes</td><td>yes</td>",
   ):
     assert text in re.sub(r"<td[^>]*>", "<td>", page), text
   assert re.search(r"<b>1</b><span>bad images</span>", page)
@@ -116,3 +133,9 @@ def test_page_of_a_tfds_dataset(data_dir, tmp_path, caplog):
     train_mode="finetune",
   )
   assert "rectangle_triangle" in page and "train[:30]: 30 images" in logged
+
+
+@pytest.mark.parametrize("shape, shown", [((999, 700, 3), (250, 175, 3)), ((30, 320, 1), None)])
+def test_a_page_holds_no_more_of_an_image_than_a_picture_shows(shape, shown):
+  small = data_sections._small(np.full(shape, 65535, np.uint16))
+  assert small.shape == (shown or shape) and small.max() == 1.0
