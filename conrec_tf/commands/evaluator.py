@@ -77,7 +77,7 @@ class Evaluator:
   def open(self, eval_source: DatasetSource) -> None:
     """Notes what trains here, and opens TensorBoard's images if there are to be any."""
     if self._trains:
-      self._directory.add_row(PROCESSES, process_info(self.step))
+      self._directory.add_row(PROCESSES, process_info(self.step), "step")
     self._tensorboard = None
     if not self._config.report:
       return
@@ -144,7 +144,7 @@ class Evaluator:
 
       with self._shutdown.interruptible():
         with log_and_continue("Writing embeddings and settings for TensorBoard"):
-          self._tensorboard.finish(directory.read("result.json"))
+          self._tensorboard.finish(directory.read("result.json") or {})
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
           write_report(config, source, eval_source)
     return self._results.cached(self._final_step)
