@@ -69,8 +69,8 @@ def train(name, variation, seed, study, folder, cores):
   ]
   run(command([*always, *flags], model_dir), model_dir.with_suffix(".log"), cores)
   directory = RunDirectory(model_dir)
-  result = directory.read("result.json")
-  rows = directory.rows("metrics.jsonl")
+  result = directory.read("result.json") or {}
+  rows = directory.rows("metrics.jsonl", "global_step")
   *_, last = (row for row in rows if TOTAL_LOSS in row)
   content = {
     "study": name,

@@ -49,14 +49,14 @@ def main():
   flags = [*FLAGS, f"--train_epochs={args.epochs}", f"--model_dir={model_dir}", *args.flags]
   subprocess.run([sys.executable, "run.py", *flags], cwd=ROOT, check=True)
   directory = RunDirectory(model_dir)
-  result = directory.read("result.json")
+  result = directory.read("result.json") or {}
   exported = directory.path / "saved_model" / str(result["global_step"])
   folder = args.networks / NAME
   shutil.rmtree(folder, ignore_errors=True)
   shutil.copytree(exported, folder)
   network = tf.saved_model.load(str(folder))
   width = network(tf.zeros([1, Config.image_size, Config.image_size, 3])).shape[-1]
-  machines = trained_on(directory.rows("processes.jsonl"), result["global_step"])
+  machines = trained_on(directory.rows("processes.jsonl", "step"), result["global_step"])
   (folder / "README.md").write_text(card(result, args.epochs, width, machines))
 
 

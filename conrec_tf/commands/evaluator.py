@@ -78,7 +78,7 @@ class Evaluator:
   def open(self, eval_source: DatasetSource) -> None:
     """Notes what trains here, and opens TensorBoard's images if there are to be any."""
     if self._trains:
-      self._directory.add_row(PROCESSES, process_info(self.step))
+      self._directory.add_row(PROCESSES, process_info(self.step), "step")
     self._tensorboard = None
     if not self._config.report:
       return

@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import pathlib
-import shutil
 import subprocess
 from typing import Any
 
@@ -17,10 +16,10 @@ from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
-from conrec_tf.files import io_as_usage_error, remove_leftovers, replacing
+from conrec_tf.files import io_as_usage_error, remove, remove_leftovers, replacing
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -116,16 +115,11 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
     step: whose SavedModel stays in any case.
     keep: how many stay, those of the most steps; 0: all.
   """
-  others = sorted(
-    (
-      path
-      for path in (directory.path / "saved_model").glob("*")
-      if path.name.isdigit() and int(path.name) != step
-    ),
-    key=lambda path: int(path.name),
-  )
+  saved = numbered(directory.path / "saved_model")
+  others = [path for number, path in saved.items() if number != step]
   for path in others[: max(0, len(others) + 1 - keep)] if keep else []:
-    shutil.rmtree(path)
+    with io_as_usage_error(path):
+      remove(path)
 
 
 def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last
-  rows = directory.rows("metrics.jsonl")
+  rows = directory.rows("metrics.jsonl", metric_names.GLOBAL_STEP)
   if metric_names.GLOBAL_STEP not in result:
     raise UsageError(
       f"{flag} must be the folder of a run that was evaluated, for the report; "
@@ -121,7 +121,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     evaluations,
     result,
     read_predictions(directory, result[metric_names.GLOBAL_STEP]),
-    directory.rows(PROCESSES),
+    directory.rows(PROCESSES, "step"),
   )
 
 

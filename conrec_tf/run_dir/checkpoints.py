@@ -1,16 +1,16 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
 import contextlib
-import glob
 import logging
 import os
-import shutil
+import pathlib
+import re
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import UsageError, short_message
-from conrec_tf.files import io_as_usage_error
+from conrec_tf.files import io_as_usage_error, remove
 from conrec_tf.models import ConRec
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.run_dir.pretrained import BEST, PretrainedModel, prefixes, step_of
@@ -19,6 +19,8 @@ from conrec_tf.run_dir.run_directory import CHECKPOINTS
 logger = logging.getLogger(__name__)
 
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
+# A checkpoint's folder, and the list of checkpoints.
+UNFINISHED = re.compile(r"ckpt-\d+_temp.*|checkpoint\.tmp[0-9a-f]+")
 ITERATOR = "iterator/"  # what earlier versions kept of the stream of images
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
@@ -168,13 +170,19 @@ def _save(manager: tf.train.CheckpointManager, step: int) -> str:
 
 def _remove_unfinished(folder: str, start: str = "") -> None:
   """Removes what TensorFlow writes before it renames: of a name's start, or all in a folder."""
-  for leftover in glob.glob(os.path.join(glob.escape(folder), f"{start}*temp*")):
-    shutil.rmtree(leftover, ignore_errors=True)
+  with contextlib.suppress(OSError):
+    for name in filter(UNFINISHED.fullmatch, os.listdir(folder)):
+      with contextlib.suppress(OSError):
+        if name.startswith(start):
+          remove(pathlib.Path(folder, name))
 
 
 def _remove(prefix: str) -> None:
-  for name in glob.glob(glob.escape(prefix) + ".*"):
-    os.remove(name)
+  """Removes the files of a checkpoint; copies of them that a user made stay."""
+  name = re.compile(re.escape(os.path.basename(prefix)) + r"\.(index|data-\d+-of-\d+)")
+  folder = os.path.dirname(prefix)
+  for file in filter(name.fullmatch, os.listdir(folder)):
+    os.remove(os.path.join(folder, file))
 
 
 def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:

@@ -31,7 +31,7 @@ class MetricsLog:
     self._path = model_dir / "metrics.jsonl"
     self.evaluated: set[int] = set()
     if self._path.exists():
-      rows = RunDirectory(model_dir).rows(self._path.name) if first_step else []
+      rows = RunDirectory(model_dir).rows(self._path.name, GLOBAL_STEP) if first_step else []
       rows = list(itertools.takewhile(lambda row: row[GLOBAL_STEP] <= first_step, rows))
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
       self.evaluated.update(row[GLOBAL_STEP] for row in rows if _is_evaluation(row))

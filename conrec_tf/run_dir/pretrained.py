@@ -1,7 +1,6 @@
 """Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
 import dataclasses
-import glob
 import json
 import os
 import pathlib
@@ -9,7 +8,13 @@ from typing import Any, NamedTuple
 
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, current_settings
-from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import (
+  CHECKPOINT_FILE,
+  CHECKPOINTS,
+  IMAGES,
+  RunDirectory,
+  numbered,
+)
 
 BEST = "best"
 METADATA = "metadata.json"
@@ -118,14 +123,15 @@ def center_crop_of(images: dict[str, Any]) -> bool | None:
 
 def prefixes(folder: str | os.PathLike) -> list[str]:
   """Returns the prefixes of the checkpoints in a folder, those of earlier steps first."""
-  files = glob.glob(os.path.join(glob.escape(os.fspath(folder)), "ckpt-*.index"))
-  return sorted((name.removesuffix(".index") for name in files), key=step_of)
+  return [
+    os.fspath(path).removesuffix(".index") for path in numbered(folder, *CHECKPOINT_FILE).values()
+  ]
 
 
 def step_of(prefix: str) -> int:
   """Returns the step in a checkpoint's name; 0 if there is none."""
   number = prefix.rsplit("-", 1)[-1]
-  return int(number) if number.isdigit() else 0
+  return int(number) if number.isdecimal() else 0
 
 
 def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, Any]:

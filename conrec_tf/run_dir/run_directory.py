@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
+import errno
 import fcntl
+import functools
 import json
 import logging
 import math
 import os
 import pathlib
+import re
 import socket
 import time
-from typing import Any
+from typing import IO, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import BY_CONTENT, current_settings
@@ -23,6 +26,8 @@ SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
@@ -88,53 +93,55 @@ class RunDirectory:
   @property
   def has_checkpoints(self) -> bool:
     """Whether a training has saved anything here."""
-    return any((self.path / CHECKPOINTS).glob("ckpt-*.index"))
+    return bool(numbered(self.path / CHECKPOINTS, *CHECKPOINT_FILE))
 
   @property
   def is_in_use(self) -> bool:
-    """Whether a process trains here."""
+    """Whether a process trains here; on a file system without locks nobody knows, and it's no."""
     try:
       with open(self.path / "lock") as file:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        return not _lock(file, fcntl.LOCK_SH)
+    except OSError:  # there is none, or it's another user's
       return False
-    except BlockingIOError:
-      return True
-    return False
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
     """Keeps other trainings out; the lock of a process that died is free.
+
+    On a file system without locks nobody is kept out, which is a warning.
 
     Raises:
       UsageError: another process trains here.
     """
     with io_as_usage_error(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-      file = open(self.path / "lock", "a+")
+      file = open(self.path / "lock", "a+", errors="replace")
     with file:
       with io_as_usage_error(self.path):
-        try:
-          try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-          except BlockingIOError:
-            time.sleep(SECONDS_TO_RETRY)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-          file.seek(0)
-          raise UsageError(
-            "model_dir must not be in use by another training. "
-            f"Received: {self.path}, in use by {file.read().strip()}"
-          ) from error
+        if not _lock(file, fcntl.LOCK_EX):
+          time.sleep(SECONDS_TO_RETRY)
+          if not _lock(file, fcntl.LOCK_EX):
+            file.seek(0)
+            raise UsageError(
+              "model_dir must not be in use by another training. "
+              f"Received: {self.path}, in use by {file.read().strip()}"
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
       yield
 
-  def read(self, name: str) -> Any:
-    """Returns a JSON file's content, or None if there is no such file."""
+  def read(self, name: str) -> dict[str, Any] | None:
+    """Returns what a JSON file holds, `{name: value}`, or None if there is no such file.
+
+    Raises:
+      UsageError: it can't be read, or holds something else.
+    """
     try:
-      return json.loads((self.path / name).read_text())
+      content = json.loads((self.path / name).read_text("utf-8"))
+      if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+      return content
     except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, ValueError) as error:
@@ -154,17 +161,43 @@ class RunDirectory:
     else:
       (self.path / name).unlink(missing_ok=True)
 
-  def rows(self, name: str) -> list[dict[str, Any]]:
-    """Returns the rows of a file of JSON lines; a last one that is half written is left out."""
+  def rows(self, name: str, key: str) -> list[dict[str, Any]]:
+    """Returns the rows of a file of JSON lines; a last one that is half written is left out.
+
+    Others that can't be read are left out with a warning: these files only tell of a run.
+
+    Args:
+      name: of the file.
+      key: of a number that each row has.
+
+    Raises:
+      UsageError: the file can't be opened.
+    """
     path = self.path / name
     if not path.exists() and name in RENAMED_FILES:
       path = self.path / RENAMED_FILES[name]
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+      lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    except OSError as error:
+      raise UsageError(
+        f"{name} must be a file that can be read ({short_message(error)}). Received: {path}"
+      ) from error
+    whole = [line for line in lines if line.endswith(b"\n")]
+    rows = [_row(line, key) for line in whole]
+    unreadable = [number for number, row in enumerate(rows, start=1) if row is None]
+    if unreadable:
+      logger.warning(
+        "%d of %d lines of %s can't be read and are left out, the first is line %d",
+        len(unreadable),
+        len(rows),
+        path,
+        unreadable[0],
+      )
+    return [row for row in rows if row is not None]
 
-  def add_row(self, name: str, row: dict[str, Any]) -> None:
+  def add_row(self, name: str, row: dict[str, Any], key: str) -> None:
     """Adds a row to a file of JSON lines, which gets its present name if it had another."""
-    rows = [*self.rows(name), row]
+    rows = [*self.rows(name, key), row]
     write_text(self.path / name, "".join(json.dumps(each) + "\n" for each in rows))
     old = RENAMED_FILES.get(name)
     if old and (self.path / old).exists():
@@ -173,8 +206,57 @@ class RunDirectory:
 
   def evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
     """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""
-    steps = [int(path.stem.split("_")[1]) for path in self.path.glob("result_*.json")]
-    return {step: self.read(f"result_{step}.json") for step in sorted(steps) if step <= last_step}
+    steps = [step for step in numbered(self.path, *RESULT_FILE) if step <= last_step]
+    return {step: self.read(f"result_{step}.json") or {} for step in steps}
+
+
+def numbered(folder: str | os.PathLike, start: str = "", end: str = "") -> dict[int, pathlib.Path]:
+  """Returns `{number: path}` of what is named `<start><number><end>` in a folder, in order.
+
+  What else lies there is passed over, such as the copies `result_20 (1).json` of a file manager.
+
+  Args:
+    folder: it may not be there.
+    start, end: of the names.
+  """
+  pattern = re.compile(f"{re.escape(start)}(0|[1-9][0-9]*){re.escape(end)}")
+  try:
+    names = os.listdir(folder)
+  except OSError:
+    return {}
+  matches = filter(None, map(pattern.fullmatch, names))
+  return dict(sorted((int(match[1]), pathlib.Path(folder, match[0])) for match in matches))
+
+
+def _row(line: bytes, key: str) -> dict[str, Any] | None:
+  """Returns what a line of JSON holds, `{name: value}` with a number; None if it's no such line."""
+  try:
+    row = json.loads(line)
+  except ValueError:
+    return None
+  return row if isinstance(row, dict) and isinstance(row.get(key), int | float) else None
+
+
+def _lock(file: IO[str], kind: int) -> bool:
+  """Locks a file without waiting; returns False if another process has locked it."""
+  try:
+    fcntl.flock(file, kind | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  except OSError as error:
+    if error.errno not in NO_LOCKS:
+      raise
+    _warn_of_no_locks(os.path.dirname(file.name), short_message(error))
+  return True
+
+
+@functools.cache  # once for a folder
+def _warn_of_no_locks(folder: str, reason: str) -> None:
+  logger.warning(
+    "The file system has no locks (%s): mind yourself that one process at a time trains in %s",
+    reason,
+    folder,
+  )
 
 
 def seed_folder(seed: int) -> str:

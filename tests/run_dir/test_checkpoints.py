@@ -129,3 +129,31 @@ def test_what_another_process_is_saving_is_left_alone(tmp_path, weights):
   assert checkpoints.restore() == 4  # a training, which is the only one
   checkpoints.save_best(4)
   assert not list(tmp_path.rglob("*temp*"))
+
+
+def test_copies_that_a_user_made_are_no_checkpoints_and_stay(tmp_path):
+  checkpoints = Checkpoints(tmp_path, 1, {"model": tf.train.Checkpoint(a=tf.Variable(1.0))})
+  checkpoints.save(20)
+  folder = tmp_path / "checkpoints"
+  mine = ["ckpt-20 (1).index", "ckpt-20.index (1)", "ckpt-20.data-00000-of-00001 (1)"]
+  for name in mine:
+    (folder / name).touch()
+  (folder / "templates").mkdir()
+  assert checkpoints.restore() == 20
+  checkpoints.save(21)
+  names = set(os.listdir(folder))
+  assert names >= {*mine, "templates"} and "ckpt-20.index" not in names
+
+
+def test_what_a_killed_process_was_saving_is_removed(tmp_path):
+  checkpoints = Checkpoints(tmp_path, 1, {"model": tf.train.Checkpoint(a=tf.Variable(1.0))})
+  checkpoints.save(20)
+  folder = tmp_path / "checkpoints"
+  (folder / "ckpt-21_temp").mkdir()
+  (folder / f"checkpoint.tmp{'0a' * 16}").touch()
+  assert checkpoints.restore() == 20
+  assert sorted(os.listdir(folder)) == [
+    "checkpoint",
+    "ckpt-20.data-00000-of-00001",
+    "ckpt-20.index",
+  ]

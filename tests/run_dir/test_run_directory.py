@@ -1,4 +1,6 @@
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -6,7 +8,7 @@ import resource
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.run_dir.run_directory import IMAGES, PROCESSES, RunDirectory, flagfile
+from conrec_tf.run_dir.run_directory import IMAGES, PROCESSES, RunDirectory, flagfile, numbered
 
 
 def test_start_writes_the_configuration(tmp_path):
@@ -76,12 +78,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
 def test_processes_are_taken_over_from_the_file_of_an_earlier_version(tmp_path, caplog):
   (tmp_path / "sessions.jsonl").write_text('{"step": 0}\n{"step"')  # the last row is cut off
   directory = RunDirectory(tmp_path)
-  assert directory.rows(PROCESSES) == [{"step": 0}]
+  assert directory.rows(PROCESSES, "step") == [{"step": 0}]
   with caplog.at_level("INFO", "conrec_tf"):
-    directory.add_row(PROCESSES, {"step": 7})
+    directory.add_row(PROCESSES, {"step": 7}, "step")
   assert "sessions.jsonl is processes.jsonl" in caplog.text
   assert [path.name for path in tmp_path.iterdir()] == ["processes.jsonl"]
-  assert directory.rows(PROCESSES) == [{"step": 0}, {"step": 7}]
+  assert directory.rows(PROCESSES, "step") == [{"step": 0}, {"step": 7}]
 
 
 def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
@@ -129,3 +131,80 @@ def test_options_of_segmentation_of_another_version_do_not_keep_a_pretraining_fr
   RunDirectory(tmp_path).write("config.json", segmentation)
   with pytest.raises(UsageError, match="segment_loss: focal -> dice"):
     RunDirectory(tmp_path).start(Config(**masks))
+
+
+def test_copies_of_a_file_manager_are_no_results(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.write("result_20.json", {"a": 20})
+  for name in ("result_20 (1).json", "result_20_copy.json", "result_.json", "result_020.json"):
+    (tmp_path / name).write_text('{"a": 1}')
+  assert run.evaluations() == {20: {"a": 20}}
+
+
+def test_what_is_numbered_comes_in_order_and_alone(tmp_path):
+  names = ["ckpt-100.index", "ckpt-20.index", "ckpt-20 (1).index", "ckpt-²0.index", "ckpt-.index"]
+  for name in [*names, "ckpt-30.index.bak"]:
+    (tmp_path / name).touch()
+  assert list(numbered(tmp_path, "ckpt-", ".index").values()) == [
+    tmp_path / "ckpt-20.index",
+    tmp_path / "ckpt-100.index",
+  ]
+  assert numbered(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+  "content, reason",
+  [
+    (b'{"seed": 1', "Expecting"),
+    (b"", "Expecting value"),
+    (b'{"seed": "\xff"}', "can't decode byte 0xff"),
+    (b"[1, 2]", "it holds a list"),
+    (b"null", "it holds a NoneType"),
+  ],
+)
+@pytest.mark.parametrize("name", ["config.json", IMAGES, "result_20.json", "description.json"])
+def test_a_damaged_json_file_is_one_line(tmp_path, name, content, reason):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(UsageError) as caught:
+    RunDirectory(tmp_path).read(name)
+  message = str(caught.value)
+  assert message.startswith(f"{name} must be a JSON file that can be read (")
+  assert reason in message and message.endswith(f"Received: {tmp_path / name}")
+
+
+def test_damaged_rows_are_left_out_with_a_warning(tmp_path, caplog):
+  good = [b'{"global_step": 1}\n', b'{"global_step": 4, "a": "\xc3\xa9"}\n']
+  bad = [b'{"global_step": 2, "a\n', b'{"a": "\xff"}\n', b"[3]\n", b'{"a": 3}\n', b"\0\0\0\n"]
+  (tmp_path / "metrics.jsonl").write_bytes(good[0] + b"".join(bad) + good[1] + b'{"global_step"')
+  rows = RunDirectory(tmp_path).rows("metrics.jsonl", "global_step")
+  assert rows == [{"global_step": 1}, {"global_step": 4, "a": "é"}]
+  assert "5 of 7 lines of" in caplog.text and "the first is line 2" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog, number):
+  def no_lock(*_):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(fcntl, "flock", no_lock)
+  with RunDirectory(tmp_path).locked():
+    assert not RunDirectory(tmp_path).is_in_use
+  assert "The file system has no locks" in caplog.text and str(tmp_path) in caplog.text
+
+
+def test_a_lock_that_fails_otherwise_is_one_line(tmp_path, monkeypatch):
+  def broken(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+  monkeypatch.setattr(fcntl, "flock", broken)
+  with pytest.raises(UsageError, match=r"can be written \(Input/output error\)"):
+    with RunDirectory(tmp_path).locked():
+      pytest.fail("locked")
+
+
+def test_a_folder_is_in_use_while_it_is_locked(tmp_path):
+  run = RunDirectory(tmp_path)
+  assert not run.is_in_use
+  with run.locked():
+    assert run.is_in_use
+  assert not run.is_in_use
