@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 import dataclasses
 import functools
+import hashlib
 import logging
 import os
 
@@ -39,6 +40,14 @@ class Split:
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
     groups: object `[num_examples]`, names of what images belong together by, patients say, or None.
+    labels: reads the labels, int64 `[num_examples]`, -1 where an image has none, or 0 and 1 of
+      several labels, `[num_examples, L]`; None without labels.
+    stored: int64 `[num_examples]`, numbers of the images among all that the dataset stores,
+      whatever its splits, in any order; or None.
+    contents: makes keys of the images, bytes, object `[num_examples]`, that are equal where images
+      of this and the dataset's other split are; or None where records aren't at hand.
+    in_file_order: where records only stream, makes a finite `tf.data.Dataset` of them in the order
+      of the places of `shuffled`, which is that of `labels` too; else None.
   """
 
   name: str
@@ -49,6 +58,10 @@ class Split:
   shapes: np.ndarray | None = None
   names: np.ndarray | None = None
   groups: np.ndarray | None = None
+  labels: Callable[[], np.ndarray] | None = None
+  stored: np.ndarray | None = None
+  contents: Callable[[], np.ndarray] | None = None
+  in_file_order: Callable[[], tf.data.Dataset] | None = None
 
   @property
   def own_places(self) -> np.ndarray:
@@ -59,30 +72,89 @@ class Split:
 
   def records_at(self, places: np.ndarray) -> tf.data.Dataset:
     """Returns the records at some places, int `[n]`, in the split's order and in one pass."""
-    wanted = tf.constant(np.isin(np.arange(self.num_examples), places))
-    chosen = self.records().enumerate().filter(lambda place, _: wanted[place])
-    count = len(np.unique(places))
-    return chosen.map(lambda _, record: record).apply(
-      tf.data.experimental.assert_cardinality(count)
+    return _chosen(self.records(), self.num_examples, places)
+
+  def part(self, places: np.ndarray, name: str = "") -> "Split":
+    """Returns the split of the images at some places, int `[n]`, each once and in their order.
+
+    Args:
+      places: in the order of `labels`; of records that only stream that is that of their files.
+      name: of the part; empty: the split's own.
+    """
+    places = np.unique(places)
+    whole = self.in_file_order or self.records
+    lookup, shuffled, labels, contents = self.lookup, self.shuffled, self.labels, self.contents
+    new_places = np.full(self.num_examples, -1, np.int64)
+    new_places[places] = np.arange(len(places))
+
+    def lookup_of_part(place: tf.Tensor) -> Record:
+      assert lookup is not None
+      with tf.init_scope(), tf.device("CPU:0"):
+        at = tf.constant(places, tf.int64)
+      return lookup(tf.gather(at, place))
+
+    def shuffled_part(seed: tf.Tensor) -> tf.data.Dataset:
+      assert shuffled is not None
+      with tf.init_scope(), tf.device("CPU:0"):
+        new = tf.constant(new_places)
+      renumbered = shuffled(seed).map(lambda place, record: (tf.gather(new, place), record))
+      return renumbered.filter(lambda place, _: place >= 0)
+
+    def records() -> tf.data.Dataset:
+      return _chosen(whole(), self.num_examples, places)
+
+    columns = {
+      column: None if values is None else values[places]
+      for column, values in (
+        ("shapes", self.shapes),
+        ("names", self.names),
+        ("groups", self.groups),
+        ("stored", self.stored),
+      )
+    }
+    return dataclasses.replace(
+      self,
+      name=name or self.name,
+      num_examples=len(places),
+      records=records,
+      lookup=lookup and lookup_of_part,
+      shuffled=shuffled and shuffled_part,
+      labels=labels and functools.cache(lambda: labels()[places]),
+      contents=contents and functools.cache(lambda: contents()[places]),
+      in_file_order=self.in_file_order and records,
+      **columns,
     )
 
   @property
   def without_stand_ins(self) -> "Split":
     """The split with each image once: what is evaluated."""
     places = self.own_places
+    return self if len(places) == self.num_examples else self.part(places)
+
+  @property
+  def labelled(self) -> "Split":
+    """The split without images whose label is -1, which is none; says how many those are."""
+    if self.labels is None or (labels := self.labels()).ndim > 1:
+      return self
+    places = np.flatnonzero(labels >= 0)
     if len(places) == self.num_examples:
       return self
-    assert self.names is not None
-    return dataclasses.replace(
-      self,
-      num_examples=len(places),
-      records=lambda: self.records_at(places),
-      lookup=None,
-      shuffled=None,
-      shapes=None if self.shapes is None else self.shapes[places],
-      names=self.names[places],
-      groups=None if self.groups is None else self.groups[places],
+    logger.warning(
+      "%d of %d images of %s have no label (-1) and are left out of what labels are for",
+      self.num_examples - len(places),
+      self.num_examples,
+      self.name,
     )
+    return self.part(places)
+
+
+def _chosen(records: tf.data.Dataset, count: int, places: np.ndarray) -> tf.data.Dataset:
+  """Returns the records at some places, int `[n]`, of so many."""
+  wanted = tf.constant(np.isin(np.arange(count), places))
+  chosen = records.enumerate().filter(lambda place, _: wanted[place])
+  return chosen.map(lambda _, record: record).apply(
+    tf.data.experimental.assert_cardinality(len(np.unique(places)))
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +205,16 @@ class DatasetSource:
       return self
     return dataclasses.replace(self, train=train, eval=evaluated)
 
+  @functools.cached_property
+  def labelled(self) -> "DatasetSource":
+    """The dataset without images whose label is -1, which is none; says how many those are."""
+    train = self.train.labelled
+    same = self.eval.name == self.train.name
+    evaluated = train if same else self.eval.labelled
+    if train is self.train and (same or evaluated is self.eval):
+      return self
+    return dataclasses.replace(self, train=train, eval=evaluated)
+
   def traced_once(self, key: Hashable, function: Callable) -> Callable:
     """Returns a function of records as a graph, for as long as this dataset lives.
 
@@ -158,13 +240,14 @@ def split_in_memory(
   shapes: np.ndarray | None = None,
   names: np.ndarray | None = None,
   groups: np.ndarray | None = None,
+  stored: np.ndarray | None = None,
 ) -> Split:
   """Makes a `Split` whose records lie in memory, where each can be reached by its place.
 
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes, names, groups: see `Split`.
+    shapes, names, groups, stored: see `Split`.
   """
 
   @functools.cache
@@ -180,7 +263,19 @@ def split_in_memory(
     shapes=shapes,
     names=names,
     groups=groups,
+    labels=(lambda: columns["label"]) if "label" in columns else None,
+    stored=stored,
+    contents=functools.cache(lambda: _digests(columns["image"])),
   )
+
+
+def _digests(images: np.ndarray) -> np.ndarray:
+  """Returns digests, bytes, object `[N]`, of encoded images, object `[N]`, or of pixels."""
+  found = np.empty(len(images), object)
+  for place, image in enumerate(images):
+    data = image if isinstance(image, bytes) else image.tobytes()
+    found[place] = hashlib.blake2b(data, digest_size=16).digest()
+  return found
 
 
 def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import zipfile
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from conrec_tf.data.file_formats import EXTRA
 from conrec_tf.data.file_store import FileStore
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 VERSION = 3  # of what is kept, and of how images are decoded
 SECONDS_BETWEEN_SAVES = 10.0
 DIGEST_BYTES, LOOKS_BYTES = 32, 18
+READ_AT_A_TIME = 64  # files
 
 
 @dataclasses.dataclass
@@ -123,7 +125,7 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
   if known:
     scan.take_over(known)
     scan.forget_circumstances(max_pixels)
-  _add_digests(store, scan)
+  _add_digests(store, scan, _of_one_base_name(scan))
   scan.reorder(_order(scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
   if len(unknown):
@@ -149,9 +151,14 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
 
 def cache_path(root: str) -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   key = hashlib.sha256(os.fsencode(os.path.realpath(root)) + bytes([VERSION])).hexdigest()
-  return pathlib.Path(base, "conrec_tf", f"folder-{key[:32]}.npz")
+  return cache_folder() / f"folder-{key[:32]}.npz"
+
+
+def cache_folder() -> pathlib.Path:
+  """Returns the folder of what is kept between starts."""
+  base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  return pathlib.Path(base, "conrec_tf")
 
 
 def load_scan(path: pathlib.Path) -> FileScan | None:
@@ -198,17 +205,56 @@ def save_scan(path: pathlib.Path, scan: FileScan) -> None:
       temporary.unlink()
 
 
-def _add_digests(store: FileStore, scan: FileScan) -> None:
-  """Reads files of one base name, whose order is that of their content."""
+def _of_one_base_name(scan: FileScan) -> list[int]:
+  """Returns places of the files whose order is that of their content."""
   bases = [base_name(name) for name in scan.names]
   seen = collections.Counter(bases)
-  wanted = [
-    place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
-  ]
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    contents = pool.map(store.content, [scan.names[place] for place in wanted])
-    for place, content in zip(wanted, contents):
-      scan.digests[place] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+  return [place for place, base in enumerate(bases) if seen[base] > 1]
+
+
+def _add_digests(store: FileStore, scan: FileScan, places: Iterable[int]) -> int:
+  """Reads files whose digest isn't known yet; returns how many.
+
+  Args:
+    store: where they lie.
+    scan: of them; gets their digests.
+    places: of the files in it.
+  """
+  wanted = [place for place in places if not scan.digests[place].any()]
+  with (
+    concurrent.futures.ThreadPoolExecutor() as pool,
+    tqdm(total=len(wanted), desc="Comparing", unit=" files", disable=None, leave=False) as bar,
+  ):
+    for start in range(0, len(wanted), READ_AT_A_TIME):
+      some = wanted[start : start + READ_AT_A_TIME]
+      for place, content in zip(some, pool.map(store.content, [scan.names[at] for at in some])):
+        scan.digests[place] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+      bar.update(len(some))
+  return len(wanted)
+
+
+def content_keys(store: FileStore, scan: FileScan, splits: Sequence[np.ndarray]) -> np.ndarray:
+  """Returns keys of files, bytes, object `[N]`, that are equal where images of two splits are.
+
+  Files are read where one of each split has the same size, once: their digests are kept.
+
+  Args:
+    store: where they lie.
+    scan: of them.
+    splits: places of the images of two splits; or none, for files that are known to differ.
+  """
+  keys = np.array([b"%d" % place for place in range(len(scan.names))], object)
+  if splits:
+    first, second = (np.unique(split[scan.is_good[split]]) for split in splits)
+    sizes = np.intersect1d(
+      scan.sizes[np.setdiff1d(first, second)], scan.sizes[np.setdiff1d(second, first)]
+    )
+    either = np.union1d(first, second)
+    alike = either[np.isin(scan.sizes[either], sizes)]
+    if _add_digests(store, scan, alike):
+      save_scan(cache_path(store.path), scan)
+    keys[alike] = [scan.digests[place].tobytes() for place in alike]
+  return keys
 
 
 def _order(scan: FileScan) -> list[int]:

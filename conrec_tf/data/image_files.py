@@ -1,6 +1,7 @@
 """A dataset of image files, wherever their bytes come from."""
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 import hashlib
 import logging
@@ -15,7 +16,7 @@ from conrec_tf.data.channels import checked_channels
 from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
 from conrec_tf.data.file_duplicates import drop_duplicates
-from conrec_tf.data.file_scan import FileScan, scan_files
+from conrec_tf.data.file_scan import FileScan, content_keys, scan_files
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import base_name
@@ -93,7 +94,14 @@ def image_source(
   )
   by_image, by_label, by_shape, by_name, by_group = columns
   assert by_image is not None and by_shape is not None
-  arguments = (by_image, by_label, by_shape, by_name, by_group)
+  arguments = (by_image, by_label, by_shape, by_name, by_group, places)
+  train = listed_split("train_split", config.train_split, *arguments)
+  test = listed_split("eval_split", config.eval_split, *arguments)
+  numbers, of_test = train.stored, test.stored
+  assert numbers is not None and of_test is not None
+  keys = functools.cache(
+    lambda: content_keys(store, scan, () if config.drop_duplicates else (numbers, of_test))
+  )
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,
@@ -101,8 +109,8 @@ def image_source(
     decode_reduced=(lambda image, fitting: reduced(read(image), fitting))
     if config.scaled_decoding
     else None,
-    train=listed_split("train_split", config.train_split, *arguments),
-    eval=listed_split("eval_split", config.eval_split, *arguments),
+    train=dataclasses.replace(train, contents=lambda: keys()[numbers]),
+    eval=dataclasses.replace(test, contents=lambda: keys()[of_test]),
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
     class_names=class_names,
     multi_label=labels.ndim == 2,

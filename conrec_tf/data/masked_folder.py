@@ -173,7 +173,7 @@ def _check_sizes(
 
 def repeated(split: Split, times: int) -> Split:
   """Returns a split that holds all images so many times, one after the other."""
-  lookup = split.lookup
+  lookup, contents = split.lookup, split.contents
   assert lookup is not None and split.names is not None
   count = split.num_examples
   return dataclasses.replace(
@@ -184,6 +184,8 @@ def repeated(split: Split, times: int) -> Split:
     names=np.tile(split.names, times),
     groups=None if split.groups is None else np.tile(split.groups, times),
     shapes=None if split.shapes is None else np.tile(split.shapes, (times, 1)),
+    stored=None if split.stored is None else np.tile(split.stored, times),
+    contents=contents and (lambda: np.tile(contents(), times)),
   )
 
 

@@ -1,12 +1,21 @@
 """Split expressions, as TensorFlow Datasets writes them, e.g. `train[:10%]+validation`."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import Split, split_in_memory
+
+
+class Part(NamedTuple):
+  """A range of the images of a stored split."""
+
+  split: str
+  start: int
+  stop: int
 
 
 def listed_split(
@@ -17,6 +26,7 @@ def listed_split(
   shapes: dict[str, np.ndarray],
   names: dict[str, np.ndarray] | None = None,
   groups: dict[str, np.ndarray] | None = None,
+  stored: dict[str, np.ndarray] | None = None,
 ) -> Split:
   """Makes a `Split` of data that lies in lists, one for each stored split.
 
@@ -28,6 +38,7 @@ def listed_split(
     shapes: `{name: int array [n, 4]}`.
     names: `{name: object array [n]}` of the images' names, or None.
     groups: `{name: object array [n]}` of the images' groups, or None.
+    stored: `{name: int array [n]}` of the images' numbers among all, or None: as they are listed.
 
   Raises:
     UsageError: the expression names no such split, or selects nothing.
@@ -40,21 +51,54 @@ def listed_split(
       if count
     ]
   )
-  try:
-    parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
-  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
-    raise wrong_split(flag, expression, infos) from error
+  parts = stored_parts(flag, expression, infos)
 
-  def chosen(stored: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
+  def chosen(values: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([values[part.split][part.start : part.stop] for part in parts])
 
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
   known_names, known_groups = (
-    None if stored is None else chosen(stored) for stored in (names, groups)
+    None if values is None else chosen(values) for values in (names, groups)
   )
-  return split_in_memory(expression, columns, chosen(shapes), known_names, known_groups)
+  numbers = stored_numbers(parts, infos) if stored is None else chosen(stored)
+  return split_in_memory(
+    expression, columns, chosen(shapes), known_names, known_groups, stored=numbers
+  )
+
+
+def stored_parts(flag: str, expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
+  """Returns the ranges of stored splits that an expression names, in its order.
+
+  Args:
+    flag: the flag that `expression` comes from, for messages.
+    expression: as TFDS writes them.
+    infos: of the stored splits.
+
+  Raises:
+    UsageError: it names none.
+  """
+  try:
+    found = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
+  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
+    raise wrong_split(flag, expression, infos) from error
+  return [
+    Part(
+      part.splitname, *slice(part.from_, part.to).indices(infos[part.splitname].num_examples)[:2]
+    )
+    for part in found
+  ]
+
+
+def stored_numbers(parts: Iterable[Part], infos: tfds.core.splits.SplitDict) -> np.ndarray:
+  """Returns what numbers images have among those of all stored splits, int64 `[N]`."""
+  names = sorted(infos)
+  ends = np.cumsum([infos[name].num_examples for name in names])
+  starts = {name: end - infos[name].num_examples for name, end in zip(names, ends)}
+  return np.concatenate(
+    [np.arange(part.start, part.stop, dtype=np.int64) + starts[part.split] for part in parts]
+  )
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

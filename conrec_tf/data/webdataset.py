@@ -135,10 +135,20 @@ def open_webdataset(config: Config) -> DatasetSource:
       f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
     )
 
+  splits = {name: _split(name) for name in names}
+  without = [name for name in names if not splits[name]]
+  if 0 < len(without) < len(names):
+    named = next(name for name in names if splits[name])
+    raise UsageError(
+      "data_dir must name archives that all have a split's name in theirs, as train-000.tar, or "
+      f"none. Received: {os.path.dirname(named)}.tar with {splits[named]}, "
+      f"{os.path.dirname(without[0])}.tar without any"
+    )
+
   def layout(names: list[str]) -> Layout:
-    splits = [_split(name) for name in names]
     labels = [store.labels[name] for name in names] if labelled else None
-    return sample_layout(config, labels, splits if all(splits) else None, len(names))
+    of_names = None if without else [splits[name] for name in names]
+    return sample_layout(config, labels, of_names, len(names))
 
   return image_source(config, store, names, layout)
 

@@ -24,11 +24,13 @@ class ImagePredictions:
     images: `[N]`, names, or where they have none places in the split, as texts.
     labels, predictions: int `[N]`, true and predicted; of several labels 0 or 1, `[N, L]`, and
       probabilities float `[N, L]`.
+    groups: object `[N]`, names of what images belong together by, or None.
   """
 
   images: tuple[str, ...]
   labels: np.ndarray
   predictions: np.ndarray
+  groups: np.ndarray | None = None
 
 
 def file_name(step: int) -> str:
@@ -78,16 +80,18 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
       ]
       rows = list(reader)
     images = tuple(row["image"] for row in rows)
+    has_groups = "group" in (reader.fieldnames or ()) and "group" not in names
+    groups = np.array([row["group"] for row in rows], object) if has_groups else None
     if names:
       labels, probabilities = (
         np.array([[row[name + ending] for name in names] for row in rows])
         for ending in ("", PROBABILITY)
       )
-      return ImagePredictions(images, labels.astype(int), probabilities.astype(float))
+      return ImagePredictions(images, labels.astype(int), probabilities.astype(float), groups)
     labels, predictions = (
       np.array([row[column] for row in rows], int) for column in ("label", "prediction")
     )
-    return ImagePredictions(images, labels, predictions)
+    return ImagePredictions(images, labels, predictions, groups)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
       f"{path.name} must have the columns image, label and prediction, or two for each label. "
