@@ -18,6 +18,7 @@ from conrec_tf.data.duplicates import (
 )
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.split_checks import check_splits
 from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
 
 logger = logging.getLogger(__name__)
@@ -61,10 +62,13 @@ def run(config: Config) -> None:
 
 def _load(config: Config) -> DatasetSource:
   """Loads a dataset; of one with masks, which tell their classes when they are read, the images."""
-  if not config.is_segmenting:
-    return load_dataset(config)
-  source = load_dataset(dataclasses.replace(config, crops_per_image=1))
-  return dataclasses.replace(source, class_names=())
+  if config.is_segmenting:
+    source = load_dataset(dataclasses.replace(config, crops_per_image=1))
+    source = dataclasses.replace(source, class_names=())
+  else:
+    source = load_dataset(config)
+  check_splits(config, source.without_stand_ins)
+  return source
 
 
 def _draw(

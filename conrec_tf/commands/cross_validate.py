@@ -4,11 +4,10 @@ from collections.abc import Iterator
 import dataclasses
 import logging
 
-import numpy as np
-
 from conrec_tf.commands.train import start_workers, train_and_evaluate
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.spread import mean_and_deviation
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -17,18 +16,12 @@ logger = logging.getLogger(__name__)
 def run(config: Config) -> None:
   """Finetunes for each fold of `train_split` and repetition; reports mean and deviation.
 
-  Folds are consecutive shares of the split, which TFDS shuffled when it was prepared, and so
-  the same for every method.
+  Folds are the same for every method and seed; see `stratified_folds`.
 
   Raises:
-    UsageError: `train_split` is not a plain name.
+    UsageError: there are fewer images or groups than folds.
   """
   strategy, workers = start_workers(config)
-  if "[" in config.train_split or "+" in config.train_split:
-    raise UsageError(
-      "train_split must be a plain name such as train for finetuning with cv_folds. "
-      f"Received: {config.train_split}"
-    )
   directory, scores = RunDirectory(config.run_directory), []
   metric = metric_names.supervised_metric(config.ordinal_labels)
   with workers.raise_on_lost_worker():
@@ -39,7 +32,7 @@ def run(config: Config) -> None:
       if result:
         scores.append(result[metric])
   if scores:
-    mean, deviation = float(np.mean(scores)), float(np.std(scores))
+    mean, deviation = mean_and_deviation(scores)
     directory.write(
       "result.json", {metric: mean, f"{metric}_std": deviation, "trainings": len(scores)}
     )
@@ -54,11 +47,10 @@ def run(config: Config) -> None:
 
 def _folds(config: Config, directory: RunDirectory) -> Iterator[Config]:
   """Yields the options of each finetuning, in a folder of its own."""
-  name = config.train_split
-  borders = [round(100 * fold / config.cv_folds) for fold in range(config.cv_folds + 1)]
+  # Unlike the authors, because data may be in the order of its labels: folds are random, and not
+  # consecutive shares.
   for repetition in range(config.num_repeats):
-    for fold, (start, stop) in enumerate(zip(borders, borders[1:])):
-      parts = ((f"{name}[:{start}%]", start), (f"{name}[{stop}%:]", 100 - stop))
+    for fold in range(config.cv_folds):
       logger.info(
         "Repetition %d of %d, fold %d of %d",
         repetition + 1,
@@ -69,8 +61,7 @@ def _folds(config: Config, directory: RunDirectory) -> Iterator[Config]:
       yield dataclasses.replace(
         config,
         cv_folds=0,
+        cv_fold=f"{fold}/{config.cv_folds}",
         seed=(config.seed + repetition) % 2**31,
-        train_split="+".join(part for part, length in parts if length),
-        eval_split=f"{name}[{start}%:{stop}%]",
         model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"),
       )

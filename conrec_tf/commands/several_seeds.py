@@ -5,13 +5,12 @@ import dataclasses
 import logging
 from typing import Any
 
-import numpy as np
-
 from conrec_tf.commands import report
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation.spread import mean_and_deviation
 from conrec_tf.run_dir.measurement import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
@@ -55,10 +54,9 @@ def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
   """
   summary: dict[str, float] = {}
   for name in results[0]:
-    values = [result.get(name) for result in results]
+    values: list[Any] = [result.get(name) for result in results]
     if name.startswith(metric_names.EVAL) and all(map(metric_names.is_number, values)):
-      numbers = np.array(values, np.float64)
-      summary |= {name: float(numbers.mean()), f"{name}_std": float(numbers.std(ddof=1))}
+      summary[name], summary[f"{name}_std"] = mean_and_deviation(values)
   return summary
 
 

@@ -124,6 +124,13 @@ class Config(
     return tuple(text.strip() for text in self.label_columns.split(",") if text.strip())
 
   @property
+  def fold(self) -> tuple[int, int]:
+    """`cv_fold` as the number of the fold, from 0, and how many there are; else 0 of 0."""
+    number, _, count = self.cv_fold.partition("/")
+    known = number.isdecimal() and count.isdecimal()
+    return (int(number), int(count)) if known else (0, 0)
+
+  @property
   def shots(self) -> tuple[int, ...]:
     """`few_shots` as numbers; what can't be read is -1."""
     return _whole_numbers(self.few_shots)

@@ -29,6 +29,14 @@ def evaluation_rules(config: "Config") -> Iterator[Rule]:
     config.seeds,
   )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
+  number, count = config.fold
+  yield (
+    config.cv_fold
+    and (count < 2 or number >= count or config.train_mode != "finetune" or bool(config.cv_folds)),
+    "cv_fold must be a fold from 0 and how many there are, e.g. 0/5, for train_mode=finetune "
+    "without cv_folds",
+    config.cv_fold,
+  )
   yield (
     not all(0 < fraction <= 1 for fraction in config.fractions),
     "label_fractions must be numbers above 0 and up to 1, separated by commas",

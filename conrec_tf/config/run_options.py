@@ -195,6 +195,12 @@ class Evaluation:
     changes_training=False,
     renamed_from="folds",
   )
+  cv_fold: str = option(
+    "",
+    "Finetune on all but one of the folds of train_split, and measure on that one: 0/5 is the "
+    "first of five. cv_folds sets it for each of its trainings. Empty: eval_split.",
+    previously="",
+  )
 
 
 @section

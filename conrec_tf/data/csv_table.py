@@ -22,7 +22,8 @@ def read_lines(
     perhaps: that it may have, for messages.
 
   Returns:
-    Of each line its number and `{column in lower case: text}`; empty where nothing stands.
+    Of each line its number and `{column in lower case: text}`, without blanks around it; empty
+    where nothing stands.
 
   Raises:
     UsageError: the file can't be read or lacks a column.
@@ -39,7 +40,8 @@ def read_lines(
           f"Received: {', '.join(found) or 'nothing'} in {path}"
         )
       return [
-        (reader.line_num, {column: row.get(column) or "" for column in found}) for row in reader
+        (reader.line_num, {column: (row.get(column) or "").strip() for column in found})
+        for row in reader
       ]
   except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise UsageError(

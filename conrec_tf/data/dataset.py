@@ -40,13 +40,18 @@ class Split:
     names: object `[num_examples]`, the images' files relative to data_dir, or None; a file that
       stands in for a bad one is named again.
     groups: object `[num_examples]`, names of what images belong together by, patients say, or None.
-    labels: int `[num_examples]`, or 0 and 1 `[num_examples, L]`, where they are known without
-      reading the records; else None.
-    content: uint8 `[num_examples, 32]`, SHA-256 of the stored images (and masks), or None where
-      records only stream.
-    origin: of records whose content isn't known, what tells them from others.
     fault: reads the files of records anew, and returns which of them is damaged and how, or an
       empty text; None where records aren't read from such files.
+    labels: reads the labels, int64 `[num_examples]`, -1 where an image has none, or 0 and 1 of
+      several labels, `[num_examples, L]`; None without labels.
+    stored: int64 `[num_examples]`, numbers of the images among all that the dataset stores,
+      whatever its splits, in any order; or None.
+    content: uint8 `[num_examples, 32]`, SHA-256 of the stored images, or None where they only
+      stream or are reached by number.
+    masks: uint8 `[num_examples, 32]`, SHA-256 of the class maps, or None.
+    origin: of images whose content isn't known, what tells them from others.
+    in_file_order: where records only stream, makes a finite `tf.data.Dataset` of them in the order
+      of the places of `shuffled`, which is that of `labels` too; else None.
   """
 
   name: str
@@ -58,9 +63,12 @@ class Split:
   names: np.ndarray | None = None
   groups: np.ndarray | None = None
   fault: Callable[[], str] | None = None
-  labels: np.ndarray | None = None
+  labels: Callable[[], np.ndarray] | None = None
+  stored: np.ndarray | None = None
   content: np.ndarray | None = None
+  masks: np.ndarray | None = None
   origin: str = ""
+  in_file_order: Callable[[], tf.data.Dataset] | None = None
 
   def digest(self, class_names: Sequence[str]) -> str:
     """Returns what tells these images, their labels by name and their groups from any others.
@@ -75,11 +83,13 @@ class Split:
       digest.update(repr((self.origin, tuple(class_names))).encode())
     else:
       digest.update(np.ascontiguousarray(self.content).tobytes())
-    if self.labels is not None and class_names:
-      used = np.asarray(class_names, object)
-      for label in self.labels:
-        words = used[label > 0] if np.ndim(label) else used[label : label + 1]
-        digest.update(repr(words.tolist()).encode())
+      if self.masks is not None:
+        digest.update(np.ascontiguousarray(self.masks).tobytes())
+      if self.labels and class_names:
+        names = np.asarray(class_names, object)
+        for label in self.labels():
+          words = names[label > 0] if np.ndim(label) else names[label : label + 1]
+          digest.update(repr(words.tolist()).encode())
     if self.groups is not None:
       digest.update(repr(self.groups.tolist()).encode())
     return digest.hexdigest()
@@ -93,32 +103,91 @@ class Split:
 
   def records_at(self, places: np.ndarray) -> tf.data.Dataset:
     """Returns the records at some places, int `[n]`, in the split's order and in one pass."""
-    wanted = tf.constant(np.isin(np.arange(self.num_examples), places))
-    chosen = self.records().enumerate().filter(lambda place, _: wanted[place])
-    count = len(np.unique(places))
-    return chosen.map(lambda _, record: record).apply(
-      tf.data.experimental.assert_cardinality(count)
+    return _chosen(self.records(), self.num_examples, places)
+
+  def part(self, places: np.ndarray, name: str = "") -> "Split":
+    """Returns the split of the images at some places, int `[n]`, each once and in their order.
+
+    Args:
+      places: in the order of `labels`; of records that only stream that is that of their files.
+      name: of the part; empty: the split's own.
+    """
+    places = np.unique(places)
+    whole = self.in_file_order or self.records
+    lookup, shuffled, labels = self.lookup, self.shuffled, self.labels
+    new_places = np.full(self.num_examples, -1, np.int64)
+    new_places[places] = np.arange(len(places))
+
+    def lookup_of_part(place: tf.Tensor) -> Record:
+      assert lookup is not None
+      with tf.init_scope(), tf.device("CPU:0"):
+        at = tf.constant(places, tf.int64)
+      return lookup(tf.gather(at, place))
+
+    def shuffled_part(seed: tf.Tensor) -> tf.data.Dataset:
+      assert shuffled is not None
+      with tf.init_scope(), tf.device("CPU:0"):
+        new = tf.constant(new_places)
+      renumbered = shuffled(seed).map(lambda place, record: (tf.gather(new, place), record))
+      return renumbered.filter(lambda place, _: place >= 0)
+
+    def records() -> tf.data.Dataset:
+      return _chosen(whole(), self.num_examples, places)
+
+    columns = {
+      column: None if values is None else values[places]
+      for column, values in (
+        ("shapes", self.shapes),
+        ("names", self.names),
+        ("groups", self.groups),
+        ("stored", self.stored),
+        ("content", self.content),
+        ("masks", self.masks),
+      )
+    }
+    return dataclasses.replace(
+      self,
+      name=name or self.name,
+      num_examples=len(places),
+      records=records,
+      lookup=lookup and lookup_of_part,
+      shuffled=shuffled and shuffled_part,
+      labels=labels and functools.cache(lambda: labels()[places]),
+      origin=f"{self.origin} at {hashlib.sha256(places.tobytes()).hexdigest()}",
+      in_file_order=self.in_file_order and records,
+      **columns,
     )
 
   @property
   def without_stand_ins(self) -> "Split":
     """The split with each image once: what is evaluated."""
     places = self.own_places
+    return self if len(places) == self.num_examples else self.part(places)
+
+  @property
+  def labelled(self) -> "Split":
+    """The split without images whose label is -1, which is none; says how many those are."""
+    if self.labels is None or (labels := self.labels()).ndim > 1:
+      return self
+    places = np.flatnonzero(labels >= 0)
     if len(places) == self.num_examples:
       return self
-    assert self.names is not None
-    return dataclasses.replace(
-      self,
-      num_examples=len(places),
-      records=lambda: self.records_at(places),
-      lookup=None,
-      shuffled=None,
-      shapes=None if self.shapes is None else self.shapes[places],
-      names=self.names[places],
-      groups=None if self.groups is None else self.groups[places],
-      labels=None if self.labels is None else self.labels[places],
-      content=None if self.content is None else self.content[places],
+    logger.warning(
+      "%d of %d images of %s have no label (-1) and are left out of what labels are for",
+      self.num_examples - len(places),
+      self.num_examples,
+      self.name,
     )
+    return self.part(places)
+
+
+def _chosen(records: tf.data.Dataset, count: int, places: np.ndarray) -> tf.data.Dataset:
+  """Returns the records at some places, int `[n]`, of so many."""
+  wanted = tf.constant(np.isin(np.arange(count), places))
+  chosen = records.enumerate().filter(lambda place, _: wanted[place])
+  return chosen.map(lambda _, record: record).apply(
+    tf.data.experimental.assert_cardinality(len(np.unique(places)))
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +238,16 @@ class DatasetSource:
       return self
     return dataclasses.replace(self, train=train, eval=evaluated)
 
+  @functools.cached_property
+  def labelled(self) -> "DatasetSource":
+    """The dataset without images whose label is -1, which is none; says how many those are."""
+    train = self.train.labelled
+    same = self.eval.name == self.train.name
+    evaluated = train if same else self.eval.labelled
+    if train is self.train and (same or evaluated is self.eval):
+      return self
+    return dataclasses.replace(self, train=train, eval=evaluated)
+
   def traced_once(self, key: Hashable, function: Callable) -> Callable:
     """Returns a function of records as a graph, for as long as this dataset lives.
 
@@ -194,6 +273,7 @@ def split_in_memory(
   shapes: np.ndarray | None = None,
   names: np.ndarray | None = None,
   groups: np.ndarray | None = None,
+  stored: np.ndarray | None = None,
   content: np.ndarray | None = None,
 ) -> Split:
   """Makes a `Split` whose records lie in memory, where each can be reached by its place.
@@ -201,7 +281,7 @@ def split_in_memory(
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes, names, groups, content: see `Split`.
+    shapes, names, groups, stored, content: see `Split`.
   """
 
   @functools.cache
@@ -217,7 +297,8 @@ def split_in_memory(
     shapes=shapes,
     names=names,
     groups=groups,
-    labels=columns.get("label"),
+    labels=(lambda: columns["label"]) if "label" in columns else None,
+    stored=stored,
     content=content,
   )
 

@@ -226,9 +226,14 @@ def decoders() -> str:
 
 def cache_path(root: str) -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   key = hashlib.sha256(os.fsencode(os.path.realpath(root)) + bytes([VERSION])).hexdigest()
-  return pathlib.Path(base, "conrec_tf", f"folder-{key[:32]}.npz")
+  return cache_folder() / f"folder-{key[:32]}.npz"
+
+
+def cache_folder() -> pathlib.Path:
+  """Returns the folder of what is kept between starts."""
+  base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  return pathlib.Path(base, "conrec_tf")
 
 
 def load_scan(path: pathlib.Path) -> FileScan | None:

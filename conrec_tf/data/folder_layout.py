@@ -11,7 +11,7 @@ from conrec_tf.config import Config, EvaluationData, UsageError, listed
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
-from conrec_tf.data.labels import label_numbers, label_text, marks, ordered_labels
+from conrec_tf.data.labels import label_numbers, label_text, ordered_labels, warn_of_near_twins
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +102,6 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
         f"Received: none for {names[values.index('')]}"
       )
     columns[column] = values if all(values) else None
-  if columns["group"] and (config.cv_folds or config.select_best_on == "validation"):
-    raise UsageError(
-      "cv_folds must be 0 and select_best_on evaluation for a label_table with groups, which would "
-      f"stand on both sides. Received: {config.cv_folds}, {config.select_best_on}"
-    )
   if config.label_columns:
     several = np.array([rows[name].marks for name in names], np.int64)
     return _marked(config.label_column_names, several, columns["split"], columns["group"])
@@ -161,20 +156,12 @@ def _labelled(
     len(class_names),
     listed(class_names),
   )
-  if splits is not None:
-    if groups is not None:
-      check_groups(splits, groups)
-    found = np.array(splits)
-    _warn_of_missing_labels(found, indices, class_names)
-    return Layout(found, indices, class_names, _names(groups))
-  logger.info(
-    "There are no splits; a fifth of each label is held out as split test%s",
-    ", each group on one side" if groups else " (--label_mode=none if the folders aren't labels)",
-  )
-  if groups is None:
-    return Layout(_shares(indices, len(labels)), indices, class_names)
-  found = held_out_groups(indices, groups, class_names)
-  return Layout(found, indices, class_names, _names(groups))
+  if splits is None and groups is None:
+    logger.info(
+      "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "
+      "the folders aren't labels)"
+    )
+  return _in_splits(indices, class_names, splits, groups)
 
 
 def _class_names(config: Config, labels: set[str], origin: str) -> tuple[str, ...]:
@@ -206,40 +193,29 @@ def _marked(
     len(labels[0]),
     listed(class_names),
   )
-  if splits is None:
+  if splits is None and groups is None:
     logger.info("There are no splits; a fifth is held out as split test")
-    found = (
-      _shares(labels, len(labels))
-      if groups is None
-      else held_out_groups(labels, groups, class_names)
-    )
-  else:
+  return _in_splits(labels, class_names, splits, groups)
+
+
+def _in_splits(
+  labels: np.ndarray,
+  class_names: tuple[str, ...],
+  splits: list[str] | None,
+  groups: list[str] | None,
+) -> Layout:
+  """Returns the layout of labelled images, with a fifth held out where there are no splits."""
+  for what, names in (("labels", class_names), ("splits", splits), ("groups", groups)):
+    warn_of_near_twins(what, names or ())
+  if splits is not None:
     if groups is not None:
       check_groups(splits, groups)
     found = np.array(splits)
-  _warn_of_missing_labels(found, labels, class_names)
-  return Layout(found, labels, class_names, _names(groups))
-
-
-def _warn_of_missing_labels(
-  splits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
-) -> None:
-  """Warns of labels, int `[N]` or `[N, L]`, that no image of a split has."""
-  for split in np.unique(splits):
-    there = marks(labels[splits == split], len(class_names)).any(axis=0)
-    missing = [name for name, known in zip(class_names, there) if not known]
-    if missing:
-      logger.warning(
-        "Split %s has no images of %d of %d labels: %s",
-        split,
-        len(missing),
-        len(class_names),
-        listed(missing),
-      )
-
-
-def _names(groups: list[str] | None) -> np.ndarray | None:
-  return None if groups is None else np.array(groups, object)
+  elif groups is not None:
+    found = held_out_groups(labels, groups, class_names)
+  else:
+    found = _shares(labels, len(labels))
+  return Layout(found, labels, class_names, None if groups is None else np.array(groups, object))
 
 
 def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:

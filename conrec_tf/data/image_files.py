@@ -101,7 +101,7 @@ def image_source(
   )
   by_image, by_label, by_shape, by_name, by_group, by_content = columns
   assert by_image is not None and by_shape is not None
-  arguments = (by_image, by_label, by_shape, by_name, by_group, by_content)
+  arguments = (by_image, by_label, by_shape, by_name, by_group, places, by_content)
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,

@@ -86,7 +86,7 @@ def _said(row: Row) -> str:
 
 def _marks(given: dict[str, str], columns: Sequence[str], where: str) -> tuple[int, ...]:
   """Returns a line's values of several labels, 0 or 1."""
-  texts = [given[column.lower()].strip() for column in columns]
+  texts = [given[column.lower()] for column in columns]
   for column, text in zip(columns, texts):
     if text not in MARKS:
       raise UsageError(

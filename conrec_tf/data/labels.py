@@ -1,6 +1,6 @@
 """Names of labels: as text, in their order, as numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import logging
 import os
 import re
@@ -51,6 +51,18 @@ def ordered_labels(
   return found
 
 
+def warn_of_near_twins(what: str, names: Iterable[str]) -> None:
+  """Warns of names, of labels or splits say, that differ in case or blanks alone."""
+  alike: dict[str, list[str]] = {}
+  for name in sorted(set(names)):
+    alike.setdefault("".join(name.split()).casefold(), []).append(name)
+  twins = [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]
+  if twins:
+    logger.warning(
+      "Names of %s differ in case or blanks alone and count as different: %s", what, listed(twins)
+    )
+
+
 def natural(name: str) -> list[tuple[bool, int, str]]:
   """Returns a key for sorting: numbers within names by their value, all else by code points."""
   return [
@@ -84,8 +96,8 @@ def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def marks(labels: np.ndarray, count: int) -> np.ndarray:
-  """Returns labels, int `[N]` or 0 and 1 `[N, count]`, as 0 and 1 `[N, count]`."""
-  return labels if labels.ndim == 2 else np.eye(count, dtype=np.int64)[labels]
+  """Returns labels, int `[N]` or 0 and 1 `[N, count]`, as 0 and 1 `[N, count]`; -1 is none."""
+  return labels if labels.ndim == 2 else np.eye(count + 1, count, dtype=np.int64)[labels]
 
 
 def label_words(label: np.ndarray | int, class_names: Sequence[str]) -> str:
@@ -93,4 +105,4 @@ def label_words(label: np.ndarray | int, class_names: Sequence[str]) -> str:
   if np.ndim(label):
     found = [name for name, mark in zip(class_names, np.asarray(label)) if mark]
     return ", ".join(found) or "none of the labels"
-  return class_names[int(label)]
+  return class_names[int(label)] if label >= 0 else "no label"

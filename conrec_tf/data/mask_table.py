@@ -10,7 +10,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.data.csv_table import files_by_name, read_lines
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.folder_layout import Layout
-from conrec_tf.data.labels import label_text
+from conrec_tf.data.labels import label_text, warn_of_near_twins
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
   for number, given in read_lines("mask_table", path, ("image", "mask"), ("field", "split")):
     where = f"line {number} of {path}"
     image, mask, field = (
-      _file(places, given.get(column, "").strip(), column, where)
-      for column in ("image", "mask", "field")
+      _file(places, given.get(column, ""), column, where) for column in ("image", "mask", "field")
     )
     if {image, mask} & named or image == mask:
       raise UsageError(
@@ -62,7 +61,7 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
         f"{where}"
       )
     named |= {image, mask}
-    table.mask_of[image], table.split_of[image] = mask, label_text(given.get("split", "").strip())
+    table.mask_of[image], table.split_of[image] = mask, label_text(given.get("split", ""))
     if field:
       table.field_of[image] = field
   if len({bool(split) for split in table.split_of.values()}) != 1:
@@ -82,6 +81,7 @@ def layout_of(splits: Sequence[str]) -> Layout:
   """Returns the layout of images without labels; without splits a tenth of them is held out."""
   count = len(splits)
   named = np.array(splits)
+  warn_of_near_twins("splits", splits)
   if not any(splits):
     logger.info("There are no splits; a tenth is held out as split test")
     named = np.where(holdout_mask(None, count), "test", "train")

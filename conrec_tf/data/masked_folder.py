@@ -218,6 +218,8 @@ def repeated(split: Split, times: int) -> Split:
     groups=None if split.groups is None else np.tile(split.groups, times),
     content=None if split.content is None else np.tile(split.content, (times, 1)),
     shapes=None if split.shapes is None else np.tile(split.shapes, (times, 1)),
+    stored=None if split.stored is None else np.tile(split.stored, times),
+    masks=None if split.masks is None else np.tile(split.masks, (times, 1)),
   )
 
 
@@ -239,7 +241,5 @@ def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:
     split,
     records=lambda: tf.data.Dataset.range(split.num_examples).map(at),
     lookup=at,
-    content=None
-    if split.content is None
-    else content_digests(map(b"".join, zip(map(bytes, split.content), column))),
+    masks=content_digests(column),
   )

@@ -116,5 +116,10 @@ def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes
     "image": np.array([image for _, image, _ in examples], object),
     "mask": np.array([encoded[example] for example in names], object),
   }
-  content = content_digests(map(b"".join, zip(columns["image"], columns["mask"])))
-  return split_in_memory(name, columns, names=np.array(names, object), content=content)
+  split = split_in_memory(
+    name,
+    columns,
+    names=np.array(names, object),
+    content=content_digests(columns["image"]),
+  )
+  return dataclasses.replace(split, masks=content_digests(columns["mask"]))

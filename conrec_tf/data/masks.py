@@ -13,6 +13,7 @@ from PIL import Image
 from conrec_tf.config import UsageError, listed
 from conrec_tf.data.bad_image import as_bad_image
 from conrec_tf.data.csv_table import read_lines
+from conrec_tf.data.labels import warn_of_near_twins
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def read_mask_classes(path: str) -> MaskClasses:
   """
   names, values, kinds = list[str](), dict[int, int](), set[bool]()
   for number, row in read_lines("mask_classes", path, COLUMNS):
-    text, name = row["value"].strip(), row["name"].strip()
+    text, name = row["value"], row["name"]
     is_colour = bool(COLOUR.fullmatch(text))
     if not name or not (is_colour or text.isdigit()):
       raise UsageError(
@@ -70,6 +71,7 @@ def read_mask_classes(path: str) -> MaskClasses:
   if len(kinds) > 1:
     raise UsageError(f"mask_classes must hold numbers or colours. Received: both in {path}")
   _check_count(names, path)
+  warn_of_near_twins("classes", names)
   return MaskClasses(tuple(names), values, kinds == {True})
 
 

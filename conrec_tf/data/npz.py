@@ -83,6 +83,7 @@ def open_npz(config: Config) -> DatasetSource:
     },
     None,
     None,
+    None,
     {
       name: content_digests(np.ascontiguousarray(image).data for image in part)
       for name, part in images.items()

@@ -6,10 +6,12 @@ import logging
 
 from conrec_tf.config import Config, EvaluationData, UsageError
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.masked_folder import open_masked_folder
 from conrec_tf.data.masked_tfds import open_masked_tfds
 from conrec_tf.data.npz import open_npz
+from conrec_tf.data.split_checks import check_splits
 from conrec_tf.data.tfds import open_tfds
 from conrec_tf.data.webdataset import open_webdataset
 
@@ -37,7 +39,7 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   if config.is_segmenting:
     opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
     return dataclasses.replace(opened(config), center_crop=False)
-  source = OWN_DATA.get(config.dataset, open_tfds)(config)
+  source = _folds(config) if config.cv_fold else _opened(config)
   by_data = not source.one_size
   crop = {"center": True, "none": False}.get(config.eval_crop, center_crop)
   if crop is None:
@@ -52,7 +54,8 @@ def load_eval_dataset(
 ) -> DatasetSource:
   """Loads the dataset of evaluation: `eval_dataset` with its labels, or the training's own.
 
-  It has each image once; in training a good one may stand in for a bad one.
+  It has each image once; in training a good one may stand in for a bad one. Images without a label
+  (-1) are left out. What is wrong with its splits is said; see `check_splits`.
 
   Args:
     config: the options of the run.
@@ -60,10 +63,34 @@ def load_eval_dataset(
     center_crop: see `load_dataset`.
 
   Raises:
-    UsageError: it can't be opened or has no labels.
+    UsageError: it can't be opened or has no labels, or groups stand in both of its splits.
   """
-  if not config.eval_dataset:
-    return source.without_stand_ins
+  eval_source = source.without_stand_ins
+  if config.eval_dataset:
+    eval_source = _other_dataset(config, source, center_crop)
+  if config.is_pretraining and eval_source.class_names:
+    eval_source = eval_source.labelled
+  if config.mode in ("train", "train_then_eval", "eval"):
+    check_splits(config, eval_source)
+  return eval_source
+
+
+def _opened(config: Config) -> DatasetSource:
+  """Opens a dataset without masks; for finetuning, images without a label are left out."""
+  source = OWN_DATA.get(config.dataset, open_tfds)(config)
+  return source.labelled if config.train_mode == "finetune" else source
+
+
+def _folds(config: Config) -> DatasetSource:
+  """Opens the dataset of a fold, of which nothing but the train split needs to be there."""
+  source = _opened(dataclasses.replace(config, eval_split=config.train_split))
+  return with_fold_held_out(source, *config.fold)
+
+
+def _other_dataset(
+  config: Config, source: DatasetSource, center_crop: bool | None
+) -> DatasetSource:
+  """Loads `eval_dataset`; see `load_eval_dataset`."""
   channels = source.channels if source.channels in (1, 3) else 0
   try:
     eval_source = load_dataset(EvaluationData.of(config, channels), center_crop)

@@ -46,11 +46,14 @@ def with_class_names(source: DatasetSource, class_names: Sequence[str]) -> Datas
 def _renumbered(split: Split, numbers: np.ndarray) -> Split:
   """Returns a split whose records have other label numbers; `numbers[label]` is the new one."""
   records, lookup, shuffled = split.records, split.lookup, split.shuffled
+  labels, in_order = split.labels, split.in_file_order
 
   def renumber(record: Record) -> Record:
     if "label" not in record:
       return record
-    return {**record, "label": tf.gather(numbers, record["label"])}
+    label = record["label"]  # -1 where an image has none
+    known = tf.gather(numbers, tf.maximum(label, 0))
+    return {**record, "label": tf.where(label < 0, label, known)}
 
   return dataclasses.replace(
     split,
@@ -58,5 +61,6 @@ def _renumbered(split: Split, numbers: np.ndarray) -> Split:
     lookup=lookup and (lambda place: renumber(lookup(place))),
     shuffled=shuffled
     and (lambda seed: shuffled(seed).map(lambda place, record: (place, renumber(record)))),
-    labels=None if split.labels is None else numbers[split.labels],
+    labels=labels and (lambda: np.where(labels() < 0, labels(), numbers[labels()])),
+    in_file_order=in_order and (lambda: in_order().map(renumber)),
   )

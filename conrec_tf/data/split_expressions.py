@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 import re
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,6 +14,14 @@ from conrec_tf.data.dataset import Split, split_in_memory
 SLICE_AND_PLUS = re.compile(r"(?P<slice>\[[^\[\]]*\])?(?:(?P<plus>\s*\+\s*)|$)")
 
 
+class Part(NamedTuple):
+  """A range of the images of a stored split."""
+
+  split: str
+  start: int
+  stop: int
+
+
 def listed_split(
   flag: str,
   expression: str,
@@ -21,6 +30,7 @@ def listed_split(
   shapes: dict[str, np.ndarray],
   names: dict[str, np.ndarray] | None = None,
   groups: dict[str, np.ndarray] | None = None,
+  stored: dict[str, np.ndarray] | None = None,
   content: dict[str, np.ndarray] | None = None,
 ) -> Split:
   """Makes a `Split` of data that lies in lists, one for each stored split.
@@ -33,6 +43,7 @@ def listed_split(
     shapes: `{name: int array [n, 4]}`.
     names: `{name: object array [n]}` of the images' names, or None.
     groups: `{name: object array [n]}` of the images' groups, or None.
+    stored: `{name: int array [n]}` of the images' numbers among all, or None: as they are listed.
     content: `{name: uint8 array [n, 32]}` of the images' digests, or None.
 
   Raises:
@@ -57,20 +68,25 @@ def listed_split(
     )
   spec = "+".join(f"split-{place}{part}" for place, part in readings[0])
   try:
-    parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
+    parts = _parts(spec, infos)
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
     raise wrong_split(flag, expression, counts) from error
 
-  def chosen(stored: dict[str, np.ndarray]) -> np.ndarray:
+  def chosen(values: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(
-      [stored[names_by_place[part.splitname]][part.from_ : part.to] for part in parts]
+      [values[names_by_place[part.split]][part.start : part.stop] for part in parts]
     )
 
   columns = {"image": chosen(images)} | ({} if labels is None else {"label": chosen(labels)})
   if not len(columns["image"]):
     raise empty_split(flag, expression)
-  known = [None if stored is None else chosen(stored) for stored in (names, groups, content)]
-  return split_in_memory(expression, columns, chosen(shapes), *known)
+  known_names, known_groups, digests = (
+    None if values is None else chosen(values) for values in (names, groups, content)
+  )
+  numbers = stored_numbers(parts, infos) if stored is None else chosen(stored)
+  return split_in_memory(
+    expression, columns, chosen(shapes), known_names, known_groups, numbers, digests
+  )
 
 
 def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str]]]:
@@ -97,6 +113,43 @@ def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str
     return found
 
   return of_rest(0)
+
+
+def stored_parts(flag: str, expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
+  """Returns the ranges of stored splits that an expression names, in its order.
+
+  Args:
+    flag: the flag that `expression` comes from, for messages.
+    expression: as TFDS writes them.
+    infos: of the stored splits.
+
+  Raises:
+    UsageError: it names none.
+  """
+  try:
+    return _parts(expression, infos)
+  except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
+    raise wrong_split(flag, expression, infos) from error
+
+
+def _parts(expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
+  found = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
+  return [
+    Part(
+      part.splitname, *slice(part.from_, part.to).indices(infos[part.splitname].num_examples)[:2]
+    )
+    for part in found
+  ]
+
+
+def stored_numbers(parts: Iterable[Part], infos: tfds.core.splits.SplitDict) -> np.ndarray:
+  """Returns what numbers images have among those of all stored splits, int64 `[N]`."""
+  names = sorted(infos)
+  ends = np.cumsum([infos[name].num_examples for name in names])
+  starts = {name: end - infos[name].num_examples for name, end in zip(names, ends)}
+  return np.concatenate(
+    [np.arange(part.start, part.stop, dtype=np.int64) + starts[part.split] for part in parts]
+  )
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

@@ -108,6 +108,16 @@ def open_webdataset(config: Config) -> DatasetSource:
     raise UsageError(f"data_dir must hold images. Received: {len(shards)} shards without any")
   labels = _labels(store, label_files) if config.label_mode != "none" else {}
 
+  splits = {name: _split(name) for name in names}
+  without = [name for name in names if not splits[name]]
+  if 0 < len(without) < len(names):
+    named = next(name for name in names if splits[name])
+    raise UsageError(
+      "data_dir must name archives that all have a split's name in theirs, as train-000.tar, or "
+      f"none. Received: {os.path.dirname(named)}.tar with {splits[named]}, "
+      f"{os.path.dirname(without[0])}.tar without any"
+    )
+
   def layout(names: list[str]) -> Layout:
     missing = [name for name in names if name not in labels]
     if labels and missing:
@@ -115,9 +125,9 @@ def open_webdataset(config: Config) -> DatasetSource:
         "data_dir must hold a label (.cls, or label in .json) of each image, or --label_mode=none. "
         f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
       )
-    splits = [_split(name) for name in names]
     given = [labels[name] for name in names] if labels else None
-    return sample_layout(config, given, splits if all(splits) else None, len(names))
+    of_names = None if without else [splits[name] for name in names]
+    return sample_layout(config, given, of_names, len(names))
 
   return image_source(config, store, names, layout)
 

@@ -1,11 +1,18 @@
-"""Bootstrap intervals: how far measures would move on another draw of the measured images."""
+"""Bootstrap intervals: how far measures would move on another draw of the measured images.
+
+Where images belong together, as those of a patient do, groups are drawn and not images, which would
+make intervals far too narrow. As there may be few groups, the interval then is the number plus and
+minus its bootstrap standard error times Student's t, of one degree of freedom less than groups; a
+resample's variance, which is n - 1 over n of the right one, is corrected. Percentiles of so few are
+too narrow.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy import stats
 
-from conrec_tf.evaluation.measures import ranked_columns
+from conrec_tf.evaluation.measures import confusion_measures, ranked_columns
 
 LEVEL = 0.95
 NUMBERS_AT_ONCE = 2_000_000  # of resampled weights
@@ -13,12 +20,17 @@ RANKED_NUMBERS = 200_000_000  # images times classes times resamples, for measur
 FEWEST_RESAMPLES = 100
 
 Interval = tuple[float, float]
+Measures = Callable[[np.ndarray], dict[str, np.ndarray]]  # of weights `[B, N]`, to `[B]` by name
 
 
 def bootstrap_intervals(
-  probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None = None,
 ) -> dict[str, Interval]:
-  """Returns 95 % percentile intervals of top 1 accuracy and of `class_measures`.
+  """Returns 95 % intervals of top 1 accuracy and of `class_measures`, percentiles of images.
 
   Images are drawn with replacement, as many as there are. For measures that sort images there are
   fewer resamples where images and classes are many. The calibration error has none: that of
@@ -29,25 +41,36 @@ def bootstrap_intervals(
     labels: int `[N]`.
     resamples: how many.
     seed: fixes the draws.
+    groups: names of what is drawn in place of images, object `[N]`, or None. Of a single group
+      there are no intervals.
   """
   count, classes = probabilities.shape
   ranked = int(np.clip(RANKED_NUMBERS // (count * classes), FEWEST_RESAMPLES, resamples))
-  found = _collected(
-    lambda weights: _weighted_measures(probabilities, labels, weights), count, resamples, seed
+  return _intervals(
+    lambda weights: confusion_measures(probabilities, labels, weights),
+    count,
+    resamples,
+    seed,
+    groups,
+  ) | _intervals(
+    lambda weights: _weighted_ranks(probabilities, labels, weights), count, ranked, seed, groups
   )
-  found |= _collected(
-    lambda weights: _weighted_ranks(probabilities, labels, weights), count, ranked, seed
-  )
-  return {name: interval(values) for name, values in found.items() if np.any(~np.isnan(values))}
 
 
 def kappa_interval(
-  labels: np.ndarray, predicted: np.ndarray, classes: int, resamples: int, seed: int
-) -> Interval:
-  """Returns the 95 % percentile interval of quadratic weighted kappa; see `bootstrap_intervals`."""
+  labels: np.ndarray,
+  predicted: np.ndarray,
+  classes: int,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None = None,
+) -> Interval | None:
+  """Returns the 95 % interval of quadratic weighted kappa; see `bootstrap_intervals`."""
   kappa = kappa_of_weights(labels, predicted, classes)
-  values = _collected(lambda weights: {"kappa": kappa(weights)}, len(labels), resamples, seed)
-  return interval(values["kappa"])
+  found = _intervals(
+    lambda weights: {"kappa": kappa(weights)}, len(labels), resamples, seed, groups, lowest=-1.0
+  )
+  return found.get("kappa")
 
 
 def kappa_of_weights(
@@ -63,7 +86,8 @@ def kappa_of_weights(
 
   def kappa(weights: np.ndarray) -> np.ndarray:
     counts = (weights @ pairs).reshape(-1, classes, classes)
-    chance = counts.sum(2)[:, :, np.newaxis] * counts.sum(1)[:, np.newaxis] / len(labels)
+    total = weights.sum(axis=1)[:, np.newaxis, np.newaxis]
+    chance = counts.sum(2)[:, :, np.newaxis] * counts.sum(1)[:, np.newaxis] / total
     expected = (chance * penalties).sum((1, 2))
     observed = (counts * penalties).sum((1, 2))
     return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)
@@ -72,9 +96,13 @@ def kappa_of_weights(
 
 
 def multi_label_intervals(
-  probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None = None,
 ) -> dict[str, Interval]:
-  """Returns 95 % percentile intervals of `multi_label_measures`; see `bootstrap_intervals`."""
+  """Returns 95 % intervals of `multi_label_measures`; see `bootstrap_intervals`."""
   count = int(np.clip(RANKED_NUMBERS // labels.size, FEWEST_RESAMPLES, resamples))
   pairs = [(probabilities[:, place], labels[:, place] == 1) for place in range(labels.shape[1])]
   right = (labels == 1) & (probabilities > 0.5)
@@ -87,8 +115,7 @@ def multi_label_intervals(
       f1 = np.where(defined, np.nan_to_num(2 * (weights @ right) / (weights @ either)), np.nan)
     return _mean_ranks(pairs, weights) | {"f1": _mean_of_defined(f1.T)}
 
-  found = _collected(measure, len(labels), count, seed)
-  return {name: interval(values) for name, values in found.items() if np.any(~np.isnan(values))}
+  return _intervals(measure, len(labels), count, seed, groups)
 
 
 def auroc_of_weights(
@@ -110,51 +137,67 @@ def interval(values: np.ndarray) -> Interval:
   return float(low), float(high)
 
 
-def _collected(
-  measure: Callable[[np.ndarray], dict[str, np.ndarray]], count: int, resamples: int, seed: int
-) -> dict[str, np.ndarray]:
-  parts = [measure(weights) for weights in resampled(count, resamples, seed)]
-  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _intervals(
+  measure: Measures,
+  count: int,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None,
+  lowest: float = 0.0,
+) -> dict[str, Interval]:
+  """Returns the intervals of what `measure` gives where it is defined; it is up to 1."""
+  parts = [measure(weights) for weights in resampled(count, resamples, seed, groups)]
+  drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+  drawn = {name: values for name, values in drawn.items() if np.any(~np.isnan(values))}
+  if groups is None:
+    return {name: interval(values) for name, values in drawn.items()}
+  number = len(set(groups))
+  if number < 2:
+    return {}
+  half = half_width_of_groups(number)
+  found = {}
+  for name, (value,) in measure(np.ones([1, count])).items():
+    if name in drawn:
+      reach = half * np.nanstd(drawn[name], ddof=1)
+      found[name] = (max(lowest, float(value - reach)), min(1.0, float(value + reach)))
+  return found
 
 
-def resampled(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-  """Yields how often each image was drawn, float `[resamples of a part, count]`."""
+def half_width_of_groups(number: int) -> float:
+  """Returns how many deviations of resampled values an interval reaches to either side."""
+  return float(stats.t(number - 1).ppf((1 + LEVEL) / 2) * np.sqrt(variance_correction(number)))
+
+
+def variance_correction(number: int) -> float:
+  """Returns by what the variance over resamples of so many groups is too small."""
+  return number / (number - 1)
+
+
+def resampled(
+  count: int, resamples: int, seed: int, groups: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+  """Yields how often each image was drawn, float `[resamples of a part, count]`.
+
+  Args:
+    count: of the images.
+    resamples: how many.
+    seed: fixes the draws.
+    groups: names of what is drawn in place of images, object `[count]`, or None.
+  """
   rng = np.random.default_rng(seed)
   at_once = max(1, NUMBERS_AT_ONCE // count)
+  units, unit_of = count, None
+  if groups is not None:
+    names, unit_of = np.unique(groups.astype(str), return_inverse=True)
+    units = len(names)
   for start in range(0, resamples, at_once):
-    yield np.stack(
+    drawn = np.stack(
       [
-        np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)
+        np.bincount(rng.integers(0, units, units), minlength=units).astype(np.float64)
         for _ in range(min(at_once, resamples - start))
       ]
     )
-
-
-def _weighted_measures(
-  probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-  """Returns measures that follow from confusions, `[B]` of weights `[B, N]`."""
-  classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
-  hit = labels == predicted
-  true, guessed = (_sums_by_class(weights, column, classes) for column in (labels, predicted))
-  right = _sums_by_class(weights[:, hit], labels[hit], classes)
-  with np.errstate(invalid="ignore"):
-    recalls, f1 = right / true, 2 * right / (true + guessed)
-  measures = {
-    "top_1_accuracy": right.sum(axis=1) / weights.sum(axis=1),
-    "balanced_accuracy": np.nanmean(recalls, axis=1),
-    "macro_f1": np.nanmean(f1, axis=1),
-  }
-  if classes == 2:
-    measures |= {"sensitivity": recalls[:, 1], "specificity": recalls[:, 0]}
-  return measures
-
-
-def _sums_by_class(weights: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-  """Returns sums of weights `[B, N]` by class, `[B, classes]`."""
-  places = np.arange(len(labels) + 1)
-  one_hot = csr_matrix((np.ones(len(labels)), labels, places), (len(labels), classes))
-  return (one_hot.T @ weights.T).T
+    yield drawn if unit_of is None else drawn[:, unit_of]
 
 
 def _weighted_ranks(

@@ -6,7 +6,13 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from conrec_tf.evaluation.bootstrap import LEVEL, auroc_of_weights, kappa_of_weights, resampled
+from conrec_tf.evaluation.bootstrap import (
+  LEVEL,
+  auroc_of_weights,
+  kappa_of_weights,
+  resampled,
+  variance_correction,
+)
 
 RESAMPLES = 2000
 
@@ -44,6 +50,7 @@ def compare(
   labels: np.ndarray,
   *,
   grades: int = 0,
+  groups: np.ndarray | None = None,
   resamples: int = RESAMPLES,
   seed: int = 0,
 ) -> Difference:
@@ -53,7 +60,8 @@ def compare(
   difference is the sum of both: that over bootstrap resamples of the images, the same for all
   trainings, and the variances among either method's trainings, each over their number. The interval
   is that of Student's t, with Welch's and Satterthwaite's degrees of freedom. A method with one
-  training is taken to vary as much as the other.
+  training is taken to vary as much as the other. Where images belong together, as those of a
+  patient do, groups are drawn and not images; of a single group nothing follows.
 
   Args:
     first: int `[N]` predictions of each training of one method; of several labels probabilities
@@ -61,26 +69,33 @@ def compare(
     second: the same of the other method.
     labels: int `[N]`, true; of several labels 0 or 1, `[N, L]`.
     grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
-    resamples: of the images.
+    groups: names of what images belong together by, object `[N]`, or None.
+    resamples: of the images, or groups.
     seed: fixes the resamples.
   """
   sides = [[_measure(each, labels, grades) for each in side] for side in (first, second)]
   whole = np.ones([1, len(labels)])
   values = [np.array([measure(whole)[0] for measure in side]) for side in sides]
   difference = float(values[0].mean() - values[1].mean())
+  units = len(labels) if groups is None else len(set(groups))
+  if units < 2:
+    has_several = any(len(side) > 1 for side in values)
+    return Difference(difference, (-float("inf"), float("inf")), 1.0, has_several)
   drawn = np.concatenate(
     [
       np.mean([measure(weights) for measure in sides[0]], axis=0)
       - np.mean([measure(weights) for measure in sides[1]], axis=0)
-      for weights in resampled(len(labels), resamples, seed)
+      for weights in resampled(len(labels), resamples, seed, groups)
     ]
   )
   of_images = float(drawn.var(ddof=1))
+  if groups is not None:
+    of_images *= variance_correction(units)
   parts = _variances_of_means(*values)
   error = np.sqrt(of_images + sum(variance for variance, _ in parts))
   if not error:
     return Difference(difference, (difference, difference), float(difference == 0), bool(parts))
-  denominator = of_images**2 / (len(labels) - 1) + sum(
+  denominator = of_images**2 / (units - 1) + sum(
     variance**2 / freedom for variance, freedom in parts
   )
   student = stats.t(error**4 / denominator)
@@ -112,4 +127,4 @@ def _measure(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measur
   if grades:
     return kappa_of_weights(labels, predictions, grades)
   right = (predictions == labels).astype(np.float64)
-  return lambda weights: weights @ right / len(labels)
+  return lambda weights: weights @ right / weights.sum(axis=1)

@@ -9,6 +9,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler, normalize
 
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.spread import mean_and_deviation
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +74,14 @@ def label_fraction_curve(
         len(chosen),
         round(fraction * len(train[1])),
       )
+    mean, deviation = mean_and_deviation(scores)
     rows.append(
       {
         "fraction": fraction,
         "labels": len(chosen),
         "repetitions": len(scores),
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores)),
+        "mean": mean,
+        "std": deviation,
       }
     )
   return rows
@@ -124,13 +126,14 @@ def few_shot_curve(
       labels = sum(map(len, chosen))
       prototypes = np.stack([known[members].mean(axis=0) for members in chosen])
       scores.append(score(classes[pairwise_distances_argmin(asked, prototypes)]))
+    mean, deviation = mean_and_deviation(scores)
     rows.append(
       {
         "images": count,
         "labels": labels,
         "repetitions": repetitions,
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores)),
+        "mean": mean,
+        "std": deviation,
       }
     )
   return rows

@@ -15,7 +15,12 @@ from conrec_tf.evaluation.measures import class_measures, label_measures
 
 
 def measures_of_probabilities(
-  probabilities: np.ndarray, labels: np.ndarray, prefix: str, resamples: int, seed: int
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  prefix: str,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Returns `class_measures`, their intervals and the predictions, by name.
 
@@ -25,13 +30,14 @@ def measures_of_probabilities(
     prefix: what names of measures begin with.
     resamples: of the images, for intervals; 0: none.
     seed: fixes the resamples.
+    groups: of the images, drawn in their place, object `[N]`, or None.
   """
   predicted = probabilities.argmax(axis=1)
   measures: dict[str, Any] = {
     prefix + name: value for name, value in class_measures(probabilities, labels).items()
   }
   if resamples:
-    drawn = bootstrap_intervals(probabilities, labels, resamples, seed)
+    drawn = bootstrap_intervals(probabilities, labels, resamples, seed, groups)
     measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
   measures[metric_names.PREDICTIONS] = {
     "label": labels,
@@ -42,7 +48,13 @@ def measures_of_probabilities(
 
 
 def measures_of_grades(
-  grades: np.ndarray, labels: np.ndarray, count: int, prefix: str, resamples: int, seed: int
+  grades: np.ndarray,
+  labels: np.ndarray,
+  count: int,
+  prefix: str,
+  resamples: int,
+  seed: int,
+  groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Returns the interval of quadratic weighted kappa and the predictions, by name.
 
@@ -51,13 +63,13 @@ def measures_of_grades(
     labels: int `[N]` in [0, count).
     count: of the grades.
     prefix: what the name of kappa begins with.
-    resamples, seed: see `measures_of_probabilities`.
+    resamples, seed, groups: see `measures_of_probabilities`.
   """
   measures: dict[str, Any] = {}
   if resamples:
     name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
-    ends = kappa_interval(labels, grades, count, resamples, seed)
-    measures[metric_names.INTERVALS] = {name: ends}
+    ends = kappa_interval(labels, grades, count, resamples, seed, groups)
+    measures[metric_names.INTERVALS] = {name: ends} if ends else {}
   return measures | {metric_names.PREDICTIONS: {"label": labels, "prediction": grades}}
 
 
@@ -68,6 +80,7 @@ def measures_of_labels(
   prefix: str,
   resamples: int,
   seed: int,
+  groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Returns the measures of each of several labels, intervals of their means, and the predictions.
 
@@ -76,7 +89,7 @@ def measures_of_labels(
     labels: int `[N, L]`, 0 or 1.
     names: of the labels.
     prefix: what names of measures begin with.
-    resamples, seed: see `measures_of_probabilities`.
+    resamples, seed, groups: see `measures_of_probabilities`.
   """
   measures: dict[str, Any] = {
     metric_names.LABELS: [
@@ -89,7 +102,7 @@ def measures_of_labels(
     ]
   }
   if resamples:
-    drawn = multi_label_intervals(probabilities, labels, resamples, seed)
+    drawn = multi_label_intervals(probabilities, labels, resamples, seed, groups)
     measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
   return measures | {metric_names.PREDICTIONS: {"labels": labels, "probabilities": probabilities}}
 

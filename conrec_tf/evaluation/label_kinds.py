@@ -2,7 +2,8 @@
 
 Each kind has the same methods. `quick` gives the measures of every evaluation, by names without
 where they come from, the first of which is what counts. `final` gives the same and those of the
-end, by whole names, with intervals and predictions. `vote` gives what the nearest neighbours reach.
+end, by whole names, with intervals and predictions; `groups`, object `[N]`, are what the measured
+images belong together by, or None. `vote` gives what the nearest neighbours reach.
 `metric` is the name of what counts, of raw embeddings.
 """
 
@@ -49,7 +50,13 @@ class Classes:
     return {f"{LINEAR}top_{k}_accuracy": value for k, value in found.items()}
 
   def final(
-    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+    self,
+    train: Labelled,
+    test: Labelled,
+    standardise: bool,
+    resamples: int,
+    seed: int,
+    groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
     """Returns accuracies, `class_measures`, intervals and the predictions."""
     scores, columns = probes.linear_scores(train, test, standardise)
@@ -57,7 +64,7 @@ class Classes:
     accuracies = self._accuracies(scores, columns, test[1])
     return {reading + name: value for name, value in accuracies.items()} | (
       measures_of_probabilities(
-        all_classes(scores, columns, self.count), test[1], reading + LINEAR, resamples, seed
+        all_classes(scores, columns, self.count), test[1], reading + LINEAR, resamples, seed, groups
       )
     )
 
@@ -92,14 +99,20 @@ class Grades:
     return {metric_names.KAPPA.removeprefix(metric_names.EVAL): self.agreement(test[1], grades)}
 
   def final(
-    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+    self,
+    train: Labelled,
+    test: Labelled,
+    standardise: bool,
+    resamples: int,
+    seed: int,
+    groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
     """Returns kappa, its interval and the predictions."""
     grades = probes.ordinal_predictions(train, test, self.count, standardise)
     prefix = metric_names.reading(standardise)
     name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
     return {name: self.agreement(test[1], grades)} | (
-      measures_of_grades(grades, test[1], self.count, prefix, resamples, seed)
+      measures_of_grades(grades, test[1], self.count, prefix, resamples, seed, groups)
     )
 
   def vote(
@@ -138,14 +151,20 @@ class MultiLabel:
     return {LINEAR + name: value for name, value in means.items()}
 
   def final(
-    self, train: Labelled, test: Labelled, standardise: bool, resamples: int, seed: int
+    self,
+    train: Labelled,
+    test: Labelled,
+    standardise: bool,
+    resamples: int,
+    seed: int,
+    groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
     """Returns means over labels, measures of each, intervals of the means, and the predictions."""
     probabilities = probes.multi_label_scores(train, test, standardise)
     prefix = metric_names.reading(standardise) + LINEAR
     means = multi_label_measures(probabilities, test[1])
     return {prefix + name: value for name, value in means.items()} | (
-      measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed)
+      measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed, groups)
     )
 
   def vote(

@@ -1,6 +1,6 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 import functools
 import math
 from typing import Any
@@ -9,9 +9,11 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 import tensorflow as tf
 
+from conrec_tf.data.groups import held_out_share
 from conrec_tf.evaluation import few_labels, metric_names, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.spread import mean_and_deviation
 
 VALIDATION_SHARE = 0.2
 
@@ -50,6 +52,7 @@ def linear_evaluation(
   folds: int = 0,
   validation: bool = False,
   measured: Collection[str] = (),
+  groups: np.ndarray | None = None,
   seed: int = 0,
 ) -> dict[str, float]:
   """Takes the quick measures, at every evaluation during a training.
@@ -61,6 +64,7 @@ def linear_evaluation(
     folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
     validation: whether to measure on a held-out share of `train` too.
     measured: names of what `full_evaluation` has already measured on `test`, which is left out.
+    groups: of the images of `train`, each in one fold or on one side, object `[N]`, or None.
     seed: fixes folds and share.
 
   Returns:
@@ -70,13 +74,15 @@ def linear_evaluation(
   """
   metrics: dict[str, float] = {}
   parts = (
-    [take(train, indices) for indices in held_out_labels(train[1], seed)] if validation else []
+    [take(train, indices) for indices in held_out_labels(train[1], seed, groups)]
+    if validation
+    else []
   )
   for standardise in (False, True):
     name = metric_names.reading(standardise)
     score = functools.partial(kind.quick, standardise=standardise)
     if folds or test is None:
-      metrics |= _mean(probes.cross_validate(score, train, folds, seed), name)
+      metrics |= _mean(probes.cross_validate(score, train, folds, seed, groups), name)
     elif kind.metric.replace(metric_names.EVAL, name) not in measured:
       metrics |= {name + key: value for key, value in score(train, test).items()}
     if validation:
@@ -90,7 +96,9 @@ def take(split: Labelled, indices: np.ndarray) -> Labelled:
   return split[0][indices], split[1][indices]
 
 
-def held_out_labels(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+def held_out_labels(
+  labels: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> Sequence[np.ndarray]:
   """Returns the places of the labels that are learnt from, and of a fifth that is held out.
 
   Where counts allow each class is on both sides.
@@ -98,7 +106,14 @@ def held_out_labels(labels: np.ndarray, seed: int) -> list[np.ndarray]:
   Args:
     labels: int `[N]`, or `[N, L]` of several labels each, where the fifth is any.
     seed: fixes the share.
+    groups: object `[N]`, each on one side; see `held_out_share`. Or None.
+
+  Raises:
+    UsageError: there are too few groups.
   """
+  if groups is not None:
+    held = held_out_share(labels, groups, seed)
+    return np.flatnonzero(~held), np.flatnonzero(held)
   stratify, size = None, math.ceil(VALIDATION_SHARE * len(labels))
   if labels.ndim == 1:
     counts = np.unique(labels, return_counts=True)[1]
@@ -122,6 +137,7 @@ def full_evaluation(
   bootstrap_samples: int = 0,
   neighbours: int = 20,
   temperature: float = 0.0,
+  groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
   seed: int = 0,
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end.
@@ -140,6 +156,7 @@ def full_evaluation(
     bootstrap_samples: resamples of the measured images for intervals; 0: none.
     neighbours: how many vote, see `probes.knn_accuracy`.
     temperature: of their votes.
+    groups: of the images of `train` and of `test`, each in one fold, and drawn for intervals.
     seed: fixes folds, subsets and resamples.
 
   Returns:
@@ -147,10 +164,10 @@ def full_evaluation(
   """
   vote = functools.partial(kind.vote, neighbours=neighbours, temperature=temperature)
   if folds or test is None:
-    scores = probes.cross_validate(vote, train, folds, seed)
+    scores = probes.cross_validate(vote, train, folds, seed, groups[0])
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
   metrics: dict[str, Any] = dict(vote(train, test))
-  metrics |= kind.final(train, test, standardise, bootstrap_samples, seed)
+  metrics |= kind.final(train, test, standardise, bootstrap_samples, seed, groups[1])
   if fractions:
     name = kind.metric.removeprefix(metric_names.EVAL)
     metrics[metric_names.LABEL_FRACTIONS] = few_labels.label_fraction_curve(
@@ -175,7 +192,8 @@ def full_evaluation(
 
 def _mean(scores: list[dict[str, float]], prefix: str) -> dict[str, float]:
   """Returns means over folds, and the standard deviation of the first measure."""
-  names = list(scores[0])
-  result = {prefix + name: float(np.mean([score[name] for score in scores])) for name in names}
-  result[f"{prefix}{names[0]}_std"] = float(np.std([score[names[0]] for score in scores]))
-  return result
+  first, *others = scores[0]
+  mean, deviation = mean_and_deviation([score[first] for score in scores])
+  result = {prefix + first: mean}
+  result |= {prefix + name: float(np.mean([score[name] for score in scores])) for name in others}
+  return result | {f"{prefix}{first}_std": deviation}

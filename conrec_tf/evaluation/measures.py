@@ -1,10 +1,11 @@
-"""What a classifier's probabilities are worth: measures of scikit-learn.
+"""What a classifier's probabilities are worth.
 
 Classes that the measured images lack don't count in means over classes, as they have no recall.
 """
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
+from scipy.sparse import csr_matrix
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from conrec_tf.config import UsageError
 
@@ -22,13 +23,9 @@ def class_measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, f
     probabilities: float `[N, K]`, K at least 2.
     labels: int `[N]` in [0, K).
   """
-  predicted = probabilities.argmax(axis=1)
-  measures = {
-    "balanced_accuracy": float(
-      recall_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
-    ),
-    "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-  }
+  whole = confusion_measures(probabilities, labels, np.ones([1, len(labels)]))
+  found = {name: float(value) for name, (value,) in whole.items() if not np.isnan(value)}
+  measures = {name: found.pop(name) for name in ("balanced_accuracy", "macro_f1")}
   for name, score in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
     values = [
       score(labels == column, probabilities[:, column])
@@ -38,11 +35,44 @@ def class_measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, f
     if values:
       measures[name] = float(np.mean(values))
   measures["calibration_error"] = _calibration_error(probabilities, labels)
-  if probabilities.shape[1] == 2:
-    for name, column in (("sensitivity", 1), ("specificity", 0)):
-      if np.any(labels == column):
-        measures[name] = float(np.mean(predicted[labels == column] == column))
+  found.pop("top_1_accuracy")
+  return measures | found
+
+
+def confusion_measures(
+  probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Returns what follows from confusions by name, each `[B]`: one function for number and interval.
+
+  Means over classes are over those that the weighted images have; what isn't defined is NaN.
+
+  Args:
+    probabilities: float `[N, K]`.
+    labels: int `[N]`.
+    weights: how often each image counts, float `[B, N]`.
+  """
+  classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+  hit = labels == predicted
+  true, guessed = (_sums_by_class(weights, column, classes) for column in (labels, predicted))
+  right = _sums_by_class(weights[:, hit], labels[hit], classes)
+  with np.errstate(invalid="ignore"):
+    recalls = right / true
+    f1 = np.where(true > 0, 2 * right / (true + guessed), np.nan)
+  measures = {
+    "top_1_accuracy": right.sum(axis=1) / weights.sum(axis=1),
+    "balanced_accuracy": np.nanmean(recalls, axis=1),
+    "macro_f1": np.nanmean(f1, axis=1),
+  }
+  if classes == 2:
+    measures |= {"sensitivity": recalls[:, 1], "specificity": recalls[:, 0]}
   return measures
+
+
+def _sums_by_class(weights: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+  """Returns sums of weights `[B, N]` by class, `[B, classes]`."""
+  places = np.arange(len(labels) + 1)
+  one_hot = csr_matrix((np.ones(len(labels)), labels, places), (len(labels), classes))
+  return (one_hot.T @ weights.T).T
 
 
 def label_measures(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from conrec_tf.config import UsageError
+from conrec_tf.data.groups import group_folds
 from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 
 logger = logging.getLogger(__name__)
@@ -161,20 +162,43 @@ def quadratic_weighted_kappa(labels: np.ndarray, predictions: np.ndarray, count:
 
 
 def cross_validate(
-  score: Callable[[Labelled, Labelled], Score], split: Labelled, folds: int, seed: int
+  score: Callable[[Labelled, Labelled], Score],
+  split: Labelled,
+  folds: int,
+  seed: int,
+  groups: np.ndarray | None = None,
 ) -> list[Score]:
-  """Returns scores over plain shuffled folds, which are the same for every method.
+  """Returns scores over the folds of `evaluation_folds`, which are the same for every method.
 
   Args:
     score: function of (training split, held-out split).
     split: all examples.
-    folds: at least 2.
-    seed: fixes the folds.
+    folds, seed, groups: see `evaluation_folds`.
 
   Raises:
-    UsageError: there are more folds than examples.
+    UsageError: there are more folds than examples, or groups.
   """
   embeddings, labels = split
+  return [
+    score((embeddings[~held], labels[~held]), (embeddings[held], labels[held]))
+    for held in evaluation_folds(labels, folds, seed, groups)
+  ]
+
+
+def evaluation_folds(
+  labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None
+) -> list[np.ndarray]:
+  """Returns which examples each fold holds out, bool `[N]`: plain shuffled folds, as the authors.
+
+  Args:
+    labels: int `[N]`, or `[N, L]` of several labels.
+    folds: at least 2.
+    seed: fixes the folds.
+    groups: object `[N]`, each in one fold, or None; see `group_folds`.
+
+  Raises:
+    UsageError: there are more folds than examples, or groups.
+  """
   if folds > len(labels):
     raise UsageError(
       f"cv_folds must be at most {len(labels)}, the labelled images. Received: {folds}"
@@ -187,11 +211,12 @@ def cross_validate(
       counts.min(),
       folds,
     )
-  splits = KFold(folds, shuffle=True, random_state=seed).split(embeddings)
-  return [
-    score((embeddings[train], labels[train]), (embeddings[held], labels[held]))
-    for train, held in splits
-  ]
+  if groups is not None:
+    fold_of = group_folds(labels, groups, folds, seed)
+    return [fold_of == fold for fold in range(folds)]
+  everything = np.arange(len(labels))
+  splits = KFold(folds, shuffle=True, random_state=seed).split(everything)
+  return [np.isin(everything, held) for _, held in splits]
 
 
 def _check_classes(labels: np.ndarray) -> None:

@@ -25,6 +25,7 @@ def sweep(
   test: dict[str, np.ndarray],
   labels: tuple[np.ndarray, np.ndarray],
   seed: int,
+  groups: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
   """Evaluates representations, raw and standardised; the labels of the test split choose nothing.
 
@@ -37,11 +38,12 @@ def sweep(
     train, test: embeddings float `[N, F]` by name of the representation.
     labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, of training and test split.
     seed: fixes the held-out share.
+    groups: of the training images, each on one side of it, object `[N]`, or None.
 
   Returns:
     A list of `{representation, dimensions, standardised, strength, validation, test, chosen}`.
   """
-  kept, held = held_out_labels(labels[0], seed)
+  kept, held = held_out_labels(labels[0], seed, groups)
   readings = list(itertools.product(train, (False, True)))
   rows = []
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only

@@ -46,7 +46,7 @@ def supervised_evaluation(
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows))
-  count, prefix = len(source.class_names), metric_names.LABEL
+  count, prefix, groups = len(source.class_names), metric_names.LABEL, source.eval.groups
   metrics: dict[str, Any]
   if ordinal:
     grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))
@@ -55,11 +55,13 @@ def supervised_evaluation(
       metric_names.LABEL_KAPPA: probes.quadratic_weighted_kappa(labels, grades, count),
     }
     if full:
-      metrics |= measures_of_grades(grades, labels, count, prefix, bootstrap_samples, seed)
+      metrics |= measures_of_grades(grades, labels, count, prefix, bootstrap_samples, seed, groups)
     return metrics
   accuracies = probes.top_k_accuracies(logits, np.arange(count), labels, ks=(1, 5))
   metrics = {f"{prefix}top_{k}_accuracy": value for k, value in accuracies.items()}
   if full:
     probabilities = softmax(logits.astype(np.float64), axis=1)
-    metrics |= measures_of_probabilities(probabilities, labels, prefix, bootstrap_samples, seed)
+    metrics |= measures_of_probabilities(
+      probabilities, labels, prefix, bootstrap_samples, seed, groups
+    )
   return metrics

@@ -9,6 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.groups import group_folds
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.embedding import embed_split
@@ -176,9 +177,12 @@ def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:
   if not (config.cv_folds and config.is_pretraining):
     return train, eval_source.eval
   # As the first of the folds: there is no eval split.
+  if train.groups is not None and train.labels is not None:
+    held = group_folds(train.labels(), train.groups, config.cv_folds, config.seed) == 0
+    return subset(train, np.flatnonzero(~held)), subset(train, np.flatnonzero(held))
   indices = np.random.default_rng(config.seed).permutation(train.num_examples)
-  held = train.num_examples // config.cv_folds
-  return subset(train, indices[held:]), subset(train, indices[:held])
+  count = train.num_examples // config.cv_folds
+  return subset(train, indices[count:]), subset(train, indices[:count])
 
 
 def subset(split: Split, indices: np.ndarray) -> Split:
@@ -200,8 +204,10 @@ def subset(split: Split, indices: np.ndarray) -> Split:
     shapes=None,
     names=None if split.names is None else split.names[chosen],
     groups=None if split.groups is None else split.groups[chosen],
-    labels=None if split.labels is None else split.labels[chosen],
-    content=None if split.content is None else split.content[chosen],
+    labels=None,
+    stored=None,
+    content=None,
+    in_file_order=None,
   )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.comparison import Difference, compare
+from conrec_tf.evaluation.spread import mean_and_deviation
 from conrec_tf.reporting.figures.curves import metric_scale
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
@@ -112,7 +113,9 @@ def difference(first: Method, second: Method) -> Difference:
   labels = kept[0][0].labels
   ordinal = first.runs[0].config.ordinal_labels
   grades = 1 + max(int(each.max()) for each in (labels, *sides[0], *sides[1])) if ordinal else 0
-  return compare(sides[0], sides[1], labels, grades=grades)
+  known = [each.groups for each in (*kept[0], *kept[1]) if each.groups is not None]
+  groups = known[0] if known else None
+  return compare(sides[0], sides[1], labels, grades=grades, groups=groups)
 
 
 def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
@@ -140,8 +143,9 @@ def _mean(values: Sequence[float], scale: int) -> str:
   if not values:
     return ""
   form = ".2f" if scale > 1 else ".4f"
-  deviation = f" ± {scale * np.std(values, ddof=1):{form}}" if len(values) > 1 else ""
-  return f"{scale * np.mean(values):{form}}{deviation}"
+  mean, deviation = mean_and_deviation(values)
+  spread = f" ± {scale * deviation:{form}}" if len(values) > 1 else ""
+  return f"{scale * mean:{form}}{spread}"
 
 
 def _folder(runs: Sequence[RunRecord]) -> str:

@@ -26,12 +26,14 @@ class ImagePredictions:
     images: `[N]`, names, or where they have none places in the split, as texts.
     labels, predictions: int `[N]`, true and predicted; of several labels 0 or 1, `[N, L]`, and
       probabilities float `[N, L]`.
+    groups: object `[N]`, names of what images belong together by, or None.
     measured_on: the digest of their `Measurement`; empty where it wasn't noted.
   """
 
   images: tuple[str, ...]
   labels: np.ndarray
   predictions: np.ndarray
+  groups: np.ndarray | None = None
   measured_on: str = ""
 
 
@@ -83,16 +85,20 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
       rows = list(reader)
     images = tuple(row["image"] for row in rows)
     measured_on = ", ".join(sorted({row.get(MEASURED_ON) or "" for row in rows}))
+    has_groups = "group" in (reader.fieldnames or ()) and "group" not in names
+    groups = np.array([row["group"] for row in rows], object) if has_groups else None
     if names:
       labels, probabilities = (
         np.array([[row[name + ending] for name in names] for row in rows])
         for ending in ("", PROBABILITY)
       )
-      return ImagePredictions(images, labels.astype(int), probabilities.astype(float), measured_on)
+      return ImagePredictions(
+        images, labels.astype(int), probabilities.astype(float), groups, measured_on
+      )
     labels, predictions = (
       np.array([row[column] for row in rows], int) for column in ("label", "prediction")
     )
-    return ImagePredictions(images, labels, predictions, measured_on)
+    return ImagePredictions(images, labels, predictions, groups, measured_on)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
       f"{path.name} must have the columns image, label and prediction, or two for each label. "

@@ -57,6 +57,7 @@ def evaluate_linearly(
       bootstrap_samples=config.bootstrap_samples,
       neighbours=config.knn_neighbours,
       temperature=config.knn_temperature,
+      groups=(source.train.groups, source.eval.groups),
       **protocol,
     )
     if config.sweep_representations:
@@ -67,6 +68,7 @@ def evaluate_linearly(
     kind,
     validation=config.select_best_on == "validation",
     measured=at_the_end,
+    groups=source.train.groups,
     **protocol,
   )
   return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
@@ -84,7 +86,7 @@ def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, 
     all_representations(model, source, split, config.image_size, config.eval_batch_size)
     for split in (source.train, source.eval)
   )
-  rows = sweep(score, train, test, (train_labels, labels), config.seed)
+  rows = sweep(score, train, test, (train_labels, labels), config.seed, source.train.groups)
   [chosen] = [row for row in rows if row["chosen"]]
   return {metric_names.REPRESENTATIONS: rows, metric_names.CHOSEN + name: chosen["test"]}
 
@@ -103,12 +105,14 @@ def main_metric(config: Config, source: DatasetSource) -> str:
 
 
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
-  """Adds the names of images and classes to the predictions, where there are any."""
+  """Adds the names of images, groups and classes to the predictions, where there are any."""
   if metric_names.PREDICTIONS not in metrics:
     return metrics
   columns, names = metrics[metric_names.PREDICTIONS], source.eval.names
   count, classes = len(next(iter(columns.values()))), source.class_names
   named: dict[str, Any] = {"image": range(count) if names is None else names}
+  if source.eval.groups is not None:
+    named["group"] = source.eval.groups
   if source.multi_label:
     named |= multi_label_columns(columns["labels"], columns["probabilities"], classes)
   else:

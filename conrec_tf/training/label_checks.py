@@ -1,13 +1,19 @@
-"""Whether the labels of the data are those that the options need."""
+"""Whether the labels of the data are those that the options need, before anything is trained."""
+
+from collections.abc import Iterator
+
+import numpy as np
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.evaluation.linear_evaluation import held_out_labels
+from conrec_tf.evaluation.probes import evaluation_folds
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
 
 def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-  """Raises UsageError where labels are missing, or of another kind than the options need.
+  """Raises UsageError where labels are missing, of another kind than the options need, or alike.
 
   Args:
     config: the options of the run.
@@ -39,4 +45,70 @@ def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSour
   if unlabelled and config.select_best_on == "validation":
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
+    )
+  if config.mode not in ("train", "train_then_eval", "eval"):
+    return
+  if config.has_supervised_head and config.mode != "eval":  # which learns nothing
+    _check_head(config, source)
+  if config.is_pretraining and config.mode != "train" and eval_source.class_names:
+    for what, learnt, measured in _classifiers(config, eval_source):
+      _check_classifier(what, learnt, measured)
+
+
+def _check_head(config: Config, source: DatasetSource) -> None:
+  """Raises UsageError where a supervised head can't learn the labels of a dataset."""
+  labels = source.train.labels() if source.train.labels else np.zeros(0, int)
+  without = int((labels < 0).sum())
+  if config.lineareval_while_pretraining and without:
+    raise UsageError(
+      "lineareval_while_pretraining must be false for images without a label. "
+      f"Received: {without} of {len(labels)} in {source.train.name}"
+    )
+  if len(np.unique(labels)) < 2:
+    raise UsageError(
+      "train_split must have images of at least two labels for a supervised head. "
+      f"Received: {len(np.unique(labels))} in the {len(labels)} labelled ones of "
+      f"{source.train.name}"
+    )
+
+
+def _classifiers(
+  config: Config, source: DatasetSource
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+  """Yields what each classifier of linear evaluation learns: (in words, labels, measured ones)."""
+  train, test = source.train, source.eval
+  if train.labels is None or test.labels is None:
+    return
+  labels = train.labels()
+  yield train.name, labels, labels if config.cv_folds else test.labels()
+  if config.cv_folds:
+    folds = evaluation_folds(labels, config.cv_folds, config.seed, train.groups)
+    for number, held in enumerate(folds):
+      yield f"{train.name} but for fold {number}", labels[~held], labels[held]
+  if config.select_best_on == "validation" or config.sweep_representations:
+    learnt, held_out = (labels[part] for part in held_out_labels(labels, config.seed, train.groups))
+    yield f"{train.name} but for the validation share", learnt, held_out
+
+
+def _check_classifier(what: str, learnt: np.ndarray, measured: np.ndarray) -> None:
+  """Raises UsageError where a classifier can't be learnt or measured.
+
+  Args:
+    what: it learns from, in words.
+    learnt, measured: labels, int `[N]`, or 0 and 1 of several labels, `[N, L]`.
+  """
+  if not len(learnt) or not len(measured):
+    raise UsageError(
+      "train_split and eval_split must have images with labels. "
+      f"Received: {len(learnt)} to learn from, {len(measured)} to measure"
+    )
+  if learnt.ndim == 1 and len(np.unique(learnt)) < 2:
+    raise UsageError(
+      "train_split must have images of at least two labels for linear evaluation. "
+      f"Received: 1 in the {len(learnt)} of {what}"
+    )
+  if measured.ndim == 2 and not np.any(measured.min(axis=0) < measured.max(axis=0)):
+    raise UsageError(
+      "the measured images must be with and without some label. "
+      f"Received: {len(measured)} that are all alike, for a classifier of {what}"
     )
