@@ -140,7 +140,10 @@ class RunDirectory:
   def read(self, name: str) -> Any:
     """Returns a JSON file's content, or None if there is no such file."""
     try:
-      return json.loads((self.path / name).read_text())
+      content = json.loads((self.path / name).read_text())
+      if not isinstance(content, dict):
+        raise ValueError("not an object")
+      return content
     except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, ValueError) as error:
@@ -165,8 +168,13 @@ class RunDirectory:
     path = self.path / name
     if not path.exists() and name in RENAMED_FILES:
       path = self.path / RENAMED_FILES[name]
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+      lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+      return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError) as error:
+      raise UsageError(
+        f"{name} must hold lines of JSON ({short_message(error)}). Received: {path}"
+      ) from error
 
   def add_row(self, name: str, row: dict[str, Any]) -> None:
     """Adds a row to a file of JSON lines, which gets its present name if it had another."""
