@@ -3,12 +3,11 @@
 import hashlib
 import logging
 import os
-import zipfile
 import zlib
 
 import numpy as np
 
-from conrec_tf.config import Config, EvaluationData, UsageError
+from conrec_tf.config import Config, EvaluationData, UsageError, short_message
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
@@ -122,15 +121,15 @@ def _with_usual_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
-  """Returns `{name: array}` of an archive."""
+  """Returns `{name: array}` of an archive; members that aren't arrays are left out."""
   try:
     with np.load(path, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files}
-  except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+      members = {name: archive[name] for name in archive.files}
+  except Exception as error:  # of zipfile, zlib, struct and numpy, which have no common class
     raise UsageError(
-      "data_dir must be an .npz file of plain arrays "
-      f"({str(error).splitlines()[0]}). Received: {path}"
+      f"data_dir must be an .npz file of plain arrays ({short_message(error)}). Received: {path}"
     ) from error
+  return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
 def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:

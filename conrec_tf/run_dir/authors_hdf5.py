@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from conrec_tf.config import UsageError
+from conrec_tf.config import UsageError, short_message
 from conrec_tf.models import ConRec
 
 # Arrays in the order of Keras' `set_weights`, by kind of layer.
@@ -52,14 +52,18 @@ class AuthorsCheckpoint:
     layers, image_size = _read(path)
     try:
       self.roles = self._sorted_by_role(layers)
-      first, deepest = self.roles["encoder"][0][0], self.roles["encoder"][-2][0]
-    except IndexError:
+      if layers:
+        raise self._error(f"layers without a place: {', '.join(layers)}")
+      self.channels = self.roles["encoder"][0][0].shape[2]
+      self.values = self._options(image_size)
+    except (LookupError, ArithmeticError):
       raise self._error("layers that don't make an encoder") from None
-    if layers:
-      raise self._error(f"layers without a place: {', '.join(layers)}")
-    self.channels = first.shape[2]
+
+  def _options(self, image_size: int | None) -> dict[str, Any]:
+    """Returns `{option: value}` of the network."""
+    first, deepest = self.roles["encoder"][0][0], self.roles["encoder"][-2][0]
     projection = self.roles["projection"][0::2]
-    self.values = {
+    return {
       "train_mode": "pretrain",
       "encoder": "unet",
       "representation_levels": "last",
@@ -181,10 +185,10 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Layer], int | None]:
         if arrays:
           layers[name] = [arrays[part] for part in order if part in arrays]
       return layers, _image_size(file)
-  except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+  except Exception as error:  # of h5py's many kinds
     raise UsageError(
       "checkpoint must be an HDF5 file of the authors' implementation "
-      f"({str(error).splitlines()[0]}). Received: {path}"
+      f"({short_message(error)}). Received: {path}"
     ) from error
 
 

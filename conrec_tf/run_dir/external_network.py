@@ -162,11 +162,11 @@ def _vectors(given: np.ndarray, channels_first: bool) -> np.ndarray:
 def _saved_model(path: str, output: str) -> tuple[Function, Shape, np.dtype]:
   try:
     model = tf.saved_model.load(path)
-  except (OSError, ValueError, tf.errors.OpError) as error:
+    signatures = dict(model.signatures)
+  except Exception as error:  # of TensorFlow and protobuf, whichever part is damaged
     raise UsageError(
       f"checkpoint must be a SavedModel that can be read ({short_message(error)}). Received: {path}"
     ) from error
-  signatures = dict(model.signatures)
   if "serving_default" not in signatures and len(signatures) != 1:
     raise UsageError(
       "checkpoint must be a SavedModel with the signature serving_default, or a single one. "

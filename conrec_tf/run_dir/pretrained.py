@@ -198,7 +198,7 @@ def _saved_model(path: str) -> PretrainedModel:
       tuple(metadata["class_names"]),
       metadata["result"],
     )
-  except (OSError, ValueError, KeyError, TypeError) as error:
+  except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
     raise UsageError(
       f"checkpoint must be a SavedModel whose assets/{METADATA} can be read, or has none "
       f"of that name. Received: {path}"

@@ -5,10 +5,12 @@ import os
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data import file_scan
-from conrec_tf.data.file_formats import EXTRA
+from conrec_tf.data.file_store import Folder
+from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.registry import load_dataset
 
 
@@ -107,9 +109,83 @@ def test_without_a_place_for_the_cache_it_works_all_the_same(photos, monkeypatch
     assert len(look(photos, monkeypatch)[1]) == 12
 
 
-def test_what_a_missing_library_decided_is_asked_again():
-  scan = file_scan.FileScan.of_files(["a.dcm", "b.jpg"], np.array([1, 2]), np.array([3, 4]))
-  scan.shapes[:] = 0
-  scan.errors = {"a.dcm": f"DICOM needs pydicom: {EXTRA}", "b.jpg": "damaged"}
-  scan.forget_circumstances(1000)
-  assert scan.shapes[:, 2].tolist() == [-1, 0] and scan.errors == {"b.jpg": "damaged"}
+@pytest.mark.parametrize("is_other", [False, True])
+def test_other_decoders_are_asked_again_of_what_failed(photos, monkeypatch, is_other):
+  look(photos, monkeypatch)
+  if is_other:
+    monkeypatch.setattr(file_scan, "decoders", lambda: "pillow 99")
+  assert look(photos, monkeypatch)[1] == (["05.png"] if is_other else [])
+  assert look(photos, monkeypatch)[1] == []
+
+
+def test_the_libraries_that_decode_have_versions():
+  versions = file_scan.decoders()
+  assert all(f"{name} " in versions for name in ("tensorflow", "pillow", "tifffile", "simplejpeg"))
+
+
+class OnALooseWire(Folder):
+  """A folder of which a file can't be read for some time."""
+
+  name, error = "03.png", PermissionError(13, "Permission denied")
+
+  def content(self, name):
+    if self.error and name == self.name:
+      raise self.error
+    return super().content(name)
+
+  def read(self, location):
+    is_lost = tf.strings.regex_full_match(location, f".*{self.name}")
+    return super().read(tf.where(is_lost & bool(self.error), location + " lost", location))
+
+
+def scanned(store, names):
+  return file_scan.scan_files(store, names, describe_image, 10**6)
+
+
+@pytest.mark.parametrize(
+  "error", [PermissionError(13, "Permission denied"), OSError(5, "I/O error")]
+)
+def test_why_a_file_could_not_be_read_is_not_kept(photos, error):
+  store, names = OnALooseWire(str(photos)), sorted(os.listdir(photos))
+  for _ in range(2):
+    store.error = error
+    scan = scanned(store, names)
+    assert scan.errors["03.png"] == error.strerror and not scan.is_good[3]
+    store.error = None
+    scan = scanned(store, names)
+    assert set(scan.errors) == {"05.png"} and scan.is_good[3]
+    (photos / "03.png").touch()  # else it is known to be good
+
+
+def test_a_file_that_is_readable_a_moment_later_is_good(photos, monkeypatch):
+  store, names = OnALooseWire(str(photos)), sorted(os.listdir(photos))
+  monkeypatch.setattr(store, "content", Folder(str(photos)).content)
+  assert set(scanned(store, names).errors) == {"05.png"}
+
+
+def test_a_file_that_may_not_be_read_any_more_is_a_bad_image(photos, monkeypatch):
+  first, _ = look(photos, monkeypatch)
+  access = os.access
+  with monkeypatch.context() as patch:  # the superuser may read everything
+    patch.setattr(os, "access", lambda path, mode: "03.png" not in path and access(path, mode))
+    names = sorted(os.listdir(photos))
+    scan = scanned(OnALooseWire(str(photos)), names)
+  assert scan.errors["03.png"] == "Permission denied"
+  again, decoded = look(photos, monkeypatch)
+  assert decoded == ["03.png"] and again.bad == first.bad and again.digest == first.digest
+
+
+def test_files_of_one_name_keep_their_order_where_one_cannot_be_read(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  names = ["a/03.png", "b/03.png", "c/03.png"]
+  for place, name in enumerate(names):
+    (tmp_path / name).parent.mkdir()
+    photograph(tmp_path / name, 30 + place)
+  orders = []
+  for given in (names, names[::-1]):
+    store = OnALooseWire(str(tmp_path))
+    store.name = "b/03.png"
+    scan = scanned(store, list(given))
+    assert scan.names[0] == "b/03.png" and not scan.digests[0].any()
+    orders.append(scan.names)
+  assert orders[0] == orders[1]
