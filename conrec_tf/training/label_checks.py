@@ -1,7 +1,8 @@
 """Whether the labels of the data are those that the options need."""
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
@@ -39,4 +40,25 @@ def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSour
   if unlabelled and config.select_best_on == "validation":
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
+    )
+
+
+def check_learnt_labels(config: Config, source: DatasetSource) -> None:
+  """Raises UsageError where a trained network's outputs are of other labels than the data has.
+
+  A training that goes on checks that where it starts.
+
+  Args:
+    config: the options of the run.
+    source: dataset to measure or draw the network on.
+  """
+  has_outputs = config.has_supervised_head or config.is_segmenting
+  if config.mode not in ("eval", "report") or not has_outputs:
+    return
+  images = RunDirectory(config.run_directory).read(IMAGES) or {}
+  labels = other_labels(images, source.class_names)
+  if labels:
+    raise UsageError(
+      f"data_dir must have the labels that the network learnt, for mode={config.mode}: "
+      f"{listed(images['class_names'])}. Received: {labels} in {config.data_dir or config.dataset}"
     )
