@@ -70,16 +70,10 @@ class RunDirectory:
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
     images = self.read(IMAGES) or {}
-    known, labels = images.get("digest"), images.get("class_names") or []
-    renamed = bool(labels and class_names) and labels != list(class_names)
-    if data and known and (known != data or renamed):
+    known, labels = images.get("digest"), other_labels(images, class_names)
+    if data and known and (known != data or labels):
       received = f"others in {config.data_dir or config.dataset}"
-      if renamed:
-        added, gone = set(class_names) - set(labels), set(labels) - set(class_names)
-        received += (
-          f", with labels {listed(sorted(added)) or 'ordered anew'} "
-          f"for {listed(sorted(gone)) or 'its own'}"
-        )
+      received += f", with {labels}" if labels else ""
       raise UsageError(
         "data_dir and train_split must give the images that the run began with (names, sizes, "
         f"labels, groups, which of them can't be decoded). Received: {received} for {self.path}"
@@ -257,6 +251,20 @@ def _warn_of_no_locks(folder: str, reason: str) -> None:
     reason,
     folder,
   )
+
+
+def other_labels(images: dict[str, Any], class_names: Sequence[str]) -> str:
+  """Says how labels differ from those that a run began with; nothing where they are the same.
+
+  Args:
+    images: what `IMAGES` holds of the run.
+    class_names: of the labels at hand; empty where there are none, which isn't told from them.
+  """
+  known = images.get("class_names") or []
+  if not known or not class_names or list(class_names) == list(known):
+    return ""
+  added, gone = sorted(set(class_names) - set(known)), sorted(set(known) - set(class_names))
+  return f"labels {listed(added) or 'ordered anew'} for {listed(gone) or 'its own'}"
 
 
 def seed_folder(seed: int) -> str:

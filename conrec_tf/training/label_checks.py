@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.probes import evaluation_folds
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
@@ -111,4 +112,25 @@ def _check_classifier(what: str, learnt: np.ndarray, measured: np.ndarray) -> No
     raise UsageError(
       "the measured images must be with and without some label. "
       f"Received: {len(measured)} that are all alike, for a classifier of {what}"
+    )
+
+
+def check_learnt_labels(config: Config, source: DatasetSource) -> None:
+  """Raises UsageError where a trained network's outputs are of other labels than the data has.
+
+  A training that goes on checks that where it starts.
+
+  Args:
+    config: the options of the run.
+    source: dataset to measure or draw the network on.
+  """
+  has_outputs = config.has_supervised_head or config.is_segmenting
+  if config.mode not in ("eval", "report") or not has_outputs:
+    return
+  images = RunDirectory(config.run_directory).read(IMAGES) or {}
+  labels = other_labels(images, source.class_names)
+  if labels:
+    raise UsageError(
+      f"data_dir must have the labels that the network learnt, for mode={config.mode}: "
+      f"{listed(images['class_names'])}. Received: {labels} in {config.data_dir or config.dataset}"
     )

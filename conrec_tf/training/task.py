@@ -30,7 +30,7 @@ from conrec_tf.training.evaluations import (
   untrained_model,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
-from conrec_tf.training.label_checks import check_labels
+from conrec_tf.training.label_checks import check_labels, check_learnt_labels
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretraining import build_pretraining
 from conrec_tf.training.segmentation import build_segmentation
@@ -60,8 +60,9 @@ def build_task(
     last_step: where training ends.
 
   Raises:
-    UsageError: `config.checkpoint` can't be restored, or labels are missing.
+    UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
   """
+  check_learnt_labels(config, source)
   task = _task(config, source, eval_source, last_step)
   return dataclasses.replace(
     task, evaluate=failing_images_named(source, eval_source)(task.evaluate)
