@@ -14,6 +14,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.run_dir.run_directory import RunDirectory, write_text
 
 PROBABILITY = " probability"
+TRUE_CLASS_PROBABILITY = "true_class_probability"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +25,13 @@ class ImagePredictions:
     images: `[N]`, names, or where they have none places in the split, as texts.
     labels, predictions: int `[N]`, true and predicted; of several labels 0 or 1, `[N, L]`, and
       probabilities float `[N, L]`.
+    true_class_probability: float `[N]`, or None where it wasn't kept, or there is no one class.
   """
 
   images: tuple[str, ...]
   labels: np.ndarray
   predictions: np.ndarray
+  true_class_probability: np.ndarray | None = None
 
 
 def file_name(step: int) -> str:
@@ -87,7 +90,10 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
     labels, predictions = (
       np.array([row[column] for row in rows], int) for column in ("label", "prediction")
     )
-    return ImagePredictions(images, labels, predictions)
+    of_true = None
+    if rows and TRUE_CLASS_PROBABILITY in rows[0]:
+      of_true = np.array([row[TRUE_CLASS_PROBABILITY] for row in rows]).astype(float)
+    return ImagePredictions(images, labels, predictions, true_class_probability=of_true)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
       f"{path.name} must have the columns image, label and prediction, or two for each label. "
