@@ -10,7 +10,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, split_in_memory
 from conrec_tf.evaluation import metric_names, probes
 from conrec_tf.evaluation.label_kinds import Classes, Grades
-from conrec_tf.reporting import inference, sections
+from conrec_tf.reporting import inference, sections, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.inference import ModelInspector
@@ -244,6 +244,22 @@ def test_of_several_folds_one_is_shown_and_said_to_be(rng, report, monkeypatch):
   section, _ = drawn_classes(context, monkeypatch)
   assert context.confusions().sum() == 10
   assert "the mean over 4 folds, and this is one" in section.notes[0]
+
+
+@pytest.mark.parametrize("standardised", [True, False])
+def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised):
+  """Of a run that was evaluated on its way and has no best network yet."""
+  config = Config(standardize_embeddings=standardised)
+  result = {
+    metric_names.GLOBAL_STEP: STEP,
+    "eval/linear_top_1_accuracy": 0.25,
+    "eval/standardised_linear_top_1_accuracy": 0.5,
+  }
+  run = RunRecord(tmp_path, config, [], {}, result, None, [])
+  table = tables.methods_table([run], ["a run"])
+  [row] = [row for row in table.rows if row[0] == "ConRec"]
+  column = table.header.index("last (standardised, %)" if standardised else "last (%)")
+  assert row[column] == ("50.00" if standardised else "25.00")
 
 
 def test_the_probability_of_a_grade_is_what_two_bits_differ_by():
