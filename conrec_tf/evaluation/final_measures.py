@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation import metric_names
+from conrec_tf.evaluation import metric_names, probes
 from conrec_tf.evaluation.bootstrap import (
   bootstrap_intervals,
   kappa_interval,
@@ -43,12 +43,13 @@ def measures_of_probabilities(
     "label": labels,
     "prediction": predicted,
     "probability": probabilities.max(axis=1),
+    "true_class_probability": probabilities[np.arange(len(labels)), labels],
   }
   return measures
 
 
 def measures_of_grades(
-  grades: np.ndarray,
+  bits: np.ndarray,
   labels: np.ndarray,
   count: int,
   prefix: str,
@@ -59,18 +60,25 @@ def measures_of_grades(
   """Returns the interval of quadratic weighted kappa and the predictions, by name.
 
   Args:
-    grades: int `[N]` in [0, count), predicted.
+    bits: float `[N, count]`, probabilities of cumulative bits.
     labels: int `[N]` in [0, count).
     count: of the grades.
     prefix: what the name of kappa begins with.
     resamples, seed, groups: see `measures_of_probabilities`.
   """
   measures: dict[str, Any] = {}
+  grades = probes.decode_bits(bits)
   if resamples:
     name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
     ends = kappa_interval(labels, grades, count, resamples, seed, groups)
     measures[metric_names.INTERVALS] = {name: ends} if ends else {}
-  return measures | {metric_names.PREDICTIONS: {"label": labels, "prediction": grades}}
+  measures[metric_names.PREDICTIONS] = {
+    "label": labels,
+    "prediction": grades,
+    "probability": probes.grade_probabilities(bits, grades),
+    "true_class_probability": probes.grade_probabilities(bits, labels),
+  }
+  return measures
 
 
 def measures_of_labels(

@@ -108,11 +108,11 @@ class Grades:
     groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
     """Returns kappa, its interval and the predictions."""
-    grades = probes.ordinal_predictions(train, test, self.count, standardise)
+    bits = probes.ordinal_scores(train, test, self.count, standardise)
     prefix = metric_names.reading(standardise)
     name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
-    return {name: self.agreement(test[1], grades)} | (
-      measures_of_grades(grades, test[1], self.count, prefix, resamples, seed, groups)
+    return {name: self.agreement(test[1], probes.decode_bits(bits))} | (
+      measures_of_grades(bits, test[1], self.count, prefix, resamples, seed, groups)
     )
 
   def vote(

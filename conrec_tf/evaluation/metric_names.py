@@ -95,6 +95,11 @@ def reading(standardised: bool) -> str:
   return STANDARDISED if standardised else EVAL
 
 
+def is_standardised(name: str) -> bool:
+  """Returns whether a number is of embeddings scaled to mean 0 and variance 1."""
+  return name.startswith(STANDARDISED)
+
+
 def best(name: str) -> str:
   """Returns the name of a number as the best checkpoint has it."""
   return name.replace(EVAL, BEST)

@@ -126,6 +126,18 @@ def decode_bits(probabilities: np.ndarray) -> np.ndarray:
   return np.maximum((np.asarray(probabilities) > 0.5).sum(axis=1) - 1, 0)
 
 
+def grade_probabilities(probabilities: np.ndarray, grades: np.ndarray) -> np.ndarray:
+  """Returns the probability of a grade for each image, float `[N]`: what two bits differ by.
+
+  Args:
+    probabilities: float `[N, count]`, of cumulative bits.
+    grades: int `[N]`.
+  """
+  above = np.append(probabilities, np.zeros([len(probabilities), 1]), axis=1)
+  rows = np.arange(len(grades))
+  return np.clip(above[rows, grades] - above[rows, grades + 1], 0.0, 1.0)
+
+
 def ordinal_scores(
   train: Labelled,
   test: Labelled,

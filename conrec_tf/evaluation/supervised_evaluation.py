@@ -46,16 +46,37 @@ def supervised_evaluation(
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows))
-  count, prefix, groups = len(source.class_names), metric_names.LABEL, source.eval.groups
+  count = len(source.class_names)
+  return head_measures(
+    logits, labels, count, ordinal, full, bootstrap_samples, seed, source.eval.groups
+  )
+
+
+def head_measures(
+  logits: np.ndarray,
+  labels: np.ndarray,
+  count: int,
+  ordinal: bool,
+  full: bool,
+  bootstrap_samples: int = 0,
+  seed: int = 0,
+  groups: np.ndarray | None = None,
+) -> dict[str, Any]:
+  """Measures the logits `[N, count]` of images with labels int `[N]`; see `supervised_evaluation`.
+
+  With `full` the predictions are among what is returned.
+  """
+  prefix = metric_names.LABEL
   metrics: dict[str, Any]
   if ordinal:
-    grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))
+    bits = 1.0 / (1.0 + np.exp(-logits))
+    grades = probes.decode_bits(bits)
     metrics = {
       metric_names.LABEL_ACCURACY: float(np.mean(grades == labels)),
       metric_names.LABEL_KAPPA: probes.quadratic_weighted_kappa(labels, grades, count),
     }
     if full:
-      metrics |= measures_of_grades(grades, labels, count, prefix, bootstrap_samples, seed, groups)
+      metrics |= measures_of_grades(bits, labels, count, prefix, bootstrap_samples, seed, groups)
     return metrics
   accuracies = probes.top_k_accuracies(logits, np.arange(count), labels, ks=(1, 5))
   metrics = {f"{prefix}top_{k}_accuracy": value for k, value in accuracies.items()}

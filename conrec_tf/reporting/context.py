@@ -7,9 +7,11 @@ import pathlib
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.probes import Labelled
-from conrec_tf.reporting.inference import ModelInspector, Predictions
+from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.inspectors import Inspector
+from conrec_tf.reporting.predictions import Predictions, kept_predictions
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.segmentation_inspector import SegmentationInspector
 
@@ -56,8 +58,11 @@ class ReportContext:
 
   @functools.cached_property
   def predictions(self) -> Predictions:
-    """Predictions for the test images."""
-    return self.inspector.predict(self.train, self.test)
+    """The run's own predictions for the evaluation split, or else the same classifier's anew."""
+    run = self.runs[0]
+    kept = kept_predictions(run, self.inspector.eval_source)
+    standardise = metric_names.is_standardised(run.metric)
+    return kept or self.inspector.predict(self.train, self.test, standardise)
 
   @functools.cached_property
   def order(self) -> np.ndarray:
@@ -65,12 +70,15 @@ class ReportContext:
     seed = self.runs[0].config.seed
     return np.random.default_rng(seed).permutation(self.inspector.test.num_examples)
 
+  @property
+  def other_weights(self) -> list[str]:
+    """A note where the network that is run isn't the one that the numbers are of."""
+    run, network = self.runs[0].step, self.inspector.step
+    if network == run:
+      return []
+    return [f"Drawn with the network of step {network}, the best: that of step {run} is gone."]
+
   def confusions(self) -> np.ndarray:
-    """Returns int `[K, K]`, counts of true by predicted class: the run's own where it left them."""
-    kept = self.runs[0].predictions
-    labels, classes = (
-      (self.predictions.labels, self.predictions.classes)
-      if kept is None
-      else (kept.labels, kept.predictions)
-    )
-    return confusion_matrix(labels, classes, labels=range(len(self.inspector.class_names)))
+    """Returns int `[K, K]`, counts of true by predicted class."""
+    found, count = self.predictions, len(self.inspector.class_names)
+    return confusion_matrix(found.labels, found.classes, labels=range(count))

@@ -11,31 +11,18 @@ from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.groups import group_folds
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import probes
+from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.supervised_evaluation import head_measures
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
+from conrec_tf.reporting.predictions import Predictions, classifier_words
+from conrec_tf.training.evaluations import label_kind
 
 IN_TENSORBOARD = 4  # images
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-  """The predictions of a classifier for images.
-
-  Attributes:
-    labels, classes: int `[N]`, true and predicted.
-    true_class_probability: float `[N]`, the probability of the true class.
-    classifier: what it is, in words.
-  """
-
-  labels: np.ndarray
-  classes: np.ndarray
-  true_class_probability: np.ndarray
-  classifier: str
 
 
 class ModelInspector:
@@ -79,27 +66,31 @@ class ModelInspector:
       layer=self.config.ft_proj_selector,
     )
 
-  def predict(self, train: Labelled, test: Labelled) -> Predictions:
-    """Predicts by linear evaluation, or by a finetuned network's own head.
+  def predict(self, train: Labelled, test: Labelled, standardise: bool) -> Predictions:
+    """Predicts as the numbers of a run are measured: by a classifier, or by the supervised head.
 
     Args:
       train, test: what `embed` returned for either split.
+      standardise: whether the classifier sees standardised embeddings.
     """
-    labels, count = test[1], len(self.class_names)
     if self._head and not self.config.is_pretraining:
-      logits = self._head(test[0]).numpy()
-      if self.config.ordinal_labels:
-        return _graded(labels, 1.0 / (1.0 + np.exp(-logits)), "the supervised head")
-      scores, columns = tf.nn.softmax(logits).numpy(), np.arange(count)
-      name = "the supervised head"
-    elif self.config.ordinal_labels:
-      return _graded(labels, probes.ordinal_scores(train, test, count), "linear evaluation")
+      metric = metric_names.LABEL_ACCURACY
+      logits, count = self._head(test[0]).numpy(), len(self.class_names)
+      found = head_measures(logits, test[1], count, self.config.ordinal_labels, full=True)
     else:
-      scores, columns = probes.linear_scores(train, test)
-      name = "linear evaluation"
-    wide = np.zeros([len(labels), count])
-    wide[:, columns] = scores
-    return Predictions(labels, wide.argmax(axis=1), wide[np.arange(len(labels)), labels], name)
+      metric = metric_names.reading(standardise)
+      kind = label_kind(self.config, self.eval_source)
+      found = kind.final(train, test, standardise, resamples=0, seed=0)
+    columns = found[metric_names.PREDICTIONS]
+    return Predictions(
+      split=self.test,
+      places=np.arange(self.test.num_examples),
+      labels=columns["label"],
+      classes=columns["prediction"],
+      true_class_probability=columns["true_class_probability"],
+      classifier=classifier_words(metric),
+      is_kept=False,
+    )
 
   def images(self, split: Split, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
@@ -223,11 +214,3 @@ def _some(split: Split) -> Split:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]
   return subset(split, indices)
-
-
-def _graded(labels: np.ndarray, bits: np.ndarray, name: str) -> Predictions:
-  """Returns predictions of grades, from the probabilities `[N, K]` of their cumulative bits."""
-  above = np.append(bits, np.zeros([len(bits), 1]), axis=1)
-  rows = np.arange(len(labels))
-  true_class_probability = np.clip(above[rows, labels] - above[rows, labels + 1], 0.0, 1.0)
-  return Predictions(labels, probes.decode_bits(bits), true_class_probability, name)

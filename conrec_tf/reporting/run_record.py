@@ -67,7 +67,9 @@ class RunRecord:
     for name in self.result:
       if name.startswith(metric_names.BEST) and name not in NOT_A_METRIC:
         return name.replace(metric_names.BEST, metric_names.EVAL)
-    known = metric_names.MAIN_METRICS
+    known: tuple[str, ...] = metric_names.MAIN_METRICS
+    if self.config.standardize_embeddings:  # of which there are two readings, one that counts
+      known = (*map(metric_names.standardised, known), *known)
     return next((name for name in known if name in self.result), known[0])
 
   def curve(self, name: str) -> tuple[list[int], list[float]]:

@@ -12,6 +12,7 @@ from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.inference import ModelInspector
+from conrec_tf.reporting.predictions import Predictions
 from conrec_tf.reporting.section import Section
 from conrec_tf.reporting.table_sections import (
   labels_section,
@@ -55,7 +56,7 @@ def accuracy_section(context: ReportContext) -> Section:
 
 def inputs_section(context: ReportContext) -> Section:
   """Draws reconstructions of corrupted images, and maps of the pooling's attention."""
-  inspector, section = context.inspector, Section("What it sees")
+  inspector, section = context.inspector, Section("What it sees", notes=context.other_weights)
   images = inspector.images(inspector.test, context.order[:ATTENDED])
   if inspector.has_decoder:
     targets = images[:RECONSTRUCTED]
@@ -95,7 +96,7 @@ def classes_section(context: ReportContext) -> Section:
       class_figures.class_accuracy(rows, context.folder),
       _extremes(context, rows),
     ],
-    _share_of_images(inspector),
+    _origin_of_predictions(context),
     table_title="Most confused",
     table=Table(
       ("true class", "taken for", "images", "share"),
@@ -110,17 +111,38 @@ def classes_section(context: ReportContext) -> Section:
   )
 
 
+def _origin_of_predictions(context: ReportContext) -> list[str]:
+  """Returns a note where predictions aren't those that the run's numbers are of."""
+  found, inspector, run = context.predictions, context.inspector, context.runs[0]
+  if found.is_kept:
+    return []
+  why = f"no predictions of these images are kept with step {run.step}; --mode=eval keeps them"
+  if inspector.config.cv_folds and inspector.config.is_pretraining:
+    why = f"the number is the mean over {inspector.config.cv_folds} folds, and this is one"
+  return [
+    f"By {found.classifier} anew, with the weights of step {inspector.step}, learnt from "
+    f"{inspector.train.num_examples:,} images and measured on {inspector.test.num_examples:,}: "
+    f"{why}."
+  ]
+
+
 def _share_of_images(inspector: ModelInspector) -> list[str]:
-  """Returns a note where not all images are used."""
-  looked, there = inspector.test.num_examples, inspector.eval_source.eval.num_examples
-  return (
-    []
-    if looked == there or inspector.config.cv_folds
-    else [
-      f"Strongest, weakest and neighbouring images are looked for among {looked} random ones of "
-      f"the {there} of the evaluation split; counts are of all."
-    ]
+  """Returns a note where not all images are looked at."""
+  pairs = (
+    (inspector.test, inspector.eval_source.eval),
+    (inspector.train, inspector.eval_source.train),
   )
+  if inspector.config.cv_folds or all(
+    part.num_examples == all_.num_examples for part, all_ in pairs
+  ):
+    return []
+  (test, of_test), (train, of_train) = [
+    (f"{part.num_examples:,}", f"{whole.num_examples:,}") for part, whole in pairs
+  ]
+  return [
+    f"The map is of {test} random ones of the {of_test} images of the evaluation split, and "
+    f"neighbours are looked for among {train} of the {of_train} training images."
+  ]
 
 
 def embeddings_section(context: ReportContext) -> Section:
@@ -153,27 +175,37 @@ def embeddings_section(context: ReportContext) -> Section:
     )
     for place, (query, image) in enumerate(zip(queries, inspector.images(inspector.test, queries)))
   ]
-  return Section("Embeddings", [picture, image_grids.neighbours(rows, labelled, context.folder)])
+  return Section(
+    "Embeddings",
+    [picture, image_grids.neighbours(rows, labelled, context.folder)],
+    [*context.other_weights, *_share_of_images(inspector)],
+  )
 
 
 def _extremes(context: ReportContext, accuracies: list[ClassAccuracy]) -> Picture:
   """Draws the strongest and the weakest images of classes."""
-  inspector, found, rows = context.inspector, context.predictions, []
-  for number, name, _, share in _ends(accuracies):
-    members = np.flatnonzero(found.labels == number)
-    members = members[np.argsort(-found.true_class_probability[members], kind="stable")]
-    take = min(EXTREMES, len(members) // 2 or 1)
-    chosen = np.concatenate([members[:take], members[take:][-take:]])
-    images = inspector.images(inspector.test, chosen)
-    weights = inspector.attention(images) if inspector.has_attention else [None] * len(images)
-    said = [
-      None if found.classes[index] == number else inspector.class_names[found.classes[index]]
-      for index in chosen
-    ]
-    rows.append(
-      (name, share, list(zip(images, weights, found.true_class_probability[chosen], said)))
-    )
+  inspector, found = context.inspector, context.predictions
+  chosen = [_strongest_and_weakest(found, number) for number, *_ in _ends(accuracies)]
+  images = inspector.images(found.split, found.places[np.concatenate(chosen)])
+  weights = inspector.attention(images) if inspector.has_attention else [None] * len(images)
+  pictures = iter(zip(images, weights))
+  rows = []
+  for (number, name, _, share), places in zip(_ends(accuracies), chosen):
+    shown = []
+    for index in places:
+      said = found.classes[index]
+      instead = None if said == number else inspector.class_names[said]
+      shown.append((*next(pictures), found.true_class_probability[index], instead))
+    rows.append((name, share, shown))
   return image_grids.extremes(rows, len(accuracies), context.folder, inspector.has_attention)
+
+
+def _strongest_and_weakest(found: Predictions, number: int) -> np.ndarray:
+  """Returns which predictions give images of a class the most and the least, in that order."""
+  members = np.flatnonzero(found.labels == number)
+  members = members[np.argsort(-found.true_class_probability[members], kind="stable")]
+  take = min(EXTREMES, len(members) // 2 or 1)
+  return np.concatenate([members[:take], members[take:][-take:]])
 
 
 def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:

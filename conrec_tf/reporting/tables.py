@@ -96,7 +96,9 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     header.append(
       f"paper, {paper_results.PIXELS[dataset]} px, {paper_results.EPOCHS[dataset]} epochs ({unit})"
     )
-  header += [f"best ({unit})", "at step", f"last ({unit})", "at step", "pixels", "filters", "run"]
+  reading = "standardised, " if metric_names.is_standardised(metric) else ""
+  header += [f"best ({reading}{unit})", "at step", f"last ({reading}{unit})", "at step"]
+  header += ["pixels", "filters", "run"]
   rows: list[tuple[str, ...]] = []
   for method in methods:
     row = [paper_results.METHODS.get(method, method)]

@@ -16,6 +16,7 @@ from conrec_tf.files import write_text
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 PROBABILITY = " probability"
+TRUE_CLASS_PROBABILITY = "true_class_probability"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ImagePredictions:
       probabilities float `[N, L]`.
     groups: object `[N]`, names of what images belong together by, or None.
     measured_on: the digest of their `Measurement`; empty where it wasn't noted.
+    true_class_probability: float `[N]`, or None where it wasn't kept, or there is no one class.
   """
 
   images: tuple[str, ...]
@@ -35,6 +37,7 @@ class ImagePredictions:
   predictions: np.ndarray
   groups: np.ndarray | None = None
   measured_on: str = ""
+  true_class_probability: np.ndarray | None = None
 
 
 def file_name(step: int) -> str:
@@ -98,7 +101,10 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
     labels, predictions = (
       np.array([row[column] for row in rows], int) for column in ("label", "prediction")
     )
-    return ImagePredictions(images, labels, predictions, groups, measured_on)
+    of_true = None
+    if rows and TRUE_CLASS_PROBABILITY in rows[0]:
+      of_true = np.array([row[TRUE_CLASS_PROBABILITY] for row in rows]).astype(float)
+    return ImagePredictions(images, labels, predictions, groups, measured_on, of_true)
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise UsageError(
       f"{path.name} must have the columns image, label and prediction, or two for each label. "
