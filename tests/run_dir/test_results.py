@@ -1,47 +1,105 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from conrec_tf.run_dir.measurement import Measurement
+from conrec_tf.run_dir.predictions_file import read_predictions
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 
+DATA = {"train": "a", "eval": "b", "class_names": ["x", "y"]}
+ADDITIONS = dict(
+  label_fractions="",
+  few_shots="",
+  num_repeats=5,
+  bootstrap_samples=0,
+  sweep_representations=False,
+  knn_neighbours=20,
+)
+
+
+def results(path, metric="eval/a", data=DATA, settings=None, **at_the_end):
+  measured = Measurement(data, settings or {"cv_folds": 0}, ADDITIONS | at_the_end)
+  return Results(RunDirectory(path), metric, metric, measured)
+
 
 def test_the_first_of_the_highest_is_best_also_when_later_ones_exist(tmp_path):
-  results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
-  results.save(0, {}, untrained_metrics={"eval/a": 0.9})  # doesn't count
+  here = results(tmp_path)
+  here.save(0, {}, untrained_metrics={"eval/a": 0.9})  # doesn't count
   values = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}
   for step, value in values.items():
-    results.save(step, {"eval/a": value})
-  assert [step for step in values if results.is_best(step, results.cached(step))] == [10]
+    here.save(step, {"eval/a": value})
+  assert [step for step in values if here.is_best(step, here.cached(step))] == [10]
 
 
 def test_the_lowest_loss_is_best(tmp_path):
-  results = Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss")
+  here = results(tmp_path, "eval/total_loss")
   for step, value in ((5, 2.0), (10, 1.0), (15, 3.0)):
-    results.save(step, {"eval/total_loss": value})
-  assert [step for step in (5, 10, 15) if results.is_best(step, results.cached(step))] == [10]
+    here.save(step, {"eval/total_loss": value})
+  assert [step for step in (5, 10, 15) if here.is_best(step, here.cached(step))] == [10]
 
 
 def test_a_result_without_the_metric_is_measured_again(tmp_path):
-  Results(RunDirectory(tmp_path), "eval/total_loss", "eval/total_loss").save(
-    5, {"eval/total_loss": 1.0}
-  )
-  results = Results(RunDirectory(tmp_path), "eval/a", "eval/a")
-  assert results.cached(5) is None and results.cached(6) is None
+  results(tmp_path, "eval/total_loss").save(5, {"eval/total_loss": 1.0})
+  assert results(tmp_path).cached(5) is None and results(tmp_path).cached(6) is None
 
 
-def test_a_result_counts_only_for_what_was_asked(tmp_path):
-  def results(folds, fractions):
-    settings = {"cv_folds": folds}, {"label_fractions": fractions}
-    return Results(RunDirectory(tmp_path), "eval/a", "eval/a", settings)
+@pytest.mark.parametrize(
+  "others",
+  [
+    dict(settings={"cv_folds": 3}),
+    dict(data={**DATA, "eval": "c"}),
+    dict(data={**DATA, "class_names": ["x", "z"]}),
+  ],
+)
+def test_what_was_measured_otherwise_neither_counts_nor_beats(tmp_path, others):
+  results(tmp_path, **others).save(5, {"eval/a": 0.9})
+  here = results(tmp_path)
+  assert here.cached(5) is None
+  here.save(10, {"eval/a": 0.5})
+  assert here.is_best(10, here.cached(10))
+  assert here.write_summary(10)["eval/best_step"] == 10
 
-  results(0, "").save(5, {"eval/a": 0.5})
-  assert results(0, "").cached(5) and results(0, "0.1").cached(5)
-  assert results(3, "").cached(5) is None and results(0, "").cached(5, full=True) is None
-  results(0, "0.1").save(5, {"eval/a": 0.5}, full=True)
-  assert results(0, "0.1").cached(5, full=True) and results(0, "").cached(5)
-  assert results(0, "0.2").cached(5, full=True) is None
+
+def test_a_result_of_the_end_has_what_is_asked_for(tmp_path):
+  results(tmp_path).save(5, {"eval/a": 0.5})
+  assert results(tmp_path).cached(5) and results(tmp_path).cached(5, full=True) is None
+  results(tmp_path, label_fractions="0.1").save(5, {"eval/a": 0.5}, full=True)
+  assert results(tmp_path, label_fractions="0.1").cached(5, full=True)
+  assert results(tmp_path).cached(5, full=True)  # and more than asked for
+  assert results(tmp_path, label_fractions="0.2").cached(5, full=True) is None
+  assert results(tmp_path, label_fractions="0.1", num_repeats=2).cached(5, full=True) is None
+  assert results(tmp_path, num_repeats=2).cached(5, full=True)
+  assert results(tmp_path, knn_neighbours=3).cached(5, full=True) is None
+
+
+def test_what_is_measured_in_addition_leaves_what_was_there(tmp_path):
+  curve = [{"fraction": 0.1, "mean": 0.4}]
+  before = results(tmp_path, label_fractions="0.1", num_repeats=2)
+  before.save(5, {"eval/a": 0.5, "eval/label_fractions": curve}, full=True)
+  after = results(tmp_path, few_shots="1", num_repeats=2)
+  after.save(5, {"eval/a": 0.5, "eval/few_shots": []}, full=True)
+  result = after.cached(5, full=True)
+  assert result["eval/label_fractions"] == curve and result["eval/few_shots"] == []
+  assert before.cached(5, full=True) == result
+  other = results(tmp_path, data={**DATA, "eval": "c"})
+  other.save(5, {"eval/a": 0.1}, full=True)
+  assert "eval/label_fractions" not in other.cached(5, full=True)
 
 
 def test_a_result_of_version_0_1_0_counts_unless_more_is_asked(tmp_path):
   RunDirectory(tmp_path).write("result_5.json", {"global_step": 5, "eval/a": 0.5})
   for fractions, counts in (("", True), ("0.1", False)):
-    settings = {"cv_folds": 0}, {"label_fractions": fractions}
-    results = Results(RunDirectory(tmp_path), "eval/a", "eval/a", settings)
-    assert bool(results.cached(5, full=True)) == counts
+    here = results(tmp_path, label_fractions=fractions)
+    assert bool(here.cached(5, full=True)) == counts
+
+
+def test_predictions_say_what_they_were_measured_on(tmp_path):
+  here = results(tmp_path)
+  columns = {"image": ["a", "b"], "label": np.array([0, 1]), "prediction": np.array([0, 0])}
+  here.save(5, {"eval/a": 0.5, "eval/predictions": columns}, full=True)
+  kept = read_predictions(RunDirectory(tmp_path), 5)
+  found = Measurement.of_result(here.cached(5, full=True))
+  assert kept is not None and kept.measured_on == found.digest
+  assert dataclasses.replace(found, data={**DATA, "eval": "c"}).digest != found.digest

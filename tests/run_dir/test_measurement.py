@@ -1,0 +1,169 @@
+"""What a number was measured on: records, where results belong, what is said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.run_dir.measurement import (
+  OWN,
+  Measurement,
+  changed_words,
+  measurement,
+  results_place,
+  write_summary_of,
+)
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+
+@pytest.fixture
+def archive(tmp_path, rng):
+  """Makes an archive of 12 images, and returns options to open it with."""
+  x = rng.integers(0, 256, (12, 24, 24, 1), np.uint8)
+
+  def make(name="a.npz", **changes):
+    arrays = dict(
+      x_train=x[:8],
+      x_test=x[8:],
+      y_train=np.array(["a", "b"] * 4),
+      y_test=np.array(["a", "b"] * 2),
+    )
+    np.savez(tmp_path / name, **(arrays | changes))
+    return dict(dataset="npz", data_dir=str(tmp_path / name), image_size=24, unet_depth=3)
+
+  make.images = x
+  return make
+
+
+def record(**values):
+  config = Config(**values)
+  source = load_dataset(config)
+  return measurement(config, source, load_eval_dataset(config, source))
+
+
+def test_equal_data_has_an_equal_record_wherever_it_lies(archive):
+  assert record(**archive()) == record(**archive("elsewhere.npz"))
+
+
+def test_a_split_expression_of_the_same_images_is_no_difference(archive):
+  mine, other = record(**archive()), record(**archive(), eval_split="test[:4]")
+  assert mine.digest == other.digest and not mine.differences(other.record(full=True))
+
+
+@pytest.mark.parametrize(
+  "values, changes, words",
+  [
+    (dict(eval_split="test[:2]"), {}, "images or labels of the eval split"),
+    (dict(train_split="train[:6]"), {}, "images or labels of the train split"),
+    ({}, dict(y_test=np.array(["b", "a"] * 2)), "images or labels of the eval split"),
+    (
+      {},
+      dict(y_train=np.array(["a", "c"] * 4), y_test=np.array(["a", "c"] * 2)),
+      "labels: b -> c",
+    ),
+    (dict(eval_crop="center"), {}, "center_crop: False -> True"),
+    (dict(select_best_on="rank_me"), {}, "select_best_on: evaluation -> rank_me"),
+    (dict(knn_neighbours=3), {}, "knn_neighbours: 20 -> 3"),
+    (dict(standardize_embeddings=False), {}, "standardize_embeddings: True -> False"),
+  ],
+)
+def test_a_record_says_in_what_it_differs(archive, values, changes, words):
+  before = record(**archive()).record(full=True)
+  other = record(**archive("other.npz", **changes), **values)
+  assert words in other.differences(before)
+  assert other.digest != Measurement.of_result(before).digest
+
+
+def test_one_changed_pixel_is_another_image(archive):
+  changed = archive.images[8:].copy()
+  changed[0, 3, 3] ^= 1
+  other = record(**archive("other.npz", x_test=changed))
+  assert other.differences(record(**archive()).record(False)) == [
+    "images or labels of the eval split"
+  ]
+
+
+def test_labels_without_groups_and_with_are_two_records(archive):
+  source = load_dataset(Config(**archive()))
+  groups = np.array(["p", "p", "q", "q"], object)
+  grouped = dataclasses.replace(source.eval, groups=groups)
+  assert grouped.digest(source.class_names) != source.eval.digest(source.class_names)
+
+
+def place(run, **values):
+  config = Config(**values, model_dir=str(run.path))
+  source = load_dataset(config)
+  eval_source = load_eval_dataset(config, source)
+  found = results_place(config, run, source, eval_source)
+  run.path.mkdir(exist_ok=True)
+  found.open(config, source, eval_source)
+  return found
+
+
+def test_the_first_results_are_the_runs_own_and_others_are_kept_apart(archive, tmp_path, caplog):
+  run = RunDirectory(tmp_path / "run")
+  assert place(run, **archive(), eval_split="test[:2]").is_own
+  assert place(run, **archive()).is_own  # nothing was measured yet
+  run.write("result_5.json", {"global_step": 5})
+  with caplog.at_level("INFO", "conrec_tf"):
+    other = place(run, **archive(), eval_split="test[:2]")
+  assert not other.is_own and other.directory.path.parent == run.path / "evaluations"
+  assert other.directory.path.name.startswith("a.npz-test_2_-")
+  assert "images or labels of the eval split" in caplog.text
+  assert RunDirectory(other.directory.path).read(OWN)["measured_on"]["eval_images"] == 2
+  assert place(run, **archive(), eval_split="test[:2]").directory.path == other.directory.path
+  assert place(run, **archive()).is_own
+  assert place(run, **archive(), label_fractions="0.5", bootstrap_samples=0).is_own
+
+
+def test_a_network_looked_at_otherwise_is_measured_apart(archive, tmp_path):
+  run = RunDirectory(tmp_path / "run")
+  place(run, **archive())
+  run.write("config.json", dataclasses.asdict(Config(**archive())))
+  run.write("result_5.json", {"global_step": 5})
+  assert place(run, **archive()).is_own
+  assert place(run, **{**archive(), "image_size": 32}).changed == ("image_size: 24 -> 32",)
+  assert place(run, **archive(), learning_rate=0.5).is_own  # which no evaluation reads
+
+
+def test_a_run_from_before_counts_as_measured_on_its_own_data(archive, tmp_path, caplog):
+  run = RunDirectory(tmp_path / "run")
+  run.path.mkdir()
+  config = Config(**archive())
+  run.write("config.json", dataclasses.asdict(config))
+  run.write("images.json", {"digest": load_dataset(config).digest})
+  run.write("result_5.json", {"global_step": 5, "eval/a": 0.5})
+  assert not place(run, **archive(), eval_split="test[:2]").is_own
+  assert not place(run, **archive("other.npz", x_test=archive.images[:4])).is_own
+  with caplog.at_level("INFO", "conrec_tf"):
+    assert place(run, **archive()).is_own
+    assert place(run, **archive()).is_own
+  assert caplog.text.count("of an earlier version") == 1  # once
+  assert not place(run, **archive(), eval_split="test[:2]").is_own
+
+
+def test_what_is_other_in_words():
+  assert changed_words({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3"]
+  assert changed_words({"class_names": ["0", "90"]}, {"class_names": ["0", "360"]}) == [
+    "labels: 90 -> 360"
+  ]
+  assert changed_words({"class_names": ["a", "b"]}, {"class_names": ["b", "a"]}) == [
+    "the order of labels"
+  ]
+
+
+def test_trainings_are_summarised_only_where_measured_alike(tmp_path):
+  def result(step=5, eval="b"):
+    return {"global_step": step, "measured_on": {"eval": eval}, "evaluated_with": {"cv_folds": 0}}
+
+  folder = RunDirectory(tmp_path)
+  for wrong, words in ((result(6), "steps 5, 6"), (result(eval="c"), "images or labels")):
+    with pytest.raises(UsageError, match=words):
+      write_summary_of(folder, [result(), wrong], {})
+  write_summary_of(folder, [result(), result()], {"eval/a": 0.5})
+  write_summary_of(folder, [result(eval="c"), result(eval="c")], {"eval/a": 0.9})
+  assert folder.read("result.json")["eval/a"] == 0.5
+  [other] = tmp_path.glob("evaluations/*/result.json")
+  assert RunDirectory(other.parent).read("result.json")["eval/a"] == 0.9
