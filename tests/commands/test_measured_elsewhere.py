@@ -1,0 +1,154 @@
+"""A run's own results, its best network and its exports stay, whatever else it is measured on."""
+
+import json
+import pathlib
+
+from command_line import as_flags, command
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf import commands
+from conrec_tf.config import Config, UsageError
+
+SHORT = dict(report=False, export_format="", bootstrap_samples=0)
+LABELS = {"0": 40, "90": 130, "180": 220}
+
+
+def fill(folder, rng, names=None):
+  """Writes `split/label/file` whose labels are levels of grey."""
+  for label, level in LABELS.items():
+    for split, count in (("train", 8), ("test", 4)):
+      below = folder / split / (names or {}).get(label, label)
+      below.mkdir(parents=True)
+      for index in range(count):
+        pixels = rng.normal(level, 20, (24, 24)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(below / f"{label}_{index}.png")
+  return folder
+
+
+def results_of(run):
+  """What must not change of a run: its results, predictions and best network, by file."""
+  return {
+    path.relative_to(run): path.read_bytes()
+    for pattern in ("*.json", "*.txt", "*.csv", "best/*.index", "best/*.data*")
+    for path in run.glob(pattern)
+  }
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+@pytest.fixture
+def angles(tmp_path, rng):
+  return fill(tmp_path / "angles", rng)
+
+
+@pytest.fixture
+def options(tmp_path, angles):
+  return dict(
+    dataset="image_folder",
+    data_dir=str(angles),
+    image_size=24,
+    unet_depth=2,
+    base_filters=2,
+    train_batch_size=8,
+    mixed_precision="float32",
+    model_dir=str(tmp_path / "run"),
+    **SHORT,
+  )
+
+
+@pytest.mark.slow
+def test_other_data_and_settings_never_touch_a_finished_run(options, tmp_path, rng, caplog):
+  run, config = pathlib.Path(options["model_dir"]), Config(**options, train_steps=4)
+  commands.run(config)
+  before = results_of(run)
+  other = fill(tmp_path / "other", rng, names={"90": "360"})
+  asked = [
+    dict(mode="eval", data_dir=str(other)),
+    dict(mode="eval", eval_split="train"),
+    dict(mode="eval", select_best_on="rank_me"),
+    dict(eval_split="test[:50%]"),
+    dict(cv_folds=2),
+  ]
+  for values in asked:
+    with caplog.at_level("INFO", "conrec_tf"):
+      commands.run(Config(**{**options, "train_steps": 4, **values}))
+    assert "Measured otherwise than the run's own results" in caplog.text
+    caplog.clear()
+    assert results_of(run) == before
+  folders = sorted(run.glob("evaluations/*"))
+  assert len(folders) == len(asked)
+  for folder in folders:
+    assert {"eval/untrained_strongest", "measured_on"} <= set(read(folder / "result.json"))
+  [folds] = [folder for folder in folders if read(folder / "config.json")["cv_folds"]]
+  assert "eval/linear_top_1_accuracy_std" in read(folds / "result.json")
+  # The training's own command prints its own numbers, and adds what was not asked for before.
+  commands.run(config)
+  assert results_of(run) == before
+  commands.run(Config(**options, train_steps=4, label_fractions="0.5"))
+  result = read(run / "result.json")
+  assert len(result.pop("eval/label_fractions")) == 1
+  known = json.loads(before[pathlib.Path("result.json")])
+  assert {name: result[name] for name in known if name != "evaluated_with"} == {
+    name: known[name] for name in known if name != "evaluated_with"
+  }
+
+
+def test_a_run_under_way_does_not_go_on_with_other_evaluations(options):
+  commands.run(Config(**options, train_steps=2, learning_rate_schedule="constant"))
+  longer = {**options, "train_steps": 4, "learning_rate_schedule": "constant"}
+  with pytest.raises(UsageError, match="that of the run in it.*images or labels of the eval split"):
+    commands.run(Config(**longer, eval_split="train"))
+  commands.run(Config(**longer))
+  assert read(pathlib.Path(options["model_dir"]) / "result.json")["global_step"] == 4
+
+
+@pytest.mark.slow
+def test_a_finetuned_network_is_measured_by_the_names_of_labels(options, angles, tmp_path, rng):
+  run = pathlib.Path(options["model_dir"])
+  flags = as_flags({**options, "train_mode": "finetune", "train_steps": 30, "learning_rate": 0.01})
+  done = command(*flags, "--optimizer=adam", "--learning_rate_scaling=none")
+  assert done.returncode == 0, done.stderr
+  before, own = results_of(run), read(run / "result.json")
+  renamed = fill(tmp_path / "renamed", rng, names={"90": "360"})
+  for where in (["--mode=eval", f"--model_dir={run}"], ["--mode=eval", f"--checkpoint={run}"]):
+    new = [] if "--model_dir" in where[1] else [f"--model_dir={tmp_path / 'refused'}"]
+    data = ["--dataset=image_folder", f"--data_dir={renamed}"]
+    done = command(*where, *new, *data)
+    assert done.returncode == 1 and "Received: 360 in renamed" in done.stderr
+  # Two of three labels, in other numbers: 90 is label 1 there and 0 here.
+  for split in ("train", "test"):
+    for path in (angles / split / "0").iterdir():
+      path.unlink()
+    (angles / split / "0").rmdir()
+  done = command(
+    "--mode=eval",
+    f"--checkpoint={run}",
+    f"--model_dir={tmp_path / 'new'}",
+    "--dataset=image_folder",
+    f"--data_dir={angles}",
+    "--bootstrap_samples=0",
+  )
+  assert done.returncode == 0, done.stderr
+  result = read(tmp_path / "new/result.json")
+  assert result["measured_on"]["class_names"] == ["0", "90", "180"]
+  rows = (run / "predictions_30.csv").read_text().splitlines()[1:]
+  of_two = [row.split(",")[:3] for row in rows if "/0/" not in row]
+  right = np.mean([label == said for _, label, said in of_two])
+  assert result["eval/label_top_1_accuracy"] == pytest.approx(right)
+  assert results_of(run) == before and own == read(run / "result.json")
+
+
+@pytest.mark.slow
+def test_embeddings_of_images_with_other_labels_are_refused(options, angles):
+  config = Config(**options, train_steps=1)
+  commands.run(config)
+  embed = Config(**{**options, "mode": "embed"})
+  commands.run(embed)
+  path = angles / "test/0/0_0.png"
+  path.rename(angles / "test/90/0_0.png")
+  with pytest.raises(UsageError, match="images or labels of the eval split"):
+    commands.run(embed)
