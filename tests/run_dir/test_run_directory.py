@@ -129,3 +129,14 @@ def test_options_of_segmentation_of_another_version_do_not_keep_a_pretraining_fr
   RunDirectory(tmp_path).write("config.json", segmentation)
   with pytest.raises(UsageError, match="segment_loss: focal -> dice"):
     RunDirectory(tmp_path).start(Config(**masks))
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"a": ', "\udcff"])
+def test_a_damaged_json_file_is_named(tmp_path, content):
+  (tmp_path / "config.json").write_bytes(os.fsencode(content))
+  (tmp_path / "rows.jsonl").write_bytes(os.fsencode(content[:2] + "{\n"))
+  directory = RunDirectory(tmp_path)
+  with pytest.raises(UsageError, match="config.json must be a JSON file .* Received: .*config.js"):
+    directory.read("config.json")
+  with pytest.raises(UsageError, match="rows.jsonl must hold lines of JSON .*rows.jsonl"):
+    directory.rows("rows.jsonl")
