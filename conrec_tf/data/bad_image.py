@@ -44,8 +44,9 @@ def reason(error: Exception) -> str:
     return NO_MEMORY
   message = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
   message = message.rpartition(f"{BadImage.__name__}: ")[2].strip().partition("\n")[0]
-  # Not what TensorFlow says of its graph, nor a stream in memory, which nobody knows.
+  # Not what TensorFlow says of its graph and the path, nor a stream in memory, which nobody knows.
   message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$| <_io[^>]*>", "", message)
+  message = re.sub(r"^\s*/.*?; ", "", message)
   message = "".join(letter if letter.isprintable() else " " for letter in message)
   message = " ".join(message.split()).rstrip(". ")[:LONGEST_REASON]
   kind = type(error).__name__

@@ -1,6 +1,6 @@
 """CSV files that say something of image files, line by line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import csv
 import os
 
@@ -30,7 +30,7 @@ def read_lines(
   """
   try:
     with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
-      reader = csv.DictReader(file)
+      reader = csv.DictReader(_text(file))
       found = [name.strip().lower() for name in reader.fieldnames or ()]
       reader.fieldnames = found
       if not {name.lower() for name in columns} <= set(found):
@@ -47,6 +47,14 @@ def read_lines(
     raise UsageError(
       f"{option} must be a CSV file in UTF-8 ({short_message(error)}). Received: {path}"
     ) from error
+
+
+def _text(lines: Iterable[str]) -> Iterator[str]:
+  """Yields lines of text; a zero byte, which a damaged table may have, is none."""
+  for line in lines:
+    if "\0" in line:
+      raise csv.Error("a zero byte")
+    yield line
 
 
 def files_by_name(names: Sequence[str]) -> dict[str, str]:

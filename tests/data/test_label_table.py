@@ -5,6 +5,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.label_table import read_label_table
 from conrec_tf.data.registry import load_dataset
 
 
@@ -117,3 +118,19 @@ def test_a_table_is_for_labelled_image_folders():
     Config(dataset="npz", data_dir="x.npz", label_table="labels.csv")
   with pytest.raises(UsageError, match="label_table must be empty unless"):
     Config(dataset="image_folder", data_dir="x", label_mode="none", label_table="labels.csv")
+
+
+@pytest.mark.parametrize(
+  "content",
+  [
+    b"\xff\xfei\0m\0",
+    b"image,label\na.png,x\nb.png,\0\n",
+    b"image,label\na.png,\xe9\n",
+    b'image,label\na.png,"' + b"x" * 200_000,
+  ],
+)
+def test_a_table_of_odd_bytes_is_named(tmp_path, content):
+  path = tmp_path / "labels.csv"
+  path.write_bytes(content)
+  with pytest.raises(UsageError, match="label_table must be a CSV file in UTF-8 .*labels.csv"):
+    read_label_table(str(path), ["a.png"])

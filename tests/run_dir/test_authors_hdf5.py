@@ -138,3 +138,44 @@ def test_a_file_that_is_none_of_theirs_is_refused(tmp_path, content):
   (tmp_path / "file.h5").write_bytes(content)
   with pytest.raises(UsageError, match="HDF5 file of the authors' implementation .*file.h5"):
     resolve_checkpoint(str(tmp_path / "file.h5"))
+
+
+def edited(path, model, edit):
+  model.save(path, include_optimizer=False)
+  with h5py.File(path, "a") as file:
+    edit(file)
+
+
+def no_side(file):
+  file.attrs["model_config"] = '{"config": {"layers": [{"config": {"batch_input_shape": []}}]}}'
+
+
+def flat_projection(file):
+  group = file["model_weights/dense_2"]
+  [name] = group.attrs["weight_names"]
+  del group[name]
+  group[name] = np.zeros(3)
+
+
+@pytest.mark.parametrize("edit", [no_side, flat_projection])
+def test_a_file_with_odd_content_is_named(tmp_path, edit):
+  edited(tmp_path / "model.h5", authors_model(1, False, False)[0], edit)
+  with pytest.raises(UsageError, match="of the authors' implementation.* Received: .*model.h5"):
+    resolve_checkpoint(str(tmp_path / "model.h5"))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+  """With one byte changed, HDF5 raises RuntimeError too."""
+  authors_model(1, False, False)[0].save(tmp_path / "model.h5", include_optimizer=False)
+  data, rng = bytearray((tmp_path / "model.h5").read_bytes()), np.random.default_rng(3)
+  refused = 0
+  for place in rng.integers(0, 4000, 80):
+    changed = bytearray(data)
+    changed[place] ^= int(rng.integers(1, 256))
+    (tmp_path / "damaged.h5").write_bytes(changed)
+    try:
+      resolve_checkpoint(str(tmp_path / "damaged.h5"))
+    except UsageError as error:
+      refused += 1
+      assert "\n" not in str(error) and "damaged.h5" in str(error)
+  assert refused > 5
