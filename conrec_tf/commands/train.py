@@ -18,6 +18,7 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.descriptions import starting_network
 from conrec_tf.run_dir.pretrained import known_center_crop
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
@@ -174,7 +175,10 @@ def _start(
   last_step: int,
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
-  directory.start(config, source.digest, source.class_names)
+  network = starting_network(config.checkpoint, config.encoder_weights)
+  directory.start(config, source.digest, source.class_names, network)
+  if directory.has_checkpoints:  # what it began from may have gone on learning since
+    network = (directory.read(IMAGES) or {}).get("network", "")
   directory.write_lines("bad_images.txt", source.bad)
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {
@@ -182,6 +186,7 @@ def _start(
     "center_crop": eval_source.center_crop,
     "class_names": source.class_names or eval_source.class_names,
     "digest": source.digest,
+    "network": network,
   }
   directory.write(IMAGES, images)
   logger.info(

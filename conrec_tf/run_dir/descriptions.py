@@ -1,12 +1,13 @@
 """What a folder of embeddings or masks was made of and by, so that no two are mixed."""
 
 from collections.abc import Mapping
+import hashlib
 import pathlib
 from typing import Any
 
 from conrec_tf.config import UsageError
 from conrec_tf.config.options import current_settings
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.pretrained import PretrainedModel, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory, io_as_usage_error
 
 DESCRIPTION = "description.json"
@@ -56,3 +57,25 @@ def identifying_bytes(pretrained: PretrainedModel) -> bytes:
   else:
     files = [path]
   return b"".join(file.read_bytes() for file in files)
+
+
+def starting_network(checkpoint: str, encoder_weights: str) -> str:
+  """Returns what tells the weights that a training starts from, wherever they lie.
+
+  Args:
+    checkpoint, encoder_weights: what the options say.
+
+  Returns:
+    A digest; empty where there are none, or they are gone.
+  """
+  digest = hashlib.sha256()
+  try:
+    if checkpoint:
+      digest.update(identifying_bytes(resolve_checkpoint(checkpoint)))
+    elif encoder_weights:
+      digest.update(pathlib.Path(encoder_weights).read_bytes())
+    else:
+      return ""
+  except (UsageError, OSError):  # a run that goes on doesn't need them any more
+    return ""
+  return digest.hexdigest()
