@@ -20,9 +20,10 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.descriptions import starting_network
 from conrec_tf.run_dir.measurement import note_data, results_place
 from conrec_tf.run_dir.pretrained import known_center_crops, prefixes, step_of
-from conrec_tf.run_dir.run_directory import CHECKPOINTS, RunDirectory
+from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.task import build_task, training_steps
@@ -188,9 +189,11 @@ def _start(
   last_step: int,
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
-  directory.start(config, source.digest, source.class_names)
-  directory.start(config, source.digest, source.class_names)
-  note_data(directory, source, eval_source)
+  network = starting_network(config.checkpoint, config.encoder_weights)
+  directory.start(config, source.digest, source.class_names, network)
+  if directory.has_checkpoints:  # what it began from may have gone on learning since
+    network = (directory.read(IMAGES) or {}).get("network", "")
+  note_data(directory, source, eval_source, network)
   logger.info(
     "Run %s: %s on %s, %d training images, %d steps",
     directory.path,

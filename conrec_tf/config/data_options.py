@@ -126,7 +126,7 @@ class Data:
   label_order: str = option(
     "",
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
-    "natural order.",
+    "natural order. Of eval_dataset it counts where it names the labels there.",
     previously="",
   )
   scaled_decoding: bool = option(

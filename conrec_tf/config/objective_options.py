@@ -28,7 +28,8 @@ class Objective:
   )
   moco_momentum_schedule: str = option(
     "constant",
-    "What becomes of moco_momentum: constant, or a cosine to 1 over the training.",
+    "What becomes of moco_momentum: constant, or a cosine to 1 over the training, which then can't "
+    "go on for longer.",
     choices=("constant", "cosine"),
     previously="constant",
   )

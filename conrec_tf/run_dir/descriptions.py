@@ -11,7 +11,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.config.options import current_settings
 from conrec_tf.files import io_as_usage_error, remove_leftovers
 from conrec_tf.run_dir.measurement import changed_words
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.pretrained import PretrainedModel, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -78,3 +78,22 @@ def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
     if beside != path and os.fsencode(beside.name) in content:
       found += filter(pathlib.Path.is_file, sorted(beside.rglob("*")) or [beside])
   return found
+
+
+def starting_network(checkpoint: str, encoder_weights: str) -> str:
+  """Returns what tells the weights that a training starts from, wherever they lie.
+
+  Args:
+    checkpoint, encoder_weights: what the options say.
+
+  Returns:
+    A digest; empty where there are none, or they are gone.
+  """
+  try:
+    if checkpoint:
+      return network_digest(resolve_checkpoint(checkpoint))
+    if encoder_weights:
+      return hashlib.sha256(pathlib.Path(encoder_weights).read_bytes()).hexdigest()
+  except (UsageError, OSError):  # a run that goes on doesn't need them any more
+    pass
+  return ""

@@ -182,6 +182,7 @@ def note_data(directory: RunDirectory, source: DatasetSource, eval_source: Datas
     directory: the folder of a run.
     source: dataset that the network learns from.
     eval_source: dataset of linear evaluation.
+    network: digest of the network that it started from, if any.
   """
   directory.write_lines("bad_images.txt", source.bad)
   directory.write_lines("class_names.txt", eval_source.class_names)
@@ -190,6 +191,7 @@ def note_data(directory: RunDirectory, source: DatasetSource, eval_source: Datas
     **CenterCrops(source.center_crop, eval_source.center_crop).described(),
     "class_names": source.class_names or eval_source.class_names,
     "digest": source.digest,
+    "network": network,
   }
   directory.write(IMAGES, images)
 

@@ -28,6 +28,7 @@ IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+STARTS_FROM = ("checkpoint", "encoder_weights")
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
@@ -42,13 +43,16 @@ class RunDirectory:
   def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
 
-  def start(self, config: Config, data: str = "", class_names: Sequence[str] = ()) -> None:
+  def start(
+    self, config: Config, data: str = "", class_names: Sequence[str] = (), network: str = ""
+  ) -> None:
     """Creates the folder, or checks that it belongs to the same training.
 
     Args:
       config: the options of the run.
       data: digest of what is learnt from; empty where nothing is.
       class_names: of its labels; empty where there are none.
+      network: what tells the weights that training starts from, or empty; see `starting_network`.
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
@@ -57,19 +61,20 @@ class RunDirectory:
     stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
       del stored["mixed_precision"]
+    images = self.read(IMAGES) or {}
+    moved = STARTS_FROM if network and images.get("network") == network else ()
     if stored:
       new = config.training_fingerprint
       changed = [
         f"{name}: {stored[name]} -> {value}"
         for name, value in new.items()
-        if name in stored and stored[name] != value and name not in BY_CONTENT
+        if name in stored and stored[name] != value and name not in (*BY_CONTENT, *moved)
       ]
       if changed:
         raise UsageError(
           "model_dir must be new, or the values that determine training must be "
           f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
         )
-    images = self.read(IMAGES) or {}
     known, labels = images.get("digest"), other_labels(images, class_names)
     if data and known and (known != data or labels):
       received = f"others in {config.data_dir or config.dataset}"

@@ -1,6 +1,7 @@
 """Segmentation from a folder of images and masks to masks of other images."""
 
 import json
+import os
 
 import numpy as np
 from PIL import Image
@@ -112,6 +113,35 @@ def test_images_of_one_name_and_two_endings_are_refused(run, folder, tmp_path):
   values = dict(mode="segment", dataset="image_folder", data_dir=str(tmp_path / "images"))
   with pytest.raises(UsageError, match="differ in more than their endings. Received: 0.jpg and"):
     commands.run(Config(**values, checkpoint=str(run), model_dir=str(tmp_path / "out")))
+
+
+def test_masks_are_called_as_their_images_whatever_those_are_called(run, folder, tmp_path):
+  images = tmp_path / "images"
+  (images / "v1.5").mkdir(parents=True)
+  names = [
+    "1.2.840.0",
+    "1.2.840.1",
+    "v1.5/x.y.png",
+    247 * "n" + ".png",
+    251 * "m",
+    120 * "é" + ".png",
+  ]
+  for name in [*map(os.fsencode, names), b"caf\xe9.png"]:
+    with open(os.fsencode(images) + b"/" + name, "wb") as file:
+      Image.open(folder / "test/images/0.png").save(file, "PNG")
+  values = dict(mode="segment", dataset="image_folder", data_dir=str(images))
+  values.update(checkpoint=str(run), model_dir=str(tmp_path / "out"), write_probabilities=True)
+  for _ in range(2):  # under the same names again
+    commands.run(Config(**values))
+    made = {
+      path.relative_to(tmp_path / "out/segmentations") for path in (tmp_path / "out").rglob("*.*")
+    }
+    masks = sorted(str(path) for path in made if path.suffix == ".png")
+    assert len(masks) == len(names) + 1 and len(made) == 2 * len(masks) + 2  # and what they are of
+    assert {"1.2.840.0.png", "1.2.840.1.png", "v1.5/x.y.png", "caf\\xe9.png"} < set(masks)
+    for letter in "nmé":
+      [mask] = [mask for mask in masks if mask.startswith(20 * letter)]
+      assert len(mask.encode()) <= 240
 
 
 def test_a_network_that_does_not_segment_is_refused(tiny, folder, tmp_path):

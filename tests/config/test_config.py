@@ -36,6 +36,26 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SEC
       "image_size must be at least 11 for reconstruction_loss=ssim. Received: 8",
     ),
     (
+      dict(
+        reconstruction_loss="ssim",
+        multi_level_reconstruction_weight=1.0,
+        unet_depth=4,
+        image_size=40,
+      ),
+      "image_size must be at least 44 for reconstruction_loss=ssim with "
+      "multi_level_reconstruction_weight and unet_depth=4. Received: 40",
+    ),
+    (
+      dict(mode="export", export_format=" ,"),
+      "export_format must be one or more of saved_model, onnx, tflite for mode=export. "
+      "Received: none",
+    ),
+    (
+      dict(eval_dataset="image_folder", eval_data_dir="gs://bucket/photos"),
+      "eval_data_dir must be a path for eval_dataset=image_folder; mount buckets, e.g. by rclone "
+      "or gcsfuse. Received: gs://bucket/photos",
+    ),
+    (
       dict(label_fractions="0.1", cv_folds=5),
       "label_fractions must be empty with cv_folds; it is measured on eval_split. Received: 0.1",
     ),
@@ -132,6 +152,43 @@ def test_default_model_dir_is_a_function_of_what_determines_training():
   assert longer.run_directory == Config(**constant).run_directory
   assert Config(seed=1).run_directory != name
   assert Config(model_dir="here").run_directory == "here"
+
+
+@pytest.mark.parametrize(
+  "values, depends",
+  [
+    (dict(), True),
+    (dict(learning_rate_schedule="constant"), False),
+    (dict(learning_rate_schedule="constant", warmup_epochs=3.0), False),
+    (dict(learning_rate_schedule="constant", contrastive_method="moco"), False),
+    (
+      dict(
+        learning_rate_schedule="constant",
+        contrastive_method="moco",
+        moco_momentum_schedule="cosine",
+      ),
+      True,
+    ),
+  ],
+)
+def test_a_run_is_the_same_with_more_steps_unless_something_follows_a_cosine(values, depends):
+  config, longer = Config(**values), Config(**values, train_steps=99)
+  assert config.depends_on_length == depends
+  assert (config.training_fingerprint != longer.training_fingerprint) == depends
+
+
+def test_momentum_that_follows_a_cosine_leaves_the_default_model_dir_as_it_was():
+  values = dict(
+    learning_rate_schedule="constant", contrastive_method="moco", moco_momentum_schedule="cosine"
+  )
+  assert Config(**values).run_directory == "runs/rectangle_triangle-conrec-b3d67138"
+  assert Config(**values, train_steps=99).run_directory == Config(**values).run_directory
+
+
+def test_smaller_images_are_embedded_than_could_be_learnt_from():
+  with pytest.raises(UsageError, match="at least 21 for corruption=models_genesis"):
+    Config(image_size=16)
+  assert Config(image_size=16, mode="embed").image_size == 16
 
 
 def test_renames_keep_the_default_model_dir():

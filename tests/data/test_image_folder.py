@@ -304,3 +304,39 @@ def test_a_labelled_dataset_for_evaluation(tree, flowers):
   assert eval_source.class_names == ("rose", "iris", "daisy")
   assert eval_source.train.num_examples == 36 and eval_source.channels == 3
   assert load_eval_dataset(config(tree), source) is source
+
+
+def test_which_images_are_bad_is_in_the_digest(tree):
+  before = load_dataset(config(tree))
+  again = load_dataset(config(tree, max_pixels=30 * 40))
+  assert again.digest == before.digest
+  write(tree, "train/iris/0.jpg", encoded(photograph(0, (50, 30))))
+  whole = load_dataset(config(tree))
+  less = load_dataset(config(tree, max_pixels=30 * 40))
+  assert len(less.bad) == 1 and not whole.bad and less.digest != whole.digest
+
+
+def test_digests_are_those_of_earlier_versions(tmp_path):
+  for index in range(10):
+    write(tmp_path, f"{'ab'[index % 2]}/{index}.bmp", encoded(photograph(index), "BMP"))
+  before = "a49ce435d8a7a8c49cfef7a29d2e6450da38c3e1547c70dafc4477be1918c1f9"
+  assert load_dataset(config(tmp_path)).digest == before
+
+
+@pytest.mark.parametrize("split", ["a. Training Set", "train-v1.2", "fold 1"])
+def test_splits_are_called_as_their_folders(tree, split):
+  (tree / "train").rename(tree / split)
+  source = load_dataset(config(tree, train_split=split))
+  assert source.train.num_examples == 24 and source.train.name == split
+  there = ", ".join(sorted([split, "test"]))
+  with pytest.raises(UsageError, match=f"must be made of {there}, .* Received: train$"):
+    load_dataset(config(tree))
+
+
+def test_netpbm_files_are_images(tmp_path):
+  for index in range(10):
+    write(tmp_path, f"{'ab'[index % 2]}/{index}.ppm", encoded(photograph(index), "PPM"))
+  source = load_dataset(config(tmp_path))
+  record, name = next(iter(source.train.records())), source.train.names[0]
+  expected = np.asarray(photograph(int(pathlib.Path(name).stem)))
+  np.testing.assert_array_equal(source.decode(record["image"]), expected)

@@ -1,10 +1,13 @@
 """Labels, splits and groups of an image folder from a CSV file."""
 
+import dataclasses
+
 import numpy as np
 from PIL import Image
 import pytest
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.csv_table import files_by_name
 from conrec_tf.data.label_table import read_label_table
 from conrec_tf.data.registry import load_dataset
 
@@ -134,3 +137,30 @@ def test_a_table_of_odd_bytes_is_named(tmp_path, content):
   path.write_bytes(content)
   with pytest.raises(UsageError, match="label_table must be a CSV file in UTF-8 .*labels.csv"):
     read_label_table(str(path), ["a.png"])
+
+
+def test_groups_are_in_the_digest_and_where_the_table_lies_is_not(photos):
+  lines = [
+    f"eye{index:02},{'ab'[index % 2]},{'test' if index > 29 else 'train'}" for index in range(40)
+  ]
+  plain = load_dataset(config(photos, ["image,label,split", *lines])).digest
+  groups = [f"{line},p{index // 5}" for index, line in enumerate(lines)]
+  with_groups = load_dataset(config(photos, ["image,label,split,group", *groups])).digest
+  other = [*groups[:-1], f"{lines[-1]},p99"]
+  found = {
+    plain,
+    with_groups,
+    load_dataset(config(photos, ["image,label,split,group", *other])).digest,
+  }
+  assert len(found) == 3
+  moved = config(photos, ["image,label,split", *lines])
+  (photos.parent / "labels.csv").rename(photos.parent / "moved.csv")
+  moved = dataclasses.replace(moved, label_table=str(photos.parent / "moved.csv"))
+  assert load_dataset(moved).digest == plain
+
+
+def test_a_file_without_an_ending_is_named_in_whole():
+  names = ["a/1.2.840.0", "a/1.2.840.1", "b/IM.dcm", "b/eye.v2.png"]
+  found = files_by_name(names)
+  assert found["1.2.840.0"] == names[0] and found["IM"] == names[2] and found["eye.v2"] == names[3]
+  assert "1.2.840" not in found and "eye" not in found

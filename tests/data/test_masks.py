@@ -1,5 +1,6 @@
 """Masks: values and colours to classes, and what is wrong with them."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -272,3 +273,26 @@ def test_a_tfds_dataset_has_masks(tmp_path, split):
 def test_a_tfds_dataset_without_masks_is_refused(data_dir):
   with pytest.raises(UsageError, match="Received: rectangle_triangle without segmentation_mask"):
     load_dataset(Config(train_mode="segment", data_dir=data_dir))
+
+
+def test_names_without_endings_are_paired_and_so_are_those_of_any_bytes(folder):
+  for number in range(4):
+    image, mask = (folder / "train" / kind / f"{number}" for kind in ("images", "masks"))
+    name = b"caf\xe9." if number == 3 else f"1.2.840.{number}".encode()
+    for path, ending in ((image, ".jpg"), (mask, ".png")):
+      new = bytes(path.parent) + b"/" + name
+      pathlib.Path(f"{path}{ending}").rename(
+        os.fsdecode(new + (ending.encode() if number else b""))
+      )
+  source = open_masked_folder(config_of(folder))
+  names = sorted(set(map(str, source.train.names)))
+  stems = [f"1.2.840.{number}" for number in range(3)]
+  assert [name.rpartition("/")[2] for name in names] == [
+    stems[0],
+    *(f"{stem}.jpg" for stem in stems[1:]),
+    "caf\\xe9..jpg",
+  ]
+  masks_dir = os.fsencode(folder / "train/masks")
+  for image in source.train.records().take(4):
+    assert decode_mask(image["mask"]).shape == (30, 40)
+  assert b"caf\xe9..png" in os.listdir(masks_dir)

@@ -186,3 +186,84 @@ def test_the_crops_of_runs_of_all_versions(tmp_path, images, eval_dataset, expec
   directory = RunDirectory(tmp_path)
   directory.write("images.json", images)
   assert known_center_crops(directory, eval_dataset) == expected
+
+
+def folder_of(path, names, rng):
+  """A folder of images by name; returns its path."""
+  for name in names:
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (30, 30, 3), np.uint8)).save(path / name)
+  return path
+
+
+def test_what_is_said_of_the_training_files_is_not_said_of_the_evaluation_set(
+  flowers, tmp_path, rng
+):
+  photos = folder_of(tmp_path / "photos", [f"{index}.png" for index in range(12)], rng)
+  table = tmp_path / "labels.csv"
+  table.write_text("image,label\n" + "".join(f"{index},{index % 2}\n" for index in range(12)))
+  folder = dict(dataset="image_folder", data_dir=str(photos), label_table=str(table))
+  config = Config(
+    **folder,
+    drop_duplicates=True,
+    label_order="1,0",
+    eval_dataset="tiny_flowers",
+    eval_data_dir=flowers["data_dir"],
+  )
+  labelled = load_eval_dataset(config, load_dataset(config))
+  assert labelled.class_names == ("rose", "iris", "daisy")
+  others = [
+    f"{split}/{label}/{index}.png"
+    for split in ("train", "test")
+    for label in "xyz"
+    for index in range(2)
+  ]
+  config = Config(
+    **folder,
+    label_order="1,0",
+    eval_dataset="image_folder",
+    eval_data_dir=str(folder_of(tmp_path / "others", others, rng)),
+  )
+  source = load_dataset(config)
+  labelled = load_eval_dataset(config, source)
+  assert source.class_names == ("1", "0") and labelled.class_names == ("x", "y", "z")
+
+
+def test_an_order_of_grades_counts_for_an_evaluation_set_that_has_them(tmp_path, rng):
+  grades = [
+    f"{split}/{grade}/{index}.png"
+    for split in ("train", "test")
+    for grade in ("mild", "none", "severe")
+    for index in range(2)
+  ]
+  config = Config(
+    dataset="image_folder",
+    data_dir=str(folder_of(tmp_path / "photos", [f"{index}.png" for index in range(12)], rng)),
+    label_mode="none",
+    ordinal_labels=True,
+    label_order="none,mild,severe",
+    eval_dataset="image_folder",
+    eval_data_dir=str(folder_of(tmp_path / "graded", grades, rng)),
+  )
+  source = load_eval_dataset(config, load_dataset(config))
+  assert source.class_names == ("none", "mild", "severe")
+
+
+def test_an_evaluation_set_has_its_own_names_of_features(tmp_path, flowers):
+  path = str(tmp_path)
+  tfds.builder("tiny_named", data_dir=path).download_and_prepare()
+  keys = dict(image_key="photo", label_key="breed", dataset="tiny_named", data_dir=path)
+  config = Config(**keys, eval_dataset="tiny_flowers", eval_data_dir=flowers["data_dir"])
+  source = load_dataset(Config(**keys, image_channels=3, eval_split="train"))
+  assert load_eval_dataset(config, source).class_names == ("rose", "iris", "daisy")
+
+
+def test_what_is_wrong_with_an_evaluation_set_is_said_of_it(flowers):
+  config = Config(
+    **{**flowers, "eval_split": "test"},
+    eval_dataset="tiny_flowers",
+    eval_train_split="trane",
+  )
+  message = "^Of eval_dataset=tiny_flowers: train_split must be made of .* Received: trane$"
+  with pytest.raises(UsageError, match=message):
+    load_eval_dataset(config, load_dataset(config))

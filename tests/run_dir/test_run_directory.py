@@ -208,3 +208,44 @@ def test_a_folder_is_in_use_while_it_is_locked(tmp_path):
   with run.locked():
     assert run.is_in_use
   assert not run.is_in_use
+
+
+def test_a_table_may_move_but_not_change_what_it_says(tmp_path):
+  """What it says is in the digest, and the names of classes are beside that."""
+  directory = RunDirectory(tmp_path)
+  folder = dict(dataset="image_folder", data_dir="photos")
+  directory.start(Config(**folder, label_table="here.csv"), "digest", ["a", "b"])
+  directory.write(IMAGES, {"digest": "digest", "class_names": ["a", "b"]})
+  directory.start(Config(**folder, label_table="there.csv"), "digest", ["a", "b"])
+  assert directory.read("config.json")["label_table"] == "there.csv"
+  with pytest.raises(UsageError, match="Received: others in photos for"):
+    directory.start(Config(**folder, label_table="here.csv"), "other", ["a", "b"])
+  with pytest.raises(UsageError, match="Received: others in photos, with labels c for b for"):
+    directory.start(Config(**folder, label_table="here.csv"), "digest", ["a", "c"])
+  masks = dict(train_mode="segment", **folder)
+  RunDirectory(tmp_path / "masks").start(Config(**masks, mask_table="a", mask_classes="b"))
+  RunDirectory(tmp_path / "masks").start(Config(**masks, mask_table="c", mask_classes="d"))
+  # The same command finds its run, whatever else is in the folder.
+  names = {Config(**folder, label_table=table).run_directory for table in ("", "a.csv", "b.csv")}
+  assert len(names) == 3
+
+
+def test_the_network_that_training_started_from_may_move_but_not_change(tmp_path):
+  directory = RunDirectory(tmp_path)
+  directory.start(Config(checkpoint="here"), network="network")
+  directory.write(IMAGES, {"network": "network"})
+  directory.start(Config(checkpoint="there"), network="network")
+  for network in ("", "another"):
+    with pytest.raises(UsageError, match="checkpoint: there -> here for"):
+      directory.start(Config(checkpoint="here"), network=network)
+  directory.start(Config(checkpoint="there"))  # it may be gone
+
+
+def test_more_steps_are_another_training_where_momentum_follows_a_cosine(tmp_path):
+  moco = dict(learning_rate_schedule="constant", contrastive_method="moco")
+  RunDirectory(tmp_path / "a").start(Config(**moco, train_steps=2))
+  RunDirectory(tmp_path / "a").start(Config(**moco, train_steps=4))
+  cosine = dict(**moco, moco_momentum_schedule="cosine")
+  RunDirectory(tmp_path / "b").start(Config(**cosine, train_steps=2))
+  with pytest.raises(UsageError, match="Received: train_steps: 2 -> 4 for"):
+    RunDirectory(tmp_path / "b").start(Config(**cosine, train_steps=4))

@@ -176,3 +176,31 @@ def test_the_weights_after_a_kill_are_those_without(trained, tiny, tmp_path):
   assert len(weights[0]) > 50 and set(weights[0]) == set(weights[1])
   for name, value in weights[0].items():
     np.testing.assert_array_equal(value, weights[1][name], name)
+
+
+@pytest.mark.parametrize(
+  "of_source",
+  [
+    dict(reconstruction_weight=0.0, corruption="none", pooling="average"),
+    dict(contrastive_weight=0.0),
+  ],
+  ids=["simclr", "reconstruction"],
+)
+@pytest.mark.parametrize(
+  "of_run",
+  [
+    dict(adversarial_weight=0.5, adversarial_loss="hinge"),
+    dict(multi_level_reconstruction_weight=10.0, multi_level_contrastive_weight=0.5),
+    dict(contrastive_method="moco", moco_momentum=0.9, moco_queue_length=32),
+  ],
+  ids=["adversarial", "levels", "moco"],
+)
+def test_a_start_from_a_network_that_learnt_by_less(tmp_path, of_source, of_run):
+  expected = build_model(Config(**VALUES, **of_source, seed=7))
+  directory = RunDirectory(tmp_path / "less")
+  directory.start(Config(**VALUES, **of_source))
+  directory.write("images.json", {"channels": 3, "center_crop": False, "class_names": []})
+  Checkpoints(directory.path, 1, {"model": expected}).save(5)
+  model = started(directory.path, **of_run)
+  for found, wanted in zip(model.encoder.get_weights(), expected.encoder.get_weights()):
+    np.testing.assert_array_equal(found, wanted)
