@@ -1,7 +1,9 @@
 """Whether the labels of the data are those that the options need."""
 
+import numpy as np
+
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.dataset import DatasetSource, Split
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
@@ -40,3 +42,33 @@ def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSour
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
     )
+  if config.is_pretraining and config.mode != "train" and eval_source.class_names:
+    _check_that_labels_differ(config, eval_source.without_stand_ins)
+
+
+def _check_that_labels_differ(config: Config, source: DatasetSource) -> None:
+  """Raises UsageError where linear evaluation would: now, and not after hours of training."""
+  count = source.train.num_examples
+  if config.cv_folds > count:
+    raise UsageError(
+      f"cv_folds must be at most {count}, the images of {source.train.name}. "
+      f"Received: {config.cv_folds}"
+    )
+  splits = {"train_split": source.train}
+  if source.multi_label:  # a label that all or none have is left out where it is measured
+    splits = {} if config.cv_folds else {"eval_split": source.eval}
+  elif config.ordinal_labels:
+    splits = {}
+  for name, split in splits.items():
+    if not _labels_differ(split):
+      raise UsageError(
+        f"{name} must have images of at least two labels, for linear evaluation. "
+        f"Received: {split.num_examples} images that are all alike in {split.name} of {source.name}"
+      )
+
+
+def _labels_differ(split: Split) -> bool:
+  """Returns whether a split has two different labels; no more is read than that takes."""
+  labels = split.records().map(lambda record: record["label"]).as_numpy_iterator()
+  first = next(labels)
+  return any(not np.array_equal(label, first) for label in labels)
