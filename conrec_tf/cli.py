@@ -24,6 +24,7 @@ from conrec_tf.config.options import (
   SECTIONS,
   current_settings,
 )
+from conrec_tf.output import outlive_readers
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.preemption import Preempted
@@ -64,6 +65,7 @@ def main() -> None:
 
   A `UsageError` becomes one line on stderr and exit code 1.
   """
+  outlive_readers()
   define_by_type: dict[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
@@ -109,10 +111,7 @@ def _wrapped_preset_names() -> str:
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags as absl does, with errors in one line and our own `--help`."""
   if {"--help", "-help", "--helpshort", "-h"} & set(argv[1:]):
-    try:
-      print(help_text(), flush=True)
-    except BrokenPipeError:  # as in `--help | head`
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(help_text(), flush=True)
     sys.exit(1)  # as absl does
   return _report_errors(_parse_flags, argv)
 
@@ -127,6 +126,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
   except flags.Error as error:
     raise UsageError(" ".join(str(error).split())) from error
+  except UnicodeDecodeError as error:
+    raise UsageError(
+      f"flagfile must be text in UTF-8. Received: {error.object[error.start :][:20]!r} in one"
+    ) from error
   if len(rest) > 1:
     raise UsageError(f"arguments must be flags such as --mode=train. Received: {rest[1]}")
   _config()

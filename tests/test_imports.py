@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 LEVELS = (
   {"keras_version"},
   {"config"},
-  {"files"},
+  {"files", "output"},
   {"distribute"},
   {"losses", "segmentation_losses", "models", "data"},
   {"evaluation"},

@@ -59,8 +59,9 @@ def train_and_evaluate(
   """Trains to the last step; in mode train_then_eval also evaluates, exports and reports.
 
   Whatever moment the process ends at, another one goes on so that weights, metrics, results
-  and the order of images are those of a run that never stopped: an evaluation comes before
-  the checkpoint of its step, and what was written after the newest checkpoint is written again.
+  and the order of images are those of a run that never stopped: an evaluation comes after the
+  checkpoint of its step, so that none can lose what was trained, and is made up for at the next
+  start; what was written after the newest checkpoint is written again.
 
   Args:
     config: the options of the run.
@@ -115,7 +116,8 @@ def train_and_evaluate(
     ) -> None:
       events = [Event(config.checkpoint_steps or config.checkpoint_epochs * epoch, save)]
       if config.mode == "train_then_eval":
-        events.insert(0, Event(config.eval_every_epochs * epoch or last_step, evaluate))
+        interval = config.eval_every_epochs * epoch or last_step
+        events += [Event(interval, save), Event(interval, evaluate)]
       if first_step >= last_step:
         logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
         return

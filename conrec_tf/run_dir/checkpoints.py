@@ -55,6 +55,7 @@ class Checkpoints:
     # What is old is removed here, so that nothing stays behind when a process is killed.
     self._manager = _manager(self._everything, self.folder)
     self._best = _manager(self._networks, os.path.join(model_dir, BEST))
+    self._newest: int | None = None  # the step of what is there of this training
 
   def restore(self) -> int:
     """Restores the newest checkpoint that can be read; returns its step, or 0 without any.
@@ -83,7 +84,8 @@ class Checkpoints:
           "The checkpoint is of an earlier version, which kept its place in the data: from here on "
           "images come in the order of this version"
         )
-      return step_of(prefix)
+      self._newest = step_of(prefix)
+      return self._newest
     if saved:
       raise UsageError(
         "checkpoints in model_dir must be readable, or removed to train anew. "
@@ -101,12 +103,15 @@ class Checkpoints:
     return step_of(prefix)
 
   def save(self, step: int) -> None:
-    """Saves everything under the number of the step; removes what isn't to be kept.
+    """Saves everything under the number of the step, unless that was done; removes what's too old.
 
     Raises:
       UsageError: the folder can't be written; checkpoints before are untouched.
     """
+    if step == self._newest:
+      return
     _save(self._manager, step)
+    self._newest = step
     saved = prefixes(self.folder)
     for prefix in saved:
       if step_of(prefix) > step:  # damaged, since it wasn't continued from

@@ -175,8 +175,10 @@ def measurement(
   )
 
 
-def note_data(directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource) -> None:
-  """Writes what is known of the images: channels, crops, class names, digest, bad ones.
+def note_data(
+  directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource, network: str = ""
+) -> None:
+  """Writes what a run began from: images' channels, crops, class names, digest, bad ones.
 
   Args:
     directory: the folder of a run.

@@ -1,10 +1,12 @@
-"""Ctrl-C and preemption: finish the step, save, leave."""
+"""Ctrl-C, preemption, a terminal that is closed: finish the step, save, leave."""
 
 from collections.abc import Iterator
 import contextlib
 import os
 import signal
 from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Preempted(BaseException):
@@ -22,7 +24,10 @@ class Preempted(BaseException):
 
 
 class GracefulShutdown:
-  """While entered, notes SIGINT and SIGTERM; the second one ends the process at once.
+  """While entered, notes SIGINT, SIGTERM and SIGHUP; a second SIGINT or SIGTERM ends at once.
+
+  SIGHUP comes when the terminal is closed: often twice, of the shell and of the system, or beside
+  SIGTERM. Where it is ignored, as nohup does, it stays so.
 
   Attributes:
     received: the number of the signal that came, or None.
@@ -30,11 +35,13 @@ class GracefulShutdown:
 
   def __init__(self) -> None:
     self.received: int | None = None
-    self._raises = False
+    self._raises = self._was_asked = False
 
   def __enter__(self) -> "GracefulShutdown":
     self._before = {
-      signum: signal.signal(signum, self._note) for signum in (signal.SIGINT, signal.SIGTERM)
+      signum: signal.signal(signum, self._note)
+      for signum in SIGNALS
+      if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN
     }
     return self
 
@@ -54,8 +61,12 @@ class GracefulShutdown:
       self._raises = False
 
   def _note(self, signum: int, _: Any) -> None:
+    if signum != signal.SIGHUP:
+      if self._was_asked:
+        os._exit(128 + signum)
+      self._was_asked = True
     if self.received:
-      os._exit(128 + signum)
+      return
     self.received = signum
     if self._raises:
       raise Preempted(signum)

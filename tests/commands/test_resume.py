@@ -20,6 +20,7 @@ from conrec_tf.models import build_model
 from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 TINY = dict(
@@ -338,3 +339,38 @@ def test_a_network_of_all_levels_is_finetuned_from_its_average(averaged, tmp_pat
   assert found["head/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"].shape == (2 + 4, 4)
   name = "{}/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
   np.testing.assert_allclose(found[name.format("model")], origin[name.format("average")], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_fails_loses_no_step_and_is_made_up_for(tmp_path, rng, monkeypatch):
+  images = rng.integers(0, 256, (16, 24, 24, 1), np.uint8)
+  labels = np.arange(16) % 2
+  np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+  values = dict(
+    TINY,
+    dataset="npz",
+    data_dir=str(tmp_path / "data.npz"),
+    train_steps=4,
+    eval_every_epochs=1,
+    checkpoint_steps=100,
+    mixed_precision="float32",
+  )
+  whole, run = tmp_path / "whole", tmp_path / "run"
+  commands.run(Config(**values, model_dir=str(whole)))
+  save = Results.save
+  for failing in (2, 4):
+
+    def save_or_fail(results, step, *args, failing=failing, **kwargs):
+      if step == failing:
+        raise UsageError("what is measured must be there. Received: nothing")
+      return save(results, step, *args, **kwargs)
+
+    monkeypatch.setattr(Results, "save", save_or_fail)
+    with pytest.raises(UsageError, match="Received: nothing"):
+      commands.run(Config(**values, model_dir=str(run)))
+    assert resolve_checkpoint(run).step == failing
+  monkeypatch.undo()
+  commands.run(Config(**values, model_dir=str(run)))
+  assert_equal(weights(run, 4), weights(whole, 4))
+  for name in ("result_0.json", "result_2.json", "result_4.json", "result.json"):
+    assert (run / name).read_text() == (whole / name).read_text()

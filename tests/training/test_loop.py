@@ -127,6 +127,25 @@ def test_a_signal_breaks_off_what_is_interruptible():
       pytest.fail("the signal comes at once")
 
 
+def test_a_terminal_that_closes_is_a_signal_that_may_come_twice_and_beside_another():
+  with GracefulShutdown() as shutdown:
+    for signum in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+      os.kill(os.getpid(), signum)
+    assert shutdown.received == signal.SIGHUP
+  assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_terminal_that_closes_is_no_signal_where_that_is_ignored():
+  signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+  try:
+    with GracefulShutdown() as shutdown:
+      os.kill(os.getpid(), signal.SIGHUP)
+      assert shutdown.received is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def test_metrics_travel_with_the_checkpoint(tmp_path):
   runner = StepRunner(STRATEGY, CountingStep())
   runner(iter(tf.data.Dataset.range(5)), tf.constant(4))
