@@ -46,7 +46,8 @@ def supervised_evaluation(
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows))
-  count, prefix, groups = len(source.class_names), metric_names.LABEL, source.eval.groups
+  count, prefix = len(source.class_names), metric_names.LABEL
+  groups = source.eval.groups if full else None
   metrics: dict[str, Any]
   if ordinal:
     grades = probes.decode_bits(1.0 / (1.0 + np.exp(-logits)))

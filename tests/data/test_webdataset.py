@@ -140,3 +140,9 @@ def test_nothing_there(tmp_path):
   shard(tmp_path / "0.tar", [("a.txt", b"")])
   with pytest.raises(UsageError, match="Received: 1 shards without any"):
     opened(tmp_path)
+
+
+def test_an_archive_without_a_split_in_its_name_among_others_is_refused(shards):
+  (shards / "test-000.tar").rename(shards / "more-000.tar")
+  with pytest.raises(UsageError, match="train-000.tar with train, more-000.tar without any"):
+    opened(shards)
