@@ -48,7 +48,7 @@ def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSour
     )
   if config.mode not in ("train", "train_then_eval", "eval"):
     return
-  if config.has_supervised_head:
+  if config.has_supervised_head and config.mode != "eval":
     _check_head(config, source)
   if config.is_pretraining and config.mode != "train" and eval_source.class_names:
     for what, learnt, measured in _classifiers(config, eval_source):
