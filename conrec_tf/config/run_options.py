@@ -160,8 +160,8 @@ class Evaluation:
   )
   bootstrap_samples: int = option(
     1000,
-    "How often the measured images are drawn anew for the 95 % intervals of the last evaluation; "
-    "0: no intervals.",
+    "How often the measured images, or their groups, are drawn anew for the 95 % intervals of the "
+    "last evaluation; 0: no intervals.",
     low=0,
     changes_training=False,
     previously=0,

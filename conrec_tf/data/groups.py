@@ -81,7 +81,7 @@ def held_out_share(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
   found = len(set(groups))
   if found < HELD_OUT_OF:
     raise UsageError(
-      f"label_table must have splits, or at least {HELD_OUT_OF} groups to hold some out. "
+      f"label_table must have splits, or for a held-out share at least {HELD_OUT_OF} groups. "
       f"Received: {found}"
     )
   few = found <= FEW_GROUPS  # of many, any fold is near a fifth

@@ -1,16 +1,17 @@
 """Bootstrap intervals: how far measures would move on another draw of the measured images.
 
 Where images belong together, as those of a patient do, groups are drawn and not images, which would
-make intervals far too narrow. As there may be few groups, the interval then is the number plus and
-minus its bootstrap standard error times Student's t, of one degree of freedom less than groups; a
-resample's variance, which is n - 1 over n of the right one, is corrected. Percentiles of so few are
-too narrow.
+make intervals far too narrow. As there may be few groups, and percentiles of few are too narrow,
+the interval then is that of Student's t, of one degree of freedom less than groups, with the
+standard error over resamples. It is taken of the log odds of a number within its range, so that
+that of a number near the end of its range is as skewed as it should be.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit, logit
 
 from conrec_tf.evaluation.measures import confusion_measures, ranked_columns
 
@@ -18,6 +19,7 @@ LEVEL = 0.95
 NUMBERS_AT_ONCE = 2_000_000  # of resampled weights
 RANKED_NUMBERS = 200_000_000  # images times classes times resamples, for measures that sort
 FEWEST_RESAMPLES = 100
+SMALLEST = 1e-9  # distance of a number from the ends of its range
 
 Interval = tuple[float, float]
 Measures = Callable[[np.ndarray], dict[str, np.ndarray]]  # of weights `[B, N]`, to `[B]` by name
@@ -154,18 +156,31 @@ def _intervals(
   number = len(set(groups))
   if number < 2:
     return {}
-  half = half_width_of_groups(number)
-  found = {}
-  for name, (value,) in measure(np.ones([1, count])).items():
-    if name in drawn:
-      reach = half * np.nanstd(drawn[name], ddof=1)
-      found[name] = (max(lowest, float(value - reach)), min(1.0, float(value + reach)))
-  return found
+  return {
+    name: interval_of_groups(float(value), drawn[name], number, lowest)
+    for name, (value,) in measure(np.ones([1, count])).items()
+    if name in drawn
+  }
 
 
-def half_width_of_groups(number: int) -> float:
-  """Returns how many deviations of resampled values an interval reaches to either side."""
-  return float(stats.t(number - 1).ppf((1 + LEVEL) / 2) * np.sqrt(variance_correction(number)))
+def interval_of_groups(value: float, drawn: np.ndarray, number: int, lowest: float) -> Interval:
+  """Returns the 95 % interval of a number by its values on resamples of groups.
+
+  Args:
+    value: the number, from `lowest` to 1.
+    drawn: its values, `[B]`; NaN, where one wasn't defined, doesn't count.
+    number: of the groups, at least 2.
+    lowest: that it may be.
+  """
+  deviation = float(np.nanstd(drawn, ddof=1) * np.sqrt(variance_correction(number)))
+  if not deviation:
+    return value, value
+  width = 1.0 - lowest
+  odds = np.clip((value - lowest) / width, SMALLEST, 1 - SMALLEST)
+  error = deviation / width / (odds * (1 - odds))
+  reach = stats.t(number - 1).ppf((1 + LEVEL) / 2) * error
+  low, high = lowest + width * expit(logit(odds) + np.array([-reach, reach]))
+  return float(low), float(high)
 
 
 def variance_correction(number: int) -> float:

@@ -409,8 +409,8 @@ def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
     (["--jit_compile"], "jit_compile must be false without a GPU"),
     (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
     (
-      ["--train_mode=finetune", "--cv_folds=2", "--train_split=train[:50%]"],
-      "train_split must be a plain name such as train for finetuning with cv_folds",
+      ["--train_mode=finetune", "--cv_folds=100", "--train_split=train[:6%]"],
+      "cv_folds must be at most 60, the labelled images. Received: 100",
     ),
   ],
 )

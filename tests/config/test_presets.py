@@ -225,6 +225,7 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "reconstruction_weight",
   "checkpoint",
   "seed",
+  "cv_fold",
   "train_steps",
   "label_mode",
   "cache_dataset",

@@ -108,10 +108,11 @@ def test_names_are_composed_and_of_one_line():
   assert layout(names)[2] == ("a b ", "caf\\xe9", cafe)
 
 
-def test_a_label_without_images_in_a_split_is_named(caplog):
+def test_labels_that_differ_in_case_alone_are_named(caplog):
   layout(["train/cat/1.jpg", "train/dog/2.jpg", "test/Cat/3.jpg", "test/dog/4.jpg"])
-  assert "Split test has no images of 1 of 3 labels: cat" in caplog.text
-  assert "Split train has no images of 1 of 3 labels: Cat" in caplog.text
+  assert "labels differ in case or blanks alone and count as different: 'Cat' and 'cat'" in (
+    caplog.text
+  )
 
 
 def test_dark_images_are_a_warning_and_bits_mend_it(tmp_path, caplog):

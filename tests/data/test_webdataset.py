@@ -258,3 +258,9 @@ def test_lists_are_several_labels_of_each_image(tmp_path):
   shard(tmp_path / "train-1.tar", [("9.png", photograph(9)), ("9.cls", b"2")])
   with pytest.raises(UsageError, match="Received: one for train-1/9.png, a list for "):
     opened(tmp_path)
+
+
+def test_an_archive_without_a_split_in_its_name_among_others_is_refused(shards):
+  (shards / "test-000.tar").rename(shards / "more-000.tar")
+  with pytest.raises(UsageError, match="train-000.tar with train, more-000.tar without any"):
+    opened(shards)

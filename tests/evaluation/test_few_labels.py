@@ -41,7 +41,7 @@ def test_label_fraction_curve_averages_repeats(rng, caplog):
     "labels": 150,
     "repetitions": 3,
     "mean": 5.0,
-    "std": pytest.approx((2 / 3) ** 0.5),
+    "std": pytest.approx(1.0),
   }
   assert "Label fraction 0.01 has 7 labels instead of 3" in caplog.text
 

@@ -25,7 +25,7 @@ def made(count, classes, seed=0, ties=False):
 def test_weighted_measures_are_those_of_scikit_learn(classes, ties):
   probabilities, labels = made(200, classes, ties=ties)
   [weights] = bootstrap.resampled(200, 3, 1)
-  found = bootstrap._weighted_measures(probabilities, labels, weights)
+  found = measures.confusion_measures(probabilities, labels, weights)
   found |= bootstrap._weighted_ranks(probabilities, labels, weights)
   predicted = probabilities.argmax(axis=1)
   columns = [1] if classes == 2 else range(classes)
@@ -33,7 +33,13 @@ def test_weighted_measures_are_those_of_scikit_learn(classes, ties):
     expected = {
       "top_1_accuracy": metrics.accuracy_score(labels, predicted, sample_weight=weight),
       "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted, sample_weight=weight),
-      "macro_f1": metrics.f1_score(labels, predicted, average="macro", sample_weight=weight),
+      "macro_f1": metrics.f1_score(
+        labels,
+        predicted,
+        labels=np.unique(labels[weight > 0]),
+        average="macro",
+        sample_weight=weight,
+      ),
       "auroc": np.mean(
         [
           metrics.roc_auc_score(labels == c, probabilities[:, c], sample_weight=weight)
@@ -56,7 +62,7 @@ def test_measures_with_all_weights_1_are_the_measures(classes):
   probabilities, labels = made(300, classes)
   found = measures.class_measures(probabilities, labels)
   ones = np.ones([1, 300])
-  weighted = bootstrap._weighted_measures(probabilities, labels, ones)
+  weighted = measures.confusion_measures(probabilities, labels, ones)
   weighted |= bootstrap._weighted_ranks(probabilities, labels, ones)
   del weighted["top_1_accuracy"], found["calibration_error"]
   assert set(found) == set(weighted)
@@ -85,10 +91,14 @@ def test_a_class_without_images_does_not_count():
   predicted = probabilities.argmax(axis=1)
   recalls = [np.mean(predicted[labels == c] == c) for c in (0, 1)]
   assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+  assert (predicted == 2).any()
+  f1 = metrics.f1_score(labels, predicted, labels=[0, 1], average="macro")
+  assert found["macro_f1"] == pytest.approx(f1)
   assert found["auroc"] == pytest.approx(
     np.mean([metrics.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)])
   )
   intervals = bootstrap.bootstrap_intervals(probabilities, labels, 50, 0)
+  assert intervals["macro_f1"][0] < f1 < intervals["macro_f1"][1]
   assert all(np.isfinite(bounds).all() for bounds in intervals.values())
 
 

@@ -1,41 +1,64 @@
-"""Whether a network's outputs are of the labels that it is measured on."""
+"""What can't be learnt or measured is said before anything is trained."""
 
-from types import SimpleNamespace
-
+import datasets.tiny_partly_labelled  # noqa: F401  # registers the dataset
+import numpy as np
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
-from conrec_tf.training.label_checks import check_learnt_labels
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.training.label_checks import check_labels
 
 
-def checked(model_dir, names, **values):
-  config = Config(model_dir=str(model_dir), data_dir="others", **{"mode": "eval", **values})
-  check_learnt_labels(config, SimpleNamespace(class_names=names))
+def checked(**values):
+  config = Config(**values)
+  source = load_dataset(config)
+  check_labels(config, source, load_eval_dataset(config, source))
+
+
+@pytest.fixture
+def archive(tmp_path, rng):
+  """Makes an .npz of 20 train and 10 test images in the order of their labels."""
+
+  def make(labels, of_test):
+    images = rng.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    path = tmp_path / "data.npz"
+    np.savez(path, x_train=images[:20], y_train=labels, x_test=images[20:], y_test=of_test)
+    return dict(dataset="npz", data_dir=str(path))
+
+  return make
 
 
 @pytest.mark.parametrize(
-  "values",
+  "values, message",
   [
-    dict(train_mode="finetune"),
-    dict(train_mode="segment", dataset="image_folder"),
-    dict(lineareval_while_pretraining=True),
-    dict(train_mode="finetune", mode="report"),
+    (dict(train_split="train[:50%]"), "two labels for linear evaluation. Received: 1 in the 10"),
+    (dict(cv_folds=21), "cv_folds must be at most 20, the labelled images. Received: 21"),
+    (
+      dict(train_mode="finetune", train_split="train[:50%]"),
+      "two labels for a supervised head. Received: 1 in the 10",
+    ),
+    (
+      dict(train_split="train[:11]", cv_folds=11),
+      "two labels for linear evaluation. Received: 1 in the 10 of .* but for fold",
+    ),
   ],
 )
-def test_other_labels_than_a_network_learnt_are_named(tmp_path, values):
-  RunDirectory(tmp_path).write(IMAGES, {"class_names": ["iris", "rose"]})
-  checked(tmp_path, ("iris", "rose"), **values)
-  checked(tmp_path / "new", ("a", "b"), **values)
-  message = "must have the labels that the network learnt, .*: iris, rose. Received: labels tulip"
-  with pytest.raises(UsageError, match=f"{message} for rose in others$"):
-    checked(tmp_path, ("iris", "tulip"), **values)
-  with pytest.raises(UsageError, match=f"{message} for its own in others$"):
-    checked(tmp_path, ("iris", "rose", "tulip"), **values)
-  with pytest.raises(UsageError, match="Received: labels ordered anew for its own"):
-    checked(tmp_path, ("rose", "iris"), **values)
+def test_one_label_and_too_many_folds(archive, values, message):
+  data = archive(np.arange(20) // 10, np.arange(10) % 2)
+  checked(**data)
+  with pytest.raises(UsageError, match=message):
+    checked(**data, **values)
 
 
-def test_a_network_without_outputs_is_measured_on_any_labels(tmp_path):
-  RunDirectory(tmp_path).write(IMAGES, {"class_names": ["iris", "rose"]})
-  checked(tmp_path, ("a", "b"))
+def test_several_labels_that_are_all_alike(archive):
+  data = archive(np.eye(3, dtype=int)[np.arange(20) % 3] ^ 1, np.tile([1, 0, 1], (10, 1)))
+  with pytest.raises(UsageError, match="with and without some label. Received: 10 that are all"):
+    checked(**data)
+
+
+def test_a_head_beside_pretraining_needs_a_label_of_each_image(tmp_path):
+  values = dict(dataset="tiny_partly_labelled", data_dir=str(tmp_path))
+  checked(**values)
+  checked(**values, train_mode="finetune")
+  with pytest.raises(UsageError, match="without a label. Received: 6 of 24 in train"):
+    checked(**values, lineareval_while_pretraining=True)

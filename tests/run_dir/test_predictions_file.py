@@ -1,0 +1,24 @@
+"""The predictions of a step, written and read again."""
+
+import numpy as np
+
+from conrec_tf.run_dir.predictions_file import (
+  multi_label_columns,
+  read_predictions,
+  write_predictions,
+)
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+
+def test_groups_come_back_where_there_are_any(tmp_path):
+  directory = RunDirectory(tmp_path)
+  columns = {"image": ["a", "b"], "label": np.array([0, 1]), "prediction": np.array([1, 1])}
+  write_predictions(directory, 3, columns)
+  assert read_predictions(directory, 3).groups is None
+  groups = np.array(["p1", "p,2"], object)
+  write_predictions(directory, 3, {"image": ["a", "b"], "group": groups, **columns})
+  found = read_predictions(directory, 3)
+  assert found.groups.tolist() == ["p1", "p,2"] and found.predictions.tolist() == [1, 1]
+  several = multi_label_columns(np.eye(2, dtype=int), np.full([2, 2], 0.5), ("x", "y"))
+  write_predictions(directory, 3, {"image": ["a", "b"], "group": groups, **several})
+  assert read_predictions(directory, 3).groups.tolist() == ["p1", "p,2"]
