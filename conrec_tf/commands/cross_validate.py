@@ -8,6 +8,7 @@ from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.run_dir.measurement import write_summary_of
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -22,24 +23,23 @@ def run(config: Config) -> None:
     UsageError: there are fewer images or groups than folds.
   """
   strategy, workers = start_workers(config)
-  directory, scores = RunDirectory(config.run_directory), []
+  directory, results = RunDirectory(config.run_directory), []
   metric = metric_names.supervised_metric(config.ordinal_labels)
   with workers.raise_on_lost_worker():
-    if workers.is_chief:
+    if workers.is_chief and not directory.read("result.json"):  # whose settings stay
       directory.start(config)
     for fold in _folds(config, directory):
       result = train_and_evaluate(fold, strategy, workers)
       if result:
-        scores.append(result[metric])
-  if scores:
-    mean, deviation = mean_and_deviation(scores)
-    directory.write(
-      "result.json", {metric: mean, f"{metric}_std": deviation, "trainings": len(scores)}
-    )
+        results.append(result)
+  if results:
+    mean, deviation = mean_and_deviation([result[metric] for result in results])
+    summary = {metric: mean, f"{metric}_std": deviation, "trainings": len(results)}
+    write_summary_of(directory, results, summary, of_folds=True)
     logger.info(
       "%s over %d trainings: %.2f%%, standard deviation %.2f%%",
       metric_names.display_name(metric).removeprefix("label "),
-      len(scores),
+      len(results),
       100 * mean,
       100 * deviation,
     )

@@ -306,7 +306,10 @@ def results_place(
 
 
 def write_summary_of(
-  directory: RunDirectory, results: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+  directory: RunDirectory,
+  results: Sequence[Mapping[str, Any]],
+  summary: Mapping[str, Any],
+  of_folds: bool = False,
 ) -> None:
   """Writes `result.json` of several trainings, unless they were measured otherwise than before.
 
@@ -314,22 +317,20 @@ def write_summary_of(
 
   Args:
     directory: the folder that holds the trainings'.
-    results: of each training; they have been measured alike.
+    results: of each training.
     summary: of all of them.
+    of_folds: whether each training is measured on images of its own; else all are measured alike.
 
   Raises:
-    UsageError: they weren't, or are of different steps.
+    UsageError: trainings that should be measured alike weren't, or are of different steps.
   """
   measured = Measurement.of_result(results[0])
-  changed = [words for result in results for words in measured.differences(result)]
-  steps = sorted({result[GLOBAL_STEP] for result in results})
-  if len(steps) > 1:
-    changed.append(f"steps {listed(list(map(str, steps)))}")
-  if changed:
-    raise UsageError(
-      "trainings must be measured alike, for a mean of them. "
-      f"Received: {'; '.join(changed)} in {directory.path}"
-    )
+  if of_folds and measured.data:
+    evals = [result[MEASURED_ON][EVAL] for result in results]
+    joined = hashlib.sha256("".join(evals).encode()).hexdigest()
+    measured = dataclasses.replace(measured, data={**measured.data, EVAL: joined})
+  else:
+    _check_alike(directory, results)
   differs = measured.differences(directory.read("result.json") or {})
   if differs:
     directory = RunDirectory(directory.path / ELSEWHERE / measured.digest)
@@ -340,8 +341,22 @@ def write_summary_of(
     )
     with io_as_usage_error(directory.path):
       directory.path.mkdir(parents=True, exist_ok=True)
-  record = {name: results[0][name] for name in (MEASURED_ON, EVALUATED_WITH) if name in results[0]}
-  directory.write("result.json", {**summary, **record})
+  record = {MEASURED_ON: measured.data, EVALUATED_WITH: measured.settings}
+  directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
+
+
+def _check_alike(directory: RunDirectory, results: Sequence[Mapping[str, Any]]) -> None:
+  """Raises UsageError where a mean of results would be one of different things."""
+  measured = Measurement.of_result(results[0])
+  changed = [words for result in results for words in measured.differences(result)]
+  steps = sorted({result[GLOBAL_STEP] for result in results})
+  if len(steps) > 1:
+    changed.append(f"steps {listed(list(map(str, steps)))}")
+  if changed:
+    raise UsageError(
+      "trainings must be measured alike, for a mean of them. "
+      f"Received: {'; '.join(changed)} in {directory.path}"
+    )
 
 
 def _changed_from_before(
