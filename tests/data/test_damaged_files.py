@@ -4,6 +4,7 @@ import dataclasses
 import io
 import pathlib
 import tarfile
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -136,7 +137,17 @@ def test_every_damaged_file_is_read_or_named(tmp_path):
   assert failing == {}
 
 
-def test_a_tiff_of_16_bits_that_is_cut_is_a_bad_image(tmp_path):
+class WithoutImagecodecs:
+  """What tifffile decompresses deflate with where imagecodecs is missing."""
+
+  def __getitem__(self, _):
+    return lambda data, **_: zlib.decompress(data)
+
+
+@pytest.mark.parametrize("imagecodecs", [True, False])
+def test_a_tiff_of_16_bits_that_is_cut_is_a_bad_image(tmp_path, monkeypatch, imagecodecs):
+  if not imagecodecs:
+    monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", WithoutImagecodecs())
   data = tiff(photograph(deep=True), compression="zlib", rowsperstrip=4)
   files = {f"{number}.tif": data for number in range(5)} | {"cut.tif": data[: len(data) * 6 // 10]}
   assert list(of_names(load_dataset(folder(tmp_path, files)))) == ["cut.tif"]
