@@ -130,10 +130,10 @@ def grade_probabilities(probabilities: np.ndarray, grades: np.ndarray) -> np.nda
   """Returns the probability of a grade for each image, float `[N]`: what two bits differ by.
 
   Args:
-    probabilities: float `[N, count]`, of cumulative bits.
+    probabilities: float `[N, count]`, of cumulative bits; the first is set whatever the grade.
     grades: int `[N]`.
   """
-  above = np.append(probabilities, np.zeros([len(probabilities), 1]), axis=1)
+  above = np.pad(probabilities[:, 1:], [(0, 0), (1, 1)], constant_values=[(0, 0), (1, 0)])
   rows = np.arange(len(grades))
   return np.clip(above[rows, grades] - above[rows, grades + 1], 0.0, 1.0)
 

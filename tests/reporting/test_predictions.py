@@ -246,6 +246,14 @@ def test_of_several_folds_one_is_shown_and_said_to_be(rng, report, monkeypatch):
   assert "the mean over 4 folds, and this is one" in section.notes[0]
 
 
+def test_weights_of_another_step_are_said_to_be(report):
+  context = report(source_of([0, 1, 2], [0]), None)
+  assert context.other_weights == []
+  context.inspector.step = 3
+  [note] = context.other_weights
+  assert "the network of step 3, the best: that of step 5 is gone" in note
+
+
 @pytest.mark.parametrize("standardised", [True, False])
 def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised):
   """Of a run that was evaluated on its way and has no best network yet."""
@@ -265,4 +273,4 @@ def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised
 def test_the_probability_of_a_grade_is_what_two_bits_differ_by():
   bits = np.array([[1.0, 0.9, 0.3], [1.0, 0.2, 0.4], [0.8, 0.1, 0.1]])
   np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([1, 1, 2])), [0.6, 0, 0.1])
-  np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([0, 2, 0])), [0.1, 0.4, 0.7])
+  np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([0, 2, 0])), [0.1, 0.4, 0.9])

@@ -17,9 +17,12 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.metric_names import format_interval, format_value
 from conrec_tf.files import is_temporary
 from conrec_tf.reporting import method_comparison, run_record, sections
+from conrec_tf.reporting.inspectors import restore_inspector
+from conrec_tf.reporting.predictions import kept_predictions
 
 PICTURES = {
   "accuracy_over_epochs",
@@ -147,6 +150,19 @@ def test_the_page_says_what_the_results_say(folder):
   assert f"| {strongest} | 0 |" in (folder / "report/methods.md").read_text()
   assert row[1] == "96.40" and row[4] == last  # the paper's number and ours
   assert f"| ConRec | 96.40 | {row[2]} |" in (folder / "report/methods.md").read_text()
+
+
+def test_predictions_made_anew_are_all_those_that_the_run_kept(config, folder):
+  source = load_dataset(config).without_stand_ins
+  inspector = restore_inspector(config, source, source, 5)
+  parts = inspector.embed(inspector.train), inspector.embed(inspector.test)
+  anew = inspector.predict(*parts, standardise=True)
+  run = run_record.read_run_record(folder)
+  kept = kept_predictions(run, source)
+  np.testing.assert_array_equal(anew.classes, kept.classes)
+  assert np.mean(kept.classes == kept.labels) == run.result[run.metric]
+  assert np.any(inspector.predict(*parts, standardise=False).classes != kept.classes)
+  assert kept.classifier in (folder / "report/index.html").read_text()
 
 
 def test_the_page_needs_nothing_else(folder):
