@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import contextlib
 import functools
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -20,14 +21,41 @@ from conrec_tf.config import UsageError, short_message
 
 # .conrec_tf.<process>.<when it started>.<number>.<machine>
 TEMPORARY = re.compile(r"\.conrec_tf\.(\d+)\.(\d+)\.\d+\.(.+)")
+OUTPUT = ".conrec_tf"  # a file in each model_dir, whose images are no data
 BEFORE = ".conrec_tf-before"  # ends the name of a folder that is being replaced
 SECONDS_OF_OTHERS = 24 * 60 * 60.0  # after which another machine's unchanged file is a leftover
 
 _numbers = itertools.count()
 
 
+def make_output_folder(folder: pathlib.Path) -> None:
+  """Makes a folder for what this program writes, and removes what killed processes left in it.
+
+  Raises:
+    UsageError: it can't be written.
+  """
+  with io_as_usage_error(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / OUTPUT).touch()
+  remove_leftovers(folder)
+
+
+def is_output_folder(folder: str | os.PathLike) -> bool:
+  """Returns whether what lies in a folder, and below it, was written by this program.
+
+  Runs that began before there was a mark are known by their settings.
+  """
+  if os.path.exists(os.path.join(folder, OUTPUT)):
+    return True
+  try:
+    settings = json.loads(pathlib.Path(folder, "config.json").read_bytes())
+  except (OSError, ValueError):
+    return False
+  return isinstance(settings, dict) and {"model_dir", "train_mode"} <= settings.keys()
+
+
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike, known_by: str = "") -> Iterator[pathlib.Path]:
   """Yields a temporary path; the file or folder that is made there then takes the place of `path`.
 
   If an exception comes from inside, `path` is as it was. A folder can't be replaced at one stroke:
@@ -35,11 +63,17 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
   Args:
     path: a file or folder in a folder that is there; it may be there or not.
+    known_by: name of a file in each folder that may be replaced; empty: any folder may.
 
   Raises:
-    UsageError: the folder can't be written.
+    UsageError: the folder can't be written, or one of somebody else is in the way.
   """
   path = pathlib.Path(path)
+  if known_by and path.is_dir() and any(path.iterdir()) and not (path / known_by).exists():
+    raise UsageError(
+      f"model_dir must not hold a folder {path.name} of somebody else, where this program writes "
+      f"its own. Received: {path} without {known_by}"
+    )
   before = path.with_name(path.name + BEFORE)
   with io_as_usage_error(path.parent):
     _put_back(before)

@@ -10,7 +10,9 @@ from conrec_tf import files
 from conrec_tf.config import UsageError
 from conrec_tf.files import (
   io_as_usage_error,
+  is_output_folder,
   is_temporary,
+  make_output_folder,
   remove_leftovers,
   replacing,
   write_bytes,
@@ -163,3 +165,30 @@ def test_an_error_of_the_system_is_one_line(tmp_path):
   with pytest.raises(UsageError, match=r"can be written \(No such file or directory\). Rec"):
     with io_as_usage_error(tmp_path):
       (tmp_path / "none").read_text()
+
+
+def test_a_folder_of_output_is_known_by_its_mark_or_by_the_settings_of_a_run(tmp_path):
+  assert not is_output_folder(tmp_path) and not is_output_folder(tmp_path / "none")
+  for content, ours in (
+    (b'{"model_dir": "runs/a", "train_mode": "pretrain"}', True),
+    (b'{"model_type": "bert"}', False),
+    (b'["model_dir", "train_mode"]', False),
+    (b'{"model_dir"', False),
+    (b"\xff", False),
+  ):
+    (tmp_path / "config.json").write_bytes(content)
+    assert is_output_folder(tmp_path) == ours
+  make_output_folder(tmp_path / "runs" / "a")
+  assert is_output_folder(tmp_path / "runs" / "a") and not is_output_folder(tmp_path / "runs")
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data" / "photo.jpg").touch()
+  with pytest.raises(UsageError, match="must not hold a folder data of somebody else"):
+    with replacing(tmp_path / "data", "page"):
+      pytest.fail("replaced")
+  (tmp_path / "data" / "page").touch()
+  with replacing(tmp_path / "data", "page") as temporary:
+    temporary.mkdir()
+  assert names(tmp_path / "data") == []

@@ -18,6 +18,7 @@ from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.embedding import Embedder
+from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.embedding_files import (
@@ -77,6 +78,7 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
     del splits["eval"]
+  make_output_folder(directory.path)
   write_manifest(folder, config, pretrained, splits, source)
   places = {role: split.own_places for role, split in splits.items()}
   began, done = time.monotonic(), 0

@@ -20,7 +20,7 @@ from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
 from conrec_tf.export.portable import network_config, portable_network
-from conrec_tf.files import io_as_usage_error, remove_leftovers, write_bytes
+from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
 from conrec_tf.run_dir.descriptions import network_digest, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
@@ -60,6 +60,7 @@ def run(config: Config) -> None:
       f"Received: {source.channels} in {config.data_dir}"
     )
   folder = directory.path / FOLDER
+  make_output_folder(directory.path)
   paths = _paths(folder, source.train)
   _describe(folder, config, pretrained, source.train, paths)
   for parent in {path.parent for path in paths.values()}:

@@ -1,6 +1,7 @@
 """What contradicts what among the options of data."""
 
 from collections.abc import Iterator
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,16 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     "rclone or gcsfuse",
     eval_dir,
   )
+  for name, dataset in (("data_dir", config.dataset), ("eval_data_dir", config.eval_dataset)):
+    path = getattr(config, name)
+    yield (
+      dataset == "image_folder"
+      and path
+      and config.model_dir
+      and os.path.realpath(path) == os.path.realpath(config.model_dir),
+      f"model_dir must be another folder than {name}, among whose images it would write",
+      config.model_dir,
+    )
   yield (
     config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
     "label_table must be empty unless dataset is image_folder, with labels",

@@ -6,6 +6,7 @@ import logging
 import os
 
 from conrec_tf.config import UsageError
+from conrec_tf.files import is_output_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,15 @@ class _Folder:
   others: list[str] = dataclasses.field(default_factory=list)
   passed_over: list[str] = dataclasses.field(default_factory=list)
   has_folders: bool = False
+  is_output: bool = False  # of this program
 
 
 def image_files(root: str) -> list[str]:
   """Returns the paths of all images below a folder, relative to it, links followed.
 
-  Hidden names and what programs leave behind are passed over. A folder that loses files is a
-  warning that names it.
+  Hidden names and what programs leave behind are passed over, as is what this one has written: a
+  run below the folder would learn from the pictures of its own report. A folder that loses files
+  is a warning that names it.
 
   Raises:
     UsageError: a folder can't be read, or there are no images.
@@ -47,14 +50,22 @@ def image_files(root: str) -> list[str]:
   images = [name for folder in folders.values() for name in folder.images]
   others = [name for folder in folders.values() for name in folder.others]
   passed_over = [name for folder in folders.values() for name in folder.passed_over]
+  outputs = [name for name, folder in folders.items() if folder.is_output]
   if not images:
     raise UsageError(
       f"data_dir must hold images ({', '.join(ENDINGS)}). Received: {root} with "
       f"{len(others)} other files"
+      + (f" and {len(outputs)} folders that runs have left" if outputs else "")
     )
   if passed_over:
     logger.info(
       "Passed over %d hidden files and folders, e.g. %s", len(passed_over), min(passed_over)
+    )
+  if outputs:
+    logger.info(
+      "Passed over %d folders that runs of this program have left, e.g. %s",
+      len(outputs),
+      min(outputs),
     )
   at_root = folders[""].others
   if at_root:
@@ -66,6 +77,10 @@ def image_files(root: str) -> list[str]:
 def _walk(root: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[str, _Folder]]:
   """Yields `(name below the root, what lies there)`; a link to an ancestor ends the walk."""
   found, folders = _Folder(), []
+  if below and is_output_folder(os.path.join(root, below)):
+    found.is_output = True
+    yield below, found
+    return
   try:
     with os.scandir(os.path.join(root, below)) as entries:
       for entry in entries:
@@ -112,7 +127,7 @@ def _warn_of_lost_files(folders: dict[str, _Folder]) -> None:
       count = len(folder.images) + len(folder.others)
       example = os.path.basename(min(folder.others))
       lines.append(f"{len(folder.others)} of {count} files in {name} aren't images, e.g. {example}")
-    elif not folder.images and not folder.has_folders:
+    elif not folder.images and not folder.has_folders and not folder.is_output:
       lines.append(f"{name} holds no files")
   for line in lines[:LINES_AT_MOST]:
     logger.warning("Lost: %s", line)

@@ -16,7 +16,13 @@ from conrec_tf import __version__
 from conrec_tf.config import Config, UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
-from conrec_tf.files import io_as_usage_error, remove, remove_leftovers, replacing
+from conrec_tf.files import (
+  io_as_usage_error,
+  make_output_folder,
+  remove,
+  remove_leftovers,
+  replacing,
+)
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
@@ -90,13 +96,14 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
       ("tflite_dynamic_range", "_dynamic_range.tflite", writes(tflite, fixed, True), run_tflite),
     ],
   }
+  make_output_folder(directory.path)
   for kind in formats:
     for name, ending, write, run in exports[kind]:
       path = directory.path / kind / f"{pretrained.step}{ending}"
       with io_as_usage_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
       remove_leftovers(path.parent)
-      with replacing(path) as temporary:
+      with replacing(path, "saved_model.pb") as temporary:
         write(temporary)
         difference = _compared(name, expected, run(temporary, images))
       logger.info(

@@ -2,12 +2,12 @@
 
 import pathlib
 
-from conrec_tf.files import io_as_usage_error, remove_leftovers, replacing, write_text
+from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting.data_sections import DataFindings
 from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.html_report import ENVIRONMENT, embedded
 
-FOLDER = "data"
+FOLDER, PAGE = "data", "index.html"
 
 
 def write_data_report(found: DataFindings) -> pathlib.Path:
@@ -18,10 +18,8 @@ def write_data_report(found: DataFindings) -> pathlib.Path:
   """
   folder = pathlib.Path(found.config.run_directory, FOLDER)
   draw = (found.problems, found.counts, found.pixels, found.images, found.look_alikes)
-  with io_as_usage_error(folder.parent):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-  remove_leftovers(folder.parent)
-  with replacing(folder) as temporary, io_as_usage_error(folder), rc_style():
+  make_output_folder(folder.parent)
+  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder), rc_style():
     temporary.mkdir()
     sections = [section(temporary) for section in draw]
     page = ENVIRONMENT.get_template("data.html.jinja").render(
@@ -31,5 +29,5 @@ def write_data_report(found: DataFindings) -> pathlib.Path:
       embedded=embedded,
       command=f"python run.py --mode=check_data --dataset={found.config.dataset}",
     )
-    write_text(temporary / "index.html", page)
-  return folder / "index.html"
+    write_text(temporary / PAGE, page)
+  return folder / PAGE

@@ -49,7 +49,7 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   entry.sprite.image_path = f"{FOLDER}/{SPRITE}"
   entry.sprite.single_image_dim.extend([SIDE, SIDE])
   sheet = tf.image.convert_image_dtype(_sheet(small), tf.uint8, saturate=True)
-  with replacing(folder / FOLDER) as temporary, io_as_usage_error(folder):
+  with replacing(folder / FOLDER, EMBEDDINGS) as temporary, io_as_usage_error(folder):
     temporary.mkdir()
     embeddings.tofile(temporary / EMBEDDINGS)
     (temporary / SPRITE).write_bytes(tf.io.encode_png(sheet).numpy())

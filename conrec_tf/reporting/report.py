@@ -9,7 +9,7 @@ from tqdm import tqdm
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.stream import steps_per_epoch
-from conrec_tf.files import io_as_usage_error, remove_leftovers, replacing, write_text
+from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
@@ -20,7 +20,7 @@ from conrec_tf.reporting.segmentation_sections import SEGMENTATION_SECTIONS
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "report"
+FOLDER, PAGE = "report", "index.html"
 CHARACTERS_SHOWN = 20
 
 
@@ -46,7 +46,7 @@ def write_report(
   runs = [run, *read_other_runs(config.compare_with, run)]
   _warn_of_differences(runs)
   folder = (parent or run.path) / FOLDER
-  remove_leftovers(folder.parent)
+  make_output_folder(folder.parent)
   logger.info("Drawing the report of step %d", run.step)
   missing = undrawable(eval_source.class_names)
   if missing:
@@ -54,7 +54,7 @@ def write_report(
       "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
       missing[:CHARACTERS_SHOWN],
     )
-  with replacing(folder) as temporary, io_as_usage_error(folder.parent), rc_style():
+  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder.parent), rc_style():
     temporary.mkdir()
     _write(
       ReportContext(
@@ -65,8 +65,8 @@ def write_report(
         temporary,
       )
     )
-  logger.info("Report in %s", folder / "index.html")
-  return folder / "index.html"
+  logger.info("Report in %s", folder / PAGE)
+  return folder / PAGE
 
 
 def _write(context: ReportContext) -> None:
@@ -86,7 +86,7 @@ def _write(context: ReportContext) -> None:
     "results.csv": results.csv(),
     "methods.csv": methods.csv(),
     "methods.md": methods.markdown(),
-    "index.html": html_report.render(context.runs, context.names, sections, results, methods),
+    PAGE: html_report.render(context.runs, context.names, sections, results, methods),
   }.items():
     write_text(context.folder / name, text)
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import BY_CONTENT, current_settings
-from conrec_tf.files import io_as_usage_error, remove_leftovers, write_text
+from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,7 @@ class RunDirectory:
         "data_dir and train_split must give the images that the run began with (names, sizes, "
         f"labels, groups, which of them can't be decoded). Received: {received} for {self.path}"
       )
-    with io_as_usage_error(self.path):
-      self.path.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(self.path)
+    make_output_folder(self.path)
     self.write("config.json", dataclasses.asdict(config))
     write_text(self.path / "flags.cfg", flagfile(config))
 
@@ -112,8 +110,8 @@ class RunDirectory:
     Raises:
       UsageError: another process trains here.
     """
+    make_output_folder(self.path)
     with io_as_usage_error(self.path):
-      self.path.mkdir(parents=True, exist_ok=True)
       file = open(self.path / "lock", "a+", errors="replace")
     with file:
       with io_as_usage_error(self.path):

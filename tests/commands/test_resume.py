@@ -374,3 +374,27 @@ def test_an_evaluation_that_fails_loses_no_step_and_is_made_up_for(tmp_path, rng
   assert_equal(weights(run, 4), weights(whole, 4))
   for name in ("result_0.json", "result_2.json", "result_4.json", "result.json"):
     assert (run / name).read_text() == (whole / name).read_text()
+
+
+@pytest.mark.slow
+def test_what_is_written_below_the_data_is_no_data(tmp_path, rng, monkeypatch, caplog):
+  for index in range(24):
+    path = tmp_path / ("odd" if index % 2 else "even") / f"{index:02}.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save(path)
+  monkeypatch.chdir(tmp_path)
+  values = dict(TINY, dataset="image_folder", data_dir=".")
+  page = Config(**{**values, "report": True}, mode="check_data")
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(page)
+    commands.run(Config(**values, mode="train", train_steps=2))
+    assert len(list(tmp_path.glob("runs/*/data/*.png"))) > 1  # the page's pictures
+    caplog.clear()
+    for steps in (2, 3):
+      commands.run(Config(**values, mode="train", train_steps=steps))
+    assert caplog.text.count("Passed over 1 folders that runs of this program have left") == 2
+    assert "Continuing from step 2" in caplog.text
+    caplog.clear()
+    commands.run(page)
+  assert "Passed over 1 folders" in caplog.text
+  assert len(load_dataset(Config(**values, train_split="train+test")).train.names) == 24

@@ -21,6 +21,11 @@ from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SEC
       dict(contrastive_weight=0.0, reconstruction_weight=0.0),
       "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
     ),
+    (
+      dict(dataset="image_folder", data_dir="photos", model_dir="./photos/"),
+      "model_dir must be another folder than data_dir, among whose images it would write. "
+      "Received: ./photos/",
+    ),
     (dict(temperature=0.0), "temperature must be above 0.0. Received: 0.0"),
     (dict(temperature=float("nan")), "temperature must be above 0.0. Received: nan"),
     (dict(learning_rate=float("inf")), "learning_rate must be finite. Received: inf"),

@@ -13,6 +13,7 @@ from conrec_tf.data.folder_layout import folder_layout
 from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.labels import natural, ordered_labels
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.files import make_output_folder
 
 
 def fill(root, *names, content=b"GIF89a"):
@@ -36,6 +37,22 @@ def test_what_programs_leave_behind_is_passed_over_and_counted(tmp_path, caplog)
   assert sorted(found) == ["a/1.jpg", "b/2.TIF", "b/3.webp", "b/4.jfif", "b/5"]
   assert "Passed over 6 hidden files and folders" in caplog.text
   assert "Lost" not in caplog.text
+
+
+def test_what_runs_have_left_is_passed_over_and_counted(tmp_path, caplog):
+  fill(tmp_path, "a/1.jpg", "b/2.jpg", "runs/one/report/curve.png", "segmented/segmentations/1.png")
+  fill(tmp_path, "runs/old/data/x.png", "seeds/seed_0/report/y.png")
+  fill(tmp_path, "runs/old/config.json", content=b'{"train_mode": "pretrain", "model_dir": ""}')
+  for folder in ("runs/one", "segmented", "seeds"):
+    make_output_folder(tmp_path / folder)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    assert sorted(image_files(str(tmp_path))) == ["a/1.jpg", "b/2.jpg"]
+  message = "Passed over 4 folders that runs of this program have left, e.g. runs/old"
+  assert message in caplog.text and "Lost" not in caplog.text
+  # A folder that is asked for by its name is data.
+  assert image_files(str(tmp_path / "segmented")) == ["segmentations/1.png"]
+  with pytest.raises(UsageError, match="with 0 other files and 2 folders that runs have left"):
+    image_files(str(tmp_path / "runs"))
 
 
 def test_a_folder_that_loses_files_is_named(tmp_path, caplog):

@@ -18,7 +18,7 @@ def test_start_writes_the_configuration(tmp_path):
   lines = (tmp_path / "a/run/flags.cfg").read_text().splitlines()
   assert "--seed=3" in lines and "--use_blur=True" in lines
   assert not any(line.startswith("--model_dir") for line in lines)
-  assert sorted(os.listdir(tmp_path / "a/run")) == ["config.json", "flags.cfg"]
+  assert sorted(os.listdir(tmp_path / "a/run")) == [".conrec_tf", "config.json", "flags.cfg"]
 
 
 def test_flagfile_has_every_flag():
