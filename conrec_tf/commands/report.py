@@ -6,6 +6,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.reporting.report import write_report
+from conrec_tf.run_dir.measurement import results_place
 from conrec_tf.run_dir.pretrained import known_center_crops
 from conrec_tf.run_dir.run_directory import RunDirectory, seed_folder
 
@@ -14,7 +15,8 @@ def run(config: Config) -> None:
   """Draws the report of a finished run; of several seeds' folder, of the first beside the others.
 
   Raises:
-    UsageError: `model_dir` is not the folder of one run.
+    UsageError: `model_dir` is not the folder of one run, or other data is asked for than it was
+      measured on.
   """
   directory = RunDirectory(config.run_directory)
   if not directory.read("config.json"):
@@ -43,5 +45,11 @@ def run(config: Config) -> None:
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
+  changed = results_place(config, directory, source, eval_source).changed
+  if changed:
+    raise UsageError(
+      "a report must be drawn of what its numbers were measured on; mode=eval measures otherwise. "
+      f"Received: other {'; '.join(changed)} for {directory.path}"
+    )
   with failing_images_named(source, eval_source):
     write_report(config, source, eval_source, folder)

@@ -208,6 +208,7 @@ class Config(
       "ordinal_labels",
       "cv_folds",
       "select_best_on",
+      *(("tile_size", "test_time_flips") if self.is_segmenting else ()),
     )
     always, at_the_end = (
       {name: getattr(self, name) for name in group} for group in (names, AT_THE_END)

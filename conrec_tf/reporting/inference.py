@@ -9,11 +9,10 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.groups import group_folds
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import embed_split
-from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_measures
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
@@ -167,13 +166,10 @@ def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:
   train = eval_source.train
   if not (config.cv_folds and config.is_pretraining):
     return train, eval_source.eval
-  # As the first of the folds: there is no eval split.
-  if train.groups is not None and train.labels is not None:
-    held = group_folds(train.labels(), train.groups, config.cv_folds, config.seed) == 0
-    return subset(train, np.flatnonzero(~held)), subset(train, np.flatnonzero(held))
-  indices = np.random.default_rng(config.seed).permutation(train.num_examples)
-  count = train.num_examples // config.cv_folds
-  return subset(train, indices[count:]), subset(train, indices[:count])
+  # The first of the folds: there is no eval split.
+  labels = train.labels() if train.labels else np.zeros(train.num_examples, int)
+  held = evaluation_folds(labels, config.cv_folds, config.seed, train.groups)[0]
+  return subset(train, np.flatnonzero(~held)), subset(train, np.flatnonzero(held))
 
 
 def subset(split: Split, indices: np.ndarray) -> Split:

@@ -3,6 +3,7 @@
 import json
 import os
 
+from command_line import command
 import numpy as np
 from PIL import Image
 import pytest
@@ -239,3 +240,21 @@ def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
       for kernel in kernels
     ]
     assert all(found) if is_taken else not any(found)
+
+
+@pytest.mark.slow
+def test_a_network_is_measured_on_other_masks_apart_from_its_own_results(
+  run, folder, tmp_path, rng
+):
+  files = [run / "result.json", run / "result_60.json", *(run / "best").glob("*.index")]
+  before = [path.read_bytes() for path in files]
+  asked = dict(train_steps=60, learning_rate=0.01, mode="eval", export_format="")
+  commands.run(config_of(folder, run, **asked, test_time_flips=True))
+  assert [path.read_bytes() for path in files] == before
+  [flipped] = run.glob("evaluations/*/result.json")
+  assert json.loads(flipped.read_text())["evaluated_with"]["test_time_flips"]
+  new = tmp_path / "new"
+  done = command("--mode=eval", f"--checkpoint={run}", f"--model_dir={new}", f"--data_dir={folder}")
+  assert done.returncode == 0, done.stderr
+  own, other = (json.loads((path / "result.json").read_text()) for path in (run, new))
+  assert other["eval/dice"] == own["eval/dice"]
