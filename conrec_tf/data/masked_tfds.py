@@ -16,6 +16,7 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data import masks
 from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
+from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.image_header import orientation
 from conrec_tf.data.masked_folder import decode_mask, repeated
 from conrec_tf.data.tfds import open_tfds, prepared_builder
@@ -44,7 +45,8 @@ def open_masked_tfds(config: Config) -> DatasetSource:
       f"{', '.join(there) or 'nothing'}"
     )
   source = open_tfds(dataclasses.replace(config, cache_dataset=False), mask_key=key)
-  examples = {split.name: _examples(split) for split in (source.train, source.eval)}
+  with failing_images_named(source):
+    examples = {split.name: _examples(split) for split in (source.train, source.eval)}
   ignored = config.ignored_mask_value
   read = []
   for name, _, mask in itertools.chain.from_iterable(examples.values()):
