@@ -3,6 +3,8 @@
     python -m benchmarks.kill --kills=50 --datasets=tfds,image_folder,npz,masks
     python -m benchmarks.kill --kills=5 --datasets=tfds --flags="--pooling=average"
 
+`benchmarks.kill_everywhere` kills in the report, in exports and in other modes too.
+
 A short pre-training (supervised head, warm-up, cosine, dropout, evaluations, checkpoints every
 few steps), or with masks a segmentation, runs once without harm. Then it runs again and again,
 killed at a random time after each start, every other time in the first write after that, and
@@ -30,6 +32,7 @@ import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.data.registry import load_dataset  # noqa: E402
+from conrec_tf.files import is_temporary  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLAGS = [
@@ -58,12 +61,13 @@ class Data:
     kind: tfds, image_folder, npz or masks.
     folder: where it lies.
     flags: what else the command is told, after the data's.
+    share: of the dataset's images.
   """
 
-  def __init__(self, kind, folder, flags=()):
+  def __init__(self, kind, folder, flags=(), share="20%"):
     self.kind, self._moves, self._flags = kind, 0, flags
     self._path = folder / "tfds"
-    self._splits = {"train": "train[:20%]", "test": "test[:20%]"}
+    self._splits = {name: f"{name}[:{share}]" for name in ("train", "test")}
     if kind != "tfds":
       self._write(load_dataset(self._config()), folder)
 
@@ -135,7 +139,8 @@ def seconds_of_work(data, model_dir):
 
 def half_written(model_dir):
   """Whether there is something under a temporary name."""
-  return any(glob.glob(str(model_dir / pattern)) for pattern in ("*.tmp", "*/*temp*", "*/*.tmp"))
+  unfinished = glob.glob(str(model_dir / "*/*temp*"))
+  return bool(unfinished) or any(is_temporary(path.name) for path in model_dir.rglob(".*"))
 
 
 def kill_until_done(data, model_dir, work, rng):
