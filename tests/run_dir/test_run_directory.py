@@ -208,3 +208,12 @@ def test_a_folder_is_in_use_while_it_is_locked(tmp_path):
   with run.locked():
     assert run.is_in_use
   assert not run.is_in_use
+
+
+def test_what_ends_in_tmp_is_left_alone(tmp_path):
+  (tmp_path / "report.tmp").mkdir()  # a training that met such a folder once ended
+  (tmp_path / "notes.tmp").touch()
+  run = RunDirectory(tmp_path)
+  with run.locked():
+    run.start(Config())
+  assert (tmp_path / "report.tmp").exists() and (tmp_path / "notes.tmp").exists()
