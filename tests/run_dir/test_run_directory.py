@@ -249,3 +249,12 @@ def test_more_steps_are_another_training_where_momentum_follows_a_cosine(tmp_pat
   RunDirectory(tmp_path / "b").start(Config(**cosine, train_steps=2))
   with pytest.raises(UsageError, match="Received: train_steps: 2 -> 4 for"):
     RunDirectory(tmp_path / "b").start(Config(**cosine, train_steps=4))
+
+
+def test_what_ends_in_tmp_is_left_alone(tmp_path):
+  (tmp_path / "report.tmp").mkdir()  # a training that met such a folder once ended
+  (tmp_path / "notes.tmp").touch()
+  run = RunDirectory(tmp_path)
+  with run.locked():
+    run.start(Config())
+  assert (tmp_path / "report.tmp").exists() and (tmp_path / "notes.tmp").exists()
