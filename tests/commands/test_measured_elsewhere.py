@@ -106,6 +106,17 @@ def test_a_run_under_way_does_not_go_on_with_other_evaluations(options):
   assert read(pathlib.Path(options["model_dir"]) / "result.json")["global_step"] == 4
 
 
+def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(options):
+  training = {**options, "mode": "train", "learning_rate_schedule": "constant"}
+  commands.run(Config(**training, train_steps=1))
+  run = pathlib.Path(options["model_dir"])
+  (run / "result_1.json").write_text(
+    json.dumps({"global_step": 1, "evaluated_with": {"select_best_on": "rank_me"}})
+  )
+  commands.run(Config(**training, train_steps=2))
+  assert (run / "checkpoints/ckpt-2.index").exists()
+
+
 @pytest.mark.slow
 def test_a_finetuned_network_is_measured_by_the_names_of_labels(options, angles, tmp_path, rng):
   run = pathlib.Path(options["model_dir"])
