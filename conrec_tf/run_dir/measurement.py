@@ -37,7 +37,8 @@ OF_SUBSETS = ADDITIONS[:2]
 READ_OF_TRAINING = (
   *ARCHITECTURE_OPTIONS,
   *(field.name for section in (Augmentation, Objective) for field in dataclasses.fields(section)),
-  *("train_mode", "train_batch_size", "seed", "mixed_precision"),
+  *("train_mode", "train_batch_size", "seed", "mixed_precision", "moving_average_decay"),
+  *("external_scaling", "external_output"),
 )
 DIGITS = 12
 LONGEST_NAME = 60  # of a folder, but for its digest

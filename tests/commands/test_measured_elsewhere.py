@@ -10,6 +10,7 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 SHORT = dict(report=False, export_format="", bootstrap_samples=0)
 LABELS = {"0": 40, "90": 130, "180": 220}
@@ -115,6 +116,18 @@ def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_fro
   )
   commands.run(Config(**training, train_steps=2))
   assert (run / "checkpoints/ckpt-2.index").exists()
+
+
+def test_a_head_beside_pretraining_is_not_measured_on_labels_that_it_does_not_know(
+  options, tmp_path, rng
+):
+  run = RunDirectory(options["model_dir"])
+  run.path.mkdir()
+  run.write(IMAGES, {"class_names": list(LABELS)})
+  renamed = str(fill(tmp_path / "renamed", rng, names={"90": "360"}))
+  values = {**options, "mode": "eval", "data_dir": renamed, "lineareval_while_pretraining": True}
+  with pytest.raises(UsageError, match="labels that the network knows.*Received: 360 in renamed"):
+    commands.run(Config(**values))
 
 
 @pytest.mark.slow

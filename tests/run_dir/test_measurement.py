@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import Split
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.run_dir.measurement import (
   OWN,
@@ -16,6 +17,7 @@ from conrec_tf.run_dir.measurement import (
   results_place,
   write_summary_of,
 )
+from conrec_tf.run_dir.pretrained import EXTERNAL
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -77,6 +79,19 @@ def test_a_record_says_in_what_it_differs(archive, values, changes, words):
   assert other.digest != Measurement.of_result(before).digest
 
 
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_labels_count_where_contents_are_not_known(shape):
+  def split(labels):
+    return Split("test", 4, lambda: None, origin="shards", labels=lambda: labels)
+
+  labels = np.zeros(shape, np.int64)
+  relabelled = labels.copy()
+  relabelled[2] = 1
+  assert split(labels).digest(["a", "b"]) == split(labels.copy()).digest(["a", "b"])
+  assert split(labels).digest(["a", "b"]) != split(relabelled).digest(["a", "b"])
+  assert split(labels).digest("") == split(relabelled).digest("")
+
+
 def test_one_changed_pixel_is_another_image(archive):
   changed = archive.images[8:].copy()
   changed[0, 3, 3] ^= 1
@@ -116,6 +131,27 @@ def test_what_other_images_or_networks_give_first_is_not_a_trainings_own(archive
   assert results_place(config, run, source, source, "digest").changed == ("the network",)
   other = load_dataset(Config(**archive("other.npz", y_test=np.array(["b", "a"] * 2))))
   assert results_place(config, run, other, other).changed == ("images or labels",)
+
+
+@pytest.mark.parametrize(
+  "known, name, value",
+  [
+    ({}, "moving_average_decay", 0.9),
+    (EXTERNAL | {"checkpoint": "theirs.onnx"}, "external_scaling", "bytes"),
+  ],
+)
+def test_other_weights_or_readings_of_a_network_are_kept_apart(
+  archive, tmp_path, known, name, value
+):
+  run = RunDirectory(tmp_path / "run")
+  run.path.mkdir()
+  config = Config(**archive(), mode="eval", **known)
+  run.write("config.json", dataclasses.asdict(config))
+  other = dataclasses.replace(config, **{name: value})
+  source = load_dataset(config)
+  assert results_place(config, run, source, source).is_own
+  before = getattr(config, name)
+  assert results_place(other, run, source, source).changed == (f"{name}: {before} -> {value}",)
 
 
 def test_results_say_what_they_are_of_where_the_runs_record_is_lost(archive, tmp_path, caplog):
