@@ -53,7 +53,7 @@ def evaluate_checkpoints(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
-  if not config.is_pretraining:
+  if config.has_supervised_head or config.is_segmenting:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
     source = with_class_names(source, names)
   eval_source = load_eval_dataset(config, source, crops.evaluation)

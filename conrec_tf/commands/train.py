@@ -21,7 +21,7 @@ from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.descriptions import starting_network
-from conrec_tf.run_dir.measurement import note_data, results_place
+from conrec_tf.run_dir.measurement import Measurement, ResultsPlace, note_data, results_place
 from conrec_tf.run_dir.pretrained import known_center_crops, prefixes, step_of
 from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
 from conrec_tf.training.loop import Event, StepRunner, train
@@ -88,13 +88,14 @@ def train_and_evaluate(
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   named = failing_images_named(source, eval_source)
   with lock, named, GracefulShutdown() as shutdown:
-    place = results_place(config, directory, source, eval_source)
+    place = _place_of_results(config, directory, source, eval_source)
     if workers.is_chief:
       if place.is_own:
         _start(config, directory, source, eval_source, last_step)
       else:
         _check_finished(config, directory, place.changed, last_step)
-      place.open(config, source, eval_source)
+      if config.mode != "train":
+        place.open(config, source, eval_source)
     checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,
@@ -183,6 +184,15 @@ def _with_precision(config: Config, directory: RunDirectory) -> Config:
   return dataclasses.replace(config, mixed_precision=precision, model_dir=str(directory.path))
 
 
+def _place_of_results(
+  config: Config, directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource
+) -> ResultsPlace:
+  """Returns where results belong; a training in mode train has none, whatever others measured."""
+  if config.mode == "train":
+    return ResultsPlace(directory, Measurement({}))
+  return results_place(config, directory, source, eval_source)
+
+
 def _start(
   config: Config,
   directory: RunDirectory,
@@ -216,7 +226,7 @@ def _check_finished(
 ) -> None:
   """Raises UsageError where a run that isn't done would go on with other evaluations."""
   newest = prefixes(directory.path / CHECKPOINTS)[-1:]
-  if config.mode == "train" or not newest or step_of(newest[0]) < last_step:
+  if not newest or step_of(newest[0]) < last_step:
     raise UsageError(
       "model_dir must be new, or what is measured that of the run in it; --mode=eval measures "
       f"otherwise, in a folder of its own. Received: {'; '.join(changed)} for {directory.path}"

@@ -83,13 +83,13 @@ class Split:
       digest.update(repr((self.origin, tuple(class_names))).encode())
     else:
       digest.update(np.ascontiguousarray(self.content).tobytes())
-      if self.masks is not None:
-        digest.update(np.ascontiguousarray(self.masks).tobytes())
-      if self.labels and class_names:
-        names = np.asarray(class_names, object)
-        for label in self.labels():
-          words = names[label > 0] if np.ndim(label) else names[label : label + 1]
-          digest.update(repr(words.tolist()).encode())
+    if self.masks is not None:
+      digest.update(np.ascontiguousarray(self.masks).tobytes())
+    if self.labels and class_names:
+      names = np.asarray(class_names, object)
+      for label in self.labels():
+        words = names[label > 0] if np.ndim(label) else names[label : label + 1]
+        digest.update(repr(words.tolist()).encode())
     if self.groups is not None:
       digest.update(repr(self.groups.tolist()).encode())
     return digest.hexdigest()

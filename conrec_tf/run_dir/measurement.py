@@ -22,12 +22,11 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.files import io_as_usage_error
 from conrec_tf.run_dir.pretrained import CenterCrops
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
 
 logger = logging.getLogger(__name__)
 
 OWN = "measured_on.json"
-ELSEWHERE = "evaluations"
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
 # Options that say which images are measured: where a record holds their digests, those count.
 OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", "eval_crop")
@@ -38,7 +37,8 @@ OF_SUBSETS = ADDITIONS[:2]
 READ_OF_TRAINING = (
   *ARCHITECTURE_OPTIONS,
   *(field.name for section in (Augmentation, Objective) for field in dataclasses.fields(section)),
-  *("train_mode", "train_batch_size", "seed", "mixed_precision"),
+  *("train_mode", "train_batch_size", "seed", "mixed_precision", "moving_average_decay"),
+  *("external_scaling", "external_output"),
 )
 DIGITS = 12
 LONGEST_NAME = 60  # of a folder, but for its digest
@@ -89,13 +89,16 @@ class Measurement:
       result: with the keys of `record`.
     """
     data = result.get(MEASURED_ON, {})
-    known = {**dict.fromkeys(self.data), **data} if data else {}
+    words: list[str] = []
+    if data and self.data:
+      absent = dict.fromkeys([*data, *self.data])
+      words = changed_words(absent | data, absent | self.data)
     noted = result.get(EVALUATED_WITH, {})
     settings = current_settings(noted)
     if "label_fractions" not in noted:  # of an evaluation on the way
       settings = {name: settings[name] for name in self.settings if name in settings}
     passed_over = OF_DATA if data and self.data else ()
-    return changed_words(known, self.data) + changed_words(settings, self.compared(passed_over))
+    return words + changed_words(settings, self.compared(passed_over))
 
   def other_images(self, other: "Measurement") -> list[str]:
     """Returns in what images or labels another record differs, in words, whatever the settings.
@@ -128,10 +131,11 @@ class Measurement:
     """Returns a result with the additions that one before it, measured alike, had and it hasn't."""
     settings = dict(result[EVALUATED_WITH])
     known = before.get(EVALUATED_WITH, {})
+    of_subsets = any(settings.get(name) for name in OF_SUBSETS)  # measured now
     for name in ADDITIONS:
       if name in settings and not settings[name] and known.get(name):
         settings[name] = known[name]
-        if name in OF_SUBSETS and "num_repeats" in known:
+        if name in OF_SUBSETS and "num_repeats" in known and not of_subsets:
           settings["num_repeats"] = known["num_repeats"]
     return {**before, **result, EVALUATED_WITH: settings}
 
@@ -248,7 +252,7 @@ class ResultsPlace:
       eval_source: dataset of linear evaluation.
     """
     directory, record = self.directory, self.measured.record(full=True)
-    known, has_results = directory.read(OWN), bool(directory.evaluations())
+    known, has_results = _own_record(directory), bool(directory.evaluations())
     if self.changed:
       logger.info(
         "Measured otherwise than the run's own results (%s), and so kept apart, in %s",
@@ -265,7 +269,7 @@ class ResultsPlace:
         "they count as measured on the images and labels of now",
         directory.path,
       )
-    if known is None or not has_results and known != record:
+    if directory.read(OWN) is None or not has_results and known != record:
       directory.write(OWN, record)
 
 
@@ -278,8 +282,9 @@ def results_place(
 ) -> ResultsPlace:
   """Returns where the results of an evaluation belong.
 
-  The first results of a run are its own. Those of a run from before noted nothing of their data:
-  they count as measured on the run's own, where its settings and images are asked for.
+  The first results of a run are its own, unless they are of other images than it began with or of
+  another network. Those of a run from before noted nothing of their data: they count as measured on
+  the run's own, where its settings and images are asked for.
 
   Args:
     config, source, eval_source, network: see `measurement`.
@@ -292,12 +297,15 @@ def results_place(
     del read["mixed_precision"]
   changed = changed_words(stored, read)
   if run.evaluations():
-    own = run.read(OWN)
+    own = _own_record(run)
     changed += (
       _changed_from_before(config, run, stored, source)
       if own is None
       else measured.differences(own)
     )
+  elif config.mode == "eval":  # before the training measured anything
+    changed += ["images or labels"] * _is_of_other_images(run, source)
+    changed += ["the network"] * bool(network and run.has_checkpoints)
   if not changed:
     return ResultsPlace(run, measured)
   digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
@@ -325,10 +333,11 @@ def write_summary_of(
     UsageError: trainings that should be measured alike weren't, or are of different steps.
   """
   measured = Measurement.of_result(results[0])
-  if of_folds and measured.data:
-    evals = [result[MEASURED_ON][EVAL] for result in results]
-    joined = hashlib.sha256("".join(evals).encode()).hexdigest()
-    measured = dataclasses.replace(measured, data={**measured.data, EVAL: joined})
+  if of_folds:
+    evals = [Measurement.of_result(result).data.get(EVAL, "") for result in results]
+    joined = {EVAL: hashlib.sha256("".join(evals).encode()).hexdigest()}
+    # Of what is known of the first fold alone nothing is said.
+    measured = dataclasses.replace(measured, data=measured.data | joined if all(evals) else {})
   else:
     _check_alike(directory, results)
   differs = measured.differences(directory.read("result.json") or {})
@@ -359,6 +368,12 @@ def _check_alike(directory: RunDirectory, results: Sequence[Mapping[str, Any]]) 
     )
 
 
+def _own_record(run: RunDirectory) -> dict[str, Any] | None:
+  """Returns what a run's own results are measured on; None where nothing noted it."""
+  noted = (result for result in reversed(run.evaluations().values()) if MEASURED_ON in result)
+  return run.read(OWN) or next(noted, None)
+
+
 def _changed_from_before(
   config: Config, directory: RunDirectory, stored: Mapping[str, Any], source: DatasetSource
 ) -> list[str]:
@@ -367,10 +382,13 @@ def _changed_from_before(
   compared = Measurement({}, always, at_the_end).compared()
   paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
   changed = changed_words(stored, {**compared, **paths})
+  return changed + ["images or labels"] * _is_of_other_images(directory, source)
+
+
+def _is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
+  """Returns whether a run began with other images or labels, as far as it is known."""
   known = (directory.read(IMAGES) or {}).get("digest")
-  if known and known != source.digest:
-    changed.append("images or labels")
-  return changed
+  return bool(known) and known != source.digest
 
 
 def _data_name(config: Config) -> str:

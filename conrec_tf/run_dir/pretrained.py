@@ -178,7 +178,7 @@ def _checkpoint(prefix: str) -> PretrainedModel:
     channels,
     center_crop_of(images),
     tuple(images.get("class_names", ())),
-    directory.read(f"result_{step}.json") or {},
+    directory.result(step),
     AVERAGE if settings.get("moving_average_decay") else "model",
   )
 

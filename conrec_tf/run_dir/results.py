@@ -65,13 +65,14 @@ class Results:
       full: whether it must hold the slow measures of the end.
     """
     result = self._alike(step)
-    if not result or (step and not {self._metric, self._selection} <= set(result)):
+    needed = {self._metric, self._selection} if step else set()
+    if not result or not all(is_number(result.get(name)) for name in needed):
       return None
     return None if full and self._measured.lacks(result) else result
 
   def _alike(self, step: int) -> dict[str, Any]:
     """Returns the result of a step, or nothing where there is none that was measured alike."""
-    result = self._directory.read(f"result_{step}.json") or {}
+    result = self._directory.result(step)
     return {} if self._measured.differences(result) else result
 
   def _evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
@@ -87,7 +88,7 @@ class Results:
     worth = {
       at: selection_score(self._selection, other[self._selection])
       for at, other in self._evaluations().items()
-      if self._selection in other
+      if is_number(other.get(self._selection))
     }
     mine = selection_score(self._selection, result[self._selection])
     return all(
@@ -142,7 +143,7 @@ class Results:
     selected = {
       at: selection_score(self._selection, result[self._selection])
       for at, result in evaluations.items()
-      if self._selection in result
+      if is_number(result.get(self._selection))
     }
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}

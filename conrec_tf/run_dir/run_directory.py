@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import BY_CONTENT, current_settings
+from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS = "checkpoints"
+ELSEWHERE = "evaluations"  # what of a run was measured otherwise than its own results
 CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 STARTS_FROM = ("checkpoint", "encoder_weights")
@@ -56,8 +58,14 @@ class RunDirectory:
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
-        training, or of other images, labels or names of labels, or can't be written.
+        training, or of other images, labels or names of labels, or evaluations of another run, or
+        can't be written.
     """
+    above = self.path.absolute().parent
+    if above.name == ELSEWHERE and (above.parent / "config.json").exists():
+      raise UsageError(
+        f"model_dir must not lie in the {ELSEWHERE} of another run. Received: {self.path}"
+      )
     stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
       del stored["mixed_precision"]
@@ -138,6 +146,9 @@ class RunDirectory:
       content = json.loads((self.path / name).read_text("utf-8"))
       if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
+      for record in (EVALUATED_WITH, MEASURED_ON):
+        if not isinstance(content.get(record, {}), dict):
+          raise ValueError(f"its {record} is a {type(content[record]).__name__}")
       return content
     except (FileNotFoundError, NotADirectoryError):
       return None
@@ -204,7 +215,20 @@ class RunDirectory:
   def evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
     """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""
     steps = [step for step in numbered(self.path, *RESULT_FILE) if step <= last_step]
-    return {step: self.read(f"result_{step}.json") or {} for step in steps}
+    results = {step: self.result(step) for step in steps}
+    return {step: result for step, result in results.items() if result}
+
+  def result(self, step: int) -> dict[str, Any]:
+    """Returns the result of a step; nothing where there is none, or a copy of another step's."""
+    result = self.read(f"result_{step}.json") or {}
+    if result.get(GLOBAL_STEP, step) == step:
+      return result
+    logger.warning(
+      "%s is of step %s, whatever its name, and doesn't count",
+      self.path / f"result_{step}.json",
+      result[GLOBAL_STEP],
+    )
+    return {}
 
 
 def numbered(folder: str | os.PathLike, start: str = "", end: str = "") -> dict[int, pathlib.Path]:

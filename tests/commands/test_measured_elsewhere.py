@@ -10,6 +10,7 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 SHORT = dict(report=False, export_format="", bootstrap_samples=0)
 LABELS = {"0": 40, "90": 130, "180": 220}
@@ -104,6 +105,29 @@ def test_a_run_under_way_does_not_go_on_with_other_evaluations(options):
     commands.run(Config(**longer, eval_split="train"))
   commands.run(Config(**longer))
   assert read(pathlib.Path(options["model_dir"]) / "result.json")["global_step"] == 4
+
+
+def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(options):
+  training = {**options, "mode": "train", "learning_rate_schedule": "constant"}
+  commands.run(Config(**training, train_steps=1))
+  run = pathlib.Path(options["model_dir"])
+  (run / "result_1.json").write_text(
+    json.dumps({"global_step": 1, "evaluated_with": {"select_best_on": "rank_me"}})
+  )
+  commands.run(Config(**training, train_steps=2))
+  assert (run / "checkpoints/ckpt-2.index").exists()
+
+
+def test_a_head_beside_pretraining_is_not_measured_on_labels_that_it_does_not_know(
+  options, tmp_path, rng
+):
+  run = RunDirectory(options["model_dir"])
+  run.path.mkdir()
+  run.write(IMAGES, {"class_names": list(LABELS)})
+  renamed = str(fill(tmp_path / "renamed", rng, names={"90": "360"}))
+  values = {**options, "mode": "eval", "data_dir": renamed, "lineareval_while_pretraining": True}
+  with pytest.raises(UsageError, match="labels that the network knows.*Received: 360 in renamed"):
+    commands.run(Config(**values))
 
 
 @pytest.mark.slow

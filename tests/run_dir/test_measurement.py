@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from conrec_tf.config import Config, UsageError
+from conrec_tf.data.dataset import Split
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.run_dir.measurement import (
   OWN,
   Measurement,
   changed_words,
   measurement,
+  note_data,
   results_place,
   write_summary_of,
 )
+from conrec_tf.run_dir.pretrained import EXTERNAL
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -76,6 +79,19 @@ def test_a_record_says_in_what_it_differs(archive, values, changes, words):
   assert other.digest != Measurement.of_result(before).digest
 
 
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_labels_count_where_contents_are_not_known(shape):
+  def split(labels):
+    return Split("test", 4, lambda: None, origin="shards", labels=lambda: labels)
+
+  labels = np.zeros(shape, np.int64)
+  relabelled = labels.copy()
+  relabelled[2] = 1
+  assert split(labels).digest(["a", "b"]) == split(labels.copy()).digest(["a", "b"])
+  assert split(labels).digest(["a", "b"]) != split(relabelled).digest(["a", "b"])
+  assert split(labels).digest("") == split(relabelled).digest("")
+
+
 def test_one_changed_pixel_is_another_image(archive):
   changed = archive.images[8:].copy()
   changed[0, 3, 3] ^= 1
@@ -100,6 +116,54 @@ def place(run, **values):
   run.path.mkdir(exist_ok=True)
   found.open(config, source, eval_source)
   return found
+
+
+def test_what_other_images_or_networks_give_first_is_not_a_trainings_own(archive, tmp_path):
+  run = RunDirectory(tmp_path / "run")
+  config = Config(**archive(), mode="eval")
+  source = load_dataset(config)
+  run.path.mkdir()
+  note_data(run, source, source)
+  assert results_place(config, run, source, source, "digest").is_own  # of one network alone
+  (run.path / "checkpoints").mkdir()
+  (run.path / "checkpoints/ckpt-2.index").touch()
+  assert results_place(config, run, source, source).is_own
+  assert results_place(config, run, source, source, "digest").changed == ("the network",)
+  other = load_dataset(Config(**archive("other.npz", y_test=np.array(["b", "a"] * 2))))
+  assert results_place(config, run, other, other).changed == ("images or labels",)
+
+
+@pytest.mark.parametrize(
+  "known, name, value",
+  [
+    ({}, "moving_average_decay", 0.9),
+    (EXTERNAL | {"checkpoint": "theirs.onnx"}, "external_scaling", "bytes"),
+  ],
+)
+def test_other_weights_or_readings_of_a_network_are_kept_apart(
+  archive, tmp_path, known, name, value
+):
+  run = RunDirectory(tmp_path / "run")
+  run.path.mkdir()
+  config = Config(**archive(), mode="eval", **known)
+  run.write("config.json", dataclasses.asdict(config))
+  other = dataclasses.replace(config, **{name: value})
+  source = load_dataset(config)
+  assert results_place(config, run, source, source).is_own
+  before = getattr(config, name)
+  assert results_place(other, run, source, source).changed == (f"{name}: {before} -> {value}",)
+
+
+def test_results_say_what_they_are_of_where_the_runs_record_is_lost(archive, tmp_path, caplog):
+  run = RunDirectory(tmp_path / "run")
+  own = place(run, **archive())
+  (run.path / OWN).unlink()
+  run.write("result_5.json", {"global_step": 5, **own.measured.record(full=True)})
+  other = archive("other.npz", x_test=archive.images[:4])
+  assert not place(run, **other).is_own
+  with caplog.at_level("INFO", "conrec_tf"):
+    assert place(run, **archive()).is_own
+  assert "earlier version" not in caplog.text and run.read(OWN)
 
 
 def test_the_first_results_are_the_runs_own_and_others_are_kept_apart(archive, tmp_path, caplog):
@@ -167,3 +231,11 @@ def test_trainings_are_summarised_only_where_measured_alike(tmp_path):
   assert folder.read("result.json")["eval/a"] == 0.5
   [other] = tmp_path.glob("evaluations/*/result.json")
   assert RunDirectory(other.parent).read("result.json")["eval/a"] == 0.9
+
+
+def test_a_mean_over_folds_of_which_one_is_from_before_says_nothing_of_its_images(tmp_path):
+  noted = {"global_step": 5, "measured_on": {"eval": "a"}, "evaluated_with": {"cv_folds": 0}}
+  before = {name: value for name, value in noted.items() if name != "measured_on"}
+  write_summary_of(RunDirectory(tmp_path), [noted, before], {"eval/a": 0.5}, of_folds=True)
+  found = RunDirectory(tmp_path).read("result.json")
+  assert found == {"eval/a": 0.5, "evaluated_with": {"cv_folds": 0}}

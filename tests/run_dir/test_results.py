@@ -45,12 +45,21 @@ def test_a_result_without_the_metric_is_measured_again(tmp_path):
   assert results(tmp_path).cached(5) is None and results(tmp_path).cached(6) is None
 
 
+def test_a_number_that_is_a_text_is_measured_again(tmp_path):
+  here = results(tmp_path)
+  here.save(5, {"eval/a": "0.9"})
+  here.save(10, {"eval/a": 0.5})
+  assert here.cached(5) is None and here.is_best(10, here.cached(10))
+  assert here.write_summary(10)["eval/best_step"] == 10
+
+
 @pytest.mark.parametrize(
   "others",
   [
     dict(settings={"cv_folds": 3}),
     dict(data={**DATA, "eval": "c"}),
     dict(data={**DATA, "class_names": ["x", "z"]}),
+    dict(data={**DATA, "network": "another's digest"}),
   ],
 )
 def test_what_was_measured_otherwise_neither_counts_nor_beats(tmp_path, others):
@@ -86,6 +95,15 @@ def test_what_is_measured_in_addition_leaves_what_was_there(tmp_path):
   other = results(tmp_path, data={**DATA, "eval": "c"})
   other.save(5, {"eval/a": 0.1}, full=True)
   assert "eval/label_fractions" not in other.cached(5, full=True)
+
+
+def test_repetitions_are_noted_of_what_was_measured_last(tmp_path):
+  results(tmp_path, few_shots="2", num_repeats=2).save(5, {"eval/a": 0.5}, full=True)
+  results(tmp_path, label_fractions="0.5", num_repeats=3).save(5, {"eval/a": 0.5}, full=True)
+  noted = results(tmp_path).cached(5)["evaluated_with"]
+  assert noted["few_shots"] == "2" and noted["num_repeats"] == 3
+  results(tmp_path, num_repeats=9).save(5, {"eval/a": 0.5}, full=True)
+  assert results(tmp_path).cached(5)["evaluated_with"]["num_repeats"] == 3
 
 
 def test_a_result_of_version_0_1_0_counts_unless_more_is_asked(tmp_path):

@@ -141,6 +141,21 @@ def test_copies_of_a_file_manager_are_no_results(tmp_path):
   assert run.evaluations() == {20: {"a": 20}}
 
 
+def test_no_run_starts_where_another_was_measured(tmp_path):
+  RunDirectory(tmp_path).start(Config())
+  with pytest.raises(UsageError, match="must not lie in the evaluations of another run"):
+    RunDirectory(tmp_path / "evaluations/other-test").start(Config())
+  RunDirectory(tmp_path / "run/evaluations/mine").start(Config())
+
+
+def test_a_copy_of_another_steps_result_does_not_count(tmp_path, caplog):
+  run = RunDirectory(tmp_path)
+  run.write("result_2.json", {"global_step": 2, "a": 1})
+  run.write("result_4.json", {"global_step": 2, "a": 1})
+  assert list(run.evaluations()) == [2] and run.result(4) == {}
+  assert "result_4.json is of step 2, whatever its name" in caplog.text
+
+
 def test_what_is_numbered_comes_in_order_and_alone(tmp_path):
   names = ["ckpt-100.index", "ckpt-20.index", "ckpt-20 (1).index", "ckpt-²0.index", "ckpt-.index"]
   for name in [*names, "ckpt-30.index.bak"]:
@@ -160,6 +175,8 @@ def test_what_is_numbered_comes_in_order_and_alone(tmp_path):
     (b'{"seed": "\xff"}', "can't decode byte 0xff"),
     (b"[1, 2]", "it holds a list"),
     (b"null", "it holds a NoneType"),
+    (b'{"measured_on": 3}', "its measured_on is a int"),
+    (b'{"evaluated_with": []}', "its evaluated_with is a list"),
   ],
 )
 @pytest.mark.parametrize("name", ["config.json", IMAGES, "result_20.json", "description.json"])
