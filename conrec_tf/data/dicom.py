@@ -59,23 +59,24 @@ def read(data: bytes, max_pixels: int, window: str, frames: str) -> np.ndarray:
     raise ValueError(
       f"{count} frames; save one image a file, or take the middle one (--dicom_frames={MIDDLE})"
     )
+  samples, bits = int(dataset.SamplesPerPixel), int(dataset.BitsStored)
+  if samples not in (1, 3):
+    raise ValueError(f"{samples} channels of {dataset.PhotometricInterpretation}; save RGB")
   frame = count // 2
   _take_functional_groups(dataset, frame)
   stored, photometric = _decoded(dataset, frame if count > 1 else None)
   if photometric == "PALETTE COLOR":
     return _colors(dataset, stored)
-  if dataset.SamplesPerPixel > 1:
-    if photometric != "RGB" or stored.shape[2:] != (3,) or stored.dtype.kind != "u":
-      raise ValueError(
-        f"{dataset.SamplesPerPixel} channels of {photometric}, {stored.dtype}; save RGB"
-      )
-    return _of_bits(stored, 2**dataset.BitsStored - 1, dataset.BitsStored)
+  if samples == 3:
+    if photometric != "RGB" or stored.dtype.kind != "u":
+      raise ValueError(f"3 channels of {photometric}, {stored.dtype}; save RGB")
+    return _of_bits(stored, 2**bits - 1, bits)
   if photometric not in ("MONOCHROME1", "MONOCHROME2"):
     raise ValueError(f"1 channel of {photometric}; save MONOCHROME2")
   values, low, high = _shown(dataset, stored, window)
   if photometric == "MONOCHROME1":
     values = low + high - values
-  return _of_bits((values - low)[..., np.newaxis], high - low, dataset.BitsStored)
+  return _of_bits((values - low)[..., np.newaxis], high - low, bits)
 
 
 def _of_bits(image: np.ndarray, largest: float, bits: int) -> np.ndarray:
