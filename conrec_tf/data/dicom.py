@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pydicom
 from pydicom import pixels
 from pydicom.dataset import Dataset
 
+from conrec_tf.data import dicom_codecs
 from conrec_tf.data.pixel_values import check_size, converted, filled_range
 
 MIDDLE = "middle"
@@ -24,6 +26,10 @@ MAY_BE_EMPTY = (
 GROUPED = {"PixelValueTransformationSequence": RESCALING, "FrameVOILUTSequence": WINDOW}
 # How pydicom begins to say that none of several libraries can decode, or could.
 NO_LIBRARY, NONE_CAN = "all plugins are missing", "exceptions were raised by all"
+# It logs what it raises, with a traceback, and what it remarks on, without the file's name.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+dicom_codecs.register()
+
 Table = tuple[int, np.ndarray]  # the value that its first entry is for, and the entries `[N]`
 
 

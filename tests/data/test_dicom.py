@@ -14,6 +14,7 @@ from conrec_tf.data.file_formats import holds_no_image, is_dicom, read_image
 from conrec_tf.data.image_folder import open_image_folder
 
 pydicom = pytest.importorskip("pydicom")
+imagecodecs = pytest.importorskip("imagecodecs")
 
 RNG = np.random.default_rng(0)
 RAMP = np.tile(np.arange(4096, dtype=np.uint16), (2, 1))  # of 12 bits
@@ -394,10 +395,46 @@ def test_what_is_known_of_a_folder_is_kept_for_each_choice_of_frames(tmp_path):
     open_image_folder(Config(**values))
 
 
-def test_what_decodes_a_compression_is_named():
-  data = dicom(COLORS[..., 0], bits=8, syntax="JPEGLSLossless", compressed=b"\xff\xd8\xff\xf7")
-  with pytest.raises(BadImage, match="JPEG-LS Lossless .* isn't decoded: .*"):
+LOSSLESS = {
+  "12 bits": (RAMP, 12),
+  "12 bits with a sign": (RAMP.astype(np.int16) - 2048, 12),
+  "16 bits": (RAMP * 16, 16),
+  "8 bits": (COLORS[..., 0], 8),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+@pytest.mark.parametrize("syntax", ["JPEGLSLossless", "JPEGLossless", "JPEGLosslessSV1"])
+def test_lossless_jpeg_of_archives(syntax, kind):
+  array, bits = LOSSLESS[kind]
+  stored = np.ascontiguousarray(array).view(f"u{array.itemsize}")
+  if syntax == "JPEGLSLossless":
+    compressed = imagecodecs.jpegls_encode(stored)
+  else:
+    compressed = imagecodecs.ljpeg_encode(stored & (2**bits - 1), bitspersample=bits)
+  data = dicom(array, bits=bits, syntax=syntax, compressed=compressed)
+  np.testing.assert_array_equal(read(data), read(dicom(array, bits=bits)))
+
+
+def test_colours_in_jpeg_ls():
+  compressed = imagecodecs.jpegls_encode(COLORS)
+  for tags in ({}, dict(PlanarConfiguration=1)):
+    data = dicom(COLORS, "RGB", 8, syntax="JPEGLSLossless", compressed=compressed, **tags)
+    np.testing.assert_array_equal(read(data), COLORS)
+
+
+def test_a_frame_of_another_size_than_its_file_says_is_refused():
+  compressed = imagecodecs.jpegls_encode(np.zeros([60, 70], np.uint8))
+  data = dicom(COLORS[..., 0], bits=8, syntax="JPEGLSLossless", compressed=compressed)
+  with pytest.raises(BadImage, match=r"\(60, 70\) pixels, where its file says \(16, 24\)"):
     read(data)
+
+
+def test_what_decodes_a_compression_is_named(caplog):
+  data = dicom(COLORS[..., 0], bits=8, syntax="JPEG2000", compressed=b"\xff\x4f\xff\x51")
+  with pytest.raises(BadImage, match="JPEG 2000 .* isn't decoded: pillow: .*"):
+    read(data)
+  assert not caplog.text
 
 
 def by_pydicom(data):
