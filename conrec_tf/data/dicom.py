@@ -59,7 +59,7 @@ def read(data: bytes, max_pixels: int, window: str, frames: str) -> np.ndarray:
   if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
     raise ValueError("floats have no known range; save 8 or 16 bits a channel")
   if "PixelData" not in dataset:
-    raise ValueError("no pixels in it")
+    raise ValueError("no pixels in it, or cut off")
   count = int(dataset.get("NumberOfFrames", 1) or 1)
   if count > 1 and frames != MIDDLE:
     raise ValueError(

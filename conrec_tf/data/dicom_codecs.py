@@ -15,6 +15,7 @@ LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 DECODER_DEPENDENCIES = {
   syntax: (NAME,) for syntax in (*LOSSLESS, *uid.JPEGLSTransferSyntaxes, uid.JPEGExtended12Bit)
 }
+END = b"\xff\xd9"
 # The markers with which a frame's size begins: all of JPEG's that aren't tables, and JPEG-LS's.
 SIZE_FOLLOWS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
@@ -34,20 +35,22 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytearray:
   """Decodes a frame by pixel, and tells the runner of how many bits its numbers are.
 
   Raises:
-    ValueError: it has another size than its file says, or colours of 12 bits.
+    ValueError: it has another size than its file says, no end, or colours of 12 bits.
     Exception: of imagecodecs, where it is damaged.
   """
   import imagecodecs
 
   if _size(frame) != (runner.rows, runner.columns):
     raise ValueError(f"{_size(frame)} pixels, where its file says {runner.rows, runner.columns}")
-  syntax = runner.transfer_syntax
-  if syntax in LOSSLESS:
-    image = imagecodecs.jpegsof3_decode(frame)
-  elif syntax in uid.JPEGLSTransferSyntaxes:
+  if not frame.rstrip(b"\0").endswith(END):
+    raise ValueError("cut off")  # what is missing would be grey
+  syntax, is_grey = runner.transfer_syntax, runner.samples_per_pixel == 1
+  if syntax in uid.JPEGLSTransferSyntaxes:
     image = imagecodecs.jpegls_decode(frame)
-  elif runner.samples_per_pixel == 1:
+  elif is_grey:
     image = imagecodecs.jpeg8_decode(frame)
+  elif syntax in LOSSLESS:  # its channels as they are: what they mean, the file says
+    image = imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
   else:
     raise ValueError("colours of 12 bits")
   runner.set_option("bits_allocated", 8 * image.itemsize)

@@ -430,6 +430,15 @@ def test_a_frame_of_another_size_than_its_file_says_is_refused():
     read(data)
 
 
+@pytest.mark.parametrize("syntax", ["JPEGLSLossless", "JPEGLosslessSV1"])
+def test_a_frame_without_its_end_is_refused(syntax):
+  encode = dict(JPEGLSLossless=imagecodecs.jpegls_encode, JPEGLosslessSV1=imagecodecs.ljpeg_encode)
+  compressed = bytes(encode[syntax](COLORS[..., 0].copy()))
+  compressed = compressed[: len(compressed) // 2]
+  with pytest.raises(BadImage, match="imagecodecs: cut off"):
+    read(dicom(COLORS[..., 0], bits=8, syntax=syntax, compressed=compressed))
+
+
 def test_what_decodes_a_compression_is_named(caplog):
   data = dicom(COLORS[..., 0], bits=8, syntax="JPEG2000", compressed=b"\xff\x4f\xff\x51")
   with pytest.raises(BadImage, match="JPEG 2000 .* isn't decoded: pillow: .*"):
