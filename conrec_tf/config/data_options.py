@@ -104,6 +104,14 @@ class Data:
     architecture=True,
     previously="",
   )
+  dicom_frames: str = option(
+    "",
+    "Which of several frames of a DICOM file is its image: middle (the later one of an even "
+    "number); empty: files of several are refused.",
+    choices=("", "middle"),
+    architecture=True,
+    previously="",
+  )
   image_key: str = option(
     "image", "Name of the image among the features of a TFDS dataset.", previously="image"
   )

@@ -10,6 +10,7 @@ from conrec_tf.config import Config
 from conrec_tf.data import file_formats, image_header
 from conrec_tf.data.augmentation.reduction import REDUCTIONS
 from conrec_tf.data.channels import with_channels
+from conrec_tf.data.pixel_values import converted
 
 NATIVE = 0
 
@@ -33,6 +34,7 @@ def decode_stored(
   as_uint16: bool = False,
   libraries: bool = False,
   dicom_window: str = "",
+  dicom_frames: str = "",
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
@@ -47,7 +49,7 @@ def decode_stored(
     max_pixels: larger images fail before they are decoded, by what their header says.
     as_uint16: whether to return 16 bits; else of 16 bits the high 8 are kept.
     libraries: whether others than TensorFlow may be called; such a function can't be exported.
-    dicom_window: see `file_formats.read_image`.
+    dicom_window, dicom_frames: see `file_formats.read_image`.
 
   Returns:
     uint8 `[h, w, channels]`, or uint16 if asked.
@@ -59,8 +61,8 @@ def decode_stored(
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
-      image = file_formats.read_image(data, bits, max_pixels, dicom_window)
-      return file_formats.converted(image, channels, as_uint16)
+      image = file_formats.read_image(data, bits, max_pixels, dicom_window, dicom_frames)
+      return converted(image, channels, as_uint16)
 
     image = of_bytes(read, encoded, tf.uint16 if as_uint16 else tf.uint8)
     return tf.ensure_shape(image, [None, None, channels or None])

@@ -13,7 +13,7 @@ from conrec_tf.data.duplicates import (
   listed_duplicates,
   perceptual_hashes,
 )
-from conrec_tf.data.file_scan import FileScan, cache_path, save_scan
+from conrec_tf.data.file_scan import FileScan, save_scan
 from conrec_tf.data.file_store import FileStore
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
       "Looking for duplicates",
     )
     scan.looks[unknown] = np.packbits(hashes, axis=1)
-    save_scan(cache_path(store.path), scan)
+    if scan.path:
+      save_scan(scan.path, scan)
   found = find_duplicates(np.unpackbits(scan.looks[places], axis=1, count=BITS).astype(bool))
   for line in listed_duplicates(found, [scan.names[place] for place in places]):
     logger.info("Left out: %s", line)

@@ -33,7 +33,7 @@ from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4  # of what is kept, and of how images are decoded
+VERSION = 5  # of what is kept, and of how images are decoded
 # What decodes, or takes part in it where it is there.
 DECODERS = (
   *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "pydicom"),
@@ -58,6 +58,7 @@ class FileScan:
     looks: uint8 `[N, 18]`, perceptual hashes; zeros where they weren't needed.
     decoders: the versions of the libraries that failed where there are errors.
     passing: names of the files whose errors say nothing of the next start.
+    path: where it is kept; None for nowhere.
   """
 
   names: list[str]
@@ -69,6 +70,7 @@ class FileScan:
   looks: np.ndarray
   decoders: str = ""
   passing: set[str] = dataclasses.field(default_factory=set)
+  path: pathlib.Path | None = None
 
   @classmethod
   def of_files(cls, names: list[str], sizes: np.ndarray, times: np.ndarray) -> "FileScan":
@@ -132,7 +134,13 @@ class FileScan:
     self.shapes, self.digests, self.looks = (column[order] for column in columns)
 
 
-def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixels: int) -> FileScan:
+def scan_files(
+  store: FileStore,
+  names: list[str],
+  describe: Describe,
+  max_pixels: int,
+  dicom_frames: str = "",
+) -> FileScan:
   """Decodes those files that aren't known yet, and orders all of them.
 
   The order is by base name, then content, so that it doesn't depend on where files lie.
@@ -142,9 +150,10 @@ def scan_files(store: FileStore, names: list[str], describe: Describe, max_pixel
     names: of the image files in it.
     describe: from a file's bytes, a string scalar, to int32 `[4]`; see `describe_image`.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
+    dicom_frames: which it takes; what is known is kept for each choice.
   """
   scan = FileScan.of_files(names, *store.stats(names))
-  cache = cache_path(store.path)
+  cache = scan.path = cache_path(store.path, dicom_frames)
   known = load_scan(cache)
   if known:
     known.forget_circumstances(max_pixels)
@@ -224,9 +233,10 @@ def decoders() -> str:
   return ", ".join(found)
 
 
-def cache_path(root: str) -> pathlib.Path:
+def cache_path(root: str, dicom_frames: str = "") -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  key = hashlib.sha256(os.fsencode(os.path.realpath(root)) + bytes([VERSION])).hexdigest()
+  place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + dicom_frames.encode()
+  key = hashlib.sha256(place).hexdigest()
   return cache_folder() / f"folder-{key[:32]}.npz"
 
 

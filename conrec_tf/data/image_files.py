@@ -49,9 +49,8 @@ def image_source(
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
       split isn't there.
   """
-  scan = scan_files(
-    store, names, lambda encoded: describe_image(encoded, config.max_pixels), config.max_pixels
-  )
+  limits = config.max_pixels, config.dicom_frames
+  scan = scan_files(store, names, lambda encoded: describe_image(encoded, *limits), *limits)
   for place, name in enumerate(scan.names):
     if bad_companions and name in bad_companions and scan.is_good[place]:
       scan.mark_bad(place, bad_companions[name], passes=True)
@@ -71,6 +70,7 @@ def image_source(
     as_uint16=as_uint16,
     libraries=True,
     dicom_window=config.dicom_window,
+    dicom_frames=config.dicom_frames,
   )
   stored, decode = (
     functools.partial(function, **options) for function in (decode_stored, decode_image)

@@ -23,14 +23,16 @@ LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves m
 Describe = Callable[[Any], tf.Tensor]
 
 
-def describe_image(encoded: tf.Tensor, max_pixels: int = Config.max_pixels) -> tf.Tensor:
+def describe_image(
+  encoded: tf.Tensor, max_pixels: int = Config.max_pixels, dicom_frames: str = ""
+) -> tf.Tensor:
   """Decodes an image file to see whether that works, and what it holds.
 
   JPEG files that are damaged within, which TensorFlow decodes to grey or shifted areas, fail too.
 
   Args:
     encoded: scalar string.
-    max_pixels: see `decode_stored`.
+    max_pixels, dicom_frames: see `decode_stored`.
 
   Returns:
     int32 `[4]`: height, width (of the image turned upright), channels, bits a channel, 8 or 16.
@@ -51,7 +53,7 @@ def describe_image(encoded: tf.Tensor, max_pixels: int = Config.max_pixels) -> t
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
-      image = file_formats.read_image(data, 0, max_pixels)
+      image = file_formats.read_image(data, 0, max_pixels, frames=dicom_frames)
       return np.array([*image.shape, 8 * image.itemsize], np.int32)
 
     return of_bytes(read, encoded, tf.int32)

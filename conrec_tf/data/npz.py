@@ -15,8 +15,8 @@ from conrec_tf.data.dataset import (
   existing_path,
   holdout_mask,
 )
-from conrec_tf.data.file_formats import converted, filled_range
 from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
+from conrec_tf.data.pixel_values import converted, filled_range
 from conrec_tf.data.split_expressions import listed_split
 
 logger = logging.getLogger(__name__)

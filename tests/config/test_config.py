@@ -244,6 +244,7 @@ def test_architecture_options_describe_a_network():
     "image_size",
     "image_bits",
     "dicom_window",
+    "dicom_frames",
     "scaled_decoding",
     "image_channels",
     "representation_levels",

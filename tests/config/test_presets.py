@@ -233,6 +233,7 @@ ELSEWHERE = {  # options of the other axis, of the machine, and those that don't
   "image_channels",
   "image_bits",
   "dicom_window",
+  "dicom_frames",
   "drop_duplicates",
   "image_key",
   "label_key",

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 
+from dicom_files import dicom
 import numpy as np
 from PIL import Image
 import pytest
@@ -31,37 +32,6 @@ def tiff(array, **options):
   buffer = io.BytesIO()
   tifffile.imwrite(buffer, array, **options)
   return buffer.getvalue()
-
-
-def dicom(array, photometric="MONOCHROME2", bits=12, **tags):
-  """A file of one frame, uncompressed, explicit little endian."""
-  meta = pydicom.dataset.FileMetaDataset()
-  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-  meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
-  meta.MediaStorageSOPInstanceUID = "1.2.3"
-  dataset = pydicom.dataset.Dataset()
-  dataset.file_meta = meta
-  dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
-  dataset.Rows, dataset.Columns = array.shape[:2]
-  dataset.SamplesPerPixel = 1 if array.ndim == 2 else array.shape[2]
-  if array.ndim > 2:
-    dataset.PlanarConfiguration = 0
-  dataset.PhotometricInterpretation = photometric
-  dataset.BitsAllocated = 8 * array.itemsize
-  dataset.BitsStored, dataset.HighBit = bits, bits - 1
-  dataset.PixelRepresentation = int(array.dtype.kind == "i")
-  dataset.PixelData = array.tobytes()
-  for name, value in tags.items():
-    setattr(dataset, name, value)
-  buffer = io.BytesIO()
-  pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-  return buffer.getvalue()
-
-
-def shown(data, window=""):
-  """What the network gets of a file, as shares of white."""
-  image = read_image(data, 0, PIXELS, window)
-  return image[..., 0] / np.iinfo(image.dtype).max
 
 
 def described(data):
@@ -193,68 +163,8 @@ class _NoCodecs:
     raise KeyError(f"{key} requires the 'imagecodecs' package")
 
 
-def test_dicom_without_a_window_has_the_range_of_its_bits():
-  np.testing.assert_allclose(shown(dicom(RAMP)), RAMP / 4095, atol=1e-5)
-  np.testing.assert_allclose(shown(dicom(RAMP, "MONOCHROME1")), 1 - RAMP / 4095, atol=1e-5)
-  rescaled = dicom(RAMP, RescaleSlope="2", RescaleIntercept="-1024")
-  np.testing.assert_allclose(shown(rescaled), RAMP / 4095, atol=1e-5)
-  signed = dicom(RAMP.astype(np.int16) - 2048)
-  np.testing.assert_allclose(shown(signed), RAMP / 4095, atol=1e-5)
+def test_dicom_is_described_by_its_values():
   assert described(dicom(RAMP)) == [2, 4096, 1, 16]
-  eight = dicom((RAMP // 16).astype(np.uint8), bits=8)
-  np.testing.assert_array_equal(read_image(eight, 0, PIXELS)[..., 0], RAMP // 16)
-
-
-def test_dicom_windows():
-  """As the standard's linear function, PS3.3 C.11.2.1.2, for Hounsfield units."""
-  units = RAMP.astype(float) - 1024
-  data = dicom(
-    RAMP, RescaleSlope="1", RescaleIntercept="-1024", WindowCenter="40", WindowWidth="400"
-  )
-  expected = np.clip((units - 39.5) / 399 + 0.5, 0, 1)
-  np.testing.assert_allclose(shown(data), expected, atol=1e-5)
-  np.testing.assert_allclose(
-    shown(data, "-600,1500"), np.clip((units + 1350) / 1500, 0, 1), atol=1e-5
-  )
-  inverted = dicom(
-    RAMP,
-    "MONOCHROME1",
-    RescaleSlope="1",
-    RescaleIntercept="-1024",
-    WindowCenter="40",
-    WindowWidth="400",
-  )
-  np.testing.assert_allclose(shown(inverted), 1 - expected, atol=1e-5)
-  several = dicom(RAMP, WindowCenter=["40", "300"], WindowWidth=["400", "2000"])
-  np.testing.assert_allclose(shown(several), np.clip((RAMP - 39.5) / 399 + 0.5, 0, 1), atol=1e-5)
-
-
-def test_dicom_palettes_and_colours():
-  colors = RNG.integers(0, 2**16, (3, 256), np.uint16)
-  tables = {
-    f"{name}PaletteColorLookupTableData": table.tobytes()
-    for name, table in zip(("Red", "Green", "Blue"), colors)
-  }
-  descriptors = {
-    f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")
-  }
-  indices = RNG.integers(0, 256, (20, 30), np.uint8)
-  data = dicom(indices, "PALETTE COLOR", 8, **tables, **descriptors)
-  np.testing.assert_array_equal(read_image(data, 0, PIXELS), np.moveaxis(colors[:, indices], 0, -1))
-  np.testing.assert_array_equal(read_image(dicom(COARSE, "RGB", 8), 0, PIXELS), COARSE)
-
-
-@pytest.mark.parametrize(
-  "change, message",
-  [
-    (dict(NumberOfFrames="2"), "2 frames; save one image a file"),
-    (dict(PixelData=b"12"), "(?i)bytes|length"),
-    (dict(Rows=60000, Columns=60000), "more than"),
-  ],
-)
-def test_dicom_that_is_refused(change, message):
-  with pytest.raises(ValueError, match=message):
-    read_image(dicom(RAMP, **change), 0, PIXELS)
 
 
 def folder(path, files):
