@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from conrec_tf.config import Config, EvaluationData, UsageError, short_message
+from conrec_tf.data.by_pillow import filled_range
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
@@ -15,7 +16,7 @@ from conrec_tf.data.dataset import (
   existing_path,
   holdout_mask,
 )
-from conrec_tf.data.file_formats import converted, filled_range
+from conrec_tf.data.file_formats import converted
 from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
 from conrec_tf.data.split_expressions import listed_split
 
