@@ -162,8 +162,10 @@ def _without_imagecodecs(
     raise needed
   try:
     return read_by_pillow(data, max_pixels)
-  except UnidentifiedImageError as error:
-    raise needed from error
+  except OSError as error:
+    if isinstance(error, UnidentifiedImageError) or page.compression not in PILLOW_COMPRESSIONS:
+      raise needed from error
+    raise
 
 
 def _colours(stored: np.ndarray, page: tifffile.TiffPage, bits: int) -> np.ndarray:
