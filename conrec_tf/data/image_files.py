@@ -26,7 +26,7 @@ from conrec_tf.data.split_expressions import listed_split
 logger = logging.getLogger(__name__)
 
 LOOKED_AT = 16  # images
-DARK = 1 / 8  # of white
+DARK = 1 / 8  # of white; as far from white is almost white
 
 
 def image_source(
@@ -90,7 +90,7 @@ def image_source(
     images, read = np.array(contents, object), tf.identity
   good = shapes[is_good]
   looked_at = [names[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
-  _warn_of_dark_images(store, stored, looked_at)
+  _warn_of_dark_or_white_images(store, stored, looked_at, config.image_bits)
   places = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
   }
@@ -133,23 +133,42 @@ def _channels(config: Config, scan: FileScan) -> int:
   return checked_channels(config.image_channels, examples.popitem()[0])
 
 
-def _warn_of_dark_images(store: FileStore, decode: Decode, names: Sequence[str]) -> None:
-  """Looks at some images; where all are dark, their values don't fill the range of their files."""
-  images = []
+def _warn_of_dark_or_white_images(
+  store: FileStore, decode: Decode, names: Sequence[str], bits: int
+) -> None:
+  """Looks at some images; where all are dark or white, values don't fill their files' range."""
+  ranges, white = [], 0
   for name in names:
     with contextlib.suppress(Exception):  # what goes wrong is said where the image is needed
-      images.append(decode(tf.constant(store.content(name))))
-  if not images:
+      image = decode(tf.constant(store.content(name)))
+      ranges.append((int(tf.reduce_min(image)), int(tf.reduce_max(image))))
+      white = image.dtype.max
+  if not ranges:
     return
-  highest, white = max(int(tf.reduce_max(image)) for image in images), images[0].dtype.max
+  lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
   if highest <= DARK * white:
     logger.warning(
       "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. If files of 16 "
       "bits use 12, say --image_bits=12",
-      len(images),
+      len(ranges),
       highest,
       white,
       names[0],
+    )
+  elif lowest >= (1 - DARK) * white:
+    hint = (
+      f"Files of 16 bits may use more than --image_bits={bits}"
+      if bits
+      else "If files of 16 bits use 12 and 0 is white, say --image_bits=12"
+    )
+    logger.warning(
+      "Images are almost white: in %d of them values go from %d to %d of %d, e.g. in %s. %s",
+      len(ranges),
+      lowest,
+      highest,
+      white,
+      names[0],
+      hint,
     )
 
 

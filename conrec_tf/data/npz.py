@@ -167,6 +167,14 @@ def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
       low,
       high,
     )
+  elif bits and images.min() >= (1 - ALMOST_BLACK) * np.iinfo(images.dtype).max:
+    logger.warning(
+      "%s is almost white: its values go from %s to %s, which --image_bits=%d may be too few for",
+      name,
+      low,
+      high,
+      bits,
+    )
   return images
 
 

@@ -15,10 +15,10 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
     raise ValueError(f"more than {max_pixels} pixels (--max_pixels)")
 
 
-def filled_range(image: np.ndarray, largest: float) -> np.ndarray:
-  """Stretches values from 0 to `largest` over the range of uint16; what is more is white."""
+def filled_range(image: np.ndarray, largest: float, dtype: type = np.uint16) -> np.ndarray:
+  """Stretches values from 0 to `largest` over the range of a dtype; what is more is white."""
   share = np.clip(np.asarray(image, np.float64) / largest, 0.0, 1.0)
-  return np.round(share * np.iinfo(np.uint16).max).astype(np.uint16)
+  return np.round(share * np.iinfo(dtype).max).astype(dtype)
 
 
 def converted(image: np.ndarray, channels: int, as_uint16: bool) -> np.ndarray:

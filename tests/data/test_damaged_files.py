@@ -169,7 +169,7 @@ def test_whatever_a_library_raises_is_one_bad_image(monkeypatch, error, expected
   def fail(*_):
     raise error
 
-  monkeypatch.setattr(file_formats, "_pillow", fail)
+  monkeypatch.setattr(file_formats, "read_by_pillow", fail)
   with pytest.raises(BadImage, match=rf"^{expected}$"):
     file_formats.read_image(b"whatever", 0, 100)
 

@@ -14,6 +14,7 @@ from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.labels import natural, ordered_labels
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.files import make_output_folder
+from tests.data.tiff_writer import WHITE_IS_ZERO, plain_tiff
 
 
 def fill(root, *names, content=b"GIF89a"):
@@ -144,6 +145,34 @@ def test_dark_images_are_a_warning_and_bits_mend_it(tmp_path, caplog):
   source = load_dataset(Config(**config, image_bits=12))
   assert "black" not in caplog.text
   assert source.decode(next(iter(source.train.records()))["image"]).numpy().max() == 65535
+
+
+def test_white_images_are_a_warning_that_names_the_bits(tmp_path, caplog):
+  deep = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (48, 1))
+  for index in range(10):
+    Image.fromarray(deep + 8192).save(tmp_path / f"{index}.png")
+  config = dict(dataset="image_folder", data_dir=str(tmp_path))
+  load_dataset(Config(**config))
+  assert "almost" not in caplog.text
+  load_dataset(Config(**config, image_bits=12))
+  assert "almost white: in 10 of them values go from 65535 to 65535 of 65535, e.g. in" in (
+    caplog.text
+  )
+  assert "0.png. Files of 16 bits may use more than --image_bits=12" in caplog.text
+
+
+def test_white_is_zero_of_12_bits_is_almost_white_without_image_bits(tmp_path, caplog):
+  samples = np.arange(4096).reshape(64, 64, 1)
+  for index in range(10):
+    (tmp_path / f"{index}.tif").write_bytes(plain_tiff(samples, 16, WHITE_IS_ZERO))
+  config = dict(dataset="image_folder", data_dir=str(tmp_path))
+  load_dataset(Config(**config))
+  assert "almost white: in 10 of them values go from 61440 to 65535 of 65535" in caplog.text
+  caplog.clear()
+  source = load_dataset(Config(**config, image_bits=12))
+  assert "almost" not in caplog.text
+  image = source.decode(next(iter(source.train.records()))["image"]).numpy()
+  assert (image[0, 0, 0], image[-1, -1, 0]) == (65535, 0)
 
 
 def test_another_limit_of_pixels_is_minded_at_the_next_start(tmp_path):

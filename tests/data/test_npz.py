@@ -110,6 +110,16 @@ def test_rounding_is_tolerated_and_darkness_is_said(tmp_path, caplog):
   assert "x_train is almost black: its values go from 0.0 to 0.0039" in caplog.text
 
 
+def test_arrays_that_bits_make_white_are_said(tmp_path, caplog):
+  arrays = good(dtype=np.uint16)
+  arrays["x_train"] = arrays["x_train"] // 2 + 20000
+  load_dataset(config(saved(tmp_path, arrays)))
+  assert "x_train is almost" not in caplog.text
+  load_dataset(config(saved(tmp_path, arrays), image_bits=12))
+  assert "x_train is almost white" in caplog.text
+  assert "which --image_bits=12 may be too few for" in caplog.text
+
+
 def test_words_are_class_names_in_natural_order(tmp_path):
   arrays = good()
   for name in ("y_train", "y_test"):
