@@ -23,6 +23,8 @@ PILLOW_COMPRESSIONS = (
   *(COMPRESSION.LZW, COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.ADOBE_DEFLATE),
   *(COMPRESSION.PACKBITS, COMPRESSION.DEFLATE),
 )
+PERHAPS_OF_PILLOW = (COMPRESSION.ZSTD, COMPRESSION.LZMA)
+ONLY_PILLOW = (PHOTOMETRIC.YCBCR, PHOTOMETRIC.CIELAB)
 # Of planes Pillow confuses the other kinds of colours.
 PILLOW_PLANES = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED)
 # How many samples the colour of a pixel has; samples beyond are further channels or alpha.
@@ -65,10 +67,12 @@ def read_tiff(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
     check_size(page.imagelength, page.imagewidth, max_pixels)
     _check_kind(page, series)
     is_plain = _is_plain(page, series)
-    if is_plain and page.compression in PILLOW_COMPRESSIONS:
+    is_of_pillow = page.photometric in ONLY_PILLOW and not _is_jpeg_of_rgb(page)
+    known = (*PILLOW_COMPRESSIONS, *(PERHAPS_OF_PILLOW if is_of_pillow else ()))
+    if is_plain and page.compression in known:
       with contextlib.suppress(UnidentifiedImageError):
         return read_by_pillow(data, max_pixels)
-    if page.photometric in (PHOTOMETRIC.YCBCR, PHOTOMETRIC.CIELAB) and not _is_jpeg_of_rgb(page):
+    if is_of_pillow:
       raise ValueError(f"TIFF's {_name(page)} is read of 8 bits in one plane alone; save RGB")
     try:
       orientation = page.tags.valueof(ORIENTATION, 1)

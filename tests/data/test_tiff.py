@@ -3,6 +3,7 @@
 Files are written by the specification, by Pillow, or by tifffile without its own metadata.
 """
 
+import functools
 import importlib
 import io
 import itertools
@@ -129,6 +130,7 @@ def turned(image, number):
   return image[rows, columns]
 
 
+@functools.cache
 def verdict(kind, bits, planar):
   """'read', after a check of all orientations and orders of bytes, or 'refused'."""
   photometric, count, extra, expect = KINDS[kind]
@@ -183,7 +185,9 @@ def no_imagecodecs(monkeypatch):
   monkeypatch.setattr(tifffile.TIFF, "UNPREDICTORS", filters(encode=False))
 
 
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate"])
+@pytest.mark.parametrize(
+  "compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "lzma", "zstd"]
+)
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
 def test_what_pillow_writes_is_read_as_pillow_reads_it(mode, compression, no_imagecodecs):
   image = Image.fromarray(random_samples(8, 3).astype(np.uint8))
@@ -351,12 +355,26 @@ def test_jpeg_2000_is_stretched_once(bits):
   assert len(np.unique(found)) == 2 ** min(bits, 12)
 
 
-def test_jpeg_2000_within_tiff_states_its_bits():
-  imagecodecs = pytest.importorskip("imagecodecs")
-  ramp = RAMP[..., 0].astype(np.uint16)
-  data = written(ramp, compression="jpeg2000", compressionargs={"bitspersample": 12, "level": 0})
-  np.testing.assert_array_equal(read_image(data, 12, PIXELS), FILLED_RAMP)
-  assert imagecodecs.jpeg2k_decode(imagecodecs.jpeg2k_encode(ramp, level=0)).max() == 4095
+@pytest.mark.parametrize(
+  "kind, photometric", [("jpeg2000", "minisblack"), ("jpegxl", "miniswhite")]
+)
+@pytest.mark.parametrize("stated", [12, 16])
+def test_codecs_of_12_bits_within_tiff_are_stretched_once(kind, photometric, stated):
+  pytest.importorskip("imagecodecs")
+  data = written(
+    RAMP[..., 0].astype(np.uint16),
+    photometric=photometric,
+    compression=kind,
+    compressionargs={
+      "bitspersample": 12,
+      **({"level": 0} if kind == "jpeg2000" else {"lossless": True}),
+    },
+    bitspersample=stated,
+  )
+  expected = FILLED_RAMP if photometric == "minisblack" else ~FILLED_RAMP
+  np.testing.assert_array_equal(read_image(data, 12, PIXELS), expected)
+  if stated == 12:
+    np.testing.assert_array_equal(read_image(data, 0, PIXELS), expected)
 
 
 def test_jpeg_of_12_bits_is_rgb():
