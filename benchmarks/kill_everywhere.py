@@ -1,16 +1,19 @@
 """Kills whatever a user starts with SIGKILL, at any moment of it, and compares what it ends in.
 
     python -m benchmarks.kill_everywhere --kills=100
+    python -m benchmarks.kill_everywhere --kills=20 --pipelines=seeds
 
-Two pipelines run once without harm: a training with two seeds, evaluations, export and report, then
-embeddings and a page of the data; a segmentation with report, then masks of its images. Then they
-run again and again: each command is killed in a phase and at a moment of it drawn from the seed and
-started anew until it is done. Nothing that a user keeps may differ in a bit: weights, optimizer,
-metrics, results, the best checkpoint, exports, embeddings, masks. Prints a summary as JSON.
+Pipelines run once without harm: a training with evaluations, export and report, then embeddings and
+a page of the data; a training of two seeds; a segmentation with report, then masks of its images.
+Then they run again and again: each command is killed in a phase and at a moment of it drawn from
+the seed and started anew until it is done. Nothing that a user keeps may differ in a bit: weights,
+optimizer, metrics, results, the best checkpoint, exports, embeddings, masks. Prints a summary as
+JSON after each pipeline; the last is that of all.
 """
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -135,15 +138,15 @@ def pipelines(folder):
   for path in (photos, masks):
     path.mkdir()
   photos, masks = Data("image_folder", photos, share=SHARE), Data("masks", masks, share=SHARE)
-  seeds = f"--seeds={','.join(map(str, SEEDS))}"
   images = [flag for flag in photos.flags if flag.startswith("--data")]
   [masked] = [flag for flag in masks.flags if flag.startswith("--data_dir")]
   return {
     "pre-training": [
-      [*TRAINING, seeds, *photos.flags],
-      ["--mode=embed", "{seed_0}", *images],
+      [*TRAINING, *photos.flags],
+      ["--mode=embed", *images],
       ["--mode=check_data", *images, "--image_size=24", "--unet_depth=3"],
     ],
+    "seeds": [[*TRAINING, f"--seeds={','.join(map(str, SEEDS))}", *photos.flags]],
     "segmentation": [
       [*TRAINING, *masks.flags],
       ["--mode=segment", masked, "--write_probabilities"],
@@ -155,8 +158,7 @@ def run_once(commands, model_dir):
   """Runs all to their ends; returns `[{phase: [seconds, ...]}, ...]`, one for each command."""
   durations = []
   for flags in commands:
-    flags, folder = placed(flags, model_dir)
-    process = Command(flags, folder)
+    process = Command(flags, model_dir)
     code, output = process.finish()
     if code:
       raise RuntimeError(output)
@@ -166,12 +168,6 @@ def run_once(commands, model_dir):
       seconds[phase].append(ended - began)
     durations.append({phase: values for phase, values in seconds.items() if phase != "end"})
   return durations
-
-
-def placed(flags, model_dir):
-  """Returns flags without `{seed_0}`, and the folder that the command works in."""
-  inside = "{seed_0}" in flags
-  return [flag for flag in flags if flag != "{seed_0}"], model_dir / ("seed_0" if inside else "")
 
 
 def kill_until_done(flags, folder, durations, rng, killed):
@@ -224,36 +220,38 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--kills", type=int, default=100)
   parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--pipelines", default="pre-training,seeds,segmentation")
   args = parser.parse_args()
-  rng, killed = random.Random(args.seed), collections.Counter()
-  blocked, different, leftovers, rounds = [], [], [], 0
+  rng, killed, rounds = random.Random(args.seed), collections.Counter(), 0
+  blocked, different, leftovers = [], [], []
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    todo = pipelines(folder)
+    known = pipelines(folder)
+    todo = {name: known[name] for name in args.pipelines.split(",")}
     durations = {name: run_once(todo[name], folder / name) for name in todo}
     print(json.dumps(durations, indent=2), file=sys.stderr, flush=True)
-    while sum(killed.values()) < args.kills:
-      for name, commands in todo.items():
-        run, rounds = folder / f"{name}_{rounds}", rounds + 1
-        said = ""
-        for command, seconds in zip(commands, durations[name]):
-          said = kill_until_done(*placed(command, run), seconds, rng, killed)
-          if said:
-            blocked.append(said)
-            break
-        if not said:
-          found, left = differing(run, folder / name)
-          different, leftovers = different + found, leftovers + left
-  summary = {
-    "kills": sum(killed.values()),
-    "by_phase": dict(sorted(killed.items())),
-    "pipelines": rounds,
-    "blocked": blocked,
-    "differences": different,
-    "left_behind": leftovers,
-  }
-  print(json.dumps(summary, indent=2))
+    for name in itertools.cycle(todo):
+      run, rounds = folder / f"{name}_{rounds}", rounds + 1
+      for command, seconds in zip(todo[name], durations[name]):
+        said = kill_until_done(command, run, seconds, rng, killed)
+        if said:
+          blocked.append(said)
+          break
+      else:
+        found, left = differing(run, folder / name)
+        different, leftovers = different + found, leftovers + left
+      summary = {
+        "kills": sum(killed.values()),
+        "by_phase": dict(sorted(killed.items())),
+        "pipelines": rounds,
+        "blocked": blocked,
+        "differences": different,
+        "left_behind": leftovers,
+      }
+      print(json.dumps(summary, indent=2), flush=True)
+      if summary["kills"] >= args.kills:
+        break
   sys.exit(1 if blocked or different or leftovers else 0)
 
 
