@@ -110,12 +110,11 @@ def test_a_run_under_way_does_not_go_on_with_other_evaluations(options):
 def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(options):
   training = {**options, "mode": "train", "learning_rate_schedule": "constant"}
   commands.run(Config(**training, train_steps=1))
-  run = pathlib.Path(options["model_dir"])
-  (run / "result_1.json").write_text(
-    json.dumps({"global_step": 1, "evaluated_with": {"select_best_on": "rank_me"}})
-  )
+  run, other = RunDirectory(options["model_dir"]), {"evaluated_with": {"select_best_on": "rank_me"}}
+  run.write("measured_on.json", other)
+  run.write("result_1.json", {"global_step": 1, **other})
   commands.run(Config(**training, train_steps=2))
-  assert (run / "checkpoints/ckpt-2.index").exists()
+  assert (run.path / "checkpoints/ckpt-2.index").exists()
 
 
 def test_a_head_beside_pretraining_is_not_measured_on_labels_that_it_does_not_know(
