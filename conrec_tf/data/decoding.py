@@ -99,7 +99,7 @@ def decode_reduced(
     shape = tf.image.extract_jpeg_shape(encoded)
     area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
     with tf.control_dependencies([within_limit(encoded, area, max_pixels)]):
-      size = tf.where(number >= 5, shape[1::-1], shape[:2])
+      size = image_header.upright_size(shape[:2], number)
     return fitting(size), size
 
   def reduced() -> tf.Tensor:

@@ -191,13 +191,13 @@ def _tiff(data: bytes, max_pixels: int) -> np.ndarray:
     image = np.iinfo(image.dtype).max - image
   if extra and extra[-1] in ALPHA and image.shape[-1] in (2, 4):
     image = image[..., :-1]
-  return _upright(image, int(orientation.value) if orientation else 1)
+  return upright(image, int(orientation.value) if orientation else 1)
 
 
-def _upright(image: np.ndarray, number: int) -> np.ndarray:
-  """Does what `image_header.upright` does."""
+def upright(image: np.ndarray, number: int) -> np.ndarray:
+  """Does what `image_header.upright` does, of `[h, w]` too."""
   if number in (5, 6, 7, 8):
-    image = image.transpose(1, 0, 2)
+    image = image.swapaxes(0, 1)
   if number in (3, 4, 7, 8):
     image = image[::-1]
   return image[:, ::-1] if number in (2, 3, 6, 7) else image

@@ -85,6 +85,11 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
   return tf.cond(found < 0, lambda: one, lambda: _orientation_at(data, found))
 
 
+def upright_size(size: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+  """Returns height and width, `[2]`, of an image stored in an orientation as it is to be seen."""
+  return tf.where(number >= 5, size[::-1], size)
+
+
 def upright(image: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
   """Turns an image `[h, w, C]` that is stored in an orientation as it is to be seen."""
 
