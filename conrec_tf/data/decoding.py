@@ -36,9 +36,9 @@ def decode_stored(
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
-  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, `file_formats` the
-  rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB, and grey becomes RGB or RGB
-  grey as asked.
+  TensorFlow decodes JPEG, PNG and GIF (its first frame, if that fills the canvas); with
+  `libraries`, `file_formats` the rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB,
+  and grey becomes RGB or RGB grey as asked.
 
   Args:
     encoded: scalar string.
@@ -66,7 +66,10 @@ def decode_stored(
     return tf.ensure_shape(image, [None, None, channels or None])
 
   if not libraries:
-    return by_tensorflow()
+    partial = image_header.leaves_canvas_empty(encoded)
+    check = tf.debugging.assert_equal(partial, False, "a GIF smaller than its canvas")
+    with tf.control_dependencies([check] if check is not None else []):
+      return by_tensorflow()
   return tf.cond(image_header.needs_library(encoded), by_library, by_tensorflow)
 
 

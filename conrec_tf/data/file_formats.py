@@ -18,6 +18,7 @@ JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 GREY_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)  # TensorFlow's, of ITU-R BT.601
 TIFF_ORIENTATION = 274
+ANIMATED = ("WEBP", "AVIF")  # formats in which more frames are a film, not further images
 ALPHA = (1, 2)  # of TIFF's ExtraSamples
 # What a DICOM file may have without a value, which is as if it hadn't.
 MAY_BE_EMPTY = (
@@ -31,7 +32,7 @@ KINDS_WITH_PIXELS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map 
 
 @as_bad_image()
 def read_image(data: bytes, bits: int, max_pixels: int, window: str = "") -> np.ndarray:
-  """Decodes a file that isn't JPEG, PNG or GIF, turned upright.
+  """Decodes a file that isn't JPEG, PNG or a GIF that fills its canvas, turned upright.
 
   Args:
     data: the file.
@@ -146,6 +147,11 @@ def _pillow(data: bytes, max_pixels: int) -> np.ndarray:
     _library("pillow_heif", "HEIC").register_heif_opener()
   file = Image.open(io.BytesIO(data))
   _check_size(file.height, file.width, max_pixels)
+  frames = getattr(file, "n_frames", 1)
+  if frames > 1 and file.format in ANIMATED:
+    raise ValueError(f"{frames} frames; save one image a file")
+  if file.format == "GIF":
+    return _on_canvas(file)
   image: Image.Image = ImageOps.exif_transpose(file)
   if image.mode.startswith("I;16"):
     return np.asarray(image).astype(np.uint16)[..., np.newaxis]
@@ -155,6 +161,18 @@ def _pillow(data: bytes, max_pixels: int) -> np.ndarray:
   return np.asarray(image.convert("L" if is_grey else "RGB")).reshape(
     image.height, image.width, 1 if is_grey else 3
   )
+
+
+def _on_canvas(file: Image.Image) -> np.ndarray:
+  """Returns the first frame of a GIF where it lies on its canvas, black where nothing is.
+
+  So does TensorFlow, of transparent pixels too, where a frame fills the canvas.
+  """
+  frame = np.asarray(file.convert("RGBA"))
+  left, top, right, bottom = file.dispose_extent  # type: ignore[attr-defined]
+  image = np.zeros([*frame.shape[:2], 3], np.uint8)
+  image[top:bottom, left:right] = frame[top:bottom, left:right, :3]
+  return image * (frame[..., 3:] > 0)
 
 
 def _tiff(data: bytes, max_pixels: int) -> np.ndarray:
