@@ -28,15 +28,18 @@ class Segmentation:
   )
   mask_classes: str = option(
     "",
-    "CSV file with the columns value (a number, or a colour as #rrggbb) and name: which value of "
-    "the masks is which class, the background first. Empty: each value that there is, in order.",
+    "CSV file with the columns value (a number, or a colour as #rrggbb, of palettes too) and name: "
+    "which value of the masks is which class, the background first; what is named ignored doesn't "
+    "count. The nearest class is taken for values up to 64 away of masks saved with losses (JPEG), "
+    "for colours up to 8 away, and said. Empty: each value that there is, in order.",
     path=True,
     by_content=True,
     previously="",
   )
   ignored_mask_value: int = option(
     -1,
-    "Value of pixels in masks that don't count, e.g. 255; -1: none.",
+    "Number of pixels in masks that don't count, e.g. 255; -1: none. A colour that doesn't count "
+    "is named ignored in mask_classes.",
     low=-1,
     high=65535,
     previously=-1,

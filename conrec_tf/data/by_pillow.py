@@ -10,6 +10,7 @@ from conrec_tf.data.pixel_values import check_size
 
 EXTRA = "pip install 'conrec-tf[formats]'"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+ANIMATED = ("WEBP", "AVIF")  # formats in which more frames are a film, not further images
 JPEG_2000 = b"\0\0\0\x0cjP  "
 CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start (SOC) and its sizes (SIZ)
 DEPTH_AFTER_CODESTREAM = 42  # Ssiz of the first component, ISO/IEC 15444-1, A.5.1
@@ -32,6 +33,11 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     library("pillow_heif", "HEIC").register_heif_opener()
   file = Image.open(io.BytesIO(data))
   check_size(file.height, file.width, max_pixels)
+  frames = getattr(file, "n_frames", 1)
+  if frames > 1 and file.format in ANIMATED:
+    raise ValueError(f"{frames} frames; save one image a file")
+  if file.format == "GIF":
+    return _on_canvas(file)
   image: Image.Image = ImageOps.exif_transpose(file)
   if image.mode.startswith("I;16"):
     return np.asarray(image).astype(np.uint16)[..., np.newaxis]
@@ -41,6 +47,18 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   return np.asarray(image.convert("L" if is_grey else "RGB")).reshape(
     image.height, image.width, 1 if is_grey else 3
   )
+
+
+def _on_canvas(file: Image.Image) -> np.ndarray:
+  """Returns the first frame of a GIF where it lies on its canvas, black where nothing is.
+
+  So does TensorFlow, of transparent pixels too, where a frame fills the canvas.
+  """
+  frame = np.asarray(file.convert("RGBA"))
+  left, top, right, bottom = file.dispose_extent  # type: ignore[attr-defined]
+  image = np.zeros([*frame.shape[:2], 3], np.uint8)
+  image[top:bottom, left:right] = frame[top:bottom, left:right, :3]
+  return image * (frame[..., 3:] > 0)
 
 
 def fills_16_bits(data: bytes) -> bool:

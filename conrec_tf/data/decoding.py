@@ -38,9 +38,9 @@ def decode_stored(
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
-  TensorFlow decodes JPEG, PNG and GIF (its first frame); with `libraries`, `file_formats` the
-  rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB, and grey becomes RGB or RGB
-  grey as asked.
+  TensorFlow decodes JPEG, PNG and GIF (its first frame, if that fills the canvas); with
+  `libraries`, `file_formats` the rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB,
+  and grey becomes RGB or RGB grey as asked.
 
   Args:
     encoded: scalar string.
@@ -68,7 +68,10 @@ def decode_stored(
     return tf.ensure_shape(image, [None, None, channels or None])
 
   if not libraries:
-    return by_tensorflow()
+    partial = image_header.leaves_canvas_empty(encoded)
+    check = tf.debugging.assert_equal(partial, False, "a GIF smaller than its canvas")
+    with tf.control_dependencies([check] if check is not None else []):
+      return by_tensorflow()
   return tf.cond(image_header.needs_library(encoded), by_library, by_tensorflow)
 
 
@@ -101,7 +104,7 @@ def decode_reduced(
     shape = tf.image.extract_jpeg_shape(encoded)
     area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
     with tf.control_dependencies([within_limit(encoded, area, max_pixels)]):
-      size = tf.where(number >= 5, shape[1::-1], shape[:2])
+      size = image_header.upright_size(shape[:2], number)
     return fitting(size), size
 
   def reduced() -> tf.Tensor:

@@ -26,7 +26,7 @@ KINDS_WITH_PIXELS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map 
 def read_image(
   data: bytes, bits: int, max_pixels: int, window: str = "", frames: str = ""
 ) -> np.ndarray:
-  """Decodes a file that isn't JPEG, PNG or GIF, turned upright.
+  """Decodes a file that isn't JPEG, PNG or a GIF that fills its canvas, turned upright.
 
   Args:
     data: the file.

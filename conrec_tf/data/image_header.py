@@ -4,6 +4,7 @@ import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
 SIZE_ENDS = 24  # bytes, of a PNG or GIF
+GIF_HEADER = 13  # bytes
 PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
@@ -18,8 +19,9 @@ def starts_with(encoded: tf.Tensor, *prefixes: bytes, at: int = 0) -> tf.Tensor:
 
 
 def needs_library(encoded: tf.Tensor) -> tf.Tensor:
-  """Returns whether a file is none of those that TensorFlow decodes: JPEG, PNG, GIF."""
-  return ~(tf.io.is_jpeg(encoded) | starts_with(encoded, PNG, GIF))
+  """Returns whether a file is none of those that TensorFlow decodes: JPEG, PNG, most GIF."""
+  by_tensorflow = tf.io.is_jpeg(encoded) | starts_with(encoded, PNG, GIF)
+  return ~by_tensorflow | leaves_canvas_empty(encoded)
 
 
 def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
@@ -83,6 +85,41 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
     [(tf.io.is_jpeg(encoded), of_jpeg), (starts_with(encoded, PNG), of_png)], default=lambda: none
   )
   return tf.cond(found < 0, lambda: one, lambda: _orientation_at(data, found))
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def leaves_canvas_empty(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns whether a file is a GIF whose first frame is smaller than its canvas, a bool scalar.
+
+  Frames come after the header, a palette and extensions, which are blocks of up to 255 bytes.
+  """
+
+  def table_size(flags: tf.Tensor) -> tf.Tensor:
+    return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+  def is_smaller() -> tf.Tensor:
+    data = _Bytes(encoded)
+
+    def extension(place: tf.Tensor) -> list[tf.Tensor]:
+      [end] = tf.while_loop(
+        lambda at: (data[at] > 0) & (at < data.size), lambda at: [at + 1 + data[at]], [place + 2]
+      )
+      return [end + 1]
+
+    start = GIF_HEADER + table_size(data[10])
+    [frame] = tf.while_loop(
+      lambda at: (data[at] == ord("!")) & (at < data.size), extension, [start]
+    )
+    sides = tf.constant([0, 2], tf.int64)
+    size = data.number(frame + 5 + sides, 2, False)
+    return (data[frame] == ord(",")) & tf.reduce_any(size < data.number(6 + sides, 2, False))
+
+  return tf.cond(starts_with(encoded, GIF), is_smaller, lambda: tf.constant(False))
+
+
+def upright_size(size: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+  """Returns height and width, `[2]`, of an image stored in an orientation as it is to be seen."""
+  return tf.where(number >= 5, size[::-1], size)
 
 
 def upright(image: tf.Tensor, number: tf.Tensor) -> tf.Tensor:

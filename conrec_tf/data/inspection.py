@@ -63,8 +63,8 @@ def describe_image(
     default=by_tensorflow,
   )
   stored = tf.ensure_shape(stored, [4])
-  is_on_its_side = image_header.orientation(encoded) >= 5
-  return tf.where(is_on_its_side, tf.gather(stored, [1, 0, 2, 3]), stored)
+  size = image_header.upright_size(stored[:2], image_header.orientation(encoded))
+  return tf.concat([size, stored[2:]], 0)
 
 
 @as_bad_image()

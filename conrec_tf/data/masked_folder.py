@@ -13,11 +13,12 @@ from conrec_tf.config import Config, UsageError, listed
 from conrec_tf.data import masks
 from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
-from conrec_tf.data.file_store import Folder, content
+from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import image_files, readable, without_ending
 from conrec_tf.data.image_files import image_source
-from conrec_tf.data.image_header import orientation
+from conrec_tf.data.mask_classes import class_maps
+from conrec_tf.data.mask_files import Mask, check_sizes, read_mask, shown_size
 from conrec_tf.data.mask_table import layout_of, read_mask_table
 
 logger = logging.getLogger(__name__)
@@ -52,19 +53,16 @@ def open_masked_folder(config: Config) -> DatasetSource:
       "masks must be image files that can be decoded. "
       f"Received: {len(bad)} bad ones in {root}, e.g. {bad[min(bad)]}"
     )
-  ignored = config.ignored_mask_value
-  read = ((mask_of[name], content) for name, content in contents.items())
-  classes = masks.mask_classes(config.mask_classes, read, ignored)
-  maps = {
-    name: masks.class_map(content, classes, ignored, mask_of[name])
-    for name, content in contents.items()
-  }
+  class_names, found_maps = class_maps(
+    list(contents.values()), config.mask_classes, config.ignored_mask_value
+  )
+  maps = dict(zip(contents, found_maps))
   for name in sorted(fields.keys() & maps.keys()):
-    seen, field = fields[name], field_of[name]
+    seen, field = fields[name].pixels, field_of[name]
     if seen.shape[:2] != maps[name].shape:
       raise UsageError(
-        f"{FIELDS} must be as large as {MASKS}, {_size(maps[name])} for {mask_of[name]}. "
-        f"Received: {_size(seen)} in {field}"
+        f"{FIELDS} must be as large as {MASKS}, {shown_size(maps[name].shape)} for "
+        f"{readable(mask_of[name])}. Received: {shown_size(seen.shape[:2])} in {readable(field)}"
       )
     maps[name][(seen if seen.ndim == 2 else seen.any(axis=-1)) == 0] = masks.IGNORED
   maps = {readable(name): found for name, found in maps.items()}  # as splits name images
@@ -72,24 +70,29 @@ def open_masked_folder(config: Config) -> DatasetSource:
 
   layout = table.layout if table else unlabelled_layout
   source = image_source(config, store, list(mask_of), layout, bad)
+  mask_names = {readable(name): readable(mask) for name, mask in mask_of.items()}
   for split in (source.train, source.eval):
-    _check_sizes(split, maps, mask_of, store)
+    assert split.names is not None and split.shapes is not None
+    check_sizes(
+      (name, size, mask_names[name], maps[name])
+      for name, size in zip(map(str, split.names), split.shapes[:, :2])
+    )
   digest = hashlib.sha256(source.digest.encode())
   for name in sorted(encoded):
     digest.update(encoded[name])
   assert source.train.names is not None
-  masks.log_balance(classes.names, [maps[str(name)] for name in source.train.names])
+  masks.log_balance(class_names, [maps[str(name)] for name in source.train.names])
   return dataclasses.replace(
     source,
     train=repeated(_with_masks(source.train, encoded), config.crops_per_image),
     eval=_with_masks(source.eval, encoded),
-    class_names=classes.names,
+    class_names=class_names,
     decode_mask=decode_mask,
     digest=digest.hexdigest(),
   )
 
 
-def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dict[str, str]]:
   """Reads masks or fields.
 
   Args:
@@ -97,14 +100,14 @@ def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, np.ndarray
     files: `{image: file}`.
 
   Returns:
-    `{image: content}`, see `masks.read_mask`, and of those that can't be read `{image: why}`.
+    `{image: content}`, and of those that can't be read `{image: why}`.
   """
-  contents, bad = dict[str, np.ndarray](), dict[str, str]()
+  contents, bad = dict[str, Mask](), dict[str, str]()
   for name, file in files.items():
     try:
       with as_bad_image():
         data = store.content(file)
-      contents[name] = masks.read_mask(data, file)
+      contents[name] = read_mask(data, readable(file))
     except BadImage as error:
       bad[name] = f"{file}: {error}"
   return contents, bad
@@ -187,23 +190,6 @@ def unlabelled_layout(names: Sequence[str]) -> Layout:
   return layout_of([readable(os.path.split(os.path.dirname(name))[0]) for name in names])
 
 
-def _check_sizes(
-  split: Split, maps: dict[str, np.ndarray], mask_of: dict[str, str], store: Folder
-) -> None:
-  """Raises UsageError where a mask isn't of the size of its image as it is to be seen."""
-  assert split.names is not None and split.shapes is not None
-  files = {readable(name): name for name in mask_of}
-  for name, shape in zip(split.names, split.shapes):
-    (height, width), file = shape[:2], files[str(name)]
-    if orientation(tf.constant(content(store, file))) >= 5:
-      height, width = width, height
-    if maps[str(name)].shape != (height, width):
-      raise UsageError(
-        f"masks must be as large as their images, {height} x {width} for {name}. "
-        f"Received: {_size(maps[str(name)])} in {readable(mask_of[file])}"
-      )
-
-
 def repeated(split: Split, times: int) -> Split:
   """Returns a split that holds all images so many times, one after the other."""
   lookup = split.lookup
@@ -221,10 +207,6 @@ def repeated(split: Split, times: int) -> Split:
     stored=None if split.stored is None else np.tile(split.stored, times),
     masks=None if split.masks is None else np.tile(split.masks, (times, 1)),
   )
-
-
-def _size(mask: np.ndarray) -> str:
-  return " x ".join(map(str, mask.shape[:2]))
 
 
 def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:

@@ -17,7 +17,9 @@ from conrec_tf.data import masks
 from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.image_header import orientation
+from conrec_tf.data.image_header import orientation, upright_size
+from conrec_tf.data.mask_classes import class_maps
+from conrec_tf.data.mask_files import check_sizes, read_mask
 from conrec_tf.data.masked_folder import decode_mask, repeated
 from conrec_tf.data.tfds import open_tfds, prepared_builder
 
@@ -47,26 +49,27 @@ def open_masked_tfds(config: Config) -> DatasetSource:
   source = open_tfds(dataclasses.replace(config, cache_dataset=False), mask_key=key)
   with failing_images_named(source):
     examples = {split.name: _examples(split) for split in (source.train, source.eval)}
-  ignored = config.ignored_mask_value
   read = []
   for name, _, mask in itertools.chain.from_iterable(examples.values()):
     with _named(name):
-      read.append((name, masks.read_mask(mask, name)))
-  classes = masks.mask_classes(config.mask_classes, read, ignored)
-  maps = {name: masks.class_map(mask, classes, ignored, name) for name, mask in read}
-  for found in examples.values():
-    _check_sizes(found, maps)
+      read.append(read_mask(mask, name))
+  class_names, found = class_maps(read, config.mask_classes, config.ignored_mask_value)
+  maps = {mask.name: class_map for mask, class_map in zip(read, found)}
+  check_sizes(
+    (name, _upright_size(name, image), f"its {key}", maps[name])
+    for name, image, _ in itertools.chain.from_iterable(examples.values())
+  )
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
   digest = hashlib.sha256(source.digest.encode() + b"".join(encoded.values()))
   train, test = (
     _with_masks(split.name, examples[split.name], encoded) for split in (source.train, source.eval)
   )
-  masks.log_balance(classes.names, [maps[name] for name, *_ in examples[train.name]])
+  masks.log_balance(class_names, [maps[name] for name, *_ in examples[train.name]])
   return dataclasses.replace(
     source,
     train=repeated(train, config.crops_per_image),
     eval=test,
-    class_names=classes.names,
+    class_names=class_names,
     decode_mask=decode_mask,
     decode_reduced=None,
     digest=digest.hexdigest(),
@@ -97,18 +100,12 @@ def _named(name: str) -> Iterator[None]:
     ) from error
 
 
-def _check_sizes(examples: Sequence[Example], maps: dict[str, np.ndarray]) -> None:
-  """Raises UsageError where a mask isn't of the size of its image as it is to be seen."""
-  for name, image, _ in examples:
-    with _named(name), as_bad_image(), Image.open(io.BytesIO(image)) as opened:
-      width, height = opened.size
-    if orientation(tf.constant(image)) >= 5:
-      height, width = width, height
-    if maps[name].shape != (height, width):
-      raise UsageError(
-        f"masks must be as large as their images, {height} x {width} for {name}. "
-        f"Received: {' x '.join(map(str, maps[name].shape))}"
-      )
+def _upright_size(name: str, image: bytes) -> tuple[int, int]:
+  """Returns height and width of an encoded image as it is to be seen."""
+  with _named(name), as_bad_image(), Image.open(io.BytesIO(image)) as opened:
+    size = tf.constant([opened.height, opened.width])
+  height, width = upright_size(size, orientation(tf.constant(image))).numpy().tolist()
+  return height, width
 
 
 def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes]) -> Split:

@@ -134,7 +134,7 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
 
 def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
   """Returns an array of images as uint8 or uint16 `[N, h, w, C]`."""
-  images = arrays[name]
+  images = np.asarray(arrays[name], arrays[name].dtype.newbyteorder("="))
   if images.ndim == 3:
     images = images[..., np.newaxis]
   if images.ndim != 4 or not images.size:
@@ -142,6 +142,13 @@ def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
   if images.shape[1] in CHANNEL_COUNTS and images.shape[3] > max(CHANNEL_COUNTS):
     raise UsageError(
       f"{name} must be [N, h, w, C]. Received: {images.shape}, which looks like [N, C, h, w]"
+    )
+  height, width, channels = images.shape[1:]
+  if height == width == channels > max(CHANNEL_COUNTS):
+    raise UsageError(
+      f"{name} must be images, [N, h, w] or [N, h, w, C]. Received: {images.shape}, which looks "
+      f"like volumes; take a slice of each, {name}[:, {height // 2}], or all, {name}.reshape(-1, "
+      f"{width}, {channels}) with np.repeat(y, {height})"
     )
   low, high = images.min(), images.max()
   if np.issubdtype(images.dtype, np.floating):

@@ -44,3 +44,12 @@ def converted(image: np.ndarray, channels: int, as_uint16: bool) -> np.ndarray:
   if as_uint16 and image.dtype == np.uint8:
     return image.astype(np.uint16) * 257
   return image if as_uint16 or image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+
+
+def upright(image: np.ndarray, number: int) -> np.ndarray:
+  """Does what `image_header.upright` does, of `[h, w]` too."""
+  if number in (5, 6, 7, 8):
+    image = image.swapaxes(0, 1)
+  if number in (3, 4, 7, 8):
+    image = image[::-1]
+  return image[:, ::-1] if number in (2, 3, 6, 7) else image

@@ -10,7 +10,7 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG
 
 from conrec_tf.data.by_pillow import EXTRA, no_range, read_by_pillow
-from conrec_tf.data.pixel_values import check_size, filled_range
+from conrec_tf.data.pixel_values import check_size, filled_range, upright
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, INK_SET = 274, 332
@@ -76,7 +76,7 @@ def read_tiff(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
       raise ValueError(f"TIFF's {_name(page)} is read of 8 bits in one plane alone; save RGB")
     try:
       orientation = page.tags.valueof(ORIENTATION, 1)
-      stored = _upright(_samples(series), int(orientation))
+      stored = upright(_samples(series), int(orientation))
     except Exception as error:
       if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
         raise
@@ -221,12 +221,3 @@ def _without_alpha(image: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
     place for place in range(image.shape[-1]) if place < first or extra[place - first] not in ALPHA
   ]
   return image if len(kept) == image.shape[-1] else image[..., kept]
-
-
-def _upright(image: np.ndarray, number: int) -> np.ndarray:
-  """Does what `image_header.upright` does."""
-  if number in (5, 6, 7, 8):
-    image = image.transpose(1, 0, 2)
-  if number in (3, 4, 7, 8):
-    image = image[::-1]
-  return image[:, ::-1] if number in (2, 3, 6, 7) else image

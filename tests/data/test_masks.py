@@ -11,6 +11,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import masks
 from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.mask_classes import read_mask_classes
 from conrec_tf.data.masked_folder import decode_mask, open_masked_folder
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
@@ -78,7 +79,7 @@ def test_colours_need_a_table(folder):
   table.write_text("value,name\n#000000,ground\n#FF0010,vessel\n")
   source = open_masked_folder(config_of(folder, mask_classes=str(table)))
   assert source.class_names == ("ground", "vessel")
-  table.write_text("value,name\n#000000,ground\n#FF0011,vessel\n")
+  table.write_text("value,name\n#000000,ground\n#FF0030,vessel\n")
   with pytest.raises(UsageError, match=r"Received: #ff0010 in test/masks/0.png"):
     open_masked_folder(config_of(folder, mask_classes=str(table)))
   table.write_text("value,name\n0,ground\n1,vessel\n")
@@ -195,7 +196,7 @@ def spoil_place(folder):
 @pytest.mark.parametrize(
   "spoil, message",
   [
-    (spoil_size, r"30 x 40 for test/images/1.jpg. Received: 31 x 40 in test/masks/1.png"),
+    (spoil_size, r"30 x 40 for test/images/1.jpg, upright. Received: 31 x 40 in test/masks/1.png"),
     (spoil_pair, r"in masks for each in images, without: 1 of 6. Received: test/images/1.jpg"),
     (spoil_image, r"in images for each in masks, without: 1 of 6. Received: train/masks/3.png"),
     (spoil_file, r"max_undecodable=0 .* Received: 1, e.g. train/images/2.jpg: train/masks/2.png: "),
@@ -223,7 +224,7 @@ def test_wrong_tables_are_refused(tmp_path, text, message):
   path = tmp_path / "classes.csv"
   path.write_text(text)
   with pytest.raises(UsageError, match=message):
-    masks.read_mask_classes(str(path))
+    read_mask_classes(str(path))
 
 
 def test_class_maps_survive_their_file(rng):

@@ -175,3 +175,27 @@ def test_members_that_are_no_arrays_are_left_out(tmp_path):
     archive.writestr("x_train", b"no array")
   with pytest.raises(UsageError, match="must hold x_train .* Received: nothing"):
     load_dataset(config(path))
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", ">f8"])
+def test_big_endian_arrays_are_read(tmp_path, rng, dtype):
+  values = rng.integers(0, 65536, (10, 26, 26))
+  images = (values if dtype == ">u2" else values / 65535).astype(dtype)
+  labels = (np.arange(10) % 2).astype(">i4")
+  arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+  source = load_dataset(config(saved(tmp_path, arrays)))
+  for record, expected, label in zip(source.train.records(), values, labels):
+    np.testing.assert_array_equal(source.decode(record["image"])[..., 0], expected)
+    assert int(record["label"]) == label
+
+
+@pytest.mark.parametrize("side", [28, 64])
+def test_volumes_are_refused_with_a_way_to_slice_them(tmp_path, side):
+  volumes, labels = np.zeros([4, side, side, side], np.uint8), np.zeros([4, 1], int)
+  arrays = {f"{split}_images": volumes for split in ("train", "val", "test")}
+  arrays |= {f"{split}_labels": labels for split in ("train", "val", "test")}
+  with pytest.raises(
+    UsageError,
+    match=rf"x_train must be images, .*Received: \(4, {side}, .*x_train\[:, {side // 2}\]",
+  ):
+    load_dataset(config(saved(tmp_path, arrays)))

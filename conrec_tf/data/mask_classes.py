@@ -1,0 +1,233 @@
+"""Which value or colour of masks is which class."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import logging
+import os
+import re
+
+import numpy as np
+
+from conrec_tf.config import UsageError, listed
+from conrec_tf.data.csv_table import read_lines
+from conrec_tf.data.labels import warn_of_near_twins
+from conrec_tf.data.mask_files import Mask
+from conrec_tf.data.mask_kinds import CLEAR_GAP, check_kinds, mask_kind, warn_of_low_bits
+from conrec_tf.data.masks import IGNORED, MOST_CLASSES
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("value", "name")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+SKIPPED = "ignored"  # the name in a table of what doesn't count
+LOSSY_DISTANCE = 64.0  # from a class, of values that were saved with losses
+COLOUR_DISTANCE = 8.0  # of other colours, which programs round
+FEW_PIXELS = 0.05  # share of a mask saved with losses that may be near no class
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskClasses:
+  """The classes of masks.
+
+  Attributes:
+    names: of the classes, in their order.
+    values: `{value or colour as 0xrrggbb: class}`; several values may be one class, `IGNORED` is
+      that of what doesn't count.
+    colours: whether values are colours.
+  """
+
+  names: tuple[str, ...]
+  values: Mapping[int, int]
+  colours: bool = False
+
+
+def class_maps(
+  read: Sequence[Mask], path: str, ignored: int
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+  """Returns the names of the classes of masks and, of each mask, the class of each pixel.
+
+  Args:
+    read: the masks.
+    path: of a CSV file, see `read_mask_classes`; empty: see `found_mask_classes`.
+    ignored: the value of pixels that don't count; -1: none.
+
+  Returns:
+    names: of the classes.
+    maps: uint8 `[h, w]`, `IGNORED` where a pixel doesn't count.
+
+  Raises:
+    UsageError: the masks hold something else than classes; see both functions and `class_map`.
+  """
+  classes = read_mask_classes(path) if path else found_mask_classes(read, ignored)
+  if classes.colours and ignored >= 0:
+    raise UsageError(
+      f"ignored_mask_value must be left out for classes by colour; a line as #ffffff,{SKIPPED} of "
+      f"mask_classes says which colour doesn't count. Received: {ignored} with {path}"
+    )
+  warn_of_low_bits(read)
+  if ignored >= 0:
+    classes = dataclasses.replace(classes, values={**classes.values, ignored: IGNORED})
+  maps, remarks = list[np.ndarray](), list[str]()
+  for mask in read:
+    found, remark = class_map(mask, classes)
+    maps.append(found)
+    if remark:
+      remarks.append(remark)
+  if remarks:
+    logger.warning(
+      "%d masks hold values beside those of mask_classes, taken for the nearest, e.g. %s",
+      len(remarks),
+      remarks[0],
+    )
+  return classes.names, maps
+
+
+def read_mask_classes(path: str) -> MaskClasses:
+  """Reads `value,name` of classes from a CSV file: grey values, palette indices or `#rrggbb`.
+
+  Lines of one name are one class. Classes have the order of the file. What is named `ignored` is
+  no class but doesn't count.
+
+  Raises:
+    UsageError: it can't be read, or a line isn't of that form.
+  """
+  names, values, kinds = list[str](), dict[int, int](), set[bool]()
+  for number, row in read_lines("mask_classes", path, COLUMNS):
+    text, name = row["value"].strip(), row["name"].strip()
+    is_colour = bool(COLOUR.fullmatch(text))
+    if not name or not (is_colour or text.isdigit()):
+      raise UsageError(
+        "mask_classes must give each class a value (a number, or a colour as #rrggbb) and a name. "
+        f"Received: line {number} of {path}"
+      )
+    value = int(text[1:], 16) if is_colour else int(text)
+    if value in values:
+      raise UsageError(f"mask_classes must name a value once. Received: {text} again in {path}")
+    if name not in (*names, SKIPPED):
+      names.append(name)
+    kinds.add(is_colour)
+    values[value] = IGNORED if name == SKIPPED else names.index(name)
+  if len(kinds) > 1:
+    raise UsageError(f"mask_classes must hold numbers or colours. Received: both in {path}")
+  _check_count(names, path)
+  warn_of_near_twins("classes", names)
+  return MaskClasses(tuple(names), values, kinds == {True})
+
+
+def found_mask_classes(read: Sequence[Mask], ignored: int) -> MaskClasses:
+  """Finds the values of masks; each is a class, named as itself, in the order of values.
+
+  Args:
+    read: the masks.
+    ignored: the value of pixels that don't count; -1: none.
+
+  Raises:
+    UsageError: a mask has colours, there are too many values for classes, or they don't mean the
+      same in all masks; see `check_kinds`.
+  """
+  kinds = []
+  for mask in read:
+    if mask.pixels.ndim == 3:
+      raise UsageError(
+        "mask_classes must say which colour is which class, for masks in RGB. "
+        f"Received: {mask.name}"
+      )
+    kinds.append(mask_kind(mask, ignored))
+  check_kinds(kinds)
+  values = sorted({value for kind in kinds for value in kind.values})
+  names = [str(value) for value in values]
+  _check_count(names, "all masks")
+  return MaskClasses(tuple(names), {value: place for place, value in enumerate(values)})
+
+
+def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
+  """Returns the class of each pixel, uint8 `[h, w]`, `IGNORED` where it doesn't count.
+
+  A value that is no class is taken for the nearest, up to a distance and less than half way to
+  another class: `LOSSY_DISTANCE` where values were saved with losses, of which a few pixels that
+  are further away don't count; else `COLOUR_DISTANCE` of colours, and none of numbers.
+
+  Args:
+    mask: the mask.
+    classes: which value is which.
+
+  Returns:
+    The classes, and what was taken for the nearest, as text; empty if nothing was.
+
+  Raises:
+    UsageError: there is another value, or values in place of colours.
+  """
+  if mask.pixels.ndim == 3 and not classes.colours:
+    raise UsageError(
+      f"mask_classes must say which colour is which class, for masks in RGB. Received: {mask.name}"
+    )
+  pixels = mask.colours() if classes.colours else mask.pixels
+  if pixels is None:
+    raise UsageError(
+      f"mask_classes must hold values, for masks without colours. Received: colours for {mask.name}"
+    )
+  values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+  places, is_known = _nearest(mask, values, counts, classes)
+  remark = "" if is_known.all() else f"{_shown(values[~is_known], classes)} in {mask.name}"
+  lost = counts[(places == IGNORED) & ~is_known].sum() / counts.sum()
+  if lost:
+    remark += f", where {lost:.2%} of the pixels, near none, don't count"
+  return places[inverse].reshape(pixels.shape), remark
+
+
+def _nearest(
+  mask: Mask, values: np.ndarray, counts: np.ndarray, classes: MaskClasses
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns of each value of a mask its class, uint8, and whether it is exactly that, bool.
+
+  Args:
+    mask: the mask.
+    values: its different numbers or colours, sorted.
+    counts: their pixels.
+    classes: which value is which.
+  """
+  known = np.array(list(classes.values), np.int64)
+  class_of = np.array(list(classes.values.values()), np.uint8)
+  is_known, is_approximate = np.isin(values, known), mask.is_approximate(values)
+  gap = min(
+    _distances(known[class_of != place], value, classes.colours).min(initial=np.inf)
+    for value, place in zip(known, class_of)
+  )
+  if is_approximate and gap < CLEAR_GAP and (mask.is_lossy or not is_known.all()):
+    raise UsageError(
+      f"mask_classes must be {CLEAR_GAP} or more apart, for masks that were saved with losses; "
+      f"save those as PNG. Received: {mask.name}"
+    )
+  nearest, distance = np.zeros(len(values), np.int64), np.full(len(values), np.inf)
+  for place, value in enumerate(known):
+    of_this = _distances(values, value, classes.colours)
+    nearest[of_this < distance] = place
+    distance = np.minimum(distance, of_this)
+  allowed = LOSSY_DISTANCE if is_approximate else COLOUR_DISTANCE if classes.colours else 0.0
+  is_near = is_known | ((distance <= allowed) & (2 * distance < gap))
+  are_few = counts[~is_near].sum() <= FEW_PIXELS * counts.sum()
+  if not is_near.all() and not (is_approximate and are_few):
+    raise UsageError(
+      f"masks must hold classes alone: {_shown(known, classes)}. "
+      f"Received: {_shown(values[~is_near], classes)} in {mask.name}"
+    )
+  return np.where(is_near, class_of[nearest], np.uint8(IGNORED)), is_known
+
+
+def _distances(values: np.ndarray, other: int, colours: bool) -> np.ndarray:
+  """Returns how far values, or colours in red, green and blue, are from another, `[n]`."""
+  if not colours:
+    return np.abs(values - other).astype(float)
+  parts = [((values >> shift) & 255) - ((other >> shift) & 255) for shift in (16, 8, 0)]
+  return np.linalg.norm(np.stack(parts, -1), axis=-1)
+
+
+def _shown(values: np.ndarray, classes: MaskClasses) -> str:
+  return listed([f"#{value:06x}" if classes.colours else str(value) for value in values.tolist()])
+
+
+def _check_count(names: Sequence[str], where: str | os.PathLike) -> None:
+  if not 2 <= len(names) <= MOST_CLASSES:
+    raise UsageError(
+      f"masks must have 2 to {MOST_CLASSES} classes. Received: {listed(names) or 'none'} in {where}"
+    )

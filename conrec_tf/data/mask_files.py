@@ -1,0 +1,165 @@
+"""Reads mask files: the numbers or colours that they store, upright."""
+
+from collections.abc import Iterable
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+import tensorflow as tf
+
+from conrec_tf.config import UsageError
+from conrec_tf.data import image_header
+from conrec_tf.data.bad_image import as_bad_image
+from conrec_tf.data.masks import MOST_CLASSES
+from conrec_tf.data.pixel_values import upright
+
+NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
+BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+PNG_BITS_AT, PNG_COLOUR_AT = 24, 25  # bytes of its header
+LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
+NOISE = 16  # by which values of black and white that were saved with losses differ from them
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+  """What a mask file holds.
+
+  Attributes:
+    name: of the file, for messages.
+    pixels: int32 `[h, w]`, numbers as they are stored, or colours uint8 `[h, w, 3]`.
+    white: of numbers, the largest that the file can store: 1, 3, 15, 255, 65535.
+    palette: uint8 `[n, 3]`, the colour of each number, where the file has a palette.
+    is_lossy: whether the file's format changes values.
+    white_is_zero: whether it is a TIFF of which 0 is white; its numbers are then those of black 0.
+  """
+
+  name: str
+  pixels: np.ndarray
+  white: int = 255
+  palette: np.ndarray | None = None
+  is_lossy: bool = False
+  white_is_zero: bool = False
+
+  def palette_colour(self, number: int) -> int:
+    """Returns the colour of a number, as 0xrrggbb; there is a palette."""
+    assert self.palette is not None
+    red, green, blue = self.palette[number].tolist()
+    return red << 16 | green << 8 | blue
+
+  def colours(self) -> np.ndarray | None:
+    """Returns colours as 0xrrggbb, int32 `[h, w]`; None where a mask has none."""
+    if self.pixels.ndim == 2 and self.palette is None:
+      return None
+    pixels = self.pixels if self.palette is None else self.palette[self.pixels]
+    red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    return (red << 16) | (green << 8) | blue
+
+  def is_approximate(self, values: np.ndarray) -> bool:
+    """Returns whether values aren't exactly those of classes, as after saving with losses.
+
+    Args:
+      values: the different numbers or colours of the mask, sorted.
+    """
+    if self.is_lossy or len(values) > MOST_CLASSES:
+      return True
+    if self.pixels.ndim == 3 or self.palette is not None:
+      return False
+    dark = (values > 0) & (values <= NOISE)
+    bright = (values < self.white) & (values >= self.white - NOISE)
+    return self.white > 2 * NOISE and min(dark.sum(), bright.sum()) >= 2
+
+
+def read_mask(content: bytes, name: str) -> Mask:
+  """Reads a mask file and turns it upright, as its own EXIF data or TIFF's tag says.
+
+  Palettes aren't looked up: their indices are the numbers. Of fewer than 8 bits numbers are those
+  that are stored, which libraries stretch to 255.
+
+  Args:
+    content: of the file.
+    name: of the file, for messages.
+
+  Raises:
+    BadImage: it can't be decoded.
+    UsageError: it is of another kind.
+  """
+  with as_bad_image(), Image.open(io.BytesIO(content)) as image:
+    mode, frames, file_format = image.mode, getattr(image, "n_frames", 1), image.format
+    white, shown_white = _white(image, content)
+    white_is_zero = _is_white_zero(image)
+    is_lossy = file_format in LOSSY or (file_format == "WEBP" and b"VP8 " in content[:64])
+    colours = image.getpalette("RGB") if mode == "P" else None
+    encoded = tf.constant(content)
+    if image_header.needs_library(encoded):
+      pixels = np.asarray(ImageOps.exif_transpose(image))
+    else:  # as images are, whose EXIF data Pillow looks for in more places
+      pixels = upright(np.asarray(image), int(image_header.orientation(encoded)))
+  if frames == 1 and mode in NUMBER_MODES:
+    pixels = pixels.astype(np.int32)
+    if white_is_zero and mode.startswith("I"):  # which Pillow inverts of 8 bits alone
+      pixels = white - pixels
+    elif white != shown_white:
+      pixels = np.round(pixels * (white / shown_white)).astype(np.int32)
+    palette = None if colours is None else _whole_palette(colours)
+    return Mask(name, pixels, white, palette, is_lossy, white_is_zero)
+  if frames == 1 and (mode == "RGB" or (mode == "RGBA" and np.all(pixels[..., 3] == 255))):
+    return Mask(name, pixels[..., :3], is_lossy=is_lossy)
+  raise UsageError(
+    "masks must be grey, have a palette, or be RGB. "
+    f"Received: {mode}{' in several frames' if frames > 1 else ''} in {name}"
+  )
+
+
+def check_sizes(sized: Iterable[tuple[str, Iterable[int], str, np.ndarray]]) -> None:
+  """Checks that masks are as large as their images.
+
+  Args:
+    sized: of each image its name, height and width as it is to be seen, its mask's name, and that
+      `[h, w]`.
+
+  Raises:
+    UsageError: one isn't.
+  """
+  for name, size, mask_name, mask in sized:
+    if mask.shape[:2] != tuple(size):
+      raise UsageError(
+        f"masks must be as large as their images, {shown_size(size)} for {name}, upright. "
+        f"Received: {shown_size(mask.shape[:2])} in {mask_name}"
+      )
+
+
+def shown_size(size: Iterable[int]) -> str:
+  """Returns height and width as text."""
+  return " x ".join(map(str, size))
+
+
+def _white(image: Image.Image, content: bytes) -> tuple[int, int]:
+  """Returns the largest number that a file can store, and what Pillow makes of it."""
+  if image.mode == "1":
+    return 1, 1
+  if image.mode == "P":
+    return 255, 255
+  shown = 255 if image.mode == "L" else 65535
+  if image.format == "PNG" and content[PNG_COLOUR_AT] == 0:
+    return 2 ** content[PNG_BITS_AT] - 1, shown
+  if image.format == "TIFF":
+    [bits, *_] = image.tag_v2.get(BITS_TAG, (8,))  # type: ignore[attr-defined]
+    white = min(2**bits - 1, shown)
+    return white, shown if image.mode == "L" else white
+  if image.format == "PPM":
+    arguments = image.tile[0].args  # type: ignore[attr-defined]
+    return (int(arguments[-1]) if isinstance(arguments, tuple) else shown), shown
+  return shown, shown
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+  if image.format != "TIFF":
+    return False
+  return image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO  # type: ignore[attr-defined]
+
+
+def _whole_palette(colours: list[int]) -> np.ndarray:
+  """Returns a palette of 256 colours, black where there are fewer, uint8 `[256, 3]`."""
+  given = np.array(colours, np.uint8).reshape(-1, 3)
+  return np.concatenate([given, np.zeros([256 - len(given), 3], np.uint8)])
