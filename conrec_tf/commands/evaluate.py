@@ -17,9 +17,9 @@ from conrec_tf.distribute.strategy import one_device
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.descriptions import network_digest
 from conrec_tf.run_dir.external_network import open_external
-from conrec_tf.run_dir.measurement import ResultsPlace, results_place
 from conrec_tf.run_dir.pretrained import PretrainedModel, known_center_crops, resolve_checkpoint
 from conrec_tf.run_dir.results import Results
+from conrec_tf.run_dir.results_place import ResultsPlace, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels

@@ -11,7 +11,7 @@ from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.spread import mean_and_deviation
-from conrec_tf.run_dir.measurement import write_summary_of
+from conrec_tf.run_dir.results_place import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
 logger = logging.getLogger(__name__)

@@ -1,47 +1,26 @@
 """What a number was measured on: the one record that results, embeddings and comparisons carry.
 
-Two numbers can be compared, averaged or take each other's place only where their records are
-equal. What a run's own numbers are measured on is written once, into `measured_on.json`; whatever
-is measured otherwise goes into a folder of its own below `evaluations/`.
+Two numbers can be compared, averaged or take each other's place only where their records are equal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 import json
-import logging
-import pathlib
-import re
 from typing import Any
 
-from conrec_tf.config import Config, UsageError, listed
-from conrec_tf.config.data_options import OWN_DATASETS, Augmentation
-from conrec_tf.config.objective_options import Objective
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, current_settings
+from conrec_tf.config import Config, listed
+from conrec_tf.config.options import current_settings
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
-from conrec_tf.files import io_as_usage_error
-from conrec_tf.run_dir.pretrained import CenterCrops
-from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
+from conrec_tf.evaluation.metric_names import EVALUATED_WITH, MEASURED_ON
 
-logger = logging.getLogger(__name__)
-
-OWN = "measured_on.json"
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
 # Options that say which images are measured: where a record holds their digests, those count.
 OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", "eval_crop")
 # Options that change no number of a result but add some; `num_repeats` is of the first two.
 ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
 OF_SUBSETS = ADDITIONS[:2]
-# Options of a training that its evaluations read too.
-READ_OF_TRAINING = (
-  *ARCHITECTURE_OPTIONS,
-  *(field.name for section in (Augmentation, Objective) for field in dataclasses.fields(section)),
-  *("train_mode", "train_batch_size", "seed", "mixed_precision", "moving_average_decay"),
-  *("external_scaling", "external_output"),
-)
 DIGITS = 12
-LONGEST_NAME = 60  # of a folder, but for its digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,29 +158,6 @@ def measurement(
   )
 
 
-def note_data(
-  directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource, network: str = ""
-) -> None:
-  """Writes what a run began from: images' channels, crops, class names, digest, bad ones.
-
-  Args:
-    directory: the folder of a run.
-    source: dataset that the network learns from.
-    eval_source: dataset of linear evaluation.
-    network: digest of the network that it started from, if any.
-  """
-  directory.write_lines("bad_images.txt", source.bad)
-  directory.write_lines("class_names.txt", eval_source.class_names)
-  images = {
-    "channels": source.channels,
-    **CenterCrops(source.center_crop, eval_source.center_crop).described(),
-    "class_names": source.class_names or eval_source.class_names,
-    "digest": source.digest,
-    "network": network,
-  }
-  directory.write(IMAGES, images)
-
-
 def changed_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Returns what is other now, in words, of the names that both have."""
   words = []
@@ -222,179 +178,3 @@ def changed_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     else:
       words.append(f"{name}: {known} -> {value}")
   return words
-
-
-@dataclasses.dataclass(frozen=True)
-class ResultsPlace:
-  """Where results belong: with a run's own, or in a folder below it if measured otherwise.
-
-  Attributes:
-    directory: the folder.
-    measured: what they are measured on.
-    changed: in what that differs from the run's own results, in words.
-  """
-
-  directory: RunDirectory
-  measured: Measurement
-  changed: tuple[str, ...] = ()
-
-  @property
-  def is_own(self) -> bool:
-    """Whether the results are the run's own."""
-    return not self.changed
-
-  def open(self, config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-    """Notes in the folder what results there are measured on; makes it if it isn't the run's.
-
-    Args:
-      config: the options asked for.
-      source: dataset that the network learns from.
-      eval_source: dataset of linear evaluation.
-    """
-    directory, record = self.directory, self.measured.record(full=True)
-    known, has_results = _own_record(directory), bool(directory.evaluations())
-    if self.changed:
-      logger.info(
-        "Measured otherwise than the run's own results (%s), and so kept apart, in %s",
-        "; ".join(self.changed),
-        directory.path,
-      )
-      with io_as_usage_error(directory.path):
-        directory.path.mkdir(parents=True, exist_ok=True)
-      directory.write("config.json", dataclasses.asdict(config))
-      note_data(directory, source, eval_source)
-    elif has_results and known is None:
-      logger.info(
-        "Results in %s are of an earlier version, which didn't note what they were measured on: "
-        "they count as measured on the images and labels of now",
-        directory.path,
-      )
-    if directory.read(OWN) is None or not has_results and known != record:
-      directory.write(OWN, record)
-
-
-def results_place(
-  config: Config,
-  run: RunDirectory,
-  source: DatasetSource,
-  eval_source: DatasetSource,
-  network: str = "",
-) -> ResultsPlace:
-  """Returns where the results of an evaluation belong.
-
-  The first results of a run are its own, unless they are of other images than it began with or of
-  another network. Those of a run from before noted nothing of their data: they count as measured on
-  the run's own, where its settings and images are asked for.
-
-  Args:
-    config, source, eval_source, network: see `measurement`.
-    run: the folder of a run.
-  """
-  measured = measurement(config, source, eval_source, network)
-  stored = current_settings(run.read("config.json") or {})
-  read = {name: getattr(config, name) for name in READ_OF_TRAINING}
-  if "auto" in (read["mixed_precision"], stored.get("mixed_precision")):
-    del read["mixed_precision"]
-  changed = changed_words(stored, read)
-  if run.evaluations():
-    own = _own_record(run)
-    changed += (
-      _changed_from_before(config, run, stored, source)
-      if own is None
-      else measured.differences(own)
-    )
-  elif config.mode == "eval":  # before the training measured anything
-    changed += ["images or labels"] * _is_of_other_images(run, source)
-    changed += ["the network"] * bool(network and run.has_checkpoints)
-  if not changed:
-    return ResultsPlace(run, measured)
-  digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
-  folder = run.path / ELSEWHERE / f"{_data_name(config)}-{digest}"
-  return ResultsPlace(RunDirectory(folder), measured, tuple(changed))
-
-
-def write_summary_of(
-  directory: RunDirectory,
-  results: Sequence[Mapping[str, Any]],
-  summary: Mapping[str, Any],
-  of_folds: bool = False,
-) -> None:
-  """Writes `result.json` of several trainings, unless they were measured otherwise than before.
-
-  In that case it goes into a folder of its own, as the trainings' results do.
-
-  Args:
-    directory: the folder that holds the trainings'.
-    results: of each training.
-    summary: of all of them.
-    of_folds: whether each training is measured on images of its own; else all are measured alike.
-
-  Raises:
-    UsageError: trainings that should be measured alike weren't, or are of different steps.
-  """
-  measured = Measurement.of_result(results[0])
-  if of_folds:
-    evals = [Measurement.of_result(result).data.get(EVAL, "") for result in results]
-    joined = {EVAL: hashlib.sha256("".join(evals).encode()).hexdigest()}
-    # Of what is known of the first fold alone nothing is said.
-    measured = dataclasses.replace(measured, data=measured.data | joined if all(evals) else {})
-  else:
-    _check_alike(directory, results)
-  differs = measured.differences(directory.read("result.json") or {})
-  if differs:
-    directory = RunDirectory(directory.path / ELSEWHERE / measured.digest)
-    logger.info(
-      "Measured otherwise than before (%s), and so kept apart, in %s",
-      "; ".join(differs),
-      directory.path,
-    )
-    with io_as_usage_error(directory.path):
-      directory.path.mkdir(parents=True, exist_ok=True)
-  record = {MEASURED_ON: measured.data, EVALUATED_WITH: measured.settings}
-  directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
-
-
-def _check_alike(directory: RunDirectory, results: Sequence[Mapping[str, Any]]) -> None:
-  """Raises UsageError where a mean of results would be one of different things."""
-  measured = Measurement.of_result(results[0])
-  changed = [words for result in results for words in measured.differences(result)]
-  steps = sorted({result[GLOBAL_STEP] for result in results})
-  if len(steps) > 1:
-    changed.append(f"steps {listed(list(map(str, steps)))}")
-  if changed:
-    raise UsageError(
-      "trainings must be measured alike, for a mean of them. "
-      f"Received: {'; '.join(changed)} in {directory.path}"
-    )
-
-
-def _own_record(run: RunDirectory) -> dict[str, Any] | None:
-  """Returns what a run's own results are measured on; None where nothing noted it."""
-  noted = (result for result in reversed(run.evaluations().values()) if MEASURED_ON in result)
-  return run.read(OWN) or next(noted, None)
-
-
-def _changed_from_before(
-  config: Config, directory: RunDirectory, stored: Mapping[str, Any], source: DatasetSource
-) -> list[str]:
-  """Returns in what options or images differ from those of a run that has no record."""
-  always, at_the_end = config.evaluation_settings
-  compared = Measurement({}, always, at_the_end).compared()
-  paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
-  changed = changed_words(stored, {**compared, **paths})
-  return changed + ["images or labels"] * _is_of_other_images(directory, source)
-
-
-def _is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
-  """Returns whether a run began with other images or labels, as far as it is known."""
-  known = (directory.read(IMAGES) or {}).get("digest")
-  return bool(known) and known != source.digest
-
-
-def _data_name(config: Config) -> str:
-  """Returns a short name of what is measured, for a folder."""
-  dataset = config.eval_dataset or config.dataset
-  path = (config.eval_data_dir if config.eval_dataset else "") or config.data_dir
-  name = pathlib.PurePath(path).name if dataset in OWN_DATASETS and path else dataset
-  split = (config.eval_test_split if config.eval_dataset else "") or config.eval_split
-  return re.sub(r"[^\w.-]+", "_", f"{name}-{split}")[:LONGEST_NAME]

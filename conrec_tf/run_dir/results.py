@@ -39,7 +39,7 @@ class Results:
   """The evaluations of a run, as far as they were measured alike.
 
   Args:
-    directory: where results measured so belong; see `results_folder`.
+    directory: where results measured so belong; see `results_place`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
     measured: what the numbers are measured on.
