@@ -281,7 +281,11 @@ def split_in_memory(
   Args:
     name: the split expression.
     columns: `{image, label}`, arrays of one length; without label where there is none.
-    shapes, names, groups, stored, content: see `Split`.
+    shapes: see `Split`.
+    names: see `Split`.
+    groups: see `Split`.
+    stored: see `Split`.
+    content: see `Split`.
   """
 
   @functools.cache

@@ -185,7 +185,9 @@ def cross_validate(
   Args:
     score: function of (training split, held-out split).
     split: all examples.
-    folds, seed, groups: see `evaluation_folds`.
+    folds: see `evaluation_folds`.
+    seed: see `evaluation_folds`.
+    groups: see `evaluation_folds`.
 
   Raises:
     UsageError: there are more folds than examples, or groups.
