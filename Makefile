@@ -33,8 +33,11 @@ slow:  ## run the slow tests
 bench:  ## time a training step against the plain network
 	$(BIN)/python -m benchmarks.step
 
+findings:  ## run what shows other software's surprises; installs packages, not part of CI
+	set -e; for script in findings/*.sh; do echo "== $$script"; PYTHON=$(PYTHON) $$script; done
+
 docs:  ## build the documentation into site/
 	$(BIN)/python docs/generate_options.py
 	$(BIN)/mkdocs build --strict
 
-.PHONY: help install format lint types test slow bench docs
+.PHONY: help install format lint types test slow bench findings docs
