@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from conrec_tf.data.pixel_values import check_size
+from conrec_tf.data.pixel_values import check_size, filled_range
 
 EXTRA = "pip install 'conrec-tf[formats]'"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
@@ -33,6 +33,9 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     library("pillow_heif", "HEIC").register_heif_opener()
   file = Image.open(io.BytesIO(data))
   check_size(file.height, file.width, max_pixels)
+  depth = _jpeg_2000_depth(data)
+  if depth > 8 and len(file.getbands()) > 1:
+    return _jpeg_2000_colours(data, depth)
   frames = getattr(file, "n_frames", 1)
   if frames > 1 and file.format in ANIMATED:
     raise ValueError(f"{frames} frames; save one image a file")
@@ -62,11 +65,22 @@ def _on_canvas(file: Image.Image) -> np.ndarray:
 
 
 def fills_16_bits(data: bytes) -> bool:
-  """Returns whether Pillow has stretched a file's fewer bits over 16, as it does JPEG 2000's."""
+  """Returns whether a file's fewer bits have been stretched over 16, as those of JPEG 2000 are."""
+  return 0 < _jpeg_2000_depth(data) < 16
+
+
+def _jpeg_2000_depth(data: bytes) -> int:
+  """Returns the bits of a JPEG 2000 file's first component; 0 for any other file."""
   if not data.startswith((JPEG_2000, CODESTREAM)):
-    return False
-  depth = data[data.find(CODESTREAM) + DEPTH_AFTER_CODESTREAM]
-  return (depth & 0x7F) + 1 < 16
+    return 0
+  return (data[data.find(CODESTREAM) + DEPTH_AFTER_CODESTREAM] & 0x7F) + 1
+
+
+def _jpeg_2000_colours(data: bytes, depth: int) -> np.ndarray:
+  """Returns uint16 `[h, w, C]` of colours of more than 8 bits, whose white Pillow turns black."""
+  codecs = library("imagecodecs", "JPEG 2000 of colours of more than 8 bits")
+  image = codecs.jpeg2k_decode(data)
+  return filled_range(image[..., : 3 if image.shape[-1] > 2 else 1], 2**depth - 1)
 
 
 def no_range(dtype: object) -> str:

@@ -349,3 +349,17 @@ def test_16_bits_go_through_the_whole_pipeline(tmp_path, mode, channels):
       images = next(iter(finetuning_batches(labelled, 4, 24, "crop", 0)))["image"]
   assert images.shape[-1] == channels and images.dtype == tf.float32
   assert 0 <= np.min(images) < 0.3 and 0.6 < np.max(images) <= 1
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_more_than_8_bits_in_jpeg_2000_are_whole_and_white_is_white(bits, channels):
+  imagecodecs = pytest.importorskip("imagecodecs")
+  white = 2**bits - 1
+  pixels = np.random.default_rng(0).integers(0, white + 1, (16, 20, channels), np.uint16)
+  pixels[:4], pixels[4:8] = white, 0
+  data = imagecodecs.jpeg2k_encode(pixels, level=0, bitspersample=bits, reversible=True)
+  expected = np.round(pixels[..., :3] / white * 65535).astype(np.uint16)
+  for stated in (0, 12):  # what the file states counts
+    if bits == 12 or not stated:
+      np.testing.assert_array_equal(read_image(data, stated, 10**6), expected)
