@@ -46,12 +46,14 @@ def flowers(tmp_path_factory):
   return values
 
 
-@pytest.fixture(autouse=True)
-def same_precision(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")  # before what modules make for their tests
+def same_precision():
   """Makes `mixed_precision=auto` float32 in this process, whatever the machine is fast in."""
   from conrec_tf.models import precision
 
-  monkeypatch.setattr(precision, "CPU_INFO", pathlib.Path(os.devnull))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(precision, "CPU_INFO", pathlib.Path(os.devnull))
+    yield
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 import dataclasses
 import logging
+import os
 
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.spread import mean_and_deviation
 from conrec_tf.run_dir.results_place import write_summary_of
@@ -23,6 +25,7 @@ def run(config: Config) -> None:
     UsageError: there are fewer images or groups than folds.
   """
   strategy, workers = start_workers(config)
+  load_dataset(_fold(config, "", 0, 0))  # where there can't be such folds, nothing is left behind
   directory, results = RunDirectory(config.run_directory), []
   metric = metric_names.supervised_metric(config.ordinal_labels)
   with workers.raise_on_lost_worker():
@@ -58,10 +61,15 @@ def _folds(config: Config, directory: RunDirectory) -> Iterator[Config]:
         fold + 1,
         config.cv_folds,
       )
-      yield dataclasses.replace(
-        config,
-        cv_folds=0,
-        cv_fold=f"{fold}/{config.cv_folds}",
-        seed=(config.seed + repetition) % 2**31,
-        model_dir=str(directory.path / f"repetition_{repetition}_fold_{fold}"),
-      )
+      yield _fold(config, str(directory.path), repetition, fold)
+
+
+def _fold(config: Config, parent: str, repetition: int, fold: int) -> Config:
+  """Returns the options of one finetuning, whose folder lies in `parent`."""
+  return dataclasses.replace(
+    config,
+    cv_folds=0,
+    cv_fold=f"{fold}/{config.cv_folds}",
+    seed=(config.seed + repetition) % 2**31,
+    model_dir=os.path.join(parent, f"repetition_{repetition}_fold_{fold}"),
+  )

@@ -46,10 +46,8 @@ def supervised_evaluation(
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows))
-  count = len(source.class_names)
-  return head_measures(
-    logits, labels, count, ordinal, full, bootstrap_samples, seed, source.eval.groups
-  )
+  count, groups = len(source.class_names), source.eval.groups if full else None
+  return head_measures(logits, labels, count, ordinal, full, bootstrap_samples, seed, groups)
 
 
 def head_measures(
