@@ -95,7 +95,7 @@ def read_mask_classes(path: str) -> MaskClasses:
   for number, row in read_lines("mask_classes", path, COLUMNS):
     text, name = row["value"].strip(), row["name"].strip()
     is_colour = bool(COLOUR.fullmatch(text))
-    if not name or not (is_colour or text.isdigit()):
+    if not name or not (is_colour or text.isdecimal()):
       raise UsageError(
         "mask_classes must give each class a value (a number, or a colour as #rrggbb) and a name. "
         f"Received: line {number} of {path}"

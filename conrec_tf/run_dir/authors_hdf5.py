@@ -223,13 +223,13 @@ def _begins_level(convolutions: list[Layer], before: int | None) -> bool:
 def _kind(name: str) -> str:
   """Returns a layer's name without the number that Keras appends."""
   stem, _, number = name.rpartition("_")
-  return stem if number.isdigit() else name
+  return stem if number.isdecimal() else name
 
 
 def _creation(name: str) -> int:
   """Returns the number in a layer's name."""
   number = name.rpartition("_")[2]
-  return int(number) if number.isdigit() else 0
+  return int(number) if number.isdecimal() else 0
 
 
 def _text(value: Any) -> str:

@@ -319,6 +319,13 @@ def test_what_is_missing_is_told(config, other, tmp_path):
     report(config, model_dir=str(tmp_path / "nothing"))
   with pytest.raises(UsageError, match="compare_with must be the folder of a run"):
     report(config, compare_with=str(tmp_path / "nothing"))
+  result = json.loads((other / "result.json").read_text())
+  of_other_images = {**result, "measured_on": {**result["measured_on"], "eval": "others"}}
+  (other / "result.json").write_text(json.dumps(of_other_images))
+  with pytest.raises(UsageError, match="with other images or labels of the eval split"):
+    report(config, compare_with=str(other))
+  del result["measured_on"]  # as of a run from before
+  (other / "result.json").write_text(json.dumps(result))
   values = json.loads((other / "config.json").read_text())
   (other / "config.json").write_text(json.dumps({**values, "dataset": "circles_square"}))
   with pytest.raises(
