@@ -255,7 +255,10 @@ def test_a_network_is_measured_on_other_masks_apart_from_its_own_results(
   [flipped] = run.glob("evaluations/*/result.json")
   assert json.loads(flipped.read_text())["evaluated_with"]["test_time_flips"]
   new = tmp_path / "new"
-  done = command("--mode=eval", f"--checkpoint={run}", f"--model_dir={new}", f"--data_dir={folder}")
+  done = command(
+    *("--mode=eval", "--mixed_precision=float32", "--dataset=image_folder"),
+    *(f"--checkpoint={run}", f"--model_dir={new}", f"--data_dir={folder}"),
+  )
   assert done.returncode == 0, done.stderr
   own, other = (json.loads((path / "result.json").read_text()) for path in (run, new))
   assert other["eval/dice"] == own["eval/dice"]
