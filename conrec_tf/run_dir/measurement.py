@@ -73,7 +73,8 @@ class Measurement:
       absent = dict.fromkeys([*data, *self.data])
       words = changed_words(absent | data, absent | self.data)
     noted = result.get(EVALUATED_WITH, {})
-    settings = current_settings(noted)
+    # Of a segmentation or not, whatever a record notes was read.
+    settings = current_settings({"train_mode": "segment", **noted})
     if "label_fractions" not in noted:  # of an evaluation on the way
       settings = {name: settings[name] for name in self.settings if name in settings}
     passed_over = OF_DATA if data and self.data else ()

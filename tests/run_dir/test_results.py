@@ -71,6 +71,13 @@ def test_what_was_measured_otherwise_neither_counts_nor_beats(tmp_path, others):
   assert here.write_summary(10)["eval/best_step"] == 10
 
 
+def test_what_was_just_measured_counts_whatever_was_asked(tmp_path):
+  for settings in ({"test_time_flips": True, "tile_size": 32}, {"cv_folds": 5}):
+    here = results(tmp_path, settings=settings)
+    here.save(5, {"eval/a": 0.5}, full=True)
+    assert here.cached(5, full=True)
+
+
 def test_a_result_of_the_end_has_what_is_asked_for(tmp_path):
   results(tmp_path).save(5, {"eval/a": 0.5})
   assert results(tmp_path).cached(5) and results(tmp_path).cached(5, full=True) is None
