@@ -74,7 +74,7 @@ class Measurement:
       words = changed_words(absent | data, absent | self.data)
     noted = result.get(EVALUATED_WITH, {})
     # Of a segmentation or not, whatever a record notes was read.
-    settings = current_settings({"train_mode": "segment", **noted})
+    settings = current_settings({"train_mode": "segment", **noted} if noted else {})
     if "label_fractions" not in noted:  # of an evaluation on the way
       settings = {name: settings[name] for name in self.settings if name in settings}
     passed_over = OF_DATA if data and self.data else ()
