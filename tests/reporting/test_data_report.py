@@ -71,7 +71,7 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
   folder, page, logged = look(
     caplog, dataset="image_folder", data_dir=str(photos), model_dir=str(tmp_path / "run")
   )
-  assert [path.name for path in (tmp_path / "run").iterdir()] == ["data"]
+  assert {path.name for path in (tmp_path / "run").iterdir()} == {".conrec_tf", "data"}
   names = {"labels", "sizes", "values", "images", "views", "look_alikes"}
   assert {path.stem for path in folder.glob("*.png")} == names
   for name in names:
