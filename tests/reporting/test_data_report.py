@@ -78,7 +78,7 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
     pixels = np.asarray(Image.open(folder / f"{name}.png").convert("L"), float)
     assert min(pixels.shape) > 100 and pixels.std() > 5, name
   for text in (
-    "Split test has no images of 1 of 3 labels: tulip",
+    "test has no images of 1 of 3 labels: tulip",
     "twice_too.png",
     "8 in 21",
     ".png 20, .jpg 1",
