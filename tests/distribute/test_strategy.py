@@ -108,7 +108,7 @@ def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path):
     [
       *(f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=2", "--base_filters=2"),
       *("--contrastive_method=nt_xent", "--temperature=0.5", "--skip_connections=all"),
-      "--reconstruction_weight=100",
+      *("--reconstruction_weight=100", "--mixed_precision=float32"),
     ],
   )
   assert equal and seconds < 120
