@@ -127,7 +127,7 @@ def test_eager_equals_graph():
     found.append(model.get_weights() + adversary.discriminator.get_weights())
   for eager, graph in zip(*found, strict=True):
     # Adam's first steps enlarge the rounding of small gradients, which differs by processor.
-    np.testing.assert_allclose(eager, graph, rtol=5e-3, atol=1e-5)
+    np.testing.assert_allclose(eager, graph, rtol=5e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", ["corrupted", "target", "discriminator"])
