@@ -1,7 +1,7 @@
 """The order of images in training: a function of the seed and the step, and of nothing else.
 
 The stream of a training is a sequence of positions. An epoch holds whole batches; position p of
-epoch e is image `index_shuffle(p, [seed, e])`, a permutation that is computed and not stored. So
+epoch e is image `place_of(p, e)`, a permutation by the seed that is computed and not stored. So
 nothing of the stream is in a checkpoint: any process, of any number of workers, begins at any
 step and sees what an uninterrupted training would have seen. Where records can't be reached by
 their place (large TFDS sets), they stream in an order that seed and epoch determine, and those of
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import Split
+from conrec_tf.data.permutation import permuted
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +101,7 @@ def place_of(
     int64 in [0, num_examples), of the same shape; other positions have other images.
   """
   seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-  last = tf.constant(num_examples - 1, tf.int64)
-  return tf.random.experimental.index_shuffle(position, seeds, last)
+  return permuted(position, seeds, num_examples - 1, num_examples)
 
 
 def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:

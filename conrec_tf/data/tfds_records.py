@@ -24,6 +24,7 @@ from conrec_tf.data.dataset import (
   split_in_memory,
 )
 from conrec_tf.data.file_scan import cache_folder
+from conrec_tf.data.permutation import permuted
 from conrec_tf.data.split_expressions import empty_split, stored_numbers, stored_parts
 from conrec_tf.files import replacing
 
@@ -221,12 +222,10 @@ def _shuffled(
     seed: int64 `[2]`.
   """
   count = len(files.instructions)
-  order = tf.data.Dataset.range(count).map(
-    lambda place: tf.random.experimental.index_shuffle(place, seed, count - 1)
-  )
+  order = tf.data.Dataset.range(count).map(lambda place: permuted(place, seed, count - 1, count))
   records = order.interleave(files.records, cycle_length=min(FILES_AT_ONCE, count), block_length=1)
   blocks = records.batch(block_size).enumerate()
-  return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number)).map(
+  return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number, block_size)).map(
     lambda place, record: (place, named(files.parsed(record))),
     tf.data.AUTOTUNE,
     deterministic=True,
@@ -286,10 +285,10 @@ def _labels(
 
 
 def shuffle_block(
-  block: tuple[tf.Tensor, ...], seed: tf.Tensor, number: tf.Tensor
+  block: tuple[tf.Tensor, ...], seed: tf.Tensor, number: tf.Tensor, block_size: int
 ) -> tf.data.Dataset:
-  """Returns the rows of some tensors, in an order that a seed and a number determine."""
+  """Returns the rows of some tensors, at most `block_size`, by a seed and a number."""
   size = tf.shape(block[0], tf.int64)[0]
   block_seed = tf.random.experimental.stateless_fold_in(seed, number)
-  order = tf.random.experimental.index_shuffle(tf.range(size), block_seed, size - 1)
+  order = permuted(tf.range(size), block_seed, size - 1, block_size)
   return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(column, order) for column in block))

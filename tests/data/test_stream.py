@@ -94,6 +94,15 @@ def test_starting_late_costs_nothing_where_records_can_be_reached():
   assert len(set(place.numpy())) == 2 and all(0 <= number < 2**40 for number in place.numpy())
 
 
+@pytest.mark.parametrize("count", [12_000, 2**14, 50_000, 2**16, 500_000, 1_000_000, 2_000_000])
+def test_neighbours_of_a_set_are_no_neighbours_in_training(count):
+  positions = tf.range(min(count, 30_000), dtype=tf.int64)
+  places = stream.place_of(positions, epoch=3, num_examples=count, seed=0).numpy()
+  assert len(set(places)) == len(positions)
+  for distance in (1, 2, 8):
+    assert abs(np.corrcoef(places[:-distance], places[distance:])[0, 1]) < 0.03
+
+
 def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
   """Even where memory holds one record at a time, an image has other neighbours."""
   monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 1)
