@@ -1,0 +1,95 @@
+"""A training goes on from each of its steps to the same bits, whatever it learns, and from what."""
+
+import pathlib
+
+import kinds_of_data
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.stream import Share
+from conrec_tf.distribute.strategy import build_strategy
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.training.loop import StepRunner
+from conrec_tf.training.task import build_task
+
+STEPS = 5  # of 2 an epoch
+PAPER = dict(contrastive_method="nt_xent", optimizer="lars", learning_rate_scaling="sqrt")
+SIMCLR = dict(reconstruction_weight=0.0, pooling="average", corruption="none")
+# Each kind of data, objective and optimizer at least once: (data, options).
+TRAININGS = {
+  "conrec": ("tfds_in_memory", PAPER),
+  "simclr": ("image_folder", dict(SIMCLR, optimizer="momentum", warmup_epochs=1.0)),
+  "reconstruction": ("tfds_streamed", dict(contrastive_weight=0.0, optimizer="adam")),
+  "average": ("label_table", dict(moving_average_decay=0.9, on_nan="skip")),
+  "online_head": ("tfds_numbered", dict(lineareval_while_pretraining=True)),
+  "queue": ("webdataset", dict(contrastive_method="moco", moco_queue_length=32)),
+  "momentum": (
+    "npz",
+    dict(PAPER, contrastive_method="moco", moco_momentum_schedule="cosine", base_filters=4),
+  ),
+  "adversarial": ("npz", dict(adversarial_weight=1.0, adversarial_start_step=2, unet_depth=3)),
+  "levels": (
+    "image_folder",
+    dict(multi_level_contrastive_weight=1.0, multi_level_reconstruction_weight=10.0, unet_depth=3),
+  ),
+  "float16": ("npz", dict(mixed_precision="mixed_float16", gradient_checkpointing=True)),
+  "bfloat16": ("npz", dict(mixed_precision="mixed_bfloat16", global_bn=False)),
+  "finetuned": ("tfds_streamed", dict(train_mode="finetune", optimizer="momentum")),
+  "graded": ("npz", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
+  "segmented": ("masks", dict(optimizer="momentum")),
+}
+
+
+def values_of(checkpoint, path):
+  """`{name: array}` of all that it holds; how long a process waited is its own."""
+  reader = tf.train.load_checkpoint(checkpoint.write(str(path)))
+  return {
+    name: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    if "VARIABLE_VALUE" in name and "waited" not in name and "save_counter" not in name
+  }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
+  kind, options = TRAININGS[name]
+  data = tmp_path / "data"
+  data.mkdir()
+  values = (
+    kinds_of_data.write_masks(data)
+    if kind == "masks"
+    else kinds_of_data.write(kind, data, monkeypatch)
+  )
+  sizes = dict(image_size=24, base_filters=2, unet_depth=2, train_batch_size=8, seed=3)
+  general = dict(mode="train", train_steps=STEPS, model_dir=str(tmp_path / "run"))
+  config = Config(**(dict(mixed_precision="float32") | sizes | general | values | options))
+  source = load_dataset(config)
+  strategy = build_strategy(config)
+  with strategy.scope():
+    task = build_task(config, source, load_eval_dataset(config, source), STEPS)
+  runner = StepRunner(strategy, task.step)
+  others = dict(optimizer=task.optimizer, runner=runner, **task.only_to_resume)
+  checkpoints = Checkpoints(tmp_path / "run", STEPS + 1, task.networks, **others)
+  everything = tf.train.Checkpoint(**task.networks, **others)
+
+  def train_from(step, save):
+    iterator = iter(task.batches(Share(first_step=step)))
+    for taken in range(step, STEPS):
+      save(taken)
+      runner(iterator, tf.constant(1))
+    return values_of(everything, tmp_path / "end")
+
+  expected = train_from(0, checkpoints.save)
+  assert len(expected) > 30
+  for step in reversed(range(STEPS)):  # what learns is as the training before left it
+    assert checkpoints.restore() == step
+    found = train_from(step, lambda taken: None)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+      np.testing.assert_array_equal(found[key], value, key)
+    for file in pathlib.Path(checkpoints.folder).glob(f"ckpt-{step}.*"):
+      file.unlink()
