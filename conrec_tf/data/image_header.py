@@ -24,9 +24,14 @@ def needs_library(encoded: tf.Tensor) -> tf.Tensor:
   return ~by_tensorflow | leaves_canvas_empty(encoded)
 
 
+def is_png(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns whether a file is a PNG, a bool scalar."""
+  return starts_with(encoded, PNG)
+
+
 def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
   """Returns whether a file is a PNG of 16 bits a channel, a bool scalar."""
-  return starts_with(encoded, PNG) & starts_with(encoded, b"\x10", at=24)
+  return is_png(encoded) & starts_with(encoded, b"\x10", at=24)
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
@@ -41,7 +46,7 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
   return tf.case(
     [
       (tf.io.is_jpeg(encoded), of_jpeg),
-      (starts_with(encoded, PNG), lambda: data.number(16, 4, True) * data.number(20, 4, True)),
+      (is_png(encoded), lambda: data.number(16, 4, True) * data.number(20, 4, True)),
       (starts_with(encoded, GIF), lambda: data.number(6, 2, False) * data.number(8, 2, False)),
     ],
     default=lambda: tf.constant(0, tf.int64),
@@ -82,7 +87,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
     return tf.while_loop(goes_on, step, [tf.constant(len(PNG), tf.int64), none])[1]
 
   found = tf.case(
-    [(tf.io.is_jpeg(encoded), of_jpeg), (starts_with(encoded, PNG), of_png)], default=lambda: none
+    [(tf.io.is_jpeg(encoded), of_jpeg), (is_png(encoded), of_png)], default=lambda: none
   )
   return tf.cond(found < 0, lambda: one, lambda: _orientation_at(data, found))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import re
 import time
 from typing import Any
+import zlib
 
 import numpy as np
 import simplejpeg
@@ -17,7 +18,9 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limit
 
 GONE = "unreadable at first"
-LEFT_OVER = 16  # bytes after the image that some cameras write; damage leaves more
+# Bytes before the end (EOI) that some cameras write; damage leaves more, or some elsewhere.
+LEFT_OVER = 16
+PNG_FRAME = 12  # bytes of a chunk of PNG around its data: length, kind, and checksum
 
 # Of a record's image to int32 `[4]`: height, width, channels, bits a channel.
 Describe = Callable[[Any], tf.Tensor]
@@ -28,7 +31,8 @@ def describe_image(
 ) -> tf.Tensor:
   """Decodes an image file to see whether that works, and what it holds.
 
-  JPEG files that are damaged within, which TensorFlow decodes to grey or shifted areas, fail too.
+  JPEG and GIF files that are damaged within, which TensorFlow decodes to grey or shifted areas,
+  fail too, as does a PNG whose orientation is damaged.
 
   Args:
     encoded: scalar string.
@@ -51,6 +55,11 @@ def describe_image(
     by_header = tf.concat([shape[:2], [tf.where(shape[2] == 1, 1, 3), 8]], 0)
     return tf.cond(is_whole, lambda: by_header, by_tensorflow)
 
+  def of_png() -> tf.Tensor:
+    whole = of_bytes(_with_whole_orientation, encoded, tf.bool)
+    with tf.control_dependencies([whole]):
+      return by_tensorflow()
+
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
       image = file_formats.read_image(data, 0, max_pixels, frames=dicom_frames)
@@ -59,8 +68,7 @@ def describe_image(
     return of_bytes(read, encoded, tf.int32)
 
   stored = tf.case(
-    [(image_header.needs_library(encoded), by_library), (tf.io.is_jpeg(encoded), of_jpeg)],
-    default=by_tensorflow,
+    [(tf.io.is_jpeg(encoded), of_jpeg), (image_header.is_png(encoded), of_png)], default=by_library
   )
   stored = tf.ensure_shape(stored, [4])
   size = image_header.upright_size(stored[:2], image_header.orientation(encoded))
@@ -78,10 +86,29 @@ def _is_whole_jpeg(data: bytes) -> np.bool_:
     color = simplejpeg.decode_jpeg_header(data)[2]
     simplejpeg.decode_jpeg(data, {"Gray": "Gray", "CMYK": "CMYK"}.get(color, "RGB"), min_factor=8)
   except ValueError as error:
-    left_over = re.search(r"(\d+) extraneous bytes", str(error))
+    left_over = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(error))
     if not left_over or int(left_over[1]) >= LEFT_OVER:
       raise
     return np.False_
+  return np.True_
+
+
+@as_bad_image()
+def _with_whole_orientation(data: bytes) -> np.bool_:
+  """Returns true for a PNG whose EXIF data, if any, is as its checksum says.
+
+  libpng passes over what is damaged there, and the image would be turned as it happens to say.
+
+  Raises:
+    BadImage: it isn't.
+  """
+  place = len(image_header.PNG)
+  while place + PNG_FRAME <= len(data):
+    end = place + PNG_FRAME - 4 + int.from_bytes(data[place : place + 4], "big")
+    kind = data[place + 4 : place + 8]
+    if kind == b"eXIf" and zlib.crc32(data[place + 4 : end]).to_bytes(4, "big") != data[end:][:4]:
+      raise ValueError("damaged EXIF data, which says how it is turned")
+    place = end + 4
   return np.True_
 
 

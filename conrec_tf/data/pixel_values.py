@@ -9,8 +9,10 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
   """Refuses an image by its header.
 
   Raises:
-    ValueError: it has too many pixels.
+    ValueError: it has too many pixels, or none.
   """
+  if min(height, width) < 1:
+    raise ValueError(f"no pixels: {height} x {width}")
   if height * width > max_pixels:
     raise ValueError(f"more than {max_pixels} pixels (--max_pixels)")
 

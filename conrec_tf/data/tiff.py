@@ -13,7 +13,7 @@ from conrec_tf.data.by_pillow import EXTRA, no_range, read_by_pillow
 from conrec_tf.data.pixel_values import check_size, filled_range, upright
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-ORIENTATION, INK_SET = 274, 332
+PHOTOMETRIC_TAG, ORIENTATION, INK_SET = 262, 274, 332
 CMYK_INKS = 1
 ALPHA = (1, 2, 999)  # of ExtraSamples: associated, unassociated, and Corel Draw's
 UNASSOCIATED_ALPHA = (2, 999)
@@ -98,6 +98,8 @@ def _check_kind(page: tifffile.TiffPage, series: tifffile.TiffPageSeries) -> Non
     raise ValueError(f"samples of {page.bitspersample} bits; save 8 or 16 bits a channel")
   if page.dtype is None or page.dtype.kind not in "ub" or page.bitspersample > 16:
     raise ValueError(no_range(page.dtype or f"{page.bitspersample}-bit"))
+  if PHOTOMETRIC_TAG not in page.tags:  # some readers take 0 for white then, some for black
+    raise ValueError("no PhotometricInterpretation: is 0 black or white? save grey or RGB with it")
   name = _name(page)
   if page.photometric not in COLOURS or page.tags.valueof(INK_SET, CMYK_INKS) != CMYK_INKS:
     raise ValueError(f"TIFF's {name} colours aren't read; save grey or RGB")

@@ -16,8 +16,9 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data import file_formats
 from conrec_tf.data.bad_image import NO_MEMORY, BadImage, as_bad_image, reason
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.inspection import scan_split
+from conrec_tf.data.inspection import describe_image, scan_split
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.pixel_values import check_size
 from conrec_tf.data.registry import load_dataset
 
 SEED = 5
@@ -321,3 +322,49 @@ def test_a_damaged_mask_makes_its_image_a_bad_one(tmp_path):
   assert "images/2.png" not in {*source.train.names, *source.eval.names}
   with pytest.raises(UsageError, match="max_undecodable=0 .* Received: 1, e.g. images/2.png: mas"):
     load_dataset(folder(tmp_path, {}, **values | dict(max_undecodable="0")))
+
+
+def refused(data):
+  with pytest.raises((tf.errors.OpError, BadImage)) as caught:
+    describe_image(tf.constant(data))
+  return reason(caught.value)
+
+
+def test_a_gif_whose_codes_are_damaged_is_a_bad_image():
+  data, count = saved(photograph(), "GIF"), 0
+  for place in range(800, len(data), 25):
+    changed = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+    try:
+      Image.open(io.BytesIO(changed)).load()
+    except OSError as error:
+      assert refused(changed) == reason(error)
+      count += 1
+  assert count
+
+
+def test_a_jpeg_with_bytes_between_its_tables_is_a_bad_image():
+  data = saved(photograph(), "JPEG")
+  tables, end = data.index(b"\xff\xc4"), data.rindex(b"\xff\xd9")
+  assert "before marker 0xc4" in refused(data[:tables] + b"12345678" + data[tables:])
+  describe_image(tf.constant(data[:end] + b"12345678" + data[end:]))  # as some cameras write
+
+
+def test_a_png_whose_orientation_is_damaged_is_a_bad_image():
+  exif = Image.Exif()
+  exif[274] = 6
+  data = saved(photograph(), "PNG", exif=exif)
+  assert describe_image(tf.constant(data)).numpy().tolist() == [32, 24, 3, 8]
+  place = data.index(b"eXIf") + 4
+  assert "damaged EXIF" in refused(data[:place] + b"x" + data[place + 1 :])
+
+
+def test_a_tiff_that_does_not_say_what_black_is_is_a_bad_image():
+  data = tiff(photograph())
+  place = data.index(b"\x06\x01\x03\0")  # the tag's number, 262, and its type
+  assert "PhotometricInterpretation" in refused(data[:place] + b"\x05" + data[place + 1 :])
+
+
+@pytest.mark.parametrize("size", [(0, 48), (36, 0)])
+def test_an_image_without_pixels_is_refused(size):
+  with pytest.raises(ValueError, match=f"no pixels: {size[0]} x {size[1]}"):
+    check_size(*size, 100)
