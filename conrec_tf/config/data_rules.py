@@ -58,8 +58,8 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     config.label_columns,
   )
   yield (
-    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
-    "drop_duplicates must be false unless dataset is image_folder or webdataset",
+    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset", "parquet"),
+    "drop_duplicates must be false unless dataset is image_folder, webdataset or parquet",
     "true",
   )
   yield (
