@@ -133,8 +133,8 @@ class Data:
   )
   label_columns: str = option(
     "",
-    "Columns of label_table that say 0 or 1 of several labels each image may have, separated by "
-    "commas, in place of the column label.",
+    "Columns of label_table or of metadata.csv that say 0 or 1 of several labels each image may "
+    "have, separated by commas, in place of the column label.",
     previously="",
   )
   label_order: str = option(

@@ -132,7 +132,14 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
     several = np.array([rows[name].marks for name in names], np.int64)
     return _marked(config.label_column_names, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
-  return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
+  return _labelled(
+    config,
+    labels,
+    columns["split"],
+    columns["group"],
+    config.label_table or config.data_dir,
+    given="the table gives",
+  )
 
 
 def sample_layout(
@@ -178,13 +185,14 @@ def _labelled(
   groups: list[str] | None,
   origin: str,
   stated: tuple[str, ...] = (),
+  given: str = "",
 ) -> Layout:
   class_names = _class_names(config, set(labels) - {""}, origin, stated)
   indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
-    "the table gives" if config.label_table else LABELS_ARE[config.dataset],
+    given or LABELS_ARE[config.dataset],
     len(class_names),
     listed(class_names),
   )
