@@ -314,7 +314,7 @@ def test_a_copy_of_what_has_changed_or_was_cut_is_replaced(shards):
   assert opened(shards).train.content.tobytes() == source.train.content.tobytes()
 
 
-def test_a_copy_that_is_gone_is_one_line(shards):
+def test_a_copy_that_is_removed_stays_readable_where_it_was_open(shards):
   source = opened(shards)
   for path in copies():
     path.unlink()
