@@ -28,6 +28,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
+import pyarrow as pa  # noqa: E402
+from pyarrow import parquet  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
@@ -58,7 +60,7 @@ class Data:
   """200 training and 100 test images of the embedded dataset: prepared by TFDS, or as one's own.
 
   Args:
-    kind: tfds, image_folder, npz or masks.
+    kind: tfds, image_folder, npz, parquet or masks.
     folder: where it lies.
     flags: what else the command is told, after the data's.
     share: of the dataset's images.
@@ -86,6 +88,13 @@ class Data:
     self._path = folder / ("own.npz" if self.kind == "npz" else "own")
     if self.kind == "npz":
       np.savez(self._path, **arrays)
+      return
+    if self.kind == "parquet":
+      self._path.mkdir(parents=True)
+      for name in splits:
+        images = [tf.io.encode_png(image).numpy() for image in arrays[f"x_{name}"]]
+        table = pa.table({"image": images, "label": arrays[f"y_{name}"]})
+        parquet.write_table(table, self._path / f"{name}.parquet")
       return
     for name in splits:
       for number, (image, label) in enumerate(zip(arrays[f"x_{name}"], arrays[f"y_{name}"])):

@@ -28,7 +28,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def flowers(tmp_path_factory):
   """Keyword arguments of a configuration on small colour photographs of differing sizes."""
-  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+  import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
 
   from conrec_tf.data.registry import load_dataset
 

@@ -18,9 +18,9 @@ MAX_REQUEST = 2**17  # bytes
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import datasets.tiny_flowers  # noqa: E402, F401  # registers the dataset
 import numpy as np  # noqa: E402
 import tensorflow_datasets.testing  # noqa: E402, F401
+import tfds_sets.tiny_flowers  # noqa: E402, F401  # registers the dataset
 
 import conrec_tf.commands.train  # noqa: E402, F401
 

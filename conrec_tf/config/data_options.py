@@ -2,7 +2,8 @@
 
 from conrec_tf.config.option import option, section
 
-OWN_DATASETS = ("image_folder", "npz", "webdataset")  # files of the user's own; others are TFDS's
+# Files of the user's own; others are TFDS's.
+OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
 
 
 @section
@@ -11,13 +12,14 @@ class Data:
 
   dataset: str = option(
     "rectangle_triangle",
-    "image_folder, npz, webdataset, or a TensorFlow Datasets name "
+    "image_folder, npz, webdataset, parquet, or a TensorFlow Datasets name "
     "(rectangle_triangle and circles_square are drawn locally).",
   )
   data_dir: str = option(
     "",
     "The folder of images, the .npz file (x_train, y_train, x_test, y_test), the tar archives "
-    "(photos-{000..099}.tar), or the folder of prepared TFDS data (empty: ~/tensorflow_datasets).",
+    "(photos-{000..099}.tar), the folder of .parquet files, or that of prepared TFDS data (empty: "
+    "~/tensorflow_datasets).",
     changes_training=False,
     path=True,
   )
@@ -113,10 +115,14 @@ class Data:
     previously="",
   )
   image_key: str = option(
-    "image", "Name of the image among the features of a TFDS dataset.", previously="image"
+    "image",
+    "Name of the image among the features of a TFDS dataset or the columns of Parquet files.",
+    previously="image",
   )
   label_key: str = option(
-    "label", "Name of the label among the features of a TFDS dataset.", previously="label"
+    "label",
+    "Name of the label among the features of a TFDS dataset or the columns of Parquet files.",
+    previously="label",
   )
   label_table: str = option(
     "",
@@ -127,8 +133,8 @@ class Data:
   )
   label_columns: str = option(
     "",
-    "Columns of label_table that say 0 or 1 of several labels each image may have, separated by "
-    "commas, in place of the column label.",
+    "Columns of label_table or of metadata.csv that say 0 or 1 of several labels each image may "
+    "have, separated by commas, in place of the column label.",
     previously="",
   )
   label_order: str = option(

@@ -47,8 +47,14 @@ def data_rules(config: "Config") -> Iterator[Rule]:
   )
   columns = config.label_column_names
   yield (
-    config.label_columns and (not config.label_table or len(set(columns)) < max(2, len(columns))),
-    "label_columns must be at least two different columns of label_table, separated by commas",
+    config.label_columns
+    and (
+      not config.label_table
+      and (config.dataset != "image_folder" or config.label_mode != "auto")
+      or len(set(columns)) < max(2, len(columns))
+    ),
+    "label_columns must be at least two different columns of label_table or of metadata files of "
+    "an image folder, separated by commas",
     config.label_columns,
   )
   yield (
@@ -58,8 +64,8 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     config.label_columns,
   )
   yield (
-    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset"),
-    "drop_duplicates must be false unless dataset is image_folder or webdataset",
+    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset", "parquet"),
+    "drop_duplicates must be false unless dataset is image_folder, webdataset or parquet",
     "true",
   )
   yield (

@@ -59,7 +59,7 @@ def segmentation_rules(config: "Config") -> Iterator[Rule]:
     config.encoder,
   )
   yield (
-    config.dataset in ("npz", "webdataset"),
+    config.dataset in ("npz", "webdataset", "parquet"),
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
     "train_mode=segment",
     config.dataset,

@@ -1,8 +1,9 @@
 """Splits and labels of images, from the folders that they lie in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import logging
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from conrec_tf.data.labels import label_numbers, label_text, ordered_labels, war
 logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
-LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have"}
+LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
 
 class Layout(NamedTuple):
@@ -33,6 +34,31 @@ class Layout(NamedTuple):
   labels: np.ndarray
   class_names: tuple[str, ...]
   groups: np.ndarray | None = None
+
+
+def split_word(name: str) -> str:
+  """Returns the split that a name has in it, train in photos-train-000; else nothing."""
+  words = re.findall("[a-z]+", name.lower())
+  return next((word for word in words if word in SPLIT_NAMES), "")
+
+
+def has_splits(files: Mapping[str, str]) -> bool:
+  """Returns whether files of many images each have the name of a split in theirs.
+
+  Args:
+    files: `{name: its split, or nothing}`.
+
+  Raises:
+    UsageError: some have, others haven't.
+  """
+  without = [name for name, split in files.items() if not split]
+  if 0 < len(without) < len(files):
+    named = next(name for name in files if files[name])
+    raise UsageError(
+      "data_dir must name files that all have a split's name in theirs, as train-000, or none. "
+      f"Received: {named} with {files[named]}, {without[0]} without any"
+    )
+  return not without
 
 
 def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
@@ -106,7 +132,14 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
     several = np.array([rows[name].marks for name in names], np.int64)
     return _marked(config.label_column_names, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
-  return _labelled(config, labels, columns["split"], columns["group"], config.label_table)
+  return _labelled(
+    config,
+    labels,
+    columns["split"],
+    columns["group"],
+    config.label_table or config.data_dir,
+    given="the table gives",
+  )
 
 
 def sample_layout(
@@ -114,14 +147,17 @@ def sample_layout(
   labels: Sequence[str | tuple[str, ...]] | None,
   splits: list[str] | None,
   count: int,
+  class_names: tuple[str, ...] = (),
 ) -> Layout:
   """Returns the same of samples that have their labels beside them.
 
   Args:
     config: see `folder_layout`.
-    labels: of the samples, one of each or several of each, or None.
+    labels: of the samples, one of each, empty for none, or several of each; None without labels.
     splits: of the samples, or None.
     count: how many there are.
+    class_names: all labels in the order that counts unless `label_order` sets another; empty for
+      those that samples have, in natural order.
 
   Raises:
     UsageError: there is one label alone.
@@ -129,10 +165,12 @@ def sample_layout(
   if labels is not None:
     several = [label for label in labels if isinstance(label, tuple)]
     if several:
-      names = _class_names(config, {name for label in several for name in label}, config.data_dir)
-      found = np.array([[name in label for name in names] for label in several], np.int64)
-      return _marked(names, found, splits, None)
-    return _labelled(config, [str(label) for label in labels], splits, None, config.data_dir)
+      used = {name for label in several for name in label}
+      names = _class_names(config, used, config.data_dir, class_names)
+      has = np.array([[name in label for name in names] for label in several], np.int64)
+      return _marked(names, has, splits, None)
+    texts = [str(label) for label in labels]
+    return _labelled(config, texts, splits, None, config.data_dir, class_names)
   logger.info(
     "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
   )
@@ -146,13 +184,15 @@ def _labelled(
   splits: list[str] | None,
   groups: list[str] | None,
   origin: str,
+  stated: tuple[str, ...] = (),
+  given: str = "",
 ) -> Layout:
-  class_names = _class_names(config, set(labels), origin)
+  class_names = _class_names(config, set(labels) - {""}, origin, stated)
   indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
-    "the table gives" if config.label_table else LABELS_ARE[config.dataset],
+    given or LABELS_ARE[config.dataset],
     len(class_names),
     listed(class_names),
   )
@@ -164,13 +204,16 @@ def _labelled(
   return _in_splits(indices, class_names, splits, groups)
 
 
-def _class_names(config: Config, labels: set[str], origin: str) -> tuple[str, ...]:
+def _class_names(
+  config: Config, labels: set[str], origin: str, stated: tuple[str, ...] = ()
+) -> tuple[str, ...]:
   """Returns labels in their order; those of an evaluation set needn't be those of `label_order`."""
   class_names = ordered_labels(
     labels,
     config.label_order,
     config.ordinal_labels,
     must_fit=not isinstance(config, EvaluationData),
+    stated=stated,
   )
   if len(class_names) < 2:
     raise UsageError(

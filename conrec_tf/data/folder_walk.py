@@ -22,6 +22,8 @@ LEFT_BEHIND = {
   *("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
   *("Thumbs.db", "desktop.ini"),
 }
+# Tables of the images beside them, as Hugging Face's ImageFolder names them.
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 LINES_AT_MOST = 10
 
 
@@ -30,6 +32,7 @@ class _Folder:
   """What lies in one folder, by names below the root."""
 
   images: list[str] = dataclasses.field(default_factory=list)
+  tables: list[str] = dataclasses.field(default_factory=list)  # of METADATA
   others: list[str] = dataclasses.field(default_factory=list)
   passed_over: list[str] = dataclasses.field(default_factory=list)
   has_folders: bool = False
@@ -37,11 +40,16 @@ class _Folder:
 
 
 def image_files(root: str) -> list[str]:
-  """Returns the paths of all images below a folder, relative to it, links followed.
+  """Returns the paths of all images below a folder; see `images_and_tables`."""
+  return images_and_tables(root)[0]
 
-  Hidden names and what programs leave behind are passed over, as is what this one has written: a
-  run below the folder would learn from the pictures of its own report. A folder that loses files
-  is a warning that names it.
+
+def images_and_tables(root: str) -> tuple[list[str], list[str]]:
+  """Returns the paths of all images below a folder, relative to it, and of METADATA.
+
+  Links are followed. Hidden names and what programs leave behind are passed over, as is what this
+  one has written: a run below the folder would learn from the pictures of its own report. A folder
+  that loses files is a warning that names it.
 
   Raises:
     UsageError: a folder can't be read, or there are no images.
@@ -71,7 +79,7 @@ def image_files(root: str) -> list[str]:
   if at_root:
     logger.info("Left out %d files that aren't images, e.g. %s", len(at_root), min(at_root))
   _warn_of_lost_files({name: folder for name, folder in folders.items() if name})
-  return images
+  return images, sorted(name for folder in folders.values() for name in folder.tables)
 
 
 def _walk(root: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[str, _Folder]]:
@@ -89,6 +97,8 @@ def _walk(root: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[s
           found.passed_over.append(name)
         elif entry.is_dir():
           folders.append((name, entry))
+        elif entry.name in METADATA:
+          found.tables.append(name)
         elif _is_image(entry):
           found.images.append(name)
         else:
@@ -127,7 +137,9 @@ def _warn_of_lost_files(folders: dict[str, _Folder]) -> None:
       count = len(folder.images) + len(folder.others)
       example = os.path.basename(min(folder.others))
       lines.append(f"{len(folder.others)} of {count} files in {name} aren't images, e.g. {example}")
-    elif not folder.images and not folder.has_folders and not folder.is_output:
+    elif (
+      not folder.images and not folder.tables and not folder.has_folders and not folder.is_output
+    ):
       lines.append(f"{name} holds no files")
   for line in lines[:LINES_AT_MOST]:
     logger.warning("Lost: %s", line)

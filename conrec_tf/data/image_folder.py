@@ -2,14 +2,15 @@
 
 import logging
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout, folder_layout, table_layout
-from conrec_tf.data.folder_walk import image_files
+from conrec_tf.data.folder_walk import images_and_tables
 from conrec_tf.data.image_files import image_source
-from conrec_tf.data.label_table import read_label_table
+from conrec_tf.data.label_table import Row, read_label_table
 from conrec_tf.data.masked_folder import unlabelled_layout, without_masks
+from conrec_tf.data.metadata_files import read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,8 @@ def open_image_folder(config: Config) -> DatasetSource:
   With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
   tenth held out; with `label_mode=none` all files are unlabelled wherever they lie; a
-  `label_table` says all of that itself. Of folders `images` and `masks` side by side, which are for
+  `label_table` says all of that itself, and so does `metadata.csv` beside the images; see
+  `read_metadata`. Of folders `images` and `masks` side by side, which are for
   segmentation, the images are taken, unlabelled. Images are ordered by base name, then content, so
   that a run doesn't depend on where files lie.
 
@@ -29,9 +31,20 @@ def open_image_folder(config: Config) -> DatasetSource:
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
   root = existing_path(config.data_dir, config.dataset, "a folder of images")
-  files = image_files(root)
+  files, tables = images_and_tables(root)
   columns = config.label_column_names
-  rows = read_label_table(config.label_table, files, columns) if config.label_table else {}
+  rows: dict[str, Row] = {}
+  if config.label_table:
+    rows = read_label_table(config.label_table, files, columns)
+  elif tables and config.label_mode == "auto":
+    rows = read_metadata(root, tables, files, columns)
+  elif tables:
+    logger.info("Left out %d tables beside the images, e.g. %s", len(tables), tables[0])
+  if columns and not rows:
+    raise UsageError(
+      "label_columns must be of a label_table, or of metadata.csv or .jsonl in data_dir. "
+      f"Received: {config.label_columns}"
+    )
 
   images = without_masks(files)
   if len(images) < len(files) and not rows:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 import logging
+import math
 import os
 import re
+from typing import Any
 import unicodedata
 
 import numpy as np
@@ -19,20 +21,37 @@ def label_text(name: str) -> str:
   return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", " ", unicodedata.normalize("NFC", text))
 
 
+def value_text(value: Any) -> str | None:
+  """Returns a label from JSON or a column as text, whole numbers without a point; None if none."""
+  if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    return None
+  if isinstance(value, float):
+    if not math.isfinite(value):
+      return None
+    value = int(value) if value.is_integer() else value
+  return label_text(str(value).strip()) or None
+
+
 def ordered_labels(
-  labels: set[str], order: str, ordinal: bool, must_fit: bool = True
+  labels: set[str],
+  order: str,
+  ordinal: bool,
+  must_fit: bool = True,
+  stated: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
-  """Puts labels in their order: what the user says, or the natural one.
+  """Puts labels in their order: what the user says, what the data states, or the natural one.
 
   Args:
     labels: the names.
     order: all of them, separated by commas; empty for natural order.
     ordinal: whether the order matters, so that one of words is to be looked at.
     must_fit: whether `order` must be of these labels; else it counts where it is.
+    stated: all labels in the order of the data, of which some may be unused; or none.
 
   Raises:
     UsageError: `order` must fit, and doesn't hold just these labels.
   """
+  labels = set(stated) or labels
   given = tuple(name.strip() for name in order.split(",")) if order else ()
   if given:
     fits = set(given) == labels and len(given) == len(labels)
@@ -43,7 +62,7 @@ def ordered_labels(
         f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
         f"Received: {order}"
       )
-  found = tuple(sorted(labels, key=natural))
+  found = stated or tuple(sorted(labels, key=natural))
   if ordinal and not all(re.search(r"\d", name) for name in found):
     logger.warning(
       "Grades are taken in this order: %s (--label_order sets another)", ", ".join(found)
@@ -73,8 +92,8 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-  """Returns labels as their places among the class names, int64 `[N]`."""
-  places = {name: place for place, name in enumerate(class_names)}
+  """Returns labels as their places among the class names, int64 `[N]`; -1 of an empty one."""
+  places = {"": -1} | {name: place for place, name in enumerate(class_names)}
   return np.array([places[label] for label in labels], np.int64)
 
 

@@ -11,6 +11,7 @@ from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.masked_folder import open_masked_folder
 from conrec_tf.data.masked_tfds import open_masked_tfds
 from conrec_tf.data.npz import open_npz
+from conrec_tf.data.parquet import open_parquet
 from conrec_tf.data.split_checks import check_splits
 from conrec_tf.data.tfds import open_tfds
 from conrec_tf.data.webdataset import open_webdataset
@@ -22,6 +23,7 @@ OWN_DATA: dict[str, Callable[[Config], DatasetSource]] = {
   "image_folder": open_image_folder,
   "npz": open_npz,
   "webdataset": open_webdataset,
+  "parquet": open_parquet,
 }
 
 

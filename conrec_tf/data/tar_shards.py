@@ -143,5 +143,5 @@ class TarShards:
   def _read(self, descriptor: int, count: int, offset: int) -> bytes:
     data = os.pread(descriptor, count, offset)
     if len(data) < count:
-      raise OSError(f"an archive of {self.path} has been cut")
+      raise OSError(f"a file of {self.path} has been cut")
     return data

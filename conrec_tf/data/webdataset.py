@@ -4,21 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 import glob
 import json
 import logging
-import math
 import os
-import re
 import tarfile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import braceexpand
 from tqdm import tqdm
 
 from conrec_tf.config import Config, UsageError, short_message
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.folder_layout import SPLIT_NAMES, Layout, sample_layout
+from conrec_tf.data.folder_layout import Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.image_files import image_source
-from conrec_tf.data.labels import label_text
+from conrec_tf.data.labels import label_text, value_text
 from conrec_tf.data.tar_shards import ArchivedFile, TarShards, archived_files
 
 logger = logging.getLogger(__name__)
@@ -108,15 +106,8 @@ def open_webdataset(config: Config) -> DatasetSource:
     raise UsageError(f"data_dir must hold images. Received: {len(shards)} shards without any")
   labels = _labels(store, label_files) if config.label_mode != "none" else {}
 
-  splits = {name: _split(name) for name in names}
-  without = [name for name in names if not splits[name]]
-  if 0 < len(without) < len(names):
-    named = next(name for name in names if splits[name])
-    raise UsageError(
-      "data_dir must name archives that all have a split's name in theirs, as train-000.tar, or "
-      f"none. Received: {os.path.dirname(named)}.tar with {splits[named]}, "
-      f"{os.path.dirname(without[0])}.tar without any"
-    )
+  splits = {name: split_word(os.path.dirname(name)) for name in names}
+  named = has_splits({f"{os.path.dirname(name)}.tar": split for name, split in splits.items()})
 
   def layout(names: list[str]) -> Layout:
     missing = [name for name in names if name not in labels]
@@ -126,7 +117,7 @@ def open_webdataset(config: Config) -> DatasetSource:
         f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
       )
     given = [labels[name] for name in names] if labels else None
-    of_names = None if without else [splits[name] for name in names]
+    of_names = [splits[name] for name in names] if named else None
     return sample_layout(config, given, of_names, len(names))
 
   return image_source(config, store, names, layout)
@@ -225,7 +216,7 @@ def read_label(name: str, data: bytes) -> Label | None:
   if not isinstance(values, dict) or "label" not in values:
     return None
   label = values["label"]
-  texts = [_text(each) for each in (label if isinstance(label, list) else [label])]
+  texts = [value_text(each) for each in (label if isinstance(label, list) else [label])]
   if None in texts:
     raise UsageError(
       "label in JSON must be text, a number, or a list of those. "
@@ -235,26 +226,9 @@ def read_label(name: str, data: bytes) -> Label | None:
   return found if isinstance(label, list) else found[0]
 
 
-def _text(value: Any) -> str | None:
-  """Returns a label as text, whole numbers without a point; None if it is none."""
-  if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-    return None
-  if isinstance(value, float):
-    if not math.isfinite(value):
-      return None
-    value = int(value) if value.is_integer() else value
-  return label_text(str(value).strip()) or None
-
-
 def _shards(path: str) -> list[str]:
   """Returns the archives that a folder or a pattern names, each once, sorted."""
   if os.path.isdir(path):
     return sorted(glob.glob(os.path.join(glob.escape(path), "*.tar")))
   found = [match for part in braceexpand.braceexpand(path) for match in glob.glob(part) or [part]]
   return sorted(dict.fromkeys(match for match in found if os.path.exists(match)))
-
-
-def _split(name: str) -> str:
-  """Returns the split that a shard's name has in it, train in photos-train-000; else nothing."""
-  words = re.findall("[a-z]+", os.path.dirname(name).lower())
-  return next((word for word in words if word in SPLIT_NAMES), "")

@@ -331,7 +331,7 @@ def test_stanford_dogs_presets_train(tmp_path, names):
     train_batch_size=4,
     train_steps=2,
   )
-  done = command(*presets(*names), *as_flags(scale), script=ROOT / "tests/datasets/mock_dogs.py")
+  done = command(*presets(*names), *as_flags(scale), script=ROOT / "tests/tfds_sets/mock_dogs.py")
   assert done.returncode == 0, done.stderr
   assert " on stanford_dogs" in done.stdout
   assert (tmp_path / "run/saved_model/2").is_dir()

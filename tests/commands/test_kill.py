@@ -6,7 +6,7 @@ from benchmarks import kill
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["tfds", "image_folder", "masks"])
+@pytest.mark.parametrize("kind", ["tfds", "image_folder", "parquet", "masks"])
 def test_killed_trainings_end_in_the_same_bits(tmp_path, kind):
   data = kill.Data(kind, tmp_path)
   work = kill.seconds_of_work(data, tmp_path / "reference")

@@ -253,7 +253,7 @@ def test_masks_are_no_images_to_learn_from(folder, caplog):
 
 @pytest.mark.parametrize("split", ["train", "train[:4]"])
 def test_a_tfds_dataset_has_masks(tmp_path, split):
-  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+  import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
 
   config = Config(
     train_mode="segment", dataset="tiny_masks", data_dir=str(tmp_path), train_split=split

@@ -121,7 +121,7 @@ def test_archives(tmp_path, rng):
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 @pytest.mark.parametrize("cache", [False, True])
 def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
-  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+  import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
 
   monkeypatch.setattr("conrec_tf.data.tfds_records.BYTES_IN_MEMORY", 0)
   tfds.builder(

@@ -3,10 +3,10 @@
 import io
 import tarfile
 
-import datasets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 import numpy as np
 from PIL import Image
 import pytest
+import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data import tfds_records

@@ -18,7 +18,7 @@ from conrec_tf.data.summary import summarize
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
   """`{format: folder}` with tiny_flowers."""
-  import datasets.tiny_flowers  # noqa: F401  # registers the dataset
+  import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
 
   folders = {}
   for kind in ("tfrecord", "array_record"):

@@ -1,8 +1,8 @@
 """What can't be learnt or measured is said before anything is trained."""
 
-import datasets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 import numpy as np
 import pytest
+import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset, load_eval_dataset

@@ -1,0 +1,164 @@
+"""Labels in `metadata.csv` and others beside the images of a folder."""
+
+import csv
+import json
+
+import numpy as np
+from PIL import Image
+import pyarrow as pa
+from pyarrow import parquet
+import pytest
+
+from conrec_tf.config import Config, UsageError
+from conrec_tf.data.pipeline import pretraining_batches
+from conrec_tf.data.registry import load_dataset
+
+LABELS = ("iris", "rose")
+
+
+def pictures(folder, seeds):
+  folder.mkdir(parents=True, exist_ok=True)
+  for seed in seeds:
+    pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / f"{seed:02}.png")
+
+
+def write(folder, kind, rows):
+  """Writes a table of rows, dicts of the same keys."""
+  path = folder / f"metadata.{kind}"
+  if kind == "csv":
+    with path.open("w", newline="") as file:
+      table = csv.DictWriter(file, rows[0].keys())
+      table.writeheader()
+      table.writerows(rows)
+  elif kind == "jsonl":
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  else:
+    parquet.write_table(pa.Table.from_pylist(rows), path)
+
+
+def rows_of(seeds, **more):
+  return [
+    {"file_name": f"images/{seed:02}.png", "label": LABELS[seed % 2], "age": seed} | more
+    for seed in seeds
+  ]
+
+
+@pytest.fixture(params=["csv", "jsonl", "parquet"])
+def folder(request, tmp_path):
+  """Two splits, each with a table of its own."""
+  for split, seeds in (("train", range(24)), ("test", range(24, 32))):
+    pictures(tmp_path / "set" / split / "images", seeds)
+    write(tmp_path / "set" / split, request.param, rows_of(seeds))
+  return tmp_path / "set"
+
+
+def opened(path, **values):
+  return load_dataset(Config(dataset="image_folder", data_dir=str(path), **values))
+
+
+def words(source, split):
+  return [source.class_names[label] for label in split.labels()]
+
+
+def test_labels_and_splits_are_those_of_tables_and_folders(folder, caplog):
+  caplog.set_level("INFO")
+  source = opened(folder)
+  assert source.class_names == LABELS
+  assert words(source, source.train) == [LABELS[seed % 2] for seed in range(24)]
+  assert words(source, source.eval) == [LABELS[seed % 2] for seed in range(24, 32)]
+  assert "test/metadata." in caplog.text and "give labels" in caplog.text
+  assert "Lost" not in caplog.text and "folders are" not in caplog.text
+
+
+def test_batches_are_those_of_folders_of_labels(folder, tmp_path):
+  for seed in range(32):
+    split = "train" if seed < 24 else "test"
+    pictures(tmp_path / "plain" / split / LABELS[seed % 2], [seed])
+  values = dict(image_size=24, unet_depth=3, train_batch_size=8, dataset="image_folder")
+  ours, plain = (
+    next(iter(pretraining_batches(Config(data_dir=str(path), **values))))
+    for path in (folder, tmp_path / "plain")
+  )
+  for key in plain:
+    np.testing.assert_array_equal(ours[key], plain[key])
+  assert opened(folder).digest == opened(tmp_path / "plain").digest
+
+
+def test_what_datasets_reads_as_an_image_folder_has_the_same_labels(folder, tmp_path):
+  datasets = pytest.importorskip("datasets")
+  found = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "hf"))
+  source = opened(folder)
+  assert words(source, source.train) == found["train"]["label"][:]
+  assert words(source, source.eval) == found["test"]["label"][:]
+
+
+def test_without_splits_a_share_is_held_out_and_what_is_lost_is_counted(tmp_path, caplog):
+  pictures(tmp_path / "images", range(22))
+  write(tmp_path, "csv", rows_of([*range(20), 50, 51, 52]))
+  source = opened(tmp_path)
+  assert (source.train.num_examples, source.eval.num_examples) == (16, 4)
+  assert "Lost: 3 images of metadata.csv" in caplog.text and "images/50.png" in caplog.text
+  assert "Lost: 2 of 22 images aren't in metadata.csv" in caplog.text
+
+
+def test_captions_leave_the_labels_of_folders(tmp_path, caplog):
+  caplog.set_level("INFO")
+  for label, seeds in zip(LABELS, (range(5), range(5, 10))):
+    pictures(tmp_path / label, seeds)
+  write(tmp_path, "jsonl", [{"file_name": "iris/00.png", "text": "an iris"}])
+  source = opened(tmp_path)
+  assert source.class_names == LABELS
+  assert "No labels: metadata.jsonl (1 tables) has no column label" in caplog.text
+  write(tmp_path, "jsonl", [{"image": "00", "label": "other"}])
+  assert opened(tmp_path).class_names == LABELS
+  assert "Left out metadata.jsonl, which has no column file_name" in caplog.text
+
+
+def test_folders_can_be_the_labels_nevertheless(tmp_path):
+  for label, seeds in zip(LABELS, (range(5), range(5, 10))):
+    pictures(tmp_path / label, seeds)
+  write(tmp_path, "csv", [{"file_name": "iris/00.png", "label": "tulip"}])
+  assert opened(tmp_path, label_mode="folders").class_names == LABELS
+
+
+def test_columns_of_several_labels(tmp_path):
+  pictures(tmp_path / "images", range(12))
+  rows = [
+    row | {"red": seed % 2, "Big": seed % 3 // 2} for seed, row in enumerate(rows_of(range(12)))
+  ]
+  write(tmp_path, "jsonl", rows)
+  source = opened(tmp_path, label_columns="red,Big", train_split="train+test")
+  assert source.multi_label and source.class_names == ("red", "Big")
+  assert source.train.labels().sum(axis=0).tolist() == [6, 4]
+  (tmp_path / "metadata.jsonl").unlink()
+  with pytest.raises(UsageError, match="label_columns must be of .*Received: red,Big"):
+    opened(tmp_path, label_columns="red,Big")
+
+
+@pytest.mark.parametrize(
+  "text, expected",
+  [
+    ('{"file_name": "images/00.png", "label": ["a"]}', r"text or a number. Received: \['a'\] in"),
+    ('{"file_name": "images/00.png", "label": null}', "must give each image a label. .*line 1 of"),
+    ('{"file_name": "images/00.png", "label"', "tables of JSON, a line each .*metadata.jsonl"),
+    ('{"file_name": "images/77.png", "label": "a"}', "metadata files must name files of data_dir"),
+  ],
+)
+def test_tables_that_are_wrong_are_refused(tmp_path, text, expected):
+  pictures(tmp_path / "images", range(2))
+  (tmp_path / "metadata.jsonl").write_text(text + "\n")
+  with pytest.raises(UsageError, match=expected):
+    opened(tmp_path)
+
+
+def test_two_tables_of_one_folder_or_some_without_labels_are_refused(folder):
+  (folder / "test/metadata.tsv").write_text("no table of ours\n")
+  kind = next(folder.glob("train/metadata.*")).suffix[1:]
+  write(folder / "test", kind, [{"file_name": "images/24.png", "text": "an iris"}])
+  with pytest.raises(UsageError, match="must all have label. Received: test/metadata"):
+    opened(folder)
+  write(folder / "test", "csv", rows_of([24]))
+  write(folder / "test", "jsonl", rows_of([24]))
+  with pytest.raises(UsageError, match="one table a folder. Received: test/metadata"):
+    opened(folder)
