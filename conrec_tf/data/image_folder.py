@@ -1,15 +1,16 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
+from collections.abc import Callable
 import logging
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, existing_path
-from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout, folder_layout, table_layout
 from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.label_table import read_label_table
 from conrec_tf.data.masked_folder import unlabelled_layout, without_masks
+from conrec_tf.data.unpacking import unpacked_folder
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,9 @@ def open_image_folder(config: Config) -> DatasetSource:
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
   tenth held out; with `label_mode=none` all files are unlabelled wherever they lie; a
   `label_table` says all of that itself. Of folders `images` and `masks` side by side, which are for
-  segmentation, the images are taken, unlabelled. Images are ordered by base name, then content, so
-  that a run doesn't depend on where files lie.
+  segmentation, the images are taken, unlabelled. Files of several images are unpacked as
+  `dicom_frames` says, and have the split, label and group of their file. Images are ordered by base
+  name, then content, so that a run doesn't depend on where files lie.
 
   Raises:
     UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
@@ -33,16 +35,18 @@ def open_image_folder(config: Config) -> DatasetSource:
   columns = config.label_column_names
   rows = read_label_table(config.label_table, files, columns) if config.label_table else {}
 
+  of_files: Callable[[list[str]], Layout]
   images = without_masks(files)
   if len(images) < len(files) and not rows:
     logger.info(
       "%d files of masks are left out; train_mode=segment learns from them",
       len(files) - len(images),
     )
-    return image_source(config, Folder(root), images, unlabelled_layout)
-
-  def layout(names: list[str]) -> Layout:
-    return table_layout(config, names, rows) if rows else folder_layout(config, names, root)
-
-  names = [name for name in files if name in rows] if rows else files
-  return image_source(config, Folder(root), names, layout)
+    files, of_files = images, unlabelled_layout
+  elif rows:
+    files = [name for name in files if name in rows]
+    of_files = lambda names: table_layout(config, names, rows)
+  else:
+    of_files = lambda names: folder_layout(config, names, root)
+  store, names = unpacked_folder(config, root, files)
+  return image_source(config, store, names, lambda names: store.layout(names, of_files))
