@@ -73,12 +73,12 @@ def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
 
 
 def frames_of_file(path: str) -> int:
-  """Returns how many frames a file says it has, 1 where it can't be read."""
+  """Returns how many frames a file says it has, 0 where it can't be read."""
   with contextlib.suppress(Exception), warnings.catch_warnings():  # pydicom raises of many kinds
     warnings.simplefilter("ignore")
     tags = ["NumberOfFrames"]
     return number_of_frames(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags))
-  return 1
+  return 0
 
 
 def number_of_frames(dataset: Dataset) -> int:

@@ -37,6 +37,7 @@ VERSION = 1  # of how files are unpacked
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 DICOM_ENDINGS = (".dcm", ".dicom")
 INDEX, LOCK = "index.json", "lock"
+PASSES = "passes"  # of circumstances: it couldn't be read, or memory was short
 DIGITS = 4  # of the number of a frame, at least
 
 
@@ -87,12 +88,17 @@ class FramesFolder(Folder):
     }
 
   def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the file's time, and its size by the number of images in it."""
+    """Returns the file's time, and its size by the number of images in it.
+
+    What failed for a reason that passes is as no file, so that nothing of it is kept.
+    """
     files = {file: place for place, file in enumerate(dict.fromkeys(map(self.file_of, names)))}
     sizes, times = super().stats(list(files))
     places = np.array([files[self.file_of(name)] for name in names], np.int64)
-    counts = [self._made[file].images if file in self._made else 1 for file in files]
-    return np.where(sizes < 0, -1, sizes // counts)[places], times[places]
+    made = [self._made.get(file, Unpacked(0, 0, 1)) for file in files]
+    is_gone = (sizes < 0) | [found.circumstances == PASSES for found in made]
+    sizes = np.where(is_gone, -1, sizes // [found.images for found in made])
+    return sizes[places], times[places]
 
   def locations(self, names: Sequence[str]) -> np.ndarray:
     """Returns paths, object `[N]`."""
@@ -258,9 +264,8 @@ def _unpack(config: Config, path: str, folder: pathlib.Path, circumstances: str)
     with replacing(folder) as temporary:
       temporary.mkdir()
       (temporary / _file_name(0)).write_bytes(note)
-    # Where it couldn't be read, or memory was short, the next start tries again.
     passes = isinstance(error.__cause__, OSError | MemoryError)
-    return Unpacked(0, 0, 1, circumstances="passes" if passes else circumstances)
+    return Unpacked(0, 0, 1, circumstances=PASSES if passes else circumstances)
 
 
 def _encoded(image: np.ndarray) -> bytes:
@@ -284,13 +289,13 @@ def _may_be_several(root: str, file: str, choice: str) -> bool:
 
 
 def _is_single_dicom(path: str) -> bool:
-  """Returns whether a file is DICOM of one frame, or nothing that can tell is installed."""
+  """Returns whether a file is DICOM of one frame, as far as can be told."""
   if path.lower().endswith(NIFTI_ENDINGS):
     return False
   try:
     from conrec_tf.data import dicom  # which needs pydicom from its first line
   except ImportError:
-    return True
+    return False
   return dicom.frames_of_file(path) == 1
 
 

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import os
+import sys
 
 from dicom_files import dicom
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.data import unpacking
+from conrec_tf.data import file_scan, unpacking
 from conrec_tf.data.file_formats import read_image
 from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.image_folder import open_image_folder
@@ -229,6 +230,33 @@ def test_a_damaged_volume_is_one_bad_image_that_is_named_and_not_tried_again(sca
   assert unpacked in ([], [name])  # what couldn't be read may be readable now
   (scans / name).write_bytes(volume(3) if "nii" in name else series())
   assert not opened(scans).bad
+
+
+def test_a_volume_that_cannot_be_read_for_some_time_is_tried_again(scans, monkeypatch):
+  (scans / "a.nii.gz").write_bytes(volume(0, 1))
+
+  def lost(*args):
+    raise OSError(5, "I/O error")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(unpacking, "open_frames", lost)
+    with pytest.raises(UsageError, match="a.nii.gz: I/O error"):
+      opened(scans)
+  assert list(images(opened(scans))) == ["a.nii.gz"]
+
+
+def test_without_what_reads_them_volumes_are_bad_images_that_name_it(scans, monkeypatch):
+  (scans / "a.nii.gz").write_bytes(volume(0))
+  (scans / "b.dcm").write_bytes(series())
+  with monkeypatch.context() as patch:
+    for name in ("nibabel", "pydicom", "conrec_tf.data.dicom"):
+      patch.setitem(sys.modules, name, None)
+    patch.delattr("conrec_tf.data.dicom", raising=False)
+    with pytest.raises(UsageError, match=r"a.nii.gz: NIfTI needs nibabel: pip install .*formats"):
+      opened(scans)
+  monkeypatch.setattr(unpacking, "decoders", lambda: "more")
+  monkeypatch.setattr(file_scan, "decoders", lambda: "more")
+  assert len(images(opened(scans))) == 6 + 5
 
 
 def test_too_many_pixels_are_told_before_decoding(scans):
