@@ -15,6 +15,8 @@ import socket
 import sys
 
 MAX_REQUEST = 2**17  # bytes
+# pandas, which TensorFlow imports where it is there, imports pyarrow, whose allocator has a thread.
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 

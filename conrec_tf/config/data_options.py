@@ -101,16 +101,17 @@ class Data:
   )
   dicom_window: str = option(
     "",
-    "Window of DICOM images as centre,width, e.g. 40,400; empty: the file's own, or else all that "
-    "its bits can hold.",
+    "Window of DICOM and NIfTI images as centre,width, e.g. 40,400; empty: the file's own, or else "
+    "all that its bits can hold (DICOM) or that the volume holds (NIfTI).",
     architecture=True,
     previously="",
   )
   dicom_frames: str = option(
     "",
-    "Which of several frames of a DICOM file is its image: middle (the later one of an even "
-    "number); empty: files of several are refused.",
-    choices=("", "middle"),
+    "Which of several frames of a DICOM file, slices of a NIfTI file or of MedMNIST3D's volumes "
+    "are images: middle (the later one of an even number) or all, of which those of one file stay "
+    "together as a group; empty: files of several are refused.",
+    choices=("", "middle", "all"),
     architecture=True,
     previously="",
   )

@@ -74,6 +74,18 @@ def data_rules(config: "Config") -> Iterator[Rule]:
     "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
     config.dicom_window,
   )
+  no_slices = (
+    "train_mode=segment and mode=segment, where masks are of files"
+    if config.is_segmenting or config.mode == "segment"
+    else "dataset=webdataset, whose files are read where they lie"
+    if "webdataset" in (config.dataset, config.eval_dataset)
+    else ""
+  )
+  yield (
+    config.dicom_frames == "all" and no_slices,
+    f"dicom_frames must be middle or empty for {no_slices}",
+    config.dicom_frames,
+  )
   yield (
     not all(
       re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")

@@ -46,6 +46,7 @@ def decode_stored(
     encoded: scalar string.
     channels: 1, 3, the number of a TIFF of several channels, or `NATIVE` for what the file holds.
     bits: how many of their bits files of 16 use; 0 for all. Their largest value becomes white.
+      Not of PNG that says that its values fill their bits.
     max_pixels: larger images fail before they are decoded, by what their header says.
     as_uint16: whether to return 16 bits; else of 16 bits the high 8 are kept.
     libraries: whether others than TensorFlow may be called; such a function can't be exported.
@@ -151,7 +152,8 @@ def _with_channels(encoded: tf.Tensor, channels: int, bits: int, as_uint16: bool
   def of_16_bits() -> tf.Tensor:
     image = tf.io.decode_png(encoded, dtype=tf.uint16)
     if bits:
-      image = fill_range(image, bits)
+      is_full = image_header.fills_bits(encoded)
+      image = tf.cond(is_full, lambda: image, lambda: fill_range(image, bits))
     return image if as_uint16 else tf.cast(tf.bitwise.right_shift(image, 8), tf.uint8)
 
   if as_uint16 or bits:

@@ -1,9 +1,11 @@
 """DICOM files: what a viewer shows of their pixels. Imported only where pydicom is installed."""
 
 from collections.abc import Sequence
+import contextlib
 import io
 import logging
 from typing import Any
+import warnings
 
 import numpy as np
 import pydicom
@@ -11,9 +13,9 @@ from pydicom import pixels
 from pydicom.dataset import Dataset
 
 from conrec_tf.data import dicom_codecs
+from conrec_tf.data.frames import Frames
 from conrec_tf.data.pixel_values import check_size, converted, filled_range
 
-MIDDLE = "middle"
 RESCALING = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")
 WINDOW = ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence")
 # What a file may have without a value, which is as if it hadn't.
@@ -33,23 +35,19 @@ dicom_codecs.register()
 Table = tuple[int, np.ndarray]  # the value that its first entry is for, and the entries `[N]`
 
 
-def read(data: bytes, max_pixels: int, window: str, frames: str) -> np.ndarray:
-  """Returns what a viewer shows: rescaled, windowed, the lowest value black or, inverted, white.
+def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
+  """Opens a file whose images are what a viewer shows: rescaled, windowed, inverted where it says.
 
-  Without a window, in the file or given, the range is all that the stored bits can hold, so that
-  it is the same for all files of a scanner.
+  The lowest value is black or, inverted, white. Without a window, in the file or given, the range
+  is all that the stored bits can hold, so that it is the same for all files of a scanner.
 
   Args:
     data: the file.
     max_pixels: see `file_formats.read_image`.
     window: `centre,width`; empty for the file's own.
-    frames: `middle` takes that of several frames (the later one of two); empty refuses them.
-
-  Returns:
-    uint8 or uint16 `[h, w, C]`; C is 1 or 3.
 
   Raises:
-    ValueError: there are no pixels, several frames, or values whose meaning isn't known.
+    ValueError: there are no pixels, or values whose meaning isn't known; so may reading a frame.
     Exception: of many kinds, where pydicom can't read it.
   """
   dataset = _without_empty_elements(pydicom.dcmread(io.BytesIO(data)))
@@ -60,15 +58,39 @@ def read(data: bytes, max_pixels: int, window: str, frames: str) -> np.ndarray:
     raise ValueError("floats have no known range; save 8 or 16 bits a channel")
   if "PixelData" not in dataset:
     raise ValueError("no pixels in it, or cut off")
-  count = int(dataset.get("NumberOfFrames", 1) or 1)
-  if count > 1 and frames != MIDDLE:
-    raise ValueError(
-      f"{count} frames; save one image a file, or take the middle one (--dicom_frames={MIDDLE})"
-    )
+  count = number_of_frames(dataset)
+  own = {name: dataset[name] for name in (*RESCALING, *WINDOW) if name in dataset}
+
+  def read(frame: int) -> np.ndarray:
+    for name in (*RESCALING, *WINDOW):  # of which another frame may have taken its own
+      if name in dataset:
+        del dataset[name]
+      if name in own:
+        dataset[name] = own[name]
+    return _frame(dataset, frame, count, window)
+
+  return Frames(count, read)
+
+
+def frames_of_file(path: str) -> int:
+  """Returns how many frames a file says it has, 0 where it can't be read."""
+  with contextlib.suppress(Exception), warnings.catch_warnings():  # pydicom raises of many kinds
+    warnings.simplefilter("ignore")
+    tags = ["NumberOfFrames"]
+    return number_of_frames(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags))
+  return 0
+
+
+def number_of_frames(dataset: Dataset) -> int:
+  """Returns how many frames a file says it has."""
+  return int(dataset.get("NumberOfFrames", 1) or 1)
+
+
+def _frame(dataset: Dataset, frame: int, count: int, window: str) -> np.ndarray:
+  """Decodes one of so many frames; see `open_frames`."""
   samples, bits = int(dataset.SamplesPerPixel), int(dataset.BitsStored)
   if samples not in (1, 3):
     raise ValueError(f"{samples} channels of {dataset.PhotometricInterpretation}; save RGB")
-  frame = count // 2
   _take_functional_groups(dataset, frame)
   stored, photometric = _decoded(dataset, frame if count > 1 else None)
   if photometric == "PALETTE COLOR":

@@ -1,5 +1,5 @@
 """Image files that TensorFlow can't decode: TIFF, WebP, BMP, JPEG 2000, AVIF by libraries that are
-always there; DICOM, JPEG XL, HEIC and compressed TIFF by those of the extra `formats`."""
+always there; DICOM, NIfTI, JPEG XL, HEIC and compressed TIFF by those of the extra `formats`."""
 
 import contextlib
 import io
@@ -7,16 +7,21 @@ import warnings
 
 import numpy as np
 
-from conrec_tf.data.bad_image import as_bad_image
+from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.by_pillow import (
   fills_16_bits,
   library,
   no_range,
   read_by_pillow,
 )
+from conrec_tf.data.frames import Frames, only_frame
 from conrec_tf.data.pixel_values import check_size, filled_range
 from conrec_tf.data.tiff import SIGNATURES, read_tiff
 
+GZIP = b"\x1f\x8b"  # of images that are read, NIfTI alone may be compressed as a whole
+NIFTI = {344: b"n+1\0", 4: b"n+2\0"}  # where its two versions say what they are
+# How a file begins that stands for images that couldn't be unpacked; the reason follows.
+NOT_UNPACKED = b"conrec_tf: not unpacked\n"
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 # Of the kinds of DICOM (SOP classes) that hold pixels, those without "Image" in their names.
 KINDS_WITH_PIXELS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
@@ -32,8 +37,9 @@ def read_image(
     data: the file.
     bits: how many of their bits files of 16 use, which then fill 16; 0 for all.
     max_pixels: larger images fail before they are decoded.
-    window: of DICOM, `centre,width`; empty for the file's own.
-    frames: which of several frames of DICOM to take, `middle`; empty for none.
+    window: of DICOM and NIfTI, `centre,width`; empty for the file's own.
+    frames: which of several frames of DICOM or slices of NIfTI to take, `middle`; any other
+      refuses several.
 
   Returns:
     uint8 or uint16 `[h, w, C]`: C is 1, 3, or what a TIFF of several channels holds. Alpha is
@@ -45,11 +51,10 @@ def read_image(
   """
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the limit of pixels is ours; what is damaged raises
-    if is_dicom(data):
-      library("pydicom", "DICOM")
-      from conrec_tf.data import dicom  # which needs it from its first line
-
-      return dicom.read(data, max_pixels, window, frames)
+    if data.startswith(NOT_UNPACKED):
+      raise BadImage(data.removeprefix(NOT_UNPACKED).decode(errors="replace"))
+    if is_dicom(data) or is_nifti(data):
+      return only_frame(open_frames(data, max_pixels, window), frames)
     if data.startswith(SIGNATURES):
       return read_tiff(data, bits, max_pixels)
     if data.startswith(JPEG_XL):
@@ -62,6 +67,29 @@ def read_image(
   if bits and image.dtype == np.uint16 and not fills_16_bits(data):
     return filled_range(image, 2**bits - 1)
   return image
+
+
+def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
+  """Opens a DICOM or NIfTI file; see `dicom.open_frames` and `nifti.open_slices`.
+
+  Raises:
+    Exception: of many kinds, where it is damaged or what reads it isn't installed.
+  """
+  if is_dicom(data):
+    library("pydicom", "DICOM")
+    from conrec_tf.data import dicom  # which needs it from its first line
+
+    return dicom.open_frames(data, max_pixels, window)
+  library("nibabel", "NIfTI")
+  from conrec_tf.data import nifti  # likewise
+
+  return nifti.open_slices(data, max_pixels, window)
+
+
+def is_nifti(data: bytes) -> bool:
+  """Returns whether a file says that it is NIfTI, or is compressed as a whole."""
+  said = any(data[place : place + len(text)] == text for place, text in NIFTI.items())
+  return said or data.startswith(GZIP)
 
 
 def is_dicom(data: bytes) -> bool:

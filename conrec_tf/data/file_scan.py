@@ -37,7 +37,14 @@ VERSION = 5  # of what is kept, and of how images are decoded
 # What decodes, or takes part in it where it is there.
 DECODERS = (
   *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "pydicom"),
-  *("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm"),
+  *(
+    "nibabel",
+    "pylibjpeg",
+    "pylibjpeg-libjpeg",
+    "pylibjpeg-openjpeg",
+    "pylibjpeg-rle",
+    "python-gdcm",
+  ),
 )
 NO_IMAGE = "a DICOM file without an image"
 SECONDS_BETWEEN_SAVES = 10.0
@@ -139,27 +146,28 @@ def scan_files(
   names: list[str],
   describe: Describe,
   max_pixels: int,
-  dicom_frames: str = "",
+  options: str = "",
 ) -> FileScan:
   """Decodes those files that aren't known yet, and orders all of them.
 
-  The order is by base name, then content, so that it doesn't depend on where files lie.
+  The order is by base name, then content, so that it doesn't depend on where files lie; see also
+  `FileStore.order`.
 
   Args:
     store: where they lie.
     names: of the image files in it.
     describe: from a file's bytes, a string scalar, to int32 `[4]`; see `describe_image`.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
-    dicom_frames: which it takes; what is known is kept for each choice.
+    options: what the images depend on beside their files; what is known is kept for each choice.
   """
   scan = FileScan.of_files(names, *store.stats(names))
-  cache = scan.path = cache_path(store.path, dicom_frames)
+  cache = scan.path = cache_path(store.path, options)
   known = load_scan(cache)
   if known:
     known.forget_circumstances(max_pixels)
     scan.take_over(known)
   _add_digests(store, scan)
-  scan.reorder(_order(scan))
+  scan.reorder(_order(store, scan))
   unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
   if len(unknown):
     locations = store.locations([scan.names[place] for place in unknown])
@@ -233,9 +241,9 @@ def decoders() -> str:
   return ", ".join(found)
 
 
-def cache_path(root: str, dicom_frames: str = "") -> pathlib.Path:
+def cache_path(root: str, options: str = "") -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + dicom_frames.encode()
+  place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
   key = hashlib.sha256(place).hexdigest()
   return cache_folder() / f"folder-{key[:32]}.npz"
 
@@ -299,7 +307,9 @@ def _add_digests(store: FileStore, scan: FileScan) -> None:
   bases = [base_name(name) for name in scan.names]
   seen = collections.Counter(bases)
   wanted = [
-    place for place, base in enumerate(bases) if seen[base] > 1 and not scan.digests[place].any()
+    place
+    for place, base in enumerate(bases)
+    if seen[base] > 1 and not scan.digests[place].any() and scan.names[place] not in store.order
   ]
 
   def digest(place: int) -> bytes:
@@ -313,10 +323,10 @@ def _add_digests(store: FileStore, scan: FileScan) -> None:
       scan.digests[place] = np.frombuffer(found, np.uint8)
 
 
-def _order(scan: FileScan) -> list[int]:
+def _order(store: FileStore, scan: FileScan) -> list[int]:
   def key(place: int) -> tuple[str, bytes, str]:
     name = scan.names[place]
-    return base_name(name), scan.digests[place].tobytes(), name
+    return *store.order.get(name, (base_name(name), scan.digests[place].tobytes())), name
 
   return sorted(range(len(scan.names)), key=key)
 

@@ -1,6 +1,6 @@
 """Where the bytes of image files come from: a folder, or anything else that does what it does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import concurrent.futures
 import os
 from typing import Protocol
@@ -19,9 +19,12 @@ class FileStore(Protocol):
 
   Attributes:
     path: where they lie, for messages and as a key of what is known of them.
+    order: `{name: (base name, digest)}` of images whose place among others isn't that of their own
+      name and content, but of the file that they are part of.
   """
 
   path: str
+  order: Mapping[str, tuple[str, bytes]]
 
   def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns sizes in bytes and times of the last change in ns, int64 `[N]`.
@@ -67,6 +70,7 @@ class Folder:
 
   def __init__(self, path: str) -> None:
     self.path = path
+    self.order: Mapping[str, tuple[str, bytes]] = {}
 
   def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Looks at files by several threads, many at a time, as each costs next to nothing."""

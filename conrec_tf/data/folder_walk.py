@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 ENDINGS = (
   *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp"),
   *(".tif", ".tiff", ".webp", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".dcm", ".dicom"),
-  *(".ppm", ".pgm", ".pnm"),
+  *(".ppm", ".pgm", ".pnm", ".nii", ".nii.gz"),
 )
 # How an image begins, for files whose names have no ending, or a number for one.
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
@@ -164,6 +164,9 @@ def without_ending(name: str) -> str:
   What comes after another dot belongs to the name, as in `1.2.840.0` or `v1.5_0003`.
   """
   stem, ending = os.path.splitext(name)
+  if ending.lower() == ".gz":
+    stem, inner = os.path.splitext(stem)
+    ending = inner + ending
   return stem if ending.lower() in ENDINGS else name
 
 

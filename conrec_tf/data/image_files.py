@@ -50,7 +50,11 @@ def image_source(
       split isn't there.
   """
   limits = config.max_pixels, config.dicom_frames
-  scan = scan_files(store, names, lambda encoded: describe_image(encoded, *limits), *limits)
+  # Images that were unpacked from a file are what the window made of it.
+  variant = f"{config.dicom_frames} {config.dicom_window}" if store.order else config.dicom_frames
+  scan = scan_files(
+    store, names, lambda encoded: describe_image(encoded, *limits), config.max_pixels, variant
+  )
   for place, name in enumerate(scan.names):
     if bad_companions and name in bad_companions and scan.is_good[place]:
       scan.mark_bad(place, bad_companions[name], passes=True)

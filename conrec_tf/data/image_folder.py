@@ -1,16 +1,17 @@
 """Images in folders: `split/label/file`, `label/file`, or unlabelled, nested or flat."""
 
+from collections.abc import Callable
 import logging
 
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource, existing_path
-from conrec_tf.data.file_store import Folder
 from conrec_tf.data.folder_layout import Layout, folder_layout, table_layout
 from conrec_tf.data.folder_walk import images_and_tables
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.label_table import Row, read_label_table
 from conrec_tf.data.masked_folder import unlabelled_layout, without_masks
 from conrec_tf.data.metadata_files import read_metadata
+from conrec_tf.data.unpacking import unpacked_folder
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,9 @@ def open_image_folder(config: Config) -> DatasetSource:
   `label/file` with a stratified fifth held out for evaluation, and in none unlabelled with a
   tenth held out; with `label_mode=none` all files are unlabelled wherever they lie; a
   `label_table` says all of that itself, and so does `metadata.csv` beside the images; see
-  `read_metadata`. Of folders `images` and `masks` side by side, which are for
-  segmentation, the images are taken, unlabelled. Images are ordered by base name, then content, so
+  `read_metadata`. Of folders `images` and `masks` side by side, which are for segmentation, the
+  images are taken, unlabelled. Files of several images are unpacked as `dicom_frames` says, and
+  have the split, label and group of their file. Images are ordered by base name, then content, so
   that a run doesn't depend on where files lie.
 
   Raises:
@@ -46,16 +48,18 @@ def open_image_folder(config: Config) -> DatasetSource:
       f"Received: {config.label_columns}"
     )
 
+  of_files: Callable[[list[str]], Layout]
   images = without_masks(files)
   if len(images) < len(files) and not rows:
     logger.info(
       "%d files of masks are left out; train_mode=segment learns from them",
       len(files) - len(images),
     )
-    return image_source(config, Folder(root), images, unlabelled_layout)
-
-  def layout(names: list[str]) -> Layout:
-    return table_layout(config, names, rows) if rows else folder_layout(config, names, root)
-
-  names = [name for name in files if name in rows] if rows else files
-  return image_source(config, Folder(root), names, layout)
+    files, of_files = images, unlabelled_layout
+  elif rows:
+    files = [name for name in files if name in rows]
+    of_files = lambda names: table_layout(config, names, rows)
+  else:
+    of_files = lambda names: folder_layout(config, names, root)
+  store, names = unpacked_folder(config, root, files)
+  return image_source(config, store, names, lambda names: store.layout(names, of_files))

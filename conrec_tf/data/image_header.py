@@ -1,10 +1,14 @@
 """What an image file says of itself: kind, size, orientation; read in TensorFlow's graph."""
 
+import zlib
+
 import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
 SIZE_ENDS = 24  # bytes, of a PNG or GIF
 GIF_HEADER = 13  # bytes
+PNG_HEADER = 33  # bytes, with IHDR
+FULL = b"fuLl"  # chunk of a PNG that this program wrote, after IHDR: values fill their bits
 PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
@@ -32,6 +36,17 @@ def is_png(encoded: tf.Tensor) -> tf.Tensor:
 def is_16_bit_png(encoded: tf.Tensor) -> tf.Tensor:
   """Returns whether a file is a PNG of 16 bits a channel, a bool scalar."""
   return is_png(encoded) & starts_with(encoded, b"\x10", at=24)
+
+
+def fills_bits(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns whether a PNG says that its values fill their bits, a bool scalar."""
+  return starts_with(encoded, FULL, at=PNG_HEADER + 4)
+
+
+def saying_that_it_fills_bits(png: bytes) -> bytes:
+  """Returns a PNG with a chunk that says so."""
+  chunk = bytes(4) + FULL + zlib.crc32(FULL).to_bytes(4, "big")
+  return png[:PNG_HEADER] + chunk + png[PNG_HEADER:]
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)

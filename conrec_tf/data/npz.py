@@ -15,6 +15,7 @@ from conrec_tf.data.dataset import (
   existing_path,
   holdout_mask,
 )
+from conrec_tf.data.frames import ALL, MIDDLE
 from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
 from conrec_tf.data.pixel_values import converted, filled_range
 from conrec_tf.data.split_expressions import listed_split
@@ -35,7 +36,7 @@ def open_npz(config: Config) -> DatasetSource:
   `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words; or `[N, L]`, 0 or 1 of
   several labels, perhaps with their names in `label_names` `[L]`. Without the `y` images
   are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives are read as
-  they are downloaded.
+  they are downloaded; of volumes, `[N, d, d, d]`, slices are, as `dicom_frames` says.
 
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
@@ -43,7 +44,7 @@ def open_npz(config: Config) -> DatasetSource:
   path = existing_path(config.data_dir, config.dataset, "an .npz file")
   arrays = _with_usual_names(_arrays(path))
   images = {
-    name: _images(arrays, "x_" + name, config.image_bits)
+    name: _images(arrays, "x_" + name, config.image_bits, config.dicom_frames)
     for name in SPLITS
     if "x_" + name in arrays
   }
@@ -67,6 +68,9 @@ def open_npz(config: Config) -> DatasetSource:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
     for parts in (images, labels):
       parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
+  groups = None
+  if all(map(_are_volumes, images.values())):
+    images, labels, groups = _sliced(images, labels, config.dicom_frames)
   if any(part.dtype == np.uint16 for part in images.values()):
     images = {name: converted(part, 0, as_uint16=True) for name, part in images.items()}
   shapes = {part.shape[1:] for part in images.values()}
@@ -81,7 +85,7 @@ def open_npz(config: Config) -> DatasetSource:
       for name, part in images.items()
     },
     None,
-    None,
+    groups,
     None,
     {
       name: content_digests(np.ascontiguousarray(image).data for image in part)
@@ -98,6 +102,41 @@ def open_npz(config: Config) -> DatasetSource:
     class_names=class_names,
     multi_label=multi_label,
     digest=_digest(images, labels),
+  )
+
+
+def _are_volumes(images: np.ndarray) -> bool:
+  """Returns whether arrays `[N, d, d, d]` have more slices than an image has channels."""
+  return len(set(images.shape[1:])) == 1 and images.shape[-1] > max(CHANNEL_COUNTS)
+
+
+def _sliced(
+  volumes: dict[str, np.ndarray], labels: dict[str, np.ndarray], choice: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+  """Returns slices along the first axis of volumes, with their labels and groups.
+
+  Args:
+    volumes: `{split: [N, d, d, d]}`.
+    labels: `{split: [N] or [N, L]}`.
+    choice: `middle` takes that slice of each, and there are no groups; `all` takes each, and those
+      of a volume are a group.
+  """
+  depth = volumes["train"].shape[1]
+  count = sum(map(len, volumes.values()))
+  logger.info("%s volumes as %s slices", f"{count:,}", f"{count * depth ** (choice == ALL):,}")
+  if choice != ALL:
+    return (
+      {name: part[:, depth // 2, :, :, np.newaxis] for name, part in volumes.items()},
+      labels,
+      None,
+    )
+  return (
+    {name: part.reshape(-1, depth, depth, 1) for name, part in volumes.items()},
+    {name: np.repeat(part, depth, axis=0) for name, part in labels.items()},
+    {
+      name: np.repeat(np.array([f"{name}/{place}" for place in range(len(part))], object), depth)
+      for name, part in volumes.items()
+    },
   )
 
 
@@ -132,8 +171,8 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
   return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
-def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
-  """Returns an array of images as uint8 or uint16 `[N, h, w, C]`."""
+def _images(arrays: dict[str, np.ndarray], name: str, bits: int, frames: str) -> np.ndarray:
+  """Returns an array of images as uint8 or uint16 `[N, h, w, C]`, or volumes `[N, d, d, d]`."""
   images = np.asarray(arrays[name], arrays[name].dtype.newbyteorder("="))
   if images.ndim == 3:
     images = images[..., np.newaxis]
@@ -143,12 +182,11 @@ def _images(arrays: dict[str, np.ndarray], name: str, bits: int) -> np.ndarray:
     raise UsageError(
       f"{name} must be [N, h, w, C]. Received: {images.shape}, which looks like [N, C, h, w]"
     )
-  height, width, channels = images.shape[1:]
-  if height == width == channels > max(CHANNEL_COUNTS):
+  if _are_volumes(images) and not frames:
     raise UsageError(
       f"{name} must be images, [N, h, w] or [N, h, w, C]. Received: {images.shape}, which looks "
-      f"like volumes; take a slice of each, {name}[:, {height // 2}], or all, {name}.reshape(-1, "
-      f"{width}, {channels}) with np.repeat(y, {height})"
+      f"like volumes; take the middle slice of each, {name}[:, {images.shape[1] // 2}], by "
+      f"--dicom_frames={MIDDLE}, or all by --dicom_frames={ALL}"
     )
   low, high = images.min(), images.max()
   if np.issubdtype(images.dtype, np.floating):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import DatasetSource, Record, Split
+from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.inspection import scan_split
 from conrec_tf.data.labels import marks
 
@@ -163,10 +164,20 @@ def decoded_images(
   return zip(np.unique(places).tolist(), images.as_numpy_iterator())
 
 
+def _ending(name: str) -> str:
+  """Returns the ending of a file's name, or of the file that an image was unpacked from."""
+  file, number = os.path.split(name)
+  if number.isdecimal() and without_ending(file) != file:
+    name = file
+  if (stem := without_ending(name)) != name:
+    return name[len(stem) :].lower()
+  return os.path.splitext(name)[1].lower()
+
+
 def _formats(split: Split) -> dict[str, int]:
   if split.names is None:
     return {}
-  endings = (os.path.splitext(str(name))[1].lower() for name in split.names)
+  endings = (_ending(str(name)) for name in split.names)
   counts = collections.Counter(
     ending if ending and not ending[1:].isdecimal() else "without ending" for ending in endings
   )

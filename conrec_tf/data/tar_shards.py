@@ -101,6 +101,7 @@ class TarShards:
     self, path: str, shards: Sequence[str], files: Mapping[str, tuple[int, ArchivedFile]]
   ) -> None:
     self.path = path
+    self.order: Mapping[str, tuple[str, bytes]] = {}
     self._shards, self._files = shards, files
     self._times = [os.stat(shard).st_mtime_ns for shard in shards]
     self._pieces = {(shard, file.offset): file.pieces for shard, file in files.values()}

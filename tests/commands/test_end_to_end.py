@@ -79,8 +79,13 @@ def test_a_run_continues_and_its_flagfile_repeats_it(tiny):
   assert done.returncode == 0, done.stderr
   for name in ("result_6.json", "result_9.json"):
     assert (again / name).read_text() == (model_dir / name).read_text()
+  assert_same_variables(again, model_dir, 9)
+
+
+def assert_same_variables(first, second, step):
+  """Compares the checkpoints of two runs to the bit."""
   values = [
-    tf.train.load_checkpoint(str(path / "checkpoints/ckpt-9")) for path in (model_dir, again)
+    tf.train.load_checkpoint(str(path / f"checkpoints/ckpt-{step}")) for path in (first, second)
   ]
   names = [
     name
@@ -179,6 +184,54 @@ def test_unlabelled_folder_is_checked_trained_and_exported(tmp_path, rng):
 
   done = command("--train_mode=finetune", *flags, f"--model_dir={tmp_path / 'head'}")
   assert done.returncode == 1 and "dataset must have labels" in done.stderr
+
+
+@pytest.mark.slow
+def test_slices_of_volumes_are_checked_trained_continued_and_embedded(tmp_path, rng):
+  nibabel = pytest.importorskip("nibabel")
+  for label in "ab":
+    folder = tmp_path / "scans" / label
+    folder.mkdir(parents=True)
+    for number in range(6):
+      volume = rng.integers(0, 4096, (26, 30, 4)).astype(np.int16)
+      nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), folder / f"{label}{number}.nii.gz")
+  (tmp_path / "scans/a/a9.nii.gz").write_bytes(b"nothing")
+  flags = as_flags(
+    dict(
+      dataset="image_folder",
+      data_dir=tmp_path / "scans",
+      dicom_frames="all",
+      image_size=24,
+      base_filters=2,
+      unet_depth=2,
+      train_batch_size=8,
+      mixed_precision="float32",
+      learning_rate_schedule="constant",
+      export_format="",
+      report=False,
+    )
+  )
+  done = command("--mode=check_data", *flags)
+  assert done.returncode == 0, done.stderr
+  assert "12 files of several images are 48 images" in done.stdout + done.stderr
+  assert "a9.nii.gz: no NIfTI file" in done.stdout and ".nii.gz" in done.stdout
+  runs = [tmp_path / "interrupted", tmp_path / "straight"]
+  for run, steps in ((runs[0], 4), (runs[0], 7), (runs[1], 7)):
+    done = command(*flags, f"--model_dir={run}", f"--train_steps={steps}")
+    assert done.returncode == 0, done.stderr
+  assert_same_variables(*runs, 7)
+  results = [json.loads((run / "result.json").read_text()) for run in runs]
+  assert "eval/linear_top_1_accuracy" in results[0]
+  done = command("--mode=embed", *flags, f"--model_dir={runs[0]}")
+  assert done.returncode == 0, done.stderr
+  embedded = "".join(path.read_text() for path in runs[0].rglob("*.csv"))
+  for label in "ab":
+    assert f",{label}/{label}0.nii.gz/0003," in embedded
+  predictions = next(runs[0].rglob("predictions*.csv")).read_text().splitlines()
+  assert predictions[0].startswith("image,group,")
+  for line in predictions[1:]:
+    image, group = line.split(",")[:2]
+    assert image.rpartition("/")[0] == group
 
 
 def presets(*names):

@@ -1,3 +1,4 @@
+import logging
 import zipfile
 
 import numpy as np
@@ -190,12 +191,48 @@ def test_big_endian_arrays_are_read(tmp_path, rng, dtype):
 
 
 @pytest.mark.parametrize("side", [28, 64])
-def test_volumes_are_refused_with_a_way_to_slice_them(tmp_path, side):
+def test_volumes_are_refused_with_the_flag_that_slices_them(tmp_path, side):
   volumes, labels = np.zeros([4, side, side, side], np.uint8), np.zeros([4, 1], int)
   arrays = {f"{split}_images": volumes for split in ("train", "val", "test")}
   arrays |= {f"{split}_labels": labels for split in ("train", "val", "test")}
   with pytest.raises(
     UsageError,
-    match=rf"x_train must be images, .*Received: \(4, {side}, .*x_train\[:, {side // 2}\]",
+    match=rf"x_train must be images, .*Received: \(4, {side}, .*x_train\[:, {side // 2}\]"
+    ".*--dicom_frames=middle, .*--dicom_frames=all",
   ):
     load_dataset(config(saved(tmp_path, arrays)))
+
+
+def volumes_of(count, seed):
+  values = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 6), np.uint8)
+  return values, np.arange(count).reshape(-1, 1) % 2
+
+
+def test_slices_of_volumes_are_images_and_those_of_one_a_group(tmp_path, caplog):
+  train, labels = volumes_of(10, 0)
+  arrays = {"train_images": train, "train_labels": labels}
+  with caplog.at_level(logging.INFO):
+    source = load_dataset(
+      config(saved(tmp_path, arrays), dicom_frames="all", train_split="train+test")
+    )
+  assert "10 volumes as 60 slices" in caplog.text
+  assert source.train.num_examples == 60 and source.eval.num_examples == 12
+  assert not set(source.train.groups[:48]) & set(source.eval.groups)  # before test comes train
+  wholes = {bytes(part): int(label) for part, [label] in zip(train, labels)}
+  pixels = [source.decode(record["image"]).numpy() for record in source.train.records()]
+  found = [int(record["label"]) for record in source.train.records()]
+  for start in range(0, 60, 6):
+    whole = np.stack(pixels[start : start + 6])[..., 0]
+    assert set(found[start : start + 6]) == {wholes[whole.tobytes()]}
+    assert len(set(source.train.groups[start : start + 6])) == 1
+  assert len(set(source.train.groups)) == 10
+
+
+def test_the_middle_slice_of_volumes_may_stand_for_each(tmp_path):
+  (train, labels), (test, _) = volumes_of(4, 0), volumes_of(2, 1)
+  arrays = {"train_images": train, "train_labels": labels}
+  arrays |= {"test_images": test, "test_labels": labels[:2]}
+  source = load_dataset(config(saved(tmp_path, arrays), dicom_frames="middle"))
+  assert source.train.groups is None
+  for record, volume in zip(source.train.records(), train):
+    np.testing.assert_array_equal(source.decode(record["image"])[..., 0], volume[3])
