@@ -33,7 +33,7 @@ from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5  # of what is kept, and of how images are decoded
+VERSION = 6  # of what is kept, and of how images are decoded
 # What decodes, or takes part in it where it is there.
 DECODERS = (
   *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "pydicom"),
