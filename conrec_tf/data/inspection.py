@@ -20,6 +20,10 @@ from conrec_tf.data.decoding import NATIVE, decode_stored, of_bytes, within_limi
 GONE = "unreadable at first"
 # Bytes before the end (EOI) that some cameras write; damage leaves more, or some elsewhere.
 LEFT_OVER = 16
+# Markers of JPEG (ITU-T T.81, table B.1): frames by process, and where the pixels begin.
+FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+LOSSLESS = dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG") | {0xF7: "JPEG-LS"}
+START_OF_SCAN = 0xDA
 PNG_FRAME = 12  # bytes of a chunk of PNG around its data: length, kind, and checksum
 
 # Of a record's image to int32 `[4]`: height, width, channels, bits a channel.
@@ -49,7 +53,8 @@ def describe_image(
     return tf.concat([shape[:2], [colors, bits]], 0)
 
   def of_jpeg() -> tf.Tensor:
-    shape = tf.image.extract_jpeg_shape(encoded)
+    with tf.control_dependencies([of_bytes(_with_known_process, encoded, tf.bool)]):
+      shape = tf.image.extract_jpeg_shape(encoded)
     area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
     is_whole = of_bytes(_is_whole_jpeg, within_limit(encoded, area, max_pixels), tf.bool)
     by_header = tf.concat([shape[:2], [tf.where(shape[2] == 1, 1, 3), 8]], 0)
@@ -73,6 +78,24 @@ def describe_image(
   stored = tf.ensure_shape(stored, [4])
   size = image_header.upright_size(stored[:2], image_header.orientation(encoded))
   return tf.concat([size, stored[2:]], 0)
+
+
+@as_bad_image()
+def _with_known_process(data: bytes) -> np.bool_:
+  """Returns true for a JPEG of 8 bits that isn't lossless, as far as its header can be followed.
+
+  Raises:
+    BadImage: it is of another kind, which it names.
+  """
+  place = 2
+  while place + 5 <= len(data) and data[place] == 0xFF and data[place + 1] != START_OF_SCAN:
+    kind = data[place + 1]
+    if kind in LOSSLESS:
+      raise ValueError(f"{LOSSLESS[kind]}, which isn't read; save PNG")
+    if kind in FRAMES and data[place + 4] != 8:
+      raise ValueError(f"JPEG of {data[place + 4]} bits, which isn't read; save PNG")
+    place += 1 if kind == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+  return np.True_
 
 
 @as_bad_image()
