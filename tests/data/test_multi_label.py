@@ -84,10 +84,11 @@ def test_a_value_that_is_neither_0_nor_1(table, tmp_path, value):
 def test_wrong_columns(table):
   with pytest.raises(UsageError, match="must have the columns image, red, violet, perhaps split"):
     load_dataset(Config(**table | {"label_columns": "red,violet"}))
+  with pytest.raises(UsageError, match="must be of a label_table, or of metadata.csv"):
+    load_dataset(Config(**table | {"label_table": ""}))
   for values, message in (
     (dict(label_columns="red"), "label_columns must be at least two different columns"),
     (dict(label_columns="red,red"), "label_columns must be at least two different columns"),
-    (dict(label_table=""), "label_columns must be at least two different columns"),
     (dict(ordinal_labels=True), "label_columns must be empty with label_order and ordinal_labels"),
   ):
     with pytest.raises(UsageError, match=message):
