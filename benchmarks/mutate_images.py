@@ -275,7 +275,7 @@ REFERENCES = {
 
 
 def _ours():
-  """Returns a function that decodes a file as a folder's images are, or raises."""
+  """Returns what decodes a file as a folder's images are, and the class of what it raises."""
   import tensorflow as tf
 
   from conrec_tf.data.decoding import NATIVE, decode_image

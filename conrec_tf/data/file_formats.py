@@ -14,12 +14,10 @@ from conrec_tf.data.by_pillow import (
   no_range,
   read_by_pillow,
 )
-from conrec_tf.data.frames import Frames, only_frame
+from conrec_tf.data.frames import GZIP, NIFTI, Frames, only_frame
 from conrec_tf.data.pixel_values import check_size, filled_range
 from conrec_tf.data.tiff import SIGNATURES, read_tiff
 
-GZIP = b"\x1f\x8b"  # of images that are read, NIfTI alone may be compressed as a whole
-NIFTI = {344: b"n+1\0", 4: b"n+2\0"}  # where its two versions say what they are
 # How a file begins that stands for images that couldn't be unpacked; the reason follows.
 NOT_UNPACKED = b"conrec_tf: not unpacked\n"
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")

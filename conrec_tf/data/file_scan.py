@@ -36,15 +36,9 @@ logger = logging.getLogger(__name__)
 VERSION = 6  # of what is kept, and of how images are decoded
 # What decodes, or takes part in it where it is there.
 DECODERS = (
-  *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "pydicom"),
-  *(
-    "nibabel",
-    "pylibjpeg",
-    "pylibjpeg-libjpeg",
-    "pylibjpeg-openjpeg",
-    "pylibjpeg-rle",
-    "python-gdcm",
-  ),
+  *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "nibabel"),
+  *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"),
+  "python-gdcm",
 )
 NO_IMAGE = "a DICOM file without an image"
 SECONDS_BETWEEN_SAVES = 10.0

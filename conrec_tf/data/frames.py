@@ -6,6 +6,8 @@ import dataclasses
 import numpy as np
 
 MIDDLE, ALL = "middle", "all"  # of `--dicom_frames`
+GZIP = b"\x1f\x8b"  # of images that are read, NIfTI alone may be compressed as a whole
+NIFTI = {344: b"n+1\0", 4: b"n+2\0"}  # where its two versions say what they are
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from conrec_tf.data.frames import Frames
+from conrec_tf.data.frames import GZIP, NIFTI, Frames
 from conrec_tf.data.pixel_values import check_size, filled_range
 
-GZIP = b"\x1f\x8b"
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 AT_A_TIME = 2**20  # bytes
 COLOURS = ("R", "G", "B")
@@ -119,10 +118,9 @@ def _class(start: bytes) -> Any:
   Raises:
     ValueError: it is neither, or one of a pair of files.
   """
-  if start[344:348] == b"n+1\0":
-    return nibabel.Nifti1Image
-  if start[4:8] == b"n+2\0":
-    return nibabel.Nifti2Image
+  for (place, text), kind in zip(NIFTI.items(), (nibabel.Nifti1Image, nibabel.Nifti2Image)):
+    if start[place : place + len(text)] == text:
+      return kind
   raise ValueError("no NIfTI file, or one of a pair (.hdr, .img)")
 
 

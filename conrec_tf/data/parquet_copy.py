@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.bad_image import reason
-from conrec_tf.data.by_pillow import library
 from conrec_tf.data.file_scan import cache_folder
 from conrec_tf.files import remove_leftovers, replacing
 
@@ -52,7 +51,7 @@ def parquet_file(path: str) -> Iterator[Any]:
     UsageError: it can't be read or is damaged, here or within the context.
   """
   try:
-    parquet = library("pyarrow.parquet", "Parquet").parquet
+    from pyarrow import parquet
   except ImportError as error:
     raise UsageError(
       f"dataset must be of a kind whose library is there ({error}). Received: parquet"

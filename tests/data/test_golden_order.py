@@ -1,8 +1,8 @@
 """Which images a training sees, and what of them: the same with any TensorFlow, in any version.
 
 A run that goes on in another environment, or with a later version, sees what it would have seen.
-What stands here was the same with TensorFlow 2.15.1 and 2.21.0 to the last bit. Views are compared
-up to rounding, as processors may differ in it.
+What stands here was the same with TensorFlow 2.15.1 and 2.21.0: orders and pixels to the last bit,
+views to the seventh decimal. They are compared up to rounding, as processors may differ in it.
 """
 
 import hashlib
@@ -66,7 +66,9 @@ def kind(request):
 @pytest.fixture
 def stored(kind):
   """Kinds that store the images in one order: TFDS has its own, and another where they stream."""
-  return kind if kind == "tfds_streamed" else kind.split("_")[0] if "tfds" in kind else "folder"
+  if kind == "tfds_streamed":
+    return kind
+  return "tfds" if kind in kinds_of_data.OF_TFDS else "folder"
 
 
 @pytest.fixture

@@ -322,7 +322,7 @@ def test_a_copy_that_is_removed_stays_readable_where_it_was_open(shards):
   assert source.decode(place).shape == (30, 40, 3)  # it was open already
 
 
-def test_a_full_disk_is_one_line(shards, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_one_line(shards, monkeypatch, tmp_path):
   (tmp_path / "file").write_text("")
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
   with pytest.raises(
