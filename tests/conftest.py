@@ -15,6 +15,11 @@ import pytest  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+  """Names no test by bytes: a gzip file holds the time, which differs between processes."""
+  return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
   """A TFDS folder that holds rectangle_triangle."""
