@@ -47,6 +47,7 @@ def reason(error: Exception) -> str:
   # Not what TensorFlow says of its graph and the path, nor a stream in memory, which nobody knows.
   message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:.*$| <_io[^>]*>", "", message)
   message = re.sub(r"^\s*/.*?; ", "", message)
+  message = re.sub(r"^\s*assertion failed: \[(.*?)\].*", r"\1", message)  # of a graph
   message = "".join(letter if letter.isprintable() else " " for letter in message)
   message = " ".join(message.split()).rstrip(". ")[:LONGEST_REASON]
   kind = type(error).__name__

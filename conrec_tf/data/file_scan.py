@@ -14,21 +14,23 @@ import contextlib
 import dataclasses
 import hashlib
 from importlib import metadata
+import itertools
 import logging
 import os
 import pathlib
+import time
 import zipfile
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from conrec_tf.config import UsageError, short_message
-from conrec_tf.data.bad_image import NO_MEMORY
-from conrec_tf.data.decoding import of_bytes
+from conrec_tf.data.bad_image import NO_MEMORY, reason
 from conrec_tf.data.file_formats import holds_no_image
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_walk import base_name
-from conrec_tf.data.inspection import Describe, decode_error, scan_images
+from conrec_tf.data.inspection import Describe
 from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ DECODERS = (
 )
 NO_IMAGE = "a DICOM file without an image"
 SECONDS_BETWEEN_SAVES = 10.0
+FILES_AT_A_TIME = 64  # between two saves, or after Ctrl-C, these are looked at to the end
 DIGEST_BYTES, LOOKS_BYTES = 32, 18
 
 
@@ -150,7 +153,7 @@ def scan_files(
   Args:
     store: where they lie.
     names: of the image files in it.
-    describe: from a file's bytes, a string scalar, to int32 `[4]`; see `describe_image`.
+    describe: from a file's bytes to int32 `[4]`, as `image_describer` makes it.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
     options: what the images depend on beside their files; what is known is kept for each choice.
   """
@@ -162,60 +165,56 @@ def scan_files(
     scan.take_over(known)
   _add_digests(store, scan)
   scan.reorder(_order(store, scan))
-  unknown = np.flatnonzero(scan.shapes[:, 2] < 0)
-  if len(unknown):
-    locations = store.locations([scan.names[place] for place in unknown])
-
-    def described(location: tf.Tensor) -> tf.Tensor:
-      data = store.read(location)
-      digest = of_bytes(_digest_as_numbers, data, tf.int32)
-      return tf.concat([describe(data), tf.ensure_shape(digest, [DIGEST_BYTES // 4])], 0)
-
-    def note(found: np.ndarray) -> None:
-      scan.shapes[unknown] = found[:, :4]
-      is_good = found[:, 2] > 0
-      digests = np.ascontiguousarray(found[is_good, 4:]).view(np.uint8)
-      scan.digests[unknown[is_good]] = digests
-
-    def keep(found: np.ndarray) -> None:
-      note(found)
-      save_scan(cache, scan)
-
-    images = tf.data.Dataset.from_tensor_slices(locations)
-    width = 4 + DIGEST_BYTES // 4
-    note(scan_images(images, described, "Checking images", keep, SECONDS_BETWEEN_SAVES, width))
-    scan.shapes[unknown] = np.maximum(scan.shapes[unknown], 0)
-    for place in unknown:
-      if not scan.shapes[place, 2]:
-        _look_again(store, scan, place, describe)
-  if len(unknown) or not known or len(known.names) != len(names):
+  unknown = np.flatnonzero(scan.shapes[:, 2] < 0).tolist()
+  _look_at(store, scan, unknown, describe)
+  if unknown or not known or len(known.names) != len(names):
     save_scan(cache, scan)
   _pass_over_others(scan)
   return scan
 
 
-def _digest_as_numbers(data: bytes) -> np.ndarray:
-  """Returns the SHA-256 of a content, int32 `[8]`."""
-  return np.frombuffer(hashlib.sha256(data).digest(), np.int32)
+def _look_at(store: FileStore, scan: FileScan, places: list[int], describe: Describe) -> None:
+  """Decodes files, with a progress bar in a terminal; keeps what is known now and then."""
+
+  def look(place: int) -> tuple[bytes, np.ndarray | OSError | str]:
+    try:
+      data = _content(store, scan.names[place])
+    except OSError as error:
+      return b"", error
+    try:
+      return hashlib.sha256(data).digest(), describe(tf.constant(data)).numpy()
+    except Exception as error:  # whatever libraries come up with
+      return b"", NO_IMAGE if holds_no_image(data) else reason(error)
+
+  saved = time.monotonic()
+  bar = tqdm(total=len(places), desc="Checking images", unit=" images", disable=None, leave=False)
+  with bar, concurrent.futures.ThreadPoolExecutor() as pool:
+    # The first one alone: several first calls at once would each optimize the function.
+    starts = [0, *range(1, len(places), FILES_AT_A_TIME), len(places)]
+    for part in (places[start:end] for start, end in itertools.pairwise(starts)):
+      for place, (digest, found) in zip(part, pool.map(look, part)):
+        if isinstance(found, np.ndarray):
+          scan.shapes[place] = found
+          scan.digests[place] = np.frombuffer(digest, np.uint8)
+        elif isinstance(found, OSError):
+          scan.mark_bad(place, short_message(found), passes=True)
+        else:
+          scan.mark_bad(place, found, passes=found == NO_MEMORY)
+        bar.update()
+      if scan.path and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+        save_scan(scan.path, scan)
+        saved = time.monotonic()
 
 
-def _look_again(store: FileStore, scan: FileScan, place: int, describe: Describe) -> None:
-  """Finds out why a file failed: whether it can be read, holds an image, and can be decoded."""
-  name = scan.names[place]
-  try:
-    data = store.content(name)
-  except OSError as error:
-    scan.mark_bad(place, short_message(error), passes=True)
-    return
-  if holds_no_image(data):
-    scan.mark_bad(place, NO_IMAGE, passes=False)
-    return
-  why = decode_error(describe, tf.constant(data))
-  if why:
-    scan.mark_bad(place, why, passes=why == NO_MEMORY)
-  else:  # it couldn't be read for a moment
-    scan.shapes[place] = describe(tf.constant(data)).numpy()
-    scan.digests[place] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+def _content(store: FileStore, name: str) -> bytes:
+  """Reads a file, a second time if need be, as network disks fail for a moment.
+
+  Raises:
+    OSError: it can't be read.
+  """
+  with contextlib.suppress(OSError):
+    return store.content(name)
+  return store.content(name)
 
 
 def _pass_over_others(scan: FileScan) -> None:

@@ -20,7 +20,7 @@ from conrec_tf.data.file_scan import FileScan, scan_files
 from conrec_tf.data.file_store import FileStore, content
 from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import base_name, readable
-from conrec_tf.data.inspection import describe_image
+from conrec_tf.data.inspection import image_describer
 from conrec_tf.data.split_expressions import listed_split
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,10 @@ def image_source(
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
       split isn't there.
   """
-  limits = config.max_pixels, config.dicom_frames
   # Images that were unpacked from a file are what the window made of it.
   variant = f"{config.dicom_frames} {config.dicom_window}" if store.order else config.dicom_frames
-  scan = scan_files(
-    store, names, lambda encoded: describe_image(encoded, *limits), config.max_pixels, variant
-  )
+  describe = image_describer(config.max_pixels, config.dicom_frames)
+  scan = scan_files(store, names, describe, config.max_pixels, variant)
   for place, name in enumerate(scan.names):
     if bad_companions and name in bad_companions and scan.is_good[place]:
       scan.mark_bad(place, bad_companions[name], passes=True)

@@ -1,8 +1,8 @@
 """Looks at every image of a dataset, without stopping at bad ones."""
 
 from collections.abc import Callable
+import functools
 import re
-import time
 from typing import Any
 import zlib
 
@@ -26,8 +26,19 @@ LOSSLESS = dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG") | {0xF7: "JP
 START_OF_SCAN = 0xDA
 PNG_FRAME = 12  # bytes of a chunk of PNG around its data: length, kind, and checksum
 
-# Of a record's image to int32 `[4]`: height, width, channels, bits a channel.
-Describe = Callable[[Any], tf.Tensor]
+# From an image's bytes, a string scalar, to int32 `[4]`: height, width, channels, bits a channel.
+Describe = Callable[[tf.Tensor], tf.Tensor]
+
+
+@functools.cache
+def image_describer(max_pixels: int, dicom_frames: str) -> Describe:
+  """Returns `describe_image` of these options, which is traced once; threads may call it."""
+  describe = tf.function(
+    lambda encoded: describe_image(encoded, max_pixels, dicom_frames),
+    input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,  # takes seconds, nothing needs it
+  )
+  return describe.get_concrete_function()
 
 
 def describe_image(
@@ -135,65 +146,31 @@ def _with_whole_orientation(data: bytes) -> np.bool_:
   return np.True_
 
 
-def scan_images(
-  images: tf.data.Dataset,
-  describe: Describe,
-  description: str,
-  keep: Callable[[np.ndarray], None] | None = None,
-  seconds_between: float = 10.0,
-  width: int = 4,
-) -> np.ndarray:
-  """Decodes every image once, with a progress bar in a terminal.
-
-  Args:
-    images: finite `tf.data.Dataset` of what `describe` takes.
-    describe: see `describe_image`; whatever it raises marks a bad image.
-    description: of the progress bar.
-    keep: is given what is known so far now and then, so that it survives a kill.
-    seconds_between: seconds between two calls of it.
-    width: of what `describe` returns, 4 or more.
-
-  Returns:
-    int32 `[N, width]`: heights, widths, channels, bits; -1 where decoding failed or, in `keep`, is
-    to come.
-  """
-  count = int(images.cardinality())
-  shapes = np.full([count, width], -1, np.int32)
-
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    return index, describe(image)
-
-  looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
-  kept = time.monotonic()
-  with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
-    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-      shapes[index] = shape
-      bar.update()
-      if keep and time.monotonic() - kept > seconds_between:
-        keep(shapes)
-        kept = time.monotonic()
-  return shapes
-
-
 def scan_split(
   source: DatasetSource, split: Split, description: str
 ) -> tuple[np.ndarray, dict[int, str]]:
-  """Decodes every image of a split once.
+  """Decodes every image of a split once, with a progress bar in a terminal.
 
   Returns:
-    What `scan_images` does, and why images can't be decoded, by place.
+    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed. And why it did, by
+    place.
   """
   images = split.records().map(lambda record: record["image"])
 
-  def describe(image: tf.Tensor) -> tf.Tensor:
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
     pixels = source.decode(image)
-    return tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
+    return index, tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
 
   def look_again(place: int) -> tf.Tensor:
     return source.decode(next(iter(images.skip(place))))
 
-  shapes = scan_images(images, describe, description)
+  shapes = np.full([int(images.cardinality()), 4], -1, np.int32)
+  looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
+  with tqdm(total=len(shapes), desc=description, unit=" images", disable=None, leave=False) as bar:
+    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+      shapes[index] = shape
+      bar.update()
   places = np.flatnonzero(shapes[:, 2] <= 0).tolist()
   return shapes, {place: decode_error(look_again, place) or GONE for place in places}
 

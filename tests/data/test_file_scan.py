@@ -5,10 +5,9 @@ import os
 import numpy as np
 from PIL import Image
 import pytest
-import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data import file_scan
+from conrec_tf.data import file_scan, image_files
 from conrec_tf.data.file_store import Folder
 from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.registry import load_dataset
@@ -27,20 +26,26 @@ def photos(tmp_path, monkeypatch):
 
 
 def photograph(path, height):
-  rng = np.random.default_rng(height)
+  rng = np.random.default_rng([height, *path.name.encode()])
   Image.fromarray(rng.integers(0, 256, (height, 40, 3), np.uint8)).save(path)
 
 
 def look(folder, monkeypatch):
   """Opens a folder; returns the source, and the names of the files that were decoded for that."""
-  decoded, scan = [], file_scan.scan_images
+  decoded, make = [], image_files.image_describer
 
-  def noted(images, *args):
-    decoded.extend(os.path.basename(path.decode()) for path in images.as_numpy_iterator())
-    return scan(images, *args)
+  def noted(*limits):
+    describe = make(*limits)
 
+    def describer(encoded):
+      decoded.append(contents[encoded.numpy()])
+      return describe(encoded)
+
+    return describer
+
+  contents = {path.read_bytes(): path.name for path in folder.iterdir()}
   with monkeypatch.context() as patch:
-    patch.setattr(file_scan, "scan_images", noted)
+    patch.setattr(image_files, "image_describer", noted)
     source = load_dataset(
       Config(
         dataset="image_folder",
@@ -49,7 +54,7 @@ def look(folder, monkeypatch):
         max_undecodable="1",
       )
     )
-  return source, decoded
+  return source, sorted(decoded)
 
 
 def test_a_second_look_decodes_nothing(photos, monkeypatch):
@@ -74,21 +79,21 @@ def test_files_that_changed_or_came_are_looked_at_again(photos, monkeypatch):
 
 
 def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
-  scan = file_scan.scan_images
+  save = file_scan.save_scan
 
-  def killed(images, decode, title, keep, seconds, width):
-    shapes = scan(images, decode, title, width=width)
-    shapes[7:] = -1
-    keep(shapes)
-    raise KeyboardInterrupt
+  def killed(path, scan):
+    save(path, scan)
+    if scan.is_good.sum() > 1:
+      raise KeyboardInterrupt
 
-  monkeypatch.setattr(file_scan, "scan_images", killed)
-  with pytest.raises(KeyboardInterrupt):
-    load_dataset(Config(dataset="image_folder", data_dir=str(photos)))
-  monkeypatch.setattr(file_scan, "scan_images", scan)
+  with monkeypatch.context() as patch:
+    patch.setattr(file_scan, "FILES_AT_A_TIME", 7)
+    patch.setattr(file_scan, "SECONDS_BETWEEN_SAVES", 0)
+    patch.setattr(file_scan, "save_scan", killed)
+    with pytest.raises(KeyboardInterrupt):
+      load_dataset(Config(dataset="image_folder", data_dir=str(photos)))
   source, decoded = look(photos, monkeypatch)
-  bad = ["05.png"]  # what is wrong with it is only asked at the end
-  assert decoded == bad + [f"{index:02}.png" for index in range(7, 12)]
+  assert decoded == [f"{index:02}.png" for index in range(8, 12)]
   assert len(source.bad) == 1 and "05.png" in source.bad[0]
 
 
@@ -133,10 +138,6 @@ class OnALooseWire(Folder):
       raise self.error
     return super().content(name)
 
-  def read(self, location):
-    is_lost = tf.strings.regex_full_match(location, f".*{self.name}")
-    return super().read(tf.where(is_lost & bool(self.error), location + " lost", location))
-
 
 def scanned(store, names):
   return file_scan.scan_files(store, names, describe_image, 10**6)
@@ -159,7 +160,16 @@ def test_why_a_file_could_not_be_read_is_not_kept(photos, error):
 
 def test_a_file_that_is_readable_a_moment_later_is_good(photos, monkeypatch):
   store, names = OnALooseWire(str(photos)), sorted(os.listdir(photos))
-  monkeypatch.setattr(store, "content", Folder(str(photos)).content)
+  content = store.content
+
+  def failing_once(name):
+    try:
+      return content(name)
+    finally:
+      store.error = None
+
+  store.name = "00.png"  # looked at first
+  monkeypatch.setattr(store, "content", failing_once)
   assert set(scanned(store, names).errors) == {"05.png"}
 
 
