@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from conrec_tf.evaluation.metric_names import DICE, PIXEL_AUROC
+from conrec_tf.metrics import DICE, PIXEL_AUROC
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.environment import versions
 from conrec_tf.run_dir.run_directory import RunDirectory

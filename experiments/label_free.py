@@ -10,12 +10,12 @@ import json
 
 from scipy.stats import spearmanr
 
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.metrics import (
   LABEL_FREE,
   LINEAR_ACCURACY,
   display_name,
   selection_score,
-  standardised,
+  standardised_key,
 )
 from experiments.recipe import RESULTS
 
@@ -28,7 +28,7 @@ def correlations(results: list[dict[str, float]]) -> dict[str, tuple[float, floa
   Args:
     results: `{name: number}` of each training.
   """
-  accuracies = [result[standardised(LINEAR_ACCURACY)] for result in results]
+  accuracies = [result[standardised_key(LINEAR_ACCURACY)] for result in results]
   return {
     name: tuple(spearmanr([selection_score(name, result[name]) for result in results], accuracies))
     for name in LABEL_FREE
@@ -40,11 +40,11 @@ def main() -> None:
   paths = sorted((RESULTS / STUDY).glob("*_[0-9].json"))
   contents = [json.loads(path.read_text()) for path in paths]
   for content in sorted(
-    contents, key=lambda content: -content["result"][standardised(LINEAR_ACCURACY)]
+    contents, key=lambda content: -content["result"][standardised_key(LINEAR_ACCURACY)]
   ):
     result = content["result"]
     numbers = [f"{display_name(name)} {result[name]:.2f}" for name in LABEL_FREE if name in result]
-    accuracy = 100 * result[standardised(LINEAR_ACCURACY)]
+    accuracy = 100 * result[standardised_key(LINEAR_ACCURACY)]
     print(f"{content['variation']:20} {accuracy:.1f} %  {', '.join(numbers)}")
   for name, (value, p) in correlations([content["result"] for content in contents]).items():
     print(f"{display_name(name):20} Spearman {value:+.2f}, p {p:.3f}, {len(contents)} trainings")

@@ -18,13 +18,13 @@ import pathlib
 import subprocess
 import sys
 
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.files import write_text
+from conrec_tf.metrics import (
   LINEAR_ACCURACY,
   TOTAL_LOSS,
   UNTRAINED_STRONGEST,
-  standardised,
+  standardised_key,
 )
-from conrec_tf.files import write_text
 from conrec_tf.run_dir.environment import versions
 from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.jobs import machine, on_shares_of_cores
@@ -143,7 +143,7 @@ def line_about(content):
     f"{words} {100 * result[key]:.1f}"
     for words, key in (
       ("validation", VALIDATION),
-      ("test", standardised(LINEAR_ACCURACY)),
+      ("test", standardised_key(LINEAR_ACCURACY)),
       ("untrained", UNTRAINED_STRONGEST),
     )
     if key in result

@@ -15,13 +15,13 @@ import sys
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.metrics import (
   KNN_ACCURACY,
   LINEAR_ACCURACY,
   UNTRAINED_STRONGEST,
   format_interval,
   format_value,
-  standardised,
+  standardised_key,
 )
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -87,7 +87,7 @@ def card(result, epochs, width, machines):
   """
   names = {
     "raw": LINEAR_ACCURACY,
-    "standardised": standardised(LINEAR_ACCURACY),
+    "standardised": standardised_key(LINEAR_ACCURACY),
     "neighbours": KNN_ACCURACY,
     "untrained": UNTRAINED_STRONGEST,
   }

@@ -3,23 +3,23 @@
 import json
 import statistics
 
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.metrics import (
   KNN_ACCURACY,
   LINEAR_ACCURACY,
   SHARPNESS,
   UNTRAINED_STRONGEST,
-  standardised,
-  validation,
+  standardised_key,
+  validation_key,
 )
 from conrec_tf.reporting.tables import Table
 from experiments.studies import STUDIES
 
 COSTS = "step_costs.json"
 MARKER = "<!-- python -m experiments.recipe --table writes what follows -->"
-VALIDATION = validation(standardised(LINEAR_ACCURACY))
+VALIDATION = validation_key(standardised_key(LINEAR_ACCURACY))
 COLUMNS = (
   ("held-out labels", VALIDATION),
-  ("test, standardised", standardised(LINEAR_ACCURACY)),
+  ("test, standardised", standardised_key(LINEAR_ACCURACY)),
   ("test, raw", LINEAR_ACCURACY),
   ("neighbours", KNN_ACCURACY),
 )

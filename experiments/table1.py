@@ -13,12 +13,12 @@ docs/images. What isn't done yet is left out.
 import re
 import statistics
 
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.metrics import (
   KNN_ACCURACY,
   LABEL_FRACTIONS,
   LINEAR_ACCURACY,
   UNTRAINED_STRONGEST,
-  standardised,
+  standardised_key,
 )
 from conrec_tf.reporting.paper_results import METHODS, PIXELS
 from conrec_tf.reporting.paper_results import RESULTS as PAPER_RESULTS
@@ -41,7 +41,7 @@ TITLES = {
   "systems_flowers": "Oxford Flowers 102",
   "paper_synthetic": "Rectangle-Triangle, the paper's settings",
 }
-ACCURACY = standardised(LINEAR_ACCURACY)
+ACCURACY = standardised_key(LINEAR_ACCURACY)
 READINGS = (LINEAR_ACCURACY, ACCURACY, KNN_ACCURACY)
 PAGES = (recipe.ROOT / "README.md", recipe.ROOT / "docs" / "results.md")
 IMAGES = recipe.ROOT / "docs" / "images"

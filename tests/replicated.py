@@ -25,7 +25,7 @@ from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import Share
 from conrec_tf.distribute.strategy import build_strategy, split_batch
-from conrec_tf.evaluation.metric_names import SKIPPED_UPDATES
+from conrec_tf.metrics import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm

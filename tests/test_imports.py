@@ -10,7 +10,7 @@ import conrec_tf
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 # A package imports from levels before its own, and from itself; those of one level are strangers.
 LEVELS = (
-  {"keras_version"},
+  {"keras_version", "metrics"},
   {"config"},
   {"files", "output"},
   {"distribute"},

@@ -8,8 +8,8 @@ import os
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.metrics import display_name, supervised_metric
 from conrec_tf.run_dir.results_place import write_summary_of
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -27,7 +27,7 @@ def run(config: Config) -> None:
   strategy, workers = start_workers(config)
   load_dataset(_fold(config, "", 0, 0))  # where there can't be such folds, nothing is left behind
   directory, results = RunDirectory(config.run_directory), []
-  metric = metric_names.supervised_metric(config.ordinal_labels)
+  metric = supervised_metric(config.ordinal_labels)
   with workers.raise_on_lost_worker():
     if workers.is_chief and not directory.read("result.json"):  # whose settings stay
       directory.start(config)
@@ -41,7 +41,7 @@ def run(config: Config) -> None:
     write_summary_of(directory, results, summary, of_folds=True)
     logger.info(
       "%s over %d trainings: %.2f%%, standard deviation %.2f%%",
-      metric_names.display_name(metric).removeprefix("label "),
+      display_name(metric).removeprefix("label "),
       len(results),
       100 * mean,
       100 * deviation,

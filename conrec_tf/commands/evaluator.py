@@ -9,9 +9,9 @@ from typing import Any
 from conrec_tf.config import Config, short_message
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.label_free import warn_of_collapse
-from conrec_tf.evaluation.metric_names import EVALUATION_SECONDS, is_number
 from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.losses import loss_of_equal_projections
+from conrec_tf.metrics import EVALUATION_SECONDS, is_number
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.measurement import Measurement

@@ -9,8 +9,8 @@ from conrec_tf.commands import report
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.metrics import EVAL, display_name, format_value, is_number
 from conrec_tf.run_dir.results_place import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
@@ -55,18 +55,18 @@ def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
   summary: dict[str, float] = {}
   for name in results[0]:
     values: list[Any] = [result.get(name) for result in results]
-    if name.startswith(metric_names.EVAL) and all(map(metric_names.is_number, values)):
+    if name.startswith(EVAL) and all(map(is_number, values)):
       summary[name], summary[f"{name}_std"] = mean_and_deviation(values)
   return summary
 
 
 def _log(summary: dict[str, float], count: int) -> None:
   names = [name for name in summary if not name.endswith("_std")]
-  width = max(len(metric_names.display_name(name)) for name in names) + 2
+  width = max(len(display_name(name)) for name in names) + 2
   lines = [
-    f"  {metric_names.display_name(name):{width}}"
-    f"{metric_names.format_value(name, summary[name]):>8} ± "
-    f"{metric_names.format_value(name, summary[f'{name}_std'])}"
+    f"  {display_name(name):{width}}"
+    f"{format_value(name, summary[name]):>8} ± "
+    f"{format_value(name, summary[f'{name}_std'])}"
     for name in names
   ]
   logger.info("Mean and standard deviation of %d seeds\n%s", count, "\n".join(lines))

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.bootstrap import (
   bootstrap_intervals,
   kappa_interval,
   multi_label_intervals,
 )
 from conrec_tf.evaluation.measures import class_measures, label_measures
+from conrec_tf.metrics import EVAL, INTERVALS, KAPPA, LABELS, PREDICTIONS
 
 
 def measures_of_probabilities(
@@ -38,8 +39,8 @@ def measures_of_probabilities(
   }
   if resamples:
     drawn = bootstrap_intervals(probabilities, labels, resamples, seed, groups)
-    measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
-  measures[metric_names.PREDICTIONS] = {
+    measures[INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
+  measures[PREDICTIONS] = {
     "label": labels,
     "prediction": predicted,
     "probability": probabilities.max(axis=1),
@@ -69,10 +70,10 @@ def measures_of_grades(
   measures: dict[str, Any] = {}
   grades = probes.decode_bits(bits)
   if resamples:
-    name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
+    name = KAPPA.replace(EVAL, prefix)
     ends = kappa_interval(labels, grades, count, resamples, seed, groups)
-    measures[metric_names.INTERVALS] = {name: ends} if ends else {}
-  measures[metric_names.PREDICTIONS] = {
+    measures[INTERVALS] = {name: ends} if ends else {}
+  measures[PREDICTIONS] = {
     "label": labels,
     "prediction": grades,
     "probability": probes.grade_probabilities(bits, grades),
@@ -100,7 +101,7 @@ def measures_of_labels(
     resamples, seed, groups: see `measures_of_probabilities`.
   """
   measures: dict[str, Any] = {
-    metric_names.LABELS: [
+    LABELS: [
       {
         "label": name,
         "positive": int(labels[:, place].sum()),
@@ -111,8 +112,8 @@ def measures_of_labels(
   }
   if resamples:
     drawn = multi_label_intervals(probabilities, labels, resamples, seed, groups)
-    measures[metric_names.INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
-  return measures | {metric_names.PREDICTIONS: {"labels": labels, "probabilities": probabilities}}
+    measures[INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
+  return measures | {PREDICTIONS: {"labels": labels, "probabilities": probabilities}}
 
 
 def all_classes(scores: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:

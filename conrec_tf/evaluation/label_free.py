@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import DEAD_DIMENSIONS, EFFECTIVE_RANK, RANK_ME, UNIFORMITY
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ def label_free_measures(embeddings: np.ndarray) -> dict[str, float]:
   embeddings = embeddings.astype(np.float64)
   deviations = embeddings.std(axis=0)
   return {
-    metric_names.RANK_ME: rank_me(embeddings),
-    metric_names.EFFECTIVE_RANK: rank_me(embeddings - embeddings.mean(axis=0)),
-    metric_names.UNIFORMITY: uniformity(
+    RANK_ME: rank_me(embeddings),
+    EFFECTIVE_RANK: rank_me(embeddings - embeddings.mean(axis=0)),
+    UNIFORMITY: uniformity(
       np.random.default_rng(0).permutation(embeddings)[:PAIRED]  # a split may be sorted by class
     ),
-    metric_names.DEAD_DIMENSIONS: float(np.mean(deviations <= DEAD * deviations.max())),
+    DEAD_DIMENSIONS: float(np.mean(deviations <= DEAD * deviations.max())),
   }
 
 
@@ -75,7 +75,7 @@ def alignment(first: np.ndarray, second: np.ndarray) -> float:
 
 def warn_of_collapse(result: dict[str, Any]) -> None:
   """Warns when the embeddings of a trained network are nearly all alike."""
-  rank = result.get(metric_names.RANK_ME, np.inf)
+  rank = result.get(RANK_ME, np.inf)
   if rank < COLLAPSED:
     logger.warning(
       "Embeddings have collapsed: RankMe is %.2f, where 1 means that all are alike; look at the "

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.final_measures import (
   all_classes,
   measures_of_grades,
@@ -21,6 +21,15 @@ from conrec_tf.evaluation.final_measures import (
 )
 from conrec_tf.evaluation.measures import multi_label_measures
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.metrics import (
+  EVAL,
+  KAPPA,
+  KNN_ACCURACY,
+  KNN_AUROC,
+  LINEAR_ACCURACY,
+  LINEAR_AUROC,
+  scaling_prefix,
+)
 
 LINEAR = "linear_"  # what names of measures of logistic regression begin with
 
@@ -34,7 +43,7 @@ class Classes:
   @property
   def metric(self) -> str:
     """Top 1 accuracy."""
-    return metric_names.LINEAR_ACCURACY
+    return LINEAR_ACCURACY
 
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
@@ -60,7 +69,7 @@ class Classes:
   ) -> dict[str, Any]:
     """Returns accuracies, `class_measures`, intervals and the predictions."""
     scores, columns = probes.linear_scores(train, test, standardise)
-    reading = metric_names.reading(standardise)
+    reading = scaling_prefix(standardise)
     accuracies = self._accuracies(scores, columns, test[1])
     return {reading + name: value for name, value in accuracies.items()} | (
       measures_of_probabilities(
@@ -73,7 +82,7 @@ class Classes:
   ) -> dict[str, float]:
     """Returns the accuracy of the vote."""
     value = probes.knn_accuracy(train, test, neighbours, temperature)
-    return {metric_names.KNN_ACCURACY: value}
+    return {KNN_ACCURACY: value}
 
   def agreement(self, labels: np.ndarray, predicted: np.ndarray) -> float:
     """Returns the accuracy of classes int `[N]`."""
@@ -89,14 +98,14 @@ class Grades:
   @property
   def metric(self) -> str:
     """Quadratic weighted kappa."""
-    return metric_names.KAPPA
+    return KAPPA
 
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
   ) -> dict[str, float]:
     """Returns quadratic weighted kappa."""
     grades = probes.ordinal_predictions(train, test, self.count, standardise, strength)
-    return {metric_names.KAPPA.removeprefix(metric_names.EVAL): self.agreement(test[1], grades)}
+    return {KAPPA.removeprefix(EVAL): self.agreement(test[1], grades)}
 
   def final(
     self,
@@ -109,8 +118,8 @@ class Grades:
   ) -> dict[str, Any]:
     """Returns kappa, its interval and the predictions."""
     bits = probes.ordinal_scores(train, test, self.count, standardise)
-    prefix = metric_names.reading(standardise)
-    name = metric_names.KAPPA.replace(metric_names.EVAL, prefix)
+    prefix = scaling_prefix(standardise)
+    name = KAPPA.replace(EVAL, prefix)
     return {name: self.agreement(test[1], probes.decode_bits(bits))} | (
       measures_of_grades(bits, test[1], self.count, prefix, resamples, seed, groups)
     )
@@ -140,7 +149,7 @@ class MultiLabel:
   @property
   def metric(self) -> str:
     """Mean area under the ROC curve."""
-    return metric_names.LINEAR_AUROC
+    return LINEAR_AUROC
 
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
@@ -161,7 +170,7 @@ class MultiLabel:
   ) -> dict[str, Any]:
     """Returns means over labels, measures of each, intervals of the means, and the predictions."""
     probabilities = probes.multi_label_scores(train, test, standardise)
-    prefix = metric_names.reading(standardise) + LINEAR
+    prefix = scaling_prefix(standardise) + LINEAR
     means = multi_label_measures(probabilities, test[1])
     return {prefix + name: value for name, value in means.items()} | (
       measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed, groups)
@@ -172,7 +181,7 @@ class MultiLabel:
   ) -> dict[str, float]:
     """Returns the mean area under the ROC curve of the shares of votes."""
     shares = probes.neighbour_shares(train, test[0], neighbours, temperature)
-    return {metric_names.KNN_AUROC: multi_label_measures(shares, test[1])["auroc"]}
+    return {KNN_AUROC: multi_label_measures(shares, test[1])["auroc"]}
 
 
 LabelKind = Classes | Grades | MultiLabel

@@ -10,10 +10,18 @@ from sklearn.model_selection import train_test_split
 import tensorflow as tf
 
 from conrec_tf.data.groups import held_out_share
-from conrec_tf.evaluation import few_labels, metric_names, probes
+from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.metrics import (
+  EVAL,
+  EVAL_TOTAL_LOSS,
+  FEW_SHOTS,
+  LABEL_FRACTIONS,
+  scaling_prefix,
+  validation_key,
+)
 
 VALIDATION_SHARE = 0.2
 
@@ -35,12 +43,11 @@ def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) 
   @tf.function(autograph=False)
   def measure(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     total, metrics = loss_fn(batch)
-    return {metric_names.EVAL_TOTAL_LOSS: total, **metrics}
+    return {EVAL_TOTAL_LOSS: total, **metrics}
 
   rows = [measure(batch) for batch in batches]
   return {
-    name.replace("train/", metric_names.EVAL): float(np.mean([row[name] for row in rows]))
-    for name in rows[0]
+    name.replace("train/", EVAL): float(np.mean([row[name] for row in rows])) for name in rows[0]
   }
 
 
@@ -79,15 +86,15 @@ def linear_evaluation(
     else []
   )
   for standardise in (False, True):
-    name = metric_names.reading(standardise)
+    name = scaling_prefix(standardise)
     score = functools.partial(kind.quick, standardise=standardise)
     if folds or test is None:
       metrics |= _mean(probes.cross_validate(score, train, folds, seed, groups), name)
-    elif kind.metric.replace(metric_names.EVAL, name) not in measured:
+    elif kind.metric.replace(EVAL, name) not in measured:
       metrics |= {name + key: value for key, value in score(train, test).items()}
     if validation:
       held_out = score(*parts)
-      metrics |= {metric_names.validation(name + key): value for key, value in held_out.items()}
+      metrics |= {validation_key(name + key): value for key, value in held_out.items()}
   return metrics
 
 
@@ -169,8 +176,8 @@ def full_evaluation(
   metrics: dict[str, Any] = dict(vote(train, test))
   metrics |= kind.final(train, test, standardise, bootstrap_samples, seed, groups[1])
   if fractions:
-    name = kind.metric.removeprefix(metric_names.EVAL)
-    metrics[metric_names.LABEL_FRACTIONS] = few_labels.label_fraction_curve(
+    name = kind.metric.removeprefix(EVAL)
+    metrics[LABEL_FRACTIONS] = few_labels.label_fraction_curve(
       lambda subset: kind.quick(subset, test, standardise)[name],
       train,
       fractions,
@@ -178,7 +185,7 @@ def full_evaluation(
       seed,
     )
   if shots and not isinstance(kind, MultiLabel):
-    metrics[metric_names.FEW_SHOTS] = few_labels.few_shot_curve(
+    metrics[FEW_SHOTS] = few_labels.few_shot_curve(
       functools.partial(kind.agreement, test[1]),
       train,
       test[0],

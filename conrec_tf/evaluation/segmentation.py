@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  CLASSES,
+  DICE,
+  HAUSDORFF,
+  INTERVALS,
+  IOU,
+  ONE_SIDED_IMAGES,
+  PIXEL_ACCURACY,
+  PIXEL_AUROC,
+)
 
 BINS = 2**16  # of probabilities, for the area under the ROC curve
 PERCENTILE = 95  # of distances between borders
@@ -90,12 +99,12 @@ def segmentation_measures(
   def measures(weights: np.ndarray) -> dict[str, float]:
     pooled = np.tensordot(weights, confusions, 1)
     found = {
-      metric_names.DICE: _mean(_weighted_means(dice, weights)[1:]),
-      metric_names.IOU: _mean(_iou(pooled)[1:]),
-      metric_names.PIXEL_ACCURACY: float(np.trace(pooled) / max(pooled.sum(), 1.0)),
+      DICE: _mean(_weighted_means(dice, weights)[1:]),
+      IOU: _mean(_iou(pooled)[1:]),
+      PIXEL_ACCURACY: float(np.trace(pooled) / max(pooled.sum(), 1.0)),
     }
     if histograms.size:
-      found[metric_names.PIXEL_AUROC] = area_under_curve(np.tensordot(weights, histograms, 1))
+      found[PIXEL_AUROC] = area_under_curve(np.tensordot(weights, histograms, 1))
     return found
 
   everything = np.ones(len(images))
@@ -105,22 +114,22 @@ def segmentation_measures(
     "iou": _iou(confusions.sum(axis=0)),
     "hausdorff_95": _weighted_means(distances, everything),
   }
-  found[metric_names.HAUSDORFF] = _mean(by_class["hausdorff_95"][1:])
+  found[HAUSDORFF] = _mean(by_class["hausdorff_95"][1:])
   rows = [
     {"class": name, **{key: _number(values[place]) for key, values in by_class.items()}}
     for place, name in enumerate(class_names)
   ]
   if not np.isnan(distances).all():
     one_sided = _is_one_sided(confusions)
-    found[metric_names.ONE_SIDED_IMAGES] = int(one_sided[:, 1:].any(axis=1).sum())
+    found[ONE_SIDED_IMAGES] = int(one_sided[:, 1:].any(axis=1).sum())
     for row, count in zip(rows, one_sided.sum(axis=0)):
       row["one_sided_images"] = int(count)
-  found[metric_names.CLASSES] = rows
+  found[CLASSES] = rows
   if resamples:
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(images), everything / len(images), resamples)
     resampled = [measures(weights.astype(np.float64)) for weights in drawn]
-    found[metric_names.INTERVALS] = {
+    found[INTERVALS] = {
       name: [float(end) for end in np.nanpercentile([row[name] for row in resampled], INTERVAL)]
       for name in resampled[0]
       if not np.isnan(found[name])

@@ -7,8 +7,9 @@ from scipy.special import softmax
 
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.final_measures import measures_of_grades, measures_of_probabilities
+from conrec_tf.metrics import LABEL, LABEL_ACCURACY, LABEL_KAPPA
 from conrec_tf.models import ConRec, LinearHead
 
 
@@ -64,14 +65,14 @@ def head_measures(
 
   With `full` the predictions are among what is returned.
   """
-  prefix = metric_names.LABEL
+  prefix = LABEL
   metrics: dict[str, Any]
   if ordinal:
     bits = 1.0 / (1.0 + np.exp(-logits))
     grades = probes.decode_bits(bits)
     metrics = {
-      metric_names.LABEL_ACCURACY: float(np.mean(grades == labels)),
-      metric_names.LABEL_KAPPA: probes.quadratic_weighted_kappa(labels, grades, count),
+      LABEL_ACCURACY: float(np.mean(grades == labels)),
+      LABEL_KAPPA: probes.quadratic_weighted_kappa(labels, grades, count),
     }
     if full:
       metrics |= measures_of_grades(bits, labels, count, prefix, bootstrap_samples, seed, groups)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.label_free import alignment
+from conrec_tf.metrics import ALIGNMENT, SHARPNESS
 from conrec_tf.models import ConRec
 
 IMAGES = 512  # as many are enough
@@ -38,10 +38,10 @@ def view_measures(
         side.append(gradient_energy(images.numpy()))
     if sum(map(len, embeddings[0])) >= IMAGES:
       break
-  measures = {metric_names.ALIGNMENT: alignment(*map(np.concatenate, embeddings))}
+  measures = {ALIGNMENT: alignment(*map(np.concatenate, embeddings))}
   if model.decoder:
     restored, whole = (float(np.mean(np.concatenate(side))) for side in energies)
-    measures[metric_names.SHARPNESS] = restored / max(whole, EPSILON)
+    measures[SHARPNESS] = restored / max(whole, EPSILON)
   return measures
 
 

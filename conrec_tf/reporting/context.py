@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.metrics import is_standardised
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.predictions import Predictions, kept_predictions
@@ -61,7 +61,7 @@ class ReportContext:
     """The run's own predictions for the evaluation split, or else the same classifier's anew."""
     run = self.runs[0]
     kept = kept_predictions(run, self.inspector.eval_source)
-    standardise = metric_names.is_standardised(run.metric)
+    standardise = is_standardised(run.metric)
     return kept or self.inspector.predict(self.train, self.test, standardise)
 
   @functools.cached_property

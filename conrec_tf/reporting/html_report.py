@@ -9,7 +9,27 @@ from typing import Any
 import jinja2
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  DICE,
+  EVAL_TOTAL_LOSS,
+  HAUSDORFF,
+  KAPPA,
+  KNN_ACCURACY,
+  KNN_AUROC,
+  LABEL_ACCURACY,
+  LABEL_KAPPA,
+  LINEAR_ACCURACY,
+  LINEAR_AUROC,
+  ONE_SIDED_IMAGES,
+  PIXEL_AUROC,
+  UNTRAINED_STRONGEST,
+  best_key,
+  display_name,
+  format_interval,
+  format_value,
+  standardised_key,
+  untrained_key,
+)
 from conrec_tf.reporting.figures.plot_style import Picture
 from conrec_tf.reporting.run_record import RunRecord, differences
 from conrec_tf.reporting.section import Section
@@ -26,25 +46,25 @@ ENVIRONMENT = jinja2.Environment(
 HIGHLIGHTS = (
   *(
     highlight
-    for metric in (metric_names.KAPPA, metric_names.LINEAR_ACCURACY, metric_names.LINEAR_AUROC)
-    for name in (metric_names.standardised(metric), metric)
-    for highlight in ((name, "last"), (metric_names.best(name), "best"))
+    for metric in (KAPPA, LINEAR_ACCURACY, LINEAR_AUROC)
+    for name in (standardised_key(metric), metric)
+    for highlight in ((name, "last"), (best_key(name), "best"))
   ),
-  (metric_names.LABEL_ACCURACY, "last"),
-  (metric_names.best(metric_names.LABEL_ACCURACY), "best"),
-  (metric_names.LABEL_KAPPA, "last"),
-  (metric_names.best(metric_names.LABEL_KAPPA), "best"),
-  (metric_names.DICE, "last"),
-  (metric_names.best(metric_names.DICE), "best"),
-  (metric_names.PIXEL_AUROC, "last"),
-  (metric_names.HAUSDORFF, "last"),
-  (metric_names.ONE_SIDED_IMAGES, "last"),
-  (metric_names.EVAL_TOTAL_LOSS, "last"),
-  (metric_names.best(metric_names.EVAL_TOTAL_LOSS), "best"),
-  (metric_names.KNN_ACCURACY, "last"),
-  (metric_names.KNN_AUROC, "last"),
-  (metric_names.UNTRAINED_STRONGEST, "of all readings"),
-  (metric_names.untrained(metric_names.EVAL_TOTAL_LOSS), "step 0"),
+  (LABEL_ACCURACY, "last"),
+  (best_key(LABEL_ACCURACY), "best"),
+  (LABEL_KAPPA, "last"),
+  (best_key(LABEL_KAPPA), "best"),
+  (DICE, "last"),
+  (best_key(DICE), "best"),
+  (PIXEL_AUROC, "last"),
+  (HAUSDORFF, "last"),
+  (ONE_SIDED_IMAGES, "last"),
+  (EVAL_TOTAL_LOSS, "last"),
+  (best_key(EVAL_TOTAL_LOSS), "best"),
+  (KNN_ACCURACY, "last"),
+  (KNN_AUROC, "last"),
+  (UNTRAINED_STRONGEST, "of all readings"),
+  (untrained_key(EVAL_TOTAL_LOSS), "step 0"),
 )
 
 
@@ -85,9 +105,8 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
   """Returns what matters most: `[(words, number as text, key)]`."""
   return [
     (
-      f"{metric_names.display_name(name.replace('best_', ''))}, {which}"
-      + metric_names.format_interval(run.result, name),
-      metric_names.format_value(name, run.result[name]),
+      f"{display_name(name.replace('best_', ''))}, {which}" + format_interval(run.result, name),
+      format_value(name, run.result[name]),
       name,
     )
     for name, which in HIGHLIGHTS

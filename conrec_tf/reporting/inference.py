@@ -10,10 +10,10 @@ from conrec_tf.config import Config
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_measures
+from conrec_tf.metrics import LABEL_ACCURACY, PREDICTIONS, scaling_prefix
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
@@ -73,14 +73,14 @@ class ModelInspector:
       standardise: whether the classifier sees standardised embeddings.
     """
     if self._head and not self.config.is_pretraining:
-      metric = metric_names.LABEL_ACCURACY
+      metric = LABEL_ACCURACY
       logits, count = self._head(test[0]).numpy(), len(self.class_names)
       found = head_measures(logits, test[1], count, self.config.ordinal_labels, full=True)
     else:
-      metric = metric_names.reading(standardise)
+      metric = scaling_prefix(standardise)
       kind = label_kind(self.config, self.eval_source)
       found = kind.final(train, test, standardise, resamples=0, seed=0)
-    columns = found[metric_names.PREDICTIONS]
+    columns = found[PREDICTIONS]
     return Predictions(
       split=self.test,
       places=np.arange(self.test.num_examples),

@@ -6,10 +6,9 @@ import logging
 
 import numpy as np
 
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.spread import mean_and_deviation
-from conrec_tf.reporting.figures.curves import metric_scale
+from conrec_tf.metrics import is_loss, metric_of
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.measurement import OF_DATA, changed_words
@@ -66,7 +65,7 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
   """
   first, *others = methods
   metric = first.runs[0].metric
-  words, scale = metric_scale(metric)
+  words, scale = metric_of(metric).axis, metric_of(metric).scale
   nothing = ("", "", "", "")
   rows: list[tuple[str, ...]] = [
     (first.name, str(len(first.runs)), _mean(first.values(), scale), *nothing)
@@ -120,7 +119,7 @@ def difference(first: Method, second: Method) -> Difference:
 
 def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
   """Returns why the predictions of runs can't be compared; empty where they can."""
-  if metric_names.is_loss(metric):
+  if is_loss(metric):
     return "without labels there are no predictions"
   kept = runs[0].predictions
   for run in runs:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import LABEL, is_standardised
 from conrec_tf.reporting.run_record import RunRecord
 
 
@@ -71,7 +71,7 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
 
 def classifier_words(metric: str) -> str:
   """Returns what predicts, in words, from the name of the number that a run is compared by."""
-  if metric.startswith(metric_names.LABEL):
+  if metric.startswith(LABEL):
     return "the supervised head"
-  reading = "standardised" if metric_names.is_standardised(metric) else "raw"
+  reading = "standardised" if is_standardised(metric) else "raw"
   return f"linear evaluation of {reading} embeddings"

@@ -8,13 +8,24 @@ from typing import Any
 
 from conrec_tf.config import Config, Description, UsageError
 from conrec_tf.config.data_options import OWN_DATASETS
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  BEST,
+  BEST_SELECTED_BY,
+  BEST_STEP,
+  DATA_WAIT,
+  EVAL,
+  EVALUATION_SECONDS,
+  GLOBAL_STEP,
+  IMAGES_PER_SECOND,
+  MAIN_METRICS,
+  standardised_key,
+)
 from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
 from conrec_tf.run_dir.run_directory import PROCESSES, SEEDS, RunDirectory, seed_folder
 
-NOT_A_METRIC = (metric_names.BEST_STEP, metric_names.BEST_SELECTED_BY)
+NOT_A_METRIC = (BEST_STEP, BEST_SELECTED_BY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +54,7 @@ class RunRecord:
   @property
   def step(self) -> int:
     """Steps that the results are of."""
-    return self.result[metric_names.GLOBAL_STEP]
+    return self.result[GLOBAL_STEP]
 
   @property
   def measured(self) -> Measurement:
@@ -65,16 +76,16 @@ class RunRecord:
   def metric(self) -> str:
     """The name of the number that runs are compared by."""
     for name in self.result:
-      if name.startswith(metric_names.BEST) and name not in NOT_A_METRIC:
-        return name.replace(metric_names.BEST, metric_names.EVAL)
-    known: tuple[str, ...] = metric_names.MAIN_METRICS
+      if name.startswith(BEST) and name not in NOT_A_METRIC:
+        return name.replace(BEST, EVAL)
+    known: tuple[str, ...] = MAIN_METRICS
     if self.config.standardize_embeddings:  # of which there are two readings, one that counts
-      known = (*map(metric_names.standardised, known), *known)
+      known = (*map(standardised_key, known), *known)
     return next((name for name in known if name in self.result), known[0])
 
   def curve(self, name: str) -> tuple[list[int], list[float]]:
     """Returns steps, in order, and values of a number of `metrics.jsonl`."""
-    pairs = sorted((row[metric_names.GLOBAL_STEP], row[name]) for row in self.rows if name in row)
+    pairs = sorted((row[GLOBAL_STEP], row[name]) for row in self.rows if name in row)
     return [step for step, _ in pairs], [value for _, value in pairs]
 
   def times(self) -> dict[str, float]:
@@ -82,13 +93,13 @@ class RunRecord:
     waited = total = 0.0
     before = 0
     for row in self.rows:
-      if metric_names.IMAGES_PER_SECOND in row:
-        steps, before = row[metric_names.GLOBAL_STEP] - before, row[metric_names.GLOBAL_STEP]
-        seconds = steps * self.config.train_batch_size / row[metric_names.IMAGES_PER_SECOND]
+      if IMAGES_PER_SECOND in row:
+        steps, before = row[GLOBAL_STEP] - before, row[GLOBAL_STEP]
+        seconds = steps * self.config.train_batch_size / row[IMAGES_PER_SECOND]
         total += seconds
-        waited += seconds * row.get(metric_names.DATA_WAIT, 0.0)
+        waited += seconds * row.get(DATA_WAIT, 0.0)
     times = {"data": waited, "step": total - waited}
-    evaluations = self.curve(metric_names.EVALUATION_SECONDS)[1]
+    evaluations = self.curve(EVALUATION_SECONDS)[1]
     return times | ({"evaluation": sum(evaluations)} if evaluations else {})
 
 
@@ -110,8 +121,8 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last
-  rows = directory.rows("metrics.jsonl", metric_names.GLOBAL_STEP)
-  if metric_names.GLOBAL_STEP not in result:
+  rows = directory.rows("metrics.jsonl", GLOBAL_STEP)
+  if GLOBAL_STEP not in result:
     raise UsageError(
       f"{flag} must be the folder of a run that was evaluated, for the report; "
       f"--mode=eval does that. Received: {path}"
@@ -122,7 +133,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     rows,
     evaluations,
     result,
-    read_predictions(directory, result[metric_names.GLOBAL_STEP]),
+    read_predictions(directory, result[GLOBAL_STEP]),
     directory.rows(PROCESSES, "step"),
   )
 

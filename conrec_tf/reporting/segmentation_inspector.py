@@ -11,8 +11,8 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.masks import IGNORED, palette
 from conrec_tf.data.segmentation_batches import whole_images
-from conrec_tf.evaluation.metric_names import DICE
 from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
+from conrec_tf.metrics import DICE
 from conrec_tf.models.segmentation import Segmenter
 from conrec_tf.reporting.figures.plot_style import Sheet, to_rgb
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from conrec_tf.data.masks import palette
-from conrec_tf.evaluation import metric_names
 from conrec_tf.files import write_text
+from conrec_tf.metrics import CLASSES
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.segmentations import segmentations
@@ -32,7 +32,7 @@ def dice_section(context: ReportContext) -> Section:
         for _, key, scale, form in COLUMNS
       ],
     )
-    for row in context.runs[0].result.get(metric_names.CLASSES, ())
+    for row in context.runs[0].result.get(CLASSES, ())
   ]
   table = Table(("class", *[title for title, *_ in COLUMNS]), rows)
   write_text(context.folder / "classes.csv", table.csv())

@@ -1,7 +1,7 @@
 """The sections of a report that are tables: methods, representations, several labels."""
 
-from conrec_tf.evaluation import metric_names
 from conrec_tf.files import write_text
+from conrec_tf.metrics import LABELS, REPRESENTATIONS
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.method_comparison import comparison_table, methods_of
 from conrec_tf.reporting.section import Section
@@ -30,7 +30,7 @@ def methods_section(context: ReportContext) -> Section | None:
 
 def representations_section(context: ReportContext) -> Section | None:
   """Tabulates a sweep over representations; None where there was none."""
-  rows = context.runs[0].result.get(metric_names.REPRESENTATIONS)
+  rows = context.runs[0].result.get(REPRESENTATIONS)
   if not rows:
     return None
   table = representations_table(rows)
@@ -49,6 +49,6 @@ def representations_section(context: ReportContext) -> Section | None:
 
 def labels_section(context: ReportContext) -> Section:
   """Tabulates what is reached of each of several labels."""
-  table = labels_table(context.runs[0].result.get(metric_names.LABELS, ()))
+  table = labels_table(context.runs[0].result.get(LABELS, ()))
   write_text(context.folder / "labels.csv", table.csv())
   return Section("Labels", table=table, table_title="Logistic regression of each label (%)")

@@ -6,10 +6,21 @@ import dataclasses
 import io
 from typing import Any
 
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  BEST_STEP,
+  GLOBAL_STEP,
+  UNTRAINED_STRONGEST,
+  UNTRAINED_STRONGEST_READING,
+  best_key,
+  display_name,
+  format_interval,
+  format_value,
+  is_loss,
+  is_standardised,
+  metric_of,
+)
 from conrec_tf.reporting import paper_results
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
-from conrec_tf.reporting.figures.curves import METRIC_WORDS
 from conrec_tf.reporting.run_record import RunRecord
 
 
@@ -55,17 +66,16 @@ def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
       key
       for key, value in run.result.items()
       if key not in keys
-      and key != metric_names.GLOBAL_STEP
+      and key != GLOBAL_STEP
       and isinstance(value, (int, float))
       and not isinstance(value, bool)
     ]
   rows: list[tuple[str, ...]] = [("steps trained", *[str(run.step) for run in runs])]
   rows += [
     (
-      metric_names.display_name(key),
+      display_name(key),
       *[
-        metric_names.format_value(key, run.result[key])
-        + metric_names.format_interval(run.result, key)
+        format_value(key, run.result[key]) + format_interval(run.result, key)
         if key in run.result
         else ""
         for run in runs
@@ -73,7 +83,7 @@ def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     )
     for key in keys
   ]
-  return Table(("", *names), rows, (metric_names.GLOBAL_STEP, *keys))
+  return Table(("", *names), rows, (GLOBAL_STEP, *keys))
 
 
 def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
@@ -89,14 +99,14 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     if name in published or any(run.config.method == name for run in runs)
   ]
   methods += sorted({run.config.method for run in runs} - set(paper_results.METHODS))
-  scale, form = (1, ".4f") if metric_names.is_loss(metric) else (100, ".2f")
-  unit = METRIC_WORDS.get(metric, "").rpartition("(")[2].removesuffix(")") or "loss"
+  scale = metric_of(metric).scale
+  form, unit = (".2f", "%") if scale == 100 else (".4f", "loss" if is_loss(metric) else "value")
   header = ["system"]
   if published:
     header.append(
       f"paper, {paper_results.PIXELS[dataset]} px, {paper_results.EPOCHS[dataset]} epochs ({unit})"
     )
-  reading = "standardised, " if metric_names.is_standardised(metric) else ""
+  reading = "standardised, " if is_standardised(metric) else ""
   header += [f"best ({reading}{unit})", "at step", f"last ({reading}{unit})", "at step"]
   header += ["pixels", "filters", "run"]
   rows: list[tuple[str, ...]] = []
@@ -107,7 +117,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
     for run, _ in mine:
       row[0] = run.name
-      best = run.result.get(metric_names.best(metric))
+      best = run.result.get(best_key(metric))
       last = run.result.get(metric)
       rows.append(
         (
@@ -116,7 +126,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
             "" if value is None else format(scale * value, form) if at is None else str(at)
             for value, at in (
               (best, None),
-              (best, run.result.get(metric_names.BEST_STEP, "")),
+              (best, run.result.get(BEST_STEP, "")),
               (last, None),
               (last, run.step),
             )
@@ -126,9 +136,9 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
           run.path.resolve().name,
         )
       )
-      strongest = run.result.get(metric_names.UNTRAINED_STRONGEST)
+      strongest = run.result.get(UNTRAINED_STRONGEST)
       if strongest is not None:
-        words = f"{row[0]}, untrained ({run.result[metric_names.UNTRAINED_STRONGEST_READING]})"
+        words = f"{row[0]}, untrained ({run.result[UNTRAINED_STRONGEST_READING]})"
         value = format(scale * strongest, form)
         rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *rows[-1][-3:]))
     if not mine:

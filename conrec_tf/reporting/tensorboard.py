@@ -14,7 +14,26 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  BEST,
+  CONTRAST_ACCURACY,
+  CONTRAST_ENTROPY,
+  CONTRAST_LOSS,
+  DATA_WAIT,
+  DISCRIMINATOR_ACCURACY,
+  EVAL,
+  EVALUATION_SECONDS,
+  GLOBAL_STEP,
+  IMAGES_PER_SECOND,
+  LEARNING_RATE,
+  RECONSTRUCTION_LOSS,
+  SEGMENTATION_ACCURACY,
+  SEGMENTATION_LOSS,
+  SHARPNESS,
+  SUPERVISED_ACCURACY,
+  SUPERVISED_LOSS,
+  TOTAL_LOSS,
+)
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.projector import write_projector
@@ -79,15 +98,15 @@ class TensorBoardWriter:
     metrics = {
       name: value
       for name, value in result.items()
-      if name.startswith(metric_names.EVAL) and isinstance(value, float)
+      if name.startswith(EVAL) and isinstance(value, float)
     }
-    with self._writer.as_default(step=result[metric_names.GLOBAL_STEP]):
+    with self._writer.as_default(step=result[GLOBAL_STEP]):
       hparams.hparams_config(
         [hparams.HParam(name) for name in values], [hparams.Metric(name) for name in metrics]
       )
       hparams.hparams(values)
       for name, value in metrics.items():
-        if name.startswith(metric_names.BEST):  # the others are there
+        if name.startswith(BEST):  # the others are there
           tf.summary.scalar(name, value)
     self._writer.flush()
     if isinstance(self._inspector, ModelInspector):
@@ -96,20 +115,20 @@ class TensorBoardWriter:
 
 def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[str, str]]]:
   """Yields the title of a group and `{chart: regular expression of its tags}`."""
-  yield "Loss", {"total": metric_names.TOTAL_LOSS}
+  yield "Loss", {"total": TOTAL_LOSS}
   if config.is_pretraining and config.contrastive_weight:
     yield (
       "Contrastive",
       {
-        "loss": metric_names.CONTRAST_LOSS,
-        "accuracy": metric_names.CONTRAST_ACCURACY,
-        "entropy": metric_names.CONTRAST_ENTROPY,
+        "loss": CONTRAST_LOSS,
+        "accuracy": CONTRAST_ACCURACY,
+        "entropy": CONTRAST_ENTROPY,
       },
     )
   if config.is_pretraining and config.reconstruction_weight:
     yield (
       "Reconstruction",
-      {"loss": metric_names.RECONSTRUCTION_LOSS, "sharpness": metric_names.SHARPNESS},
+      {"loss": RECONSTRUCTION_LOSS, "sharpness": SHARPNESS},
     )
   if config.multi_level_contrastive_weight or config.multi_level_reconstruction_weight:
     yield "Inner levels", {"losses": "train/levels_.*"}
@@ -117,7 +136,7 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
     yield (
       "Discriminator",
       {
-        "accuracy": metric_names.DISCRIMINATOR_ACCURACY,
+        "accuracy": DISCRIMINATOR_ACCURACY,
         "losses": "train/(adversarial|discriminator)_loss",
       },
     )
@@ -125,8 +144,8 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
     yield (
       "Segmentation",
       {
-        "loss": metric_names.SEGMENTATION_LOSS,
-        "pixel accuracy in training": metric_names.SEGMENTATION_ACCURACY,
+        "loss": SEGMENTATION_LOSS,
+        "pixel accuracy in training": SEGMENTATION_ACCURACY,
         "evaluation": "eval/(dice|iou|pixel_.*)",
       },
     )
@@ -134,13 +153,13 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
     yield (
       "Supervised head",
       {
-        "loss": metric_names.SUPERVISED_LOSS,
-        "accuracy in training": metric_names.SUPERVISED_ACCURACY,
+        "loss": SUPERVISED_LOSS,
+        "accuracy in training": SUPERVISED_ACCURACY,
         "evaluation": "eval/label_.*",
       },
     )
   if config.is_pretraining and source.class_names:
-    name = label_kind(config, source).metric.removeprefix(metric_names.EVAL)
+    name = label_kind(config, source).metric.removeprefix(EVAL)
     name = name.replace("top_1", "top_.")  # top 3 and 5 in the same chart
     yield (
       "Linear evaluation",
@@ -152,15 +171,15 @@ def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[s
     )
   if not source.class_names:
     yield "Evaluation split", {"losses": "eval/(untrained_)?.*loss"}
-  yield "Learning rate", {"learning rate": metric_names.LEARNING_RATE}
+  yield "Learning rate", {"learning rate": LEARNING_RATE}
   yield (
     "Throughput",
     {
-      "images per second": metric_names.IMAGES_PER_SECOND,
-      "seconds of an evaluation": metric_names.EVALUATION_SECONDS,
+      "images per second": IMAGES_PER_SECOND,
+      "seconds of an evaluation": EVALUATION_SECONDS,
     },
   )
-  yield "Waiting for data", {"share of time": metric_names.DATA_WAIT}
+  yield "Waiting for data", {"share of time": DATA_WAIT}
 
 
 def _write(tag: str, rows: Sequence[Sequence[np.ndarray]]) -> None:

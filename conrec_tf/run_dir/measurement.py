@@ -12,7 +12,7 @@ from typing import Any
 from conrec_tf.config import Config, listed
 from conrec_tf.config.options import current_settings
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation.metric_names import EVALUATED_WITH, MEASURED_ON
+from conrec_tf.metrics import EVALUATED_WITH, MEASURED_ON
 
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
 # Options that say which images are measured: where a record holds their digests, those count.

@@ -8,9 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.evaluation import metric_names
-from conrec_tf.evaluation.metric_names import GLOBAL_STEP
 from conrec_tf.files import io_as_usage_error, write_text
+from conrec_tf.metrics import EVAL, GLOBAL_STEP
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -52,4 +51,4 @@ class MetricsLog:
 
 
 def _is_evaluation(row: dict[str, Any]) -> bool:
-  return any(name.startswith(metric_names.EVAL) for name in row)
+  return any(name.startswith(EVAL) for name in row)

@@ -11,8 +11,8 @@ import io
 import numpy as np
 
 from conrec_tf.config import UsageError
-from conrec_tf.evaluation.metric_names import MEASURED_ON
 from conrec_tf.files import write_text
+from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 PROBABILITY = " probability"

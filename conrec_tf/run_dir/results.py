@@ -5,7 +5,7 @@ import math
 import textwrap
 from typing import Any
 
-from conrec_tf.evaluation.metric_names import (
+from conrec_tf.metrics import (
   BEST_SELECTED_BY,
   BEST_STEP,
   CHOSEN,
@@ -19,14 +19,14 @@ from conrec_tf.evaluation.metric_names import (
   REPRESENTATIONS,
   UNTRAINED_STRONGEST,
   UNTRAINED_STRONGEST_READING,
-  best,
+  best_key,
   display_name,
   format_interval,
   format_value,
   is_number,
   selection_score,
   strongest_untrained,
-  untrained,
+  untrained_key,
 )
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import write_predictions
@@ -121,7 +121,7 @@ class Results:
         write_predictions(self._directory, step, columns)
     if baseline:
       strongest = strongest_untrained(baseline, self._metric)
-      baseline = {untrained(name): value for name, value in baseline.items()}
+      baseline = {untrained_key(name): value for name, value in baseline.items()}
       if strongest:
         baseline |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
     metrics = baseline | metrics
@@ -149,7 +149,7 @@ class Results:
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
     if self._metric in evaluations[step]:
       result |= {
-        best(self._metric): evaluations[best_step][self._metric],
+        best_key(self._metric): evaluations[best_step][self._metric],
         BEST_STEP: best_step,
         BEST_SELECTED_BY: self._selection,
       }
@@ -183,9 +183,9 @@ class Results:
       for name, value in last.items()
       if name.startswith(EVAL)
       and is_number(value)
-      and not name.startswith((CHOSEN, untrained(EVAL)))
+      and not name.startswith((CHOSEN, untrained_key(EVAL)))
     ]
-    for name in (LABEL_FRACTIONS, untrained(LABEL_FRACTIONS)):
+    for name in (LABEL_FRACTIONS, untrained_key(LABEL_FRACTIONS)):
       for row in last.get(name, ()):
         words = f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})"
         rows.append((words, format_value(name, row["mean"]), step, ""))

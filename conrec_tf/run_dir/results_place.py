@@ -17,8 +17,8 @@ from conrec_tf.config.data_options import OWN_DATASETS, Augmentation
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, current_settings
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.files import io_as_usage_error
+from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.run_dir.measurement import DIGITS, EVAL, Measurement, changed_words, measurement
 from conrec_tf.run_dir.pretrained import CenterCrops
 from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory

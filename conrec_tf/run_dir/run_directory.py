@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
 from conrec_tf.config.options import BY_CONTENT, current_settings
-from conrec_tf.evaluation.metric_names import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
+from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,12 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  DISCRIMINATOR_ACCURACY,
+  DISCRIMINATOR_LOSS,
+  FIRST_NON_FINITE_STEP,
+  SKIPPED_UPDATES,
+)
 from conrec_tf.models.discriminator import PatchDiscriminator
 from conrec_tf.training.update_step import NonFiniteGuard
 
@@ -67,8 +72,8 @@ class Adversary:
       loss = discriminator_loss(real, made, self._kind)
       scaled = self._update.scaled(loss)
     reported = {
-      metric_names.DISCRIMINATOR_LOSS: loss,
-      metric_names.DISCRIMINATOR_ACCURACY: discriminator_accuracy(real, made, self._kind),
+      DISCRIMINATOR_LOSS: loss,
+      DISCRIMINATOR_ACCURACY: discriminator_accuracy(real, made, self._kind),
     }
     return self._update(loss, tape.gradient(scaled, self._variables), [], reported)
 
@@ -121,10 +126,8 @@ def merged_reports(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
   A step was skipped, or wasn't finite, if it was for one of them.
   """
   merged = {name: value for report in reports for name, value in report.items()}
-  happened = [report[metric_names.FIRST_NON_FINITE_STEP] for report in reports]
+  happened = [report[FIRST_NON_FINITE_STEP] for report in reports]
   step = happened[0][0]
-  merged[metric_names.FIRST_NON_FINITE_STEP] = step, tf.reduce_any([one for _, one in happened])
-  merged[metric_names.SKIPPED_UPDATES] = tf.reduce_max(
-    [report[metric_names.SKIPPED_UPDATES] for report in reports]
-  )
+  merged[FIRST_NON_FINITE_STEP] = step, tf.reduce_any([one for _, one in happened])
+  merged[SKIPPED_UPDATES] = tf.reduce_max([report[SKIPPED_UPDATES] for report in reports])
   return merged

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import CONTRAST_LOSS, GLOBAL_STEP
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class ChanceLevelNotice:
 
   def __call__(self, row: dict[str, Any]) -> None:
     """Takes a row of metrics."""
-    step, loss = row[metric_names.GLOBAL_STEP], row.get(metric_names.CONTRAST_LOSS)
+    step, loss = row[GLOBAL_STEP], row.get(CONTRAST_LOSS)
     if not self._due or loss is None or step < SHARE * self._last_step:
       return
     self._due = False

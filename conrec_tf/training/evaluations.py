@@ -9,7 +9,6 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
 from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
@@ -17,6 +16,15 @@ from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evalu
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import sweep
 from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.metrics import (
+  CHOSEN,
+  EVAL,
+  LABEL_FREE,
+  PREDICTIONS,
+  REPRESENTATIONS,
+  recomputed_key,
+  scaling_prefix,
+)
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
@@ -77,7 +85,7 @@ def evaluate_linearly(
 def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, Any]:
   """Evaluates all representations of a network; see `representation_sweep.sweep`."""
   kind = label_kind(config, source)
-  name = kind.metric.removeprefix(metric_names.EVAL)
+  name = kind.metric.removeprefix(EVAL)
 
   def score(train: Labelled, test: Labelled, standardise: bool, strength: float) -> float:
     return kind.quick(train, test, standardise, strength)[name]
@@ -88,7 +96,7 @@ def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, 
   )
   rows = sweep(score, train, test, (train_labels, labels), config.seed, source.train.groups)
   [chosen] = [row for row in rows if row["chosen"]]
-  return {metric_names.REPRESENTATIONS: rows, metric_names.CHOSEN + name: chosen["test"]}
+  return {REPRESENTATIONS: rows, CHOSEN + name: chosen["test"]}
 
 
 def label_kind(config: Config, source: DatasetSource) -> LabelKind:
@@ -100,15 +108,15 @@ def label_kind(config: Config, source: DatasetSource) -> LabelKind:
 
 def main_metric(config: Config, source: DatasetSource) -> str:
   """Returns the name of the number of linear evaluation that runs are compared by."""
-  reading = metric_names.reading(config.standardize_embeddings)
-  return label_kind(config, source).metric.replace(metric_names.EVAL, reading)
+  reading = scaling_prefix(config.standardize_embeddings)
+  return label_kind(config, source).metric.replace(EVAL, reading)
 
 
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
   """Adds the names of images, groups and classes to the predictions, where there are any."""
-  if metric_names.PREDICTIONS not in metrics:
+  if PREDICTIONS not in metrics:
     return metrics
-  columns, names = metrics[metric_names.PREDICTIONS], source.eval.names
+  columns, names = metrics[PREDICTIONS], source.eval.names
   count, classes = len(next(iter(columns.values()))), source.class_names
   named: dict[str, Any] = {"image": range(count) if names is None else names}
   if source.eval.groups is not None:
@@ -122,7 +130,7 @@ def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any
       "class_name": texts[columns["label"]],
       "predicted_class_name": texts[columns["prediction"]],
     }
-  return {**metrics, metric_names.PREDICTIONS: named}
+  return {**metrics, PREDICTIONS: named}
 
 
 def evaluate_without_labels(
@@ -175,11 +183,7 @@ def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) ->
     (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
   )
   metrics = evaluate_linearly(config, model, source, full=False)
-  return {
-    metric_names.recomputed(name): value
-    for name, value in metrics.items()
-    if name not in metric_names.LABEL_FREE
-  }
+  return {recomputed_key(name): value for name, value in metrics.items() if name not in LABEL_FREE}
 
 
 def evaluate_head(

@@ -7,7 +7,14 @@ import tensorflow as tf
 from conrec_tf import losses
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  SUPERVISED_ACCURACY,
+  SUPERVISED_KAPPA,
+  SUPERVISED_LOSS,
+  SUPERVISED_TOP_5_ACCURACY,
+  TOTAL_LOSS,
+  WEIGHT_DECAY,
+)
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.training.kappa import quadratic_weighted_kappa
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
@@ -50,16 +57,16 @@ class FinetuneStep:
     """Returns the Keras metrics of what a step reports."""
     metrics = {
       **mean_metrics(
-        metric_names.TOTAL_LOSS,
-        metric_names.SUPERVISED_LOSS,
-        metric_names.SUPERVISED_ACCURACY,
-        metric_names.WEIGHT_DECAY,
+        TOTAL_LOSS,
+        SUPERVISED_LOSS,
+        SUPERVISED_ACCURACY,
+        WEIGHT_DECAY,
       ),
       **self._update.metrics(),
     }
     if self._config.ordinal_labels:
-      return {**metrics, metric_names.SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
-    return {**metrics, **mean_metrics(metric_names.SUPERVISED_TOP_5_ACCURACY)}
+      return {**metrics, SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
+    return {**metrics, **mean_metrics(SUPERVISED_TOP_5_ACCURACY)}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
@@ -77,18 +84,18 @@ class FinetuneStep:
       total = loss + decay
       scaled = self._update.scaled(total)
     metrics = {
-      metric_names.TOTAL_LOSS: total,
-      metric_names.SUPERVISED_LOSS: loss,
-      metric_names.WEIGHT_DECAY: decay,
-      metric_names.SUPERVISED_ACCURACY: losses.supervised_accuracy(logits, labels, ordinal),
+      TOTAL_LOSS: total,
+      SUPERVISED_LOSS: loss,
+      WEIGHT_DECAY: decay,
+      SUPERVISED_ACCURACY: losses.supervised_accuracy(logits, labels, ordinal),
     }
     if not ordinal:
-      metrics[metric_names.SUPERVISED_TOP_5_ACCURACY] = tf.reduce_mean(
+      metrics[SUPERVISED_TOP_5_ACCURACY] = tf.reduce_mean(
         tf.cast(tf.math.in_top_k(labels, logits, min(5, self._num_classes)), tf.float32)
       )
     metrics = self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
     if ordinal:
-      metrics[metric_names.SUPERVISED_KAPPA] = (
+      metrics[SUPERVISED_KAPPA] = (
         replicas.all_gather(labels),
         replicas.all_gather(losses.predictions(logits, True)),
       )

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import LEVELS_CONTRAST_LOSS, LEVELS_RECONSTRUCTION_LOSS
 
 
 def level_losses(
@@ -38,7 +38,7 @@ def level_losses(
       ]
     )
     total += config.multi_level_contrastive_weight * contrast
-    metrics[metric_names.LEVELS_CONTRAST_LOSS] = contrast
+    metrics[LEVELS_CONTRAST_LOSS] = contrast
   if reconstructions:
     reconstruction = tf.reduce_mean(
       [
@@ -49,7 +49,7 @@ def level_losses(
       ]
     )
     total += config.multi_level_reconstruction_weight * reconstruction
-    metrics[metric_names.LEVELS_RECONSTRUCTION_LOSS] = reconstruction
+    metrics[LEVELS_RECONSTRUCTION_LOSS] = reconstruction
   return total, metrics
 
 

@@ -9,7 +9,14 @@ import tensorflow as tf
 from conrec_tf.config import UsageError
 from conrec_tf.distribute.strategy import first_local_result, split_batch
 from conrec_tf.distribute.workers import Workers
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  DATA_WAIT,
+  FIRST_NON_FINITE_STEP,
+  GLOBAL_STEP,
+  IMAGES_PER_SECOND,
+  LEARNING_RATE,
+  SKIPPED_UPDATES,
+)
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import Progress
 
@@ -96,13 +103,13 @@ class StepRunner(tf.Module):
   def _is_logged(name: str, metric: tf.keras.metrics.Metric) -> bool:
     if isinstance(metric, tf.keras.metrics.Mean):
       return metric.count > 0  # of nothing there is no mean
-    if name == metric_names.SKIPPED_UPDATES:
+    if name == SKIPPED_UPDATES:
       return metric.result() > 0
-    return name != metric_names.FIRST_NON_FINITE_STEP
+    return name != FIRST_NON_FINITE_STEP
 
   def first_non_finite_step(self) -> int:
     """Returns the first step since `collect` whose loss or gradient wasn't finite, or 0."""
-    metric = self.metrics.get(metric_names.FIRST_NON_FINITE_STEP)
+    metric = self.metrics.get(FIRST_NON_FINITE_STEP)
     return int(metric.result()) if metric else 0
 
 
@@ -165,11 +172,11 @@ def train(
       seconds = time.monotonic() - since
       metrics, waited = runner.collect()
       row = {
-        metric_names.GLOBAL_STEP: step,
+        GLOBAL_STEP: step,
         **metrics,
-        metric_names.LEARNING_RATE: float(learning_rate()),
-        metric_names.IMAGES_PER_SECOND: (step - logged) * images_per_step / seconds,
-        metric_names.DATA_WAIT: waited / seconds,
+        LEARNING_RATE: float(learning_rate()),
+        IMAGES_PER_SECOND: (step - logged) * images_per_step / seconds,
+        DATA_WAIT: waited / seconds,
       }
       log(row)
       progress.show(row)

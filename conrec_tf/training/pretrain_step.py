@@ -6,8 +6,22 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
+from conrec_tf.metrics import (
+  ADVERSARIAL_LOSS,
+  CONTRAST_ACCURACY,
+  CONTRAST_ENTROPY,
+  CONTRAST_LOSS,
+  DISCRIMINATOR_ACCURACY,
+  DISCRIMINATOR_LOSS,
+  LEVELS_CONTRAST_LOSS,
+  LEVELS_RECONSTRUCTION_LOSS,
+  RECONSTRUCTION_LOSS,
+  SUPERVISED_ACCURACY,
+  SUPERVISED_LOSS,
+  TOTAL_LOSS,
+  WEIGHT_DECAY,
+)
 from conrec_tf.models import ConRec, LinearHead, Maps, Outputs
 from conrec_tf.models.level_heads import LevelHeads
 from conrec_tf.training.adversarial import Adversary, merged_reports
@@ -68,28 +82,28 @@ class PretrainStep:
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
-    config, names = self._config, [metric_names.TOTAL_LOSS]
+    config, names = self._config, [TOTAL_LOSS]
     if config.contrastive_weight:
       names += [
-        metric_names.CONTRAST_LOSS,
-        metric_names.CONTRAST_ACCURACY,
-        metric_names.CONTRAST_ENTROPY,
+        CONTRAST_LOSS,
+        CONTRAST_ACCURACY,
+        CONTRAST_ENTROPY,
       ]
     if config.reconstruction_weight:
-      names += [metric_names.RECONSTRUCTION_LOSS]
+      names += [RECONSTRUCTION_LOSS]
     if config.multi_level_contrastive_weight:
-      names += [metric_names.LEVELS_CONTRAST_LOSS]
+      names += [LEVELS_CONTRAST_LOSS]
     if config.multi_level_reconstruction_weight:
-      names += [metric_names.LEVELS_RECONSTRUCTION_LOSS]
+      names += [LEVELS_RECONSTRUCTION_LOSS]
     if self._adversary:
       names += [
-        metric_names.ADVERSARIAL_LOSS,
-        metric_names.DISCRIMINATOR_LOSS,
-        metric_names.DISCRIMINATOR_ACCURACY,
+        ADVERSARIAL_LOSS,
+        DISCRIMINATOR_LOSS,
+        DISCRIMINATOR_ACCURACY,
       ]
     if self._head:
-      names += [metric_names.SUPERVISED_LOSS, metric_names.SUPERVISED_ACCURACY]
-    return {**mean_metrics(*names, metric_names.WEIGHT_DECAY), **self._update.metrics()}
+      names += [SUPERVISED_LOSS, SUPERVISED_ACCURACY]
+    return {**mean_metrics(*names, WEIGHT_DECAY), **self._update.metrics()}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
@@ -109,14 +123,14 @@ class PretrainStep:
         total += levels
       if self._adversary:
         judged, adversarial = self._adversary.loss(corrupted, outputs.reconstruction)
-        metrics[metric_names.ADVERSARIAL_LOSS] = adversarial
+        metrics[ADVERSARIAL_LOSS] = adversarial
         total += judged
       if self._head:
         supervised, accuracy = self._supervised_loss(
           self._head, outputs.embedding, tf.tile(batch["label"], [2])
         )
-        metrics[metric_names.SUPERVISED_ACCURACY] = accuracy
-        metrics[metric_names.SUPERVISED_LOSS] = supervised
+        metrics[SUPERVISED_ACCURACY] = accuracy
+        metrics[SUPERVISED_LOSS] = supervised
         total += supervised
       decay = l2_penalty(self._penalized, self._config.weight_decay)
       total += decay
@@ -127,7 +141,7 @@ class PretrainStep:
       total,
       tape.gradient(scaled, self._variables),
       snapshot,
-      {metric_names.TOTAL_LOSS: total, metric_names.WEIGHT_DECAY: decay, **metrics},
+      {TOTAL_LOSS: total, WEIGHT_DECAY: decay, **metrics},
     )
     if self._adversary:
       judged = self._adversary.update(corrupted, target, outputs.reconstruction)
@@ -187,13 +201,13 @@ class PretrainStep:
     if config.contrastive_weight:
       contrast, measures = self._contrastive_loss(outputs.projection, keys)
       total += config.contrastive_weight * contrast
-      metrics |= {metric_names.CONTRAST_LOSS: contrast, **measures}
+      metrics |= {CONTRAST_LOSS: contrast, **measures}
     if config.reconstruction_weight:
       reconstruction = losses.reconstruction_loss(
         outputs.reconstruction, target, config.reconstruction_loss
       )
       total += config.reconstruction_weight * reconstruction
-      metrics[metric_names.RECONSTRUCTION_LOSS] = reconstruction
+      metrics[RECONSTRUCTION_LOSS] = reconstruction
     return total, metrics
 
   def _contrastive_loss(
@@ -205,13 +219,13 @@ class PretrainStep:
       queue = self._momentum.queue if self._momentum else None
       logits, own = moco_logits(projection, keys, config.temperature, config.hidden_norm, queue)
       return moco_from_logits(logits, own), {
-        metric_names.CONTRAST_ACCURACY: losses.accuracy_of_logits(logits, own),
-        metric_names.CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
+        CONTRAST_ACCURACY: losses.accuracy_of_logits(logits, own),
+        CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
       }
     logits = losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
     return losses.CONTRASTIVE_LOSSES[config.contrastive_method](logits), {
-      metric_names.CONTRAST_ACCURACY: losses.contrastive_accuracy(logits),
-      metric_names.CONTRAST_ENTROPY: losses.contrastive_entropy(logits),
+      CONTRAST_ACCURACY: losses.contrastive_accuracy(logits),
+      CONTRAST_ENTROPY: losses.contrastive_entropy(logits),
     }
 
   def _supervised_loss(

@@ -7,33 +7,17 @@ import sys
 import time
 from typing import Any
 
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  GLOBAL_STEP,
+  METRICS,
+)
 
 logger = logging.getLogger(__name__)
 
-LABELS = {
-  "step": "step {}",
-  metric_names.TOTAL_LOSS: "loss {:.3f}",
-  metric_names.CONTRAST_LOSS: "contrast {:.3f}",
-  metric_names.CONTRAST_ACCURACY: "acc {:.2f}",
-  metric_names.SUPERVISED_ACCURACY: "supervised acc {:.2f}",
-  metric_names.RECONSTRUCTION_LOSS: "reconstruction {:.4f}",
-  metric_names.DISCRIMINATOR_ACCURACY: "discriminator acc {:.2f}",
-  metric_names.SKIPPED_UPDATES: "skipped {:.0f}",
-  metric_names.IMAGES_PER_SECOND: "{:.0f} images/s",
-  metric_names.DATA_WAIT: "data wait {:.0%}",
-}
-# So that all of it fits into 80 columns.
-SHORT_LABELS = {
-  **LABELS,
-  "step": "{}",
-  metric_names.TOTAL_LOSS: "loss {:.2f}",
-  metric_names.CONTRAST_LOSS: "con {:.2f}",
-  metric_names.SUPERVISED_ACCURACY: "sup {:.2f}",
-  metric_names.RECONSTRUCTION_LOSS: "rec {:.3f}",
-  metric_names.DISCRIMINATOR_ACCURACY: "disc {:.2f}",
-  metric_names.IMAGES_PER_SECOND: "{:.0f}/s",
-  metric_names.DATA_WAIT: "wait {:.0%}",
+# By key, and shorter, so that all of it fits into 80 columns.
+LABELS = {"step": "step {}"} | {key: metric.line for key, metric in METRICS.items() if metric.line}
+SHORT_LABELS = {"step": "{}"} | {
+  key: metric.short_line or metric.line for key, metric in METRICS.items() if metric.line
 }
 
 
@@ -63,7 +47,7 @@ class Progress:
 
   def show(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics, `{name: number}`, and the time left."""
-    step = row[metric_names.GLOBAL_STEP]
+    step = row[GLOBAL_STEP]
     now = time.monotonic()
     left = (now - self._began) / (step - self._first) * (self._last - step)
     if not self._compiled:

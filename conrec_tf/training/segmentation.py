@@ -8,8 +8,8 @@ from tqdm import tqdm
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
+from conrec_tf.metrics import DICE
 from conrec_tf.models import build_model
 from conrec_tf.models.segmentation import Segmenter, build_segmentation_head
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
@@ -59,8 +59,8 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     batches=functools.partial(segmentation_batches, config, source),
     evaluate=functools.partial(evaluate_segmentation, config, segmenter, source.without_stand_ins),
     evaluate_untrained=None,
-    metric=metric_names.DICE,
-    selection_metric=metric_names.DICE,
+    metric=DICE,
+    selection_metric=DICE,
   )
 
 

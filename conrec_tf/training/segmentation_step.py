@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import SEGMENTATION_ACCURACY, SEGMENTATION_LOSS, TOTAL_LOSS, WEIGHT_DECAY
 from conrec_tf.models import ConRec
 from conrec_tf.models.segmentation import SegmentationHead, segmentation_logits
 from conrec_tf.segmentation_losses import segmentation_loss
@@ -42,8 +42,8 @@ class SegmentationStep:
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
-    names = (metric_names.TOTAL_LOSS, metric_names.SEGMENTATION_LOSS, metric_names.WEIGHT_DECAY)
-    return {**mean_metrics(*names, metric_names.SEGMENTATION_ACCURACY), **self._update.metrics()}
+    names = (TOTAL_LOSS, SEGMENTATION_LOSS, WEIGHT_DECAY)
+    return {**mean_metrics(*names, SEGMENTATION_ACCURACY), **self._update.metrics()}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
@@ -69,10 +69,10 @@ class SegmentationStep:
       tf.reduce_sum(tf.cast(right, logits.dtype)) * replicas.num_replicas(), total_counted
     )
     metrics = {
-      metric_names.TOTAL_LOSS: total,
-      metric_names.SEGMENTATION_LOSS: loss,
-      metric_names.WEIGHT_DECAY: decay,
-      metric_names.SEGMENTATION_ACCURACY: share,
+      TOTAL_LOSS: total,
+      SEGMENTATION_LOSS: loss,
+      WEIGHT_DECAY: decay,
+      SEGMENTATION_ACCURACY: share,
     }
     return self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
 

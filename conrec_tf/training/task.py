@@ -13,9 +13,9 @@ from conrec_tf.data.pipeline import (
   validation_batches,
 )
 from conrec_tf.data.stream import steps_per_epoch
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.evaluation.view_measures import view_measures
+from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
@@ -140,8 +140,8 @@ def _pretraining(
     metrics = measure(network, full=False)
     return metrics | evaluate_recomputed(config, network, eval_source) if labelled else metrics
 
-  metric = main_metric(config, eval_source) if labelled else metric_names.EVAL_TOTAL_LOSS
-  selection = {"evaluation": metric, "validation": metric_names.validation(metric)}
+  metric = main_metric(config, eval_source) if labelled else EVAL_TOTAL_LOSS
+  selection = {"evaluation": metric, "validation": validation_key(metric)}
   return TrainTask(
     model=evaluated,
     networks=pretraining.networks,
@@ -152,9 +152,7 @@ def _pretraining(
     evaluate=evaluate,
     evaluate_untrained=evaluate_untrained,
     metric=metric,
-    selection_metric=selection.get(
-      config.select_best_on, metric_names.EVAL + config.select_best_on
-    ),
+    selection_metric=selection.get(config.select_best_on, EVAL + config.select_best_on),
   )
 
 
@@ -168,7 +166,7 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
   head_variables = head.trainable_variables
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
   optimizer.build(model.trainable_variables + head_variables)
-  metric = metric_names.supervised_metric(config.ordinal_labels)
+  metric = supervised_metric(config.ordinal_labels)
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},

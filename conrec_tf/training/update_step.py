@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.distribute import replicas
-from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
+from conrec_tf.metrics import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
 
 
 class NonFiniteGuard:

@@ -13,7 +13,7 @@ from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.segmentation_batches import segmentation_batches
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import CLASSES, DICE, INTERVALS, PIXEL_AUROC
 from conrec_tf.training.task import build_task
 
 SIZES = [(41, 50), (40, 48), (50, 41)]
@@ -58,10 +58,10 @@ def run(folder, tmp_path_factory):
 
 def test_it_learns_and_is_measured_and_drawn(run):
   result = json.loads((run / "result.json").read_text())
-  assert result[metric_names.DICE] > 0.6 and result[metric_names.PIXEL_AUROC] > 0.9
-  low, high = result[metric_names.INTERVALS][metric_names.DICE]
-  assert low <= result[metric_names.DICE] <= high
-  assert [row["class"] for row in result[metric_names.CLASSES]] == ["0", "1"]
+  assert result[DICE] > 0.6 and result[PIXEL_AUROC] > 0.9
+  low, high = result[INTERVALS][DICE]
+  assert low <= result[DICE] <= high
+  assert [row["class"] for row in result[CLASSES]] == ["0", "1"]
   page = (run / "report/index.html").read_text()
   assert "Classes of the masks" in page
   assert (run / "report/segmentations.png").exists()

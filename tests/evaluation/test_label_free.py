@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from conrec_tf.evaluation import label_free, metric_names
+from conrec_tf.evaluation import label_free
+from conrec_tf.metrics import DEAD_DIMENSIONS, EFFECTIVE_RANK, RANK_ME, UNIFORMITY
 
 
 def by_definition(embeddings):
@@ -21,20 +22,20 @@ def test_rank_me_is_its_definition(rng, shape):
 
 def test_rank_of_known_embeddings(rng):
   found = label_free.label_free_measures(np.eye(16, dtype=np.float32))
-  assert found[metric_names.RANK_ME] == pytest.approx(16, rel=1e-4)
-  assert found[metric_names.EFFECTIVE_RANK] == pytest.approx(15, rel=1e-4)
-  assert found[metric_names.DEAD_DIMENSIONS] == 0
-  assert found[metric_names.UNIFORMITY] == pytest.approx(-4)  # all at right angles
+  assert found[RANK_ME] == pytest.approx(16, rel=1e-4)
+  assert found[EFFECTIVE_RANK] == pytest.approx(15, rel=1e-4)
+  assert found[DEAD_DIMENSIONS] == 0
+  assert found[UNIFORMITY] == pytest.approx(-4)  # all at right angles
   plane = rng.normal(size=(100, 2)) @ rng.normal(size=(2, 30))
   assert label_free.rank_me(plane) <= 2.001
   plane[:, :6] = 5
-  assert label_free.label_free_measures(plane)[metric_names.DEAD_DIMENSIONS] == 0.2
+  assert label_free.label_free_measures(plane)[DEAD_DIMENSIONS] == 0.2
 
 
 def test_uniformity_does_not_depend_on_the_order_of_classes(rng):
   classes = np.repeat(np.eye(8), 1000, axis=0) + 0.01 * rng.normal(size=(8000, 8))
   found = [
-    label_free.label_free_measures(embeddings)[metric_names.UNIFORMITY]
+    label_free.label_free_measures(embeddings)[UNIFORMITY]
     for embeddings in (classes, rng.permutation(classes))
   ]
   assert found[0] == pytest.approx(found[1], abs=0.05)
@@ -65,4 +66,4 @@ def test_a_collapse_is_said_in_one_line(rng, caplog, alike, warns):
 
 def test_embeddings_that_are_all_zeros():
   found = label_free.label_free_measures(np.zeros([10, 4]))
-  assert np.all(np.isfinite(list(found.values()))) and found[metric_names.DEAD_DIMENSIONS] == 1
+  assert np.all(np.isfinite(list(found.values()))) and found[DEAD_DIMENSIONS] == 1

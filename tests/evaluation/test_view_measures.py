@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
 from conrec_tf.evaluation.label_free import alignment
 from conrec_tf.evaluation.view_measures import gradient_energy, view_measures
+from conrec_tf.metrics import ALIGNMENT, SHARPNESS
 from conrec_tf.models import build_model
 
 
@@ -34,11 +34,11 @@ def test_of_a_network(rng, reconstruction_weight):
   found = view_measures(model, batches, layer=0)
   views = [np.concatenate([batch["target"][:, side] for batch in batches]) for side in (0, 1)]
   aligned = alignment(*(model.embed(images).numpy() for images in views))
-  assert found[metric_names.ALIGNMENT] == pytest.approx(aligned, rel=1e-4)
+  assert found[ALIGNMENT] == pytest.approx(aligned, rel=1e-4)
   if not reconstruction_weight:
-    assert metric_names.SHARPNESS not in found
+    assert SHARPNESS not in found
     return
   corrupted = np.concatenate([batch["corrupted"][:, 0] for batch in batches])
   made = model(corrupted).reconstruction.numpy()
   expected = gradient_energy(made).mean() / gradient_energy(views[0]).mean()
-  assert found[metric_names.SHARPNESS] == pytest.approx(expected, rel=1e-4)
+  assert found[SHARPNESS] == pytest.approx(expected, rel=1e-4)

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, split_in_memory
-from conrec_tf.evaluation import metric_names, probes
+from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.label_kinds import Classes, Grades
+from conrec_tf.metrics import GLOBAL_STEP, PREDICTIONS, best_key, scaling_prefix
 from conrec_tf.reporting import inference, sections, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style
@@ -66,18 +67,18 @@ def report(tmp_path):
         (embed(np.array([row["image"] / 255 for row in split.records()])), label_of(split))
         for split in (source.train, source.eval)
       ]
-      columns = kind.final(*parts, standardise, resamples=0, seed=0)[metric_names.PREDICTIONS]
+      columns = kind.final(*parts, standardise, resamples=0, seed=0)[PREDICTIONS]
     directory = RunDirectory(tmp_path)
     if columns:
       names = source.eval.names
       images = range(source.eval.num_examples) if names is None else names
       write_predictions(directory, STEP, {"image": images, **columns})
-    best = metric_names.best(
-      metric_names.reading(standardise)
+    best = best_key(
+      scaling_prefix(standardise)
       + ("quadratic_weighted_kappa" if config.ordinal_labels else "linear_top_1_accuracy")
     )
     best = best if not standardise else "eval/best_standardised_linear_top_1_accuracy"
-    result = {metric_names.GLOBAL_STEP: STEP, best: 0.5}
+    result = {GLOBAL_STEP: STEP, best: 0.5}
     run = RunRecord(tmp_path, config, [], {}, result, read_predictions(directory, STEP), [])
     return ReportContext([run], ["a run"], [1], inspector, tmp_path)
 
@@ -259,7 +260,7 @@ def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised
   """Of a run that was evaluated on its way and has no best network yet."""
   config = Config(standardize_embeddings=standardised)
   result = {
-    metric_names.GLOBAL_STEP: STEP,
+    GLOBAL_STEP: STEP,
     "eval/linear_top_1_accuracy": 0.25,
     "eval/standardised_linear_top_1_accuracy": 0.5,
   }

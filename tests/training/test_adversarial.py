@@ -6,7 +6,14 @@ import tensorflow as tf
 
 from conrec_tf import commands
 from conrec_tf.config import Config, UsageError
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  ADVERSARIAL_LOSS,
+  DISCRIMINATOR_ACCURACY,
+  DISCRIMINATOR_LOSS,
+  FIRST_NON_FINITE_STEP,
+  SKIPPED_UPDATES,
+  TOTAL_LOSS,
+)
 from conrec_tf.models import build_model
 from conrec_tf.models.discriminator import PatchDiscriminator
 from conrec_tf.training.adversarial import (
@@ -79,15 +86,13 @@ def test_the_loss_of_a_step_is_the_weighted_sum(kind):
     "hinge": -np.mean(made_scores),
   }[kind]
   reported = step(batch)
-  np.testing.assert_allclose(reported[metric_names.ADVERSARIAL_LOSS], judged, rtol=1e-4)
-  np.testing.assert_allclose(
-    reported[metric_names.TOTAL_LOSS], 10 * reconstruction + 3 * judged, rtol=1e-5
-  )
+  np.testing.assert_allclose(reported[ADVERSARIAL_LOSS], judged, rtol=1e-4)
+  np.testing.assert_allclose(reported[TOTAL_LOSS], 10 * reconstruction + 3 * judged, rtol=1e-5)
   expected = {
     "least_squares": (np.mean((real_scores - 1) ** 2) + np.mean(made_scores**2)) / 2,
     "hinge": np.mean(np.maximum(0, 1 - real_scores) + np.maximum(0, 1 + made_scores)) / 2,
   }[kind]
-  np.testing.assert_allclose(reported[metric_names.DISCRIMINATOR_LOSS], expected, rtol=1e-4)
+  np.testing.assert_allclose(reported[DISCRIMINATOR_LOSS], expected, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -98,7 +103,7 @@ def test_the_discriminator_learns_to_tell(kind):
     discriminator_learning_rate=0.003,
   )
   call = tf.function(step)
-  accuracies = [float(call(make_batch())[metric_names.DISCRIMINATOR_ACCURACY]) for _ in range(60)]
+  accuracies = [float(call(make_batch())[DISCRIMINATOR_ACCURACY]) for _ in range(60)]
   assert accuracies[0] < 0.8 and accuracies[-1] > 0.95
 
 
@@ -145,7 +150,7 @@ def test_a_step_that_is_not_finite_changes_neither_network(bad):
   for before, network in zip(weights, (model, adversary.discriminator)):
     for weight, value in zip(before, network.get_weights()):
       np.testing.assert_array_equal(weight, value)
-  assert float(reported[metric_names.SKIPPED_UPDATES]) == 1
+  assert float(reported[SKIPPED_UPDATES]) == 1
 
 
 def test_a_discriminator_that_is_not_finite_is_reported():
@@ -153,7 +158,7 @@ def test_a_discriminator_that_is_not_finite_is_reported():
   step(make_batch())
   kernel = adversary.discriminator.convolutions[0].kernel
   kernel.assign(kernel * np.nan)
-  number, happened = step(make_batch(1))[metric_names.FIRST_NON_FINITE_STEP]
+  number, happened = step(make_batch(1))[FIRST_NON_FINITE_STEP]
   assert (int(number), bool(happened)) == (2, True)
 
 

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from conrec_tf import losses
 from conrec_tf.config import Config, UsageError
-from conrec_tf.evaluation import metric_names
+from conrec_tf.metrics import (
+  CONTRAST_LOSS,
+  LEVELS_CONTRAST_LOSS,
+  LEVELS_RECONSTRUCTION_LOSS,
+  RECONSTRUCTION_LOSS,
+  TOTAL_LOSS,
+)
 from conrec_tf.models import build_model
 from conrec_tf.models.level_heads import build_level_heads
 from conrec_tf.training.level_losses import level_losses, reduced_target
@@ -44,7 +50,7 @@ def test_heads_and_losses_against_numpy(rng, values):
       found.append(
         float(losses.decoupled_from_logits(losses.contrastive_logits(projection, 0.2, True)))
       )
-    metrics[metric_names.LEVELS_CONTRAST_LOSS] = np.mean(found)
+    metrics[LEVELS_CONTRAST_LOSS] = np.mean(found)
     expected += 0.5 * np.mean(found)
   if config.multi_level_reconstruction_weight:
     assert [part.shape[1:] for part in reconstructions] == [(8, 8, 3), (16, 16, 3)]
@@ -58,7 +64,7 @@ def test_heads_and_losses_against_numpy(rng, values):
     ):
       logits = level.numpy() @ convolution.kernel.numpy()[0, 0] + convolution.bias.numpy()
       np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
-    metrics[metric_names.LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
+    metrics[LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
     expected += 30 * np.mean(found)
   total, reported = level_losses(config, projections, reconstructions, target)
   assert float(total) == pytest.approx(expected, rel=1e-4)
@@ -89,12 +95,12 @@ def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
   before = heads.get_weights(), model.encoder.get_weights()
   reported = {name: value for name, value in step(make_batch()).items() if "first" not in name}
   total = (
-    reported[metric_names.CONTRAST_LOSS]
-    + 300 * reported[metric_names.RECONSTRUCTION_LOSS]
-    + 0.5 * reported[metric_names.LEVELS_CONTRAST_LOSS]
-    + 30 * reported[metric_names.LEVELS_RECONSTRUCTION_LOSS]
+    reported[CONTRAST_LOSS]
+    + 300 * reported[RECONSTRUCTION_LOSS]
+    + 0.5 * reported[LEVELS_CONTRAST_LOSS]
+    + 30 * reported[LEVELS_RECONSTRUCTION_LOSS]
   )
-  assert float(reported[metric_names.TOTAL_LOSS]) == pytest.approx(float(total), rel=1e-5)
+  assert float(reported[TOTAL_LOSS]) == pytest.approx(float(total), rel=1e-5)
   for weights, network in zip(before, (heads, model.encoder)):
     changed = [np.any(a != b) for a, b in zip(weights, network.get_weights())]
     assert np.mean(changed) > 0.7  # biases before batch norm stay

@@ -9,7 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
-from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP
+from conrec_tf.metrics import FIRST_NON_FINITE_STEP
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted

@@ -56,10 +56,10 @@ def test_duration_is_minutes_or_hours(seconds, text):
   [
     (
       200,
-      "step 12400/62000  loss 12.346  contrast 7.123  acc 0.08  supervised acc 0.25  "
-      "reconstruction 0.0512  1389 images/s  data wait 2%  0:00 left",
+      "step 12400/62000  loss 12.346  contrast 7.123  acc 0.08  "
+      "reconstruction 0.0512  supervised acc 0.25  1389 images/s  data wait 2%  0:00 left",
     ),
-    (80, "12400/62000 loss 12.35 acc 0.08 sup 0.25 rec 0.051 1389/s wait 2% 0:00 left"),
+    (80, "12400/62000 loss 12.35 acc 0.08 rec 0.051 sup 0.25 1389/s wait 2% 0:00 left"),
     (41, "12400/62000 loss 12.35 wait 2% 0:00 left"),
     (20, "12400/62000 loss 12"),
   ],

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation.metric_names import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
+from conrec_tf.metrics import FIRST_NON_FINITE_STEP, SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.training.optimizers import build_optimizer

@@ -7,67 +7,24 @@ from matplotlib.axes import Axes
 import numpy as np
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import loss_of_equal_projections
+from conrec_tf.metrics import (
+  BEST_STEP,
+  CONTRAST_ACCURACY,
+  CONTRAST_LOSS,
+  DATA_WAIT,
+  DISCRIMINATOR_ACCURACY,
+  IMAGES_PER_SECOND,
+  METRICS,
+  UNTRAINED_STRONGEST,
+  metric_of,
+  untrained_key,
+)
 from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
 MOST_ANNOTATED = 3  # runs whose best and last values don't overlap
 FEWEST_TO_SMOOTH = 20  # values of a curve
-
-CURVES = (
-  (metric_names.TOTAL_LOSS, "Total loss", "total loss", 1),
-  (metric_names.CONTRAST_LOSS, "Contrastive loss", "contrastive loss (nats)", 1),
-  (metric_names.CONTRAST_ACCURACY, "Contrastive accuracy", "contrastive accuracy (%)", 100),
-  (metric_names.RECONSTRUCTION_LOSS, "Reconstruction loss", "reconstruction loss", 1),
-  (metric_names.LEVELS_CONTRAST_LOSS, "Contrastive loss of inner levels", "mean loss (nats)", 1),
-  (metric_names.LEVELS_RECONSTRUCTION_LOSS, "Reconstruction loss of inner levels", "mean loss", 1),
-  (metric_names.ADVERSARIAL_LOSS, "Adversarial loss", "adversarial loss", 1),
-  (
-    metric_names.DISCRIMINATOR_ACCURACY,
-    "Discriminator's accuracy",
-    "patches judged rightly (%)",
-    100,
-  ),
-  (metric_names.SEGMENTATION_LOSS, "Segmentation loss", "segmentation loss", 1),
-  (metric_names.SEGMENTATION_ACCURACY, "Pixel accuracy", "accuracy in training (%)", 100),
-  (metric_names.SUPERVISED_LOSS, "Supervised loss", "cross entropy (nats)", 1),
-  (metric_names.SUPERVISED_ACCURACY, "Supervised accuracy", "accuracy in training (%)", 100),
-  (metric_names.LEARNING_RATE, "Learning rate", "learning rate", 1),
-  (metric_names.IMAGES_PER_SECOND, "Throughput", "images per second", 1),
-  (metric_names.DATA_WAIT, "Waiting for data", "share of time (%)", 100),
-)
-NOTES = {
-  metric_names.CONTRAST_LOSS: "The mean over first views plus the mean over second views.",
-  metric_names.CONTRAST_ACCURACY: "Share of first views whose nearest second view is their own.",
-  metric_names.RECONSTRUCTION_LOSS: "Mean over pixels of the {loss}, before its weight.",
-  metric_names.ADVERSARIAL_LOSS: "What the network loses by being told from images; unweighted.",
-  metric_names.DISCRIMINATOR_ACCURACY: "Half is chance: reconstructions look like images.",
-}
-METRIC_WORDS = {
-  metric_names.standardised(metric_names.LINEAR_ACCURACY): (
-    "linear accuracy, standardised embeddings (%)"
-  ),
-  metric_names.standardised(metric_names.KAPPA): (
-    "quadratic weighted kappa, standardised embeddings (%)"
-  ),
-  metric_names.LINEAR_ACCURACY: "linear accuracy (%)",
-  metric_names.KAPPA: "quadratic weighted kappa (%)",
-  metric_names.standardised(metric_names.LINEAR_AUROC): (
-    "mean area under the ROC curve, standardised embeddings (%)"
-  ),
-  metric_names.LINEAR_AUROC: "mean area under the ROC curve (%)",
-  metric_names.LABEL_ACCURACY: "accuracy of the supervised head (%)",
-  metric_names.LABEL_KAPPA: "kappa of the supervised head (%)",
-  metric_names.DICE: "Dice (%)",
-  metric_names.EVAL_TOTAL_LOSS: "total loss on the evaluation split",
-}
-
-
-def metric_scale(metric: str) -> tuple[str, int]:
-  """Returns the axis label of a metric, and what its values are multiplied by."""
-  label = METRIC_WORDS.get(metric, metric_names.display_name(metric))
-  return label, 1 if metric_names.is_loss(metric) else 100
 
 
 def training_curves(
@@ -81,9 +38,9 @@ def training_curves(
     folder: where to write.
   """
   pictures = []
-  for key, title, label, scale in CURVES:
+  for key, metric in METRICS.items():
     curves = [run.curve(key) for run in runs]
-    if not any(steps for steps, _ in curves):
+    if not metric.title or not any(steps for steps, _ in curves):
       continue
     drawn = figure()
     axes = drawn.subplots()
@@ -93,17 +50,17 @@ def training_curves(
       style = series_style(index) | {
         "marker": series_style(index)["marker"] if len(steps) < 3 else None
       }
-      scaled = scale * np.array(values)
+      scaled = metric.scale * np.array(values)
       if key.startswith("train/") and len(steps) >= FEWEST_TO_SMOOTH:
         axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
         scaled = smoothed(scaled)
       axes.plot(steps, scaled, label=name, **style)
     levels = [chance_level(key, run.config) for run in runs]
     for level in sorted({level for level in levels if level is not None}):
-      axes.axhline(scale * level, color="0.4", linestyle=":", linewidth=1)
+      axes.axhline(metric.scale * level, color="0.4", linestyle=":", linewidth=1)
       axes.annotate(
         "chance",
-        (1.0, scale * level),
+        (1.0, metric.scale * level),
         (-2, 2),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
@@ -111,12 +68,14 @@ def training_curves(
         fontsize=8,
         color="0.4",
       )
-    axes.set(xlabel="training step", ylabel=label)
-    if key in (metric_names.IMAGES_PER_SECOND, metric_names.DATA_WAIT):
+    axes.set(xlabel="training step", ylabel=metric.axis)
+    if key in (IMAGES_PER_SECOND, DATA_WAIT):
       axes.set_ylim(bottom=0)
     legend(axes, names)
-    text = NOTES.get(key, "").format(loss=runs[0].config.reconstruction_loss)
-    pictures.append(save(drawn, folder, f"curve_{key.split('/')[-1]}", title, text, drawing=True))
+    text = metric.note.format(loss=runs[0].config.reconstruction_loss)
+    pictures.append(
+      save(drawn, folder, f"curve_{key.split('/')[-1]}", metric.title, text, drawing=True)
+    )
   return pictures
 
 
@@ -132,11 +91,11 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 def chance_level(name: str, config: Config) -> float | None:
   """Returns what a number is when no pair of views can be told from others; None if it has none."""
   images = config.train_batch_size
-  if name == metric_names.CONTRAST_ACCURACY:
+  if name == CONTRAST_ACCURACY:
     return 1.0 / images
-  if name == metric_names.DISCRIMINATOR_ACCURACY:
+  if name == DISCRIMINATOR_ACCURACY:
     return 0.5
-  if name == metric_names.CONTRAST_LOSS:
+  if name == CONTRAST_LOSS:
     return loss_of_equal_projections(config.contrastive_method, images, config.moco_queue_length)
   return None
 
@@ -153,7 +112,8 @@ def accuracy_over_epochs(
     runs, names, folder: see `training_curves`.
     epochs: the steps of an epoch, by run.
   """
-  metric, (label, scale) = runs[0].metric, metric_scale(runs[0].metric)
+  metric = runs[0].metric
+  label, scale = metric_of(metric).axis, metric_of(metric).scale
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
   highest = max(run.result.get(metric, 0.0) for run in runs)
@@ -163,9 +123,9 @@ def accuracy_over_epochs(
       for step, result in run.evaluations.items()
       if metric in result
     }
-    untrained = run.evaluations.get(0, {}).get(metric_names.untrained(metric))
+    untrained = run.evaluations.get(0, {}).get(untrained_key(metric))
     start = {} if untrained is None else {0.0: scale * untrained}
-    strongest = run.result.get(metric_names.UNTRAINED_STRONGEST)
+    strongest = run.result.get(UNTRAINED_STRONGEST)
     style = series_style(index)
     if strongest is not None:
       axes.axhline(
@@ -175,7 +135,7 @@ def accuracy_over_epochs(
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
       continue
-    best, last = run.result.get(metric_names.BEST_STEP, 0) / epoch, max(points)
+    best, last = run.result.get(BEST_STEP, 0) / epoch, max(points)
     if best in points:
       axes.plot(
         best,

@@ -5,8 +5,8 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from conrec_tf.evaluation import metric_names
-from conrec_tf.reporting.figures.curves import legend, metric_scale
+from conrec_tf.metrics import FEW_SHOTS, LABEL_FRACTIONS, metric_of
+from conrec_tf.reporting.figures.curves import legend
 from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
@@ -24,14 +24,14 @@ class _FewLabels:
 
 FEW_LABELS = {
   "label_fractions": _FewLabels(
-    metric_names.LABEL_FRACTIONS,
+    LABEL_FRACTIONS,
     lambda row: 100 * row["fraction"],
     "share of the training labels (%)",
     "{} over labels",
     "random subsets; the whole is measured once. After Figure 2 of the paper.",
   ),
   "few_shots": _FewLabels(
-    metric_names.FEW_SHOTS,
+    FEW_SHOTS,
     lambda row: row["images"],
     "images of each class",
     "Prototypes of a few images",
@@ -54,7 +54,8 @@ def few_labels(
   curves = [run.result.get(drawing.key) for run in runs]
   if not any(curves):
     return None
-  label, scale = metric_scale(runs[0].metric)
+  metric = metric_of(runs[0].metric)
+  label = metric.axis
   if kind == "few_shots":  # by another classifier
     what = "quadratic weighted kappa" if runs[0].config.ordinal_labels else "accuracy"
     label = f"{what} of prototypes (%)"
@@ -65,8 +66,8 @@ def few_labels(
       rows = sorted(rows, key=drawing.x)
       axes.errorbar(
         [drawing.x(row) for row in rows],
-        [scale * row["mean"] for row in rows],
-        [scale * row["std"] for row in rows],
+        [metric.scale * row["mean"] for row in rows],
+        [metric.scale * row["std"] for row in rows],
         label=name,
         capsize=4,
         **series_style(index),

@@ -1,0 +1,321 @@
+"""The keys of all numbers that are logged and kept, and how each is shown and compared.
+
+Keys follow SimCLR's where it has them. What stands before the slash says where a number comes
+from: `train/` from training steps, `eval/` from an evaluation. `METRICS` holds what else is known
+of a number; `metric_of` finds it for any variant of a key: of the best checkpoint, of the
+untrained network, of standardised embeddings.
+"""
+
+import dataclasses
+import functools
+import re
+from typing import Any
+
+# Of training steps, means over the steps since the last row.
+TOTAL_LOSS = "train/total_loss"
+CONTRAST_LOSS = "train/contrast_loss"
+CONTRAST_ACCURACY = "train/contrast_acc"
+CONTRAST_ENTROPY = "train/contrast_entropy"
+RECONSTRUCTION_LOSS = "train/reconstruction_loss"
+LEVELS_CONTRAST_LOSS = "train/levels_contrast_loss"
+LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
+ADVERSARIAL_LOSS = "train/adversarial_loss"
+DISCRIMINATOR_LOSS = "train/discriminator_loss"
+DISCRIMINATOR_ACCURACY = "train/discriminator_acc"
+SEGMENTATION_LOSS = "train/segmentation_loss"
+SEGMENTATION_ACCURACY = "train/pixel_acc"
+SUPERVISED_LOSS = "train/supervised_loss"
+SUPERVISED_ACCURACY = "train/supervised_acc"
+SUPERVISED_TOP_5_ACCURACY = "train/supervised_top_5_acc"
+SUPERVISED_KAPPA = "train/quadratic_weighted_kappa"
+WEIGHT_DECAY = "train/weight_decay"
+SKIPPED_UPDATES = "train/skipped_updates"
+FIRST_NON_FINITE_STEP = "train/first_non_finite_step"
+
+# Of a row of the log.
+GLOBAL_STEP = "global_step"
+EVALUATED_WITH = "evaluated_with"  # the options that a result depends on
+MEASURED_ON = "measured_on"  # digests of the images and labels that it was measured on
+LEARNING_RATE = "learning_rate"
+IMAGES_PER_SECOND = "images_per_second"
+DATA_WAIT = "data_wait"
+EVALUATION_SECONDS = "evaluation_seconds"
+
+# Of evaluations.
+EVAL = "eval/"
+LINEAR_ACCURACY = "eval/linear_top_1_accuracy"
+KAPPA = "eval/quadratic_weighted_kappa"
+LINEAR_AUROC = "eval/linear_auroc"
+LABEL = "eval/label_"  # of a supervised head
+LABEL_ACCURACY = "eval/label_top_1_accuracy"
+LABEL_KAPPA = "eval/label_quadratic_weighted_kappa"
+EVAL_TOTAL_LOSS = "eval/total_loss"
+KNN_ACCURACY = "eval/knn_accuracy"
+KNN_AUROC = "eval/knn_auroc"
+LABELS = "eval/labels"  # rows, one for each of several labels
+PREDICTIONS = "eval/predictions"  # of the measured images, an array by name
+LABEL_FRACTIONS = "eval/label_fractions"
+FEW_SHOTS = "eval/few_shots"
+REPRESENTATIONS = "eval/representations"  # rows of a sweep
+CHOSEN = "eval/chosen_representation_"  # what the one that a sweep chose reaches
+DICE = "eval/dice"
+IOU = "eval/iou"
+PIXEL_ACCURACY = "eval/pixel_accuracy"
+PIXEL_AUROC = "eval/pixel_auroc"
+HAUSDORFF = "eval/hausdorff_95"
+ONE_SIDED_IMAGES = "eval/one_sided_images"  # with a class missed, or made up
+CLASSES = "eval/classes"  # rows, one for each class of masks
+INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
+BEST = "eval/best_"
+BEST_STEP = "eval/best_step"
+BEST_SELECTED_BY = "eval/best_selected_by"
+STANDARDISED = "eval/standardised_"
+UNTRAINED_STRONGEST = "eval/untrained_strongest"
+UNTRAINED_STRONGEST_READING = "eval/untrained_strongest_reading"
+RANK_ME = "eval/rank_me"
+EFFECTIVE_RANK = "eval/effective_rank"
+UNIFORMITY = "eval/uniformity"
+DEAD_DIMENSIONS = "eval/dead_dimensions"
+ALIGNMENT = "eval/alignment"
+SHARPNESS = "eval/reconstruction_sharpness"
+LABEL_FREE = (RANK_ME, EFFECTIVE_RANK, UNIFORMITY, DEAD_DIMENSIONS, ALIGNMENT)
+MAIN_METRICS = (
+  LINEAR_ACCURACY,
+  KAPPA,
+  LINEAR_AUROC,
+  LABEL_KAPPA,
+  LABEL_ACCURACY,
+  DICE,
+  EVAL_TOTAL_LOSS,
+)
+
+
+VARIANT = re.compile(r"^eval/(?:(?:best|untrained|validation|recomputed|standardised)_)+")
+SHARE, LOSS, RANK, COUNT = "{:.2%}", "{:.4f}", "{:.2f}", "{:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """How a number is shown and compared.
+
+  Attributes:
+    key: its name in files and logs.
+    axis: what its axis is called, with its unit.
+    title: of its figure; empty for the axis' words.
+    form: the format of a value.
+    smaller_is_better: whether it is to be small.
+    line, short_line: the format in the terminal's line, the second where 80 columns don't suffice;
+      empty where it isn't there, or is the same.
+    note: a sentence under its figure.
+  """
+
+  key: str
+  axis: str = ""
+  title: str = ""
+  form: str = SHARE
+  smaller_is_better: bool = False
+  line: str = ""
+  short_line: str = ""
+  note: str = ""
+
+  @property
+  def scale(self) -> int:
+    """What values are multiplied by on an axis: shares are in per cent."""
+    return 100 if "%" in self.form else 1
+
+
+_loss = functools.partial(Metric, form=LOSS, smaller_is_better=True)
+
+
+# Those of training steps in the order in which they are drawn and stand in the terminal's line.
+METRICS = {
+  metric.key: metric
+  for metric in (
+    _loss(
+      *(TOTAL_LOSS, "total loss", "Total loss"),
+      line="loss {:.3f}",
+      short_line="loss {:.2f}",
+    ),
+    _loss(
+      *(CONTRAST_LOSS, "contrastive loss (nats)", "Contrastive loss"),
+      line="contrast {:.3f}",
+      short_line="con {:.2f}",
+      note="The mean over first views plus the mean over second views.",
+    ),
+    Metric(
+      *(CONTRAST_ACCURACY, "contrastive accuracy (%)", "Contrastive accuracy"),
+      line="acc {:.2f}",
+      note="Share of first views whose nearest second view is their own.",
+    ),
+    Metric(CONTRAST_ENTROPY, "contrastive entropy (nats)", form=LOSS),
+    _loss(
+      *(RECONSTRUCTION_LOSS, "reconstruction loss", "Reconstruction loss"),
+      line="reconstruction {:.4f}",
+      short_line="rec {:.3f}",
+      note="Mean over pixels of the {loss}, before its weight.",
+    ),
+    _loss(LEVELS_CONTRAST_LOSS, "mean loss (nats)", "Contrastive loss of inner levels"),
+    _loss(LEVELS_RECONSTRUCTION_LOSS, "mean loss", "Reconstruction loss of inner levels"),
+    _loss(
+      *(ADVERSARIAL_LOSS, "adversarial loss", "Adversarial loss"),
+      note="Of the network, small where its reconstructions pass for images; unweighted.",
+    ),
+    Metric(
+      *(DISCRIMINATOR_ACCURACY, "patches judged rightly (%)", "Discriminator's accuracy"),
+      line="discriminator acc {:.2f}",
+      short_line="disc {:.2f}",
+      note="Half is chance: reconstructions look like images.",
+    ),
+    _loss(SEGMENTATION_LOSS, "segmentation loss", "Segmentation loss"),
+    Metric(SEGMENTATION_ACCURACY, "accuracy in training (%)", "Pixel accuracy"),
+    _loss(SUPERVISED_LOSS, "cross entropy (nats)", "Supervised loss"),
+    Metric(
+      *(SUPERVISED_ACCURACY, "accuracy in training (%)", "Supervised accuracy"),
+      line="supervised acc {:.2f}",
+      short_line="sup {:.2f}",
+    ),
+    Metric(SKIPPED_UPDATES, form=COUNT, line="skipped {:.0f}"),
+    Metric(LEARNING_RATE, "learning rate", "Learning rate", form="{:g}"),
+    Metric(
+      *(IMAGES_PER_SECOND, "images per second", "Throughput"),
+      form="{:.0f}",
+      line="{:.0f} images/s",
+      short_line="{:.0f}/s",
+    ),
+    Metric(
+      *(DATA_WAIT, "share of time (%)", "Waiting for data"),
+      line="data wait {:.0%}",
+      short_line="wait {:.0%}",
+    ),
+    Metric(LINEAR_ACCURACY, "linear accuracy (%)"),
+    Metric(KAPPA, "quadratic weighted kappa (%)"),
+    Metric(LINEAR_AUROC, "mean area under the ROC curve (%)"),
+    Metric(LABEL_ACCURACY, "accuracy of the supervised head (%)"),
+    Metric(LABEL_KAPPA, "kappa of the supervised head (%)"),
+    Metric(DICE, "Dice (%)"),
+    _loss(EVAL_TOTAL_LOSS, "total loss on the evaluation split"),
+    Metric(HAUSDORFF, "95 % Hausdorff distance (pixels)", form=RANK, smaller_is_better=True),
+    Metric(ONE_SIDED_IMAGES, form=COUNT, smaller_is_better=True),  # of several trainings a mean
+    Metric(RANK_ME, "RankMe", form=RANK),
+    Metric(EFFECTIVE_RANK, "effective rank", form=RANK),
+    Metric(UNIFORMITY, "uniformity", form=RANK, smaller_is_better=True),
+    Metric(ALIGNMENT, "alignment", form=RANK, smaller_is_better=True),
+    Metric(SHARPNESS, "sharpness of reconstructions", form=RANK),
+    Metric(DEAD_DIMENSIONS, "dead dimensions (%)", smaller_is_better=True),
+  )
+}
+
+
+def metric_of(key: str) -> Metric:
+  """Returns what is known of a number, by its key or a variant of it; its axis is the variant's.
+
+  A number without a record of its own is a step, a loss, an entropy or else a share, as the end of
+  its key says.
+  """
+  if key in METRICS:
+    return METRICS[key]
+  plain = VARIANT.sub(EVAL, key.removesuffix("_std"))
+  metric = METRICS.get(plain, Metric(plain))
+  if plain not in METRICS and plain.endswith("step"):
+    metric = Metric(plain, form="{}")
+  elif plain not in METRICS and plain.endswith(("loss", "entropy")):
+    metric = Metric(plain, form=LOSS, smaller_is_better=plain.endswith("loss"))
+  words, bracket, unit = metric.axis.partition(" (")
+  if words and is_standardised(key):
+    words += ", standardised embeddings"
+  return dataclasses.replace(metric, axis=words + bracket + unit or display_name(key))
+
+
+def supervised_metric(ordinal: bool) -> str:
+  """Returns the name of the number that counts of a supervised head on grades, or on classes."""
+  return LABEL_KAPPA if ordinal else LABEL_ACCURACY
+
+
+def scaling_prefix(standardised: bool) -> str:
+  """Returns what names begin with, of standardised or of raw embeddings."""
+  return STANDARDISED if standardised else EVAL
+
+
+def is_standardised(name: str) -> bool:
+  """Returns whether a number is of embeddings scaled to mean 0 and variance 1."""
+  return name.startswith(STANDARDISED)
+
+
+def best_key(name: str) -> str:
+  """Returns the name of a number as the best checkpoint has it."""
+  return name.replace(EVAL, BEST)
+
+
+def standardised_key(name: str) -> str:
+  """Returns the name of a number as it is on embeddings scaled to mean 0 and variance 1."""
+  return name.replace(EVAL, STANDARDISED)
+
+
+def untrained_key(name: str) -> str:
+  """Returns the name of a number as the untrained network has it."""
+  return name.replace(EVAL, "eval/untrained_")
+
+
+def recomputed_key(name: str) -> str:
+  """Returns the name of a number as it is after batch norm's statistics were computed anew."""
+  return name.replace(EVAL, "eval/recomputed_")
+
+
+def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:
+  """Returns the highest of the readings of an untrained network, and which it is.
+
+  Args:
+    metrics: `{name: value}` of the untrained network, by their plain names.
+    metric: the name of the number that runs are compared by; of whichever reading.
+  """
+  name = metric.replace(STANDARDISED, EVAL)
+  readings = {
+    words: read(name)
+    for words, read in {
+      "raw": lambda name: name,
+      "standardised": standardised_key,
+      "recomputed batch norm": recomputed_key,
+      "recomputed batch norm, standardised": lambda name: recomputed_key(standardised_key(name)),
+    }.items()
+  }
+  found = {words: metrics[key] for words, key in readings.items() if key in metrics}
+  if is_loss(name) or not found:
+    return None
+  words = max(found, key=lambda words: found[words])
+  return found[words], words
+
+
+def validation_key(name: str) -> str:
+  """Returns the name of a number as it is on a held-out share of the training labels."""
+  return name.replace(EVAL, "eval/validation_")
+
+
+def is_number(value: Any) -> bool:
+  """Returns whether a value of a result is one number, neither a text nor a list."""
+  return isinstance(value, (int, float))
+
+
+def is_loss(key: str) -> bool:
+  """Returns whether a number is a loss: to be small, and no share of one."""
+  return key.endswith("loss")
+
+
+def selection_score(key: str, value: float) -> float:
+  """Returns what is to be as large as possible: of losses and distances, the negative."""
+  return -value if metric_of(key).smaller_is_better else value
+
+
+def format_value(key: str, value: Any) -> str:
+  """Returns a share in per cent; a loss, an entropy, a rank or a step as it is."""
+  return metric_of(key).form.format(value)
+
+
+def format_interval(result: dict[str, Any], name: str) -> str:
+  """Returns the interval of a result's number as text to put after it; empty where it has none."""
+  bounds = result.get(INTERVALS, {}).get(name)
+  return "" if not bounds else " ({} to {})".format(*(format_value(name, end) for end in bounds))
+
+
+def display_name(name: str) -> str:
+  """Returns the name of a number as tables show it."""
+  return name.removeprefix(EVAL).replace("_", " ")
