@@ -76,3 +76,32 @@ def test_decoupled_loss_leaves_the_pair_out_of_the_denominator(rng, images, temp
 def test_decoupled_loss_of_equal_projections():
   logits = losses.contrastive_logits(tf.ones([32, 7]), 0.5)
   np.testing.assert_allclose(losses.decoupled_from_logits(logits), 2 * np.log(30), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "method, images, queue, compared",
+  [("nt_xent", 3, 0, 5), ("decoupled", 3, 0, 4), ("moco", 3, 0, 3), ("moco", 3, 7, 8)],
+)
+def test_projections_that_are_all_alike_are_one_of_those_they_are_compared_with(
+  method, images, queue, compared
+):
+  expected = pytest.approx(2 * np.log(compared))
+  assert losses.loss_of_equal_projections(method, images, queue) == expected
+
+
+def test_grades_are_the_bits_above_a_half_less_one():
+  logits = tf.constant([[2.0, 1.0, -1.0, -3.0], [-0.5, -1.0, -2.0, -2.0], [3.0, 2.0, 1.0, 0.5]])
+  np.testing.assert_array_equal(losses.predictions(logits, ordinal=True), [1, 0, 3])
+  np.testing.assert_array_equal(losses.predictions(logits), [0, 0, 0])
+  accuracy = losses.supervised_accuracy(logits, tf.constant([1, 0, 0]), ordinal=True)
+  assert float(accuracy) == pytest.approx(2 / 3)
+
+
+def test_cross_entropy_of_grades_is_that_of_their_bits():
+  logits = np.array([[2.0, 1.0, -1.0], [0.5, -1.0, -2.0]], np.float32)
+  signs = np.array([[1, 1, -1], [1, -1, -1]])  # of grades 1 and 0
+  found = losses.supervised_loss(tf.constant(logits), tf.constant([1, 0]), ordinal=True)
+  assert float(found) == pytest.approx(np.log1p(np.exp(-signs * logits)).mean(), rel=1e-6)
+  found = losses.supervised_loss(tf.constant(logits), tf.constant([1, 0]), ordinal=False)
+  shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+  assert float(found) == pytest.approx(-np.log(shares[[0, 1], [1, 0]]).mean(), rel=1e-6)
