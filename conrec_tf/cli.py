@@ -33,12 +33,13 @@ FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "embed", "segment", "export")
 PRESETS = pathlib.Path(__file__).parent / "presets"
+NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"
 USE_INSTEAD = {
   "resnet_depth": "--unet_depth",
   "width_multiplier": "--base_filters",
   "sk_ratio": "--base_filters; a U-net has no selective kernels",
-  "use_tpu": "--strategy=tpu",
   "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
+  **dict.fromkeys(("use_tpu", "tpu_name", "tpu_zone", "gcp_project"), NO_TPU),
 }
 
 INTRODUCTION = """\

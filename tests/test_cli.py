@@ -1,10 +1,14 @@
 """What the command line understands, without a training."""
 
+import re
 import subprocess
 import sys
 
 from command_line import ROOT
 import pytest
+
+from conrec_tf.cli import USE_INSTEAD
+from conrec_tf.config.options import OPTIONS
 
 PRINT_CONFIG = """
 import dataclasses, json, sys
@@ -90,3 +94,16 @@ def test_help_may_be_cut_off():
     text=True,
   )
   assert done.stdout.startswith("ConRec") and done.stderr == ""
+
+
+def test_an_unknown_flag_is_refused_with_what_to_use(tmp_path):
+  done = parse("--tpu_name=a", cwd=tmp_path)
+  assert done.returncode == 1 and done.stderr.endswith(
+    "Use --strategy, for GPUs and processors; TPUs are not supported.\n"
+  )
+
+
+def test_what_is_used_instead_of_an_unknown_flag_is_one():
+  for unknown, instead in USE_INSTEAD.items():
+    assert unknown not in OPTIONS
+    assert re.match(r"--(\w+)", instead)[1] in OPTIONS

@@ -7,13 +7,12 @@ import os
 from typing import Any, Self
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
-from conrec_tf.config.device_options import Devices
 from conrec_tf.config.errors import UsageError
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.option import check_range
 from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
 from conrec_tf.config.rules import rules
-from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
+from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 

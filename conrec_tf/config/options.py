@@ -11,9 +11,8 @@ import dataclasses
 from typing import Any
 
 from conrec_tf.config.data_options import Augmentation, Data
-from conrec_tf.config.device_options import Devices
 from conrec_tf.config.objective_options import Objective
-from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
+from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 

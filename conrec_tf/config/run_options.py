@@ -1,4 +1,4 @@
-"""Options of what is done with a network: the task, bookkeeping, evaluation, export."""
+"""Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
 
 from conrec_tf.config.option import option, section
 
@@ -72,6 +72,25 @@ class Task:
     "",
     "Several seeds, separated by commas, for mode=train_then_eval: each has its training in "
     "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
+    changes_training=False,
+  )
+
+
+@section
+class Devices:
+  """What computes; the weights are the same on any, up to rounding."""
+
+  strategy: str = option(
+    "one_device",
+    "The first GPU, or the CPU without one; several GPUs of this machine "
+    "(mirrored); or those of several machines (multi_worker_mirrored), by the same command on each "
+    "with TF_CONFIG as TensorFlow documents it.",
+    choices=("one_device", "mirrored", "multi_worker_mirrored"),
+    changes_training=False,
+  )
+  devices: str = option(
+    "",
+    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
     changes_training=False,
   )
 
