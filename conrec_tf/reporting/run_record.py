@@ -28,8 +28,8 @@ class RunRecord:
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
     predictions: of the eval split's images, or None where they weren't kept.
-    processes: the processes that trained, `{step, started, machine, versions}`, in order; runs
-      of earlier versions have none.
+    processes: the processes that trained, `{step, started, machine, versions}`, in order;
+      none of a network that was evaluated alone.
   """
 
   path: pathlib.Path
