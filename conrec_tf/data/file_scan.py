@@ -258,7 +258,7 @@ def load_scan(path: pathlib.Path) -> FileScan | None:
         archive["sizes"],
         archive["times"],
         archive["shapes"],
-        dict(zip(_split(archive["error_names"]), _split(archive["errors"]))),
+        dict(zip(_split(archive["error_names"]), _split(archive["errors"]), strict=True)),
         archive["digests"],
         archive["looks"],
         str(archive["decoders"]),
@@ -313,7 +313,7 @@ def _add_digests(store: FileStore, scan: FileScan) -> None:
       return bytes(DIGEST_BYTES)
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    for place, found in zip(wanted, pool.map(digest, wanted)):
+    for place, found in zip(wanted, pool.map(digest, wanted), strict=True):
       scan.digests[place] = np.frombuffer(found, np.uint8)
 
 

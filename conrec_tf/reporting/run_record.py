@@ -175,7 +175,7 @@ def run_names(runs: Sequence[RunRecord]) -> list[str]:
   names = [run.name for run in runs]
   return [
     name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
-    for name, run in zip(names, runs)
+    for name, run in zip(names, runs, strict=True)
   ]
 
 
