@@ -78,10 +78,13 @@ def main():
         scaled = dataclasses.replace(whole, scaled_decoding=True)
         sources = [load_dataset(config) for config in (whole, scaled)]
         rates = [
-          [rate(config, source, args.seconds) for config, source in zip((whole, scaled), sources)]
+          [
+            rate(config, source, args.seconds)
+            for config, source in zip((whole, scaled), sources, strict=True)
+          ]
           for _ in range(args.rounds)
         ]
-        first, second = map(statistics.median, zip(*rates))
+        first, second = map(statistics.median, zip(*rates, strict=True))
         ratio = statistics.median(b / a for a, b in rates)
         print(f"{text:>12}{size:>7}{first:10.0f}{second:10.0f}{ratio:16.2f}", flush=True)
 

@@ -78,7 +78,9 @@ def main():
   turns = [(turn(alone, steps), turn(data, steps)) for _ in range(rounds)]
   images = steps * config.train_batch_size
   pairs = [[(images / taken, waited / taken) for taken, waited in pair] for pair in turns]
-  step_only, trained = (statistics.median(rate for rate, _ in part) for part in zip(*pairs))
+  step_only, trained = (
+    statistics.median(rate for rate, _ in part) for part in zip(*pairs, strict=True)
+  )
   ratio = statistics.median(b[0] / a[0] for a, b in pairs)
   waited = statistics.median(b[1] for _, b in pairs)
   print(f"{'dataset':22}{'step alone, images/s':>22}{'with data':>11}{'ratio':>8}{'waiting':>9}")

@@ -82,7 +82,9 @@ def main():
   )
   for name, (path, _) in runtimes.items():
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
-    ratio = statistics.median(a / b for a, b in zip(seconds["saved_model"], seconds[name]))
+    ratio = statistics.median(
+      a / b for a, b in zip(seconds["saved_model"], seconds[name], strict=True)
+    )
     difference = np.max(np.abs(embeddings[name] - expected))
     print(
       f"{name:32}{size / 1000:8.0f}{args.batch / statistics.median(seconds[name]):10.0f}"

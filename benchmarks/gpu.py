@@ -30,7 +30,7 @@ def measure(config, seconds, turns):
   steps = max(5, int(seconds / (turn(alone, 5)[0] / 5)))
   step_alone = statistics.median(turn(alone, steps)[0] / steps for _ in range(turns))
   with_data = [turn(data, steps) for _ in range(turns)]
-  taken, waited = map(statistics.median, zip(*with_data))
+  taken, waited = map(statistics.median, zip(*with_data, strict=True))
   peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e9
   batch = config.train_batch_size
   return 1000 * step_alone, batch / step_alone, batch * steps / taken, waited / taken, peak

@@ -157,7 +157,7 @@ def pipelines(read, size, stages):
   def ours(seed):
     image, result = read(), []
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
-    for view_seed, corruption_seed in zip(seeds[:2], seeds[2:]):
+    for view_seed, corruption_seed in zip(seeds[:2], seeds[2:], strict=True):
       result.append(views.make_view(image, view_seed, image_size=size))
       if stages == 2:
         result.append(corruption.corrupt(result[-1], corruption_seed))
@@ -269,7 +269,7 @@ def measure(rows, rounds, count):
       [per_element * rate(stream, count // per_element) for stream in streams]
       for _ in range(rounds)
     ]
-    ours, plain, *others = (statistics.median(rates) for rates in zip(*pairs))
+    ours, plain, *others = (statistics.median(rates) for rates in zip(*pairs, strict=True))
     ratio = statistics.median(rates[0] / rates[1] for rates in pairs)
     print(
       f"{name:32}{plain:8.0f}{ours:8.0f}{ratio:14.2f}"

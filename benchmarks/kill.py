@@ -97,7 +97,9 @@ class Data:
         parquet.write_table(table, self._path / f"{name}.parquet")
       return
     for name in splits:
-      for number, (image, label) in enumerate(zip(arrays[f"x_{name}"], arrays[f"y_{name}"])):
+      for number, (image, label) in enumerate(
+        zip(arrays[f"x_{name}"], arrays[f"y_{name}"], strict=True)
+      ):
         files = {str(label): image[..., 0]}
         if self.kind == "masks":
           files = {"images": image[..., 0], "masks": (image[..., 0] > 127).astype(np.uint8)}

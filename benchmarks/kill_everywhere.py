@@ -164,7 +164,7 @@ def run_once(commands, model_dir):
       raise RuntimeError(output)
     times = [*process.seen, (time.monotonic(), "end")]
     seconds = collections.defaultdict(list)
-    for (began, phase), (ended, _) in zip(times, times[1:]):
+    for (began, phase), (ended, _) in itertools.pairwise(times):
       seconds[phase].append(ended - began)
     durations.append({phase: values for phase, values in seconds.items() if phase != "end"})
   return durations
@@ -233,7 +233,7 @@ def main():
     print(json.dumps(durations, indent=2), file=sys.stderr, flush=True)
     for name in itertools.cycle(todo):
       run, rounds = folder / f"{name}_{rounds}", rounds + 1
-      for command, seconds in zip(todo[name], durations[name]):
+      for command, seconds in zip(todo[name], durations[name], strict=True):
         said = kill_until_done(command, run, seconds, rng, killed)
         if said:
           blocked.append(said)

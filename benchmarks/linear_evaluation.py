@@ -80,7 +80,7 @@ def main():
       theirs = fit(LogisticRegression(max_iter=10000, random_state=0), train)
       pairs.append((theirs, fit(RotatedLogisticRegression(), train)))
     seconds = [[time for time, _ in pair] for pair in pairs]
-    default, ours = (statistics.median(times) for times in zip(*seconds))
+    default, ours = (statistics.median(times) for times in zip(*seconds, strict=True))
     ratio = statistics.median(a / b for a, b in seconds)
     values = [objective(classifier, *train) for _, classifier in pairs[-1]]
     accuracies = [100 * classifier.score(*test) for _, classifier in pairs[-1]]

@@ -65,7 +65,7 @@ def main():
   for turn in turns:
     turn()
   pairs = [[turn() for turn in turns] for _ in range(rounds)]
-  one, mirrored = map(statistics.median, zip(*pairs))
+  one, mirrored = map(statistics.median, zip(*pairs, strict=True))
   ratio = statistics.median(after / before for before, after in pairs)
   print(f"{'one_device, images/s':>22}{'mirrored':>11}{'ratio':>8}")
   print(f"{one:22.1f}{mirrored:11.1f}{ratio:8.3f}")

@@ -41,7 +41,7 @@ def plain_conrec(image_size, channels, base_filters, depth=4, dtype=None):
     if layer < 2:
       projection = layers.ReLU(dtype=dtype)(projection)
 
-  for width, skip in reversed(list(zip(filters, skips))):
+  for width, skip in reversed(list(zip(filters, skips, strict=False))):
     skip = _block(skip, width, 1, dtype)
     x = layers.Concatenate(dtype=dtype)([layers.UpSampling2D(dtype=dtype)(x), skip])
     for _ in range(2):
@@ -63,11 +63,11 @@ def copy_weights(model, plain):
   of_ours += [model.pooling.gate]
   of_ours += [
     part
-    for pair in zip(model.projection_head.dense, model.projection_head.batch_norms)
+    for pair in zip(model.projection_head.dense, model.projection_head.batch_norms, strict=True)
     for part in pair
   ]
   decoder = model.decoder
-  for skip_block, level in reversed(list(zip(decoder.skip_blocks, decoder.levels))):
+  for skip_block, level in reversed(list(zip(decoder.skip_blocks, decoder.levels, strict=True))):
     of_ours += [
       part for block in (skip_block, *level) for part in (block.convolution, block.batch_norm)
     ]

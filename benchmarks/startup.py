@@ -66,12 +66,13 @@ def main():
           seconds(["run.py", "--help"]),
           seconds(command(f"run_{turn}", "--mode=train_then_eval", *first_step), "step 1/"),
         ),
+        strict=True,
       ):
         times.append(result)
   base = measured["import tensorflow"]
   print(f"{'':38}{'s':>8}{'/ import tensorflow':>21}")
   for name, times in measured.items():
-    ratio = statistics.median(a / b for a, b in zip(times, base))
+    ratio = statistics.median(a / b for a, b in zip(times, base, strict=True))
     print(f"{name:38}{statistics.median(times):8.2f}{ratio:21.2f}")
 
 

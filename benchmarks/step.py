@@ -55,7 +55,7 @@ def plain_step(config):
         tf.square(reconstruction - view_major(batch["target"]))
       )
     gradients = tape.gradient(loss, model.trainable_variables)
-    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
     return {"train/total_loss": loss}
 
   return step

@@ -11,6 +11,7 @@ fast. Last, whether both workers end with the same weights.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -116,7 +117,8 @@ def differences(ours, reference):
   """The largest relative difference of the losses, `{step: difference}`."""
   assert ours.keys() == reference.keys()
   return {
-    step: max(abs(a - b) / abs(b) for a, b in zip(ours[step], reference[step])) for step in ours
+    step: max(abs(a - b) / abs(b) for a, b in zip(ours[step], reference[step], strict=True))
+    for step in ours
   }
 
 
@@ -175,7 +177,7 @@ def main():
   windows = sorted(
     {*(LOG_STEPS * 2**n for n in range(20) if LOG_STEPS * 2**n < args.steps), args.steps}
   )
-  for before, last in zip([0, *windows], windows):
+  for before, last in itertools.pairwise([0, *windows]):
     largest = [
       max(values[step] for step in values if before < step <= last) for values in (two, changed)
     ]

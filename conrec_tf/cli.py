@@ -16,14 +16,8 @@ from absl import logging as absl_logging
 from absl.logging import converter
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import (
-  ARCHITECTURE_OPTIONS,
-  OPTIONS,
-  PREVIOUSLY,
-  RENAMED,
-  SECTIONS,
-  current_settings,
-)
+from conrec_tf.config.migrations import ADDED, current_flags, current_settings
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.output import outlive_readers
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
@@ -33,12 +27,19 @@ FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "embed", "segment", "export")
 PRESETS = pathlib.Path(__file__).parent / "presets"
+NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"
 USE_INSTEAD = {
   "resnet_depth": "--unet_depth",
   "width_multiplier": "--base_filters",
   "sk_ratio": "--base_filters; a U-net has no selective kernels",
-  "use_tpu": "--strategy=tpu",
   "se_ratio": "--base_filters; a U-net has no squeeze-and-excitation",
+  "labels": "--label_mode",
+  "select_on": "--select_best_on",
+  "repetitions": "--num_repeats",
+  "folds": "--cv_folds",
+  "max_bad_images": "--max_undecodable",
+  "recompute": "--gradient_checkpointing",
+  **dict.fromkeys(("use_tpu", "tpu_name", "tpu_zone", "gcp_project"), NO_TPU),
 }
 
 INTRODUCTION = """\
@@ -76,8 +77,6 @@ def main() -> None:
     for field in dataclasses.fields(section):
       define = define_by_type[field.type]
       define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
-  for old, new in RENAMED.items():
-    flags.DEFINE_alias(old, new)
   app.run(lambda argv: _report_errors(_run, argv), flags_parser=_parse)
 
 
@@ -117,12 +116,12 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  argv = [argv[0], *_with_preset_paths(argv[1:])]
   try:
-    rest = FLAGS(argv)
-    rest = FLAGS([argv[0], *_flags_of_run(), *argv[1:]])
+    arguments = _expanded(argv[1:])
+    FLAGS([argv[0], *arguments])
+    rest = FLAGS([argv[0], *_flags_of_run(), *arguments])
   except flags.UnrecognizedFlagError as error:
-    instead = USE_INSTEAD.get(error.flagname)
+    instead = USE_INSTEAD.get(error.flagname.removeprefix("no"))
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
   except flags.Error as error:
     raise UsageError(" ".join(str(error).split())) from error
@@ -134,6 +133,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     raise UsageError(f"arguments must be flags such as --mode=train. Received: {rest[1]}")
   _config()
   return rest
+
+
+def _expanded(arguments: list[str]) -> list[str]:
+  """Returns arguments with what is in flagfiles in place of those, as absl reads them."""
+  return current_flags(FLAGS.read_flags_from_files(_with_preset_paths(arguments)))
 
 
 def _with_preset_paths(arguments: list[str]) -> list[str]:
@@ -156,10 +160,10 @@ def _flags_of_run() -> list[str]:
   run = RunDirectory(model_dir)
   raw = (run.read("config.json") or {}) if model_dir else {}
   stored = current_settings(raw)
-  # Of a run of an earlier version, what its own flags.cfg can't say.
-  arguments = [f"--{name}={value}" for name, value in PREVIOUSLY.items() if raw and name not in raw]
+  # What the flags.cfg of an earlier run can't say.
+  arguments = [f"--{name}={value}" for name, value in ADDED.items() if raw and name not in raw]
   if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
-    arguments.append(f"--flagfile={flagfile}")
+    arguments += _expanded([f"--flagfile={flagfile}"])
     if stored.get("mode") != "eval":  # else it is what was evaluated
       arguments.append("--checkpoint=")  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
@@ -188,9 +192,6 @@ def _config() -> Config:
 def _run(argv: list[str]) -> None:
   del argv
   _set_up_logging()
-  renamed = [f"--{old} is --{new}" for old, new in RENAMED.items() if FLAGS[old].present]
-  if renamed:
-    logging.getLogger("conrec_tf").warning("Renamed flags: %s", ", ".join(renamed))
   config = _config()
   with _without_notices():
     from conrec_tf import commands  # TensorFlow is imported only when there is work for it

@@ -45,8 +45,6 @@ def _entry(field: dataclasses.Field) -> str:
       facts.append(f"{words} {rules[name]:g}")
   if rules["changes_training"]:
     facts.append("determines the trained weights")
-  if rules["renamed_from"]:
-    facts.append(f"was `{rules['renamed_from']}`")
   text = rules["help"].replace("<", "&lt;")
   return f"### `--{field.name}`\n\n{text}\n\n*{'; '.join(facts)}*\n"
 

@@ -166,7 +166,7 @@ def table(results):
   header = ("start", "loss", "1 mask", *[f"{masks} masks" for masks in sorted(MASKS)[1:]])
   rows = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
   cells = [[_cell(done.get((*row, masks), [])) for masks in sorted(MASKS)] for row in rows]
-  return Table(header, [(*row, *found) for row, found in zip(rows, cells)]).markdown()
+  return Table(header, [(*row, *found) for row, found in zip(rows, cells, strict=True)]).markdown()
 
 
 def curves(results, folder):

@@ -49,7 +49,7 @@ def draw(
     return False
   with rc_style():
     drawn = figure((4.0 * len(panels) + 1.8, 3.6))
-    for axes, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels):
+    for axes, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
       _draw_panel(axes, panel, names)
       if logarithmic:
         places = sorted({x for curve in panel.curves.values() for x in curve})
@@ -60,7 +60,7 @@ def draw(
     drawn.axes[0].set_ylabel(y_label)
     lines = {}
     for axes in drawn.axes:
-      lines |= {text: line for line, text in zip(*axes.get_legend_handles_labels())}
+      lines |= {text: line for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     drawn.legend(lines.values(), lines.keys(), loc="outside right center")
     drawn.savefig(path, metadata={"Date": None})
   return True

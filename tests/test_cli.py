@@ -1,10 +1,14 @@
 """What the command line understands, without a training."""
 
+import re
 import subprocess
 import sys
 
 from command_line import ROOT
 import pytest
+
+from conrec_tf.cli import USE_INSTEAD
+from conrec_tf.config.options import OPTIONS
 
 PRINT_CONFIG = """
 import dataclasses, json, sys
@@ -44,34 +48,6 @@ def test_flags_after_a_preset_change_it(tmp_path):
   assert '"pooling": "attention"' in done.stdout and '"corruption": "none"' in done.stdout
 
 
-def test_old_names_of_flags_work_and_the_new_ones_are_said(tmp_path):
-  flags = [
-    "--labels=none",
-    "--norecompute",
-    "--repetitions=3",
-    "--folds=2",
-    "--select_on=validation",
-  ]
-  done = parse(*flags, "--max_bad_images=7", cwd=tmp_path)
-  assert done.returncode == 0, done.stderr
-  for text in (
-    '"label_mode": "none"',
-    '"gradient_checkpointing": false',
-    '"num_repeats": 3',
-    '"cv_folds": 2',
-    '"select_best_on": "validation"',
-    '"max_undecodable": "7"',
-  ):
-    assert text in done.stdout
-  [line] = [line for line in done.stdout.splitlines() if line.startswith("Renamed flags: ")]
-  assert "--labels is --label_mode" in line and "--folds is --cv_folds" in line
-
-
-def test_new_names_are_not_commented_on(tmp_path):
-  done = parse("--label_mode=none", cwd=tmp_path)
-  assert done.returncode == 0 and "Renamed" not in done.stdout
-
-
 def test_flags_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   """A flags.cfg that happens to lie in the current folder is no run's."""
   (tmp_path / "flags.cfg").write_text("--temperature=0.25\n")
@@ -90,3 +66,27 @@ def test_help_may_be_cut_off():
     text=True,
   )
   assert done.stdout.startswith("ConRec") and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+  "flag, instead",
+  [
+    ("--tpu_name=a", "Use --strategy, for GPUs and processors; TPUs are not supported."),
+    ("--norecompute", "Use --gradient_checkpointing."),
+  ],
+)
+def test_an_unknown_flag_is_refused_with_what_to_use(tmp_path, flag, instead):
+  done = parse(flag, cwd=tmp_path)
+  assert done.returncode == 1 and done.stderr.endswith(f"{instead}\n")
+
+
+def test_flags_of_an_earlier_run_are_read(tmp_path):
+  (tmp_path / "flags.cfg").write_text("--temperature=0.25\n--tpu_name=\n")
+  done = parse("--flagfile=flags.cfg", cwd=tmp_path)
+  assert done.returncode == 0 and '"temperature": 0.25' in done.stdout, done.stderr
+
+
+def test_what_is_used_instead_of_an_unknown_flag_is_one():
+  for unknown, instead in USE_INSTEAD.items():
+    assert unknown not in OPTIONS
+    assert re.match(r"--(\w+)", instead)[1] in OPTIONS

@@ -101,8 +101,8 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
           if made is None:  # from here on, in one pass over the records
             made = embed_batches(config, model, source, split, places[role], images[0])
           batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
-          columns = [np.concatenate(parts) for parts in zip(*batches)]
-          arrays = dict(zip(("embedding", "label"), columns))
+          columns = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+          arrays = dict(zip(("embedding", "label"), columns, strict=False))
           write_arrays(path, arrays)
           done += len(images)
         elif made is not None:  # later ones that are there already are passed over

@@ -69,7 +69,7 @@ def run(config: Config) -> None:
   began = time.monotonic()
   with failing_images_named(source):
     for place, image in tqdm(
-      zip(todo, images_at(source, source.train, todo)),
+      zip(todo, images_at(source, source.train, todo), strict=True),
       total=len(todo),
       desc="Segmenting",
       unit=" images",

@@ -176,7 +176,7 @@ def _with_precision(config: Config, directory: RunDirectory) -> Config:
     return config
   here = resolve_precision("auto")
   precision = (directory.read("config.json") or {}).get("mixed_precision", here)
-  precision = here if precision == "auto" else precision  # of version 0.1.0
+  precision = here if precision == "auto" else precision  # nothing was trained yet
   logger.info(
     "Computing in %s%s",
     precision,

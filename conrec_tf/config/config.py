@@ -7,13 +7,13 @@ import os
 from typing import Any, Self
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
-from conrec_tf.config.device_options import Devices
 from conrec_tf.config.errors import UsageError
+from conrec_tf.config.migrations import current_settings, named_settings
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.option import check_range
-from conrec_tf.config.options import OPTIONS, PREVIOUSLY, current_settings
+from conrec_tf.config.options import OPTIONS
 from conrec_tf.config.rules import rules
-from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
+from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 
@@ -70,10 +70,9 @@ class Config(
 
   @classmethod
   def from_settings(cls, settings: dict[str, Any]) -> Self:
-    """Returns the `Config` of settings that a run of any version wrote down.
+    """Returns the `Config` of settings that a run wrote down.
 
-    Options that were renamed are taken over, those that are gone are passed over, and those
-    that weren't there yet get their defaults.
+    Names that are no options are passed over, and options that aren't there get their defaults.
     """
     current = current_settings(settings)
     return cls(**{name: value for name, value in current.items() if name in OPTIONS})
@@ -218,17 +217,9 @@ class Config(
   @property
   def run_directory(self) -> str:
     """`model_dir`, or the default that is a function of `training_fingerprint`."""
-    # Under first names and without what stands for what earlier versions did, so that the same
-    # command finds the run of an earlier version; without `global_bn` where it is on, as on one
-    # device, and without its length at a constant rate, whatever else may depend on that.
-    unnamed = LENGTH if self.learning_rate_schedule == "constant" else ()
-    values = {
-      OPTIONS[name].metadata["renamed_from"] or name: value
-      for name, value in self.training_fingerprint.items()
-      if (name, value) != ("global_bn", True)
-      and value != PREVIOUSLY.get(name)
-      and name not in unnamed
-    }
+    values = named_settings(self.training_fingerprint)
+    if self.learning_rate_schedule == "constant":  # whatever else may depend on the length
+      values = {name: value for name, value in values.items() if name not in LENGTH}
     if self.dataset in OWN_DATASETS:
       values["data_dir"] = os.path.realpath(self.data_dir)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())

@@ -28,7 +28,6 @@ class Data:
     "Labels of an image folder: its folders (split/label/file or label/file), none "
     "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
     choices=("auto", "folders", "none"),
-    renamed_from="labels",
   )
   train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
   eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
@@ -65,7 +64,6 @@ class Data:
     "How many images of a folder may fail to decode (the next good one stands in): a "
     "number, a share, or the larger of several.",
     changes_training=False,
-    renamed_from="max_bad_images",
   )
   max_pixels: int = option(
     150_000_000,
@@ -77,7 +75,6 @@ class Data:
     False,
     "Leave out images of a folder that look like an earlier one, by name, and say which; "
     "mode=check_data shows them.",
-    previously=False,
   )
   image_size: int = option(
     64,
@@ -97,14 +94,12 @@ class Data:
     low=0,
     high=16,
     architecture=True,
-    previously=0,
   )
   dicom_window: str = option(
     "",
     "Window of DICOM and NIfTI images as centre,width, e.g. 40,400; empty: the file's own, or else "
     "all that its bits can hold (DICOM) or that the volume holds (NIfTI).",
     architecture=True,
-    previously="",
   )
   dicom_frames: str = option(
     "",
@@ -113,43 +108,36 @@ class Data:
     "together as a group; empty: files of several are refused.",
     choices=("", "middle", "all"),
     architecture=True,
-    previously="",
   )
   image_key: str = option(
     "image",
     "Name of the image among the features of a TFDS dataset or the columns of Parquet files.",
-    previously="image",
   )
   label_key: str = option(
     "label",
     "Name of the label among the features of a TFDS dataset or the columns of Parquet files.",
-    previously="label",
   )
   label_table: str = option(
     "",
     "CSV file for an image folder: columns image and label, perhaps split, and group (patients, "
     "say), of which none lies in two splits.",
     by_content=True,
-    previously="",
   )
   label_columns: str = option(
     "",
     "Columns of label_table or of metadata.csv that say 0 or 1 of several labels each image may "
     "have, separated by commas, in place of the column label.",
-    previously="",
   )
   label_order: str = option(
     "",
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
     "natural order. Of eval_dataset it counts where it names the labels there.",
-    previously="",
   )
   scaled_decoding: bool = option(
     True,
     "Decode JPEG files of folders and TFDS at 1/2, 1/4 or 1/8 of their size where no view needs "
     "more pixels; a network's evaluation and exports do as its training did.",
     architecture=True,
-    previously=False,
   )
   image_channels: int = option(
     0,
@@ -175,42 +163,36 @@ class Augmentation:
     "Share of RGB views with colour jitter; one channel is always jittered.",
     low=0.0,
     high=1.0,
-    previously=0.8,
   )
   brightness_jitter: float = option(
     0.8,
     "Largest change of brightness, as a share of it, at strength 1.",
     low=0.0,
     high=1.0,
-    previously=0.8,
   )
   contrast_jitter: float = option(
     0.8,
     "Largest change of contrast, as a share of it, at strength 1.",
     low=0.0,
     high=1.0,
-    previously=0.8,
   )
   saturation_jitter: float = option(
     0.8,
     "Largest change of saturation, as a share of it, at strength 1.",
     low=0.0,
     high=1.0,
-    previously=0.8,
   )
   hue_jitter: float = option(
     0.2,
     "Largest turn of the hue, as a share of the colour circle, at strength 1.",
     low=0.0,
     high=0.5,
-    previously=0.2,
   )
   grey_probability: float = option(
     0.2,
     "Share of RGB views without colour.",
     low=0.0,
     high=1.0,
-    previously=0.2,
   )
   use_blur: bool = option(True, "Blur RGB views, a share of blur_probability.")
   blur_probability: float = option(
@@ -218,28 +200,24 @@ class Augmentation:
     "Share of RGB views that are blurred.",
     low=0.0,
     high=1.0,
-    previously=0.5,
   )
   window_size: int = option(
     0,
     "Take both views from a random window of each image, of this side in pixels, for images that "
     "are large beside what matters in them; 0: from the whole image.",
     low=0,
-    previously=0,
   )
   crop_min_area: float = option(
     0.3,
     "Smallest share of an image's area that a view shows; the largest is all of it. Paper: 0.08.",
     above=0.0,
     high=1.0,
-    previously=0.08,
   )
   random_flip: str = option(
     "horizontal",
     "In which directions views are mirrored, half of them each; both suits images without a "
     "natural upright, as retinas and histology.",
     choices=("none", "horizontal", "horizontal_and_vertical"),
-    previously="horizontal",
   )
   random_rotation: float = option(
     0.0,
@@ -247,7 +225,6 @@ class Augmentation:
     "filled by reflection.",
     low=0.0,
     high=180.0,
-    previously=0.0,
   )
   supervised_augmentation: str = option(
     "crop",

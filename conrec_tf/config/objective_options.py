@@ -17,35 +17,30 @@ class Objective:
     "momentum contrast (arXiv 2003.04297, 2104.02057), where a second network that follows the "
     "first makes what is compared with.",
     choices=("nt_xent", "decoupled", "moco"),
-    previously="nt_xent",
   )
   moco_momentum: float = option(
     0.99,
     "Share of moco's second network that stays at a step.",
     low=0.0,
     high=1.0,
-    previously=0.99,
   )
   moco_momentum_schedule: str = option(
     "constant",
     "What becomes of moco_momentum: constant, or a cosine to 1 over the training, which then can't "
     "go on for longer.",
     choices=("constant", "cosine"),
-    previously="constant",
   )
   moco_queue_length: int = option(
     0,
     "How many projections of earlier batches moco compares with, a multiple of twice the batch; 0: "
     "those of the batch's other images.",
     low=0,
-    previously=0,
   )
   contrastive_inputs: str = option(
     "corrupted",
     "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
     "the encoder then sees beside them: twice its work in a step.",
     choices=("corrupted", "clean"),
-    previously="corrupted",
   )
   reconstruction_weight: float = option(
     300.0,
@@ -62,36 +57,31 @@ class Objective:
     "average, with a projection head of its own (after arXiv 2301.00772); 0: of the embedding "
     "alone.",
     low=0.0,
-    previously=0.0,
   )
   multi_level_reconstruction_weight: float = option(
     0.0,
     "Weight of the mean reconstruction loss of the decoder's inner levels too, each at its own "
     "resolution (after arXiv 2301.00772); 0: of the last alone.",
     low=0.0,
-    previously=0.0,
   )
   adversarial_weight: float = option(
     0.0,
     "Weight of a discriminator's judgement of the reconstruction, patch by patch (arXiv "
     "1611.07004); 0 builds none.",
     low=0.0,
-    previously=0.0,
   )
   adversarial_loss: str = option(
     "least_squares",
     "How the discriminator judges: least squares (arXiv 1611.04076) or hinge (arXiv 1705.02894).",
     choices=("least_squares", "hinge"),
-    previously="least_squares",
   )
   adversarial_start_step: int = option(
     0,
     "The step from which the discriminator's judgement counts; it learns from the first.",
     low=0,
-    previously=0,
   )
   discriminator_learning_rate: float = option(
-    0.0002, "Learning rate of the discriminator's Adam.", above=0.0, previously=0.0002
+    0.0002, "Learning rate of the discriminator's Adam.", above=0.0
   )
   temperature: float = option(0.2, "Temperature of the contrastive loss. Paper: 0.5.", above=0.0)
   lineareval_while_pretraining: bool = option(

@@ -38,8 +38,6 @@ def option(
   architecture: bool = False,
   path: bool = False,
   by_content: bool = False,
-  renamed_from: str | None = None,
-  previously: str | int | float | bool | None = None,
 ) -> Any:
   """Returns a dataclass field that carries its explanation and range as metadata.
 
@@ -55,9 +53,6 @@ def option(
     path: whether the value is a path, or several with commas between, of which ~ is expanded.
     by_content: whether the value is the path of a table that says something of the images. A run
       knows that by the digest of its data, so that the table may move, but not change.
-    renamed_from: the name that the option had in an earlier version. It stays a flag for one
-      release, and settings of earlier runs are read under it.
-    previously: of an option that earlier versions lacked, the value that stands for what they did.
   """
   return dataclasses.field(
     default=default,
@@ -72,8 +67,6 @@ def option(
       architecture=architecture,
       path=path,
       by_content=by_content,
-      renamed_from=renamed_from,
-      previously=previously,
     ),
   )
 

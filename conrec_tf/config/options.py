@@ -8,12 +8,10 @@ its presets.
 """
 
 import dataclasses
-from typing import Any
 
 from conrec_tf.config.data_options import Augmentation, Data
-from conrec_tf.config.device_options import Devices
 from conrec_tf.config.objective_options import Objective
-from conrec_tf.config.run_options import Bookkeeping, Evaluation, Export, Task
+from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
 
@@ -31,32 +29,7 @@ SECTIONS = (
   Export,
 )
 OPTIONS = {field.name: field for section in SECTIONS for field in dataclasses.fields(section)}
-RENAMED = {
-  field.metadata["renamed_from"]: name
-  for name, field in OPTIONS.items()
-  if field.metadata["renamed_from"]
-}
-PREVIOUSLY = {
-  name: field.metadata["previously"]
-  for name, field in OPTIONS.items()
-  if field.metadata["previously"] is not None
-}
-SEGMENTATION_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Segmentation)}
 BY_CONTENT = tuple(name for name, field in OPTIONS.items() if field.metadata["by_content"])
 ARCHITECTURE_OPTIONS = tuple(
   name for name, field in OPTIONS.items() if field.metadata["architecture"]
 )
-
-
-def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
-  """Returns the settings of a run of any version as this version keeps them.
-
-  Options have the names of now, and those that the run's version lacked have the values that stand
-  for what it did; those of segmentation have their defaults where it wasn't one, which never read
-  them. Of no settings nothing is known.
-  """
-  if not settings:
-    return {}
-  named = {RENAMED.get(name, name): value for name, value in settings.items()}
-  unread = {} if named.get("train_mode") == "segment" else SEGMENTATION_DEFAULTS
-  return {**PREVIOUSLY, **named, **unread}

@@ -169,17 +169,6 @@ def device_rules(config: "Config") -> Iterator[Rule]:
     "devices must be one for strategy=one_device; mirrored takes several",
     config.devices,
   )
-  tpu = config.tpu_name or config.tpu_zone or config.gcp_project
-  yield (
-    tpu and strategy != "tpu",
-    "tpu_name, tpu_zone and gcp_project must be empty unless strategy=tpu",
-    tpu,
-  )
-  yield (
-    config.mixed_precision == "mixed_float16" and strategy == "tpu",
-    "mixed_precision must be float32 or mixed_bfloat16 for strategy=tpu",
-    "mixed_float16",
-  )
   for name in ("jit_compile", "gradient_checkpointing"):
     yield (
       getattr(config, name) and strategy != "one_device",

@@ -1,4 +1,4 @@
-"""Options of what is done with a network: the task, bookkeeping, evaluation, export."""
+"""Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
 
 from conrec_tf.config.option import option, section
 
@@ -77,6 +77,25 @@ class Task:
 
 
 @section
+class Devices:
+  """What computes; the weights are the same on any, up to rounding."""
+
+  strategy: str = option(
+    "one_device",
+    "The first GPU, or the CPU without one; several GPUs of this machine "
+    "(mirrored); or those of several machines (multi_worker_mirrored), by the same command on each "
+    "with TF_CONFIG as TensorFlow documents it.",
+    choices=("one_device", "mirrored", "multi_worker_mirrored"),
+    changes_training=False,
+  )
+  devices: str = option(
+    "",
+    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
+    changes_training=False,
+  )
+
+
+@section
 class Bookkeeping:
   """When to log, save and evaluate."""
 
@@ -120,7 +139,6 @@ class Evaluation:
     "Whether the number that counts, which also selects the best network, is that of embeddings "
     "scaled to mean 0 and variance 1; the paper's is of raw ones. Both are measured.",
     changes_training=False,
-    previously=False,
   )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
@@ -136,7 +154,6 @@ class Evaluation:
       "uniformity",
     ),
     changes_training=False,
-    renamed_from="select_on",
   )
   label_fractions: str = option(
     "",
@@ -148,7 +165,6 @@ class Evaluation:
     "",
     "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none.",
     changes_training=False,
-    previously="",
   )
   num_repeats: int = option(
     5,
@@ -156,7 +172,6 @@ class Evaluation:
     "finetuning.",
     low=1,
     changes_training=False,
-    renamed_from="repetitions",
   )
   bootstrap_samples: int = option(
     1000,
@@ -164,14 +179,12 @@ class Evaluation:
     "last evaluation; 0: no intervals.",
     low=0,
     changes_training=False,
-    previously=0,
   )
   knn_neighbours: int = option(
     20,
     "Nearest neighbours that vote.",
     low=1,
     changes_training=False,
-    previously=20,
   )
   knn_temperature: float = option(
     0.0,
@@ -179,27 +192,23 @@ class Evaluation:
     "weigh the same.",
     low=0.0,
     changes_training=False,
-    previously=0.0,
   )
   sweep_representations: bool = option(
     False,
     "At the end, evaluate every layer, raw and standardised, with the regularisation that a fifth "
     "of the training labels, held out, chooses.",
     changes_training=False,
-    previously=False,
   )
   cv_folds: int = option(
     0,
     "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",
     low=0,
     changes_training=False,
-    renamed_from="folds",
   )
   cv_fold: str = option(
     "",
     "Finetune on all but one of the folds of train_split, and measure on that one: 0/5 is the "
     "first of five. cv_folds sets it for each of its trainings. Empty: eval_split.",
-    previously="",
   )
 
 
@@ -226,7 +235,6 @@ class Export:
     "follows it, momentum, which has no decoder.",
     choices=("trained", "momentum"),
     changes_training=False,
-    previously="trained",
   )
   keep_hub_module_max: int = option(
     1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False

@@ -11,12 +11,10 @@ class Segmentation:
     "both",
     "What is taken from --checkpoint: its encoder alone, or its decoder too, as far as it fits.",
     choices=("encoder", "both"),
-    previously="both",
   )
   mask_key: str = option(
     "segmentation_mask",
     "The feature of a dataset of TensorFlow Datasets that is the mask.",
-    previously="segmentation_mask",
   )
   mask_table: str = option(
     "",
@@ -24,7 +22,6 @@ class Segmentation:
     "counts) and split. Empty: folders images and masks side by side.",
     path=True,
     by_content=True,
-    previously="",
   )
   mask_classes: str = option(
     "",
@@ -34,7 +31,6 @@ class Segmentation:
     "for colours up to 8 away, and said. Empty: each value that there is, in order.",
     path=True,
     by_content=True,
-    previously="",
   )
   ignored_mask_value: int = option(
     -1,
@@ -42,34 +38,29 @@ class Segmentation:
     "is named ignored in mask_classes.",
     low=-1,
     high=65535,
-    previously=-1,
   )
-  crops_per_image: int = option(64, "Random crops of each image in an epoch.", low=1, previously=64)
+  crops_per_image: int = option(64, "Random crops of each image in an epoch.", low=1)
   segment_loss: str = option(
     "dice",
     "Dice of classes (arXiv 1606.04797), which learns classes of few pixels soonest, cross entropy "
     "of pixels, their sum, or focal loss (arXiv 1708.02002).",
     choices=("dice", "cross_entropy", "cross_entropy_dice", "focal"),
-    previously="dice",
   )
-  dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0, previously=1.0)
+  dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0)
   class_weights: str = option(
     "",
     "Weights of the classes in the loss, in their order, separated by commas. Empty: all alike.",
-    previously="",
   )
   scale_jitter: float = option(
     0.25,
     "Crops of image and mask show up to this share more or less of a side.",
     low=0.0,
     below=1.0,
-    previously=0.25,
   )
   elastic_deformation: float = option(
     0.0,
     "Standard deviation, in pixels, of displacements that bend crops of image and mask.",
     low=0.0,
-    previously=0.0,
   )
   tile_size: int = option(
     512,
@@ -77,18 +68,15 @@ class Segmentation:
     "answer depends on.",
     low=64,
     changes_training=False,
-    previously=512,
   )
   write_probabilities: bool = option(
     False,
     "With mode=segment: write the probability of each class beside each mask, as float16 [h, w, K] "
     "in .npz files.",
     changes_training=False,
-    previously=False,
   )
   test_time_flips: bool = option(
     False,
     "Average predictions over the image and its mirror images, left-right and upside down.",
     changes_training=False,
-    previously=False,
   )

@@ -19,12 +19,10 @@ class Model:
     "What an external network's input is: unit (0 to 1), symmetric (-1 to 1), bytes (0 to 255), or "
     "imagenet (less ImageNet's mean, by its deviation).",
     choices=("unit", "symmetric", "bytes", "imagenet"),
-    previously="unit",
   )
   external_output: str = option(
     "",
     "Which output of an external network is taken, by name. Empty: the first.",
-    previously="",
   )
   encoder_weights: str = option(
     "",
@@ -49,7 +47,6 @@ class Model:
     "and put beside it.",
     choices=("last", "all"),
     architecture=True,
-    previously="last",
   )
   skip_connections: str = option(
     "deep",
@@ -57,7 +54,6 @@ class Model:
     "alone, or none, so that the features must carry everything. For segmentation it has all.",
     choices=("all", "deep", "none"),
     architecture=True,
-    previously="all",
   )
   attention_dropout: float = option(
     0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0, architecture=True
@@ -129,7 +125,6 @@ class Optimization:
     "embedded and exported; 0: the weights themselves.",
     low=0.0,
     below=1.0,
-    previously=0.0,
   )
   mixed_precision: str = option(
     "auto",
@@ -142,7 +137,6 @@ class Optimization:
     "Compute the U-net's inner maps again for the gradient: slower, in "
     "less memory; for large images.",
     changes_training=False,
-    renamed_from="recompute",
   )
   deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")

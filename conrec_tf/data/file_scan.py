@@ -192,7 +192,7 @@ def _look_at(store: FileStore, scan: FileScan, places: list[int], describe: Desc
     # The first one alone: several first calls at once would each optimize the function.
     starts = [0, *range(1, len(places), FILES_AT_A_TIME), len(places)]
     for part in (places[start:end] for start, end in itertools.pairwise(starts)):
-      for place, (digest, found) in zip(part, pool.map(look, part)):
+      for place, (digest, found) in zip(part, pool.map(look, part), strict=True):
         if isinstance(found, np.ndarray):
           scan.shapes[place] = found
           scan.digests[place] = np.frombuffer(digest, np.uint8)
@@ -257,7 +257,7 @@ def load_scan(path: pathlib.Path) -> FileScan | None:
         archive["sizes"],
         archive["times"],
         archive["shapes"],
-        dict(zip(_split(archive["error_names"]), _split(archive["errors"]))),
+        dict(zip(_split(archive["error_names"]), _split(archive["errors"]), strict=True)),
         archive["digests"],
         archive["looks"],
         str(archive["decoders"]),
@@ -312,7 +312,7 @@ def _add_digests(store: FileStore, scan: FileScan) -> None:
       return bytes(DIGEST_BYTES)
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    for place, found in zip(wanted, pool.map(digest, wanted)):
+    for place, found in zip(wanted, pool.map(digest, wanted), strict=True):
       scan.digests[place] = np.frombuffer(found, np.uint8)
 
 

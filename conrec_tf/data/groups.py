@@ -20,7 +20,7 @@ TRIALS = 5  # partitions of few groups for each number of folds
 def check_groups(splits: list[str], groups: list[str]) -> None:
   """Raises UsageError where a group lies in two splits."""
   first: dict[str, str] = {}
-  for split, group in zip(splits, groups):
+  for split, group in zip(splits, groups, strict=True):
     if first.setdefault(group, split) != split:
       raise UsageError(
         "label_table must have each group in one split. "

@@ -88,7 +88,9 @@ def image_source(
   images, read = store.locations(names), store.read
   if config.cache_dataset:
     log_cache_size("the images", int(scan.sizes.clip(0).sum()))
-    contents = [content(store, name) if good else b"" for name, good in zip(names, is_good)]
+    contents = [
+      content(store, name) if good else b"" for name, good in zip(names, is_good, strict=True)
+    ]
     images, read = np.array(contents, object), tf.identity
   good = shapes[is_good]
   looked_at = [names[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
@@ -180,7 +182,9 @@ def _digest(scan: FileScan, layout: Layout) -> str:
   Where there are groups, they are in it, and where images can't be decoded, which ones.
   """
   digest = hashlib.sha256(repr(layout.class_names).encode())
-  for name, size, split, label in zip(scan.names, scan.sizes, layout.splits, layout.labels):
+  for name, size, split, label in zip(
+    scan.names, scan.sizes, layout.splits, layout.labels, strict=True
+  ):
     digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{_shown(label)}\0"))
   if layout.groups is not None:
     digest.update(repr(["groups", *layout.groups.tolist()]).encode())

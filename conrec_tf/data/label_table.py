@@ -133,7 +133,7 @@ def _marks(
 ) -> tuple[int, ...]:
   """Returns a line's values of several labels, 0 or 1."""
   texts = [given[column.lower()] for column in columns]
-  for column, text in zip(columns, texts):
+  for column, text in zip(columns, texts, strict=True):
     if text not in MARKS:
       raise UsageError(
         f"{option} must say 0 or 1 of each label. Received: '{text}' for {column}, {where}"

@@ -122,6 +122,6 @@ def marks(labels: np.ndarray, count: int) -> np.ndarray:
 def label_words(label: np.ndarray | int, class_names: Sequence[str]) -> str:
   """Returns an image's label, a number or 0 and 1 `[L]`, in words."""
   if np.ndim(label):
-    found = [name for name, mark in zip(class_names, np.asarray(label)) if mark]
+    found = [name for name, mark in zip(class_names, np.asarray(label), strict=True) if mark]
     return ", ".join(found) or "none of the labels"
   return class_names[int(label)] if label >= 0 else "no label"

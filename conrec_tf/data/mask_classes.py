@@ -191,7 +191,7 @@ def _nearest(
   is_known, is_approximate = np.isin(values, known), mask.is_approximate(values)
   gap = min(
     _distances(known[class_of != place], value, classes.colours).min(initial=np.inf)
-    for value, place in zip(known, class_of)
+    for value, place in zip(known, class_of, strict=True)
   )
   if is_approximate and gap < CLEAR_GAP and (mask.is_lossy or not is_known.all()):
     raise UsageError(

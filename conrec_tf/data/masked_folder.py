@@ -56,7 +56,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
   class_names, found_maps = class_maps(
     list(contents.values()), config.mask_classes, config.ignored_mask_value
   )
-  maps = dict(zip(contents, found_maps))
+  maps = dict(zip(contents, found_maps, strict=True))
   for name in sorted(fields.keys() & maps.keys()):
     seen, field = fields[name].pixels, field_of[name]
     if seen.shape[:2] != maps[name].shape:
@@ -75,7 +75,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
     assert split.names is not None and split.shapes is not None
     check_sizes(
       (name, size, mask_names[name], maps[name])
-      for name, size in zip(map(str, split.names), split.shapes[:, :2])
+      for name, size in zip(map(str, split.names), split.shapes[:, :2], strict=True)
     )
   digest = hashlib.sha256(source.digest.encode())
   for name in sorted(encoded):
@@ -134,7 +134,7 @@ def without_masks(files: Sequence[str]) -> list[str]:
   kinds = [os.path.basename(os.path.dirname(name)) for name in files]
   if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, FIELDS}:
     return list(files)
-  return [name for name, kind in zip(files, kinds) if kind == IMAGES]
+  return [name for name, kind in zip(files, kinds, strict=True) if kind == IMAGES]
 
 
 def decode_mask(encoded: tf.Tensor) -> tf.Tensor:

@@ -54,7 +54,7 @@ def open_masked_tfds(config: Config) -> DatasetSource:
     with _named(name):
       read.append(read_mask(mask, name))
   class_names, found = class_maps(read, config.mask_classes, config.ignored_mask_value)
-  maps = {mask.name: class_map for mask, class_map in zip(read, found)}
+  maps = {mask.name: class_map for mask, class_map in zip(read, found, strict=True)}
   check_sizes(
     (name, _upright_size(name, image), f"its {key}", maps[name])
     for name, image, _ in itertools.chain.from_iterable(examples.values())

@@ -55,8 +55,8 @@ def log_balance(names: Sequence[str], maps: Sequence[np.ndarray]) -> None:
   shares = pixels / max(1, pixels.sum())
   logger.info(
     "Classes of masks: %s",
-    listed([f"{name} {share:.2%}" for name, share in zip(names, shares)]),
+    listed([f"{name} {share:.2%}" for name, share in zip(names, shares, strict=True)]),
   )
-  missing = [name for name, count in zip(names, pixels) if not count]
+  missing = [name for name, count in zip(names, pixels, strict=True) if not count]
   if missing:
     logger.warning("No pixel of the training masks is of %s", listed(missing))

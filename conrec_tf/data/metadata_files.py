@@ -1,6 +1,7 @@
 """Tables beside images, `metadata.csv` and others of Hugging Face's ImageFolder: label tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import itertools
 import json
 import logging
 import os
@@ -41,9 +42,8 @@ def read_metadata(
     UsageError: a table can't be read, some have labels and others none, two
       lie in one folder, or see `read_label_table`.
   """
-  folders = [os.path.dirname(table) for table in tables]
-  for first, second, folder, other in zip(tables, tables[1:], folders, folders[1:]):
-    if folder == other:
+  for first, second in itertools.pairwise(tables):
+    if os.path.dirname(first) == os.path.dirname(second):
       raise UsageError(f"data_dir must hold one table a folder. Received: {first} and {second}")
   lines = {table: _lines(os.path.join(root, table)) for table in tables}
   needed = [column.lower() for column in columns] or ["label"]

@@ -118,7 +118,9 @@ def _class(start: bytes) -> Any:
   Raises:
     ValueError: it is neither, or one of a pair of files.
   """
-  for (place, text), kind in zip(NIFTI.items(), (nibabel.Nifti1Image, nibabel.Nifti2Image)):
+  for (place, text), kind in zip(
+    NIFTI.items(), (nibabel.Nifti1Image, nibabel.Nifti2Image), strict=True
+  ):
     if start[place : place + len(text)] == text:
       return kind
   raise ValueError("no NIfTI file, or one of a pair (.hdr, .img)")

@@ -53,7 +53,7 @@ def open_parquet(config: Config) -> DatasetSource:
   labels: dict[str, Label] = {}
   splits: dict[str, str] = {}
   of_files = {prefix: split_of(prefix) for prefix in files}
-  for number, (prefix, shard, copy) in enumerate(zip(files, shards, copies)):
+  for number, (prefix, shard, copy) in enumerate(zip(files, shards, copies, strict=True)):
     for row, name in enumerate(image_names(prefix, shard.paths)):
       places[name] = number, ArchivedFile(name, int(copy.offsets[row]), int(copy.sizes[row]))
       splits[name] = of_files[prefix]

@@ -87,7 +87,7 @@ def unpacked(paths: Sequence[str], column: str) -> list[Copy]:
     UsageError: a file is damaged or names images without holding them, or there is no room.
   """
   found = [_known_copy(_copy_path(path, column)) for path in paths]
-  missing = [path for path, copy in zip(paths, found) if copy is None]
+  missing = [path for path, copy in zip(paths, found, strict=True) if copy is None]
   if missing:
     count, size = 0, 0
     for path in missing:
@@ -107,7 +107,10 @@ def unpacked(paths: Sequence[str], column: str) -> list[Copy]:
     ) as bar:
       for path in missing:
         _unpack(path, column, bar)
-  return [copy or _made_copy(path, _copy_path(path, column)) for path, copy in zip(paths, found)]
+  return [
+    copy or _made_copy(path, _copy_path(path, column))
+    for path, copy in zip(paths, found, strict=True)
+  ]
 
 
 def _column_bytes(metadata: Any, column: str) -> int:

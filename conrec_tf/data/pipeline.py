@@ -116,7 +116,9 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
     if config.corruption == "none":
       corrupted = targets
     else:
-      corrupted = [corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]))]
+      corrupted = [
+        corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
+      ]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
     if config.lineareval_while_pretraining:
       batch["label"] = record["label"]

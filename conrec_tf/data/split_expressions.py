@@ -146,7 +146,7 @@ def stored_numbers(parts: Iterable[Part], infos: tfds.core.splits.SplitDict) -> 
   """Returns what numbers images have among those of all stored splits, int64 `[N]`."""
   names = sorted(infos)
   ends = np.cumsum([infos[name].num_examples for name in names])
-  starts = {name: end - infos[name].num_examples for name, end in zip(names, ends)}
+  starts = {name: end - infos[name].num_examples for name, end in zip(names, ends, strict=True)}
   return np.concatenate(
     [np.arange(part.start, part.stop, dtype=np.int64) + starts[part.split] for part in parts]
   )

@@ -161,7 +161,7 @@ def decoded_images(
     return source.decode(record["image"])
 
   images = split.records_at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
-  return zip(np.unique(places).tolist(), images.as_numpy_iterator())
+  return zip(np.unique(places).tolist(), images.as_numpy_iterator(), strict=True)
 
 
 def _ending(name: str) -> str:

@@ -30,7 +30,7 @@ def check_files(builder: tfds.core.DatasetBuilder, expression: str) -> None:
   """
   expected = _records_of(builder, expression)
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    sizes = dict(zip(expected, pool.map(_size, expected)))
+    sizes = dict(zip(expected, pool.map(_size, expected), strict=True))
   lengths = dict[str, int]()
   for path, size in sizes.items():
     if isinstance(size, str):

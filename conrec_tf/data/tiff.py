@@ -116,7 +116,7 @@ def _name(page: tifffile.TiffPage) -> str:
 
 def _sizes(series: tifffile.TiffPageSeries) -> dict[str, int]:
   """Returns the axes longer than 1."""
-  return {axis: size for axis, size in zip(series.axes, series.shape) if size > 1}
+  return {axis: size for axis, size in zip(series.axes, series.shape, strict=True) if size > 1}
 
 
 def _has_pages_as_channels(page: tifffile.TiffPage, series: tifffile.TiffPageSeries) -> bool:
@@ -150,7 +150,7 @@ def _samples(series: tifffile.TiffPageSeries) -> np.ndarray:
   """Returns the samples as they are stored, `[h, w, C]`."""
   kept = [
     place
-    for place, (axis, size) in enumerate(zip(series.axes, series.shape))
+    for place, (axis, size) in enumerate(zip(series.axes, series.shape, strict=True))
     if size > 1 or axis in "YX"
   ]
   values = series.asarray().reshape([series.shape[place] for place in kept])

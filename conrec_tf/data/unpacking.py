@@ -105,7 +105,8 @@ class FramesFolder(Folder):
     whole = super().locations(names)
     paths = [self._images.get(name) for name in names]
     return np.array(
-      [own if path is None else os.fsencode(path) for own, path in zip(whole, paths)], object
+      [own if path is None else os.fsencode(path) for own, path in zip(whole, paths, strict=True)],
+      object,
     )
 
   def content(self, name: str) -> bytes:
@@ -208,7 +209,7 @@ def _make(
   sizes, times = Folder(root).stats(files)
   circumstances = f"{config.max_pixels} {decoders()}"
   wanted = []
-  for file, size, changed in zip(files, sizes.tolist(), times.tolist()):
+  for file, size, changed in zip(files, sizes.tolist(), times.tolist(), strict=True):
     known = index.get(file)
     is_known = known and (known.size, known.time) == (size, changed) and size >= 0 <= changed
     if not known or not is_known or known.circumstances not in ("", circumstances):

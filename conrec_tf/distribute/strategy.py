@@ -21,14 +21,13 @@ def build_strategy(config: Config) -> tf.distribute.Strategy:
   all workers are there.
 
   Raises:
-    UsageError: devices, TF_CONFIG or TPU aren't what they should be, or the batch can't be
+    UsageError: devices or TF_CONFIG aren't what they should be, or the batch can't be
       shared evenly.
   """
   strategy = {
     "one_device": lambda: one_device(config.devices, config.jit_compile),
     "mirrored": lambda: tf.distribute.MirroredStrategy(_device_names(config.devices)),
     "multi_worker_mirrored": _multi_worker,
-    "tpu": lambda: _tpu(config.tpu_name, config.tpu_zone, config.gcp_project),
   }[config.strategy]()
   replicas = strategy.num_replicas_in_sync
   if config.train_batch_size % replicas:
@@ -132,22 +131,6 @@ def _check_cluster(text: str) -> None:
       '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
       f'"index": 0}}}}. Received: {text or "nothing"}'
     )
-
-
-def _tpu(name: str, zone: str, project: str) -> tf.distribute.Strategy:
-  try:
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-      name or None, zone=zone or None, project=project or None
-    )
-    tf.config.experimental_connect_to_cluster(resolver)
-    tf.tpu.experimental.initialize_tpu_system(resolver)
-  except (ValueError, OSError, RuntimeError, ImportError, tf.errors.OpError) as error:
-    raise UsageError(
-      "tpu_name must be a TPU that can be reached "
-      f"({str(error).strip().splitlines()[0]}). "
-      f"Received: {name or 'nothing'}"
-    ) from error
-  return tf.distribute.TPUStrategy(resolver)
 
 
 def split_batch(strategy: tf.distribute.Strategy, batch: Any) -> Any:

@@ -36,7 +36,8 @@ def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Genera
       break
     takes[index] += takes[index] < counts[index]
   chosen = [
-    rng.permutation(np.flatnonzero(labels == name))[:take] for name, take in zip(classes, takes)
+    rng.permutation(np.flatnonzero(labels == name))[:take]
+    for name, take in zip(classes, takes, strict=True)
   ]
   return np.sort(np.concatenate(chosen))
 

@@ -103,7 +103,7 @@ def multi_label_measures(scores: np.ndarray, labels: np.ndarray) -> dict[str, fl
   Raises:
     UsageError: they are for none.
   """
-  found = [label_measures(*column) for column in zip(scores.T, labels.T)]
+  found = [label_measures(*column) for column in zip(scores.T, labels.T, strict=True)]
   rows = [row for row in found if row]
   if not rows:
     raise UsageError(

@@ -122,7 +122,7 @@ def segmentation_measures(
   if not np.isnan(distances).all():
     one_sided = _is_one_sided(confusions)
     found[ONE_SIDED_IMAGES] = int(one_sided[:, 1:].any(axis=1).sum())
-    for row, count in zip(rows, one_sided.sum(axis=0)):
+    for row, count in zip(rows, one_sided.sum(axis=0), strict=True):
       row["one_sided_images"] = int(count)
   found[CLASSES] = rows
   if resamples:

@@ -46,7 +46,7 @@ def supervised_evaluation(
   """
   batches = evaluation_batches(source, source.eval, image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
-  logits, labels = (np.concatenate(column) for column in zip(*rows))
+  logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   count, groups = len(source.class_names), source.eval.groups if full else None
   return head_measures(logits, labels, count, ordinal, full, bootstrap_samples, seed, groups)
 

@@ -30,11 +30,11 @@ def view_measures(
   embeddings: list[list[np.ndarray]] = [[], []]
   energies: list[list[np.ndarray]] = [[], []]
   for batch in batches:
-    for side, images in zip(embeddings, tf.unstack(batch["target"], axis=1)):
+    for side, images in zip(embeddings, tf.unstack(batch["target"], axis=1), strict=True):
       side.append(model.embed(images, layer=layer).numpy())
     if model.decoder:
       made = model.reconstruct(batch["corrupted"][:, 0])
-      for side, images in zip(energies, (made, batch["target"][:, 0])):
+      for side, images in zip(energies, (made, batch["target"][:, 0]), strict=True):
         side.append(gradient_energy(images.numpy()))
     if sum(map(len, embeddings[0])) >= IMAGES:
       break

@@ -103,7 +103,9 @@ class ConRec(tf.keras.Model):
     else:
       both = self.encoder(tf.concat([images, contrastive_images], axis=0), training=training)
       halves = [tf.split(values, 2) for values in tf.nest.flatten(both)]
-      maps, contrastive_maps = (tf.nest.pack_sequence_as(both, half) for half in zip(*halves))
+      maps, contrastive_maps = (
+        tf.nest.pack_sequence_as(both, half) for half in zip(*halves, strict=True)
+      )
     features, skips = contrastive_maps
     embedding = self.pooling(features, training=training, seed=seed, num_views=num_views)
     # Its variables are drawn in this order when it is first called: the projection head's first.

@@ -49,6 +49,6 @@ class PatchDiscriminator(tf.keras.Model):
     x = 2.0 * tf.concat(pairs, axis=-1) - 1.0
     first, *inner, last = self.convolutions
     x = tf.nn.leaky_relu(first(x), SLOPE)
-    for convolution, norm in zip(inner, self.norms):
+    for convolution, norm in zip(inner, self.norms, strict=True):
       x = tf.nn.leaky_relu(norm(convolution(x)), SLOPE)
     return last(x)

@@ -68,7 +68,7 @@ class ProjectionHead(tf.keras.Model):
       layers: how many layers to apply; -1 for all.
     """
     x = embedding
-    for layer, (dense, norm) in enumerate(zip(self.dense, self.batch_norms)):
+    for layer, (dense, norm) in enumerate(zip(self.dense, self.batch_norms, strict=True)):
       if layer == layers:
         break
       x = norm(dense(x), training=training)

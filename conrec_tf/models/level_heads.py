@@ -47,11 +47,12 @@ class LevelHeads(tf.keras.Model):
     """
     averages = [tf.reduce_mean(tf.cast(level, self.dtype), axis=[1, 2]) for level in maps.encoder]
     projections = [
-      head(average, training=training) for head, average in zip(self.projection_heads, averages)
+      head(average, training=training)
+      for head, average in zip(self.projection_heads, averages, strict=False)
     ]
     reconstructions = [
       tf.sigmoid(convolution(level))
-      for convolution, level in zip(self.output_convolutions, maps.decoder)
+      for convolution, level in zip(self.output_convolutions, maps.decoder, strict=False)
     ]
     return projections, reconstructions
 

@@ -38,7 +38,7 @@ def recompute_statistics(
     for layer in layers:
       layer.momentum = seen / (seen + 1)
     forward(images)
-  for layer, momentum in zip(layers, momenta):
+  for layer, momentum in zip(layers, momenta, strict=True):
     layer.momentum = momentum
 
 

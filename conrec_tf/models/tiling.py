@@ -38,7 +38,7 @@ def predict_image(
     for left, right in columns:
       outer = [
         slice(max(0, start - context), min(side, end + context))
-        for (start, end), side in zip(((top, bottom), (left, right)), padded.shape[:2])
+        for (start, end), side in zip(((top, bottom), (left, right)), padded.shape[:2], strict=True)
       ]
       made = predict(padded[outer[0], outer[1]][np.newaxis])[0]
       inner = made[

@@ -198,7 +198,7 @@ class UNetDecoder(tf.keras.Model):
     self.levels = [
       [block(width, 3, **sizes) for block in (up, ConvBlock)]
       for up, width in zip(
-        [UpConvBlock] * without + [UpConcatBlock] * len(self.skip_blocks), filters
+        [UpConvBlock] * without + [UpConcatBlock] * len(self.skip_blocks), filters, strict=True
       )
     ]
     self.output_convolution = tf.keras.layers.Conv2D(channels, 1, dtype=self.variable_dtype)
@@ -218,7 +218,7 @@ class UNetDecoder(tf.keras.Model):
       gave, `[B, H/2**l, W/2**l, base_filters * 2**l]` for l = depth-2 ... 0.
     """
     x, maps, left = features, [], list(self.skip_blocks)
-    for skip, blocks in reversed(list(zip(skips, self.levels))):
+    for skip, blocks in reversed(list(zip(skips, self.levels, strict=True))):
       inputs = x
       if left:
         inputs = [x, sequential([left.pop()], training, self.gradient_checkpointing)(skip)]

@@ -142,7 +142,7 @@ class DataFindings:
       return Section("Pixels")
     rows: list[tuple[str, ...]] = []
     samples = [sampled_values(summary, self.source) for summary in summaries]
-    for summary, found in zip(summaries, samples):
+    for summary, found in zip(summaries, samples, strict=True):
       height, width = (np.percentile(summary.good[:, axis], (0, 50, 100)) for axis in (0, 1))
       rows.append(
         (

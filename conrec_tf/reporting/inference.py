@@ -156,7 +156,7 @@ class ModelInspector:
         "image, attention",
         [
           [to_rgb(image), overlay_heatmap(image, upsample_nearest(weight, image.shape), most)]
-          for image, weight in zip(images, weights)
+          for image, weight in zip(images, weights, strict=True)
         ],
       )
 

@@ -50,7 +50,7 @@ def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
   names = [runs[0].name for runs in trainings]
   return [
     Method(name if names.count(name) == 1 else f"{name} ({_folder(runs)})", runs)
-    for name, runs in zip(names, trainings)
+    for name, runs in zip(names, trainings, strict=True)
   ]
 
 

@@ -39,8 +39,8 @@ class RunRecord:
     evaluations: `{step: result}`, in order.
     result: what `result.json` holds; without one, the last evaluation.
     predictions: of the eval split's images, or None where they weren't kept.
-    processes: the processes that trained, `{step, started, machine, versions}`, in order; runs
-      of earlier versions have none.
+    processes: the processes that trained, `{step, started, machine, versions}`, in order;
+      none of a network that was evaluated alone.
   """
 
   path: pathlib.Path
@@ -186,7 +186,7 @@ def run_names(runs: Sequence[RunRecord]) -> list[str]:
   names = [run.name for run in runs]
   return [
     name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
-    for name, run in zip(names, runs)
+    for name, run in zip(names, runs, strict=True)
   ]
 
 

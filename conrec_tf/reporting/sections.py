@@ -173,7 +173,9 @@ def embeddings_section(context: ReportContext) -> Section:
         for rank, index in enumerate(nearest[place])
       ],
     )
-    for place, (query, image) in enumerate(zip(queries, inspector.images(inspector.test, queries)))
+    for place, (query, image) in enumerate(
+      zip(queries, inspector.images(inspector.test, queries), strict=True)
+    )
   ]
   return Section(
     "Embeddings",
@@ -188,9 +190,9 @@ def _extremes(context: ReportContext, accuracies: list[ClassAccuracy]) -> Pictur
   chosen = [_strongest_and_weakest(found, number) for number, *_ in _ends(accuracies)]
   images = inspector.images(found.split, found.places[np.concatenate(chosen)])
   weights = inspector.attention(images) if inspector.has_attention else [None] * len(images)
-  pictures = iter(zip(images, weights))
+  pictures = iter(zip(images, weights, strict=True))
   rows = []
-  for (number, name, _, share), places in zip(_ends(accuracies), chosen):
+  for (number, name, _, share), places in zip(_ends(accuracies), chosen, strict=True):
     shown = []
     for index in places:
       said = found.classes[index]

@@ -73,7 +73,7 @@ class SegmentationInspector:
   def _segmented(self) -> Iterator[SegmentedImage]:
     split = self.eval_source.eval
     assert split.names is not None
-    for name, (image, true) in zip(split.names, whole_images(self.eval_source, split)):
+    for name, (image, true) in zip(split.names, whole_images(self.eval_source, split), strict=True):
       probabilities = self._segmenter(image)
       counts = count_image(probabilities, true, with_distances=False)
       dice = segmentation_measures([counts], self.class_names).get(DICE, 1.0)

@@ -48,7 +48,7 @@ def segmentations_section(context: ReportContext) -> Section:
       (found.name, found.dice, (found.image, found.true, found.predicted))
       for found in inspector.worst(WORST)
     ],
-    list(zip(names[1:], palette(len(names))[1:])),
+    list(zip(names[1:], palette(len(names))[1:], strict=True)),
     inspector.eval_source.eval.num_examples,
     context.folder,
   )

@@ -114,7 +114,9 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     row = [paper_results.METHODS.get(method, method)]
     if published:
       row.append(f"{published[method]:.2f}" if method in published else "")
-    mine = [(run, name) for run, name in zip(runs, names) if run.config.method == method]
+    mine = [
+      (run, name) for run, name in zip(runs, names, strict=True) if run.config.method == method
+    ]
     for run, _ in mine:
       row[0] = run.name
       best = run.result.get(best_key(metric))

@@ -104,7 +104,9 @@ class AuthorsCheckpoint:
     found["gate"] = [getattr(model.pooling, "gate", None)]
     if model.projection_head:
       head = model.projection_head
-      found["projection"] = [part for pair in zip(head.dense, head.batch_norms) for part in pair]
+      found["projection"] = [
+        part for pair in zip(head.dense, head.batch_norms, strict=True) for part in pair
+      ]
     if model.decoder:
       found["output"] = [model.decoder.output_convolution]
     found = {role: [part for part in parts if part] for role, parts in found.items()}
@@ -119,7 +121,7 @@ class AuthorsCheckpoint:
         f"{self._path} with other layers in {', '.join(others)}"
       )
     for role, parts in found.items():
-      for part, arrays in zip(parts, self.roles[role]):
+      for part, arrays in zip(parts, self.roles[role], strict=True):
         part.set_weights(arrays)
 
   def _sorted_by_role(self, layers: dict[str, Layer]) -> dict[str, list[Layer]]:

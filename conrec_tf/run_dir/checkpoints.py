@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
 # A checkpoint's folder, and the list of checkpoints.
 UNFINISHED = re.compile(r"ckpt-\d+_temp.*|checkpoint\.tmp[0-9a-f]+")
-ITERATOR = "iterator/"  # what earlier versions kept of the stream of images
 # What TensorFlow's reader raises on bad files, by where they are bad.
 UNREADABLE = (tf.errors.OpError, LookupError, OSError, RuntimeError)
 
@@ -70,20 +69,12 @@ class Checkpoints:
     for prefix in reversed(saved):
       try:
         self._everything.restore(prefix).assert_existing_objects_matched()
-        of_old_stream = any(
-          name.startswith(ITERATOR) for name, _ in tf.train.list_variables(prefix)
-        )
       except (AssertionError, ValueError, *UNREADABLE) as error:
         logger.warning(
           "Checkpoint %s is damaged (%s); trying the one before", prefix, short_message(error)
         )
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
-      if of_old_stream:
-        logger.warning(
-          "The checkpoint is of an earlier version, which kept its place in the data: from here on "
-          "images come in the order of this version"
-        )
       self._newest = step_of(prefix)
       return self._newest
     if saved:

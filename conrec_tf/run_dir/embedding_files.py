@@ -81,7 +81,7 @@ def index_rows(
     arrays: the archive's.
   """
   labels = arrays.get("label", np.full(len(images), UNKNOWN))
-  for row, (image, label) in enumerate(zip(images, labels)):
+  for row, (image, label) in enumerate(zip(images, labels, strict=True)):
     name = image if split.names is None else split.names[image]
     known = ("", "")
     if np.any(label != UNKNOWN):

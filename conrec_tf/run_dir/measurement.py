@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from conrec_tf.config import Config, listed
-from conrec_tf.config.options import current_settings
+from conrec_tf.config.migrations import current_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.metrics import EVALUATED_WITH, MEASURED_ON
 
@@ -95,11 +95,7 @@ class Measurement:
 
   def lacks(self, result: Mapping[str, Any]) -> bool:
     """Returns whether numbers of the end that are asked for aren't in a result."""
-    settings = result.get(EVALUATED_WITH)
-    if settings is None:  # of version 0.1.0, which kept no settings and had one addition
-      return bool(self.at_the_end.get("label_fractions")) and not any(
-        name.endswith("label_fractions") for name in result
-      )
+    settings = result.get(EVALUATED_WITH, {})
     if not self.at_the_end.keys() <= settings.keys():
       return True
     asked = [name for name in ADDITIONS if self.at_the_end.get(name)]

@@ -7,7 +7,8 @@ import pathlib
 from typing import Any, NamedTuple
 
 from conrec_tf.config import UsageError
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, current_settings
+from conrec_tf.config.migrations import current_settings
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS
 from conrec_tf.run_dir.run_directory import (
   CHECKPOINT_FILE,
   CHECKPOINTS,
@@ -114,13 +115,6 @@ def resolve_checkpoint(
   return _checkpoint(prefix)
 
 
-def center_crop_of(images: dict[str, Any]) -> bool | None:
-  """Returns what `images.json` or a SavedModel's metadata say of the crop of evaluation."""
-  if "one_size" in images:  # of version 0.1.0
-    return not images["one_size"]
-  return images.get("center_crop")
-
-
 def prefixes(folder: str | os.PathLike) -> list[str]:
   """Returns the prefixes of the checkpoints in a folder, those of earlier steps first."""
   return [
@@ -160,7 +154,7 @@ def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, A
 
 
 def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
-  """Returns settings of a run of any version under today's names; those that are gone are out."""
+  """Returns settings of a run as of today; names that are no options are out."""
   return {name: value for name, value in current_settings(settings).items() if name in OPTIONS}
 
 
@@ -176,7 +170,7 @@ def _checkpoint(prefix: str) -> PretrainedModel:
     architecture_options(settings, channels),
     settings,
     channels,
-    center_crop_of(images),
+    images.get("center_crop"),
     tuple(images.get("class_names", ())),
     directory.result(step),
     AVERAGE if settings.get("moving_average_decay") else "model",
@@ -194,7 +188,7 @@ def _saved_model(path: str) -> PretrainedModel:
       architecture_options(settings, channels),
       settings,
       channels,
-      center_crop_of(metadata),
+      metadata.get("center_crop"),
       tuple(metadata["class_names"]),
       metadata["result"],
     )
@@ -278,7 +272,7 @@ def known_center_crops(
     checkpoint: the network that the run begins from, or nothing.
   """
   images = directory.read(IMAGES) or {}
-  training, evaluation = images.get("train_center_crop"), center_crop_of(images)
+  training, evaluation = images.get("train_center_crop"), images.get("center_crop")
   if evaluation is None and checkpoint:
     training = evaluation = resolve_checkpoint(checkpoint).center_crop
   elif training is None and not eval_dataset:  # of a run that kept the evaluation's alone

@@ -123,7 +123,9 @@ class Results:
       strongest = strongest_untrained(baseline, self._metric)
       baseline = {untrained_key(name): value for name, value in baseline.items()}
       if strongest:
-        baseline |= dict(zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest))
+        baseline |= dict(
+          zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest, strict=True)
+        )
     metrics = baseline | metrics
     result = {GLOBAL_STEP: step, **metrics, **self._measured.record(full)}
     if full:

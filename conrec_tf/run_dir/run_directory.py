@@ -17,7 +17,8 @@ import time
 from typing import IO, Any
 
 from conrec_tf.config import Config, UsageError, listed, short_message
-from conrec_tf.config.options import BY_CONTENT, current_settings
+from conrec_tf.config.migrations import current_settings
+from conrec_tf.config.options import BY_CONTENT
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 
@@ -32,7 +33,6 @@ CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # arou
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 STARTS_FROM = ("checkpoint", "encoder_weights")
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
-RENAMED_FILES = {PROCESSES: "sessions.jsonl"}  # the names that earlier versions gave
 
 
 class RunDirectory:
@@ -67,7 +67,7 @@ class RunDirectory:
         f"model_dir must not lie in the {ELSEWHERE} of another run. Received: {self.path}"
       )
     stored = current_settings(self.read("config.json") or {})
-    if stored.get("mixed_precision") == "auto":  # version 0.1.0 didn't keep what that was
+    if stored.get("mixed_precision") == "auto":  # of several trainings, or none
       del stored["mixed_precision"]
     images = self.read(IMAGES) or {}
     moved = STARTS_FROM if network and images.get("network") == network else ()
@@ -182,8 +182,6 @@ class RunDirectory:
       UsageError: the file can't be opened.
     """
     path = self.path / name
-    if not path.exists() and name in RENAMED_FILES:
-      path = self.path / RENAMED_FILES[name]
     try:
       lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     except OSError as error:
@@ -204,13 +202,9 @@ class RunDirectory:
     return [row for row in rows if row is not None]
 
   def add_row(self, name: str, row: dict[str, Any], key: str) -> None:
-    """Adds a row to a file of JSON lines, which gets its present name if it had another."""
+    """Adds a row to a file of JSON lines."""
     rows = [*self.rows(name, key), row]
     write_text(self.path / name, "".join(json.dumps(each) + "\n" for each in rows))
-    old = RENAMED_FILES.get(name)
-    if old and (self.path / old).exists():
-      (self.path / old).unlink()
-      logger.info("Renamed file: %s is %s", old, name)
 
   def evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
     """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""

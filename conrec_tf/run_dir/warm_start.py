@@ -56,7 +56,7 @@ def warm_start(
     if len(values) != len(shapes):
       left.append(name)
       continue
-    for weight, value, shape in zip(taken.weights, values, shapes):
+    for weight, value, shape in zip(taken.weights, values, shapes, strict=True):
       if value.shape == shape:
         weight.assign(value)
       else:
@@ -101,13 +101,13 @@ def _with_skips(given: UNetDecoder, taken: UNetDecoder) -> list[np.ndarray]:
   `given` lacks, the part of its kernel that meets the skip is 0. What `given` lacks stays as it is.
   """
   added = len(taken.skip_blocks) - len(given.skip_blocks)
-  blocks = [*zip(given.skip_blocks, taken.skip_blocks[added:])]
-  for level in zip(given.levels, taken.levels):
-    blocks += zip(*level)
+  blocks = [*zip(given.skip_blocks, taken.skip_blocks[added:], strict=True)]
+  for level in zip(given.levels, taken.levels, strict=True):
+    blocks += zip(*level, strict=True)
   blocks.append((given.output_convolution, taken.output_convolution))
   values = {weight.ref(): weight.numpy() for weight in taken.weights}
   for before, after in blocks:
-    for old, new in zip(before.weights, after.weights):
+    for old, new in zip(before.weights, after.weights, strict=True):
       value = old.numpy()
       if len(value.shape) == len(new.shape) == 4:
         value = np.pad(value, [(0, 0), (0, 0), (0, new.shape[2] - value.shape[2]), (0, 0)])

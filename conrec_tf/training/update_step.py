@@ -75,11 +75,11 @@ class NonFiniteGuard:
     """
     step = self._optimizer.iterations + 1
     loss, *values = _means([loss, *metrics.values()])
-    metrics = dict(zip(metrics, values))
+    metrics = dict(zip(metrics, values, strict=True))
     finite = tf.math.is_finite(loss)
     if self._scales:
       gradients = self._optimizer.get_unscaled_gradients(gradients)
-    pairs = [pair for pair in zip(gradients, self._variables) if pair[0] is not None]
+    pairs = [pair for pair in zip(gradients, self._variables, strict=True) if pair[0] is not None]
     gradients = replicas.all_reduce_sum([gradient for gradient, _ in pairs])
     if not self._scales:
       finite &= tf.math.is_finite(tf.linalg.global_norm(gradients))
@@ -88,7 +88,7 @@ class NonFiniteGuard:
       self._apply(gradients, variables)
       return {**metrics, FIRST_NON_FINITE_STEP: (step, ~finite), SKIPPED_UPDATES: 0.0}
     self._apply_if(finite, gradients, variables)
-    for variable, value in zip(self._statistics, snapshot):
+    for variable, value in zip(self._statistics, snapshot, strict=True):
       variable.assign(tf.where(finite, variable, value))
     counted = {
       name: (tf.where(finite, value, 0.0), tf.cast(finite, tf.float32))
@@ -101,7 +101,9 @@ class NonFiniteGuard:
     }
 
   def _apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
-    self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+    self._optimizer.apply_gradients(
+      zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+    )
 
   def _apply_if(
     self, finite: tf.Tensor, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, RENAMED, SECTIONS
+from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 
 
 @pytest.mark.parametrize(
@@ -98,24 +98,6 @@ def test_bad_values_are_refused_in_one_line(values, message):
   assert str(caught.value) == message
 
 
-# The defaults of version 0.1.0, where they were others.
-OLD_DEFAULTS = dict(
-  contrastive_method="nt_xent",
-  mixed_precision="float32",
-  skip_connections="all",
-  temperature=0.5,
-  reconstruction_weight=100.0,
-  optimizer="lars",
-  learning_rate=0.075,
-  learning_rate_scaling="sqrt",
-  learning_rate_schedule="constant",
-  crop_min_area=0.08,
-  representation_levels="last",
-  standardize_embeddings=False,
-  scaled_decoding=False,
-)
-
-
 def test_what_the_recipe_shares_with_the_paper():
   config = Config()
   values = dict(
@@ -194,36 +176,6 @@ def test_smaller_images_are_embedded_than_could_be_learnt_from():
   with pytest.raises(UsageError, match="at least 21 for corruption=models_genesis"):
     Config(image_size=16)
   assert Config(image_size=16, mode="embed").image_size == 16
-
-
-def test_renames_keep_the_default_model_dir():
-  """The same command finds the run that an earlier version began."""
-  assert Config(**OLD_DEFAULTS).run_directory == "runs/rectangle_triangle-conrec-ea7ffb7b"
-
-
-def test_settings_of_an_earlier_version_are_read_under_todays_names():
-  assert RENAMED == {
-    "labels": "label_mode",
-    "max_bad_images": "max_undecodable",
-    "recompute": "gradient_checkpointing",
-    "select_on": "select_best_on",
-    "repetitions": "num_repeats",
-    "folds": "cv_folds",
-  }
-  settings = {"labels": "none", "folds": 3, "recompute": True, "seed": 4, "of another version": 1}
-  config = Config.from_settings(settings)
-  before = dict(
-    crop_min_area=0.08,
-    representation_levels="last",
-    standardize_embeddings=False,
-    skip_connections="all",
-    contrastive_method="nt_xent",
-    scaled_decoding=False,
-    bootstrap_samples=0,
-  )
-  assert config == Config(
-    label_mode="none", cv_folds=3, gradient_checkpointing=True, seed=4, **before
-  )
 
 
 def test_architecture_options_describe_a_network():

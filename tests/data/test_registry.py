@@ -177,7 +177,6 @@ def test_each_dataset_keeps_the_crop_that_it_was_evaluated_with(
     ({}, "", (None, None)),
     ({"center_crop": True}, "", (True, True)),
     ({"center_crop": True}, "cifar10", (None, True)),  # the evaluation's; the other by its data
-    ({"one_size": True}, "", (False, False)),
     ({"center_crop": True, "train_center_crop": False}, "cifar10", (False, True)),
     ({"center_crop": True, "train_center_crop": False}, "", (False, True)),
   ],

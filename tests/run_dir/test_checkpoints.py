@@ -107,19 +107,6 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(tmp_path, weights)
   assert saved(tmp_path, weights, []).restore() == 1
 
 
-def test_checkpoints_of_earlier_versions_held_an_iterator(tmp_path, weights, caplog):
-  stream = iter(tf.data.Dataset.range(10).shuffle(4))
-  saved(tmp_path, weights, [3], iterator=stream)
-  weights.assign(tf.zeros([1000]))
-  checkpoints = saved(tmp_path, weights, [])
-  assert checkpoints.restore() == 3
-  np.testing.assert_array_equal(weights, np.full(1000, 3.0))
-  assert "images come in the order of this version" in caplog.text
-  checkpoints.save(4)
-  caplog.clear()
-  assert saved(tmp_path, weights, []).restore() == 4 and not caplog.text
-
-
 def test_what_another_process_is_saving_is_left_alone(tmp_path, weights):
   checkpoints = saved(tmp_path, weights, [3])
   for folder in ("checkpoints", "best"):

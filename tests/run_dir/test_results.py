@@ -113,13 +113,6 @@ def test_repetitions_are_noted_of_what_was_measured_last(tmp_path):
   assert results(tmp_path).cached(5)["evaluated_with"]["num_repeats"] == 3
 
 
-def test_a_result_of_version_0_1_0_counts_unless_more_is_asked(tmp_path):
-  RunDirectory(tmp_path).write("result_5.json", {"global_step": 5, "eval/a": 0.5})
-  for fractions, counts in (("", True), ("0.1", False)):
-    here = results(tmp_path, label_fractions=fractions)
-    assert bool(here.cached(5, full=True)) == counts
-
-
 def test_predictions_say_what_they_were_measured_on(tmp_path):
   here = results(tmp_path)
   columns = {"image": ["a", "b"], "label": np.array([0, 1]), "prediction": np.array([0, 0])}

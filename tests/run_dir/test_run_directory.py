@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from conrec_tf.config import Config, UsageError
-from conrec_tf.run_dir.run_directory import IMAGES, PROCESSES, RunDirectory, flagfile, numbered
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, flagfile, numbered
 
 
 def test_start_writes_the_configuration(tmp_path):
@@ -75,32 +75,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
   assert run.read("result.json") == {"a": 1} and os.listdir(tmp_path) == ["result.json"]
 
 
-def test_processes_are_taken_over_from_the_file_of_an_earlier_version(tmp_path, caplog):
-  (tmp_path / "sessions.jsonl").write_text('{"step": 0}\n{"step"')  # the last row is cut off
+def test_other_values_of_what_determines_training_are_refused(tmp_path):
   directory = RunDirectory(tmp_path)
-  assert directory.rows(PROCESSES, "step") == [{"step": 0}]
-  with caplog.at_level("INFO", "conrec_tf"):
-    directory.add_row(PROCESSES, {"step": 7}, "step")
-  assert "sessions.jsonl is processes.jsonl" in caplog.text
-  assert [path.name for path in tmp_path.iterdir()] == ["processes.jsonl"]
-  assert directory.rows(PROCESSES, "step") == [{"step": 0}, {"step": 7}]
-
-
-def test_settings_under_old_names_belong_to_the_same_training(tmp_path):
-  directory = RunDirectory(tmp_path)
-  (tmp_path / "config.json").write_text('{"labels": "none", "seed": 0}')
-  before = dict(
-    crop_min_area=0.08,
-    representation_levels="last",
-    skip_connections="all",
-    contrastive_method="nt_xent",
-    scaled_decoding=False,
-  )
+  (tmp_path / "config.json").write_text('{"label_mode": "none", "seed": 0, "tpu_name": ""}')
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
-    directory.start(Config(**before))
-  with pytest.raises(UsageError, match="crop_min_area: 0.08 -> 0.5"):
-    directory.start(Config(**{**before, "crop_min_area": 0.5}, label_mode="none"))
-  directory.start(Config(**before, label_mode="none"))
+    directory.start(Config())
+  with pytest.raises(UsageError, match="dicom_frames:  -> middle"):
+    directory.start(Config(label_mode="none", dicom_frames="middle"))
+  directory.start(Config(label_mode="none"))
   assert directory.read("config.json")["label_mode"] == "none"
 
 

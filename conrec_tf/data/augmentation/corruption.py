@@ -70,7 +70,7 @@ def kinds_of_corruption(channels: int, always_shuffle: bool = True) -> dict[str,
 
 def in_paint(view: tf.Tensor, boxes: tf.Tensor, colours: tf.Tensor) -> tf.Tensor:
   """Paints box i in colour i, later ones over earlier ones."""
-  for box, colour in zip(tf.unstack(boxes), tf.unstack(colours)):
+  for box, colour in zip(tf.unstack(boxes), tf.unstack(colours), strict=True):
     size = tf.concat([box[2:] - box[:2], tf.shape(colour)], 0)
     view = _paste(view, box, tf.broadcast_to(colour, size))
   return view

@@ -64,7 +64,7 @@ class Aptos2019(tfds.core.GeneratorBasedBuilder):
         raise ValueError(f"train.csv: the diagnosis must be 0 to 4. Received: {grade} for {name}")
     paths = [os.fspath(folder / "train_images" / f"{name}.png") for name in grades]
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow works beside Python
-      for (name, grade), image in zip(grades.items(), pool.map(squash, paths)):
+      for (name, grade), image in zip(grades.items(), pool.map(squash, paths), strict=True):
         yield name, {"id": name, "image": io.BytesIO(image), "label": int(grade)}
 
 

@@ -69,12 +69,14 @@ def draw(rng: np.random.Generator, squares: int) -> np.ndarray:
   while True:
     sizes = [between(*ACROSS) for _ in range(2)]
     corners = [[between(0, SIZE - size) for _ in range(2)] for size in sizes]
-    distance = max(abs((a + sizes[0] / 2) - (b + sizes[1] / 2)) for a, b in zip(*corners))
+    distance = max(
+      abs((a + sizes[0] / 2) - (b + sizes[1] / 2)) for a, b in zip(*corners, strict=True)
+    )
     if distance >= sum(sizes) / 2 + GAP:
       break
   picture = Image.new("L", (SIZE, SIZE), 0)
   pen = ImageDraw.Draw(picture)
-  for index, (size, (x, y)) in enumerate(zip(sizes, corners)):
+  for index, (size, (x, y)) in enumerate(zip(sizes, corners, strict=True)):
     shape = pen.rectangle if index < squares else pen.ellipse
     shape([x, y, x + size - 1, y + size - 1], fill=255)
   return np.asarray(picture.rotate(between(-90, 90)))[..., np.newaxis]

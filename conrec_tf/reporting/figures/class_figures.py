@@ -79,7 +79,10 @@ def confused_pairs(
   totals = counts.sum(axis=1)
   np.fill_diagonal(counts, 0)
   order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
-  pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, counts.shape))]
+  pairs = [
+    (int(row), int(column))
+    for row, column in zip(*np.unravel_index(order, counts.shape), strict=True)
+  ]
   return [
     (
       class_names[row],
@@ -97,7 +100,7 @@ def class_accuracies(counts: np.ndarray, class_names: Sequence[str]) -> list[Cla
   counts = np.asarray(counts)
   return [
     (number, name, int(row.sum()), row[number] / row.sum())
-    for number, (name, row) in enumerate(zip(class_names, counts))
+    for number, (name, row) in enumerate(zip(class_names, counts, strict=True))
     if row.sum()
   ]
 
@@ -120,7 +123,7 @@ def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
   axes = drawn.subplots()
   values = [100 * row[3] for row in ranked]
   axes.barh(range(len(ranked)), values, color=PALETTE[0], height=0.7)
-  for place, (value, row) in enumerate(zip(values, ranked)):
+  for place, (value, row) in enumerate(zip(values, ranked, strict=True)):
     axes.text(value + 1, place, f"{value:.0f} ({row[2]})", va="center", fontsize=8)
   axes.set_yticks(
     range(len(ranked)),

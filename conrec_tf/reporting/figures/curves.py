@@ -44,7 +44,7 @@ def training_curves(
       continue
     drawn = figure()
     axes = drawn.subplots()
-    for index, ((steps, values), name) in enumerate(zip(curves, names)):
+    for index, ((steps, values), name) in enumerate(zip(curves, names, strict=True)):
       if not steps:
         continue
       style = series_style(index) | {
@@ -117,7 +117,7 @@ def accuracy_over_epochs(
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
   highest = max(run.result.get(metric, 0.0) for run in runs)
-  for index, (run, name, epoch) in enumerate(zip(runs, names, epochs)):
+  for index, (run, name, epoch) in enumerate(zip(runs, names, epochs, strict=True)):
     points = {
       step / epoch: scale * result[metric]
       for step, result in run.evaluations.items()

@@ -143,7 +143,7 @@ def image_grid(
   grid = drawn.subplots(rows, columns, squeeze=False)
   for axes in grid.ravel():
     hide_axes(axes)
-  for axes, image, title in zip(grid.ravel(), images, titles):
+  for axes, image, title in zip(grid.ravel(), images, titles, strict=False):
     hide_axes(axes, to_rgb(image))
     axes.set_xlabel(wrap_label(title, 18, 1), fontsize=7.5, labelpad=2)
   return save(
@@ -166,10 +166,10 @@ def views(
   titles = ["image", "view 1", "view 2"] + ["input 1", "input 2"] * is_corrupted
   drawn = figure((len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25))
   grid = drawn.subplots(len(rows), len(titles), squeeze=False)
-  for places, (image, targets, inputs) in zip(grid, rows):
-    for axes, shown in zip(places, [image, *targets, *inputs]):
+  for places, (image, targets, inputs) in zip(grid, rows, strict=True):
+    for axes, shown in zip(places, [image, *targets, *inputs], strict=False):
       hide_axes(axes, to_rgb(shown))
-  for axes, title in zip(grid[0], titles):
+  for axes, title in zip(grid[0], titles, strict=True):
     axes.set_title(title, fontsize=9, pad=3)
   text = "Two views of each image, as the flags given augment them"
   if is_corrupted:
@@ -194,7 +194,7 @@ def look_alikes(
     hide_axes(axes)
   for number, (first, second, text, crosses) in enumerate(pairs):
     places = grid[number // columns][2 * (number % columns) :][:2]
-    for axes, image in zip(places, (first, second)):
+    for axes, image in zip(places, (first, second), strict=True):
       hide_axes(axes, to_rgb(image))
       if crosses:
         draw_frame(axes, PALETTE[1], 2.0)

@@ -45,10 +45,10 @@ def reconstructions(
   grid = drawn.subplots(count * len(rows), 4, squeeze=False)
   errors = [np.abs(made - targets).mean(axis=-1) for _, _, made in rows]
   most = max(0.1, float(np.percentile(errors, 99.5)))
-  for number, ((kind, corrupted, made), error) in enumerate(zip(rows, errors)):
+  for number, ((kind, corrupted, made), error) in enumerate(zip(rows, errors, strict=True)):
     for index in range(count):
       axes = grid[number * count + index]
-      for place, image in zip(axes, (targets[index], corrupted[index], made[index])):
+      for place, image in zip(axes, (targets[index], corrupted[index], made[index]), strict=False):
         hide_axes(place, to_rgb(image))
       shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
       hide_axes(axes[3])
@@ -56,7 +56,7 @@ def reconstructions(
         f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
       )
       axes[0].set_ylabel(kind, fontsize=9)
-  for axes, title in zip(grid[0], ("target", "corrupted", "reconstruction")):
+  for axes, title in zip(grid[0], ("target", "corrupted", "reconstruction"), strict=False):
     axes.set_title(title, fontsize=9, pad=3)
   grid[0][3].set_title(f"error\n{grid[0][3].get_title()}", fontsize=8, pad=2)
   drawn.colorbar(
@@ -93,7 +93,7 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
   most = color_max(weights)
   for axes in grid.ravel():
     hide_axes(axes)
-  for index, (image, weight) in enumerate(zip(images, weights)):
+  for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
     left, right = grid[index // columns][2 * (index % columns) :][:2]
     hide_axes(left, to_rgb(image))
     hide_axes(right, overlay_heatmap(image, upsample_nearest(weight, image.shape), most))
@@ -131,14 +131,14 @@ def extremes(
   height = CELL * (1.6 if has_attention else 1.0) + 0.65
   drawn = figure((columns * CELL * 1.05, len(rows) * height))
   parts = drawn.subfigures(len(rows), 1, squeeze=False).ravel()
-  for part, (name, accuracy, images) in zip(parts, rows):
+  for part, (name, accuracy, images) in zip(parts, rows, strict=True):
     part.suptitle(
       f"{name.replace('_', ' ')}, {100 * accuracy:.0f} % right", fontsize=9, x=0.02, ha="left"
     )
     places = part.subplots(1, columns, squeeze=False)[0]
     for place in places:
       hide_axes(place)
-    for place, (image, weight, probability, predicted) in zip(places, images):
+    for place, (image, weight, probability, predicted) in zip(places, images, strict=False):
       hide_axes(place, to_rgb(image) if weight is None else _one_over_other(image, weight, most))
       draw_frame(place, WRONG if predicted else RIGHT, 2.0)
       place.set_xlabel(
@@ -186,11 +186,11 @@ def neighbours(
   columns = 1 + len(rows[0][2])
   drawn = figure((columns * CELL, len(rows) * (CELL + 0.45) + 0.3))
   grid = drawn.subplots(len(rows), columns, squeeze=False)
-  for axes, (query, name, nearest) in zip(grid, rows):
+  for axes, (query, name, nearest) in zip(grid, rows, strict=True):
     hide_axes(axes[0], to_rgb(query))
     draw_frame(axes[0], "black")
     axes[0].set_xlabel(wrap_label(name or "", 17) if labelled else "", fontsize=7.5, labelpad=2)
-    for place, (image, similarity, other) in zip(axes[1:], nearest):
+    for place, (image, similarity, other) in zip(axes[1:], nearest, strict=True):
       hide_axes(place, to_rgb(image))
       right = other == name
       if labelled:
@@ -223,7 +223,9 @@ def color_max(weights: np.ndarray) -> float:
 
 def upsample_nearest(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
   """Returns weights `[h, w]` at the height and width of an image, each location a rectangle."""
-  rows, columns = (np.arange(side) * least // side for side, least in zip(shape, weights.shape))
+  rows, columns = (
+    np.arange(side) * least // side for side, least in zip(shape, weights.shape, strict=False)
+  )
   return weights[rows][:, columns]
 
 

@@ -61,7 +61,7 @@ def few_labels(
     label = f"{what} of prototypes (%)"
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
-  for index, (rows, name) in enumerate(zip(curves, names)):
+  for index, (rows, name) in enumerate(zip(curves, names, strict=True)):
     if rows:
       rows = sorted(rows, key=drawing.x)
       axes.errorbar(

@@ -30,12 +30,12 @@ def segmentations(
   heights = [images[0].shape[0] / images[0].shape[1] for _, _, images in rows]
   drawn = figure((3 * WIDTH, WIDTH * sum(heights) + 0.35 * len(rows) + 0.5))
   grid = drawn.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
-  for axes, (name, dice, images) in zip(grid, rows):
-    for place, image in zip(axes, images):
+  for axes, (name, dice, images) in zip(grid, rows, strict=True):
+    for place, image in zip(axes, images, strict=True):
       hide_axes(place, image)
     axes[0].set_xlabel(wrap_label(name, 36), fontsize=7.5, labelpad=2)
     axes[2].set_xlabel(f"Dice {100 * dice:.1f} %", fontsize=7.5, labelpad=2)
-  for axes, title in zip(grid[0], ("image", "mask", "prediction")):
+  for axes, title in zip(grid[0], ("image", "mask", "prediction"), strict=True):
     axes.set_title(title, fontsize=9, pad=3)
   names = ", ".join(f"{name} #{''.join(f'{part:02x}' for part in rgb)}" for name, rgb in colours)
   return save(
