@@ -15,9 +15,10 @@ from absl import app, flags
 from absl import logging as absl_logging
 from absl.logging import converter
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.errors import UsageError
 from conrec_tf.output import outlive_readers
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory

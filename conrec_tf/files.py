@@ -17,7 +17,7 @@ import shutil
 import socket
 import time
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.errors import UsageError, short_message
 
 # .conrec_tf.<process>.<when it started>.<number>.<machine>
 TEMPORARY = re.compile(r"\.conrec_tf\.(\d+)\.(\d+)\.\d+\.(.+)")

@@ -19,12 +19,13 @@ import tensorflow as tf
 
 from conrec_tf import commands, losses
 import conrec_tf.commands.train  # noqa: F401
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.masks import IGNORED
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import Share
 from conrec_tf.distribute.strategy import build_strategy, split_batch
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead

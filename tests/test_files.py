@@ -7,7 +7,7 @@ import time
 import pytest
 
 from conrec_tf import files
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.files import (
   io_as_usage_error,
   is_output_folder,

@@ -10,9 +10,9 @@ import conrec_tf
 PACKAGE = pathlib.Path(conrec_tf.__file__).parent
 # A package imports from levels before its own, and from itself; those of one level are strangers.
 LEVELS = (
-  {"keras_version", "metrics"},
+  {"errors", "keras_version", "metrics", "output"},
+  {"files"},
   {"config"},
-  {"files", "output"},
   {"distribute"},
   {"losses", "segmentation_losses", "models", "data"},
   {"evaluation"},

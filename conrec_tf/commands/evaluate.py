@@ -8,12 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.distribute.strategy import one_device
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
 from conrec_tf.run_dir.descriptions import network_digest
 from conrec_tf.run_dir.external_network import open_external

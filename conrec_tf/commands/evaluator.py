@@ -6,8 +6,9 @@ import logging
 import time
 from typing import Any
 
-from conrec_tf.config import Config, short_message
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.errors import short_message
 from conrec_tf.evaluation.label_free import warn_of_collapse
 from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.losses import loss_of_equal_projections

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.errors import UsageError
 from conrec_tf.reporting.report import write_report
 from conrec_tf.run_dir.pretrained import known_center_crops
 from conrec_tf.run_dir.results_place import results_place

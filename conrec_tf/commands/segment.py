@@ -11,7 +11,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
@@ -19,6 +19,7 @@ from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at
+from conrec_tf.errors import UsageError
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter

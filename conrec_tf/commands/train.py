@@ -10,13 +10,14 @@ import tensorflow as tf
 
 from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Evaluator
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.stream import Share, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
+from conrec_tf.errors import UsageError
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.run_dir.checkpoints import Checkpoints

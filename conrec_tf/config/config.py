@@ -7,7 +7,6 @@ import os
 from typing import Any, Self
 
 from conrec_tf.config.data_options import OWN_DATASETS, Augmentation, Data
-from conrec_tf.config.errors import UsageError
 from conrec_tf.config.migrations import current_settings, named_settings
 from conrec_tf.config.objective_options import Objective
 from conrec_tf.config.option import check_range
@@ -16,6 +15,7 @@ from conrec_tf.config.rules import rules
 from conrec_tf.config.run_options import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.segmentation_options import Segmentation
 from conrec_tf.config.training_options import Model, Optimization
+from conrec_tf.errors import UsageError
 
 LENGTH = ("train_epochs", "train_steps")
 AT_THE_END = (

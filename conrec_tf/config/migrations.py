@@ -4,8 +4,8 @@ from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
-from conrec_tf.config.errors import UsageError
 from conrec_tf.config.segmentation_options import Segmentation
+from conrec_tf.errors import UsageError
 
 # Options that are gone, at the values that changed nothing.
 REMOVED: dict[str, Any] = {"tpu_name": "", "tpu_zone": "", "gcp_project": ""}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import Any, dataclass_transform
 
-from conrec_tf.config.errors import UsageError
+from conrec_tf.errors import UsageError
 
 # Of values that exclude each other: whether it is wrong, what is expected, what was received.
 Rule = tuple[Any, str, Any]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 
 
 def checked_channels(asked: int, stored: int) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import csv
 import os
 
-from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.folder_walk import base_name, without_ending
+from conrec_tf.errors import UsageError, short_message
 
 Line = tuple[int, dict[str, str]]
 

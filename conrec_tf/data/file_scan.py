@@ -25,12 +25,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.bad_image import NO_MEMORY, reason
 from conrec_tf.data.file_formats import holds_no_image
 from conrec_tf.data.file_store import FileStore
 from conrec_tf.data.folder_walk import base_name
 from conrec_tf.data.inspection import Describe
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)

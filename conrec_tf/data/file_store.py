@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.folder_walk import paths_below
+from conrec_tf.errors import UsageError, short_message
 
 STATS_AT_A_TIME = 256
 

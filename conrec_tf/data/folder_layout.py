@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conrec_tf.config import Config, EvaluationData, UsageError, listed
+from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.groups import check_groups, held_out_groups
 from conrec_tf.data.label_table import Row
 from conrec_tf.data.labels import label_numbers, label_text, ordered_labels, warn_of_near_twins
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 

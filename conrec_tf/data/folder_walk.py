@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.files import is_output_folder
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.groups import group_folds
+from conrec_tf.errors import UsageError
 
 SEED = 0
 

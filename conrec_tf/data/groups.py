@@ -6,8 +6,8 @@ import logging
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.labels import marks
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.channels import checked_channels
 from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
@@ -22,6 +22,7 @@ from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import base_name, readable
 from conrec_tf.data.inspection import image_describer
 from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 import logging
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.folder_layout import Layout, folder_layout, table_layout
 from conrec_tf.data.folder_walk import images_and_tables
@@ -12,6 +12,7 @@ from conrec_tf.data.label_table import Row, read_label_table
 from conrec_tf.data.masked_folder import unlabelled_layout, without_masks
 from conrec_tf.data.metadata_files import read_metadata
 from conrec_tf.data.unpacking import unpacked_folder
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

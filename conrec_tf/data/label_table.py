@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import logging
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.csv_table import Line, files_by_name, read_lines
 from conrec_tf.data.labels import label_text
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import unicodedata
 
 import numpy as np
 
-from conrec_tf.config import UsageError, listed
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageOps
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
 from conrec_tf.data import image_header
 from conrec_tf.data.bad_image import as_bad_image
 from conrec_tf.data.masks import MOST_CLASSES
 from conrec_tf.data.pixel_values import upright
+from conrec_tf.errors import UsageError
 
 NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of TIFF

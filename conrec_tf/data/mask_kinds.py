@@ -7,9 +7,9 @@ import logging
 
 import numpy as np
 
-from conrec_tf.config import UsageError, listed
 from conrec_tf.data.mask_files import Mask
 from conrec_tf.data.masks import MOST_CLASSES
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config
 from conrec_tf.data import masks
 from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
@@ -20,6 +20,7 @@ from conrec_tf.data.image_files import image_source
 from conrec_tf.data.mask_classes import class_maps
 from conrec_tf.data.mask_files import Mask, check_sizes, read_mask, shown_size
 from conrec_tf.data.mask_table import layout_of, read_mask_table
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from PIL import Image
 
-from conrec_tf.config import listed
+from conrec_tf.errors import listed
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ import os
 import posixpath
 from typing import Any
 
-from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.csv_table import Line, read_lines
 from conrec_tf.data.folder_layout import SPLIT_NAMES
 from conrec_tf.data.label_table import Row, add_rows, say_lost
 from conrec_tf.data.labels import value_text
 from conrec_tf.data.parquet_copy import parquet_file
+from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from conrec_tf.config import Config, EvaluationData, UsageError, short_message
+from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import (
   DatasetSource,
@@ -19,6 +19,7 @@ from conrec_tf.data.frames import ALL, MIDDLE
 from conrec_tf.data.labels import checked_marks, label_numbers, label_text, ordered_labels
 from conrec_tf.data.pixel_values import converted, filled_range
 from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 

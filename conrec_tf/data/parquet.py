@@ -6,13 +6,14 @@ import posixpath
 import re
 from typing import NamedTuple
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.folder_layout import Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.parquet_columns import Chosen, Label, chosen_columns, columns_of, labels_of
 from conrec_tf.data.parquet_copy import parquet_file, unpacked
 from conrec_tf.data.tar_shards import ArchivedFile, TarShards
+from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import is_output_folder
 
 ENDING = ".parquet"

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import json
 from typing import Any, NamedTuple
 
-from conrec_tf.config import Config, EvaluationData, UsageError, listed
+from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data.labels import label_text, value_text
+from conrec_tf.errors import UsageError, listed
 
 NO_LABEL = ""
 USUAL_LABELS = ("label", "labels")

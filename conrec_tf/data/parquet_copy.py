@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from conrec_tf.config import UsageError, short_message
 from conrec_tf.data.bad_image import reason
 from conrec_tf.data.file_scan import cache_folder
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import logging
 
-from conrec_tf.config import Config, EvaluationData, UsageError
+from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.image_folder import open_image_folder
@@ -15,6 +15,7 @@ from conrec_tf.data.parquet import open_parquet
 from conrec_tf.data.split_checks import check_splits
 from conrec_tf.data.tfds import open_tfds
 from conrec_tf.data.webdataset import open_webdataset
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

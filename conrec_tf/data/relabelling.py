@@ -6,9 +6,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import UsageError, listed
 from conrec_tf.data.dataset import DatasetSource, Record, Split
 from conrec_tf.data.masks import IGNORED
+from conrec_tf.errors import UsageError, listed
 
 
 def with_class_names(source: DatasetSource, class_names: Sequence[str]) -> DatasetSource:

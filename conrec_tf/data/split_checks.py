@@ -5,9 +5,10 @@ import logging
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.labels import marks
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 

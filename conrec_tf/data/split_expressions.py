@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import Split, split_in_memory
+from conrec_tf.errors import UsageError
 
 # What follows the name of a split: perhaps a slice, then another split or the end.
 SLICE_AND_PLUS = re.compile(r"(?P<slice>\[[^\[\]]*\])?(?:(?P<plus>\s*\+\s*)|$)")

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.permutation import permuted
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

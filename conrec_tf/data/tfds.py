@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import Config, EvaluationData, UsageError
+from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.channels import checked_channels, with_channels
@@ -19,6 +19,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.decoding import Fitting, decode_reduced, fill_range, within_limit
 from conrec_tf.data.tfds_files import damaged, damaged_description
 from conrec_tf.data.tfds_records import tfds_split
+from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

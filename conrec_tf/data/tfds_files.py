@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.bad_image import reason
+from conrec_tf.errors import UsageError
 
 FileFormat = tfds.core.file_adapters.FileFormat
 RECORDS_AT_ONCE = 64

@@ -13,7 +13,6 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from conrec_tf.config import UsageError
 from conrec_tf.data import tfds_files
 from conrec_tf.data.bad_image import reason
 from conrec_tf.data.dataset import (
@@ -26,6 +25,7 @@ from conrec_tf.data.dataset import (
 from conrec_tf.data.file_scan import cache_folder
 from conrec_tf.data.permutation import permuted
 from conrec_tf.data.split_expressions import empty_split, stored_numbers, stored_parts
+from conrec_tf.errors import UsageError
 from conrec_tf.files import replacing
 
 BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream

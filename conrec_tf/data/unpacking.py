@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from conrec_tf.config import Config, UsageError, short_message
+from conrec_tf.config import Config
 from conrec_tf.data.bad_image import BadImage, as_bad_image
 from conrec_tf.data.file_formats import NOT_UNPACKED, is_dicom, open_frames
 from conrec_tf.data.file_scan import SECONDS_BETWEEN_SAVES, cache_folder, decoders
@@ -29,6 +29,7 @@ from conrec_tf.data.folder_layout import Layout
 from conrec_tf.data.folder_walk import ENDINGS, base_name, readable
 from conrec_tf.data.frames import ALL
 from conrec_tf.data.image_header import saying_that_it_fills_bits
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import remove, remove_leftovers, replacing, write_text
 
 logger = logging.getLogger(__name__)

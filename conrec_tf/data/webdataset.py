@@ -11,13 +11,14 @@ from typing import NamedTuple
 import braceexpand
 from tqdm import tqdm
 
-from conrec_tf.config import Config, UsageError, short_message
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.folder_layout import Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.image_files import image_source
 from conrec_tf.data.labels import label_text, value_text
 from conrec_tf.data.tar_shards import ArchivedFile, TarShards, archived_files
+from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 

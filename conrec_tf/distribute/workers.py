@@ -7,7 +7,7 @@ import signal
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.errors import UsageError, short_message
 
 # What TensorFlow raises in a process when another one is gone.
 LOST = (

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 
 BINS = 15  # of confidence, in the calibration error
 

@@ -17,8 +17,8 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.groups import group_folds
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 
 logger = logging.getLogger(__name__)

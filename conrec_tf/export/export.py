@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf import __version__
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.export import onnx_tflite, saved_model
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import (

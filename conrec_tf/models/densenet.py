@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.models.normalization import replace_batch_norm
 
 STEM = ("input", "zero_padding", "conv1", "pool1")

@@ -3,8 +3,9 @@
 import dataclasses
 import os
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.errors import UsageError
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.segmentation_inspector import SegmentationInspector

@@ -6,8 +6,9 @@ import os
 import pathlib
 from typing import Any
 
-from conrec_tf.config import Config, Description, UsageError
+from conrec_tf.config import Config, Description
 from conrec_tf.config.data_options import OWN_DATASETS
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
   BEST,
   BEST_SELECTED_BY,

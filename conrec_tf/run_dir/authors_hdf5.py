@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.models import ConRec
 
 # Arrays in the order of Keras' `set_weights`, by kind of layer.

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError, short_message
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import io_as_usage_error, remove
 from conrec_tf.models import ConRec
 from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint

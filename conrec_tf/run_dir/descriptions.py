@@ -7,8 +7,8 @@ import os
 import pathlib
 from typing import Any
 
-from conrec_tf.config import UsageError
 from conrec_tf.config.migrations import current_settings
+from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, remove_leftovers
 from conrec_tf.run_dir.measurement import changed_words
 from conrec_tf.run_dir.pretrained import PretrainedModel, resolve_checkpoint

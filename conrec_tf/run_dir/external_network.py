@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError, short_message
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 

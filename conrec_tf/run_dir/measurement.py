@@ -9,9 +9,10 @@ import hashlib
 import json
 from typing import Any
 
-from conrec_tf.config import Config, listed
+from conrec_tf.config import Config
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.errors import listed
 from conrec_tf.metrics import EVALUATED_WITH, MEASURED_ON
 
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for

@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.files import write_text
 from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory

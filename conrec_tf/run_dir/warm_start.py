@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.config import Config, Description, UsageError
+from conrec_tf.config import Config, Description
+from conrec_tf.errors import UsageError
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.models.unet import UNetDecoder
 from conrec_tf.run_dir.checkpoints import PARTS, load_network

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conrec_tf.config import Config, UsageError, listed
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.probes import evaluation_folds
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels

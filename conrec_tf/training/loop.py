@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
 from conrec_tf.distribute.strategy import first_local_result, split_batch
 from conrec_tf.distribute.workers import Workers
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
   DATA_WAIT,
   FIRST_NON_FINITE_STEP,

@@ -5,9 +5,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
 from conrec_tf.metrics import DICE
 from conrec_tf.models import build_model

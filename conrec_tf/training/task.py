@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import (
@@ -13,6 +13,7 @@ from conrec_tf.data.pipeline import (
   validation_batches,
 )
 from conrec_tf.data.stream import steps_per_epoch
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.evaluation.view_measures import view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key

@@ -7,9 +7,10 @@ from PIL import Image
 import pytest
 
 from conrec_tf.commands import embed as embedding
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.pretrained import resolve_checkpoint

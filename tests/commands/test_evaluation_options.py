@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 
 SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format="")
 

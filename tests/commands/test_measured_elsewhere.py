@@ -9,7 +9,8 @@ from PIL import Image
 import pytest
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 SHORT = dict(report=False, export_format="", bootstrap_samples=0)

@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.segmentation_batches import segmentation_batches
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import CLASSES, DICE, INTERVALS, PIXEL_AUROC
 from conrec_tf.training.task import build_task
 

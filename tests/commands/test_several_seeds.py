@@ -9,7 +9,8 @@ import pytest
 from conrec_tf import commands
 from conrec_tf.commands import several_seeds
 from conrec_tf.commands.several_seeds import summarize
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 
 
 def test_mean_and_deviation_of_what_all_results_have():

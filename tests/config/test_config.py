@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import pytest
 
-from conrec_tf.config import Config, Description, EvaluationData, UsageError
+from conrec_tf.config import Config, Description, EvaluationData
 from conrec_tf.config.option import check_range
 from conrec_tf.config.options import OPTIONS
+from conrec_tf.errors import UsageError
 
 
 def test_a_description_is_of_values_that_no_run_may_have_together():

@@ -1,8 +1,9 @@
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, REMOVED, UNNAMED, current_flags, current_settings
 from conrec_tf.config.options import OPTIONS
+from conrec_tf.errors import UsageError
 
 
 def test_options_that_came_later_stand_for_what_was_done_before():

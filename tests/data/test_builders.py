@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import find_objects, label
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.builders import circles_square, rectangle_triangle
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 
 def test_prepared_data_is_balanced_and_binary(data_dir):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tifffile
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import file_formats
 from conrec_tf.data.bad_image import NO_MEMORY, BadImage, as_bad_image, reason
 from conrec_tf.data.failing_images import failing_images_named
@@ -20,6 +20,7 @@ from conrec_tf.data.inspection import describe_image, scan_split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.pixel_values import check_size
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 SEED = 5
 VARIANTS = 8  # of each format

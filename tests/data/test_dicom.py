@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.bad_image import BadImage
 from conrec_tf.data.file_formats import holds_no_image, is_dicom, read_image
 from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.errors import UsageError
 
 pydicom = pytest.importorskip("pydicom")
 imagecodecs = pytest.importorskip("imagecodecs")

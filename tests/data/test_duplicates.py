@@ -8,10 +8,11 @@ from PIL import Image, ImageFilter
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import duplicates
 from conrec_tf.data.duplicates import BITS, Duplicate, find_duplicates
 from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.errors import UsageError
 
 
 def photograph(seed, size=(120, 90)):

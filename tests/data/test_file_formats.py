@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 import tifffile
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.decoding import NATIVE, decode_image
 from conrec_tf.data.file_formats import read_image
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.inspection import describe_image
 from conrec_tf.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
+from conrec_tf.errors import UsageError
 
 pydicom = pytest.importorskip("pydicom")
 imagecodecs = pytest.importorskip("imagecodecs")

@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.folder_layout import folder_layout
 from conrec_tf.data.folder_walk import image_files
 from conrec_tf.data.labels import natural, ordered_labels
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 from conrec_tf.files import make_output_folder
 from tests.data.tiff_writer import WHITE_IS_ZERO, plain_tiff
 

@@ -4,11 +4,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import tfds_records
 from conrec_tf.data.folds import stratified_folds
 from conrec_tf.data.groups import group_folds, held_out_groups
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 
 def test_each_fold_has_its_share_of_each_label():

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches, pretraining_batches
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.errors import UsageError
 
 
 def photograph(index, size=(40, 30)):

@@ -6,10 +6,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.csv_table import files_by_name
 from conrec_tf.data.label_table import read_label_table
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 
 @pytest.fixture

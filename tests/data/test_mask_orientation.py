@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.mask_files import read_mask
 from conrec_tf.data.masked_folder import open_masked_folder
 from conrec_tf.data.masked_tfds import _upright_size
 from conrec_tf.data.segmentation_batches import whole_images
+from conrec_tf.errors import UsageError
 
 ORIENTATION = 0x0112
 # What shows an image as it is to be seen, of the EXIF standard's numbers.

@@ -9,9 +9,10 @@ import pyarrow as pa
 from pyarrow import parquet
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 LABELS = ("iris", "rose")
 

@@ -11,8 +11,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 NAMES = ("red", "green", "blue")
 

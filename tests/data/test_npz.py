@@ -4,9 +4,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 
 def good(channels=3, dtype=np.uint8):

@@ -9,11 +9,12 @@ import pyarrow as pa
 from pyarrow import parquet
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.file_scan import cache_folder
 from conrec_tf.data.parquet import image_names, split_of
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 CLASSES = ("tulip", "iris", "rose")  # neither in natural nor in the order of use
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import pipeline
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 
 
 def take(config, count):

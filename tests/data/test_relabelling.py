@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.relabelling import with_class_names
+from conrec_tf.errors import UsageError
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from PIL import Image
 import pytest
 import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import tfds_records
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.split_checks import shared_images
+from conrec_tf.errors import UsageError
 
 
 def opened(**values):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from conrec_tf.config import UsageError
 from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.errors import UsageError
 
 NAMES = ["a. Training Set", "train", "train-v1.2", "fold 1", "a[1]", "x+y", "x", "y", "é/b"]
 

@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data import file_scan, unpacking
 from conrec_tf.data.file_formats import read_image
 from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.summary import summarize
+from conrec_tf.errors import UsageError
 
 nibabel = pytest.importorskip("nibabel")
 

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.webdataset import find_samples, read_label
+from conrec_tf.errors import UsageError
 
 LABELS = ("iris", "rose")
 

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import workers
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
 from conrec_tf.distribute.strategy import build_strategy, set_up_devices
+from conrec_tf.errors import UsageError
 from conrec_tf.models.pooling import replica_slice_of_uniform
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation import bootstrap, measures
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 

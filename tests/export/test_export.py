@@ -12,9 +12,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
 from conrec_tf.export.export import export_network

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 
 VALUES = dict(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
 from conrec_tf.run_dir.pretrained import resolve_checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import UsageError
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.checkpoints import Checkpoints
 
 

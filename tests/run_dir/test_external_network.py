@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.external_network import ExternalNetwork
 from conrec_tf.run_dir.pretrained import resolve_checkpoint
 

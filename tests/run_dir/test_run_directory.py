@@ -7,7 +7,8 @@ import resource
 
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, flagfile, numbered
 
 

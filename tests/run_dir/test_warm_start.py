@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import PARTS, Checkpoints
 from conrec_tf.run_dir.pretrained import resolve_checkpoint

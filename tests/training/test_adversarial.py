@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
   ADVERSARIAL_LOSS,
   DISCRIMINATOR_ACCURACY,

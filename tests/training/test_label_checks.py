@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.errors import UsageError
 from conrec_tf.training.label_checks import check_labels
 
 

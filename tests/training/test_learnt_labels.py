@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.label_checks import check_learnt_labels
 

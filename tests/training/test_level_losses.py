@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
   CONTRAST_LOSS,
   LEVELS_CONTRAST_LOSS,

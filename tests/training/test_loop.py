@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
+from conrec_tf.errors import UsageError
 from conrec_tf.metrics import FIRST_NON_FINITE_STEP
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.training.loop import Event, StepRunner, train

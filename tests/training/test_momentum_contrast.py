@@ -8,7 +8,8 @@ from scipy.special import log_softmax
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.config import Config, UsageError
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import load_network
