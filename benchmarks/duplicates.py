@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
-from conrec_tf.data.decoding import decode_reduced, decode_stored
 from conrec_tf.data.duplicates import FARTHEST, find_duplicates, hash_reduction, perceptual_hashes
+from conrec_tf.data.images.decoding import decode_reduced, decode_stored
 
 CROPPED = 0.03  # of each side
 QUALITY = 40

@@ -30,7 +30,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
 
-from conrec_tf.data.pixel_values import upright  # noqa: E402
+from conrec_tf.data.images.pixel_values import upright  # noqa: E402
 
 MAX_PIXELS = 1_000_000
 SECONDS = 30  # for one image
@@ -278,8 +278,8 @@ def _ours():
   """Returns what decodes a file as a folder's images are, and the class of what it raises."""
   import tensorflow as tf
 
-  from conrec_tf.data.decoding import NATIVE, decode_image
-  from conrec_tf.data.inspection import describe_image
+  from conrec_tf.data.images.decoding import NATIVE, decode_image
+  from conrec_tf.data.images.inspection import describe_image
 
   signature = [tf.TensorSpec([], tf.string)]
   describe = tf.function(lambda data: describe_image(data, MAX_PIXELS), signature, autograph=False)
@@ -322,7 +322,7 @@ def compare(kind, data, decode, errors, say):
     errors: class of what refuses a file.
     say: called when ours is done.
   """
-  from conrec_tf.data.bad_image import reason
+  from conrec_tf.data.images.bad_image import reason
 
   try:
     ours = decode(data)

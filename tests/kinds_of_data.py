@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from conrec_tf.data import tfds_records
+from conrec_tf.data.sources import tfds_records
 
 COUNTS = {"train": 20, "test": 4}
 LABELS = ("iris", "rose")

@@ -22,6 +22,7 @@ LEVELS = (
   {"commands"},
   {"cli"},
 )
+ROOMS_OF_DATA = ("images", "files", "sources")  # each knows those before it
 TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
 LONGEST_MODULE = 400  # lines
 
@@ -57,6 +58,14 @@ def test_a_package_imports_only_from_levels_below(name):
     other = rest.split(".")[0]
     if root == "conrec_tf" and other not in (package, "__version__"):
       assert level_of(other) < level_of(package), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("place", range(len(ROOMS_OF_DATA)))
+def test_a_room_of_data_imports_only_from_rooms_before(place):
+  later = tuple(f"conrec_tf.data.{room}." for room in ROOMS_OF_DATA[place + 1 :])
+  for path in sorted((PACKAGE / "data" / ROOMS_OF_DATA[place]).glob("*.py")):
+    for imported in imports(path):
+      assert not f"{imported}.".startswith(later), f"{path.name} imports {imported}"
 
 
 def test_only_the_command_line_reads_flags():

@@ -15,7 +15,7 @@ from conrec_tf.config import Config
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.folder_walk import without_ending
+from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.masked_folder import open_images_to_segment
 from conrec_tf.data.masks import mask_image
 from conrec_tf.data.segmentation_batches import images_at

@@ -10,7 +10,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.decoding import DecodeReduced, Fitting
+from conrec_tf.data.images.decoding import DecodeReduced, Fitting
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import contextlib
 import tensorflow as tf
 
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.inspection import scan_split
+from conrec_tf.data.images.inspection import scan_split
 from conrec_tf.errors import UsageError
 
 # What reading or decoding ends in within a graph; others are of devices and workers.

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.groups import group_folds
+from conrec_tf.data.files.groups import group_folds
 from conrec_tf.errors import UsageError
 
 SEED = 0

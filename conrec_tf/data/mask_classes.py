@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from conrec_tf.data.csv_table import read_lines
-from conrec_tf.data.labels import warn_of_near_twins
+from conrec_tf.data.files.csv_table import read_lines
+from conrec_tf.data.files.labels import warn_of_near_twins
 from conrec_tf.data.mask_files import Mask
 from conrec_tf.data.mask_kinds import CLEAR_GAP, check_kinds, mask_kind, warn_of_low_bits
 from conrec_tf.data.masks import IGNORED, MOST_CLASSES

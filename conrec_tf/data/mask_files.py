@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, ImageOps
 import tensorflow as tf
 
-from conrec_tf.data import image_header
-from conrec_tf.data.bad_image import as_bad_image
+from conrec_tf.data.images import header
+from conrec_tf.data.images.bad_image import as_bad_image
+from conrec_tf.data.images.pixel_values import upright
 from conrec_tf.data.masks import MOST_CLASSES
-from conrec_tf.data.pixel_values import upright
 from conrec_tf.errors import UsageError
 
 NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
@@ -91,10 +91,10 @@ def read_mask(content: bytes, name: str) -> Mask:
     is_lossy = file_format in LOSSY or (file_format == "WEBP" and b"VP8 " in content[:64])
     colours = image.getpalette("RGB") if mode == "P" else None
     encoded = tf.constant(content)
-    if image_header.needs_library(encoded):
+    if header.needs_library(encoded):
       pixels = np.asarray(ImageOps.exif_transpose(image))
     else:  # as images are, whose EXIF data Pillow looks for in more places
-      pixels = upright(np.asarray(image), int(image_header.orientation(encoded)))
+      pixels = upright(np.asarray(image), int(header.orientation(encoded)))
   if frames == 1 and mode in NUMBER_MODES:
     pixels = pixels.astype(np.int32)
     if white_is_zero and mode.startswith("I"):  # which Pillow inverts of 8 bits alone

@@ -7,14 +7,14 @@ import logging
 from conrec_tf.config import Config, EvaluationData
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.folds import with_fold_held_out
-from conrec_tf.data.image_folder import open_image_folder
 from conrec_tf.data.masked_folder import open_masked_folder
 from conrec_tf.data.masked_tfds import open_masked_tfds
-from conrec_tf.data.npz import open_npz
-from conrec_tf.data.parquet import open_parquet
+from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.sources.npz import open_npz
+from conrec_tf.data.sources.parquet import open_parquet
+from conrec_tf.data.sources.tfds import open_tfds
+from conrec_tf.data.sources.webdataset import open_webdataset
 from conrec_tf.data.split_checks import check_splits
-from conrec_tf.data.tfds import open_tfds
-from conrec_tf.data.webdataset import open_webdataset
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)

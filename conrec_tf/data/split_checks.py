@@ -7,7 +7,7 @@ import numpy as np
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.labels import marks
+from conrec_tf.data.files.labels import marks
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)

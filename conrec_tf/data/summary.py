@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.dataset import DatasetSource, Record, Split
-from conrec_tf.data.folder_walk import without_ending
-from conrec_tf.data.inspection import scan_split
-from conrec_tf.data.labels import marks
+from conrec_tf.data.files.labels import marks
+from conrec_tf.data.files.walk import without_ending
+from conrec_tf.data.images.inspection import scan_split
 from conrec_tf.errors import UsageError
 
 SAMPLE = 256  # images whose values are looked at

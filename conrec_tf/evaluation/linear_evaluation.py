@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 import tensorflow as tf
 
-from conrec_tf.data.groups import held_out_share
+from conrec_tf.data.files.groups import held_out_share
 from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
 from conrec_tf.evaluation.probes import Labelled

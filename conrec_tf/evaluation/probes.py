@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from conrec_tf.data.groups import group_folds
+from conrec_tf.data.files.groups import group_folds
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.data import image_header
 from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
-from conrec_tf.data.decoding import decode_image, decode_reduced, decode_stored
+from conrec_tf.data.images import header
+from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
@@ -92,7 +92,7 @@ def representation(
       return evaluation_image(image, size, crop)
 
     return tf.cond(
-      image_header.is_16_bit_png(encoded),
+      header.is_16_bit_png(encoded),
       lambda: prepared(as_uint16=True),
       prepared_reduced if is_scaled else lambda: prepared(as_uint16=False),
     )

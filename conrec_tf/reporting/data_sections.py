@@ -14,7 +14,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Record
 from conrec_tf.data.duplicates import BITS, Duplicate
-from conrec_tf.data.labels import label_words, marks
+from conrec_tf.data.files.labels import label_words, marks
 from conrec_tf.data.pipeline import two_views
 from conrec_tf.data.summary import (
   SplitSummary,

@@ -8,7 +8,7 @@ import numpy as np
 from tensorboard.plugins import projector
 import tensorflow as tf
 
-from conrec_tf.data.labels import label_words
+from conrec_tf.data.files.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.reporting.figures.plot_style import to_rgb

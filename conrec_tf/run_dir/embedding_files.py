@@ -12,7 +12,7 @@ import numpy as np
 from conrec_tf.config import Config
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.labels import label_words
+from conrec_tf.data.files.labels import label_words
 from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.run_dir.descriptions import network_digest, write_description
 from conrec_tf.run_dir.pretrained import PretrainedModel

@@ -11,7 +11,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data import duplicates
 from conrec_tf.data.duplicates import BITS, Duplicate, find_duplicates
-from conrec_tf.data.image_folder import open_image_folder
+from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.errors import UsageError
 
 

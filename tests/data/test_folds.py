@@ -5,10 +5,10 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.data import tfds_records
+from conrec_tf.data.files.groups import group_folds, held_out_groups
 from conrec_tf.data.folds import stratified_folds
-from conrec_tf.data.groups import group_folds, held_out_groups
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.sources import tfds_records
 from conrec_tf.errors import UsageError
 
 

@@ -125,7 +125,7 @@ def test_archives(tmp_path, rng):
 def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
   import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
 
-  monkeypatch.setattr("conrec_tf.data.tfds_records.BYTES_IN_MEMORY", 0)
+  monkeypatch.setattr("conrec_tf.data.sources.tfds_records.BYTES_IN_MEMORY", 0)
   tfds.builder(
     "tiny_scenes", data_dir=str(tmp_path), file_format=file_format
   ).download_and_prepare()

@@ -65,7 +65,7 @@ def test_data_without_classes(flowers):
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_features_of_other_names(tmp_path, flowers, monkeypatch, file_format, in_memory):
   if not in_memory:
-    monkeypatch.setattr("conrec_tf.data.tfds_records.BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("conrec_tf.data.sources.tfds_records.BYTES_IN_MEMORY", 0)
   path = str(tmp_path)
   builder = tfds.builder("tiny_named", data_dir=path, file_format=file_format)
   builder.download_and_prepare()

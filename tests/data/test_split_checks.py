@@ -9,8 +9,8 @@ import pytest
 import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 
 from conrec_tf.config import Config
-from conrec_tf.data import tfds_records
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.sources import tfds_records
 from conrec_tf.data.split_checks import shared_images
 from conrec_tf.errors import UsageError
 
@@ -60,7 +60,7 @@ def test_a_copy_under_another_name_is_an_image_of_both(folder, caplog, tmp_path,
 
 
 def test_no_file_is_read_again_to_compare_it(folder, monkeypatch, tmp_path):
-  from conrec_tf.data.file_store import Folder
+  from conrec_tf.data.files.store import Folder
 
   photos = tmp_path / "photos"
   (photos / "test/a/test_a3.png").write_bytes((photos / "train/b/train_b7.png").read_bytes())

@@ -8,9 +8,10 @@ import tensorflow as tf
 import tensorflow_datasets
 
 from conrec_tf.config import Config
-from conrec_tf.data import stream, tfds_records
+from conrec_tf.data import stream
 from conrec_tf.data.pipeline import pretraining_batches, validation_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.sources import tfds_records
 from conrec_tf.data.stream import Share, training_records
 from conrec_tf.errors import UsageError
 

@@ -33,6 +33,6 @@ def write_metadata(data_dir):
 if __name__ == "__main__":
   data_dir = next(flag.split("=", 1)[1] for flag in sys.argv if flag.startswith("--data_dir="))
   write_metadata(data_dir)
-  no_files = mock.patch("conrec_tf.data.tfds_files.check_files")  # there are none
+  no_files = mock.patch("conrec_tf.data.sources.tfds_files.check_files")  # there are none
   with no_files, tfds.testing.mock_data(num_examples=EXAMPLES, data_dir=data_dir):
     run.main()

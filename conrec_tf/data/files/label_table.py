@@ -1,0 +1,141 @@
+"""Labels, splits and groups of images from a CSV file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import logging
+
+from conrec_tf.data.files.csv_table import Line, files_by_name, read_lines
+from conrec_tf.data.files.labels import label_text
+from conrec_tf.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("image", "label", "split", "group")
+MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """What the table says of an image; texts are empty where there is no such column."""
+
+  label: str
+  split: str
+  group: str
+  marks: tuple[int, ...] = ()  # of several labels, 0 or 1
+
+
+def read_label_table(
+  path: str, names: Sequence[str], columns: Sequence[str] = ()
+) -> dict[str, Row]:
+  """Reads `image,label` and perhaps `split` and `group` of image files.
+
+  An image is named by its path below the folder, by its base name, or by that without ending,
+  where just one file has it. Other columns are left alone.
+
+  Args:
+    path: of the CSV file, UTF-8.
+    names: of the files, below the folder.
+    columns: of several labels, 0 or 1 each, in place of `label`; empty where there is one.
+
+  Returns:
+    `{name: row}` of the files that the table names; the others are no part of the dataset.
+
+  Raises:
+    UsageError: the file can't be read, lacks a column or a value, names no file of the folder,
+      gives an image two labels, or something else than 0 or 1 in a column of several.
+  """
+  rows: dict[str, Row] = {}
+  needed = ["image", *(columns or ["label"])]
+  lines = read_lines("label_table", path, needed, ("split", "group"))
+  missing = add_rows(rows, "label_table", path, lines, files_by_name(names), "image", columns)
+  say_lost(rows, "label_table", missing, names, path)
+  return rows
+
+
+def add_rows(
+  rows: dict[str, Row],
+  option: str,
+  path: str,
+  lines: Iterable[Line],
+  places: Mapping[str, str],
+  key: str,
+  columns: Sequence[str],
+) -> list[str]:
+  """Adds the lines of a table to what is known of images, and returns those that aren't there.
+
+  Args:
+    rows: `{name: row}`, to which is added.
+    option: that the table is of, for messages.
+    path: of the table.
+    lines: of it.
+    places: `{how the table names an image: name}`.
+    key: the column of that.
+    columns: see `read_label_table`.
+
+  Raises:
+    UsageError: see there.
+  """
+  missing = []
+  for number, given in lines:
+    label, split, group = (label_text(given.get(column, "")) for column in COLUMNS[1:])
+    where = f"line {number} of {path}"
+    row = Row(label, split, group, _marks(option, given, columns, where))
+    name = places.get(given[key])
+    if not (row.label or columns) or not given[key]:
+      raise UsageError(f"{option} must give each image a label. Received: {where}")
+    if name is None:
+      missing.append(given[key])
+    elif name in rows and rows[name] != row:
+      raise UsageError(
+        f"{option} must give an image one label, split and group. Received: "
+        f"{_said(rows[name])} and {_said(row)} for {given[key]}, {where}"
+      )
+    else:
+      rows[name] = row
+  return missing
+
+
+def say_lost(
+  rows: Mapping[str, Row], option: str, missing: Sequence[str], names: Sequence[str], path: str
+) -> None:
+  """Warns of rows without an image, and of images without a row.
+
+  Args:
+    rows: of images that are there.
+    option: see `add_rows`.
+    missing: images that aren't.
+    names: of all images.
+    path: of the table, or what there is of several.
+
+  Raises:
+    UsageError: no row has an image.
+  """
+  if not rows:
+    raise UsageError(
+      f"{option} must name files of data_dir. Received: {path}, of whose {len(missing)} images "
+      f"none is there" + (f", e.g. {missing[0]}" if missing else "")
+    )
+  if missing:
+    logger.warning("Lost: %d images of %s aren't there, e.g. %s", len(missing), path, missing[0])
+  if len(rows) < len(names):
+    left = next(name for name in names if name not in rows)
+    logger.warning(
+      "Lost: %d of %d images aren't in %s, e.g. %s", len(names) - len(rows), len(names), path, left
+    )
+
+
+def _said(row: Row) -> str:
+  return row.label or " ".join(map(str, row.marks))
+
+
+def _marks(
+  option: str, given: dict[str, str], columns: Sequence[str], where: str
+) -> tuple[int, ...]:
+  """Returns a line's values of several labels, 0 or 1."""
+  texts = [given[column.lower()] for column in columns]
+  for column, text in zip(columns, texts, strict=True):
+    if text not in MARKS:
+      raise UsageError(
+        f"{option} must say 0 or 1 of each label. Received: '{text}' for {column}, {where}"
+      )
+  return tuple(MARKS[text] for text in texts)

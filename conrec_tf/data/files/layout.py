@@ -1,0 +1,283 @@
+"""Splits and labels of images, from the folders that they lie in."""
+
+from collections.abc import Mapping, Sequence
+import logging
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from conrec_tf.config import Config, EvaluationData
+from conrec_tf.data.dataset import holdout_mask
+from conrec_tf.data.files.groups import check_groups, held_out_groups
+from conrec_tf.data.files.label_table import Row
+from conrec_tf.data.files.labels import (
+  label_numbers,
+  label_text,
+  ordered_labels,
+  warn_of_near_twins,
+)
+from conrec_tf.errors import UsageError, listed
+
+logger = logging.getLogger(__name__)
+
+SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
+
+
+class Layout(NamedTuple):
+  """What is known of each image of a folder or an archive but its pixels.
+
+  Attributes:
+    splits: names of splits, `[N]`.
+    labels: int64 `[N]`, or 0 and 1 of several labels, `[N, L]`; zeros without labels.
+    class_names: of the labels; empty without labels.
+    groups: names of groups, patients say, object `[N]`, or None where there are none.
+  """
+
+  splits: np.ndarray
+  labels: np.ndarray
+  class_names: tuple[str, ...]
+  groups: np.ndarray | None = None
+
+
+def split_word(name: str) -> str:
+  """Returns the split that a name has in it, train in photos-train-000; else nothing."""
+  words = re.findall("[a-z]+", name.lower())
+  return next((word for word in words if word in SPLIT_NAMES), "")
+
+
+def has_splits(files: Mapping[str, str]) -> bool:
+  """Returns whether files of many images each have the name of a split in theirs.
+
+  Args:
+    files: `{name: its split, or nothing}`.
+
+  Raises:
+    UsageError: some have, others haven't.
+  """
+  without = [name for name, split in files.items() if not split]
+  if 0 < len(without) < len(files):
+    named = next(name for name in files if files[name])
+    raise UsageError(
+      "data_dir must name files that all have a split's name in theirs, as train-000, or none. "
+      f"Received: {named} with {files[named]}, {without[0]} without any"
+    )
+  return not without
+
+
+def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
+  """Returns splits and labels of files, by their folders.
+
+  Labels come in natural order, 2 before 10, or as `label_order` says. Names are compared and
+  shown in Unicode's composed form (NFC), without line breaks and tabs.
+
+  Args:
+    config: `label_mode`, `label_order` and `ordinal_labels` count.
+    names: of the files, below the root.
+    root: the folder, for messages.
+
+  Raises:
+    UsageError: files lie too deep, on several levels, or there is one label alone.
+  """
+  parts = [[label_text(folder) for folder in name.split(os.sep)[:-1]] for name in names]
+  depths = {len(folders) for folders in parts}
+  if config.label_mode == "folders" and depths not in ({1}, {2}):
+    raise UsageError(
+      "data_dir must hold label/file or split/label/file, for label_mode=folders. "
+      f"Received: {_depths_text(names)} in {root}"
+    )
+  if config.label_mode == "auto" and depths not in ({0}, {1}, {2}):
+    raise UsageError(
+      "label_mode must be none for images that lie neither flat nor as label/file or "
+      f"split/label/file. Received: auto for {_depths_text(names)} in {root}"
+    )
+  if config.label_mode == "none" or depths == {0}:
+    logger.info("%d images without labels; a tenth is held out as split test", len(parts))
+    return Layout(_shares(None, len(parts)), np.zeros(len(parts), np.int64), ())
+  outer = {folders[0] for folders in parts}
+  if (
+    config.label_mode == "auto"
+    and depths == {1}
+    and {name.lower() for name in outer} <= SPLIT_NAMES
+  ):
+    logger.info(
+      "%d images without labels; folders are splits: %s (--label_mode=folders if they are labels)",
+      len(parts),
+      ", ".join(sorted(outer)),
+    )
+    splits = np.array([folders[0] for folders in parts])
+    return Layout(splits, np.zeros(len(parts), np.int64), ())
+  outermost = [folders[0] for folders in parts] if depths == {2} else None
+  return _labelled(config, [folders[-1] for folders in parts], outermost, None, root)
+
+
+def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> Layout:
+  """Returns the same of files that `label_table` tells of.
+
+  Args:
+    config: see `folder_layout`.
+    names: of the files.
+    rows: `{name: Row}`; see `read_label_table`.
+
+  Raises:
+    UsageError: some images have a split or a group and others none, a group lies in two splits,
+      or there is one label alone.
+  """
+  columns: dict[str, list[str] | None] = {}
+  for column in ("split", "group"):
+    values = [getattr(rows[name], column) for name in names]
+    if any(values) and not all(values):
+      raise UsageError(
+        f"label_table must give all images a {column}, or none. "
+        f"Received: none for {names[values.index('')]}"
+      )
+    columns[column] = values if all(values) else None
+  if config.label_columns:
+    several = np.array([rows[name].marks for name in names], np.int64)
+    return _marked(config.label_column_names, several, columns["split"], columns["group"])
+  labels = [rows[name].label for name in names]
+  return _labelled(
+    config,
+    labels,
+    columns["split"],
+    columns["group"],
+    config.label_table or config.data_dir,
+    given="the table gives",
+  )
+
+
+def sample_layout(
+  config: Config,
+  labels: Sequence[str | tuple[str, ...]] | None,
+  splits: list[str] | None,
+  count: int,
+  class_names: tuple[str, ...] = (),
+) -> Layout:
+  """Returns the same of samples that have their labels beside them.
+
+  Args:
+    config: see `folder_layout`.
+    labels: of the samples, one of each, empty for none, or several of each; None without labels.
+    splits: of the samples, or None.
+    count: how many there are.
+    class_names: all labels in the order that counts unless `label_order` sets another; empty for
+      those that samples have, in natural order.
+
+  Raises:
+    UsageError: there is one label alone.
+  """
+  if labels is not None:
+    several = [label for label in labels if isinstance(label, tuple)]
+    if several:
+      used = {name for label in several for name in label}
+      names = _class_names(config, used, config.data_dir, class_names)
+      has = np.array([[name in label for name in names] for label in several], np.int64)
+      return _marked(names, has, splits, None)
+    texts = [str(label) for label in labels]
+    return _labelled(config, texts, splits, None, config.data_dir, class_names)
+  logger.info(
+    "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
+  )
+  found = _shares(None, count) if splits is None else np.array(splits)
+  return Layout(found, np.zeros(count, np.int64), ())
+
+
+def _labelled(
+  config: Config,
+  labels: list[str],
+  splits: list[str] | None,
+  groups: list[str] | None,
+  origin: str,
+  stated: tuple[str, ...] = (),
+  given: str = "",
+) -> Layout:
+  class_names = _class_names(config, set(labels) - {""}, origin, stated)
+  indices = label_numbers(labels, class_names)
+  logger.info(
+    "%d images; %s %d labels: %s",
+    len(labels),
+    given or LABELS_ARE[config.dataset],
+    len(class_names),
+    listed(class_names),
+  )
+  if splits is None and groups is None:
+    logger.info(
+      "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "
+      "the folders aren't labels)"
+    )
+  return _in_splits(indices, class_names, splits, groups)
+
+
+def _class_names(
+  config: Config, labels: set[str], origin: str, stated: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+  """Returns labels in their order; those of an evaluation set needn't be those of `label_order`."""
+  class_names = ordered_labels(
+    labels,
+    config.label_order,
+    config.ordinal_labels,
+    must_fit=not isinstance(config, EvaluationData),
+    stated=stated,
+  )
+  if len(class_names) < 2:
+    raise UsageError(
+      "data_dir must hold at least two labels; without labels use --label_mode=none. "
+      f"Received: {listed(class_names) or 'none'} alone in {origin}"
+    )
+  return class_names
+
+
+def _marked(
+  class_names: tuple[str, ...],
+  labels: np.ndarray,
+  splits: list[str] | None,
+  groups: list[str] | None,
+) -> Layout:
+  """Returns the layout of images of several labels each, int `[N, L]`."""
+  logger.info(
+    "%d images, each with any of %d labels: %s",
+    len(labels),
+    len(labels[0]),
+    listed(class_names),
+  )
+  if splits is None and groups is None:
+    logger.info("There are no splits; a fifth is held out as split test")
+  return _in_splits(labels, class_names, splits, groups)
+
+
+def _in_splits(
+  labels: np.ndarray,
+  class_names: tuple[str, ...],
+  splits: list[str] | None,
+  groups: list[str] | None,
+) -> Layout:
+  """Returns the layout of labelled images, with a fifth held out where there are no splits."""
+  for what, names in (("labels", class_names), ("splits", splits), ("groups", groups)):
+    warn_of_near_twins(what, names or ())
+  if splits is not None:
+    if groups is not None:
+      check_groups(splits, groups)
+    found = np.array(splits)
+  elif groups is not None:
+    found = held_out_groups(labels, groups, class_names)
+  else:
+    found = _shares(labels, len(labels))
+  return Layout(found, labels, class_names, None if groups is None else np.array(groups, object))
+
+
+def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:
+  return np.where(holdout_mask(labels, count), "test", "train")
+
+
+def _depths_text(names: Sequence[str]) -> str:
+  """Says how deep files lie, with one of each depth, the odd ones first."""
+  by_depth: dict[int, list[str]] = {}
+  for name in names:
+    by_depth.setdefault(name.count(os.sep), []).append(name)
+  parts = [
+    f"{len(found)} files {depth} folders deep, e.g. {label_text(min(found))}"
+    for depth, found in sorted(by_depth.items(), key=lambda pair: len(pair[1]))
+  ]
+  return " and ".join(parts)

@@ -1,0 +1,140 @@
+"""Tables beside images, `metadata.csv` and others of Hugging Face's ImageFolder: label tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import json
+import logging
+import os
+import posixpath
+from typing import Any
+
+from conrec_tf.data.files.csv_table import Line, read_lines
+from conrec_tf.data.files.label_table import Row, add_rows, say_lost
+from conrec_tf.data.files.labels import value_text
+from conrec_tf.data.files.layout import SPLIT_NAMES
+from conrec_tf.data.sources.parquet_copy import parquet_file
+from conrec_tf.errors import UsageError, short_message
+
+logger = logging.getLogger(__name__)
+
+KEY = "file_name"  # relative to the folder of the table, with forward slashes
+
+
+def read_metadata(
+  root: str, tables: Sequence[str], names: Sequence[str], columns: Sequence[str]
+) -> dict[str, Row]:
+  """Reads labels of images from the tables beside them.
+
+  A table is of CSV, JSON by line, or Parquet, with the columns `file_name` and `label` and perhaps
+  `split` and `group`. Where all images lie in folders of splits, those count.
+
+  Args:
+    root: the folder of all.
+    tables: their paths below it.
+    names: of the images, below it.
+    columns: see `read_label_table`.
+
+  Returns:
+    `{name: row}` of the images that the tables name; nothing where no table has labels, or
+    names of files.
+
+  Raises:
+    UsageError: a table can't be read, some have labels and others none, two
+      lie in one folder, or see `read_label_table`.
+  """
+  for first, second in itertools.pairwise(tables):
+    if os.path.dirname(first) == os.path.dirname(second):
+      raise UsageError(f"data_dir must hold one table a folder. Received: {first} and {second}")
+  lines = {table: _lines(os.path.join(root, table)) for table in tables}
+  needed = [column.lower() for column in columns] or ["label"]
+  for table in [table for table in tables if KEY not in _found(lines[table])]:
+    logger.info("Left out %s, which has no column %s", table, KEY)
+    del lines[table]
+  if not lines:
+    return {}
+  tables = list(lines)
+  without = [table for table in tables if not set(needed) <= _found(lines[table])]
+  if without and not columns and len(without) == len(tables):
+    logger.info("No labels: %s (%d tables) has no column label", without[0], len(tables))
+    return {}
+  if without:
+    raise UsageError(
+      f"metadata files must all have {', '.join(needed)}. Received: {without[0]} without"
+    )
+  rows: dict[str, Row] = {}
+  missing: list[str] = []
+  for table in tables:
+    for _, given in lines[table]:
+      path = posixpath.join(os.path.dirname(table).replace(os.sep, "/"), given.get(KEY, ""))
+      given[KEY] = posixpath.normpath(path).replace("/", os.sep) if given.get(KEY) else ""
+    places = {name: name for name in names}
+    missing += add_rows(rows, table, os.path.join(root, table), lines[table], places, KEY, columns)
+  said = ", ".join(tables[:2]) + f" and {len(tables) - 2} more" * (len(tables) > 2)
+  logger.info("%s %s labels, unless --label_mode=folders", said, "give" if tables[1:] else "gives")
+  say_lost(rows, "metadata files", missing, names, f"{said} of {root}")
+  return _with_splits(rows)
+
+
+def _with_splits(rows: dict[str, Row]) -> dict[str, Row]:
+  """Returns rows with the splits whose names their folders have, in all or in none."""
+  outermost = {name: name.split(os.sep)[0] for name in rows}
+  splits = {name: folder for name, folder in outermost.items() if folder.lower() in SPLIT_NAMES}
+  if splits and len(splits) < len(rows):
+    without = next(name for name in rows if name not in splits)
+    raise UsageError(
+      "data_dir must hold all images in folders of splits, as train/, or none. "
+      f"Received: {next(iter(splits))} and {without}"
+    )
+  if not splits:
+    return rows
+  return {name: Row(row.label, splits[name], row.group, row.marks) for name, row in rows.items()}
+
+
+def _found(lines: Sequence[Line]) -> set[str]:
+  return {column for _, given in lines for column in given}
+
+
+def _lines(path: str) -> list[Line]:
+  """Returns the lines of a table, `{column in lower case: text}` each."""
+  ending = os.path.splitext(path)[1]
+  if ending == ".csv":
+    return read_lines("data_dir", path, [])
+  if ending == ".parquet":
+    with parquet_file(path) as file:
+      return _texts(enumerate(_without_others(file), 1), path)
+  try:
+    with open(path, encoding="utf-8-sig") as stream:
+      values = [(number, json.loads(line)) for number, line in enumerate(stream, 1) if line.strip()]
+  except (OSError, ValueError) as error:
+    raise UsageError(
+      f"data_dir must hold tables of JSON, a line each ({short_message(error)}). Received: {path}"
+    ) from error
+  return _texts(values, path)
+
+
+def _without_others(file: Any) -> list[dict[str, Any]]:
+  """Returns the rows of a Parquet file without columns that hold more than a value."""
+  names = [field.name for field in file.schema_arrow if not field.type.num_fields]
+  return file.read(names).to_pylist()
+
+
+def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
+  """Returns rows as text, empty for null.
+
+  Raises:
+    UsageError: a label is neither text nor a number.
+  """
+  lines = list[Line]()
+  for number, row in values:
+    given = (
+      {str(key).strip().lower(): value for key, value in dict(row).items()}
+      if isinstance(row, Mapping)
+      else {}
+    )
+    label = given.get("label")
+    if label not in (None, "") and value_text(label) is None:
+      raise UsageError(
+        f"label must be text or a number. Received: {label!r} in line {number} of {path}"
+      )
+    lines.append((number, {key: value_text(value) or "" for key, value in given.items()}))
+  return lines

@@ -1,0 +1,298 @@
+"""Images in a NumPy archive."""
+
+import hashlib
+import logging
+import os
+import zlib
+
+import numpy as np
+
+from conrec_tf.config import Config, EvaluationData
+from conrec_tf.data.dataset import (
+  DatasetSource,
+  content_digests,
+  existing_path,
+  holdout_mask,
+)
+from conrec_tf.data.files.labels import checked_marks, label_numbers, label_text, ordered_labels
+from conrec_tf.data.images.channels import checked_channels, with_channels
+from conrec_tf.data.images.frames import ALL, MIDDLE
+from conrec_tf.data.images.pixel_values import converted, filled_range
+from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.errors import UsageError, short_message
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+CHANNEL_COUNTS = (1, 2, 3, 4)
+ROUNDING = 1e-4  # by which float images may leave [0, 1]
+ALMOST_BLACK = 2 / 255  # of white
+
+
+def open_npz(config: Config) -> DatasetSource:
+  """Opens `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
+
+  The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8,
+  uint16 or float in [0, 1] (kept in 8 bits where those hold it, else in 16), and `y_train`,
+  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words; or `[N, L]`, 0 or 1 of
+  several labels, perhaps with their names in `label_names` `[L]`. Without the `y` images
+  are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives are read as
+  they are downloaded; of volumes, `[N, d, d, d]`, slices are, as `dicom_frames` says.
+
+  Raises:
+    UsageError: the file is missing or no such archive, or its arrays don't fit together.
+  """
+  path = existing_path(config.data_dir, config.dataset, "an .npz file")
+  arrays = _with_usual_names(_arrays(path))
+  images = {
+    name: _images(arrays, "x_" + name, config.image_bits, config.dicom_frames)
+    for name in SPLITS
+    if "x_" + name in arrays
+  }
+  if "train" not in images:
+    raise UsageError(
+      "data_dir must hold x_train (and y_train, x_test, y_test). "
+      f"Received: {', '.join(arrays) or 'nothing'}"
+    )
+  labelled = config.label_mode != "none" and "y_train" in arrays
+  labels = {
+    name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
+    for name, part in images.items()
+  }
+  class_names: tuple[str, ...] = ()
+  multi_label = labels["train"].ndim == 2
+  if multi_label:
+    class_names, labels = _marked(labels, arrays.get("label_names"))
+  elif labelled:
+    class_names, labels = _numbered(labels, config)
+  if "test" not in images:
+    held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
+    for parts in (images, labels):
+      parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
+  groups = None
+  if all(map(_are_volumes, images.values())):
+    images, labels, groups = _sliced(images, labels, config.dicom_frames)
+  if any(part.dtype == np.uint16 for part in images.values()):
+    images = {name: converted(part, 0, as_uint16=True) for name, part in images.items()}
+  shapes = {part.shape[1:] for part in images.values()}
+  if len(shapes) > 1:
+    raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")
+  channels = checked_channels(config.image_channels, shapes.pop()[-1])
+  arguments = (
+    images,
+    labels if labelled else None,
+    {
+      name: np.tile(np.array([*part.shape[1:], 8 * part.itemsize], np.int32), (len(part), 1))
+      for name, part in images.items()
+    },
+    None,
+    groups,
+    None,
+    {
+      name: content_digests(np.ascontiguousarray(image).data for image in part)
+      for name, part in images.items()
+    },
+  )
+  return DatasetSource(
+    name=os.path.basename(path).removesuffix(".npz"),
+    channels=channels,
+    decode=lambda image: with_channels(image, channels),
+    train=listed_split("train_split", config.train_split, *arguments),
+    eval=listed_split("eval_split", config.eval_split, *arguments),
+    one_size=True,
+    class_names=class_names,
+    multi_label=multi_label,
+    digest=_digest(images, labels),
+  )
+
+
+def _are_volumes(images: np.ndarray) -> bool:
+  """Returns whether arrays `[N, d, d, d]` have more slices than an image has channels."""
+  return len(set(images.shape[1:])) == 1 and images.shape[-1] > max(CHANNEL_COUNTS)
+
+
+def _sliced(
+  volumes: dict[str, np.ndarray], labels: dict[str, np.ndarray], choice: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+  """Returns slices along the first axis of volumes, with their labels and groups.
+
+  Args:
+    volumes: `{split: [N, d, d, d]}`.
+    labels: `{split: [N] or [N, L]}`.
+    choice: `middle` takes that slice of each, and there are no groups; `all` takes each, and those
+      of a volume are a group.
+  """
+  depth = volumes["train"].shape[1]
+  count = sum(map(len, volumes.values()))
+  logger.info("%s volumes as %s slices", f"{count:,}", f"{count * depth ** (choice == ALL):,}")
+  if choice != ALL:
+    return (
+      {name: part[:, depth // 2, :, :, np.newaxis] for name, part in volumes.items()},
+      labels,
+      None,
+    )
+  return (
+    {name: part.reshape(-1, depth, depth, 1) for name, part in volumes.items()},
+    {name: np.repeat(part, depth, axis=0) for name, part in labels.items()},
+    {
+      name: np.repeat(np.array([f"{name}/{place}" for place in range(len(part))], object), depth)
+      for name, part in volumes.items()
+    },
+  )
+
+
+def _digest(images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> str:
+  """Returns what stays the same when an archive moves: names, shapes, images and labels."""
+  digest = hashlib.sha256()
+  for name, part in images.items():
+    digest.update(repr((name, part.shape, zlib.crc32(np.ascontiguousarray(part).data))).encode())
+    digest.update(np.ascontiguousarray(labels[name]).tobytes())
+  return digest.hexdigest()
+
+
+def _with_usual_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Gives MedMNIST's arrays, `train_images` and so on, the names `x_train` and so on."""
+  usual = {
+    f"{split}_{kind}": f"{letter}_{split}"
+    for split in SPLITS
+    for kind, letter in (("images", "x"), ("labels", "y"))
+  }
+  return {usual.get(name, name): array for name, array in arrays.items()}
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+  """Returns `{name: array}` of an archive; members that aren't arrays are left out."""
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      members = {name: archive[name] for name in archive.files}
+  except Exception as error:  # of zipfile, zlib, struct and numpy, which have no common class
+    raise UsageError(
+      f"data_dir must be an .npz file of plain arrays ({short_message(error)}). Received: {path}"
+    ) from error
+  return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def _images(arrays: dict[str, np.ndarray], name: str, bits: int, frames: str) -> np.ndarray:
+  """Returns an array of images as uint8 or uint16 `[N, h, w, C]`, or volumes `[N, d, d, d]`."""
+  images = np.asarray(arrays[name], arrays[name].dtype.newbyteorder("="))
+  if images.ndim == 3:
+    images = images[..., np.newaxis]
+  if images.ndim != 4 or not images.size:
+    raise UsageError(f"{name} must be [N, h, w] or [N, h, w, C]. Received: {arrays[name].shape}")
+  if images.shape[1] in CHANNEL_COUNTS and images.shape[3] > max(CHANNEL_COUNTS):
+    raise UsageError(
+      f"{name} must be [N, h, w, C]. Received: {images.shape}, which looks like [N, C, h, w]"
+    )
+  if _are_volumes(images) and not frames:
+    raise UsageError(
+      f"{name} must be images, [N, h, w] or [N, h, w, C]. Received: {images.shape}, which looks "
+      f"like volumes; take the middle slice of each, {name}[:, {images.shape[1] // 2}], by "
+      f"--dicom_frames={MIDDLE}, or all by --dicom_frames={ALL}"
+    )
+  low, high = images.min(), images.max()
+  if np.issubdtype(images.dtype, np.floating):
+    if not np.all(np.isfinite(images)):
+      raise UsageError(f"{name} must be finite. Received: NaN or infinity")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+      raise UsageError(
+        f"{name} must be uint8, uint16, or float in [0, 1]. Received: {float(low)} to {float(high)}"
+      )
+    images = _of_floats(images)
+  elif images.dtype not in (np.uint8, np.uint16):
+    raise UsageError(
+      f"{name} must be uint8, uint16, or float in [0, 1]. "
+      f"Received: {images.dtype} from {low} to {high}"
+    )
+  elif bits and images.dtype == np.uint16:
+    images = filled_range(images, 2**bits - 1)
+  if images.max() <= ALMOST_BLACK * np.iinfo(images.dtype).max:
+    logger.warning(
+      "%s is almost black: its values go from %s to %s, where 8 bits go to 255, 16 to 65535 "
+      "(--image_bits if fewer are used) and floats to 1",
+      name,
+      low,
+      high,
+    )
+  elif bits and images.min() >= (1 - ALMOST_BLACK) * np.iinfo(images.dtype).max:
+    logger.warning(
+      "%s is almost white: its values go from %s to %s, which --image_bits=%d may be too few for",
+      name,
+      low,
+      high,
+      bits,
+    )
+  return images
+
+
+def _of_floats(images: np.ndarray) -> np.ndarray:
+  """Returns floats in [0, 1] as uint8 where that loses nothing, else as uint16."""
+  scaled = 255 * np.clip(images, 0, 1)
+  if np.abs(scaled - np.round(scaled)).max() <= 255 * ROUNDING:
+    return np.round(scaled).astype(np.uint8)
+  return filled_range(images, 1.0)
+
+
+def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
+  """Returns an array of labels, numbers or words `[N]`, or numbers `[N, L]`."""
+  labels = arrays.get(name)
+  if labels is None:
+    raise UsageError(f"data_dir must hold {name} too. Received: {', '.join(arrays)}")
+  if labels.ndim == 2 and labels.shape[1] == 1:
+    labels = labels[:, 0]
+  if labels.ndim not in (1, 2) or len(labels) != count:
+    raise UsageError(
+      f"{name} must be [{count}], a class of each image, or [{count}, L] of several labels. "
+      f"Received: {labels.shape}"
+    )
+  if labels.ndim == 2:
+    return checked_marks(labels, name)
+  if labels.dtype.kind not in "iuU" or labels.dtype.kind == "i" and labels.min() < 0:
+    raise UsageError(
+      f"{name} must be whole numbers from 0, or words. Received: {labels.dtype}"
+      + (f" from {labels.min()}" if labels.dtype.kind in "if" else "")
+    )
+  return labels
+
+
+def _marked(
+  labels: dict[str, np.ndarray], names: np.ndarray | None
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+  """Returns names of several labels, and them.
+
+  Raises:
+    UsageError: splits or names differ in their number, or each image has one label, as of classes.
+  """
+  shapes = {part.shape[1:] for part in labels.values()}
+  if len(shapes) > 1:
+    raise UsageError(
+      f"y_train, y_val and y_test must have the same labels. Received: {sorted(shapes)}"
+    )
+  if all(np.all(part.sum(axis=1) == 1) for part in labels.values()):
+    raise UsageError(
+      "y_train must be class numbers, [N], where each image has one class. Received: "
+      f"{labels['train'].shape} with a single 1 in each row"
+    )
+  [(count,)] = shapes
+  if names is None:
+    return tuple(map(str, range(count))), labels
+  if names.shape != (count,):
+    raise UsageError(f"label_names must be [{count}]. Received: {names.shape}")
+  return tuple(label_text(str(name)) for name in names), labels
+
+
+def _numbered(
+  labels: dict[str, np.ndarray], config: Config
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+  """Returns class names, words in natural order or numbers, and labels as int64 `[N]`."""
+  if all(part.dtype.kind != "U" for part in labels.values()):
+    numbers = {name: part.astype(np.int64) for name, part in labels.items()}
+    count = 1 + max(part.max(initial=0) for part in numbers.values())
+    return tuple(map(str, range(count))), numbers
+  words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
+  class_names = ordered_labels(
+    {word for part in words.values() for word in part},
+    config.label_order,
+    config.ordinal_labels,
+    must_fit=not isinstance(config, EvaluationData),
+  )
+  return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -1,0 +1,294 @@
+"""Records of a prepared TFDS dataset, encoded: held in memory, reached by number, or streamed."""
+
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from conrec_tf.data.dataset import (
+  Record,
+  Split,
+  content_digests,
+  log_cache_size,
+  split_in_memory,
+)
+from conrec_tf.data.files.scan import cache_folder
+from conrec_tf.data.images.bad_image import reason
+from conrec_tf.data.permutation import permuted
+from conrec_tf.data.sources import tfds_files
+from conrec_tf.data.split_expressions import empty_split, stored_numbers, stored_parts
+from conrec_tf.errors import UsageError
+from conrec_tf.files import replacing
+
+BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream
+FILES_AT_ONCE = 16
+
+
+def tfds_split(
+  builder: tfds.core.DatasetBuilder,
+  flag: str,
+  expression: str,
+  keys: dict[str, str],
+  cache: bool,
+  num_labels: int = 0,
+) -> Split:
+  """Returns a split of a prepared dataset: in memory, by number, or streamed, as its size allows.
+
+  Args:
+    builder: of the dataset.
+    flag: the flag that `expression` comes from, for messages.
+    expression: as TFDS writes them.
+    keys: names of the features by those of a `Record`.
+    cache: whether to hold the split in memory whatever its size.
+    num_labels: how many there are where an image has a sequence of them, which become 0 or 1 of
+      each; else 0.
+
+  Raises:
+    UsageError: there is no such split, it is empty, or its files are missing or damaged.
+  """
+  infos = builder.info.splits
+  parts = stored_parts(flag, expression, infos)
+  num_examples = sum(part.stop - part.start for part in parts)
+  if not num_examples:
+    raise empty_split(flag, expression)
+  tfds_files.check_files(builder, expression)
+  numbers = stored_numbers(parts, infos)
+  record_bytes = sum(info.num_bytes for info in infos.values()) / max(
+    1, sum(info.num_examples for info in infos.values())
+  )
+  wanted = tfds.decode.PartialDecoding(
+    {key: True for key in keys.values()},
+    decoders={keys[name]: tfds.decode.SkipDecoding() for name in ("image", "mask") if name in keys},
+  )
+
+  def label_of(record: Record) -> tf.Tensor:
+    label = record[keys["label"]]
+    if not num_labels:
+      return label
+    marks = tf.one_hot(label, num_labels, on_value=True, off_value=False)
+    return tf.cast(tf.reduce_any(marks, axis=0), tf.int64)
+
+  def named(record: Record) -> Record:
+    labels = {"label": label_of(record)} if "label" in keys else {}
+    return {name: record[key] for name, key in keys.items() if name != "label"} | labels
+
+  def fault() -> str:
+    return tfds_files.fault(builder, expression)
+
+  lookup = None
+  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
+    lookup = _lookup(builder, expression, wanted, named)
+
+  def records() -> tf.data.Dataset:
+    if lookup:  # TFDS reads such files by number alone
+      return tf.data.Dataset.range(num_examples).map(lookup)
+    return builder.as_dataset(
+      split=expression,
+      shuffle_files=False,
+      decoders=wanted,
+      read_config=tfds.ReadConfig(try_autocache=False),
+    ).map(named)
+
+  size = num_examples * record_bytes
+  if cache:
+    log_cache_size(expression, size)
+  if cache or size <= BYTES_IN_MEMORY:
+    try:
+      return _in_memory(expression, list(records().as_numpy_iterator()), numbers)
+    except Exception as error:  # TensorFlow's or array_record's
+      raise tfds_files.damaged(builder, fault() or f"{expression} ({reason(error)})") from error
+  labels = None
+  if "label" in keys:
+    labels = functools.cache(lambda: _labels(builder, expression, keys["label"], label_of))
+  known: dict[str, Any] = dict(
+    labels=labels, stored=numbers, origin=_origin(builder, expression, keys), fault=fault
+  )
+  if lookup:
+    return Split(expression, num_examples, records, lookup, **known)
+  streams = builder.info.file_format == tfds.core.file_adapters.FileFormat.TFRECORD
+  files = _Files(builder, expression, wanted)
+  block_size = max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
+  return Split(
+    expression,
+    num_examples,
+    records,
+    shuffled=(lambda seed: _shuffled(files, named, block_size, seed)) if streams else None,
+    in_file_order=(lambda: files.in_order().map(named)) if streams else None,
+    **known,
+  )
+
+
+def _origin(builder: tfds.core.DatasetBuilder, expression: str, keys: dict[str, str]) -> str:
+  """Returns what tells the records of a split from others: set, features, files, their ranges."""
+  ranges = [
+    (os.path.basename(part.filename), part.skip, part.take, tf.io.gfile.stat(part.filename).length)
+    for part in builder.info.splits[expression].file_instructions
+  ]
+  return repr((builder.info.full_name, sorted(keys.items()), ranges))
+
+
+def _lookup(
+  builder: tfds.core.DatasetBuilder,
+  expression: str,
+  wanted: tfds.decode.PartialDecoding,
+  named: Callable[[Record], Any],
+) -> Callable[[tf.Tensor], Any]:
+  """Returns `Split.lookup` of records in array_record files, which are reached by number."""
+  source = builder.as_data_source(split=expression).data_source
+  features = wanted.extract_features(builder.info.features)
+
+  def lookup(place: tf.Tensor) -> dict[str, tf.Tensor]:
+    record = tf.numpy_function(lambda number: source[int(number)], [place], tf.string)
+    example = features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
+    return named(example)
+
+  return lookup
+
+
+def _in_memory(name: str, stored: list[dict[str, Any]], numbers: np.ndarray) -> Split:
+  """Returns a split of encoded records that are held in memory; numbers are `Split.stored`."""
+  columns = {
+    key: np.array([record[key] for record in stored], kind)
+    for key, kind in (("image", object), ("mask", object), ("label", np.int64))
+    if key in stored[0]
+  }
+  content, masks = (
+    content_digests(columns[key]) if key in columns else None for key in ("image", "mask")
+  )
+  split = split_in_memory(name, columns, stored=numbers, content=content)
+  return dataclasses.replace(split, masks=masks)
+
+
+class _Files:
+  """Encoded records in tfrecord files, in the order of the files.
+
+  Args:
+    builder: of the dataset.
+    expression: the split.
+    wanted: which features to read, and which to leave encoded.
+  """
+
+  def __init__(
+    self,
+    builder: tfds.core.DatasetBuilder,
+    expression: str,
+    wanted: tfds.decode.PartialDecoding,
+  ) -> None:
+    self.instructions = builder.info.splits[expression].file_instructions
+    self._wanted, self._features = wanted, wanted.extract_features(builder.info.features)
+
+  def records(self, file: tf.Tensor) -> tf.data.Dataset:
+    """Returns (place, serialized record) of a file by its number."""
+    names = tf.constant([instruction.filename for instruction in self.instructions])
+    skips, takes = (
+      tf.constant([getattr(instruction, name) for instruction in self.instructions], tf.int64)
+      for name in ("skip", "take")
+    )
+    records = tf.data.TFRecordDataset(names[file]).skip(skips[file]).take(takes[file])
+    # A file that ends early fails, and isn't taken for a shorter one.
+    whole = records.apply(tf.data.experimental.assert_cardinality(takes[file]))
+    return whole.enumerate(tf.cumsum(takes, exclusive=True)[file])
+
+  def parsed(self, record: tf.Tensor) -> Record:
+    """Returns the features of a serialized record."""
+    return self._features.deserialize_example(record, decoders=self._wanted.decoders)
+
+  def in_order(self) -> tf.data.Dataset:
+    """Returns all records, one file after the other."""
+    files = tf.data.Dataset.range(len(self.instructions))
+    return files.flat_map(self.records).map(lambda _, record: self.parsed(record))
+
+
+def _shuffled(
+  files: _Files, named: Callable[[Record], Record], block_size: int, seed: tf.Tensor
+) -> tf.data.Dataset:
+  """Returns `Split.shuffled` of a seed, of records that only stream from tfrecord files.
+
+  The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
+  records are shuffled. Both follow from the seed alone, and nothing else is kept.
+
+  Args:
+    files: the records.
+    named: gives what was read the names of a `Record`.
+    block_size: records of a block.
+    seed: int64 `[2]`.
+  """
+  count = len(files.instructions)
+  order = tf.data.Dataset.range(count).map(lambda place: permuted(place, seed, count - 1, count))
+  records = order.interleave(files.records, cycle_length=min(FILES_AT_ONCE, count), block_length=1)
+  blocks = records.batch(block_size).enumerate()
+  return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number, block_size)).map(
+    lambda place, record: (place, named(files.parsed(record))),
+    tf.data.AUTOTUNE,
+    deterministic=True,
+  )
+
+
+def _labels(
+  builder: tfds.core.DatasetBuilder,
+  expression: str,
+  key: str,
+  label_of: Callable[[Record], tf.Tensor],
+) -> np.ndarray:
+  """Reads the labels of a split that isn't in memory, int64, in the order of its files.
+
+  That takes a pass over the files, once: labels are kept; see `scan.cache_folder`.
+
+  Args:
+    builder: of the dataset.
+    expression: the split.
+    key: name of the feature.
+    label_of: from a record that has it to the label.
+  """
+  info = builder.info.splits[expression]
+  known = hashlib.sha256(f"{builder.info.full_name} {key}".encode())
+  for part in info.file_instructions:
+    stat = tf.io.gfile.stat(part.filename)
+    known.update(f"{part.filename} {part.skip} {part.take} {stat.length}".encode())
+    known.update(str(stat.mtime_nsec).encode())
+  cache = cache_folder() / f"labels-{known.hexdigest()[:32]}.npy"
+  with contextlib.suppress(OSError, ValueError, EOFError):
+    kept = np.load(cache, allow_pickle=False)
+    if len(kept) == info.num_examples:
+      return kept
+  wanted = tfds.decode.PartialDecoding({key: True})
+  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
+    places = tf.data.Dataset.range(info.num_examples)
+    found = places.map(_lookup(builder, expression, wanted, label_of))
+  elif builder.info.file_format == tfds.core.file_adapters.FileFormat.TFRECORD:
+    found = _Files(builder, expression, wanted).in_order().map(label_of)
+  else:
+    records = builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted)
+    found = records.map(label_of)
+  bar = tqdm(
+    found.as_numpy_iterator(),
+    f"Reading labels of {expression}",
+    info.num_examples,
+    unit=" labels",
+    disable=None,
+    leave=False,
+  )
+  labels = np.array(list(bar), np.int64)
+  with contextlib.suppress(OSError, UsageError):
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(cache) as temporary, temporary.open("wb") as file:
+      np.save(file, labels)
+  return labels
+
+
+def shuffle_block(
+  block: tuple[tf.Tensor, ...], seed: tf.Tensor, number: tf.Tensor, block_size: int
+) -> tf.data.Dataset:
+  """Returns the rows of some tensors, at most `block_size`, by a seed and a number."""
+  size = tf.shape(block[0], tf.int64)[0]
+  block_seed = tf.random.experimental.stateless_fold_in(seed, number)
+  order = permuted(tf.range(size), block_seed, size - 1, block_size)
+  return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(column, order) for column in block))
