@@ -12,7 +12,7 @@ from conrec_tf.config import UsageError
 from conrec_tf.data.dataset import DatasetSource, Record, Split
 from conrec_tf.data.folder_walk import without_ending
 from conrec_tf.data.inspection import scan_split
-from conrec_tf.data.labels import marks
+from conrec_tf.data.labels import multi_hot
 
 SAMPLE = 256  # images whose values are looked at
 
@@ -103,7 +103,7 @@ def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]
   if summary.labels is None:
     yield "  classes    none"
     return
-  counts = marks(summary.labels, len(source.class_names)).sum(axis=0)
+  counts = multi_hot(summary.labels, len(source.class_names)).sum(axis=0)
   few, many = np.argmin(counts), np.argmax(counts)
   what = "labels " if source.multi_label else "classes"
   yield (
