@@ -14,7 +14,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, UsageError
 from conrec_tf.data.channels import checked_channels
 from conrec_tf.data.dataset import DatasetSource, log_cache_size
-from conrec_tf.data.decoding import Decode, Fitting, decode_image, decode_reduced, decode_stored
+from conrec_tf.data.decoding import Decode, DecodeSize, decode_image, decode_reduced, decode_stored
 from conrec_tf.data.file_duplicates import drop_duplicates
 from conrec_tf.data.file_scan import FileScan, scan_files
 from conrec_tf.data.file_store import FileStore, content
@@ -80,8 +80,8 @@ def image_source(
     functools.partial(function, **options) for function in (decode_stored, decode_image)
   )
 
-  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, as_uint16)
+  def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, decode_size, stored, channels, config.max_pixels, as_uint16)
 
   if config.drop_duplicates:
     drop_duplicates(store, scan, reduced)
@@ -112,7 +112,7 @@ def image_source(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,
     decode=lambda image: decode(read(image)),
-    decode_reduced=(lambda image, fitting: reduced(read(image), fitting))
+    decode_reduced=(lambda image, decode_size: reduced(read(image), decode_size))
     if config.scaled_decoding
     else None,
     train=listed_split("train_split", config.train_split, *arguments),

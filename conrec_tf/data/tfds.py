@@ -16,7 +16,7 @@ from conrec_tf.data import image_header
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.channels import checked_channels, with_channels
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.decoding import Fitting, decode_reduced, fill_range, within_limit
+from conrec_tf.data.decoding import DecodeSize, decode_reduced, fill_range, within_limit
 from conrec_tf.data.tfds_files import damaged, damaged_description
 from conrec_tf.data.tfds_records import tfds_split
 
@@ -73,8 +73,8 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
   def decode(encoded: tf.Tensor) -> tf.Tensor:
     return image_header.upright(stored_image(encoded), image_header.orientation(encoded))
 
-  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored_image, channels, config.max_pixels)
+  def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, decode_size, stored_image, channels, config.max_pixels)
 
   may_be_jpeg = image_feature.dtype == np.uint8 and image_feature.encoding_format != "png"
   split = functools.partial(
