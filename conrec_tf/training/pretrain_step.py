@@ -8,7 +8,7 @@ from conrec_tf import losses
 from conrec_tf.config import Config
 from conrec_tf.evaluation import metric_names
 from conrec_tf.losses import view_major
-from conrec_tf.models import ConRec, LinearHead, Maps, Outputs
+from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs
 from conrec_tf.models.level_heads import LevelHeads
 from conrec_tf.training.adversarial import Adversary, merged_reports
 from conrec_tf.training.level_losses import level_losses
@@ -161,7 +161,7 @@ class PretrainStep:
     batch: dict[str, tf.Tensor],
     training: bool = False,
     seed: tf.Tensor | None = None,
-  ) -> tuple[Outputs, Maps]:
+  ) -> tuple[Outputs, FeatureLevels]:
     """Computes what a network makes of a batch, view-major."""
     config, clean = self._config, None
     if config.contrastive_inputs == "clean" and config.contrastive_weight:
