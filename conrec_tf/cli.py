@@ -17,6 +17,7 @@ from absl.logging import converter
 
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
+from conrec_tf.config.option import explained_choices
 from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import outlive_readers
@@ -77,7 +78,7 @@ def main() -> None:
   for section in SECTIONS:
     for field in dataclasses.fields(section):
       define = define_by_type[field.type]
-      define(field.name, field.default, field.metadata["help"], module_name=section.__name__)
+      define(field.name, field.default, _explained(field), module_name=section.__name__)
   app.run(lambda argv: _report_errors(_run, argv), flags_parser=_parse)
 
 
@@ -88,14 +89,22 @@ def help_text() -> str:
   for section in SECTIONS:
     parts.append(f"{section.__name__}: {section.__doc__}")
     for field in dataclasses.fields(section):
-      choices = field.metadata["choices"]
       text = f"--{field.name}: {field.metadata['help']}"
-      text += f" One of {', '.join(map(str, choices))}." if choices else ""
       text += f" (default: {'empty' if field.default == '' else field.default})"
       parts.append(textwrap.fill(text, width=88, initial_indent="  ", subsequent_indent="      "))
+      parts += [
+        textwrap.fill(f"{value}: {words}", 88, initial_indent=" " * 6, subsequent_indent=" " * 10)
+        for value, words in explained_choices(field)
+      ]
     parts.append("")
   parts.append("--helpfull shows absl's own flags too, such as --flagfile and --verbosity.")
   return "\n".join(parts)
+
+
+def _explained(field: dataclasses.Field) -> str:
+  """Returns what `--helpfull` says of an option."""
+  choices = [f"{value}: {words}" for value, words in explained_choices(field)]
+  return " ".join([field.metadata["help"], "; ".join(choices)]).strip()
 
 
 def presets() -> dict[str, pathlib.Path]:

@@ -6,6 +6,7 @@ python docs/generate_options.py
 import dataclasses
 import pathlib
 
+from conrec_tf.config.option import explained_choices
 from conrec_tf.config.options import SECTIONS
 
 PAGE = pathlib.Path(__file__).parent / "options.md"
@@ -33,8 +34,6 @@ def _entry(field: dataclasses.Field) -> str:
   rules = field.metadata
   default = "empty" if field.default == "" else f"`{field.default}`"
   facts = [f"`{getattr(field.type, '__name__', field.type)}`", f"default {default}"]
-  if rules["choices"]:
-    facts.append("one of " + ", ".join(f"`{choice}`" for choice in rules["choices"]))
   for name, words in (
     ("low", "at least"),
     ("above", "above"),
@@ -45,7 +44,11 @@ def _entry(field: dataclasses.Field) -> str:
       facts.append(f"{words} {rules[name]:g}")
   if rules["changes_training"]:
     facts.append("determines the trained weights")
-  text = rules["help"].replace("<", "&lt;")
+  choices = [
+    f"- {value if value == 'empty' else f'`{value}`'}: {words}"
+    for value, words in explained_choices(field)
+  ]
+  text = "\n".join([rules["help"], *[""] * bool(choices), *choices]).replace("<", "&lt;")
   return f"### `--{field.name}`\n\n{text}\n\n*{'; '.join(facts)}*\n"
 
 

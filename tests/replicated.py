@@ -23,7 +23,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.masks import IGNORED
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.stream import Share
+from conrec_tf.data.stream import WorkerShard
 from conrec_tf.distribute.strategy import build_strategy, split_batch
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import SKIPPED_UPDATES
@@ -362,7 +362,7 @@ def seen(replicas):
       np.testing.assert_array_equal(np.concatenate(parts["target"]), expected)
       rows.append([part.numpy().tolist() for part in parts["label"]])
     for worker in range(replicas):  # the same as shares of several processes, from any step on
-      share = Share(worker, replicas, first_step=5)
+      share = WorkerShard(worker, replicas, first_step=5)
       for row, batch in zip(rows[5:], pretraining_batches(config, source, share)):
         assert row[worker] == batch["label"].numpy().tolist()
   return rows

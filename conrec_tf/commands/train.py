@@ -14,7 +14,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
-from conrec_tf.data.stream import Share, batch_ids
+from conrec_tf.data.stream import WorkerShard, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
@@ -109,7 +109,7 @@ def train_and_evaluate(
     )
     first_step = checkpoints.restore()
     workers.assert_same_step(first_step)
-    iterator = iter(task.batches(Share(workers.index, workers.count, first_step)))
+    iterator = iter(task.batches(WorkerShard(workers.index, workers.count, first_step)))
     runner.waited.assign(0.0)  # that was another process's time
 
     def take_steps(

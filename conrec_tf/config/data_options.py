@@ -25,9 +25,12 @@ class Data:
   )
   label_mode: str = option(
     "auto",
-    "Labels of an image folder: its folders (split/label/file or label/file), none "
-    "(images lie anywhere; other datasets' labels go unused), or auto, none for a flat folder.",
-    choices=("auto", "folders", "none"),
+    "Labels of an image folder.",
+    choices={
+      "auto": "its folders or tables beside the images; none for a flat folder",
+      "folders": "its folders: split/label/file or label/file",
+      "none": "none: images lie anywhere; other datasets' labels go unused",
+    },
   )
   train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
   eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
@@ -50,10 +53,13 @@ class Data:
   )
   eval_crop: str = option(
     "auto",
-    "What evaluation and exports take of an image before they resize it: its central 87.5 %, all "
-    "of it, or auto: the centre where sizes differ in the data that the network is first "
-    "evaluated on. A trained network keeps that, whatever images it sees later.",
-    choices=("auto", "center", "none"),
+    "What evaluation and exports take of an image before they resize it. A trained network keeps "
+    "that, whatever images it sees later.",
+    choices={
+      "auto": "the centre where sizes differ in the data that it is first evaluated on, else all",
+      "center": "its central 87.5 %",
+      "none": "all of it",
+    },
     changes_training=False,
   )
   cache_dataset: bool = option(
@@ -104,9 +110,12 @@ class Data:
   dicom_frames: str = option(
     "",
     "Which of several frames of a DICOM file, slices of a NIfTI file or of MedMNIST3D's volumes "
-    "are images: middle (the later one of an even number) or all, of which those of one file stay "
-    "together as a group; empty: files of several are refused.",
-    choices=("", "middle", "all"),
+    "are images.",
+    choices={
+      "": "none: files of several are refused",
+      "middle": "the middle one, the later one of an even number",
+      "all": "all; those of one file stay together as a group",
+    },
     architecture=True,
   )
   image_key: str = option(
@@ -141,8 +150,12 @@ class Data:
   )
   image_channels: int = option(
     0,
-    "1 converts images to grey, 3 to RGB; 0 keeps what the dataset holds.",
-    choices=(0, 1, 3),
+    "Channels of the images.",
+    choices={
+      0: "what the dataset holds",
+      1: "converted to grey",
+      3: "converted to RGB",
+    },
     architecture=True,
   )
 
@@ -215,9 +228,14 @@ class Augmentation:
   )
   random_flip: str = option(
     "horizontal",
-    "In which directions views are mirrored, half of them each; both suits images without a "
-    "natural upright, as retinas and histology.",
-    choices=("none", "horizontal", "horizontal_and_vertical"),
+    "In which directions views are mirrored, half of them each.",
+    choices={
+      "none": "in none",
+      "horizontal": "left-right",
+      "horizontal_and_vertical": (
+        "in both, for images without a natural upright, as retinas and histology"
+      ),
+    },
   )
   random_rotation: float = option(
     0.0,
@@ -228,14 +246,20 @@ class Augmentation:
   )
   supervised_augmentation: str = option(
     "crop",
-    "With train_mode=finetune: random crop and left-right flip, or zoom by 0.85 to "
-    "1.15 and flips in both directions; never colour.",
-    choices=("crop", "zoom"),
+    "What train_mode=finetune does to images; never colour.",
+    choices={
+      "crop": "random crop and left-right flip",
+      "zoom": "zoom by 0.85 to 1.15 and flips in both directions",
+    },
   )
   corruption: str = option(
     "models_genesis",
-    "What the network must undo: pixel shuffling, in-painting, "
-    "out-painting (and intensity maps for one channel), or none.",
-    choices=("models_genesis", "none"),
+    "What the network must undo.",
+    choices={
+      "models_genesis": (
+        "pixel shuffling, in-painting, out-painting, and intensity maps for one channel"
+      ),
+      "none": "nothing",
+    },
     architecture=True,
   )

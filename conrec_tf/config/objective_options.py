@@ -12,11 +12,18 @@ class Objective:
   )
   contrastive_method: str = option(
     "decoupled",
-    "The contrastive loss: NT-Xent (the paper); decoupled (arXiv 2110.06848), which leaves the "
-    "pair itself out of the denominator, so that gradients don't vanish in small batches; or moco, "
-    "momentum contrast (arXiv 2003.04297, 2104.02057), where a second network that follows the "
-    "first makes what is compared with.",
-    choices=("nt_xent", "decoupled", "moco"),
+    "The contrastive loss.",
+    choices={
+      "nt_xent": "NT-Xent (the paper)",
+      "decoupled": (
+        "without the pair itself in the denominator, so that gradients don't vanish in small "
+        "batches (arXiv 2110.06848)"
+      ),
+      "moco": (
+        "momentum contrast: a second network that follows the first makes what is compared with "
+        "(arXiv 2003.04297, 2104.02057)"
+      ),
+    },
   )
   moco_momentum: float = option(
     0.99,
@@ -26,9 +33,11 @@ class Objective:
   )
   moco_momentum_schedule: str = option(
     "constant",
-    "What becomes of moco_momentum: constant, or a cosine to 1 over the training, which then can't "
-    "go on for longer.",
-    choices=("constant", "cosine"),
+    "What becomes of moco_momentum.",
+    choices={
+      "constant": "it stays",
+      "cosine": "it goes to 1 over the training, which then can't go on for longer",
+    },
   )
   moco_queue_length: int = option(
     0,
@@ -38,9 +47,11 @@ class Objective:
   )
   contrastive_inputs: str = option(
     "corrupted",
-    "What the contrastive loss compares: the corrupted views (the paper), or the clean ones, which "
-    "the encoder then sees beside them: twice its work in a step.",
-    choices=("corrupted", "clean"),
+    "What the contrastive loss compares.",
+    choices={
+      "corrupted": "the corrupted views (the paper)",
+      "clean": "the clean ones, which the encoder then sees beside them: twice its work in a step",
+    },
   )
   reconstruction_weight: float = option(
     300.0,
@@ -49,7 +60,13 @@ class Objective:
     architecture=True,
   )
   reconstruction_loss: str = option(
-    "mse", "Per-pixel squared error, Huber loss, or 1 - SSIM.", choices=("mse", "huber", "ssim")
+    "mse",
+    "Loss of the reconstruction.",
+    choices={
+      "mse": "squared error per pixel",
+      "huber": "Huber loss per pixel",
+      "ssim": "1 - SSIM",
+    },
   )
   multi_level_contrastive_weight: float = option(
     0.0,
@@ -72,8 +89,11 @@ class Objective:
   )
   adversarial_loss: str = option(
     "least_squares",
-    "How the discriminator judges: least squares (arXiv 1611.04076) or hinge (arXiv 1705.02894).",
-    choices=("least_squares", "hinge"),
+    "How the discriminator judges.",
+    choices={
+      "least_squares": "by least squares (arXiv 1611.04076)",
+      "hinge": "by a hinge (arXiv 1705.02894)",
+    },
   )
   adversarial_start_step: int = option(
     0,

@@ -1,6 +1,6 @@
 """Options of a run, in sections: dataclass fields with explanations and ranges that are checked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, dataclass_transform
 
@@ -29,7 +29,7 @@ def option(
   default: str | int | float | bool,
   help: str,
   *,
-  choices: tuple[str | int, ...] | None = None,
+  choices: Mapping[Any, str] | None = None,
   low: float | None = None,
   high: float | None = None,
   above: float | None = None,
@@ -44,7 +44,7 @@ def option(
   Args:
     default: the default value; its type is the type of the field.
     help: one or two sentences for `--help`.
-    choices: the allowed values of an enumeration.
+    choices: the allowed values of an enumeration, and what each means, in a few words.
     low, high: inclusive bounds.
     above, below: exclusive bounds.
     changes_training: whether another value leads to other trained weights.
@@ -80,6 +80,16 @@ def section(fields: type[Any]) -> type[Any]:
   return dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(fields)
 
 
+def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:
+  """Returns the allowed values of an enumeration and what each means; nothing for other options.
+
+  Args:
+    field: a field that `option` made.
+  """
+  choices = field.metadata["choices"] or {}
+  return [("empty" if value == "" else str(value), words) for value, words in choices.items()]
+
+
 def check_range(field: dataclasses.Field, value: Any) -> None:
   """Checks the type and the range of a value.
 
@@ -97,7 +107,7 @@ def check_range(field: dataclasses.Field, value: Any) -> None:
   if type(value) is not wanted:
     expected = f"of type {getattr(wanted, '__name__', wanted)}"
   elif rules["choices"] is not None and value not in rules["choices"]:
-    expected = "one of " + ", ".join(str(choice) for choice in rules["choices"])
+    expected = "one of " + ", ".join(name for name, _ in explained_choices(field))
   elif rules["low"] is not None and not value >= rules["low"]:
     expected = f"at least {rules['low']}"
   elif rules["high"] is not None and not value <= rules["high"]:

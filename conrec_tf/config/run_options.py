@@ -9,29 +9,34 @@ class Task:
 
   mode: str = option(
     "train_then_eval",
-    "What to do: train; train, evaluate and export; evaluate the "
-    "checkpoints of model_dir, following a running training until its last step (or evaluate "
-    "--checkpoint); draw what the run in model_dir learned; embed all images of the two splits; "
-    "segment all images of a folder, with a network of train_mode=segment; export a trained "
-    "network; or decode all images once and tell what they are.",
-    choices=(
-      "train",
-      "train_then_eval",
-      "eval",
-      "report",
-      "embed",
-      "segment",
-      "export",
-      "check_data",
-    ),
+    "What to do.",
+    choices={
+      "train": "train",
+      "train_then_eval": "train, evaluate and export",
+      "eval": (
+        "evaluate the checkpoints of model_dir, following a running training until its last step, "
+        "or evaluate --checkpoint"
+      ),
+      "report": "draw what the run in model_dir learned",
+      "embed": "embed all images of the two splits",
+      "segment": "segment all images of a folder, with a network of train_mode=segment",
+      "export": "export a trained network",
+      "check_data": "decode all images once and tell what they are",
+    },
     changes_training=False,
   )
   train_mode: str = option(
     "pretrain",
-    "Learn without labels; learn a supervised head, on a frozen or trainable network from "
-    "--checkpoint or from scratch; or learn to segment, from masks, with encoder and decoder from "
-    "--checkpoint or from scratch.",
-    choices=("pretrain", "finetune", "segment"),
+    "What the network learns.",
+    choices={
+      "pretrain": "without labels",
+      "finetune": (
+        "a supervised head, on a frozen or trainable network from --checkpoint or from scratch"
+      ),
+      "segment": (
+        "to segment, from masks, with encoder and decoder from --checkpoint or from scratch"
+      ),
+    },
   )
   model_dir: str = option(
     "",
@@ -82,10 +87,15 @@ class Devices:
 
   strategy: str = option(
     "one_device",
-    "The first GPU, or the CPU without one; several GPUs of this machine "
-    "(mirrored); or those of several machines (multi_worker_mirrored), by the same command on each "
-    "with TF_CONFIG as TensorFlow documents it.",
-    choices=("one_device", "mirrored", "multi_worker_mirrored"),
+    "On what the network is trained.",
+    choices={
+      "one_device": "the first GPU, or the CPU without one",
+      "mirrored": "several GPUs of this machine",
+      "multi_worker_mirrored": (
+        "those of several machines, by the same command on each with TF_CONFIG as TensorFlow "
+        "documents it"
+      ),
+    },
     changes_training=False,
   )
   devices: str = option(
@@ -118,8 +128,11 @@ class Bookkeeping:
   )
   on_nan: str = option(
     "stop",
-    "When a loss or gradient isn't finite: stop, or skip such steps and count them.",
-    choices=("stop", "skip"),
+    "What becomes of a step whose loss or gradient isn't finite.",
+    choices={
+      "stop": "the training stops",
+      "skip": "the step is left out, and counted",
+    },
     changes_training=False,
   )
 
@@ -143,16 +156,15 @@ class Evaluation:
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
     "evaluation",
-    "What the best checkpoint is chosen by: the evaluation split, as the paper "
-    "does; a fifth of the training labels, held out; or a measure that needs no labels.",
-    choices=(
-      "evaluation",
-      "validation",
-      "rank_me",
-      "effective_rank",
-      "alignment",
-      "uniformity",
-    ),
+    "What the best checkpoint is chosen by.",
+    choices={
+      "evaluation": "the evaluation split, as the paper does",
+      "validation": "a fifth of the training labels, held out",
+      "rank_me": "RankMe of the embeddings, without labels",
+      "effective_rank": "their effective rank, without labels",
+      "alignment": "how near the two views of an image lie, without labels",
+      "uniformity": "how evenly embeddings fill the sphere, without labels",
+    },
     changes_training=False,
   )
   label_fractions: str = option(
@@ -224,16 +236,20 @@ class Export:
   )
   export_checkpoint: str = option(
     "last",
-    "What to export from, and embed with, of a model_dir: its last checkpoint or the "
-    "one with the best evaluation.",
-    choices=("last", "best"),
+    "What to export from, and embed with, of a model_dir.",
+    choices={
+      "last": "its last checkpoint",
+      "best": "the one with the best evaluation",
+    },
     changes_training=False,
   )
   export_weights: str = option(
     "trained",
-    "With contrastive_method=moco, what to export: the network that is trained, or the one that "
-    "follows it, momentum, which has no decoder.",
-    choices=("trained", "momentum"),
+    "Which network to export, with contrastive_method=moco.",
+    choices={
+      "trained": "the one that is trained",
+      "momentum": "the one that follows it, which has no decoder",
+    },
     changes_training=False,
   )
   keep_hub_module_max: int = option(

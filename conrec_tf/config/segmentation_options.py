@@ -9,8 +9,11 @@ class Segmentation:
 
   segment_from: str = option(
     "both",
-    "What is taken from --checkpoint: its encoder alone, or its decoder too, as far as it fits.",
-    choices=("encoder", "both"),
+    "What is taken from --checkpoint, as far as it fits.",
+    choices={
+      "encoder": "its encoder alone",
+      "both": "its decoder too",
+    },
   )
   mask_key: str = option(
     "segmentation_mask",
@@ -42,9 +45,13 @@ class Segmentation:
   crops_per_image: int = option(64, "Random crops of each image in an epoch.", low=1)
   segment_loss: str = option(
     "dice",
-    "Dice of classes (arXiv 1606.04797), which learns classes of few pixels soonest, cross entropy "
-    "of pixels, their sum, or focal loss (arXiv 1708.02002).",
-    choices=("dice", "cross_entropy", "cross_entropy_dice", "focal"),
+    "The loss of segmentation.",
+    choices={
+      "dice": "Dice of classes, which learns classes of few pixels soonest (arXiv 1606.04797)",
+      "cross_entropy": "cross entropy of pixels",
+      "cross_entropy_dice": "the sum of both, Dice times dice_weight",
+      "focal": "focal loss of pixels (arXiv 1708.02002)",
+    },
   )
   dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0)
   class_weights: str = option(

@@ -9,16 +9,23 @@ class Model:
 
   encoder: str = option(
     "unet",
-    "The paper's U-net, Keras' DenseNet121 (which has no decoder), or external, which a checkpoint "
-    "of somebody else's network is by itself.",
-    choices=("unet", "densenet121", "external"),
+    "The network that embeds.",
+    choices={
+      "unet": "the paper's U-net",
+      "densenet121": "Keras' DenseNet121, which has no decoder",
+      "external": "somebody else's network, which such a checkpoint is by itself",
+    },
     architecture=True,
   )
   external_scaling: str = option(
     "unit",
-    "What an external network's input is: unit (0 to 1), symmetric (-1 to 1), bytes (0 to 255), or "
-    "imagenet (less ImageNet's mean, by its deviation).",
-    choices=("unit", "symmetric", "bytes", "imagenet"),
+    "What an external network's input is.",
+    choices={
+      "unit": "0 to 1",
+      "symmetric": "-1 to 1",
+      "bytes": "0 to 255",
+      "imagenet": "less ImageNet's mean, by its deviation",
+    },
   )
   external_output: str = option(
     "",
@@ -36,30 +43,45 @@ class Model:
   unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8, architecture=True)
   pooling: str = option(
     "attention",
-    "How features become an embedding: attention-weighted (paper, Eq. 4) or average.",
-    choices=("attention", "average"),
+    "How features become an embedding.",
+    choices={
+      "attention": "by a mean that attention weighs (paper, Eq. 4)",
+      "average": "by the mean",
+    },
     architecture=True,
   )
   representation_levels: str = option(
     "all",
     "Which levels of the encoder make the representation that is evaluated, embedded, exported "
-    "and finetuned: the last, pooled (the paper), or all, the shallower ones pooled by average "
-    "and put beside it.",
-    choices=("last", "all"),
+    "and finetuned.",
+    choices={
+      "last": "the last, pooled (the paper)",
+      "all": "all, the shallower ones pooled by average and put beside it",
+    },
     architecture=True,
   )
   skip_connections: str = option(
     "deep",
-    "Which skip connections the decoder has in pre-training: all (the paper), deep, the deepest "
-    "alone, or none, so that the features must carry everything. For segmentation it has all.",
-    choices=("all", "deep", "none"),
+    "Which skip connections the decoder has in pre-training. For segmentation it has all.",
+    choices={
+      "all": "all (the paper)",
+      "deep": "the deepest alone",
+      "none": "none, so that the features must carry everything",
+    },
     architecture=True,
   )
   attention_dropout: float = option(
     0.5, "Dropout on the input of the attention gate.", low=0.0, below=1.0, architecture=True
   )
   proj_head_mode: str = option(
-    "nonlinear", "Projection head.", choices=("none", "linear", "nonlinear"), architecture=True
+    "nonlinear",
+    "Projection head.",
+    choices={
+      "none": "none: the embedding itself is compared",
+      "linear": "one dense layer",
+      "nonlinear": "num_proj_layers dense layers",
+    },
+    architecture=True,
   )
   num_proj_layers: int = option(
     3, "Dense layers of a nonlinear projection head.", low=1, architecture=True
@@ -98,23 +120,33 @@ class Optimization:
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = option(
     "adamw",
-    "LARS (the paper, with learning_rate=0.075 and learning_rate_scaling=sqrt), SGD with Nesterov "
-    "momentum, Adam (weight decay through the loss), or AdamW (decoupled).",
-    choices=("lars", "momentum", "adam", "adamw"),
+    "What updates the weights.",
+    choices={
+      "lars": "LARS (the paper, with learning_rate=0.075 and learning_rate_scaling=sqrt)",
+      "momentum": "SGD with Nesterov momentum",
+      "adam": "Adam, with weight decay through the loss",
+      "adamw": "AdamW, with decoupled weight decay",
+    },
   )
   learning_rate: float = option(
     0.001, "Base learning rate, before scaling. Paper: 0.075, for LARS.", above=0.0
   )
   learning_rate_scaling: str = option(
     "none",
-    "Learning rate = base * sqrt(batch) (the paper), base * batch / 256, or base.",
-    choices=("sqrt", "linear", "none"),
+    "What the learning rate is.",
+    choices={
+      "sqrt": "base * sqrt(batch) (the paper)",
+      "linear": "base * batch / 256",
+      "none": "base",
+    },
   )
   learning_rate_schedule: str = option(
     "cosine",
-    "What follows the warm-up: a constant rate (the paper), with which a run can go on for longer, "
-    "or a cosine to 0.",
-    choices=("constant", "cosine"),
+    "What follows the warm-up.",
+    choices={
+      "constant": "a constant rate (the paper), with which a run can go on for longer",
+      "cosine": "a cosine to 0",
+    },
   )
   warmup_epochs: float = option(0.0, "Epochs of linear warm-up from 0.", low=0.0)
   momentum: float = option(0.9, "Momentum of LARS and SGD.", low=0.0, below=1.0)
@@ -128,9 +160,16 @@ class Optimization:
   )
   mixed_precision: str = option(
     "auto",
-    "What the network computes in; weights and losses stay float32. auto: mixed_bfloat16 on "
-    "processors that are fast in it, else float32, for a run what it was when that began.",
-    choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
+    "What the network computes in; weights and losses stay float32.",
+    choices={
+      "float32": "float32",
+      "mixed_bfloat16": "bfloat16",
+      "mixed_float16": "float16, with a scaled loss",
+      "auto": (
+        "bfloat16 on processors that are fast in it, else float32; for a run what it was when "
+        "that began"
+      ),
+    },
   )
   gradient_checkpointing: bool = option(
     False,

@@ -10,7 +10,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.images.decoding import DecodeReduced, Fitting
+from conrec_tf.data.images.decoding import DecodeReduced, DecodeSize
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -259,10 +259,10 @@ class DatasetSource:
       self._functions[key] = tf.function(function, autograph=False)
     return self._functions[key]
 
-  def decode_for(self, image: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
+  def decode_for(self, image: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a record's image with no more pixels than it needs; see `decode_reduced`."""
     if self.decode_reduced:
-      return self.decode_reduced(image, fitting)
+      return self.decode_reduced(image, decode_size)
     pixels = self.decode(image)
     return pixels, tf.shape(pixels)[:2]
 

@@ -18,7 +18,7 @@ from conrec_tf.data.augmentation.views import make_view, view_reduction
 from conrec_tf.data.augmentation.windows import random_window
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.stream import WHOLE, Share, training_records
+from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
@@ -41,7 +41,7 @@ VIEW_OPTIONS = (
 
 
 def pretraining_batches(
-  config: Config, source: DatasetSource | None = None, share: Share = WHOLE
+  config: Config, source: DatasetSource | None = None, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
   """Returns endless batches of two augmented views for pre-training.
 
@@ -52,18 +52,18 @@ def pretraining_batches(
   Args:
     config: the options of the run.
     source: the dataset, or None to load the one that `config` names.
-    share: the part of each batch that this process takes.
+    shard: the part of each batch that this process takes.
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
-    `lineareval_while_pretraining` also `label`, int64 `[B]`. B is the share of the batch.
+    `lineareval_while_pretraining` also `label`, int64 `[B]`. B is the part of the batch.
 
   Raises:
     UsageError: the batch is larger than the split.
   """
   source = source or load_dataset(config)
   augment = two_views(config, source)
-  return _shuffled_batches(source, config.train_batch_size, config.seed, augment, share)
+  return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
 
 
 def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset:
@@ -133,7 +133,7 @@ def finetuning_batches(
   image_size: int,
   augmentation: str,
   seed: int,
-  share: Share = WHOLE,
+  shard: WorkerShard = WHOLE,
 ) -> tf.data.Dataset:
   """Returns endless batches of labelled images for finetuning, augmented without colour.
 
@@ -143,7 +143,7 @@ def finetuning_batches(
     image_size: height and width, pixels.
     augmentation: crop or zoom; see `make_cropped` and `make_zoomed`.
     seed: seed of the run.
-    share: the part of each batch that this process takes.
+    shard: the part of each batch that this process takes.
 
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
@@ -165,16 +165,16 @@ def finetuning_batches(
     image = make(image, place, image_size=image_size, full_size=full_size)
     return {"image": image, "label": record["label"]}
 
-  return _shuffled_batches(source, batch_size, seed, augment, share)
+  return _shuffled_batches(source, batch_size, seed, augment, shard)
 
 
 def _shuffled_batches(
-  source: DatasetSource, batch_size: int, seed: int, augment: Augment, share: Share
+  source: DatasetSource, batch_size: int, seed: int, augment: Augment, shard: WorkerShard
 ) -> tf.data.Dataset:
   """Returns batches of `augment(position in the stream, record)`."""
-  records = training_records(source.train, batch_size, seed, share)
+  records = training_records(source.train, batch_size, seed, shard)
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
-  size = batch_size // share.num_workers
+  size = batch_size // shard.num_workers
   return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

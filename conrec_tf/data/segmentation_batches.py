@@ -9,20 +9,20 @@ from conrec_tf.config import Config
 from conrec_tf.data.augmentation.masked import make_masked_crop
 from conrec_tf.data.augmentation.views import draw_color
 from conrec_tf.data.dataset import DatasetSource, Record, Split
-from conrec_tf.data.stream import WHOLE, Share, training_records
+from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 
 COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an image hard to match
 
 
 def segmentation_batches(
-  config: Config, source: DatasetSource, share: Share = WHOLE
+  config: Config, source: DatasetSource, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
   """Returns endless batches of random crops; see `make_masked_crop`.
 
   Args:
     config: the options of the run.
     source: the dataset; it has masks.
-    share: the part of each batch that this process takes.
+    shard: the part of each batch that this process takes.
 
   Returns:
     `tf.data.Dataset` of `{image, classes}`: float32 `[B, H, W, C]` in [0, 1] and int32
@@ -60,9 +60,9 @@ def segmentation_batches(
     )
     return {"image": image, "classes": classes}
 
-  records = training_records(source.train, config.train_batch_size, config.seed, share)
+  records = training_records(source.train, config.train_batch_size, config.seed, shard)
   crops = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
-  size = config.train_batch_size // share.num_workers
+  size = config.train_batch_size // shard.num_workers
   return crops.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.files.labels import marks
+from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def warn_of_missing_labels(split: Split, class_names: Sequence[str]) -> None:
   """Warns of labels that no image of a split has."""
   if split.labels is None or not class_names:
     return
-  there = marks(split.labels(), len(class_names)).any(axis=0)
+  there = multi_hot(split.labels(), len(class_names)).any(axis=0)
   missing = [name for name, known in zip(class_names, there, strict=True) if not known]
   if missing:
     logger.warning(

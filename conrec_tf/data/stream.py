@@ -25,7 +25,7 @@ LAST = np.iinfo(np.int64).max
 RECORDS_BETWEEN_UPDATES = 1000  # of the progress bar
 
 
-class Share(NamedTuple):
+class WorkerShard(NamedTuple):
   """What a process takes of the stream of batches.
 
   Attributes:
@@ -38,7 +38,7 @@ class Share(NamedTuple):
   first_step: int = 0
 
 
-WHOLE = Share()
+WHOLE = WorkerShard()
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -56,15 +56,15 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_records(
-  split: Split, batch_size: int, seed: int, share: Share = WHOLE
+  split: Split, batch_size: int, seed: int, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
-  """Returns the endless stream of (position, record), or a worker's share of it.
+  """Returns the endless stream of (position, record), or a worker's shard of it.
 
   Args:
     split: what is learnt from.
     batch_size: images of a batch, of all workers together.
     seed: seed of the run.
-    share: the part of each batch, and where to begin.
+    shard: the part of each batch, and where to begin.
 
   Returns:
     `tf.data.Dataset` of an int64 scalar and `{image, label}`.
@@ -73,17 +73,17 @@ def training_records(
     UsageError: the batch is larger than the split, or its records can't be shuffled.
   """
   per_epoch = steps_per_epoch(split, batch_size) * batch_size
-  size = batch_size // share.num_workers
+  size = batch_size // shard.num_workers
   lookup = split.lookup
   if lookup is None:
-    return _streamed_records(split, batch_size, per_epoch, seed, share)
+    return _streamed_records(split, batch_size, per_epoch, seed, shard)
 
   def record(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    position = number // size * batch_size + share.worker * size + number % size
+    position = number // size * batch_size + shard.worker * size + number % size
     epoch = position // per_epoch
     return position, lookup(place_of(position % per_epoch, epoch, split.num_examples, seed))
 
-  return tf.data.Dataset.range(share.first_step * size, LAST).map(record)
+  return tf.data.Dataset.range(shard.first_step * size, LAST).map(record)
 
 
 def place_of(
@@ -117,14 +117,14 @@ def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
 
 
 def _streamed_records(
-  split: Split, batch_size: int, per_epoch: int, seed: int, share: Share
+  split: Split, batch_size: int, per_epoch: int, seed: int, shard: WorkerShard
 ) -> tf.data.Dataset:
   """Returns `training_records` of a split whose records only stream."""
-  first = share.first_step * batch_size
-  size = batch_size // share.num_workers
+  first = shard.first_step * batch_size
+  size = batch_size // shard.num_workers
   stream = _places_and_records(split, batch_size, seed, first)
-  if share.num_workers > 1:  # before anything is decoded
-    stream = stream.filter(lambda position, _: position // size % share.num_workers == share.worker)
+  if shard.num_workers > 1:  # before anything is decoded
+    stream = stream.filter(lambda position, _: position // size % shard.num_workers == shard.worker)
   return stream.map(lambda position, element: (position, element[1]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.dataset import DatasetSource, Record, Split
-from conrec_tf.data.files.labels import marks
+from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.images.inspection import scan_split
 from conrec_tf.errors import UsageError
@@ -103,7 +103,7 @@ def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]
   if summary.labels is None:
     yield "  classes    none"
     return
-  counts = marks(summary.labels, len(source.class_names)).sum(axis=0)
+  counts = multi_hot(summary.labels, len(source.class_names)).sum(axis=0)
   few, many = np.argmin(counts), np.argmax(counts)
   what = "labels " if source.multi_label else "classes"
   yield (

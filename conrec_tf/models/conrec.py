@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
   reconstruction: tf.Tensor | None
 
 
-class Maps(NamedTuple):
+class FeatureLevels(NamedTuple):
   """What lies between, `[B, h, w, c]` each.
 
   Attributes:
@@ -96,7 +96,7 @@ class ConRec(tf.keras.Model):
     seed: tf.Tensor | None = None,
     num_views: int = 1,
     contrastive_images: tf.Tensor | None = None,
-  ) -> tuple[Outputs, Maps]:
+  ) -> tuple[Outputs, FeatureLevels]:
     """Computes what `call` does, and returns what lies between too."""
     if contrastive_images is None:
       maps = contrastive_maps = self.encoder(images, training=training)
@@ -114,7 +114,7 @@ class ConRec(tf.keras.Model):
     if self.decoder:
       reconstruction, decoder_maps = self.decoder(*maps, training=training)
     outputs = Outputs(self._with_levels(skips, embedding), projection, reconstruction)
-    return outputs, Maps(skips, decoder_maps)
+    return outputs, FeatureLevels(skips, decoder_maps)
 
   def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
     """Puts the averages of the shallower levels before the embedding, if they belong there."""

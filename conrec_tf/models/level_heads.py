@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.models.conrec import ConRec, Maps
+from conrec_tf.models.conrec import ConRec, FeatureLevels
 from conrec_tf.models.heads import ProjectionHead
 
 
@@ -34,7 +34,9 @@ class LevelHeads(tf.keras.Model):
       tf.keras.layers.Conv2D(channels, 1, dtype=self.dtype) for _ in range(inner_levels)
     ]
 
-  def call(self, maps: Maps, training: bool = False) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+  def call(
+    self, maps: FeatureLevels, training: bool = False
+  ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Projects and reconstructs at each level.
 
     Args:

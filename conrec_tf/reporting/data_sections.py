@@ -14,7 +14,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource, Record
 from conrec_tf.data.duplicates import BITS, Duplicate
-from conrec_tf.data.files.labels import label_words, marks
+from conrec_tf.data.files.labels import label_words, multi_hot
 from conrec_tf.data.pipeline import two_views
 from conrec_tf.data.summary import (
   SplitSummary,
@@ -119,7 +119,7 @@ class DataFindings:
     section = Section("Labels and splits")
     if self.source.class_names:
       counts = {
-        summary.split.name: marks(summary.labels, len(self.source.class_names)).sum(axis=0)
+        summary.split.name: multi_hot(summary.labels, len(self.source.class_names)).sum(axis=0)
         for summary in self.summaries
         if summary.labels is not None
       }

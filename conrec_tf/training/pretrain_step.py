@@ -22,7 +22,7 @@ from conrec_tf.metrics import (
   TOTAL_LOSS,
   WEIGHT_DECAY,
 )
-from conrec_tf.models import ConRec, LinearHead, Maps, Outputs
+from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs
 from conrec_tf.models.level_heads import LevelHeads
 from conrec_tf.training.adversarial import Adversary, merged_reports
 from conrec_tf.training.level_losses import level_losses
@@ -175,7 +175,7 @@ class PretrainStep:
     batch: dict[str, tf.Tensor],
     training: bool = False,
     seed: tf.Tensor | None = None,
-  ) -> tuple[Outputs, Maps]:
+  ) -> tuple[Outputs, FeatureLevels]:
     """Computes what a network makes of a batch, view-major."""
     config, clean = self._config, None
     if config.contrastive_inputs == "clean" and config.contrastive_weight:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.data.stream import Share
+from conrec_tf.data.stream import WorkerShard
 from conrec_tf.models import ConRec
 from conrec_tf.training.loop import Step
 
@@ -21,7 +21,7 @@ class TrainTask:
     only_to_resume: `{name: trackable}` of what else learns.
     optimizer: its `iterations` is the global step.
     step: the training step.
-    batches: makes the endless batches, or a share of them.
+    batches: makes the endless batches, or of a worker its shard of them.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
     evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
       `{name: value}`; None where that says nothing.
@@ -34,7 +34,7 @@ class TrainTask:
   only_to_resume: dict[str, Any]
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
-  batches: Callable[[Share], tf.data.Dataset]
+  batches: Callable[[WorkerShard], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
   evaluate_untrained: Callable[[], dict[str, Any]] | None
   metric: str

@@ -20,7 +20,7 @@ def test_help_explains_every_flag_without_tensorflow():
   for text in (
     "Optimization: How long, how fast.",
     "--temperature: Temperature of the contrastive loss. Paper: 0.5.",
-    "One of attention, average. (default: attention)",
+    "How features become an embedding. (default: attention)\n      attention: by a mean",
   ):
     assert text in done.stdout
   code = (

@@ -12,7 +12,7 @@ from conrec_tf.data import stream
 from conrec_tf.data.pipeline import pretraining_batches, validation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import tfds_records
-from conrec_tf.data.stream import Share, training_records
+from conrec_tf.data.stream import WorkerShard, training_records
 from conrec_tf.errors import UsageError
 
 
@@ -62,14 +62,16 @@ def test_another_seed_is_another_order(split):
 @pytest.mark.parametrize("first_step", [1, 2, 5])
 def test_a_stream_begins_at_any_step(split, first_step):
   whole = taken(split, 48)
-  assert taken(split, 48 - 8 * first_step, Share(first_step=first_step)) == whole[8 * first_step :]
+  assert (
+    taken(split, 48 - 8 * first_step, WorkerShard(first_step=first_step)) == whole[8 * first_step :]
+  )
 
 
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_shares_of_workers_make_up_each_batch(split, num_workers):
   size, whole = 8 // num_workers, taken(split, 48)[8:]
   for worker in range(num_workers):
-    mine = taken(split, 40 // num_workers, Share(worker, num_workers, first_step=1))
+    mine = taken(split, 40 // num_workers, WorkerShard(worker, num_workers, first_step=1))
     expected = [row for row in whole if row[0] % 8 // size == worker]
     assert mine == expected
 
@@ -86,7 +88,7 @@ def test_ids_of_a_batch(split):
 
 def test_passing_over_records_is_said(split, caplog):
   with caplog.at_level("INFO", "conrec_tf"):
-    taken(split, 1, Share(first_step=3))
+    taken(split, 1, WorkerShard(first_step=3))
   assert ("Passing over 8 encoded records" in caplog.text) == (split.lookup is None)
 
 
@@ -120,7 +122,7 @@ def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
 def test_prefetched_batches_of_a_late_start_are_those_of_the_run(tiny):
   config = Config(**tiny)
   whole = list(pretraining_batches(config).take(9).as_numpy_iterator())
-  late = pretraining_batches(config, share=Share(first_step=7)).as_numpy_iterator()
+  late = pretraining_batches(config, shard=WorkerShard(first_step=7)).as_numpy_iterator()
   for expected in whole[7:]:
     found = next(late)
     for name in expected:

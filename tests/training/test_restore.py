@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
-from conrec_tf.data.stream import Share
+from conrec_tf.data.stream import WorkerShard
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.training.loop import StepRunner
@@ -77,7 +77,7 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   everything = tf.train.Checkpoint(**task.networks, **others)
 
   def train_from(step, save):
-    iterator = iter(task.batches(Share(first_step=step)))
+    iterator = iter(task.batches(WorkerShard(first_step=step)))
     for taken in range(step, STEPS):
       save(taken)
       runner(iterator, tf.constant(1))

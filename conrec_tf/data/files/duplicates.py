@@ -28,7 +28,7 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
     decode: from a file's content to pixels and the whole image's size; see `decode_reduced`.
   """
   places = np.flatnonzero(scan.is_good)
-  unknown = places[~scan.looks[places].any(axis=1)]
+  unknown = places[~scan.perceptual_hashes[places].any(axis=1)]
   if len(unknown):
     locations = store.locations([scan.names[place] for place in unknown])
     hashes = perceptual_hashes(
@@ -36,10 +36,12 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
       lambda location: decode(store.read(location), hash_reduction)[0],
       "Looking for duplicates",
     )
-    scan.looks[unknown] = np.packbits(hashes, axis=1)
+    scan.perceptual_hashes[unknown] = np.packbits(hashes, axis=1)
     if scan.path:
       save_scan(scan.path, scan)
-  found = find_duplicates(np.unpackbits(scan.looks[places], axis=1, count=BITS).astype(bool))
+  found = find_duplicates(
+    np.unpackbits(scan.perceptual_hashes[places], axis=1, count=BITS).astype(bool)
+  )
   for line in listed_duplicates(found, [scan.names[place] for place in places]):
     logger.info("Left out: %s", line)
   if found:

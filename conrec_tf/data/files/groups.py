@@ -6,7 +6,7 @@ import logging
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from conrec_tf.data.files.labels import marks
+from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def held_out_groups(
     len(set(names[held])),
     len(set(names)),
   )
-  shares = [marks(labels[part], len(class_names)).mean(axis=0) for part in (~held, held)]
+  shares = [multi_hot(labels[part], len(class_names)).mean(axis=0) for part in (~held, held)]
   furthest = int(np.argmax(np.abs(shares[0] - shares[1])))
   if abs(shares[0][furthest] - shares[1][furthest]) > ALIKE:
     logger.warning(
@@ -85,7 +85,7 @@ def held_out_share(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
       f"Received: {found}"
     )
   few = found <= FEW_GROUPS  # of many, any fold is near a fifth
-  known = marks(labels, int(labels.max()) + 1)
+  known = multi_hot(labels, int(labels.max()) + 1)
   candidates = [
     folds == fold
     for count in (range(2, HELD_OUT_OF + 1) if few else [HELD_OUT_OF])

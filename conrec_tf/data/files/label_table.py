@@ -11,7 +11,7 @@ from conrec_tf.errors import UsageError
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("image", "label", "split", "group")
-MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+ZERO_OR_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Row:
   label: str
   split: str
   group: str
-  marks: tuple[int, ...] = ()  # of several labels, 0 or 1
+  multi_hot: tuple[int, ...] = ()  # of several labels, 0 or 1
 
 
 def read_label_table(
@@ -79,7 +79,7 @@ def add_rows(
   for number, given in lines:
     label, split, group = (label_text(given.get(column, "")) for column in COLUMNS[1:])
     where = f"line {number} of {path}"
-    row = Row(label, split, group, _marks(option, given, columns, where))
+    row = Row(label, split, group, _multi_hot(option, given, columns, where))
     name = places.get(given[key])
     if not (row.label or columns) or not given[key]:
       raise UsageError(f"{option} must give each image a label. Received: {where}")
@@ -125,17 +125,17 @@ def say_lost(
 
 
 def _said(row: Row) -> str:
-  return row.label or " ".join(map(str, row.marks))
+  return row.label or " ".join(map(str, row.multi_hot))
 
 
-def _marks(
+def _multi_hot(
   option: str, given: dict[str, str], columns: Sequence[str], where: str
 ) -> tuple[int, ...]:
   """Returns a line's values of several labels, 0 or 1."""
   texts = [given[column.lower()] for column in columns]
   for column, text in zip(columns, texts, strict=True):
-    if text not in MARKS:
+    if text not in ZERO_OR_ONE:
       raise UsageError(
         f"{option} must say 0 or 1 of each label. Received: '{text}' for {column}, {where}"
       )
-  return tuple(MARKS[text] for text in texts)
+  return tuple(ZERO_OR_ONE[text] for text in texts)

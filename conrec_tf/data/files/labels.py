@@ -97,7 +97,7 @@ def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarr
   return np.array([places[label] for label in labels], np.int64)
 
 
-def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:
+def checked_multi_hot(labels: np.ndarray, what: str) -> np.ndarray:
   """Returns several labels of each image, int64 `[N, L]`, if they are 0 and 1.
 
   Args:
@@ -114,7 +114,7 @@ def checked_marks(labels: np.ndarray, what: str) -> np.ndarray:
   return labels.astype(np.int64)
 
 
-def marks(labels: np.ndarray, count: int) -> np.ndarray:
+def multi_hot(labels: np.ndarray, count: int) -> np.ndarray:
   """Returns labels, int `[N]` or 0 and 1 `[N, count]`, as 0 and 1 `[N, count]`; -1 is none."""
   return labels if labels.ndim == 2 else np.eye(count + 1, count, dtype=np.int64)[labels]
 
@@ -122,6 +122,6 @@ def marks(labels: np.ndarray, count: int) -> np.ndarray:
 def label_words(label: np.ndarray | int, class_names: Sequence[str]) -> str:
   """Returns an image's label, a number or 0 and 1 `[L]`, in words."""
   if np.ndim(label):
-    found = [name for name, mark in zip(class_names, np.asarray(label), strict=True) if mark]
+    found = [name for name, has in zip(class_names, np.asarray(label), strict=True) if has]
     return ", ".join(found) or "none of the labels"
   return class_names[int(label)] if label >= 0 else "no label"

@@ -135,8 +135,8 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
       )
     columns[column] = values if all(values) else None
   if config.label_columns:
-    several = np.array([rows[name].marks for name in names], np.int64)
-    return _marked(config.label_column_names, several, columns["split"], columns["group"])
+    several = np.array([rows[name].multi_hot for name in names], np.int64)
+    return _multi_hot_layout(config.label_column_names, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
   return _labelled(
     config,
@@ -174,7 +174,7 @@ def sample_layout(
       used = {name for label in several for name in label}
       names = _class_names(config, used, config.data_dir, class_names)
       has = np.array([[name in label for name in names] for label in several], np.int64)
-      return _marked(names, has, splits, None)
+      return _multi_hot_layout(names, has, splits, None)
     texts = [str(label) for label in labels]
     return _labelled(config, texts, splits, None, config.data_dir, class_names)
   logger.info(
@@ -229,7 +229,7 @@ def _class_names(
   return class_names
 
 
-def _marked(
+def _multi_hot_layout(
   class_names: tuple[str, ...],
   labels: np.ndarray,
   splits: list[str] | None,

@@ -59,7 +59,7 @@ class FileScan:
       decoded yet, 0 where it can't be.
     errors: why a file can't be decoded, by name; `NO_IMAGE` where nothing is wrong with that.
     digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it couldn't be decoded.
-    looks: uint8 `[N, 18]`, perceptual hashes; zeros where they weren't needed.
+    perceptual_hashes: uint8 `[N, 18]`; zeros where they weren't needed.
     decoders: the versions of the libraries that failed where there are errors.
     passing: names of the files whose errors say nothing of the next start.
     path: where it is kept; None for nowhere.
@@ -71,7 +71,7 @@ class FileScan:
   shapes: np.ndarray
   errors: dict[str, str]
   digests: np.ndarray
-  looks: np.ndarray
+  perceptual_hashes: np.ndarray
   decoders: str = ""
   passing: set[str] = dataclasses.field(default_factory=set)
   path: pathlib.Path | None = None
@@ -108,7 +108,7 @@ class FileScan:
       ):
         self.shapes[place] = known.shapes[other]
         self.digests[place] = known.digests[other]
-        self.looks[place] = known.looks[other]
+        self.perceptual_hashes[place] = known.perceptual_hashes[other]
         self.errors |= {name: known.errors[name]} if name in known.errors else {}
 
   def mark_bad(self, place: int, error: str, passes: bool) -> None:
@@ -134,8 +134,8 @@ class FileScan:
     names = set(self.names)
     self.errors = {name: error for name, error in self.errors.items() if name in names}
     self.sizes, self.times = self.sizes[order], self.times[order]
-    columns = (self.shapes, self.digests, self.looks)
-    self.shapes, self.digests, self.looks = (column[order] for column in columns)
+    columns = (self.shapes, self.digests, self.perceptual_hashes)
+    self.shapes, self.digests, self.perceptual_hashes = (column[order] for column in columns)
 
 
 def scan_files(
@@ -285,7 +285,7 @@ def save_scan(path: pathlib.Path, scan: FileScan) -> None:
         error_names=_join(errors),
         errors=_join(errors.values()),
         digests=scan.digests,
-        looks=scan.looks,
+        looks=scan.perceptual_hashes,
         decoders=scan.decoders,
       )
   except (OSError, UsageError) as error:

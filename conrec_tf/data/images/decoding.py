@@ -15,8 +15,8 @@ from conrec_tf.data.images.pixel_values import converted
 NATIVE = 0
 
 Decode = Callable[[Any], tf.Tensor]  # of a record's image: bytes, a path, an index
-Fitting = Callable[[tf.Tensor], tf.Tensor]  # from height and width, int32 `[2]`, to a reduction
-DecodeReduced = Callable[[Any, Fitting], tuple[tf.Tensor, tf.Tensor]]  # see `decode_reduced`
+DecodeSize = Callable[[tf.Tensor], tf.Tensor]  # from height and width, int32 `[2]`, to a reduction
+DecodeReduced = Callable[[Any, DecodeSize], tuple[tf.Tensor, tf.Tensor]]  # see `decode_reduced`
 
 
 def decode_image(encoded: tf.Tensor, *args: Any, **options: Any) -> tf.Tensor:
@@ -78,7 +78,7 @@ def decode_stored(
 
 def decode_reduced(
   encoded: tf.Tensor,
-  fitting: Fitting,
+  decode_size: DecodeSize,
   stored: Decode,
   channels: int,
   max_pixels: int = Config.max_pixels,
@@ -88,7 +88,7 @@ def decode_reduced(
 
   Args:
     encoded: scalar string.
-    fitting: from the whole image's height and width to one of `REDUCTIONS`.
+    decode_size: from the whole image's height and width to one of `REDUCTIONS`.
     stored: what decodes any other file, and a JPEG that isn't reduced; see `decode_stored`.
     channels: of the image that `stored` returns.
     max_pixels: see `decode_stored`.
@@ -106,7 +106,7 @@ def decode_reduced(
     area = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
     with tf.control_dependencies([within_limit(encoded, area, max_pixels)]):
       size = header.upright_size(shape[:2], number)
-    return fitting(size), size
+    return decode_size(size), size
 
   def reduced() -> tf.Tensor:
     decoders = [

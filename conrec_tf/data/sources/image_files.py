@@ -21,7 +21,7 @@ from conrec_tf.data.files.walk import base_name, readable
 from conrec_tf.data.images.channels import checked_channels
 from conrec_tf.data.images.decoding import (
   Decode,
-  Fitting,
+  DecodeSize,
   decode_image,
   decode_reduced,
   decode_stored,
@@ -85,8 +85,8 @@ def image_source(
     functools.partial(function, **options) for function in (decode_stored, decode_image)
   )
 
-  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored, channels, config.max_pixels, as_uint16)
+  def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, decode_size, stored, channels, config.max_pixels, as_uint16)
 
   if config.drop_duplicates:
     drop_duplicates(store, scan, reduced)
@@ -117,7 +117,7 @@ def image_source(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=channels,
     decode=lambda image: decode(read(image)),
-    decode_reduced=(lambda image, fitting: reduced(read(image), fitting))
+    decode_reduced=(lambda image, decode_size: reduced(read(image), decode_size))
     if config.scaled_decoding
     else None,
     train=listed_split("train_split", config.train_split, *arguments),

@@ -87,7 +87,9 @@ def _with_splits(rows: dict[str, Row]) -> dict[str, Row]:
     )
   if not splits:
     return rows
-  return {name: Row(row.label, splits[name], row.group, row.marks) for name, row in rows.items()}
+  return {
+    name: Row(row.label, splits[name], row.group, row.multi_hot) for name, row in rows.items()
+  }
 
 
 def _found(lines: Sequence[Line]) -> set[str]:

@@ -14,7 +14,7 @@ from conrec_tf.data.dataset import (
   existing_path,
   holdout_mask,
 )
-from conrec_tf.data.files.labels import checked_marks, label_numbers, label_text, ordered_labels
+from conrec_tf.data.files.labels import checked_multi_hot, label_numbers, label_text, ordered_labels
 from conrec_tf.data.images.channels import checked_channels, with_channels
 from conrec_tf.data.images.frames import ALL, MIDDLE
 from conrec_tf.data.images.pixel_values import converted, filled_range
@@ -62,7 +62,7 @@ def open_npz(config: Config) -> DatasetSource:
   class_names: tuple[str, ...] = ()
   multi_label = labels["train"].ndim == 2
   if multi_label:
-    class_names, labels = _marked(labels, arrays.get("label_names"))
+    class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"))
   elif labelled:
     class_names, labels = _numbered(labels, config)
   if "test" not in images:
@@ -245,7 +245,7 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
       f"Received: {labels.shape}"
     )
   if labels.ndim == 2:
-    return checked_marks(labels, name)
+    return checked_multi_hot(labels, name)
   if labels.dtype.kind not in "iuU" or labels.dtype.kind == "i" and labels.min() < 0:
     raise UsageError(
       f"{name} must be whole numbers from 0, or words. Received: {labels.dtype}"
@@ -254,7 +254,7 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
   return labels
 
 
-def _marked(
+def _multi_hot_labels(
   labels: dict[str, np.ndarray], names: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
   """Returns names of several labels, and them.

@@ -16,7 +16,7 @@ import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.images import header
 from conrec_tf.data.images.channels import checked_channels, with_channels
-from conrec_tf.data.images.decoding import Fitting, decode_reduced, fill_range, within_limit
+from conrec_tf.data.images.decoding import DecodeSize, decode_reduced, fill_range, within_limit
 from conrec_tf.data.sources.tfds_files import damaged, damaged_description
 from conrec_tf.data.sources.tfds_records import tfds_split
 from conrec_tf.errors import UsageError
@@ -74,8 +74,8 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
   def decode(encoded: tf.Tensor) -> tf.Tensor:
     return header.upright(stored_image(encoded), header.orientation(encoded))
 
-  def reduced(encoded: tf.Tensor, fitting: Fitting) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, fitting, stored_image, channels, config.max_pixels)
+  def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
+    return decode_reduced(encoded, decode_size, stored_image, channels, config.max_pixels)
 
   may_be_jpeg = image_feature.dtype == np.uint8 and image_feature.encoding_format != "png"
   split = functools.partial(

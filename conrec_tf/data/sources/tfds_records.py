@@ -73,8 +73,8 @@ def tfds_split(
     label = record[keys["label"]]
     if not num_labels:
       return label
-    marks = tf.one_hot(label, num_labels, on_value=True, off_value=False)
-    return tf.cast(tf.reduce_any(marks, axis=0), tf.int64)
+    one_hot = tf.one_hot(label, num_labels, on_value=True, off_value=False)
+    return tf.cast(tf.reduce_any(one_hot, axis=0), tf.int64)
 
   def named(record: Record) -> Record:
     labels = {"label": label_of(record)} if "label" in keys else {}
