@@ -17,8 +17,8 @@ from absl.logging import converter
 
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
-from conrec_tf.config.option import explained_choices
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import outlive_readers
 from conrec_tf.run_dir.pretrained import resolve_checkpoint

@@ -6,8 +6,8 @@ python docs/generate_options.py
 import dataclasses
 import pathlib
 
-from conrec_tf.config.option import explained_choices
-from conrec_tf.config.options import SECTIONS
+from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.table import SECTIONS
 
 PAGE = pathlib.Path(__file__).parent / "options.md"
 INTRODUCTION = """\

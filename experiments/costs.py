@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
-from conrec_tf.config.options import OPTIONS  # noqa: E402
+from conrec_tf.config.options.table import OPTIONS  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
 from conrec_tf.training.pretraining import build_pretraining  # noqa: E402
 from experiments.recipe import RESULTS, write  # noqa: E402

@@ -8,7 +8,7 @@ from command_line import ROOT
 import pytest
 
 from conrec_tf.cli import USE_INSTEAD
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 
 PRINT_CONFIG = """
 import dataclasses, json, sys

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 from experiments import costs, drive, jobs, label_free, recipe, released_network, table, table1
 from experiments.studies import STUDIES, Study
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from conrec_tf.config import Config
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.files.walk import without_ending

@@ -3,7 +3,7 @@
 from typing import Any
 
 from conrec_tf.config.config import Config
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 
 # What says something of the files that training learns from, and of no others.
 OF_FILES = ("label_table", "label_columns", "drop_duplicates")

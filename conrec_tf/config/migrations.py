@@ -4,7 +4,7 @@ from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
-from conrec_tf.config.segmentation_options import Segmentation
+from conrec_tf.config.options.segmentation import Segmentation
 from conrec_tf.errors import UsageError
 
 # Options that are gone, at the values that changed nothing.

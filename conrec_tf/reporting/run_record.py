@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from conrec_tf.config import Config, Description
-from conrec_tf.config.data_options import OWN_DATASETS
+from conrec_tf.config.options.data import OWN_DATASETS
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
   BEST,

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 
 from conrec_tf.config import Config
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.files import io_as_usage_error, replacing, write_text

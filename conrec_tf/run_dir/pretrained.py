@@ -7,7 +7,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from conrec_tf.config.migrations import current_settings
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import (
   CHECKPOINT_FILE,

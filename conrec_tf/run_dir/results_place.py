@@ -13,10 +13,10 @@ import re
 from typing import Any
 
 from conrec_tf.config import Config
-from conrec_tf.config.data_options import OWN_DATASETS, Augmentation
 from conrec_tf.config.migrations import current_settings
-from conrec_tf.config.objective_options import Objective
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS
+from conrec_tf.config.options.data import OWN_DATASETS, Augmentation
+from conrec_tf.config.options.objective import Objective
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import io_as_usage_error

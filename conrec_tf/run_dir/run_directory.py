@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import current_settings
-from conrec_tf.config.options import BY_CONTENT
+from conrec_tf.config.options.table import BY_CONTENT
 from conrec_tf.errors import UsageError, listed, short_message
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config.migrations import ADDED, REMOVED
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 
 ARCHIVE = pathlib.Path(__file__).parents[1] / "fixtures/old_run.tar.gz"
 

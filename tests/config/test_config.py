@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from conrec_tf.config import Config, Description, EvaluationData
-from conrec_tf.config.option import check_range
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.option import check_range
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, REMOVED, UNNAMED, current_flags, current_settings
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
 

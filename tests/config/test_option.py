@@ -3,8 +3,8 @@
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.option import explained_choices
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
 # Texts of which any may be right, as far as the option itself knows: names and paths.

@@ -6,10 +6,10 @@ import pathlib
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.data_options import Augmentation
-from conrec_tf.config.objective_options import Objective
-from conrec_tf.config.options import OPTIONS
-from conrec_tf.config.segmentation_options import Segmentation
+from conrec_tf.config.options.data import Augmentation
+from conrec_tf.config.options.objective import Objective
+from conrec_tf.config.options.segmentation import Segmentation
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.run_dir.run_directory import flagfile
 
 FLAGS = pathlib.Path(__file__).parents[2] / "flags"

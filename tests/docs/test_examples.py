@@ -11,7 +11,7 @@ import pytest
 
 from conrec_tf import cli
 from conrec_tf.config import Config
-from conrec_tf.config.options import OPTIONS
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.run_dir.pretrained import EXTERNAL
 
 PAGES = [ROOT / "README.md", ROOT / "flags/README.md", *sorted((ROOT / "docs").glob("*.md"))]

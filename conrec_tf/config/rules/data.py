@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 import os
 import re
-from typing import TYPE_CHECKING
 
-from conrec_tf.config.data_options import OWN_DATASETS
-from conrec_tf.config.option import Rule
-
-if TYPE_CHECKING:
-  from conrec_tf.config.config import Config
+from conrec_tf.config.options.data import OWN_DATASETS
+from conrec_tf.config.options.option import Rule
+from conrec_tf.config.options.table import Options
 
 
-def data_rules(config: "Config") -> Iterator[Rule]:
+def data_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
     path = getattr(config, name)

@@ -1,6 +1,6 @@
 """Options of segmentation: masks, its loss, and how whole images are predicted."""
 
-from conrec_tf.config.option import option, section
+from conrec_tf.config.options.option import number_or_zero, option, section
 
 
 @section
@@ -87,3 +87,8 @@ class Segmentation:
     "Average predictions over the image and its mirror images, left-right and upside down.",
     changes_training=False,
   )
+
+  @property
+  def class_weight_list(self) -> tuple[float, ...]:
+    """`class_weights` as floats; what can't be read is 0."""
+    return tuple(number_or_zero(text) for text in self.class_weights.split(",") if text.strip())

@@ -120,3 +120,17 @@ def check_range(field: dataclasses.Field, value: Any) -> None:
     expected = "finite"
   if expected:
     raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+  """Returns numbers separated by commas, or -1 for what is none."""
+  parts = [part.strip() for part in text.split(",") if part.strip()]
+  return tuple(int(part) if part.isdecimal() else -1 for part in parts)
+
+
+def number_or_zero(text: str) -> float:
+  """Returns a text as a float, or 0 if it is none."""
+  try:
+    return float(text)
+  except ValueError:
+    return 0.0

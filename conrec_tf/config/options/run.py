@@ -1,6 +1,6 @@
 """Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
 
-from conrec_tf.config.option import option, section
+from conrec_tf.config.options.option import number_or_zero, option, section, whole_numbers
 
 
 @section
@@ -79,6 +79,21 @@ class Task:
     "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
     changes_training=False,
   )
+
+  @property
+  def is_pretraining(self) -> bool:
+    """Whether the network learns without labels."""
+    return self.train_mode == "pretrain"
+
+  @property
+  def is_segmenting(self) -> bool:
+    """Whether the network learns from masks."""
+    return self.train_mode == "segment"
+
+  @property
+  def seed_list(self) -> tuple[int, ...]:
+    """`seeds` as numbers; what can't be read is -1."""
+    return whole_numbers(self.seeds)
 
 
 @section
@@ -223,6 +238,23 @@ class Evaluation:
     "first of five. cv_folds sets it for each of its trainings. Empty: eval_split.",
   )
 
+  @property
+  def fractions(self) -> tuple[float, ...]:
+    """`label_fractions` as floats; what can't be read is 0."""
+    return tuple(number_or_zero(text) for text in self.label_fractions.split(",") if text.strip())
+
+  @property
+  def shots(self) -> tuple[int, ...]:
+    """`few_shots` as numbers; what can't be read is -1."""
+    return whole_numbers(self.few_shots)
+
+  @property
+  def fold(self) -> tuple[int, int]:
+    """`cv_fold` as the number of the fold, from 0, and how many there are; else 0 of 0."""
+    number, _, count = self.cv_fold.partition("/")
+    known = number.isdecimal() and count.isdecimal()
+    return (int(number), int(count)) if known else (0, 0)
+
 
 @section
 class Export:
@@ -255,3 +287,8 @@ class Export:
   keep_hub_module_max: int = option(
     1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
   )
+
+  @property
+  def export_formats(self) -> tuple[str, ...]:
+    """`export_format` as a tuple of names."""
+    return tuple(text.strip() for text in self.export_format.split(",") if text.strip())

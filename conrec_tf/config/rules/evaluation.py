@@ -1,15 +1,12 @@
 """What contradicts what among the options of evaluation."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from conrec_tf.config.option import Rule, left_out
-
-if TYPE_CHECKING:
-  from conrec_tf.config.config import Config
+from conrec_tf.config.options.option import Rule, left_out
+from conrec_tf.config.options.table import Options
 
 
-def evaluation_rules(config: "Config") -> Iterator[Rule]:
+def evaluation_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   seeds = config.seed_list
   yield (

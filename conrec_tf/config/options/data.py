@@ -1,9 +1,10 @@
 """Options of images and of what is done to them: data and augmentation."""
 
-from conrec_tf.config.option import option, section
+from conrec_tf.config.options.option import option, section
 
 # Files of the user's own; others are TFDS's.
 OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
+SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 
 
 @section
@@ -158,6 +159,16 @@ class Data:
     },
     architecture=True,
   )
+
+  @property
+  def channels(self) -> int:
+    """Channels of the images if `image_channels` leaves them to the dataset."""
+    return self.image_channels or (1 if self.dataset in SYNTHETIC_DATASETS else 3)
+
+  @property
+  def label_column_names(self) -> tuple[str, ...]:
+    """`label_columns` as a tuple of names."""
+    return tuple(text.strip() for text in self.label_columns.split(",") if text.strip())
 
 
 @section

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 import re
-from typing import TYPE_CHECKING
 
-from conrec_tf.config.data_rules import data_rules
-from conrec_tf.config.evaluation_rules import evaluation_rules
-from conrec_tf.config.objective_rules import SHORTEST_SIDE_FOR_SSIM, objective_rules
-from conrec_tf.config.option import Rule, left_out
-from conrec_tf.config.segmentation_rules import segmentation_rules
-
-if TYPE_CHECKING:
-  from conrec_tf.config.config import Config
+from conrec_tf.config.options.option import Rule, left_out
+from conrec_tf.config.options.table import Options
+from conrec_tf.config.rules.data import data_rules
+from conrec_tf.config.rules.evaluation import evaluation_rules
+from conrec_tf.config.rules.objective import SHORTEST_SIDE_FOR_SSIM, objective_rules
+from conrec_tf.config.rules.segmentation import segmentation_rules
 
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 SHORTEST_SIDE_FOR_DENSENET = 32
@@ -19,7 +16,7 @@ PATTERNS = "*?[]"
 EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 
-def rules(config: "Config") -> Iterator[Rule]:
+def rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   learns = config.mode not in ("embed", "segment", "export")
   stride = 2 ** (config.unet_depth - 1)
@@ -147,7 +144,7 @@ def rules(config: "Config") -> Iterator[Rule]:
   yield from device_rules(config)
 
 
-def device_rules(config: "Config") -> Iterator[Rule]:
+def device_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   strategy, devices = config.strategy, [text.strip() for text in config.devices.split(",")]
   yield (

@@ -1,17 +1,14 @@
 """What contradicts what among the options of the losses."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from conrec_tf.config.option import Rule, left_out
-
-if TYPE_CHECKING:
-  from conrec_tf.config.config import Config
+from conrec_tf.config.options.option import Rule, left_out
+from conrec_tf.config.options.table import Options
 
 SHORTEST_SIDE_FOR_SSIM = 11
 
 
-def objective_rules(config: "Config") -> Iterator[Rule]:
+def objective_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   moco = config.contrastive_method == "moco"
   yield (

@@ -1,6 +1,6 @@
 """Options of what the network learns by: the losses."""
 
-from conrec_tf.config.option import option, section
+from conrec_tf.config.options.option import option, section
 
 
 @section

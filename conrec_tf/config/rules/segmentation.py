@@ -1,12 +1,9 @@
 """What contradicts what among the options of segmentation."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from conrec_tf.config.option import Rule, left_out
-
-if TYPE_CHECKING:
-  from conrec_tf.config.config import Config
+from conrec_tf.config.options.option import Rule, left_out
+from conrec_tf.config.options.table import Options
 
 OPTIONS = (
   "segment_from",
@@ -23,7 +20,7 @@ OPTIONS = (
 )
 
 
-def segmentation_rules(config: "Config") -> Iterator[Rule]:
+def segmentation_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   segments = config.is_segmenting
   yield from left_out(config, OPTIONS, segments, "unless train_mode=segment")

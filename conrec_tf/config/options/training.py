@@ -1,6 +1,6 @@
 """Options of the network and how it is optimized."""
 
-from conrec_tf.config.option import option, section
+from conrec_tf.config.options.option import option, section
 
 
 @section
@@ -107,6 +107,11 @@ class Model:
   batch_norm_decay: float = option(
     0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0, architecture=True
   )
+
+  @property
+  def encoder_blocks(self) -> int:
+    """How many blocks the encoder has, for `fine_tune_after_block`."""
+    return self.unet_depth if self.encoder == "unet" else 4
 
 
 @section

@@ -1,0 +1,1 @@
+"""Every option once, in sections: its name, default, range and explanation."""

@@ -1,0 +1,82 @@
+"""Every option once, as one table: its name, default, range and one-line explanation.
+
+The sections are the groups of `--help`, and lie in modules of their own beside this one; each
+field is one command-line flag of the same name.
+Names and meanings follow SimCLR's TensorFlow 2 code where it has them. Defaults are a recipe for
+two CPU cores, with small images, few filters and few epochs; the paper's values stand in full in
+its presets.
+"""
+
+import dataclasses
+
+from conrec_tf.config.options.data import Augmentation, Data
+from conrec_tf.config.options.objective import Objective
+from conrec_tf.config.options.option import section
+from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
+from conrec_tf.config.options.segmentation import Segmentation
+from conrec_tf.config.options.training import Model, Optimization
+
+SECTIONS = (
+  Task,
+  Data,
+  Augmentation,
+  Model,
+  Objective,
+  Optimization,
+  Segmentation,
+  Devices,
+  Bookkeeping,
+  Evaluation,
+  Export,
+)
+OPTIONS = {field.name: field for each in SECTIONS for field in dataclasses.fields(each)}
+BY_CONTENT = tuple(name for name, field in OPTIONS.items() if field.metadata["by_content"])
+ARCHITECTURE_OPTIONS = tuple(
+  name for name, field in OPTIONS.items() if field.metadata["architecture"]
+)
+
+
+@section
+class Options(
+  # From the last section to the first: a dataclass takes the fields of its last base first.
+  Export,
+  Evaluation,
+  Bookkeeping,
+  Devices,
+  Segmentation,
+  Optimization,
+  Objective,
+  Model,
+  Augmentation,
+  Data,
+  Task,
+):
+  """All options, flat, and what follows from several sections; none is checked here."""
+
+  @property
+  def starts_trained(self) -> bool:
+    """Whether pre-training starts from weights that have learnt before."""
+    return bool(self.checkpoint or self.encoder_weights)
+
+  @property
+  def has_supervised_head(self) -> bool:
+    """Whether a supervised head is trained: on its own, or beside pre-training."""
+    return self.train_mode == "finetune" or self.lineareval_while_pretraining
+
+  @property
+  def method(self) -> str:
+    """The name of the system that these values make (paper, Tables 1 and 2)."""
+    if self.is_segmenting:
+      return "segment"
+    if not self.is_pretraining:
+      return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
+    if self.encoder == "external":
+      return "external"
+    if self.encoder_weights:
+      return "densenet121_imagenet"
+    if not self.contrastive_weight:
+      return "reconstruction"
+    attention = self.pooling == "attention"
+    if not self.reconstruction_weight:
+      return "simclr_attention" if attention else "simclr"
+    return "conrec" if attention else "conrec_ga_pool"

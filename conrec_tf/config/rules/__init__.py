@@ -1,0 +1,1 @@
+"""What contradicts what: values of options that exclude each other."""
