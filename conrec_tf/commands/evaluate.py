@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Task
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
@@ -174,11 +174,11 @@ def evaluate_network(config: Config) -> None:
   results.write_summary(pretrained.step)
 
 
-def _check_head(config: Config, pretrained: PretrainedModel) -> None:
+def _check_head(task: Task, pretrained: PretrainedModel) -> None:
   """Raises UsageError where a network has no head of the kind that is to be measured."""
-  if pretrained.train_mode != config.train_mode:
+  if pretrained.train_mode != task.train_mode:
     raise UsageError(
-      f"checkpoint must be of a training with train_mode={config.train_mode}, to measure that. "
+      f"checkpoint must be of a training with train_mode={task.train_mode}, to measure that. "
       f"Received: {pretrained.path}, of {pretrained.train_mode}"
     )
 

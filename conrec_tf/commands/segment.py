@@ -11,7 +11,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Segmentation
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
@@ -120,8 +120,10 @@ def _fitting(name: str) -> str:
   return f"{data[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
 
 
-def _is_done(path: pathlib.Path, config: Config) -> bool:
-  return path.exists() and (not config.write_probabilities or path.with_suffix(".npz").exists())
+def _is_done(path: pathlib.Path, segmentation: Segmentation) -> bool:
+  return path.exists() and (
+    not segmentation.write_probabilities or path.with_suffix(".npz").exists()
+  )
 
 
 def _write(path: pathlib.Path, probabilities: np.ndarray, with_probabilities: bool) -> None:

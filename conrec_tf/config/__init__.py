@@ -2,5 +2,25 @@
 
 from conrec_tf.config.config import Config
 from conrec_tf.config.description import Description, EvaluationData
+from conrec_tf.config.options.data import Augmentation, Data
+from conrec_tf.config.options.objective import Objective
+from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
+from conrec_tf.config.options.segmentation import Segmentation
+from conrec_tf.config.options.training import Model, Optimization
 
-__all__ = ["Config", "Description", "EvaluationData"]
+__all__ = [
+  "Augmentation",
+  "Bookkeeping",
+  "Config",
+  "Data",
+  "Description",
+  "Devices",
+  "Evaluation",
+  "EvaluationData",
+  "Export",
+  "Model",
+  "Objective",
+  "Optimization",
+  "Segmentation",
+  "Task",
+]

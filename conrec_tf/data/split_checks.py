@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.errors import UsageError, listed
@@ -35,11 +35,11 @@ def check_splits(config: Config, source: DatasetSource) -> None:
     warn_of_missing_labels(split, source.class_names)
 
 
-def _options(config: Config) -> tuple[str, str]:
+def _options(data: Data) -> tuple[str, str]:
   """Returns the options that name what is learnt from, and what is measured."""
-  if not config.eval_dataset:
+  if not data.eval_dataset:
     return "train_split", "eval_split"
-  return "eval_train_split", "eval_test_split" if config.eval_test_split else "eval_split"
+  return "eval_train_split", "eval_test_split" if data.eval_test_split else "eval_split"
 
 
 def check_apart(learnt: Split, measured: Split, first: str, second: str) -> None:

@@ -6,7 +6,7 @@ import os
 import pathlib
 from typing import Any
 
-from conrec_tf.config import Config, Description
+from conrec_tf.config import Config, Data, Description
 from conrec_tf.config.options.data import OWN_DATASETS
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import (
@@ -202,7 +202,7 @@ def differences(run: RunRecord, others: Sequence[RunRecord]) -> list[tuple[str, 
   return rows
 
 
-def _data(config: Config) -> str:
+def _data(data: Data) -> str:
   """Names which images a run is about."""
-  parts = [config.dataset] + [config.data_dir] * (config.dataset in OWN_DATASETS)
-  return " ".join(parts + [f"evaluated on {config.eval_dataset}"] * bool(config.eval_dataset))
+  parts = [data.dataset] + [data.data_dir] * (data.dataset in OWN_DATASETS)
+  return " ".join(parts + [f"evaluated on {data.eval_dataset}"] * bool(data.eval_dataset))

@@ -12,7 +12,7 @@ import pathlib
 import re
 from typing import Any
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Data
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.data import OWN_DATASETS, Augmentation
 from conrec_tf.config.options.objective import Objective
@@ -228,10 +228,10 @@ def _is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
   return bool(known) and known != source.digest
 
 
-def _data_name(config: Config) -> str:
+def _data_name(data: Data) -> str:
   """Returns a short name of what is measured, for a folder."""
-  dataset = config.eval_dataset or config.dataset
-  path = (config.eval_data_dir if config.eval_dataset else "") or config.data_dir
+  dataset = data.eval_dataset or data.dataset
+  path = (data.eval_data_dir if data.eval_dataset else "") or data.data_dir
   name = pathlib.PurePath(path).name if dataset in OWN_DATASETS and path else dataset
-  split = (config.eval_test_split if config.eval_dataset else "") or config.eval_split
+  split = (data.eval_test_split if data.eval_dataset else "") or data.eval_split
   return re.sub(r"[^\w.-]+", "_", f"{name}-{split}")[:LONGEST_NAME]

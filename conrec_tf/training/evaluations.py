@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
@@ -99,11 +99,11 @@ def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, 
   return {REPRESENTATIONS: rows, CHOSEN + name: chosen["test"]}
 
 
-def label_kind(config: Config, source: DatasetSource) -> LabelKind:
+def label_kind(data: Data, source: DatasetSource) -> LabelKind:
   """Returns what the labels of a dataset are."""
   if source.multi_label:
     return MultiLabel(source.class_names)
-  return (Grades if config.ordinal_labels else Classes)(len(source.class_names))
+  return (Grades if data.ordinal_labels else Classes)(len(source.class_names))
 
 
 def main_metric(config: Config, source: DatasetSource) -> str:

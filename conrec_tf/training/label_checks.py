@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Objective
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
@@ -57,11 +57,11 @@ def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSour
       _check_classifier(what, learnt, measured)
 
 
-def _check_head(config: Config, source: DatasetSource) -> None:
+def _check_head(objective: Objective, source: DatasetSource) -> None:
   """Raises UsageError where a supervised head can't learn the labels of a dataset."""
   labels = source.train.labels() if source.train.labels else np.zeros(0, int)
   without = int((labels < 0).sum())
-  if config.lineareval_while_pretraining and without:
+  if objective.lineareval_while_pretraining and without:
     raise UsageError(
       "lineareval_while_pretraining must be false for images without a label. "
       f"Received: {without} of {len(labels)} in {source.train.name}"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Config
+from conrec_tf.config import Objective
 from conrec_tf.metrics import LEVELS_CONTRAST_LOSS, LEVELS_RECONSTRUCTION_LOSS
 
 
 def level_losses(
-  config: Config,
+  objective: Objective,
   projections: Sequence[tf.Tensor],
   reconstructions: Sequence[tf.Tensor],
   target: tf.Tensor,
@@ -18,7 +18,7 @@ def level_losses(
   """Computes the contrastive loss of each level's projection, the reconstruction loss of each size.
 
   Args:
-    config: the options of the run.
+    objective: the options of the run.
     projections: `[2B, D]` of each level, view-major.
     reconstructions: `[2B, h, w, C]` in [0, 1], of sizes that divide the target's; each is compared
       with the target's means over its pixels.
@@ -31,24 +31,24 @@ def level_losses(
   if projections:
     contrast = tf.reduce_mean(
       [
-        losses.CONTRASTIVE_LOSSES[config.contrastive_method](
-          losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
+        losses.CONTRASTIVE_LOSSES[objective.contrastive_method](
+          losses.contrastive_logits(projection, objective.temperature, objective.hidden_norm)
         )
         for projection in projections
       ]
     )
-    total += config.multi_level_contrastive_weight * contrast
+    total += objective.multi_level_contrastive_weight * contrast
     metrics[LEVELS_CONTRAST_LOSS] = contrast
   if reconstructions:
     reconstruction = tf.reduce_mean(
       [
         losses.reconstruction_loss(
-          reduced, reduced_target(target, reduced), config.reconstruction_loss
+          reduced, reduced_target(target, reduced), objective.reconstruction_loss
         )
         for reduced in reconstructions
       ]
     )
-    total += config.multi_level_reconstruction_weight * reconstruction
+    total += objective.multi_level_reconstruction_weight * reconstruction
     metrics[LEVELS_RECONSTRUCTION_LOSS] = reconstruction
   return total, metrics
 

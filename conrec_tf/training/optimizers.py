@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Optimization
 from conrec_tf.training.lars import LARS
 
 
@@ -104,22 +104,24 @@ def build_optimizer(
 
 
 def _build(
-  config: Config, examples: int, last_step: int, head: Sequence[tf.Variable]
+  optimization: Optimization, examples: int, last_step: int, head: Sequence[tf.Variable]
 ) -> tf.keras.optimizers.Optimizer:
   rate: float | WarmupCosine = scaled_learning_rate(
-    config.learning_rate, config.learning_rate_scaling, config.train_batch_size
+    optimization.learning_rate, optimization.learning_rate_scaling, optimization.train_batch_size
   )
-  warmup_steps = round(config.warmup_epochs * examples // config.train_batch_size)
-  cosine = config.learning_rate_schedule == "cosine"
+  warmup_steps = round(optimization.warmup_epochs * examples // optimization.train_batch_size)
+  cosine = optimization.learning_rate_schedule == "cosine"
   if warmup_steps or cosine:
     rate = WarmupCosine(rate, warmup_steps, last_step if cosine else None)
-  if config.optimizer == "momentum":
-    return tf.keras.optimizers.SGD(rate, config.momentum, nesterov=True)
-  if config.optimizer == "adam":
+  if optimization.optimizer == "momentum":
+    return tf.keras.optimizers.SGD(rate, optimization.momentum, nesterov=True)
+  if optimization.optimizer == "adam":
     return tf.keras.optimizers.Adam(rate)
-  if config.optimizer == "adamw":
-    return AdamW(rate, weight_decay=config.weight_decay)
-  return LARS(rate, momentum=config.momentum, lars_decay=config.weight_decay, excluded=head)
+  if optimization.optimizer == "adamw":
+    return AdamW(rate, weight_decay=optimization.weight_decay)
+  return LARS(
+    rate, momentum=optimization.momentum, lars_decay=optimization.weight_decay, excluded=head
+  )
 
 
 def penalized_variables(

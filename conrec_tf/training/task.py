@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Optimization
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import (
@@ -38,14 +38,14 @@ from conrec_tf.training.segmentation import build_segmentation
 from conrec_tf.training.train_task import TrainTask
 
 
-def training_steps(config: Config, source: DatasetSource) -> tuple[int, int]:
+def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[int, int]:
   """Returns the steps of an epoch, and the step where training ends.
 
   Raises:
     UsageError: the batch is larger than the split.
   """
-  epoch = steps_per_epoch(source.train, config.train_batch_size)
-  return epoch, config.train_steps or config.train_epochs * epoch
+  epoch = steps_per_epoch(source.train, optimization.train_batch_size)
+  return epoch, optimization.train_steps or optimization.train_epochs * epoch
 
 
 def build_task(

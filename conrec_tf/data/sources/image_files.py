@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.files.duplicates import drop_duplicates
 from conrec_tf.data.files.layout import Layout
@@ -130,18 +130,18 @@ def image_source(
   )
 
 
-def _channels(config: Config, scan: FileScan) -> int:
+def _channels(data: Data, scan: FileScan) -> int:
   """Returns how many channels the network gets: 1 or 3, or as many as all images have."""
   places = np.flatnonzero(scan.is_good)
   examples = {int(scan.shapes[place, 2]): scan.names[place] for place in places[::-1]}
   if set(examples) <= {1, 3}:
-    return config.image_channels or max(examples)
+    return data.image_channels or max(examples)
   if len(examples) > 1:
     found = ", ".join(f"{count} in {name}" for count, name in sorted(examples.items()))
     raise UsageError(
       f"data_dir must hold images of grey or RGB, or of one number of channels. Received: {found}"
     )
-  return checked_channels(config.image_channels, examples.popitem()[0])
+  return checked_channels(data.image_channels, examples.popitem()[0])
 
 
 def _warn_of_dark_or_white_images(

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from conrec_tf.config import Config
+from conrec_tf.config import Data
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import SECONDS_BETWEEN_SAVES, cache_folder, decoders
 from conrec_tf.data.files.store import Folder
@@ -146,15 +146,13 @@ def names_of_images(file: str, count: int) -> list[str]:
   return [f"{file}/{number:0{digits}}" for number in range(count)]
 
 
-def unpacked_folder(
-  config: Config, root: str, files: Sequence[str]
-) -> tuple[FramesFolder, list[str]]:
+def unpacked_folder(data: Data, root: str, files: Sequence[str]) -> tuple[FramesFolder, list[str]]:
   """Unpacks files of several images as `--dicom_frames` says, with a progress bar in a terminal.
 
   A file that can't be unpacked is one image, which fails with the reason.
 
   Args:
-    config: `dicom_frames`, `dicom_window` and `max_pixels` count.
+    data: `dicom_frames`, `dicom_window` and `max_pixels` count.
     root: the folder.
     files: of the images in it.
 
@@ -164,16 +162,16 @@ def unpacked_folder(
   Raises:
     UsageError: the cache can't be written.
   """
-  choice = config.dicom_frames
+  choice = data.dicom_frames
   candidates = [file for file in files if choice and _may_be_several(root, file, choice)]
-  folder = _folder_of(root, f"{choice} {config.dicom_window}")
+  folder = _folder_of(root, f"{choice} {data.dicom_window}")
   made: dict[str, Unpacked] = {}
   if candidates:
     try:
       folder.mkdir(parents=True, exist_ok=True)
       with _alone(folder):
         remove_leftovers(folder)
-        made = _make(config, root, folder, candidates)
+        made = _make(data, root, folder, candidates)
     except (OSError, UsageError) as error:
       raise UsageError(
         "XDG_CACHE_HOME must be a folder that can be written, for the images of files of several "
@@ -198,9 +196,7 @@ def unpacked_folder(
   return store, names
 
 
-def _make(
-  config: Config, root: str, folder: pathlib.Path, files: Sequence[str]
-) -> dict[str, Unpacked]:
+def _make(data: Data, root: str, folder: pathlib.Path, files: Sequence[str]) -> dict[str, Unpacked]:
   """Unpacks what isn't there yet; returns what was made of files that aren't single images."""
   index = _read_index(folder)
   for file in index.keys() - set(files):
@@ -208,7 +204,7 @@ def _make(
       remove(folder / _key(file))
       del index[file]
   sizes, times = Folder(root).stats(files)
-  circumstances = f"{config.max_pixels} {decoders()}"
+  circumstances = f"{data.max_pixels} {decoders()}"
   wanted = []
   for file, size, changed in zip(files, sizes.tolist(), times.tolist(), strict=True):
     known = index.get(file)
@@ -223,7 +219,7 @@ def _make(
       wanted, "Unpacking frames", unit=" files", disable=None, leave=False
     ):
       index[file] = dataclasses.replace(
-        _unpack(config, os.path.join(root, file), folder / _key(file), circumstances),
+        _unpack(data, os.path.join(root, file), folder / _key(file), circumstances),
         size=size,
         time=changed,
       )
@@ -236,7 +232,7 @@ def _make(
   return {file: index[file] for file in files if index[file].images}
 
 
-def _unpack(config: Config, path: str, folder: pathlib.Path, circumstances: str) -> Unpacked:
+def _unpack(config: Data, path: str, folder: pathlib.Path, circumstances: str) -> Unpacked:
   """Writes the images of a file, all or none of them, or a note of why that fails.
 
   Raises:
