@@ -74,7 +74,7 @@ def shuffle_blocks(image, boxes, keys):
   for top, left, bottom, right in boxes:
     pixels = [(y, x) for y in range(top, bottom) for x in range(left, right)]
     order = np.argsort(keys[used : used + len(pixels)], kind="stable")
-    for pixel, source in zip(pixels, order):
+    for pixel, source in zip(pixels, order, strict=True):
       result[pixel] = image[pixels[source]]
     used += len(pixels)
   return result

@@ -193,7 +193,7 @@ def train(replicas, batches, **values):
   apply = step._update._apply
 
   def noting(summed, of):
-    for variable, gradient in zip(gradients, summed):
+    for variable, gradient in zip(gradients, summed, strict=True):
       variable.assign(gradient)
     apply(summed, of)
 
@@ -258,12 +258,14 @@ def distances(ours, reference):
 
   def metric(name):
     return max(
-      abs(a[name] - b[name]) / max(abs(b[name]), ROUNDING) for a, b in zip(ours[0], reference[0])
+      abs(a[name] - b[name]) / max(abs(b[name]), ROUNDING)
+      for a, b in zip(ours[0], reference[0], strict=True)
     )
 
   def arrays(part):
     pairs = [
-      (a.astype(np.float64), b.astype(np.float64)) for a, b in zip(ours[part], reference[part])
+      (a.astype(np.float64), b.astype(np.float64))
+      for a, b in zip(ours[part], reference[part], strict=True)
     ]
     return max(
       np.max(np.abs(a - b)) / np.max(np.abs(b))
@@ -363,7 +365,7 @@ def seen(replicas):
       rows.append([part.numpy().tolist() for part in parts["label"]])
     for worker in range(replicas):  # the same as shares of several processes, from any step on
       share = WorkerShard(worker, replicas, first_step=5)
-      for row, batch in zip(rows[5:], pretraining_batches(config, source, share)):
+      for row, batch in zip(rows[5:], pretraining_batches(config, source, share), strict=False):
         assert row[worker] == batch["label"].numpy().tolist()
   return rows
 

@@ -93,7 +93,7 @@ def test_the_order_of_measures_without_labels():
   accuracies, name = (0.5, 0.7, 0.6), "eval/standardised_linear_top_1_accuracy"
   results = [
     {name: accuracy, "eval/rank_me": rank, "eval/alignment": -accuracy, "eval/dead_dimensions": 0.0}
-    for accuracy, rank in zip(accuracies, (3.0, 1.0, 2.0))
+    for accuracy, rank in zip(accuracies, (3.0, 1.0, 2.0), strict=True)
   ]
   found = label_free.correlations(results)
   assert set(found) == {"eval/rank_me", "eval/alignment"}  # of what never varies there is none

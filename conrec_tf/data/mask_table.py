@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class MaskTable:
-  """Which mask, field and split each image has.
+  """Which mask, valid mask and split each image has.
 
   Attributes:
     mask_of: `{image: mask}`.
-    field_of: `{image: field}` of those that have one.
+    valid_mask_of: `{image: valid mask}` of those that have one, where 0 doesn't count.
     split_of: `{image: split}`, empty texts where the table has none.
   """
 
   mask_of: dict[str, str]
-  field_of: dict[str, str]
+  valid_mask_of: dict[str, str]
   split_of: dict[str, str]
 
   def layout(self, names: list[str]) -> Layout:
@@ -52,7 +52,7 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
   named = set[str]()
   for number, given in read_lines("mask_table", path, ("image", "mask"), ("field", "split")):
     where = f"line {number} of {path}"
-    image, mask, field = (
+    image, mask, valid_mask = (
       _file(places, given.get(column, ""), column, where) for column in ("image", "mask", "field")
     )
     if {image, mask} & named or image == mask:
@@ -62,14 +62,14 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
       )
     named |= {image, mask}
     table.mask_of[image], table.split_of[image] = mask, label_text(given.get("split", ""))
-    if field:
-      table.field_of[image] = field
+    if valid_mask:
+      table.valid_mask_of[image] = valid_mask
   if len({bool(split) for split in table.split_of.values()}) != 1:
     raise UsageError(
       "mask_table must give all images a split, or none, and have images. "
       f"Received: {sum(map(bool, table.split_of.values()))} of {len(table.split_of)} in {path}"
     )
-  left = sorted(set(names) - named - set(table.field_of.values()))
+  left = sorted(set(names) - named - set(table.valid_mask_of.values()))
   if left:
     logger.warning(
       "Lost: %d of %d files aren't in %s, e.g. %s", len(left), len(names), path, left[0]

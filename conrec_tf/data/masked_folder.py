@@ -24,7 +24,7 @@ from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
-IMAGES, MASKS, FIELDS = "images", "masks", "fields"
+IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"
 
 
 def open_masked_folder(config: Config) -> DatasetSource:
@@ -44,10 +44,10 @@ def open_masked_folder(config: Config) -> DatasetSource:
   root = existing_path(config.data_dir, config.dataset, "a folder of images and masks")
   files, store = image_files(root), Folder(root)
   table = read_mask_table(config.mask_table, files) if config.mask_table else None
-  mask_of, field_of = (table.mask_of, table.field_of) if table else paired(files, root)
+  mask_of, valid_mask_of = (table.mask_of, table.valid_mask_of) if table else paired(files, root)
   contents, bad = _read(store, mask_of)
-  fields, bad_fields = _read(store, field_of)
-  bad |= bad_fields
+  valid_masks, bad_valid_masks = _read(store, valid_mask_of)
+  bad |= bad_valid_masks
   contents = {name: content for name, content in contents.items() if name not in bad}
   if not contents:
     raise UsageError(
@@ -58,14 +58,14 @@ def open_masked_folder(config: Config) -> DatasetSource:
     list(contents.values()), config.mask_classes, config.ignored_mask_value
   )
   maps = dict(zip(contents, found_maps, strict=True))
-  for name in sorted(fields.keys() & maps.keys()):
-    seen, field = fields[name].pixels, field_of[name]
-    if seen.shape[:2] != maps[name].shape:
+  for name in sorted(valid_masks.keys() & maps.keys()):
+    pixels, file = valid_masks[name].pixels, valid_mask_of[name]
+    if pixels.shape[:2] != maps[name].shape:
       raise UsageError(
-        f"{FIELDS} must be as large as {MASKS}, {shown_size(maps[name].shape)} for "
-        f"{readable(mask_of[name])}. Received: {shown_size(seen.shape[:2])} in {readable(field)}"
+        f"{VALID_MASKS} must be as large as {MASKS}, {shown_size(maps[name].shape)} for "
+        f"{readable(mask_of[name])}. Received: {shown_size(pixels.shape[:2])} in {readable(file)}"
       )
-    maps[name][(seen if seen.ndim == 2 else seen.any(axis=-1)) == 0] = masks.IGNORED
+    maps[name][(pixels if pixels.ndim == 2 else pixels.any(axis=-1)) == 0] = masks.IGNORED
   maps = {readable(name): found for name, found in maps.items()}  # as splits name images
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
@@ -94,7 +94,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
 
 
 def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dict[str, str]]:
-  """Reads masks or fields.
+  """Reads masks of classes, or of which pixels are valid.
 
   Args:
     store: where they lie.
@@ -133,7 +133,7 @@ def open_images_to_segment(config: Config) -> DatasetSource:
 def without_masks(files: Sequence[str]) -> list[str]:
   """Returns files but for those in folders `masks` and `fields` beside `images`, as they were."""
   kinds = [os.path.basename(os.path.dirname(name)) for name in files]
-  if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, FIELDS}:
+  if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, VALID_MASKS}:
     return list(files)
   return [name for name, kind in zip(files, kinds, strict=True) if kind == IMAGES]
 
@@ -151,12 +151,12 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
     root: the folder, for messages.
 
   Returns:
-    `{image: mask}`, and of those that have one `{image: field}`.
+    `{image: mask}`, and of those that have one `{image: valid mask}`.
 
   Raises:
     UsageError: there are no such folders, or a file of one has none in the other.
   """
-  sides: dict[str, dict[tuple[str, str], str]] = {IMAGES: {}, MASKS: {}, FIELDS: {}}
+  sides: dict[str, dict[tuple[str, str], str]] = {IMAGES: {}, MASKS: {}, VALID_MASKS: {}}
   for name in files:
     folder, base = os.path.split(name)
     above, kind = os.path.split(folder)
@@ -172,17 +172,17 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
         f"Received: {sides[kind][key]} and {name} in {root}"
       )
     sides[kind][key] = name
-  for here, there in ((IMAGES, MASKS), (MASKS, IMAGES), (FIELDS, IMAGES)):
+  for here, there in ((IMAGES, MASKS), (MASKS, IMAGES), (VALID_MASKS, IMAGES)):
     alone = sorted(sides[here][key] for key in sides[here].keys() - sides[there].keys())
     if alone:
       raise UsageError(
         f"data_dir must have a file of the same name in {there} for each in {here}, without: "
         f"{len(alone)} of {len(sides[here])}. Received: {listed(alone)} in {root}"
       )
-  images, fields = sorted(sides[IMAGES].items()), sides[FIELDS]
+  images, valid_masks = sorted(sides[IMAGES].items()), sides[VALID_MASKS]
   return (
     {name: sides[MASKS][key] for key, name in images},
-    {name: fields[key] for key, name in images if key in fields},
+    {name: valid_masks[key] for key, name in images if key in valid_masks},
   )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from conrec_tf.config import Config
+from conrec_tf.config.options.option import meaning
 from conrec_tf.metrics import (
   DICE,
   EVAL_TOTAL_LOSS,
@@ -164,7 +165,7 @@ def _times(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
 def _settings(run: RunRecord, wanted: Callable[[Any, Any], bool]) -> list[tuple[str, Any, str]]:
   """Returns settings of a run: `[(name, value, explanation)]`."""
   return [
-    (field.name, value, field.metadata["help"])
+    (field.name, value, meaning(field, value))
     for field in dataclasses.fields(Config)
     if field.name != "model_dir" and wanted(value := getattr(run.config, field.name), field.default)
   ]

@@ -66,7 +66,9 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
   [(images, labels)] = evaluation_batches(source, source.train, 24, 20)
   expected = {
     name: (vector, label)
-    for name, vector, label in zip(source.train.names, model.embed(images).numpy(), labels)
+    for name, vector, label in zip(
+      source.train.names, model.embed(images).numpy(), labels, strict=True
+    )
   }
   for row in rows:
     with np.load(folder / row["file"]) as archive:

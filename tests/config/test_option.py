@@ -3,7 +3,7 @@
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.option import explained_choices, meaning
 from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
@@ -95,3 +95,16 @@ def test_every_choice_is_explained():
   for field in OPTIONS.values():
     assert all(value and words for value, words in explained_choices(field)), field.name
     assert field.metadata["choices"] is None or field.default in field.metadata["choices"]
+
+
+@pytest.mark.parametrize(
+  "name, value, end",
+  [
+    ("pooling", "average", "How features become an embedding. average: by the mean."),
+    ("image_channels", 0, "Channels of the images. 0: what the dataset holds."),
+    ("dicom_frames", "", "are images. empty: none: files of several are refused."),
+    ("temperature", 0.2, "Temperature of the contrastive loss. Paper: 0.5."),
+  ],
+)
+def test_a_value_is_explained_where_it_is_one_of_several(name, value, end):
+  assert meaning(OPTIONS[name], value).endswith(end)

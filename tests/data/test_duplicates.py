@@ -112,7 +112,7 @@ def test_later_ones_are_left_out_and_named(folder, caplog):
     source = open_image_folder(Config(**values, drop_duplicates=True))
   assert source.train.num_examples == 31 and len(source.bad) == 1
   names = ("copy.jpg", "compressed.jpg", "small.jpg", "cropped.jpg", "grey.png")
-  for name, number in zip(names, range(3, 8)):
+  for name, number in zip(names, range(3, 8), strict=True):
     assert f"Left out: {name} looks like {number:02}.jpg" in caplog.text
   assert "Left out 5 of 35 images, which look like earlier ones" in caplog.text
   assert not set(names) & set(source.train.names)

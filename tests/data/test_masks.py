@@ -43,7 +43,9 @@ def test_each_value_is_a_class(folder):
   source = open_masked_folder(config_of(folder))
   assert source.class_names == ("0", "128", "255")
   assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
-  for (image, classes), name in zip(whole_images(source, source.eval), source.eval.names):
+  for (image, classes), name in zip(
+    whole_images(source, source.eval), source.eval.names, strict=True
+  ):
     stored = np.asarray(
       Image.open(folder / str(name).replace("images", "masks")[:-3].__add__("png"))
     )
@@ -134,7 +136,7 @@ def test_a_table_pairs_files(folder, pairs, caplog):
   source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
   assert f"Lost: 1 of 13 files aren't in {pairs}, e.g. more.png" in caplog.text
   assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
-  for (_, classes), name in zip(whole_images(source, source.eval), source.eval.names):
+  for (_, classes), name in zip(whole_images(source, source.eval), source.eval.names, strict=True):
     drawn = np.asarray(Image.open(folder / "drawn" / f"m{pathlib.Path(str(name)).stem}.png"))
     np.testing.assert_array_equal(classes, np.searchsorted([0, 128, 255], drawn))
 

@@ -31,7 +31,7 @@ def test_simclr_is_not_corrupted(tiny):
 
 def test_one_seed_one_stream(tiny):
   first, again, other = (take(Config(**tiny, seed=seed), 7) for seed in (1, 1, 2))
-  for a, b in zip(first, again):
+  for a, b in zip(first, again, strict=True):
     np.testing.assert_array_equal(a["corrupted"], b["corrupted"])
   assert not np.array_equal(first[0]["corrupted"], other[0]["corrupted"])
 
@@ -48,7 +48,7 @@ def test_evaluation_batches_are_whole_and_in_order(tiny):
   assert [len(labels) for _, labels in batches] == [10, 10, 4]
   images = np.concatenate([images for images, _ in batches])
   labels = np.concatenate([labels for _, labels in batches])
-  for image, label, record in zip(images, labels, source.eval.records()):
+  for image, label, record in zip(images, labels, source.eval.records(), strict=True):
     np.testing.assert_allclose(image, source.decode(record["image"]) / 255, atol=1e-6)
     assert label == record["label"]
 

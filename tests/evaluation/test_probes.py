@@ -74,7 +74,7 @@ def test_weighed_neighbours_against_loops(splits):
   lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part, _ in splits]
   cosines = (test[0] / lengths[1]) @ (train[0] / lengths[0]).T
   right = 0
-  for row, label in zip(cosines, test[1]):
+  for row, label in zip(cosines, test[1], strict=True):
     votes = np.zeros(7)
     for near in np.argsort(-row)[:9]:
       votes[train[1][near]] += np.exp(row[near] / 0.1)

@@ -51,7 +51,7 @@ def test_area_under_the_curve_is_scikit_learns(rng):
   classes = rng.choice([0, 1, IGNORED], (2, 20, 20))
   images = [
     count_image(np.stack([1 - second, second], axis=-1), true)
-    for second, true in zip(probabilities, classes)
+    for second, true in zip(probabilities, classes, strict=True)
   ]
   known = classes != IGNORED
   expected = roc_auc_score(classes[known], probabilities[known])

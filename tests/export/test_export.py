@@ -209,7 +209,7 @@ def test_tensorflow_hub_finetunes_the_saved_model(exported, images, trainable):
   before = [weight.numpy() for weight in layer.weights]
   history = model.fit(images, np.eye(3, 2), epochs=3, verbose=0).history["loss"]
   assert history[-1] < history[0]
-  moved = [not np.array_equal(a, b) for a, b in zip(before, layer.weights)]
+  moved = [not np.array_equal(a, b) for a, b in zip(before, layer.weights, strict=True)]
   assert any(moved) == trainable and len(moved) > 20
 
 
@@ -219,7 +219,7 @@ def test_a_saved_model_is_a_checkpoint_too(exported, images):
   assert (pretrained.step, pretrained.channels, pretrained.values["base_filters"]) == (7, 3, 4)
   other = build_model(Config(**pretrained.values, seed=1), pretrained.channels)
   load_network(pretrained, other)
-  for found, expected in zip(other(images), model(images)):
+  for found, expected in zip(other(images), model(images), strict=True):
     np.testing.assert_array_equal(found, expected)
   with pytest.raises(UsageError, match="must hold the network that the flags describe"):
     load_network(pretrained, build_model(Config(**{**pretrained.values, "base_filters": 2}), 3))

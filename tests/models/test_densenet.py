@@ -63,7 +63,7 @@ def test_weights_from_a_file(model, tmp_path):
   model.encoder.network.save_weights(path)
   values = dict(encoder="densenet121", reconstruction_weight=0.0, corruption="none", seed=5)
   other = build_model(Config(**values, encoder_weights=path))
-  for a, b in zip(model.encoder.get_weights(), other.encoder.get_weights()):
+  for a, b in zip(model.encoder.get_weights(), other.encoder.get_weights(), strict=True):
     np.testing.assert_array_equal(a, b)
   with pytest.raises(UsageError, match="_notop.h5 in ~/.keras/models .* Received: nowhere.h5"):
     build_model(Config(**values, encoder_weights="nowhere.h5"))

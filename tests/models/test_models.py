@@ -64,8 +64,8 @@ def test_reconstruction_alone_pools_by_average():
 
 def test_one_seed_one_network():
   weights = [build_model(Config(base_filters=2, seed=seed)).get_weights() for seed in (1, 1, 2)]
-  assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1]))
-  assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2]))
+  assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+  assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
 
 
 def test_attention_pooling_is_equation_4(rng):
@@ -127,7 +127,7 @@ def test_the_network_is_the_plain_one(rng, training):
       with tf.GradientTape() as tape:
         outputs = network(images, training=training)
         loss = tf.add_n(
-          [tf.reduce_sum(weight * output) for weight, output in zip(weights, outputs)]
+          [tf.reduce_sum(weight * output) for weight, output in zip(weights, outputs, strict=True)]
         )
       return outputs, tape.gradient(loss, network.trainable_variables)
 
@@ -135,7 +135,7 @@ def test_the_network_is_the_plain_one(rng, training):
   finally:
     tf.keras.backend.set_floatx("float32")
     tf.keras.mixed_precision.set_global_policy("float32")
-  for a, b in zip(ours, theirs):
+  for a, b in zip(ours, theirs, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-9)
   # The orders differ; sorted by norm, equal sets of gradients are equal.
   norms = [
@@ -150,7 +150,7 @@ def test_the_network_is_the_plain_one(rng, training):
 def test_eager_equals_graph(rng):
   model = build_model(Config(base_filters=2))
   images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
-  for eager, graph in zip(model(images), tf.function(model)(images)):
+  for eager, graph in zip(model(images), tf.function(model)(images), strict=True):
     np.testing.assert_allclose(eager, graph, atol=1e-6)
 
 
@@ -177,7 +177,7 @@ def test_recomputing_changes_nothing_but_memory(rng, graph):
     loss, gradients = (tf.function(step) if graph else step)()
     results.append([loss, *gradients, *model.non_trainable_variables])
     assert model(images).embedding.shape == (4, 16)
-  for plain, gradient_checkpointingd in zip(*results):
+  for plain, gradient_checkpointingd in zip(*results, strict=True):
     np.testing.assert_allclose(gradient_checkpointingd, plain, rtol=1e-4, atol=1e-3)
 
 

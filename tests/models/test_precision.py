@@ -72,13 +72,13 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
     updates.append(
       [
         new.numpy() - old
-        for new, old in zip(model.trainable_variables, before)
+        for new, old in zip(model.trainable_variables, before, strict=True)
         if new.shape.rank > 1
       ]
     )
   np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
   assert tf.keras.mixed_precision.global_policy().name == "float32"
-  for half, full in zip(*reversed(updates)):
+  for half, full in zip(*reversed(updates), strict=True):
     # LARS gives each kernel a length; a wrong scale of the loss would show in it.
     assert np.linalg.norm(half) == pytest.approx(np.linalg.norm(full), rel=0.05)
   half, full = (np.concatenate([part.ravel() for part in one]) for one in reversed(updates))
@@ -94,7 +94,7 @@ def test_overflowing_gradients_are_left_out_and_the_scale_falls():
   before, scale = model.get_weights(), float(optimizer.loss_scale)
   step(batch)
   trainable = [variable.name for variable in model.trainable_variables]
-  for variable, value in zip(model.weights, before):
+  for variable, value in zip(model.weights, before, strict=True):
     if variable.name in trainable:
       np.testing.assert_array_equal(variable, value)
   assert float(optimizer.loss_scale) == scale / 2

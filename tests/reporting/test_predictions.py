@@ -149,7 +149,7 @@ def test_confusions_and_images_come_from_the_predictions_of_the_run(rng, report,
     assert name == "abc"[number] and share == pytest.approx([0.9, 0.0, 1.0][number])
     members = np.flatnonzero(labels == number)
     ranked = members[np.argsort(-probability[members])]
-    for (image, _, worth, instead), place in zip(images, [*ranked[:2], *ranked[-2:]]):
+    for (image, _, worth, instead), place in zip(images, [*ranked[:2], *ranked[-2:]], strict=True):
       assert worth == pytest.approx(probability[place], abs=1e-6)
       assert instead == (None if said[place] == number else "abc"[said[place]])
       expected = next(iter(source.eval.records().skip(int(place))))["image"] / 255

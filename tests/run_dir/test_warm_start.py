@@ -47,7 +47,7 @@ def test_all_that_fits_is_taken(trained, caplog):
   for name in PARTS:
     weights = [getattr(each, name).get_weights() for each in (model, expected)]
     assert len(weights[0]) == len(weights[1]) > 0
-    for found, wanted in zip(*weights):
+    for found, wanted in zip(*weights, strict=True):
       np.testing.assert_array_equal(found, wanted, name)
   assert "starts from" in caplog.text and "step 5" in caplog.text
   assert "not taken" not in caplog.text
@@ -98,7 +98,9 @@ def test_other_heads_are_named_and_new(trained, caplog):
   taken = caplog.text.partition("not taken")[2]
   assert "projection_head" in taken and "decoder" in taken
   fresh = build_model(Config(**VALUES, proj_out_dim=7, skip_connections="none", num_proj_layers=2))
-  for found, wanted in zip(model.projection_head.weights, fresh.projection_head.weights):
+  for found, wanted in zip(
+    model.projection_head.weights, fresh.projection_head.weights, strict=True
+  ):
     np.testing.assert_array_equal(found, wanted)
   np.testing.assert_array_equal(model.encoder.get_weights()[0], expected.encoder.get_weights()[0])
 
@@ -203,5 +205,7 @@ def test_a_start_from_a_network_that_learnt_by_less(tmp_path, of_source, of_run)
   directory.write("images.json", {"channels": 3, "center_crop": False, "class_names": []})
   Checkpoints(directory.path, 1, {"model": expected}).save(5)
   model = started(directory.path, **of_run)
-  for found, wanted in zip(model.encoder.get_weights(), expected.encoder.get_weights()):
+  for found, wanted in zip(
+    model.encoder.get_weights(), expected.encoder.get_weights(), strict=True
+  ):
     np.testing.assert_array_equal(found, wanted)

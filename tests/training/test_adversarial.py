@@ -117,7 +117,7 @@ def test_before_its_start_the_network_learns_as_without():
       step(make_batch(number))
       weights.append(np.concatenate([weight.ravel() for weight in model.get_weights()]))
     found.append(weights)
-  for without, with_it in zip(found[0][:2], found[1][:2]):
+  for without, with_it in zip(found[0][:2], found[1][:2], strict=True):
     np.testing.assert_allclose(with_it, without, rtol=1e-5, atol=1e-7)
   assert np.abs(found[0][2] - found[1][2]).max() > 1e-4
   assert int(adversary.optimizer.iterations) == 3  # it learnt from the first
@@ -148,8 +148,8 @@ def test_a_step_that_is_not_finite_changes_neither_network(bad):
     batch[bad] *= np.nan
   weights = model.get_weights(), adversary.discriminator.get_weights()
   reported = step(batch)
-  for before, network in zip(weights, (model, adversary.discriminator)):
-    for weight, value in zip(before, network.get_weights()):
+  for before, network in zip(weights, (model, adversary.discriminator), strict=True):
+    for weight, value in zip(before, network.get_weights(), strict=True):
       np.testing.assert_array_equal(weight, value)
   assert float(reported[SKIPPED_UPDATES]) == 1
 

@@ -61,7 +61,10 @@ def test_heads_and_losses_against_numpy(rng, values):
       means = target.reshape(8, side, 32 // side, side, 32 // side, 3).mean(axis=(2, 4))
       found.append(np.mean((reconstruction.numpy() - means) ** 2))
     for convolution, level, reconstruction in zip(
-      heads.output_convolutions, maps.decoder, reconstructions
+      heads.output_convolutions,
+      maps.decoder,
+      reconstructions,
+      strict=False,
     ):
       logits = level.numpy() @ convolution.kernel.numpy()[0, 0] + convolution.bias.numpy()
       np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
@@ -102,8 +105,8 @@ def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
     + 30 * reported[LEVELS_RECONSTRUCTION_LOSS]
   )
   assert float(reported[TOTAL_LOSS]) == pytest.approx(float(total), rel=1e-5)
-  for weights, network in zip(before, (heads, model.encoder)):
-    changed = [np.any(a != b) for a, b in zip(weights, network.get_weights())]
+  for weights, network in zip(before, (heads, model.encoder), strict=True):
+    changed = [np.any(a != b) for a, b in zip(weights, network.get_weights(), strict=True)]
     assert np.mean(changed) > 0.7  # biases before batch norm stay
 
 
@@ -125,7 +128,7 @@ def test_a_step_that_is_left_out_leaves_the_heads_statistics():
   step(make_batch())
   before, batch = heads.get_weights(), make_batch(1)
   step({**batch, "corrupted": batch["corrupted"] * np.nan})
-  for weight, value in zip(before, heads.get_weights()):
+  for weight, value in zip(before, heads.get_weights(), strict=True):
     np.testing.assert_array_equal(weight, value)
 
 

@@ -117,7 +117,7 @@ def test_three_steps_against_numpy(values):
     statistics = [network.get_weights() for network in (momentum.network, model)]
     keys = momentum.keys(views, training=True).numpy()
     queries = step.outputs(model, batch, training=True)[0].projection.numpy()
-    for network, before in zip((momentum.network, model), statistics):
+    for network, before in zip((momentum.network, model), statistics, strict=True):
       network.set_weights(before)
     metrics = step(batch)
     loss = slow_loss(queries, keys, config.temperature, queue)
@@ -129,8 +129,10 @@ def test_three_steps_against_numpy(values):
     stays = 0.5
     if config.moco_momentum_schedule == "cosine":
       stays = 1 - 0.5 * (math.cos(math.pi * (number + 1) / STEPS) + 1) / 2
-    expected = [stays * a + (1 - stays) * w.numpy() for a, w in zip(expected, followed)]
-    for weight, value in zip(following, expected):
+    expected = [
+      stays * a + (1 - stays) * w.numpy() for a, w in zip(expected, followed, strict=True)
+    ]
+    for weight, value in zip(following, expected, strict=True):
       np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
 
 
@@ -153,7 +155,7 @@ def test_a_step_that_is_left_out_leaves_queue_and_statistics():
   before = [*momentum.network.non_trainable_variables, *model.trainable_variables, momentum.queue]
   values = [variable.numpy() for variable in before]
   step({**second, "corrupted": second["corrupted"] * np.nan})
-  for variable, value in zip(before, values):
+  for variable, value in zip(before, values, strict=True):
     np.testing.assert_array_equal(variable, value)
   assert all(np.isfinite(weight).all() for weight in momentum.network.get_weights())
 

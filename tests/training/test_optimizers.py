@@ -38,7 +38,9 @@ def test_100_lars_steps_equal_numpy(rng, decay):
   optimizer.build(variables)
   expected = [v.numpy() for v in variables]
   velocities = [np.zeros(shape) for shape in shapes]
-  step = tf.function(lambda gradients: optimizer.apply_gradients(zip(gradients, variables)))
+  step = tf.function(
+    lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True))
+  )
   for round in range(100):
     gradients = [rng.normal(size=shape) for shape in shapes]
     if round % 10 == 0:
@@ -55,7 +57,7 @@ def test_100_lars_steps_equal_numpy(rng, decay):
         0.0 if excluded else decay,
         None if excluded else 0.001,
       )
-  for variable, value in zip(variables, expected):
+  for variable, value in zip(variables, expected, strict=True):
     np.testing.assert_allclose(variable, value, rtol=1e-9)
 
 
@@ -158,7 +160,7 @@ def test_adamw_equals_numpy(rng, in_graph):
   rate = float(np.float32(0.01))
 
   def step(gradients):
-    optimizer.apply_gradients(zip(gradients, variables))
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
   step = tf.function(step) if in_graph else step
   for t in range(1, 21):
@@ -171,5 +173,5 @@ def test_adamw_equals_numpy(rng, in_graph):
         expected[i] = expected[i] - rate * 0.1 * expected[i]
       rate_now = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
       expected[i] = expected[i] - rate_now * m / (np.sqrt(v) + 1e-7)
-  for variable, value in zip(variables, expected):
+  for variable, value in zip(variables, expected, strict=True):
     np.testing.assert_allclose(variable, value, rtol=1e-9)

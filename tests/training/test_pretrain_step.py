@@ -65,7 +65,7 @@ def test_every_variable_moves_but_biases_before_batch_norm(values):
   assert optimizer.iterations == 1
   unmoved = {
     variable.ref()
-    for variable, value in zip(model.variables, before)
+    for variable, value in zip(model.variables, before, strict=True)
     if np.array_equal(variable, value)
   }
   assert unmoved == {
@@ -100,7 +100,7 @@ def test_a_supervised_head_leaves_the_network_alone():
   assert set(metrics) == set(step.metrics())
   np.testing.assert_allclose(metrics["train/supervised_loss"], np.log(3), rtol=0.1)
   assert not np.array_equal(before[0], head.get_weights()[0])
-  for a, b in zip(plain.get_weights(), model.get_weights()):
+  for a, b in zip(plain.get_weights(), model.get_weights(), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_a_compiled_step_is_the_same():
     metrics = tf.function(step, jit_compile=jit_compile)(make_batch())
     results.append((float(metrics["train/total_loss"]), model.get_weights()))
   assert results[1][0] == pytest.approx(results[0][0], rel=1e-4)
-  for compiled, plain in zip(*(weights for _, weights in reversed(results))):
+  for compiled, plain in zip(*(weights for _, weights in reversed(results)), strict=True):
     np.testing.assert_allclose(compiled, plain, atol=1e-3)
 
 
@@ -173,10 +173,14 @@ def test_the_moving_average_is_that_of_all_weights_after_each_step():
     step(make_batch())
     decay = min(0.5, (1 + taken) / (10 + taken))  # 2/11, 3/12, ... and 0.5 from step 8 on
     expected = [
-      decay * before + (1 - decay) * now for before, now in zip(expected, model.get_weights())
+      decay * before + (1 - decay) * now
+      for before, now in zip(expected, model.get_weights(), strict=True)
     ]
   for name, want, got in zip(
-    [weight.name for weight in model.weights], expected, averaged.get_weights()
+    [weight.name for weight in model.weights],
+    expected,
+    averaged.get_weights(),
+    strict=True,
   ):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6, err_msg=name)
   moving = [weight for weight in averaged.weights if "moving_mean" in weight.name]

@@ -44,7 +44,7 @@ def test_a_skipped_step_leaves_everything_but_the_step_counter(wrong):
     return {name: float(metric.result()) for name, metric in metrics.items()}
 
   assert log(step(make_batch(wrong)))[SKIPPED_UPDATES] == 1
-  for variable, value in zip(variables, before):
+  for variable, value in zip(variables, before, strict=True):
     if variable is not optimizer.iterations:
       np.testing.assert_array_equal(variable, value)
   assert int(optimizer.iterations) == 1
@@ -52,7 +52,9 @@ def test_a_skipped_step_leaves_everything_but_the_step_counter(wrong):
   logged = log(results)
   assert logged[SKIPPED_UPDATES] == 1  # still
   assert logged["train/total_loss"] == pytest.approx(float(results["train/total_loss"][0]))
-  assert any(np.any(variable.numpy() != value) for variable, value in zip(variables, before))
+  assert any(
+    np.any(variable.numpy() != value) for variable, value in zip(variables, before, strict=True)
+  )
 
 
 def test_a_good_step_is_the_same_either_way():
@@ -61,7 +63,7 @@ def test_a_good_step_is_the_same_either_way():
     step, variables, _ = make_step(on_nan=on_nan, lineareval_while_pretraining=True)
     tf.function(step)(make_batch())
     results.append([variable.numpy() for variable in variables])
-  for a, b in zip(*results):
+  for a, b in zip(*results, strict=True):
     np.testing.assert_array_equal(a, b)
 
 

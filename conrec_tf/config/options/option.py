@@ -87,7 +87,23 @@ def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:
     field: a field that `option` made.
   """
   choices = field.metadata["choices"] or {}
-  return [("empty" if value == "" else str(value), words) for value, words in choices.items()]
+  return [(_shown(value), words) for value, words in choices.items()]
+
+
+def _shown(value: Any) -> str:
+  return "empty" if value == "" else str(value)
+
+
+def meaning(field: dataclasses.Field, value: Any) -> str:
+  """Returns the explanation of an option and, of an enumeration, that of a value.
+
+  Args:
+    field: a field that `option` made.
+    value: its value.
+  """
+  name = _shown(value)
+  chosen = [f"{name}: {words}." for choice, words in explained_choices(field) if choice == name]
+  return " ".join([field.metadata["help"], *chosen])
 
 
 def check_range(field: dataclasses.Field, value: Any) -> None:

@@ -99,7 +99,7 @@ def test_labels_come_in_natural_order():
   grades = [f"{grade}/{index}.jpg" for grade in range(12) for index in range(5)]
   _, labels, class_names, _ = layout(grades, ordinal_labels=True)
   assert class_names == tuple(map(str, range(12)))
-  assert all(int(name.split("/")[0]) == label for name, label in zip(grades, labels))
+  assert all(int(name.split("/")[0]) == label for name, label in zip(grades, labels, strict=True))
   assert sorted(["b10", "b9", "a", "B1", "10", "9a"], key=natural) == [
     "9a",
     "10",

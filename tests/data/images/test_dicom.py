@@ -236,7 +236,7 @@ def test_bits_beyond_those_that_are_stored_are_no_values(syntax):
 def palette(tables, descriptor):
   names = ("Red", "Green", "Blue")
   return {f"{name}PaletteColorLookupTableDescriptor": descriptor for name in names} | {
-    f"{name}PaletteColorLookupTableData": table for name, table in zip(names, tables)
+    f"{name}PaletteColorLookupTableData": table for name, table in zip(names, tables, strict=True)
   }
 
 
@@ -269,7 +269,7 @@ def test_palettes_of_8_bits(dtype, count, words):
 def test_palettes_in_segments():
   """C.7.9.2: a discrete segment of one entry, then a linear one up to the last."""
   names = ("Red", "Green", "Blue")
-  ends = dict(zip(names, (60000, 30000, 255)))
+  ends = dict(zip(names, (60000, 30000, 255), strict=True))
   tags = {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in names} | {
     f"Segmented{name}PaletteColorLookupTableData": np.array([0, 1, 0, 1, 255, end], "<u2").tobytes()
     for name, end in ends.items()

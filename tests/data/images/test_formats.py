@@ -313,7 +313,7 @@ def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
   source = open_image_folder(config)
   assert {line.split(": ")[0] for line in source.bad} == bad and source.train.num_examples == 1000
   seen = set()
-  for name, record in zip(source.train.names, source.train.records()):
+  for name, record in zip(source.train.names, source.train.records(), strict=True):
     if name not in seen:
       found = source.decode(record["image"]).numpy().astype(int)
       # TensorFlow's decoder uses the fast integer transform of libjpeg, Pillow the accurate one.

@@ -70,7 +70,11 @@ def test_splits_and_labels(tree):
   labels = [int(record["label"]) for record in source.train.records()]
   names = [os.path.basename(record["image"].numpy()) for record in source.train.records()]
   assert names == sorted(names)
-  assert all(label == (name[-7:-6] == b"1") for label, name in zip(labels, names) if len(name) > 6)
+  assert all(
+    label == (name[-7:-6] == b"1")
+    for label, name in zip(labels, names, strict=True)
+    if len(name) > 6
+  )
   assert sum(labels) == 12
   half = load_dataset(config(tree, train_split="train[:50%]+test"))
   assert half.train.num_examples == 24
@@ -106,6 +110,7 @@ def test_nesting_makes_no_difference_without_labels(tree, tmp_path):
   for a, b in zip(
     pretraining_batches(config(tree, label_mode="none"), nested).take(6),
     pretraining_batches(config(tmp_path / "flat"), flat),
+    strict=True,
   ):
     assert set(a) == {"corrupted", "target"}
     for name in a:
@@ -124,7 +129,7 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path):
     )
   )
   assert len(one) == 3
-  for a, b in zip(one, other):
+  for a, b in zip(one, other, strict=True):
     np.testing.assert_array_equal(a, b)
 
 
@@ -148,6 +153,7 @@ def test_kinds_of_files(tmp_path, name, content, expected):
     zip(
       [os.path.basename(r["image"].numpy()).decode() for r in source.train.records()],
       pixels(source, source.train),
+      strict=True,
     )
   )
   with Image.open(io.BytesIO(content())) as picture:

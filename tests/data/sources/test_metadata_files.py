@@ -105,7 +105,7 @@ def test_without_splits_a_share_is_held_out_and_what_is_lost_is_counted(tmp_path
 
 def test_captions_leave_the_labels_of_folders(tmp_path, caplog):
   caplog.set_level("INFO")
-  for label, seeds in zip(LABELS, (range(5), range(5, 10))):
+  for label, seeds in zip(LABELS, (range(5), range(5, 10)), strict=True):
     pictures(tmp_path / label, seeds)
   write(tmp_path, "jsonl", [{"file_name": "iris/00.png", "text": "an iris"}])
   source = opened(tmp_path)
@@ -117,7 +117,7 @@ def test_captions_leave_the_labels_of_folders(tmp_path, caplog):
 
 
 def test_folders_can_be_the_labels_nevertheless(tmp_path):
-  for label, seeds in zip(LABELS, (range(5), range(5, 10))):
+  for label, seeds in zip(LABELS, (range(5), range(5, 10)), strict=True):
     pictures(tmp_path / label, seeds)
   write(tmp_path, "csv", [{"file_name": "iris/00.png", "label": "tulip"}])
   assert opened(tmp_path, label_mode="folders").class_names == LABELS

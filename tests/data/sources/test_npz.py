@@ -186,7 +186,7 @@ def test_big_endian_arrays_are_read(tmp_path, rng, dtype):
   labels = (np.arange(10) % 2).astype(">i4")
   arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
   source = load_dataset(config(saved(tmp_path, arrays)))
-  for record, expected, label in zip(source.train.records(), values, labels):
+  for record, expected, label in zip(source.train.records(), values, labels, strict=True):
     np.testing.assert_array_equal(source.decode(record["image"])[..., 0], expected)
     assert int(record["label"]) == label
 
@@ -219,7 +219,7 @@ def test_slices_of_volumes_are_images_and_those_of_one_a_group(tmp_path, caplog)
   assert "10 volumes as 60 slices" in caplog.text
   assert source.train.num_examples == 60 and source.eval.num_examples == 12
   assert not set(source.train.groups[:48]) & set(source.eval.groups)  # before test comes train
-  wholes = {bytes(part): int(label) for part, [label] in zip(train, labels)}
+  wholes = {bytes(part): int(label) for part, [label] in zip(train, labels, strict=True)}
   pixels = [source.decode(record["image"]).numpy() for record in source.train.records()]
   found = [int(record["label"]) for record in source.train.records()]
   for start in range(0, 60, 6):
@@ -235,5 +235,5 @@ def test_the_middle_slice_of_volumes_may_stand_for_each(tmp_path):
   arrays |= {"test_images": test, "test_labels": labels[:2]}
   source = load_dataset(config(saved(tmp_path, arrays), dicom_frames="middle"))
   assert source.train.groups is None
-  for record, volume in zip(source.train.records(), train):
+  for record, volume in zip(source.train.records(), train, strict=True):
     np.testing.assert_array_equal(source.decode(record["image"])[..., 0], volume[3])

@@ -84,7 +84,7 @@ def words(source, split):
 
 def first_batches(**values):
   batches = pretraining_batches(Config(**VALUES, **values))
-  return [batch for batch, _ in zip(batches, range(4))]
+  return [batch for batch, _ in zip(batches, range(4), strict=False)]
 
 
 def test_shards_hold_images_and_labels_in_the_order_of_names(shards):
@@ -108,7 +108,7 @@ def test_batches_are_those_of_a_folder(shards, tmp_path):
   of_folder = first_batches(dataset="image_folder", data_dir=str(tmp_path / "folder"))
   for values in ({}, {"cache_dataset": True}):
     found = first_batches(dataset="parquet", data_dir=str(shards), **values)
-    for batch, expected in zip(found, of_folder):
+    for batch, expected in zip(found, of_folder, strict=True):
       assert batch.keys() == expected.keys()
       for key in batch:
         np.testing.assert_array_equal(batch[key], expected[key])

@@ -53,7 +53,7 @@ def opened(folder, frames="all", split="all", **values):
 def images(source):
   return {
     str(name): source.decode(record["image"]).numpy()
-    for name, record in zip(source.train.names, source.train.records())
+    for name, record in zip(source.train.names, source.train.records(), strict=True)
   }
 
 
@@ -145,7 +145,7 @@ def test_frames_of_a_file_are_one_group_that_no_hold_out_separates(scans, caplog
   assert not sides[0] & sides[1] and [len(side) for side in sides] == [16, 4]
   assert source.train.num_examples == 96 and source.eval.num_examples == 24
   for split in (source.train, source.eval):
-    for name, group, label in zip(split.names, split.groups, split.labels()):
+    for name, group, label in zip(split.names, split.groups, split.labels(), strict=True):
       assert name.startswith(f"{group}/") and source.class_names[label] == group[0]
   fold = with_fold_held_out(opened(scans, label_mode="auto"), 1, 4)
   assert not set(fold.train.groups) & set(fold.eval.groups)
@@ -159,7 +159,7 @@ def test_groups_of_a_table_come_before_those_of_files(scans, tmp_path):
   (tmp_path / "table.csv").write_text("\n".join(table))
   source = opened(scans, label_mode="auto", label_table=str(tmp_path / "table.csv"))
   assert set(source.train.groups) == {f"patient {number}" for number in range(6)}
-  group = dict(zip(source.train.names, source.train.groups))
+  group = dict(zip(source.train.names, source.train.groups, strict=True))
   assert group["7.nii.gz/0001"] == "patient 3"
 
 

@@ -152,7 +152,7 @@ def classes(path):
   """Names of the labels of images, by the images' names."""
   source = opened(path)
   labels = [record["label"] for record in source.train.records().as_numpy_iterator()]
-  return dict(zip(source.train.names, [source.class_names[label] for label in labels]))
+  return dict(zip(source.train.names, [source.class_names[label] for label in labels], strict=True))
 
 
 def test_the_last_ending_says_what_a_file_is():
