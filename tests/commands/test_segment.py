@@ -1,5 +1,6 @@
 """Segmentation from a folder of images and masks to masks of other images."""
 
+import dataclasses
 import json
 import os
 
@@ -14,6 +15,9 @@ from conrec_tf.config import Config, UsageError
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.segmentation_batches import segmentation_batches
 from conrec_tf.evaluation import metric_names
+from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.task import build_task
 
 SIZES = [(41, 50), (40, 48), (50, 41)]
@@ -96,14 +100,8 @@ def test_masks_of_other_images_are_written_as_the_saved_model_says(run, folder, 
   commands.run(config)  # what is there stays
   assert paths[1].exists()
   assert [path.stat().st_mtime_ns for path in (paths[0], paths[2])] == times
-
-
-def test_masks_of_two_networks_are_not_mixed(run, folder, tmp_path):
-  values = dict(mode="segment", dataset="image_folder", data_dir=str(folder / "test/images"))
-  values.update(checkpoint=str(run), model_dir=str(tmp_path))
-  commands.run(Config(**values))
   with pytest.raises(UsageError, match="Received: test_time_flips: False -> True"):
-    commands.run(Config(**values, test_time_flips=True))
+    commands.run(dataclasses.replace(config, test_time_flips=True))  # masks aren't mixed
 
 
 def test_images_of_one_name_and_two_endings_are_refused(run, folder, tmp_path):
@@ -146,15 +144,17 @@ def test_masks_are_called_as_their_images_whatever_those_are_called(run, folder,
       assert len(mask.encode()) <= 240
 
 
-def test_a_network_that_does_not_segment_is_refused(tiny, folder, tmp_path):
-  commands.run(Config(**tiny, mode="train", train_steps=1))
+def test_a_network_that_does_not_segment_is_refused(folder, tmp_path):
+  config = Config(image_size=24, base_filters=2, unet_depth=2, image_channels=3)
+  RunDirectory(tmp_path / "run").start(config)
+  Checkpoints(tmp_path / "run", 1, {"model": build_model(config)}).save(1)
   with pytest.raises(UsageError, match="must be of a training with train_mode=segment"):
     commands.run(
       Config(
         mode="segment",
         dataset="image_folder",
         data_dir=str(folder / "test/images"),
-        checkpoint=tiny["model_dir"],
+        checkpoint=str(tmp_path / "run"),
         model_dir=str(tmp_path / "out"),
       )
     )
