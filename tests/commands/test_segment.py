@@ -191,23 +191,6 @@ def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_goes_on_to_the_same_bits(folder, tmp_path):
-  values = dict(mode="train", learning_rate_schedule="constant")
-  commands.run(config_of(folder, tmp_path / "whole", train_steps=5, **values))
-  for steps in (3, 5):
-    commands.run(config_of(folder, tmp_path / "parts", train_steps=steps, **values))
-  readers = [
-    tf.train.load_checkpoint(str(tmp_path / f"{name}/checkpoints/ckpt-5"))
-    for name in ("whole", "parts")
-  ]
-  names = [name for name in readers[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
-  assert len(names) > 50
-  for name in names:
-    if "waited" not in name and "save_counter" not in name:
-      np.testing.assert_array_equal(*[reader.get_tensor(name) for reader in readers], name)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("part", ["encoder", "both"])
 def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
   """From a pre-training on the images without their masks."""
