@@ -53,6 +53,8 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   Raises:
     UsageError: it can't be read or written, or what was written computes something else.
   """
+  if not config.export_formats:
+    return
   if config.export_weights == MOMENTUM:
     pretrained = momentum_network(pretrained)
   channels = pretrained.channels or config.channels

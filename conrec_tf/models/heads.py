@@ -57,7 +57,7 @@ class ProjectionHead(tf.keras.Model):
       )
       for layer in range(self.num_layers)
     ]
-    super().build(input_shape)
+    tf.keras.layers.Layer.build(self, input_shape)  # that of a model would call it beforehand
 
   def call(self, embedding: tf.Tensor, training: bool = False, layers: int = -1) -> tf.Tensor:
     """Projects embeddings.

@@ -54,7 +54,7 @@ class AttentionPooling(tf.keras.Model):
     ]
     # In float32, or in float16 weights could all be 0, and the pooling 0/0.
     self.gate = tf.keras.layers.Conv2D(1, 1, activation="sigmoid", dtype=self.variable_dtype)
-    super().build(input_shape)
+    tf.keras.layers.Layer.build(self, input_shape)  # that of a model would call it beforehand
 
   def attention(
     self,

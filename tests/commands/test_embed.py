@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import os
+import pathlib
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -17,31 +19,19 @@ from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
-@pytest.fixture
-def photos(tmp_path, rng):
-  """A run in run/, and photos/ of which numbers 3 and 4 are bad; returns its `Config`."""
-  for index in range(20):
-    folder = tmp_path / "photos" / ("odd" if index % 2 else "even")
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)).save(
-      folder / f"{index:02}.png"
-    )
-  for name in ("odd/03.png", "even/04.png"):
-    (tmp_path / "photos" / name).write_bytes(b"")
-  config = Config(
+def config_of(root):
+  return Config(
     mode="embed",
     dataset="image_folder",
-    data_dir=str(tmp_path / "photos"),
+    data_dir=str(root / "photos"),
     image_size=24,
     base_filters=2,
     unet_depth=2,
     train_split="train+test",
     eval_split="test",
     eval_batch_size=4,
-    model_dir=str(tmp_path / "run"),
+    model_dir=str(root / "run"),
   )
-  Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 3)}).save(5)
-  return config
 
 
 def embed(config):
@@ -50,9 +40,41 @@ def embed(config):
   return directory.path / "embeddings/photos"
 
 
-def test_every_good_image_has_its_row(photos, monkeypatch):
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+  """A folder with a run in run/, photos/ of which numbers 3 and 4 are bad, embedded; its network.
+
+  Both are only read.
+  """
+  root, rng = tmp_path_factory.mktemp("embedded"), np.random.default_rng(0)
+  for index in range(20):
+    folder = root / "photos" / ("odd" if index % 2 else "even")
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)).save(
+      folder / f"{index:02}.png"
+    )
+  for name in ("odd/03.png", "even/04.png"):
+    (root / "photos" / name).write_bytes(b"")
+  config = config_of(root)
+  model = build_model(config, 3)
+  Checkpoints(root / "run", 1, {"model": model}).save(5)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(embedding, "IMAGES_PER_FILE", 8)
+    embed(config)
+  return root, model
+
+
+@pytest.fixture
+def photos(network, tmp_path, monkeypatch):
+  """The `Config` of a copy of that folder."""
   monkeypatch.setattr(embedding, "IMAGES_PER_FILE", 8)
-  folder = embed(photos)
+  shutil.copytree(network[0], tmp_path, dirs_exist_ok=True)
+  return config_of(tmp_path)
+
+
+def test_every_good_image_has_its_row(network):
+  root, model = network
+  photos, folder = config_of(root), root / "run/embeddings/photos"
   files = sorted(path.name for path in folder.glob("*.npz"))
   assert files == ["eval-00000-of-00001.npz"] + [
     f"train-0000{part}-of-00003.npz" for part in range(3)
@@ -62,7 +84,7 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
   assert sorted(row["image"][-6:-4] for row in rows) == [
     f"{index:02}" for index in range(20) if index not in (3, 4)
   ]
-  source, model = load_dataset(photos), build_model(photos, 3)
+  source = load_dataset(photos)
   [(images, labels)] = evaluation_batches(source, source.train, 24, 20)
   expected = {
     name: (vector, label)
@@ -78,9 +100,8 @@ def test_every_good_image_has_its_row(photos, monkeypatch):
     assert row["class_name"] == row["image"].split("/")[-2]
 
 
-def test_embedding_goes_on_where_it_stopped(photos, monkeypatch):
-  monkeypatch.setattr(embedding, "IMAGES_PER_FILE", 8)
-  folder = embed(photos)
+def test_embedding_goes_on_where_it_stopped(photos):
+  folder = pathlib.Path(photos.model_dir) / "embeddings/photos"
   before = {path.name: path.read_bytes() for path in folder.iterdir()}
   kept = folder / "train-00000-of-00003.npz"
   at = kept.stat().st_mtime_ns
@@ -93,14 +114,12 @@ def test_embedding_goes_on_where_it_stopped(photos, monkeypatch):
 
 
 def test_embeddings_of_other_images_or_networks_are_refused(photos):
-  embed(photos)
   Checkpoints(photos.model_dir, 1, {"model": build_model(photos, 3)}).save(6)
   with pytest.raises(UsageError, match="Received: the network; global_step: 5 -> 6"):
     embed(photos)
 
 
 def test_embeddings_of_images_that_changed_are_refused(photos, tmp_path):
-  embed(photos)
   (tmp_path / "photos/odd/21.png").write_bytes((tmp_path / "photos/odd/05.png").read_bytes())
   with pytest.raises(
     UsageError, match="by the same network. Received: images or labels of the train"
@@ -111,9 +130,11 @@ def test_embeddings_of_images_that_changed_are_refused(photos, tmp_path):
 def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
-  with np.load(folder / "train-00000-of-00001.npz") as archive:
-    assert set(archive) == {"embedding"} and archive["embedding"].shape == (9, 2 + 4)
-  assert "train-00000-of-00001.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
+  with np.load(folder / "train-00000-of-00002.npz") as archive:
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (8, 2 + 4)
+  with np.load(folder / "train-00001-of-00002.npz") as archive:
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (1, 2 + 4)
+  assert "train-00000-of-00002.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
 
 
 def test_batch_size_fits_memory_and_files():

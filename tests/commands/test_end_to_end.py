@@ -33,7 +33,13 @@ def test_help_explains_every_flag_without_tensorflow():
 
 def test_train_then_eval_leaves_results_and_a_saved_model(tiny):
   model_dir = pathlib.Path(tiny["model_dir"])
-  done = cold_command(*as_flags(tiny), "--train_steps=7", "--eval_every_epochs=1", "--log_steps=2")
+  done = cold_command(
+    *as_flags(tiny),
+    "--train_steps=7",
+    "--eval_every_epochs=1",
+    "--log_steps=2",
+    "--bootstrap_samples=0",
+  )
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""
   assert "step 7/7" in done.stdout

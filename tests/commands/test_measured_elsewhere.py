@@ -62,6 +62,19 @@ def options(tmp_path, angles):
   )
 
 
+@pytest.fixture
+def heads(options, tmp_path, rng):
+  """Options of a supervised head on arrays, which is trained and measured in little time."""
+  labels = np.arange(24) % 3
+  images = rng.normal(60 * labels[:, None, None, None] + 60, 20, (24, 24, 24, 1))
+  images = images.clip(0, 255).astype(np.uint8)
+  np.savez(
+    tmp_path / "arrays.npz", x_train=images, y_train=labels, x_test=images[:12], y_test=labels[:12]
+  )
+  arrays = dict(dataset="npz", data_dir=str(tmp_path / "arrays.npz"))
+  return {**options, **arrays, "train_mode": "finetune", "learning_rate_schedule": "constant"}
+
+
 @pytest.mark.slow
 def test_other_data_and_settings_never_touch_a_finished_run(options, tmp_path, rng, caplog):
   run, config = pathlib.Path(options["model_dir"]), Config(**options, train_steps=4)
@@ -99,19 +112,19 @@ def test_other_data_and_settings_never_touch_a_finished_run(options, tmp_path, r
   }
 
 
-def test_a_run_under_way_does_not_go_on_with_other_evaluations(options):
-  commands.run(Config(**options, train_steps=2, learning_rate_schedule="constant"))
-  longer = {**options, "train_steps": 4, "learning_rate_schedule": "constant"}
+def test_a_run_under_way_does_not_go_on_with_other_evaluations(heads):
+  commands.run(Config(**heads, train_steps=2))
+  longer = {**heads, "train_steps": 4}
   with pytest.raises(UsageError, match="that of the run in it.*images or labels of the eval split"):
     commands.run(Config(**longer, eval_split="train"))
   commands.run(Config(**longer))
-  assert read(pathlib.Path(options["model_dir"]) / "result.json")["global_step"] == 4
+  assert read(pathlib.Path(heads["model_dir"]) / "result.json")["global_step"] == 4
 
 
-def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(options):
-  training = {**options, "mode": "train", "learning_rate_schedule": "constant"}
+def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(heads):
+  training = {**heads, "mode": "train"}
   commands.run(Config(**training, train_steps=1))
-  run, other = RunDirectory(options["model_dir"]), {"evaluated_with": {"select_best_on": "rank_me"}}
+  run, other = RunDirectory(heads["model_dir"]), {"evaluated_with": {"select_best_on": "rank_me"}}
   run.write("measured_on.json", other)
   run.write("result_1.json", {"global_step": 1, **other})
   commands.run(Config(**training, train_steps=2))

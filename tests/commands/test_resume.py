@@ -84,9 +84,10 @@ def test_a_run_does_not_go_on_with_other_data(own_data, tmp_path, rng):
     **TINY,
     dataset=dataset,
     mode="train",
+    contrastive_weight=0.0,
     data_dir=str(path),
     model_dir=str(tmp_path / "run"),
-    train_steps=2,
+    train_steps=1,
   )
   commands.run(config)
   if dataset == "npz":
@@ -289,16 +290,6 @@ def test_the_report_shows_the_average(averaged):
   kernel = inspector.model.encoder.levels[0][0].convolution.kernel
   name = "average/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
   np.testing.assert_array_equal(kernel, weights(run, 6)[name])
-
-
-@pytest.mark.slow
-def test_a_training_with_an_average_goes_on_bit_for_bit(averaged, tmp_path):
-  values, run = averaged
-  for last_step in (2, 6):
-    commands.run(
-      Config(**{**values, "mode": "train"}, model_dir=str(tmp_path / "run"), train_steps=last_step)
-    )
-  assert_equal(weights(tmp_path / "run", 6), weights(run, 6))
 
 
 @pytest.mark.slow

@@ -36,8 +36,8 @@ assert "conrec_tf" not in sys.modules
 """
 
 
-def trained(model_dir, step=7, **values):
-  """A run with one checkpoint, its moving statistics as after a training."""
+def built(**values):
+  """A config, its network and head, their moving statistics as after a training."""
   config = Config(
     base_filters=4,
     unet_depth=2,
@@ -50,6 +50,11 @@ def trained(model_dir, step=7, **values):
   head = build_supervised_head(config, model, 3, 5)
   for variable in model.variables + head.variables:
     variable.assign_add(tf.random.stateless_uniform(variable.shape, [0, 1], -0.05, 0.05))
+  return config, model, head
+
+
+def saved(model_dir, config, model, head, step=7):
+  """Makes a folder that of a run with one checkpoint."""
   directory = RunDirectory(model_dir)
   directory.start(config)
   directory.write(
@@ -57,16 +62,28 @@ def trained(model_dir, step=7, **values):
   )
   directory.write(f"result_{step}.json", {"global_step": step, "eval/knn_accuracy": 0.5})
   Checkpoints(model_dir, 1, {"model": model, "head": head}).save(step)
-  return config, directory, model, head
+  return directory
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def network():
+  """(config, network, head), which are only read."""
+  return built()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
   """(folder of the SavedModel, config, network, head)."""
   model_dir = tmp_path_factory.mktemp("run")
-  config, directory, model, head = trained(model_dir)
-  export_network(config, resolve_checkpoint(model_dir), directory)
-  return model_dir / "saved_model/7", config, model, head
+  directory = saved(model_dir, *network)
+  export_network(network[0], resolve_checkpoint(model_dir), directory)
+  return model_dir / "saved_model/7", *network
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+  """The SavedModel in memory."""
+  return tf.saved_model.load(str(exported[0]))
 
 
 @pytest.fixture
@@ -88,9 +105,8 @@ def test_saved_model_loads_with_tensorflow_alone(exported, tmp_path, rng):
   np.testing.assert_allclose(embeddings, exported[2].embed(images), atol=1e-5)
 
 
-def test_saved_model_has_parts_and_signatures(exported, images):
-  path, _, model, head = exported
-  loaded = tf.saved_model.load(str(path))
+def test_saved_model_has_parts_and_signatures(loaded, exported, images):
+  _, _, model, head = exported
   parts = [model.encoder, model.pooling]
   assert len(loaded.variables) == sum(len(part.variables) for part in parts)
   assert len(loaded.trainable_variables) == sum(len(part.trainable_variables) for part in parts)
@@ -114,25 +130,25 @@ def test_saved_model_has_parts_and_signatures(exported, images):
     served = loaded.signatures[signature](images=images)
     assert set(served) == {name}
     np.testing.assert_allclose(served[name], expected[name], atol=1e-4)
+  statistics = [variable.numpy() for variable in loaded.variables]
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(loaded(images, training=True) ** 2)
+  for variable, value in zip(loaded.variables, statistics, strict=True):
+    variable.assign(value)
   assert all(g is not None for g in tape.gradient(loss, loaded.trainable_variables))
 
 
-def test_encoded_images_go_through_the_evaluations_preprocessing(exported, rng):
-  path, _, model, _ = exported
+def test_encoded_images_go_through_the_evaluations_preprocessing(loaded, exported, rng):
+  model = exported[2]
   pixels = rng.integers(0, 256, (2, 30, 36, 3)).astype(np.uint8)
   encoded = [tf.io.encode_png(pixels[0]), tf.io.encode_png(pixels[1][..., :1])]  # grey, too
-  served = tf.saved_model.load(str(path)).signatures["encoded_images"](
-    encoded_images=tf.stack(encoded)
-  )
+  served = loaded.signatures["encoded_images"](encoded_images=tf.stack(encoded))
   pixels[1] = pixels[1][..., :1]
   resized = tf.clip_by_value(tf.image.resize(pixels, [24, 24], "bicubic") / 255.0, 0.0, 1.0)
   np.testing.assert_allclose(served["embedding"], model.embed(resized), atol=1e-4)
 
 
-def test_encoded_images_are_turned_upright(exported, rng):
-  path, _, _, _ = exported
+def test_encoded_images_are_turned_upright(loaded, rng):
   image = Image.fromarray(rng.integers(0, 256, (36, 30, 3)).astype(np.uint8))
   exif = Image.Exif()
   exif[0x0112] = 6
@@ -144,14 +160,14 @@ def test_encoded_images_are_turned_upright(exported, rng):
     buffer = io.BytesIO()
     stored.save(buffer, "PNG", **options)
     files.append(buffer.getvalue())
-  upright, turned = tf.saved_model.load(str(path)).signatures["encoded_images"](
-    encoded_images=tf.constant(files)
-  )["embedding"]
+  upright, turned = loaded.signatures["encoded_images"](encoded_images=tf.constant(files))[
+    "embedding"
+  ]
   np.testing.assert_allclose(upright, turned, atol=1e-5)
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_encoded_images_are_what_evaluation_sees(tmp_path, rng, scaled):
+def test_encoded_images_are_what_evaluation_sees(network, tmp_path, rng, scaled):
   """Files of 12 bits in 16, of 8, and a large photograph on its side."""
   ramp = np.sort(rng.integers(0, 4096, (40, 50)).astype(np.uint16), axis=1)
   coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8))
@@ -179,7 +195,7 @@ def test_encoded_images_are_what_evaluation_sees(tmp_path, rng, scaled):
   )
   [(images, _)] = evaluation_batches(source, unlabelled, 24, 3)
   files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
-  model = build_model(config, 3)
+  _, model, _ = network
   _, signatures = saved_model.representation(
     model,
     None,
@@ -225,8 +241,9 @@ def test_a_saved_model_is_a_checkpoint_too(exported, images):
     load_network(pretrained, build_model(Config(**{**pretrained.values, "base_filters": 2}), 3))
 
 
-def test_other_formats_compute_the_same(tmp_path, capfd):
-  config, directory, _, _ = trained(tmp_path, export_format="onnx,tflite")
+def test_other_formats_compute_the_same(network, tmp_path, capfd):
+  directory = saved(tmp_path, *network)
+  config = dataclasses.replace(network[0], export_format="onnx,tflite")
   export_network(config, resolve_checkpoint(tmp_path), directory)
   assert {path.name for path in tmp_path.glob("*/7*")} == {
     "7.onnx",
@@ -236,24 +253,30 @@ def test_other_formats_compute_the_same(tmp_path, capfd):
   assert capfd.readouterr() == ("", "")
 
 
-def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch):
-  config, directory, _, _ = trained(tmp_path, export_format="tflite")
+def test_an_export_that_computes_something_else_is_refused(network, tmp_path, monkeypatch):
+  directory = saved(tmp_path, *network)
+  config = dataclasses.replace(network[0], export_format="tflite")
+  monkeypatch.setattr(exporting.onnx_tflite, "tflite_bytes", lambda *args: b"what it was made to")
   monkeypatch.setattr(exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 4 + 8]))
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
     export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []
 
 
-def test_portable_network_equals_the_trained_one(tmp_path, images):
+def test_portable_network_equals_the_trained_one(network, tmp_path, images):
   """Neither frozen parts nor the precision of the training are exported."""
-  config, directory, model, head = trained(tmp_path)
+  config, model, head = network
   model.trainable = False
-  Checkpoints(tmp_path, 1, {"model": model, "head": head}).save(8)
+  try:
+    saved(tmp_path, config, model, head)
+    assert not model.trainable_weights
+  finally:
+    model.trainable = True
   bfloat16 = dataclasses.replace(config, mixed_precision="mixed_bfloat16")
   pretrained = resolve_checkpoint(tmp_path)
-  network, _ = portable_network(network_config(bfloat16, pretrained), pretrained)
-  assert network.trainable_weights and not model.trainable_weights
-  np.testing.assert_array_equal(network.embed(images), model.embed(images))
+  portable, _ = portable_network(network_config(bfloat16, pretrained), pretrained)
+  assert portable.trainable_weights
+  np.testing.assert_array_equal(portable.embed(images), model.embed(images))
 
 
 def test_old_saved_models_are_removed(tmp_path):
@@ -279,14 +302,16 @@ def test_a_saved_model_computes_on_any_device(exported):
   assert devices == {""}
 
 
-def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
-  config, _, model, head = trained(tmp_path, ft_proj_selector=1)
+def test_only_what_the_output_depends_on_is_trainable(network, images):
+  _, model, _ = network
+  statistics = model.get_weights()
   root, _ = saved_model.representation(
     model, None, {"channels": 3, "image_size": 24, "center_crop": False, "layer": 1}
   )
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)
   gradients = tape.gradient(loss, root.trainable_variables)
+  model.set_weights(statistics)
   assert all(gradient is not None for gradient in gradients)
   assert (
     len(gradients)
@@ -297,7 +322,8 @@ def test_only_what_the_output_depends_on_is_trainable(tmp_path, images):
 @pytest.mark.slow
 def test_a_finetuned_network_keeps_its_head(tmp_path, images):
   """Also when its checkpoint is named, and with the settings of its training."""
-  config, directory, model, head = trained(tmp_path, train_mode="finetune", temperature=0.3)
+  config, model, head = built(train_mode="finetune", temperature=0.3)
+  directory = saved(tmp_path, config, model, head)
   pretrained = resolve_checkpoint(tmp_path / "checkpoints/ckpt-7.index")
   export_network(
     Config(mode="export", **{**pretrained.values, "image_size": 24}), pretrained, directory
@@ -321,7 +347,7 @@ def test_a_path_without_a_network_is_refused(tmp_path, which, message):
     resolve_checkpoint(tmp_path / "empty", which)
 
 
-def test_the_best_of_a_run_without_evaluations_is_refused(tmp_path):
-  trained(tmp_path)
+def test_the_best_of_a_run_without_evaluations_is_refused(network, tmp_path):
+  saved(tmp_path, *network)
   with pytest.raises(UsageError, match="export_checkpoint must be last .* Received: best for"):
     resolve_checkpoint(tmp_path, "best")

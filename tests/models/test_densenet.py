@@ -5,6 +5,10 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.warm_start import warm_start
 
 VALUES = dict(
   encoder="densenet121",
@@ -32,6 +36,14 @@ def test_same_interface(model):
   assert features.shape == (2, 2, 3, 1024) and skips == []
   assert model.embed(images).shape == (2, 1024)
   assert model(images).reconstruction is None
+
+
+def test_it_starts_from_no_unet(model, tmp_path):
+  values = dict(base_filters=2, unet_depth=2, image_channels=3)
+  RunDirectory(tmp_path).start(Config(**values))
+  Checkpoints(tmp_path, 1, {"model": build_model(Config(**values))}).save(5)
+  with pytest.raises(UsageError, match="must have encoder=densenet121.* Received: encoder=unet"):
+    warm_start(resolve_checkpoint(tmp_path), model, Config(**VALUES, image_size=32))
 
 
 @pytest.mark.slow

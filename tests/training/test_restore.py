@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.stream import WorkerShard
@@ -23,7 +24,20 @@ TRAININGS = {
   "conrec": ("tfds_in_memory", PAPER),
   "simclr": ("image_folder", dict(SIMCLR, optimizer="momentum", warmup_epochs=1.0)),
   "reconstruction": ("tfds_streamed", dict(contrastive_weight=0.0, optimizer="adam")),
-  "average": ("label_table", dict(moving_average_decay=0.9, on_nan="skip")),
+  "average": (
+    "label_table",
+    dict(
+      moving_average_decay=0.9,
+      on_nan="skip",
+      optimizer="adamw",
+      contrastive_inputs="clean",
+      representation_levels="all",
+      skip_connections="deep",
+      crop_min_area=0.3,
+      random_flip="horizontal_and_vertical",
+      random_rotation=30.0,
+    ),
+  ),
   "online_head": ("tfds_numbered", dict(lineareval_while_pretraining=True)),
   "queue": ("webdataset", dict(contrastive_method="moco", moco_queue_length=32)),
   "momentum": (
@@ -41,6 +55,18 @@ TRAININGS = {
   "graded": ("npz", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
   "segmented": ("masks", dict(optimizer="momentum")),
 }
+# What learns beside the network and its optimizer.
+BESIDE = {
+  "average": {"average"},
+  "online_head": {"head"},
+  "queue": {"momentum", "queue"},
+  "momentum": {"momentum"},
+  "adversarial": {"discriminator", "discriminator_optimizer"},
+  "levels": {"level_heads"},
+  "finetuned": {"head"},
+  "graded": {"head"},
+  "segmented": {"head"},
+}
 
 
 def values_of(checkpoint, path):
@@ -51,6 +77,19 @@ def values_of(checkpoint, path):
     for name in reader.get_variable_to_shape_map()
     if "VARIABLE_VALUE" in name and "waited" not in name and "save_counter" not in name
   }
+
+
+@pytest.mark.slow
+def test_a_run_saves_all_that_learns_beside_the_network(tiny):
+  beside = dict(adversarial_weight=0.5, multi_level_reconstruction_weight=30.0, unet_depth=3)
+  beside |= dict(contrastive_method="moco", moco_queue_length=32)
+  commands.run(Config(**{**tiny, **beside, "mode": "train"}, train_steps=1))
+  names = [name for name, _ in tf.train.list_variables(f"{tiny['model_dir']}/checkpoints/ckpt-1")]
+  assert {name.split("/")[0] for name in names if "VARIABLE_VALUE" in name} == {
+    *("model", "optimizer", "runner", "save_counter", "level_heads"),
+    *("momentum", "queue", "discriminator", "discriminator_optimizer"),
+  }
+  assert not any("decoder" in name for name in names if name.startswith("momentum"))
 
 
 @pytest.mark.slow
@@ -85,6 +124,8 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
 
   expected = train_from(0, checkpoints.save)
   assert len(expected) > 30
+  parts = {key.split("/")[0] for key in expected}
+  assert parts == {"model", "optimizer", "runner"} | BESIDE.get(name, set())
   for step in reversed(range(STEPS)):  # what learns is as the training before left it
     assert checkpoints.restore() == step
     found = train_from(step, lambda taken: None)
