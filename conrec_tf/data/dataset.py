@@ -181,6 +181,7 @@ class Split:
     return self.part(places)
 
 
+@tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
 def _chosen(records: tf.data.Dataset, count: int, places: np.ndarray) -> tf.data.Dataset:
   """Returns the records at some places, int `[n]`, of so many."""
   wanted = tf.constant(np.isin(np.arange(count), places))
