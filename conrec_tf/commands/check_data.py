@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
+import functools
 import logging
 
 import numpy as np
+import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
@@ -96,24 +98,22 @@ def _draw(
 
 def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:
   """Returns duplicates within and across splits; places count through all of them."""
-  hashes, places, start = [], [], 0
+  streams, places, start = [], [], 0
   for summary in summaries:
     split = summary.split
     own = np.intersect1d(split.own_places, summary.good_places)
-    images = split.records_at(own).map(lambda record: record["image"])
-    hashes.append(
-      perceptual_hashes(
-        images,
-        lambda image: source.decode_for(image, hash_reduction)[0],
-        f"Looking for duplicates in {split.name}",
-      )
-    )
+    streams.append(split.records_at(own).map(lambda record: record["image"]))
     places.append(start + own)
     start += split.num_examples
+  hashes = perceptual_hashes(
+    functools.reduce(tf.data.Dataset.concatenate, streams),
+    lambda image: source.decode_for(image, hash_reduction)[0],
+    "Looking for duplicates",
+  )
   through = np.concatenate(places)
   return [
     Duplicate(int(through[found.place]), int(through[found.of]), found.distance)
-    for found in find_duplicates(np.concatenate(hashes))
+    for found in find_duplicates(hashes)
   ]
 
 

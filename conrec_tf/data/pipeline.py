@@ -1,6 +1,7 @@
 """From a `DatasetSource` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
 from collections.abc import Callable
+import functools
 import math
 
 import tensorflow as tf
@@ -89,14 +90,7 @@ def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset
 
 def two_views(config: Config, source: DatasetSource) -> Augment:
   """Returns the function of (position in the stream, record) that makes a training example."""
-  view_options = {name: getattr(config, name) for name in VIEW_OPTIONS}
-
-  # Traced once for both views.
-  @tf.function(autograph=False)
-  def view_of(image: tf.Tensor, seed: tf.Tensor, full_size: tf.Tensor) -> tf.Tensor:
-    return make_view(image, seed, full_size=full_size, **view_options)
-
-  corrupted_view = tf.function(corrupt, autograph=False)
+  view_of = _view_function(tuple(getattr(config, name) for name in VIEW_OPTIONS))
 
   def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     seeds = tf.random.experimental.stateless_split(
@@ -117,7 +111,7 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
       corrupted = targets
     else:
       corrupted = [
-        corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
+        _corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
       ]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
     if config.lineareval_while_pretraining:
@@ -125,6 +119,23 @@ def two_views(config: Config, source: DatasetSource) -> Augment:
     return batch
 
   return source.traced_once(("two views", config), augment)
+
+
+# Traced once for both views and all datasets.
+_corrupted_view = tf.function(corrupt, autograph=False)
+
+
+@functools.cache
+def _view_function(options: tuple) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+  """Returns `make_view` of (image, seed, full_size) as a graph, for values of `VIEW_OPTIONS`."""
+
+  @tf.function(autograph=False)
+  def view_of(image: tf.Tensor, seed: tf.Tensor, full_size: tf.Tensor) -> tf.Tensor:
+    return make_view(
+      image, seed, full_size=full_size, **dict(zip(VIEW_OPTIONS, options, strict=True))
+    )
+
+  return view_of
 
 
 def finetuning_batches(

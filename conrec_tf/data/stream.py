@@ -55,6 +55,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
   return split.num_examples // batch_size
 
 
+@tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
 def training_records(
   split: Split, batch_size: int, seed: int, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
@@ -128,6 +129,7 @@ def _streamed_records(
   return stream.map(lambda position, element: (position, element[1]))
 
 
+@tf.autograph.experimental.do_not_convert
 def _places_and_records(split: Split, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
   """Returns (position, (place, record)) from a position on, of a split that streams."""
   shuffled = split.shuffled

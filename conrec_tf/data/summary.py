@@ -8,7 +8,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.dataset import DatasetSource, Record, Split
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.images.inspection import scan_split
@@ -80,8 +80,11 @@ def summarize(split: Split, source: DatasetSource) -> SplitSummary:
     shapes, bad = scan_split(source, split, f"Checking {split.name}")
   labels = None
   if source.class_names:
-    stream = split.records().map(lambda record: record["label"])
-    labels = np.array(list(stream.as_numpy_iterator()), np.int64)
+    if split.labels and not split.in_file_order:  # `labels` would be in the order of the files
+      labels = split.labels()
+    else:
+      stream = split.records().map(lambda record: record["label"])
+      labels = np.array(list(stream.as_numpy_iterator()), np.int64)
   return SplitSummary(split, shapes, bad, labels, _formats(split))
 
 
@@ -156,10 +159,9 @@ def decoded_images(
 ) -> Iterator[tuple[int, np.ndarray]]:
   """Yields places, in order, and their images, uint8 or uint16 `[h, w, C]` each, one at a time."""
 
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def decode(record: Record) -> tf.Tensor:
-    return source.decode(record["image"])
-
+  if not len(places):
+    return iter(())
+  decode = source.traced_once("decoded", lambda record: source.decode(record["image"]))
   images = split.records_at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
   return zip(np.unique(places).tolist(), images.as_numpy_iterator(), strict=True)
 

@@ -58,7 +58,7 @@ def config(values, **others):
   return Config(**(sizes | values | others), mixed_precision="float32")
 
 
-@pytest.fixture(params=kinds_of_data.KINDS)
+@pytest.fixture(scope="module", params=kinds_of_data.KINDS)
 def kind(request):
   return request.param
 
@@ -71,9 +71,12 @@ def stored(kind):
   return "tfds" if kind in kinds_of_data.OF_TFDS else "folder"
 
 
-@pytest.fixture
-def values(kind, tmp_path, monkeypatch):
-  return kinds_of_data.write(kind, tmp_path, monkeypatch)
+@pytest.fixture(scope="module")
+def opened(kind, tmp_path_factory):
+  """A configuration and the dataset that it names."""
+  with pytest.MonkeyPatch.context() as patch:
+    values = kinds_of_data.write(kind, tmp_path_factory.mktemp(kind), patch)
+    return config(values), load_dataset(config(values))
 
 
 def digest(data):
@@ -86,8 +89,8 @@ def weighted_means(images):
   return np.mean(images * weights, axis=(-3, -2, -1), dtype=np.float64)
 
 
-def test_order_of_images(stored, values):
-  source = load_dataset(config(values))
+def test_order_of_images(stored, opened):
+  _, source = opened
   places = [number for step in range(1, 9) for number in batch_ids(source.train, 8, 0, step)]
   order = "streamed" if source.train.shuffled else "by_place"
   assert digest(repr(places).encode()) == PLACES[order]
@@ -98,8 +101,8 @@ def test_order_of_images(stored, values):
   assert digest(pixels) == IMAGES[stored]
 
 
-def test_first_views(stored, values):
-  batch = next(iter(pretraining_batches(config(values))))
+def test_first_views(stored, opened):
+  batch = next(iter(pretraining_batches(*opened)))
   for name, expected in VIEWS[stored].items():
     np.testing.assert_allclose(weighted_means(batch[name].numpy())[:2], expected, atol=ROUNDING)
 

@@ -1,6 +1,7 @@
 """Turned photographs and masks: each is turned by its own tag, and sizes are those upright."""
 
 import io
+import pathlib
 
 import numpy as np
 from PIL import Image
@@ -57,10 +58,15 @@ def test_a_mask_is_turned_by_its_own_tag(number, kind, options):
   np.testing.assert_array_equal(pixels > 127, seen > 0)
 
 
-def folder_of(path, size: tuple[int, int], image_number: int, mask_tagged: bool, turned: bool):
-  """Writes images that show their masks; `turned`: masks as images are stored, without a tag."""
-  for number in range(6):
-    split, mask = "train" if number < 4 else "test", some_mask(number, size)
+def folder_of(
+  path, size: tuple[int, int], image_number: int, mask_tagged: bool, turned: bool, first: int = 0
+):
+  """Writes 4 + 2 images that show their masks, with names from a number on.
+
+  `turned`: masks as images are stored, without a tag.
+  """
+  for number in range(first, first + 6):
+    split, mask = "train" if number < first + 4 else "test", some_mask(number - first, size)
     image = np.stack([mask] * 3, -1)
     shown = TURN_TO_STORE[image_number](mask) if turned else mask
     for folder, content, ending in (
@@ -78,16 +84,20 @@ def config_of(folder, **values) -> Config:
   )
 
 
-@pytest.mark.parametrize("mask_tagged", [False, True])
-@pytest.mark.parametrize(
-  "size, number", [((48, 32), 6), ((48, 32), 7), ((32, 32), 8), ((32, 32), 3)]
-)
-def test_images_and_masks_agree_pixel_by_pixel(tmp_path, size, number, mask_tagged):
-  folder_of(tmp_path, size, number, mask_tagged, turned=False)
+def test_images_and_masks_agree_pixel_by_pixel(tmp_path):
+  """Of each size, turn, and mask with a tag of its own or without."""
+  turns = [((48, 32), 6), ((48, 32), 7), ((32, 32), 8), ((32, 32), 3)]
+  kinds = [(*turn, mask_tagged) for turn in turns for mask_tagged in (False, True)]
+  for place, (size, number, mask_tagged) in enumerate(kinds):
+    folder_of(tmp_path, size, number, mask_tagged, turned=False, first=10 * place)
   source = open_masked_folder(config_of(tmp_path))
-  for image, classes in whole_images(source, source.eval):
-    assert image.shape[:2] == classes.shape == size
-    np.testing.assert_array_equal(image[..., 0] > 0.5, classes == 1)
+  names = [pathlib.Path(str(name)).stem for name in source.eval.names]
+  assert len(names) == 2 * len(kinds)
+  for name, (image, classes) in zip(names, whole_images(source, source.eval), strict=True):
+    size, number, mask_tagged = kinds[int(name) // 10]
+    kind = f"size {size}, number {number}, mask_tagged {mask_tagged}"
+    assert image.shape[:2] == classes.shape == size, kind
+    np.testing.assert_array_equal(image[..., 0] > 0.5, classes == 1, kind)
 
 
 @pytest.mark.parametrize("size, shown", [((48, 32), "48 x 32"), ((32, 48), "32 x 48")])

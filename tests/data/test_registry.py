@@ -154,6 +154,10 @@ def test_each_dataset_keeps_the_crop_that_it_was_evaluated_with(
     base_filters=2,
     train_batch_size=4,
     train_steps=1,
+    reconstruction_weight=0.0,  # the quickest to build
+    corruption="none",
+    use_blur=False,
+    color_jitter_strength=0.0,
     mode="train",
     export_format="",
     report=False,

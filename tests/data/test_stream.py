@@ -27,16 +27,23 @@ def array_records(tmp_path_factory):
   return path
 
 
-@pytest.fixture(params=["memory", "stream", "files"])
-def split(request, tiny, monkeypatch):
+@pytest.fixture(scope="module", params=["memory", "stream", "files"])
+def split(request):
   """20 images, which lie in memory, only stream, or are read from files by number."""
-  if request.param != "memory":
-    monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 3000)  # some of them
-  if request.param == "files":
-    tiny["data_dir"] = request.getfixturevalue("array_records")
-  split = load_dataset(Config(**{**tiny, "train_split": "train[:20]"})).train
+  folder = request.getfixturevalue("array_records" if request.param == "files" else "data_dir")
+  config = Config(data_dir=folder, train_split="train[:20]", eval_split="test[:24]")
+  with pytest.MonkeyPatch.context() as patch:
+    if request.param != "memory":
+      patch.setattr(tfds_records, "BYTES_IN_MEMORY", 3000)  # some of them
+    split = load_dataset(config).train
   assert (split.lookup is None) == (request.param == "stream")
   return split
+
+
+@pytest.fixture(scope="module")
+def whole(split):
+  """The first three epochs: what `taken` returns of six batches."""
+  return taken(split, 48)
 
 
 def taken(split, count, share=stream.WHOLE, seed=0):
@@ -45,44 +52,41 @@ def taken(split, count, share=stream.WHOLE, seed=0):
   return [(int(position), record["image"].numpy()) for position, record in records]
 
 
-def test_an_epoch_is_every_image_once_less_an_incomplete_batch(split):
-  rows = taken(split, 48)
-  assert [position for position, _ in rows] == list(range(48))
+def test_an_epoch_is_every_image_once_less_an_incomplete_batch(split, whole):
+  assert [position for position, _ in whole] == list(range(48))
   everything = {record["image"].numpy() for record in split.records()}
-  epochs = [[image for _, image in rows[start : start + 16]] for start in (0, 16, 32)]
+  epochs = [[image for _, image in whole[start : start + 16]] for start in (0, 16, 32)]
   for epoch in epochs:
     assert len(set(epoch)) == 16 and set(epoch) <= everything
   assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_another_seed_is_another_order(split):
-  assert taken(split, 16) == taken(split, 16) != taken(split, 16, seed=1)
+def test_another_seed_is_another_order(split, whole):
+  assert whole[:16] == taken(split, 16) != taken(split, 16, seed=1)
 
 
 @pytest.mark.parametrize("first_step", [1, 2, 5])
-def test_a_stream_begins_at_any_step(split, first_step):
-  whole = taken(split, 48)
+def test_a_stream_begins_at_any_step(split, whole, first_step):
   assert (
     taken(split, 48 - 8 * first_step, WorkerShard(first_step=first_step)) == whole[8 * first_step :]
   )
 
 
 @pytest.mark.parametrize("num_workers", [2, 4])
-def test_shares_of_workers_make_up_each_batch(split, num_workers):
-  size, whole = 8 // num_workers, taken(split, 48)[8:]
+def test_shares_of_workers_make_up_each_batch(split, whole, num_workers):
+  size = 8 // num_workers
   for worker in range(num_workers):
     mine = taken(split, 40 // num_workers, WorkerShard(worker, num_workers, first_step=1))
-    expected = [row for row in whole if row[0] % 8 // size == worker]
+    expected = [row for row in whole[8:] if row[0] % 8 // size == worker]
     assert mine == expected
 
 
-def test_ids_of_a_batch(split):
+def test_ids_of_a_batch(split, whole):
   images = [record["image"].numpy() for record in split.records()]
-  rows = taken(split, 40)
   for step in (1, 2, 5):  # the last in the third epoch
     ids = stream.batch_ids(split, 8, 0, step)
     assert [images[number] for number in ids] == [
-      image for _, image in rows[8 * step - 8 : 8 * step]
+      image for _, image in whole[8 * step - 8 : 8 * step]
     ]
 
 

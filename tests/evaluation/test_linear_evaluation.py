@@ -19,10 +19,22 @@ def splits(rng):
   ]
 
 
-def test_embed_split_keeps_order_and_resizes(tiny):
-  config = Config(**tiny)
-  source = load_dataset(config)
-  model = build_model(config)
+@pytest.fixture(scope="module")
+def network(data_dir):
+  """A small dataset and a network, which aren't changed."""
+  config = Config(
+    data_dir=data_dir,
+    train_split="train[:48]",
+    eval_split="test[:24]",
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+  )
+  return load_dataset(config), build_model(config)
+
+
+def test_embed_split_keeps_order_and_resizes(network):
+  source, model = network
   embeddings, labels = embed_split(
     model, source, source.eval, image_size=24, batch_size=10, layer=0
   )
@@ -35,11 +47,10 @@ def test_embed_split_keeps_order_and_resizes(tiny):
 
 
 @pytest.mark.parametrize("selector, width", [(0, 6), (1, 4), (3, 128), (-1, 128)])
-def test_layer_selects_what_is_embedded(tiny, selector, width):
-  config = Config(**tiny, ft_proj_selector=selector)
-  source = load_dataset(config)
+def test_layer_selects_what_is_embedded(network, selector, width):
+  source, model = network
   embeddings, _ = embed_split(
-    build_model(config), source, source.eval, image_size=24, batch_size=64, layer=selector
+    model, source, source.eval, image_size=24, batch_size=64, layer=selector
   )
   assert embeddings.shape == (24, width)
 

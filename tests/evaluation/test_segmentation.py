@@ -131,7 +131,7 @@ def test_images_without_the_class_have_no_curve():
 def test_intervals_are_of_images(rng):
   pairs = [(square(0, 0, side), square(0, 1, side)) for side in range(2, 22)]
   counts = [count_image(hot(made, 2), true) for made, true in pairs]
-  found = segmentation_measures(counts, ["0", "1"], resamples=2000)
+  found = segmentation_measures(counts, ["0", "1"], resamples=1000)
   dice = np.array([1 - 1 / side for side in range(2, 22)])
   drawn = rng.choice(dice, (20000, len(dice))).mean(axis=1)
   np.testing.assert_allclose(found[INTERVALS][DICE], np.percentile(drawn, [2.5, 97.5]), atol=0.01)

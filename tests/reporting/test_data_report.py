@@ -50,7 +50,8 @@ def look(caplog, **values):
   return folder, (folder / "index.html").read_text(), caplog.text
 
 
-def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog):
+def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypatch):
+  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)  # each takes a moment to draw
   _, page, logged = look(
     caplog,
     dataset="image_folder",
@@ -92,7 +93,8 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
   assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing from elsewhere
 
 
-def test_page_of_16_bits_without_labels(tmp_path, caplog):
+def test_page_of_16_bits_without_labels(tmp_path, caplog, monkeypatch):
+  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)
   photos = tmp_path / "photos"
   photos.mkdir()
   for index in range(12):
@@ -109,7 +111,8 @@ def test_page_of_16_bits_without_labels(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_page_of_an_archive(tmp_path, caplog, channels):
+def test_page_of_an_archive(tmp_path, caplog, monkeypatch, channels):
+  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)
   images = RNG.integers(0, 256, (20, 26, 26, channels), np.uint8)
   np.savez(tmp_path / "data.npz", x_train=images, y_train=np.arange(20) % 2)
   _, page, _ = look(

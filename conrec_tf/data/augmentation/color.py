@@ -7,19 +7,11 @@ from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
 
 def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
   """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
-  kinds = (brightness, contrast, saturation, hue)
-  jitters = [tf.function(kind, autograph=False) for kind in kinds]  # traced once for all places
-
-  def jitter(planes: tf.Tensor, amounts: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    for kind in tf.unstack(order):
-      planes = tf.clip_by_value(switch_case(kind, jitters, planes, amounts[kind]), 0.0, 1.0)
-    return planes
-
   # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
   planes = transpose(view, [2, 0, 1])
-  amounts = tf.stack([drawn[kind.__name__] for kind in kinds])
-  planes = maybe_apply(drawn["jitter"], jitter, planes, amounts, drawn["order"])
-  planes = maybe_apply(drawn["grey"], grey, planes)
+  amounts = tf.stack([drawn[kind.__name__] for kind in KINDS])
+  planes = maybe_apply(drawn["jitter"], _jitter, planes, amounts, drawn["order"])
+  planes = maybe_apply(drawn["grey"], _grey, planes)
   return transpose(planes, [1, 2, 0])
 
 
@@ -80,6 +72,20 @@ def grey(planes: tf.Tensor) -> tf.Tensor:
   red, green, blue = tf.unstack(planes)
   luma = 0.2989 * red + 0.5870 * green + 0.1140 * blue
   return tf.stack([luma, luma, luma])
+
+
+# As graphs, each is traced once for all its places and all calls.
+KINDS = (brightness, contrast, saturation, hue)
+_KINDS = tuple(tf.function(kind, autograph=False) for kind in KINDS)
+_grey = tf.function(grey, autograph=False)
+
+
+@tf.function(autograph=False)
+def _jitter(planes: tf.Tensor, amounts: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+  """Applies the kinds with their amounts in an order, and clips after each."""
+  for kind in tf.unstack(order):
+    planes = tf.clip_by_value(switch_case(kind, _KINDS, planes, amounts[kind]), 0.0, 1.0)
+  return planes
 
 
 def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

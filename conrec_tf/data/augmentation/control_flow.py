@@ -31,7 +31,12 @@ def maybe_apply(
   condition: tf.Tensor, function: Callable[..., tf.Tensor], *inputs: tf.Tensor
 ) -> tf.Tensor:
   """Returns `function(*inputs)` where the condition holds, else the first input."""
-  return switch_case(condition, [lambda first, *_: first, function], *inputs)
+  return switch_case(condition, [_first, function], *inputs)
+
+
+@tf.function(autograph=False)
+def _first(first: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+  return first
 
 
 def _graph(function: Callable[..., tf.Tensor]) -> tf.types.experimental.GenericFunction:

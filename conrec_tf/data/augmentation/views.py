@@ -5,7 +5,8 @@ and applying them are separate functions. Ranges, order and clipping follow the
 authors' settings, which are SimCLR's and the defaults here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 import math
 
 import tensorflow as tf
@@ -84,7 +85,7 @@ def make_view(
   if image.shape[-1] == 3:
     view = apply_color(view, drawn)
     if use_blur:
-      view = maybe_apply(drawn["blur"], blur, view, drawn["sigma"])
+      view = maybe_apply(drawn["blur"], _blur, view, drawn["sigma"])
   else:
     # As the authors: one channel is never blurred and always changes in contrast, then brightness.
     planes = transpose(view, [2, 0, 1])
@@ -196,7 +197,12 @@ def crop_and_resize(
 
 def flip(view: tf.Tensor, flipped: tf.Tensor, axis: int = 1) -> tf.Tensor:
   """Mirrors left and right, or along another axis, if `flipped`."""
-  return maybe_apply(flipped, lambda view: tf.reverse(view, [axis]), view)
+  return maybe_apply(flipped, _mirrored(axis), view)
+
+
+@functools.cache
+def _mirrored(axis: int) -> Callable[[tf.Tensor], tf.Tensor]:
+  return tf.function(lambda view: tf.reverse(view, [axis]), autograph=False)
 
 
 def rotate(view: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
@@ -244,3 +250,6 @@ def blur(view: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.nn.depthwise_conv2d(rows, filters, [1, 1, 1, 1], "SAME"), image.shape)
 
   return transpose(blur_rows(transpose(blur_rows(view), [1, 0, 2])), [1, 0, 2])
+
+
+_blur = tf.function(blur, autograph=False)  # traced once for all views

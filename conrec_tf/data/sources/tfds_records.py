@@ -87,6 +87,7 @@ def tfds_split(
   if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
     lookup = _lookup(builder, expression, wanted, named)
 
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def records() -> tf.data.Dataset:
     if lookup:  # TFDS reads such files by number alone
       return tf.data.Dataset.range(num_examples).map(lookup)
@@ -96,6 +97,10 @@ def tfds_split(
       decoders=wanted,
       read_config=tfds.ReadConfig(try_autocache=False),
     ).map(named)
+
+  @tf.autograph.experimental.do_not_convert
+  def named_in_order() -> tf.data.Dataset:
+    return files.in_order().map(named)
 
   size = num_examples * record_bytes
   if cache:
@@ -121,7 +126,7 @@ def tfds_split(
     num_examples,
     records,
     shuffled=(lambda seed: _shuffled(files, named, block_size, seed)) if streams else None,
-    in_file_order=(lambda: files.in_order().map(named)) if streams else None,
+    in_file_order=named_in_order if streams else None,
     **known,
   )
 
@@ -201,12 +206,14 @@ class _Files:
     """Returns the features of a serialized record."""
     return self._features.deserialize_example(record, decoders=self._wanted.decoders)
 
+  @tf.autograph.experimental.do_not_convert
   def in_order(self) -> tf.data.Dataset:
     """Returns all records, one file after the other."""
     files = tf.data.Dataset.range(len(self.instructions))
     return files.flat_map(self.records).map(lambda _, record: self.parsed(record))
 
 
+@tf.autograph.experimental.do_not_convert
 def _shuffled(
   files: _Files, named: Callable[[Record], Record], block_size: int, seed: tf.Tensor
 ) -> tf.data.Dataset:
@@ -232,6 +239,7 @@ def _shuffled(
   )
 
 
+@tf.autograph.experimental.do_not_convert
 def _labels(
   builder: tfds.core.DatasetBuilder,
   expression: str,

@@ -1,5 +1,6 @@
 """Image files as cameras and scanners write them, against what Pillow makes of them."""
 
+import functools
 import io
 
 import numpy as np
@@ -24,6 +25,13 @@ def by_pillow(data):
   return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
 
 
+@functools.cache
+def graph_of_decode(*args, **options):
+  """Returns `decode_image` with these arguments as a graph, which is traced once."""
+  signature = [tf.TensorSpec([], tf.string)]
+  return tf.function(lambda text: decode_image(text, *args, **options), signature, autograph=False)
+
+
 @pytest.fixture(params=["eager", "graph"])
 def decode(request):
   """`decode_image`, eagerly and in a graph."""
@@ -31,8 +39,7 @@ def decode(request):
     return lambda data, *args, **options: decode_image(tf.constant(data), *args, **options).numpy()
 
   def in_graph(data, *args, **options):
-    function = tf.function(lambda text: decode_image(text, *args, **options), autograph=False)
-    return function(tf.constant(data)).numpy()
+    return graph_of_decode(*args, **options)(tf.constant(data)).numpy()
 
   return in_graph
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -45,13 +46,33 @@ def rows_of(seeds, **more):
   ]
 
 
-@pytest.fixture(params=["csv", "jsonl", "parquet"])
-def folder(request, tmp_path):
+@pytest.fixture(scope="module", params=["csv", "jsonl", "parquet"])
+def folder(request, tmp_path_factory):
   """Two splits, each with a table of its own."""
+  path = tmp_path_factory.mktemp(request.param)
   for split, seeds in (("train", range(24)), ("test", range(24, 32))):
-    pictures(tmp_path / "set" / split / "images", seeds)
-    write(tmp_path / "set" / split, request.param, rows_of(seeds))
-  return tmp_path / "set"
+    pictures(path / split / "images", seeds)
+    write(path / split, request.param, rows_of(seeds))
+  return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+  """The same images in folders of labels."""
+  path = tmp_path_factory.mktemp("plain")
+  for seed in range(32):
+    pictures(path / ("train" if seed < 24 else "test") / LABELS[seed % 2], [seed])
+  return path
+
+
+@pytest.fixture(scope="module")
+def plain_batch(plain):
+  return first_batch(plain)
+
+
+def first_batch(path):
+  values = dict(image_size=24, unet_depth=3, train_batch_size=8, dataset="image_folder")
+  return next(iter(pretraining_batches(Config(data_dir=str(path), **values))))
 
 
 def opened(path, **values):
@@ -72,18 +93,12 @@ def test_labels_and_splits_are_those_of_tables_and_folders(folder, caplog):
   assert "Lost" not in caplog.text and "folders are" not in caplog.text
 
 
-def test_batches_are_those_of_folders_of_labels(folder, tmp_path):
-  for seed in range(32):
-    split = "train" if seed < 24 else "test"
-    pictures(tmp_path / "plain" / split / LABELS[seed % 2], [seed])
-  values = dict(image_size=24, unet_depth=3, train_batch_size=8, dataset="image_folder")
-  ours, plain = (
-    next(iter(pretraining_batches(Config(data_dir=str(path), **values))))
-    for path in (folder, tmp_path / "plain")
-  )
-  for key in plain:
-    np.testing.assert_array_equal(ours[key], plain[key])
-  assert opened(folder).digest == opened(tmp_path / "plain").digest
+def test_batches_are_those_of_folders_of_labels(folder, plain, plain_batch):
+  ours = first_batch(folder)
+  assert ours.keys() == plain_batch.keys()
+  for key, expected in plain_batch.items():
+    np.testing.assert_array_equal(ours[key], expected)
+  assert opened(folder).digest == opened(plain).digest
 
 
 def test_what_datasets_reads_as_an_image_folder_has_the_same_labels(folder, tmp_path):
@@ -153,7 +168,8 @@ def test_tables_that_are_wrong_are_refused(tmp_path, text, expected):
     opened(tmp_path)
 
 
-def test_two_tables_of_one_folder_or_some_without_labels_are_refused(folder):
+def test_two_tables_of_one_folder_or_some_without_labels_are_refused(folder, tmp_path):
+  folder = shutil.copytree(folder, tmp_path / "set")
   (folder / "test/metadata.tsv").write_text("no table of ours\n")
   kind = next(folder.glob("train/metadata.*")).suffix[1:]
   write(folder / "test", kind, [{"file_name": "images/24.png", "text": "an iris"}])
