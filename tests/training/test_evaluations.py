@@ -1,0 +1,75 @@
+"""Evaluations of a network in training: which numbers each takes, and of whom."""
+
+import numpy as np
+import pytest
+
+from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.metrics import (
+  CHOSEN,
+  LABEL_FREE,
+  LINEAR_ACCURACY,
+  PREDICTIONS,
+  RANK_ME,
+  REPRESENTATIONS,
+  recomputed_key,
+  standardised_key,
+)
+from conrec_tf.models import build_model
+from conrec_tf.training.evaluations import (
+  evaluate_linearly,
+  evaluate_recomputed,
+  evaluate_without_labels,
+  main_metric,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """Options, a network and images of two classes, dark and bright, that any network tells apart."""
+  rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "images.npz"
+  labels = {"train": np.arange(24) % 2, "test": np.arange(12) % 2}
+  arrays = {f"y_{split}": values for split, values in labels.items()}
+  for split, values in labels.items():
+    level = 40 + 150 * values[:, np.newaxis, np.newaxis, np.newaxis]
+    arrays[f"x_{split}"] = (level + rng.integers(0, 40, (len(values), 16, 16, 3))).astype(np.uint8)
+  np.savez(path, **arrays)
+  config = Config(
+    **dict(dataset="npz", data_dir=str(path), image_size=16, unet_depth=2, base_filters=2),
+    **dict(
+      corruption="none", reconstruction_weight=0, bootstrap_samples=10, sweep_representations=True
+    ),
+  )
+  return config, build_model(config), load_dataset(config)
+
+
+def test_quick_measures_are_those_of_the_end(trained):
+  config, model, source = trained
+  quick = evaluate_linearly(config, model, source, full=False)
+  whole = evaluate_linearly(config, model, source, full=True)
+  assert main_metric(config, source) == standardised_key(LINEAR_ACCURACY)
+  assert quick[standardised_key(LINEAR_ACCURACY)] == 1.0
+  assert PREDICTIONS not in quick and REPRESENTATIONS not in quick
+  assert {name: whole[name] for name in quick} == pytest.approx(quick)
+  assert list(whole[PREDICTIONS]["image"]) == list(range(12))
+  assert list(whole[PREDICTIONS]["class_name"]) == ["0", "1"] * 6
+  assert whole[CHOSEN + LINEAR_ACCURACY.removeprefix("eval/")] == 1.0
+
+
+def test_without_labels_embeddings_of_the_evaluation_split_are_measured(trained):
+  config, model, source = trained
+  found = evaluate_without_labels(config, model, source)
+  labelled = evaluate_linearly(config, model, source, full=False)
+  assert {name: labelled[name] for name in found} == pytest.approx(found)
+  assert 1 <= found[RANK_ME] <= 12
+
+
+def test_statistics_computed_anew_are_read_under_names_of_their_own(trained):
+  config, _, source = trained
+  model = build_model(config)
+  before = [layer.numpy() for layer in model.non_trainable_variables]
+  found = evaluate_recomputed(config, model, source)
+  assert found[recomputed_key(LINEAR_ACCURACY)] == 1.0
+  assert not set(map(recomputed_key, LABEL_FREE)) & set(found)
+  changed = zip(before, model.non_trainable_variables, strict=True)
+  assert any(np.any(old != new.numpy()) for old, new in changed)
