@@ -65,7 +65,8 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
   """
   first, *others = methods
   metric = first.runs[0].metric
-  words, scale = metric_of(metric).axis, metric_of(metric).scale
+  shown = metric_of(metric)
+  words, scale = shown.axis, shown.scale
   nothing = ("", "", "", "")
   rows: list[tuple[str, ...]] = [
     (first.name, str(len(first.runs)), _mean(first.values(), scale), *nothing)

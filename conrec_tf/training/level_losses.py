@@ -18,7 +18,7 @@ def level_losses(
   """Computes the contrastive loss of each level's projection, the reconstruction loss of each size.
 
   Args:
-    objective: the options of the run.
+    objective: the options of the losses.
     projections: `[2B, D]` of each level, view-major.
     reconstructions: `[2B, h, w, C]` in [0, 1], of sizes that divide the target's; each is compared
       with the target's means over its pixels.

@@ -113,7 +113,8 @@ def accuracy_over_epochs(
     epochs: the steps of an epoch, by run.
   """
   metric = runs[0].metric
-  label, scale = metric_of(metric).axis, metric_of(metric).scale
+  shown = metric_of(metric)
+  label, scale = shown.axis, shown.scale
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
   highest = max(run.result.get(metric, 0.0) for run in runs)
