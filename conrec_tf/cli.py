@@ -21,7 +21,7 @@ from conrec_tf.config.options.option import explained_choices
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import outlive_readers
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.preemption import Preempted
 

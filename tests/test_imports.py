@@ -17,6 +17,7 @@ LEVELS = (
   {"losses", "segmentation_losses", "models", "data"},
   {"evaluation"},
   {"run_dir"},
+  {"pretrained"},
   {"training"},
   {"export", "reporting"},
   {"commands"},

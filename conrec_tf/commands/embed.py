@@ -20,7 +20,9 @@ from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
-from conrec_tf.run_dir.checkpoints import load_network
+from conrec_tf.pretrained.external import open_external
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
+from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
   UNKNOWN,
   index_rows,
@@ -29,8 +31,6 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
   write_manifest,
 )
-from conrec_tf.run_dir.external_network import open_external
-from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   if source.eval.name == source.train.name:
     del splits["eval"]
   make_output_folder(directory.path)
-  write_manifest(folder, config, pretrained, splits, source)
+  options = dataclasses.asdict(config)
+  write_manifest(folder, network_digest(pretrained), pretrained.step, options, splits, source)
   places = {role: split.own_places for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []

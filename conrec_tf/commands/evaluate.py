@@ -15,10 +15,15 @@ from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
-from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.descriptions import network_digest
-from conrec_tf.run_dir.external_network import open_external
-from conrec_tf.run_dir.pretrained import PretrainedModel, known_center_crops, resolve_checkpoint
+from conrec_tf.pretrained.external import open_external
+from conrec_tf.pretrained.find import (
+  PretrainedModel,
+  known_center_crops,
+  network_digest,
+  resolve_checkpoint,
+)
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.results_place import ResultsPlace, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory

@@ -13,11 +13,11 @@ from conrec_tf.evaluation.label_free import warn_of_collapse
 from conrec_tf.export.export import export_network, prune_exports
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.metrics import EVALUATION_SECONDS, is_number
+from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.metrics_log import MetricsLog
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
 from conrec_tf.training.chance_level import ChanceLevelNotice, hints

@@ -2,7 +2,7 @@
 
 from conrec_tf.config import Config
 from conrec_tf.export.export import check_formats, export_network
-from conrec_tf.run_dir.pretrained import pretrained_network
+from conrec_tf.pretrained.find import pretrained_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 

@@ -6,8 +6,8 @@ from conrec_tf.config import Config
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
+from conrec_tf.pretrained.find import known_center_crops
 from conrec_tf.reporting.report import write_report
-from conrec_tf.run_dir.pretrained import known_center_crops
 from conrec_tf.run_dir.results_place import results_place
 from conrec_tf.run_dir.run_directory import RunDirectory, seed_folder
 

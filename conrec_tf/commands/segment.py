@@ -23,8 +23,8 @@ from conrec_tf.errors import UsageError
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.models.segmentation import SegmentationHead, Segmenter
-from conrec_tf.run_dir.descriptions import network_digest, write_description
-from conrec_tf.run_dir.pretrained import PretrainedModel, pretrained_network
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
+from conrec_tf.run_dir.descriptions import write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)

@@ -20,12 +20,17 @@ from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
+from conrec_tf.pretrained.find import known_center_crops, starting_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.descriptions import starting_network
 from conrec_tf.run_dir.measurement import Measurement
-from conrec_tf.run_dir.pretrained import known_center_crops, prefixes, step_of
 from conrec_tf.run_dir.results_place import ResultsPlace, note_data, results_place
-from conrec_tf.run_dir.run_directory import CHECKPOINTS, IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import (
+  CHECKPOINTS,
+  IMAGES,
+  RunDirectory,
+  prefixes,
+  step_of,
+)
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.task import build_task, training_steps

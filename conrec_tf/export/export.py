@@ -25,7 +25,7 @@ from conrec_tf.files import (
   replacing,
 )
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
-from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel, momentum_network
+from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, momentum_network
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ import dataclasses
 from conrec_tf.config import Config, Description
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.segmentation import SegmentationHead, build_segmentation_head
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import MOMENTUM, PretrainedModel
+from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel
+from conrec_tf.pretrained.load import load_network
 from conrec_tf.training.task import build_supervised_head
 
 

@@ -14,8 +14,8 @@ from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.models.segmentation import SegmentationHead, segment_images
-from conrec_tf.run_dir.checkpoints import parts_of
-from conrec_tf.run_dir.pretrained import METADATA
+from conrec_tf.pretrained.find import METADATA
+from conrec_tf.pretrained.load import parts_of
 
 DECODABLE_CHANNELS = (1, 3)
 

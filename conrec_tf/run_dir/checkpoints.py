@@ -11,14 +11,10 @@ import tensorflow as tf
 
 from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import io_as_usage_error, remove
-from conrec_tf.models import ConRec
-from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint
-from conrec_tf.run_dir.pretrained import BEST, PretrainedModel, prefixes, step_of
-from conrec_tf.run_dir.run_directory import CHECKPOINTS
+from conrec_tf.run_dir.run_directory import BEST, CHECKPOINTS, prefixes, step_of
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("encoder", "pooling", "projection_head", "decoder")
 # A checkpoint's folder, and the list of checkpoints.
 UNFINISHED = re.compile(r"ckpt-\d+_temp.*|checkpoint\.tmp[0-9a-f]+")
 # What TensorFlow's reader raises on bad files, by where they are bad.
@@ -90,7 +86,7 @@ class Checkpoints:
     Raises:
       UsageError: it can't be read, or is of another network.
     """
-    _restore(self._networks, prefix)
+    restore(self._networks, prefix)
     return step_of(prefix)
 
   def save(self, step: int) -> None:
@@ -139,8 +135,12 @@ def _manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.Checkpoin
   return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=None)
 
 
-def _restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
-  """Restores a part of what a checkpoint holds."""
+def restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
+  """Restores a part of what a checkpoint holds.
+
+  Raises:
+    UsageError: it can't be read, or is of another network.
+  """
   try:
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
   except UNREADABLE as error:
@@ -179,42 +179,3 @@ def _remove(prefix: str) -> None:
   folder = os.path.dirname(prefix)
   for file in filter(name.fullmatch, os.listdir(folder)):
     os.remove(os.path.join(folder, file))
-
-
-def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:
-  """Returns `{name: layer}` of a network's parts that have weights.
-
-  Args:
-    model: a built network.
-    head: a built supervised or segmentation head, or None.
-  """
-  parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
-  return {name: part for name, part in parts.items() if part and part.weights}
-
-
-def load_network(
-  pretrained: PretrainedModel, model: ConRec, head: tf.keras.Model | None = None
-) -> None:
-  """Gives a network the weights of a pretrained one.
-
-  Args:
-    pretrained: the network on disk; parts that the model lacks are left out.
-    model: a built network.
-    head: a built supervised or segmentation head, or None.
-
-  Raises:
-    UsageError: it can't be read, or is another network.
-  """
-  if pretrained.kind == "hdf5":
-    AuthorsCheckpoint(pretrained.path).assign(model)
-  elif pretrained.kind == "saved_model":
-    weights = {name: part.weights for name, part in parts_of(model, head).items()}
-    _restore(
-      tf.train.Checkpoint(parts=weights), os.path.join(pretrained.path, "variables", "variables")
-    )
-  else:
-    parts = parts_of(model, head)
-    networks = {"head": parts.pop("head")} if head else {}
-    networks[pretrained.network] = tf.train.Checkpoint(**parts)
-    _restore(tf.train.Checkpoint(**networks), pretrained.path)
-  logger.info("Network from %s", pretrained.path)

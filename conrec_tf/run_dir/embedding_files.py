@@ -1,6 +1,6 @@
 """The files of `embeddings/`: archives of arrays, an index of images, what they are of."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 import csv
 import io
 import pathlib
@@ -9,13 +9,11 @@ import zipfile
 
 import numpy as np
 
-from conrec_tf.config import Config
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.files import io_as_usage_error, replacing, write_text
-from conrec_tf.run_dir.descriptions import network_digest, write_description
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.run_dir.descriptions import write_description
 
 NOTED = (
   "dataset",
@@ -37,27 +35,36 @@ COLUMNS = ("file", "row", "split", "image", "label", "class_name")
 
 def write_manifest(
   folder: pathlib.Path,
-  config: Config,
-  pretrained: PretrainedModel,
+  network: str,
+  step: int,
+  options: Mapping[str, Any],
   splits: dict[str, Split],
   source: DatasetSource,
 ) -> None:
   """Writes what the embeddings are of, or checks that those in the folder are of the same.
 
+  Args:
+    folder: of the embeddings.
+    network: digest of the network.
+    step: how many steps it was trained.
+    options: `{option: value}` of the run.
+    splits: `{role: split}` of what is embedded.
+    source: the dataset.
+
   Raises:
     UsageError: there are embeddings of other images, or by another network.
   """
   noted: dict[str, Any] = {
-    "network": network_digest(pretrained),
-    "global_step": pretrained.step,
-    **{name: getattr(config, name) for name in NOTED},
+    "network": network,
+    "global_step": step,
+    **{name: options[name] for name in NOTED},
   }
   # What versions before noted otherwise or not at all.
   added = {
     **{role: split.digest(source.class_names) for role, split in splits.items()},
     "class_names": list(source.class_names),
     "center_crop": source.center_crop,
-    **{name: getattr(config, name) for name in ARCHITECTURE_OPTIONS if name not in NOTED},
+    **{name: options[name] for name in ARCHITECTURE_OPTIONS if name not in NOTED},
   }
   write_description(
     folder, noted | added, "embeddings of the same images by the same network", added

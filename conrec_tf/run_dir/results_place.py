@@ -22,7 +22,6 @@ from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import io_as_usage_error
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.run_dir.measurement import DIGITS, EVAL, Measurement, changed_words, measurement
-from conrec_tf.run_dir.pretrained import CenterCrops
 from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -142,7 +141,8 @@ def note_data(
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {
     "channels": source.channels,
-    **CenterCrops(source.center_crop, eval_source.center_crop).described(),
+    "center_crop": eval_source.center_crop,
+    "train_center_crop": source.center_crop,
     "class_names": source.class_names or eval_source.class_names,
     "digest": source.digest,
     "network": network,

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, BEST = "checkpoints", "best"
 ELSEWHERE = "evaluations"  # what of a run was measured otherwise than its own results
 CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -55,7 +55,7 @@ class RunDirectory:
       config: the options of the run.
       data: digest of what is learnt from; empty where nothing is.
       class_names: of its labels; empty where there are none.
-      network: what tells the weights that training starts from, or empty; see `starting_network`.
+      network: what tells the weights that training starts from, or empty.
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
@@ -242,6 +242,19 @@ def numbered(folder: str | os.PathLike, start: str = "", end: str = "") -> dict[
     return {}
   matches = filter(None, map(pattern.fullmatch, names))
   return dict(sorted((int(match[1]), pathlib.Path(folder, match[0])) for match in matches))
+
+
+def prefixes(folder: str | os.PathLike) -> list[str]:
+  """Returns the prefixes of the checkpoints in a folder, those of earlier steps first."""
+  return [
+    os.fspath(path).removesuffix(".index") for path in numbered(folder, *CHECKPOINT_FILE).values()
+  ]
+
+
+def step_of(prefix: str) -> int:
+  """Returns the step in a checkpoint's name; 0 if there is none."""
+  number = prefix.rsplit("-", 1)[-1]
+  return int(number) if number.isdecimal() else 0
 
 
 def _row(line: bytes, key: str) -> dict[str, Any] | None:

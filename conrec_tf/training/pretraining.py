@@ -8,7 +8,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.models import ConRec, LinearHead, build_model
 from conrec_tf.models.level_heads import build_level_heads
-from conrec_tf.run_dir.pretrained import AVERAGE, MOMENTUM
+from conrec_tf.pretrained.find import AVERAGE, MOMENTUM
 from conrec_tf.training.adversarial import Adversary
 from conrec_tf.training.momentum_contrast import MomentumEncoder, warn_of_long_queue
 from conrec_tf.training.moving_average import average_of_network

@@ -18,10 +18,10 @@ from conrec_tf.evaluation.linear_evaluation import validation_losses
 from conrec_tf.evaluation.view_measures import view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.run_dir.warm_start import warm_start
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,

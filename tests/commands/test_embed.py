@@ -14,8 +14,8 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 

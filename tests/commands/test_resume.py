@@ -18,9 +18,9 @@ from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
 from conrec_tf.reporting.inspectors import restore_inspector
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 

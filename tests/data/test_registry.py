@@ -8,7 +8,7 @@ from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
-from conrec_tf.run_dir.pretrained import CenterCrops, known_center_crops, resolve_checkpoint
+from conrec_tf.pretrained.find import CenterCrops, known_center_crops, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 

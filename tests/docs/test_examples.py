@@ -12,7 +12,7 @@ import pytest
 from conrec_tf import cli
 from conrec_tf.config import Config
 from conrec_tf.config.options.table import OPTIONS
-from conrec_tf.run_dir.pretrained import EXTERNAL
+from conrec_tf.pretrained.find import EXTERNAL
 
 PAGES = [ROOT / "README.md", ROOT / "flags/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_ABSL = {"flagfile", "verbosity"}

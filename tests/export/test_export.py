@@ -21,8 +21,9 @@ from conrec_tf.export import saved_model
 from conrec_tf.export.export import export_network
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.models import build_model
-from conrec_tf.run_dir.checkpoints import Checkpoints, load_network
-from conrec_tf.run_dir.pretrained import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.task import build_supervised_head
 

@@ -14,7 +14,7 @@ from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.label_kinds import Classes
 from conrec_tf.evaluation.linear_evaluation import linear_evaluation
 from conrec_tf.export.onnx_tflite import run_tflite
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
 
 NAMES = ("eval/linear_top_1_accuracy", "eval/standardised_linear_top_1_accuracy")
 

@@ -5,10 +5,10 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.checkpoints import Checkpoints
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.run_dir.warm_start import warm_start
 
 VALUES = dict(
   encoder="densenet121",

@@ -9,8 +9,8 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
+from conrec_tf.pretrained.find import EXTERNAL
 from conrec_tf.run_dir.measurement import Measurement, changed_words, measurement
-from conrec_tf.run_dir.pretrained import EXTERNAL
 from conrec_tf.run_dir.results_place import OWN, note_data, results_place, write_summary_of
 from conrec_tf.run_dir.run_directory import RunDirectory
 

@@ -12,8 +12,8 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.models import build_model
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
 from conrec_tf.training.momentum_contrast import (
   moco_from_logits,
   moco_logits,

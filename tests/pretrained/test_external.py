@@ -10,8 +10,8 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
-from conrec_tf.run_dir.external_network import ExternalNetwork
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.external import ExternalNetwork
+from conrec_tf.pretrained.find import resolve_checkpoint
 
 SIDE = 32
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
-from conrec_tf.run_dir.checkpoints import load_network
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
 
 layers = tf.keras.layers
 SIZE, FILTERS, DEPTH = 24, 4, 3

@@ -1,6 +1,7 @@
 """Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -10,14 +11,14 @@ from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import (
-  CHECKPOINT_FILE,
+  BEST,
   CHECKPOINTS,
   IMAGES,
   RunDirectory,
-  numbered,
+  prefixes,
+  step_of,
 )
 
-BEST = "best"
 METADATA = "metadata.json"
 AVERAGE = "average"  # the network that is the moving average of the one that is trained
 MOMENTUM = "momentum"  # the one that makes keys, for contrastive_method=moco
@@ -115,19 +116,6 @@ def resolve_checkpoint(
   return _checkpoint(prefix)
 
 
-def prefixes(folder: str | os.PathLike) -> list[str]:
-  """Returns the prefixes of the checkpoints in a folder, those of earlier steps first."""
-  return [
-    os.fspath(path).removesuffix(".index") for path in numbered(folder, *CHECKPOINT_FILE).values()
-  ]
-
-
-def step_of(prefix: str) -> int:
-  """Returns the step in a checkpoint's name; 0 if there is none."""
-  number = prefix.rsplit("-", 1)[-1]
-  return int(number) if number.isdecimal() else 0
-
-
 def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, Any]:
   """Selects what describes the network of a run, as one that embeds images.
 
@@ -200,7 +188,7 @@ def _saved_model(path: str) -> PretrainedModel:
 
 
 def _hdf5(path: str) -> PretrainedModel:
-  from conrec_tf.run_dir.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
+  from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
 
   original = AuthorsCheckpoint(path)
   return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)
@@ -256,10 +244,6 @@ class CenterCrops(NamedTuple):
   training: bool | None
   evaluation: bool | None
 
-  def described(self) -> dict[str, bool | None]:
-    """Returns what `images.json` says of them."""
-    return {"center_crop": self.evaluation, "train_center_crop": self.training}
-
 
 def known_center_crops(
   directory: RunDirectory, eval_dataset: str, checkpoint: str = ""
@@ -278,3 +262,50 @@ def known_center_crops(
   elif training is None and not eval_dataset:  # of a run that kept the evaluation's alone
     training = evaluation
   return CenterCrops(training, evaluation)
+
+
+def network_digest(pretrained: PretrainedModel) -> str:
+  """Returns what differs between any two networks on disk; of ONNX, the files beside it too."""
+  path = pathlib.Path(pretrained.path)
+  if pretrained.kind == "checkpoint":
+    files = [path.with_name(path.name + ".index")]
+  elif path.is_dir():
+    files = [path / "variables" / "variables.index"]
+    if pretrained.kind == "external":  # it may have no variables
+      files = [path / "saved_model.pb", *filter(pathlib.Path.exists, files)]
+  else:
+    files = [path, *_external_data(path)]
+  digest = hashlib.sha256()
+  for file in files:
+    digest.update(file.read_bytes())
+  return digest.hexdigest()
+
+
+def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the files beside an ONNX file that it names: they may hold its tensors."""
+  if path.suffix != ".onnx":
+    return []
+  content, found = path.read_bytes(), list[pathlib.Path]()
+  for beside in sorted(path.parent.iterdir()):
+    if beside != path and os.fsencode(beside.name) in content:
+      found += filter(pathlib.Path.is_file, sorted(beside.rglob("*")) or [beside])
+  return found
+
+
+def starting_network(checkpoint: str, encoder_weights: str) -> str:
+  """Returns what tells the weights that a training starts from, wherever they lie.
+
+  Args:
+    checkpoint, encoder_weights: what the options say.
+
+  Returns:
+    A digest; empty where there are none, or they are gone.
+  """
+  try:
+    if checkpoint:
+      return network_digest(resolve_checkpoint(checkpoint))
+    if encoder_weights:
+      return hashlib.sha256(pathlib.Path(encoder_weights).read_bytes()).hexdigest()
+  except (UsageError, OSError):  # a run that goes on doesn't need them any more
+    pass
+  return ""

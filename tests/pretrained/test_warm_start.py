@@ -13,10 +13,11 @@ from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
-from conrec_tf.run_dir.checkpoints import PARTS, Checkpoints
-from conrec_tf.run_dir.pretrained import resolve_checkpoint
+from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.load import PARTS
+from conrec_tf.pretrained.warm_start import warm_start
+from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.run_dir.warm_start import warm_start
 
 VALUES = dict(image_size=24, base_filters=2, unet_depth=3, image_channels=3)
 

@@ -11,8 +11,8 @@ from conrec_tf.config import Config, Description
 from conrec_tf.errors import UsageError
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.models.unet import UNetDecoder
-from conrec_tf.run_dir.checkpoints import PARTS, load_network
-from conrec_tf.run_dir.pretrained import PretrainedModel
+from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.pretrained.load import PARTS, load_network
 
 logger = logging.getLogger(__name__)
 

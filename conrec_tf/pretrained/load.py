@@ -1,0 +1,54 @@
+"""Gives a network the weights of one on disk, of whichever kind."""
+
+import logging
+import os
+
+import tensorflow as tf
+
+from conrec_tf.models import ConRec
+from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint
+from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.run_dir.checkpoints import restore
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("encoder", "pooling", "projection_head", "decoder")
+
+
+def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:
+  """Returns `{name: layer}` of a network's parts that have weights.
+
+  Args:
+    model: a built network.
+    head: a built supervised or segmentation head, or None.
+  """
+  parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
+  return {name: part for name, part in parts.items() if part and part.weights}
+
+
+def load_network(
+  pretrained: PretrainedModel, model: ConRec, head: tf.keras.Model | None = None
+) -> None:
+  """Gives a network the weights of a pretrained one.
+
+  Args:
+    pretrained: the network on disk; parts that the model lacks are left out.
+    model: a built network.
+    head: a built supervised or segmentation head, or None.
+
+  Raises:
+    UsageError: it can't be read, or is another network.
+  """
+  if pretrained.kind == "hdf5":
+    AuthorsCheckpoint(pretrained.path).assign(model)
+  elif pretrained.kind == "saved_model":
+    weights = {name: part.weights for name, part in parts_of(model, head).items()}
+    restore(
+      tf.train.Checkpoint(parts=weights), os.path.join(pretrained.path, "variables", "variables")
+    )
+  else:
+    parts = parts_of(model, head)
+    networks = {"head": parts.pop("head")} if head else {}
+    networks[pretrained.network] = tf.train.Checkpoint(**parts)
+    restore(tf.train.Checkpoint(**networks), pretrained.path)
+  logger.info("Network from %s", pretrained.path)
