@@ -3,6 +3,7 @@
 import colorsys
 
 import numpy as np
+import scipy.special
 
 
 def algorithm_1(projections, temperature):
@@ -92,3 +93,24 @@ def attention_pooling(features, weights):
         below += weights[b, y, x, 0]
     result[b] = above / below
   return result
+
+
+def slow_segmentation_loss(logits, classes, kind, weights, dice_weight=1.0, gamma=2.0):
+  """The loss of segmentation, pixel by pixel, in float64."""
+  logs = scipy.special.log_softmax(np.float64(logits), axis=-1)
+  total = counted = 0.0
+  both, made, true = np.zeros([3, len(weights)])
+  for place in np.ndindex(classes.shape):
+    label = classes[place]
+    if label >= len(weights):
+      continue
+    share = np.exp(logs[place])
+    modulation = (1 - share[label]) ** gamma if kind == "focal" else 1.0
+    total -= weights[label] * modulation * logs[place][label]
+    counted += weights[label]
+    made += share
+    true[label] += 1
+    both[label] += share[label]
+  pixels = total / counted if counted else 0.0
+  dice = np.sum(weights * (1 - (2 * both + 1) / (made + true + 1))) / np.sum(weights)
+  return {"dice": dice, "cross_entropy_dice": pixels + dice_weight * dice}.get(kind, pixels)

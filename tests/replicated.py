@@ -20,7 +20,6 @@ import tensorflow as tf
 from conrec_tf import commands, losses
 import conrec_tf.commands.train  # noqa: F401
 from conrec_tf.config import Config
-from conrec_tf.data.masks import IGNORED
 from conrec_tf.data.pipeline import pretraining_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WorkerShard
@@ -30,11 +29,12 @@ from conrec_tf.metrics import SKIPPED_UPDATES
 from conrec_tf.models import build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.normalization import batch_norm
-from conrec_tf.models.segmentation import build_segmentation_head
+from conrec_tf.segmentation.masks import IGNORED
+from conrec_tf.segmentation.network import build_segmentation_head
+from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
 from conrec_tf.training.loop import StepRunner
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretraining import build_pretraining
-from conrec_tf.training.segmentation_step import SegmentationStep, segmentation_variables
 
 PROCESSORS = 3
 BATCH = 12

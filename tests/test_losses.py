@@ -1,9 +1,12 @@
 import numpy as np
-from oracles import algorithm_1
+from oracles import algorithm_1, slow_segmentation_loss
 import pytest
 import tensorflow as tf
 
 from conrec_tf import losses
+from conrec_tf.segmentation.masks import IGNORED
+
+CLASS_WEIGHTS = (1.0, 2.5, 0.5)
 
 
 @pytest.mark.parametrize("images", [1, 2, 5, 16])
@@ -105,3 +108,35 @@ def test_cross_entropy_of_grades_is_that_of_their_bits():
   found = losses.supervised_loss(tf.constant(logits), tf.constant([1, 0]), ordinal=False)
   shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
   assert float(found) == pytest.approx(-np.log(shares[[0, 1], [1, 0]]).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "dice", "cross_entropy_dice", "focal"])
+@pytest.mark.parametrize("weights", [(), CLASS_WEIGHTS])
+def test_segmentation_loss_against_loops(rng, kind, weights):
+  logits = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+  classes = rng.choice([0, 1, 2, IGNORED], (2, 4, 5))
+  found = losses.segmentation_loss(
+    tf.constant(logits),
+    tf.constant(classes, tf.int32),
+    kind,
+    class_weights=weights,
+    dice_weight=0.7,
+  )
+  expected = slow_segmentation_loss(logits, classes, kind, np.array(weights or [1.0] * 3), 0.7)
+  assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "dice", "cross_entropy_dice", "focal"])
+def test_where_no_pixel_counts_nothing_is_learnt(kind):
+  logits = tf.Variable(tf.random.stateless_normal([1, 4, 4, 2], [0, 1]))
+  with tf.GradientTape() as tape:
+    loss = losses.segmentation_loss(logits, tf.fill([1, 4, 4], IGNORED), kind)
+  np.testing.assert_array_equal(tape.gradient(loss, logits), np.zeros([1, 4, 4, 2]))
+  assert np.isfinite(loss)
+
+
+def test_a_perfect_segmentation_costs_nothing():
+  classes = tf.constant(np.arange(16).reshape(1, 4, 4) % 3, tf.int32)
+  logits = 100.0 * tf.one_hot(classes, 3)
+  for kind in ("cross_entropy", "dice", "focal"):
+    assert float(losses.segmentation_loss(logits, classes, kind)) == pytest.approx(0.0, abs=1e-5)

@@ -16,16 +16,16 @@ from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.files.walk import without_ending
-from conrec_tf.data.masked_folder import open_images_to_segment
-from conrec_tf.data.masks import mask_image
-from conrec_tf.data.segmentation_batches import images_at
 from conrec_tf.errors import UsageError
 from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
-from conrec_tf.models.segmentation import SegmentationHead, Segmenter
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
 from conrec_tf.run_dir.descriptions import write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.segmentation.batches import images_at
+from conrec_tf.segmentation.folder import open_images_to_segment
+from conrec_tf.segmentation.masks import mask_image
+from conrec_tf.segmentation.network import SegmentationHead, Segmenter
 
 logger = logging.getLogger(__name__)
 

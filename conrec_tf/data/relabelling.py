@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.dataset import DatasetSource, Record, Split
-from conrec_tf.data.masks import IGNORED
 from conrec_tf.errors import UsageError, listed
 
 
@@ -30,7 +29,7 @@ def with_class_names(source: DatasetSource, class_names: Sequence[str]) -> Datas
       f"Received: {listed(unknown) or 'none'} in {source.name}"
     )
   numbers = np.array([class_names.index(name) for name in source.class_names], np.int64)
-  renumbered = np.full(IGNORED + 1, IGNORED, np.uint8)
+  renumbered = np.arange(256, dtype=np.uint8)  # what is no class, and doesn't count, stays
   renumbered[: len(numbers)] = numbers
   decode_mask = source.decode_mask
   return dataclasses.replace(

@@ -24,9 +24,9 @@ from conrec_tf.files import (
   remove_leftovers,
   replacing,
 )
-from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, momentum_network
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
+from conrec_tf.segmentation.network import SegmentationHead, segment_images
 
 logger = logging.getLogger(__name__)
 

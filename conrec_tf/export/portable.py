@@ -4,9 +4,9 @@ import dataclasses
 
 from conrec_tf.config import Config, Description
 from conrec_tf.models import ConRec, LinearHead, build_model
-from conrec_tf.models.segmentation import SegmentationHead, build_segmentation_head
 from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel
 from conrec_tf.pretrained.load import load_network
+from conrec_tf.segmentation.network import SegmentationHead, build_segmentation_head
 from conrec_tf.training.task import build_supervised_head
 
 

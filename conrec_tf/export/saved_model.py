@@ -13,9 +13,9 @@ from conrec_tf.data.images import header
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
-from conrec_tf.models.segmentation import SegmentationHead, segment_images
 from conrec_tf.pretrained.find import METADATA
 from conrec_tf.pretrained.load import parts_of
+from conrec_tf.segmentation.network import SegmentationHead, segment_images
 
 DECODABLE_CHANNELS = (1, 3)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -10,10 +11,8 @@ from sklearn.metrics import confusion_matrix
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import is_standardised
 from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.predictions import Predictions, kept_predictions
 from conrec_tf.reporting.run_record import RunRecord
-from conrec_tf.reporting.segmentation_inspector import SegmentationInspector
 
 
 @dataclasses.dataclass
@@ -31,19 +30,13 @@ class ReportContext:
   runs: list[RunRecord]
   names: list[str]
   epochs: list[int]
-  network: Inspector
+  network: Any
   folder: pathlib.Path
 
   @property
   def inspector(self) -> ModelInspector:
     """The first run's network, which embeds images."""
     assert isinstance(self.network, ModelInspector)
-    return self.network
-
-  @property
-  def segmentations(self) -> SegmentationInspector:
-    """The first run's network, which segments images."""
-    assert isinstance(self.network, SegmentationInspector)
     return self.network
 
   @functools.cached_property

@@ -6,12 +6,12 @@ import os
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
-from conrec_tf.models.segmentation import SegmentationHead, Segmenter
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.segmentation_inspector import SegmentationInspector
 from conrec_tf.run_dir.run_directory import BEST, CHECKPOINTS, prefixes, step_of
+from conrec_tf.segmentation.network import SegmentationHead, Segmenter
+from conrec_tf.segmentation.report import SegmentationInspector
 from conrec_tf.training.task import build_task
 from conrec_tf.training.train_task import TrainTask
 

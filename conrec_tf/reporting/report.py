@@ -16,7 +16,7 @@ from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
 from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
 from conrec_tf.reporting.sections import SECTIONS
-from conrec_tf.reporting.segmentation_sections import SEGMENTATION_SECTIONS
+from conrec_tf.segmentation.report import SEGMENTATION_SECTIONS
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.segmentation.task import build_segmentation
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
@@ -34,7 +35,6 @@ from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels, check_learnt_labels
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretraining import build_pretraining
-from conrec_tf.training.segmentation import build_segmentation
 from conrec_tf.training.train_task import TrainTask
 
 

@@ -13,12 +13,12 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.segmentation_batches import segmentation_batches
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import CLASSES, DICE, INTERVALS, PIXEL_AUROC
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.segmentation.batches import segmentation_batches
 from conrec_tf.training.task import build_task
 
 SIZES = [(41, 50), (40, 48), (50, 41)]

@@ -15,8 +15,8 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.segmentation_batches import segmentation_batches
 from conrec_tf.data.stream import batch_ids, place_of, training_records
+from conrec_tf.segmentation.batches import segmentation_batches
 
 FIRST_16 = [12, 9, 1, 16, 4, 10, 3, 14, 7, 15, 17, 11, 0, 6, 19, 18]
 # Of the first 64 images, in four epochs of 16: places in the split; pixels in that order.

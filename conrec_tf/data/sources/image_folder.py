@@ -8,11 +8,11 @@ from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.files.label_table import Row, read_label_table
 from conrec_tf.data.files.layout import Layout, folder_layout, table_layout
 from conrec_tf.data.files.walk import images_and_tables
-from conrec_tf.data.masked_folder import unlabelled_layout, without_masks
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.metadata_files import read_metadata
 from conrec_tf.data.sources.unpacking import unpacked_folder
 from conrec_tf.errors import UsageError
+from conrec_tf.segmentation.folder import unlabelled_layout, without_masks
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
+from conrec_tf.losses import segmentation_loss
 from conrec_tf.metrics import SEGMENTATION_ACCURACY, SEGMENTATION_LOSS, TOTAL_LOSS, WEIGHT_DECAY
 from conrec_tf.models import ConRec
-from conrec_tf.models.segmentation import SegmentationHead, segmentation_logits
-from conrec_tf.segmentation_losses import segmentation_loss
+from conrec_tf.segmentation.network import SegmentationHead, segmentation_logits
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 

@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
-from conrec_tf.data.masks import IGNORED
+from conrec_tf.segmentation.masks import IGNORED
 
 ELASTIC_POINTS = 4  # a side, of the displacements that are interpolated
 

@@ -7,17 +7,17 @@ from tqdm import tqdm
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
 from conrec_tf.metrics import DICE
 from conrec_tf.models import build_model
-from conrec_tf.models.segmentation import Segmenter, build_segmentation_head
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.segmentation.batches import segmentation_batches, whole_images
+from conrec_tf.segmentation.measures import count_image, segmentation_measures
+from conrec_tf.segmentation.network import Segmenter, build_segmentation_head
+from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.segmentation_step import SegmentationStep, segmentation_variables
 from conrec_tf.training.train_task import TrainTask
 
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}

@@ -10,10 +10,9 @@ from PIL import Image
 import pytest
 import tifffile
 
-from conrec_tf.data.mask_classes import class_maps
-from conrec_tf.data.mask_files import Mask, read_mask
-from conrec_tf.data.masks import IGNORED
 from conrec_tf.errors import UsageError
+from conrec_tf.segmentation.mask_classes import class_maps
+from conrec_tf.segmentation.masks import IGNORED, Mask, read_mask
 
 
 def saved(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:

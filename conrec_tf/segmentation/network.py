@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.models.conrec import ConRec
-from conrec_tf.models.tiling import predict_image
+from conrec_tf.segmentation.tiling import predict_image
 
 
 class SegmentationHead(tf.keras.Model):

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conrec_tf.data.masks import IGNORED
-from conrec_tf.evaluation.segmentation import count_image, segmentation_measures
 from conrec_tf.metrics import (
   CLASSES,
   DICE,
@@ -17,6 +15,8 @@ from conrec_tf.metrics import (
   PIXEL_AUROC,
   format_value,
 )
+from conrec_tf.segmentation.masks import IGNORED
+from conrec_tf.segmentation.measures import count_image, segmentation_measures
 
 
 def hot(classes, count):

@@ -8,11 +8,11 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.data.mask_files import read_mask
-from conrec_tf.data.masked_folder import open_masked_folder
-from conrec_tf.data.masked_tfds import _upright_size
-from conrec_tf.data.segmentation_batches import whole_images
 from conrec_tf.errors import UsageError
+from conrec_tf.segmentation.batches import whole_images
+from conrec_tf.segmentation.folder import open_masked_folder
+from conrec_tf.segmentation.masks import read_mask
+from conrec_tf.segmentation.tfds import _upright_size
 
 ORIENTATION = 0x0112
 # What shows an image as it is to be seen, of the EXIF standard's numbers.

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.models import build_model
-from conrec_tf.models.segmentation import Segmenter, build_segmentation_head, segmentation_logits
-from conrec_tf.models.tiling import predict_image
+from conrec_tf.segmentation.network import Segmenter, build_segmentation_head, segmentation_logits
+from conrec_tf.segmentation.tiling import predict_image
 
 
 def make_segmenter(depth=2, **values):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.masked import (
+from conrec_tf.segmentation.crops import (
   make_masked_crop,
   reflected,
   sample_bilinear,
   sample_nearest,
 )
-from conrec_tf.data.masks import IGNORED
+from conrec_tf.segmentation.masks import IGNORED
 
 STILL = dict(scale_jitter=0.0, random_flip="none", random_rotation=0.0, elastic=0.0)
 

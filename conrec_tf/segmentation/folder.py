@@ -10,17 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data import masks
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import image_files, readable, without_ending
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
-from conrec_tf.data.mask_classes import class_maps
-from conrec_tf.data.mask_files import Mask, check_sizes, read_mask, shown_size
-from conrec_tf.data.mask_table import layout_of, read_mask_table
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.errors import UsageError, listed
+from conrec_tf.segmentation import masks
+from conrec_tf.segmentation.mask_classes import class_maps
+from conrec_tf.segmentation.mask_table import layout_of, read_mask_table
+from conrec_tf.segmentation.masks import Mask, check_sizes, read_mask, shown_size
 
 logger = logging.getLogger(__name__)
 

@@ -13,16 +13,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config
-from conrec_tf.data import masks
 from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
 from conrec_tf.data.images.header import orientation, upright_size
-from conrec_tf.data.mask_classes import class_maps
-from conrec_tf.data.mask_files import check_sizes, read_mask
-from conrec_tf.data.masked_folder import decode_mask, repeated
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
 from conrec_tf.errors import UsageError
+from conrec_tf.segmentation import masks
+from conrec_tf.segmentation.folder import decode_mask, repeated
+from conrec_tf.segmentation.mask_classes import class_maps
+from conrec_tf.segmentation.masks import check_sizes, read_mask
 
 Example = tuple[str, bytes, bytes]  # a name, an encoded image, an encoded mask
 

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.augmentation.masked import make_masked_crop
 from conrec_tf.data.augmentation.views import draw_color
 from conrec_tf.data.dataset import DatasetSource, Record, Split
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
+from conrec_tf.segmentation.crops import make_masked_crop
 
 COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an image hard to match
 

@@ -9,13 +9,13 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data import masks
-from conrec_tf.data.mask_classes import read_mask_classes
-from conrec_tf.data.masked_folder import decode_mask, open_masked_folder
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.segmentation_batches import segmentation_batches, whole_images
 from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.errors import UsageError
+from conrec_tf.segmentation import masks
+from conrec_tf.segmentation.batches import segmentation_batches, whole_images
+from conrec_tf.segmentation.folder import decode_mask, open_masked_folder
+from conrec_tf.segmentation.mask_classes import read_mask_classes
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""Reads mask files: the numbers or colours that they store, upright."""
+"""Masks: the numbers or colours that files of them store, and the class maps that they become."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 import io
+import logging
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,9 +12,12 @@ import tensorflow as tf
 from conrec_tf.data.images import header
 from conrec_tf.data.images.bad_image import as_bad_image
 from conrec_tf.data.images.pixel_values import upright
-from conrec_tf.data.masks import MOST_CLASSES
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, listed
 
+logger = logging.getLogger(__name__)
+
+IGNORED = 255  # in class maps: a pixel that isn't counted
+MOST_CLASSES = 64
 NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 PNG_BITS_AT, PNG_COLOUR_AT = 24, 25  # bytes of its header
@@ -132,6 +136,53 @@ def check_sizes(sized: Iterable[tuple[str, Iterable[int], str, np.ndarray]]) -> 
 def shown_size(size: Iterable[int]) -> str:
   """Returns height and width as text."""
   return " x ".join(map(str, size))
+
+
+def encoded(classes: np.ndarray) -> bytes:
+  """Returns a class map as a PNG file, which is small and which TensorFlow decodes."""
+  buffer = io.BytesIO()
+  Image.fromarray(classes).save(buffer, "PNG")
+  return buffer.getvalue()
+
+
+def palette(count: int) -> np.ndarray:
+  """Returns a colour for each class, uint8 `[count, 3]`: black, then those of PASCAL VOC.
+
+  A class's bits, three by three, become the high bits of red, green and blue (Everingham et al.
+  2010).
+  """
+  colours = np.zeros([count, 3], np.uint8)
+  for place in range(count):
+    for level in range(3):
+      for channel in range(3):
+        colours[place, channel] |= (place >> (3 * level + channel) & 1) << (7 - level)
+  return colours
+
+
+def mask_image(classes: np.ndarray) -> Image.Image:
+  """Returns classes uint8 `[h, w]` as an image with a palette; its indices are the classes."""
+  image = Image.fromarray(classes, "P")
+  image.putpalette(palette(MOST_CLASSES).tobytes())
+  return image
+
+
+def log_balance(names: Sequence[str], maps: Sequence[np.ndarray]) -> None:
+  """Logs which share of the pixels is of which class, and warns of classes without any.
+
+  Args:
+    names: of the classes.
+    maps: uint8 `[h, w]`, of the training masks.
+  """
+  counts = [np.bincount(found.ravel(), minlength=IGNORED)[: len(names)] for found in maps]
+  pixels = np.sum(counts, axis=0)
+  shares = pixels / max(1, pixels.sum())
+  logger.info(
+    "Classes of masks: %s",
+    listed([f"{name} {share:.2%}" for name, share in zip(names, shares, strict=True)]),
+  )
+  missing = [name for name, count in zip(names, pixels, strict=True) if not count]
+  if missing:
+    logger.warning("No pixel of the training masks is of %s", listed(missing))
 
 
 def _white(image: Image.Image, content: bytes) -> tuple[int, int]:
