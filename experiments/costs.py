@@ -19,7 +19,8 @@ import tensorflow as tf  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.config.options.table import OPTIONS  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
-from conrec_tf.training.pretraining import build_pretraining  # noqa: E402
+from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
+from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 from experiments.recipe import RESULTS, write  # noqa: E402
 from experiments.studies import STUDIES  # noqa: E402
 from experiments.table import COSTS  # noqa: E402
@@ -41,7 +42,8 @@ def timed_step(config):
   """A function that takes a step and returns the seconds that it took for one image."""
   shape = [config.train_batch_size, 2, config.image_size, config.image_size, 1]
   batch = {part: tf.random.uniform(shape) for part in ("corrupted", "target")}
-  step = tf.function(build_pretraining(config, build_model(config), 1, 1000, 1000).step)
+  optimizer = build_optimizer(config, 1000, 1000)
+  step = tf.function(PretrainStep(config, build_model(config), optimizer, last_step=1000))
 
   def seconds():
     began = time.perf_counter()

@@ -34,7 +34,7 @@ from conrec_tf.segmentation.network import build_segmentation_head
 from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
 from conrec_tf.training.loop import StepRunner
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.pretrain_step import PretrainStep
 
 PROCESSORS = 3
 BATCH = 12
@@ -187,8 +187,15 @@ def train(replicas, batches, **values):
     if config.lineareval_while_pretraining:
       head = LinearHead(3)
       head(tf.zeros([1, 8]))
-    pretraining = build_pretraining(config, model, 1, 100, 10, head)
-    step, optimizer = pretraining.step, pretraining.optimizer
+    optimizer = build_optimizer(config, 100, 10, head.trainable_variables if head else ())
+    step = PretrainStep(
+      config,
+      model,
+      optimizer,
+      head,
+      last_step=10,
+      skip_non_finite=config.on_nan == "skip",
+    )
     gradients = [tf.Variable(tf.zeros_like(variable)) for variable in step._variables]
   apply = step._update._apply
 
@@ -211,7 +218,7 @@ def train(replicas, batches, **values):
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
     first = first or values_of(strategy, gradients)
-  networks, others = pretraining.networks, pretraining.only_to_resume
+  networks, others = step.networks, step.only_to_resume
   networks.pop("queue", None)  # it holds the same keys in another order
   changing = [*networks.values(), optimizer, *others.values()]
   changing = [variable for part in changing for variable in part.variables]

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.models.conrec import ConRec
 from conrec_tf.models.densenet import DenseNetEncoder
 from conrec_tf.models.heads import LinearHead, ProjectionHead
@@ -13,19 +13,26 @@ from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
 
-def build_model(config: Config, channels: int | None = None, with_decoder: bool = True) -> ConRec:
+def build_model(
+  config: Training,
+  channels: int | None = None,
+  with_decoder: bool = True,
+  with_encoder_weights: bool = True,
+) -> ConRec:
   """Builds the network that `config` describes, with weights drawn from `config.seed`.
 
   Sets the global random seed of Python, NumPy and TensorFlow.
 
   Args:
-    config: the options of the run.
+    config: the options of the network.
     channels: channels of the images; None takes `config.channels`.
     with_decoder: whether it has a decoder, if `config` describes one.
+    with_encoder_weights: whether the encoder starts from `config.encoder_weights`, if there are.
   """
   tf.keras.utils.set_random_seed(config.seed)
   with mixed_precision_scope(resolve_precision(config.mixed_precision)):
-    return _build(config, channels or config.channels, with_decoder)
+    weights = config.encoder_weights if with_encoder_weights else ""
+    return _build(config, channels or config.channels, with_decoder, weights)
 
 
 def build_head(
@@ -46,7 +53,7 @@ def build_head(
   return head
 
 
-def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
+def _build(config: Training, channels: int, with_decoder: bool, encoder_weights: str) -> ConRec:
   sizes: dict[str, Any] = dict(
     base_filters=config.base_filters,
     depth=config.unet_depth,
@@ -68,7 +75,7 @@ def _build(config: Config, channels: int, with_decoder: bool) -> ConRec:
       UNetEncoder(**sizes, name="encoder")
       if config.encoder == "unet"
       else DenseNetEncoder(
-        config.encoder_weights,
+        encoder_weights,
         config.global_bn,
         all_levels=config.representation_levels == "all",
         name="encoder",

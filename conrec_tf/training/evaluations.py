@@ -25,7 +25,7 @@ from conrec_tf.metrics import (
   recomputed_key,
   scaling_prefix,
 )
-from conrec_tf.models import ConRec, LinearHead, build_model
+from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.predictions_file import multi_label_columns
@@ -154,11 +154,6 @@ def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Spl
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
   )
-
-
-def untrained_model(config: Config, channels: int) -> ConRec:
-  """Builds the network as it is before it has learnt anything, whatever training starts from."""
-  return build_model(dataclasses.replace(config, encoder_weights="", checkpoint=""), channels)
 
 
 def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, Optimization
+from conrec_tf.config import Optimization
 from conrec_tf.training.lars import LARS
 
 
@@ -86,18 +86,18 @@ def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
 
 
 def build_optimizer(
-  config: Config, examples: int, last_step: int, head: Sequence[tf.Variable] = ()
+  optimization: Optimization, examples: int, last_step: int, head: Sequence[tf.Variable] = ()
 ) -> tf.keras.optimizers.Optimizer:
-  """Builds the optimizer that `config` describes.
+  """Builds the optimizer that the options describe.
 
   Args:
-    config: the options of the run.
+    optimization: its options.
     examples: images of an epoch, for the warm-up.
     last_step: where a cosine schedule ends.
     head: variables of a supervised head, which LARS leaves out.
   """
-  optimizer = _build(config, examples, last_step, head)
-  if config.mixed_precision == "mixed_float16":
+  optimizer = _build(optimization, examples, last_step, head)
+  if optimization.mixed_precision == "mixed_float16":
     # Before the optimizer sees gradients they are scaled back, so that LARS's ratios hold.
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
   return optimizer

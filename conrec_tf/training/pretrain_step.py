@@ -1,240 +1,161 @@
-"""The pre-training step: views in, joint loss, one update (paper, Eq. 1)."""
+"""The pre-training step: views in, the sum of the objectives' losses, one update (paper, Eq. 1)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf import losses
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.losses import view_major
-from conrec_tf.metrics import (
-  ADVERSARIAL_LOSS,
-  CONTRAST_ACCURACY,
-  CONTRAST_ENTROPY,
-  CONTRAST_LOSS,
-  DISCRIMINATOR_ACCURACY,
-  DISCRIMINATOR_LOSS,
-  LEVELS_CONTRAST_LOSS,
-  LEVELS_RECONSTRUCTION_LOSS,
-  RECONSTRUCTION_LOSS,
-  SUPERVISED_ACCURACY,
-  SUPERVISED_LOSS,
-  TOTAL_LOSS,
-  WEIGHT_DECAY,
-)
-from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs
-from conrec_tf.models.level_heads import LevelHeads
-from conrec_tf.training.adversarial import Adversary, merged_reports
-from conrec_tf.training.level_losses import level_losses
-from conrec_tf.training.momentum_contrast import (
-  MomentumEncoder,
-  moco_from_logits,
-  moco_logits,
-)
-from conrec_tf.training.moving_average import MovingAverage
+from conrec_tf.metrics import TOTAL_LOSS, WEIGHT_DECAY
+from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_model
+from conrec_tf.pretrained.find import AVERAGE
+from conrec_tf.training.moving_average import average_of_network
+from conrec_tf.training.objectives.adversarial import Adversarial
+from conrec_tf.training.objectives.levels import Levels
+from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
+from conrec_tf.training.objectives.objective import Batch, PretrainingObjective
+from conrec_tf.training.objectives.paper import Contrastive, Reconstruction
+from conrec_tf.training.objectives.supervised import SupervisedHead
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
-from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
+from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics, merged_reports
+
+# Their losses are added up in this order; another one changes the last bits of weights.
+OBJECTIVES: tuple[type[PretrainingObjective], ...] = (
+  Contrastive,
+  MomentumContrast,
+  Reconstruction,
+  Levels,
+  Adversarial,
+)
 
 
 class PretrainStep:
   """One step on `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
+  Attributes:
+    objectives: whose losses are added up.
+    evaluated: the network that is evaluated and exported: the one that is trained, or its average.
+    networks: `{name: trackable}` of what the best checkpoint keeps.
+    only_to_resume: `{name: trackable}` of what else learns.
+
   Args:
-    config: the options of the run.
-    model: the network.
+    options: of the training.
+    model: the network, with the weights that it starts from.
     optimizer: its `iterations` is the global step.
-    head: a supervised head to train beside the network, or None. The batch then also holds
-      `label` `[B]`, and no gradient of the head reaches the network.
-    average: the moving average of the network, or None.
-    momentum: the network that makes keys, for contrastive_method=moco.
-    level_heads: the heads on the network's inner levels, or None.
-    adversary: the discriminator of reconstructions with its training, or None.
+    head: a supervised head to train beside the network, or None. Batches then also have
+      `label` `[B]`.
+    channels: of the images; None takes `options.channels`.
+    last_step: where training ends, for what follows a schedule beside the optimizer.
+    skip_non_finite: whether a step that isn't finite is left out.
   """
 
   def __init__(
     self,
-    config: Config,
+    options: Training,
     model: ConRec,
     optimizer: tf.keras.optimizers.Optimizer,
     head: LinearHead | None = None,
-    average: MovingAverage | None = None,
-    momentum: MomentumEncoder | None = None,
-    level_heads: LevelHeads | None = None,
-    adversary: Adversary | None = None,
+    *,
+    channels: int | None = None,
+    last_step: int = 0,
+    skip_non_finite: bool = False,
   ) -> None:
-    self._config = config
-    self._model = model
-    self._optimizer = optimizer
-    self._head, self._average, self._momentum = head, average, momentum
-    self._level_heads, self._adversary = level_heads, adversary
+    self._options, self._model, self._optimizer = options, model, optimizer
+    channels = channels or options.channels
+    self.objectives = [
+      objective(options, model, channels) for objective in OBJECTIVES if objective.is_used(options)
+    ]
+    beside = [variable for objective in self.objectives for variable in objective.variables]
     head_variables = head.trainable_variables if head else []
-    self._variables = model.trainable_variables + head_variables
+    # The optimizer's slots in checkpoints are in this order.
+    self._variables = model.trainable_variables + head_variables + beside
+    optimizer.build(self._variables)
+    self._penalized = penalized_variables(options.optimizer, self._variables, head_variables)
+    if head:
+      self.objectives.append(SupervisedHead(head, options, model, channels))
+    self.evaluated, self.networks, self._average = model, {"model": model}, None
+    if options.moving_average_decay:
+      self.evaluated = self.networks[AVERAGE] = build_model(options, channels)
+      self.evaluated.set_weights(model.get_weights())
+      self._average = average_of_network(
+        model, self.evaluated, options.moving_average_decay, optimizer.iterations
+      )
+    self.only_to_resume: dict[str, Any] = {}
     untrained = model.non_trainable_variables
-    if level_heads:
-      self._variables = self._variables + level_heads.trainable_variables
-      untrained = untrained + level_heads.non_trainable_variables
-    self._penalized = penalized_variables(config.optimizer, self._variables, head_variables)
-    if momentum:
-      untrained = untrained + momentum.untrained_variables
-    self._update = NonFiniteGuard(
-      optimizer, self._variables, untrained, skip=config.on_nan == "skip"
-    )
+    for objective in self.objectives:
+      objective.build(optimizer.iterations, last_step, skip_non_finite)
+      untrained = [*untrained, *objective.untrained]
+      self.networks |= objective.networks
+      self.only_to_resume |= objective.only_to_resume
+    self._update = NonFiniteGuard(optimizer, self._variables, untrained, skip=skip_non_finite)
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
-    config, names = self._config, [TOTAL_LOSS]
-    if config.contrastive_weight:
-      names += [
-        CONTRAST_LOSS,
-        CONTRAST_ACCURACY,
-        CONTRAST_ENTROPY,
-      ]
-    if config.reconstruction_weight:
-      names += [RECONSTRUCTION_LOSS]
-    if config.multi_level_contrastive_weight:
-      names += [LEVELS_CONTRAST_LOSS]
-    if config.multi_level_reconstruction_weight:
-      names += [LEVELS_RECONSTRUCTION_LOSS]
-    if self._adversary:
-      names += [
-        ADVERSARIAL_LOSS,
-        DISCRIMINATOR_LOSS,
-        DISCRIMINATOR_ACCURACY,
-      ]
-    if self._head:
-      names += [SUPERVISED_LOSS, SUPERVISED_ACCURACY]
-    return {**mean_metrics(*names, WEIGHT_DECAY), **self._update.metrics()}
+    names = [name for objective in self.objectives for name in objective.metrics]
+    return {**mean_metrics(TOTAL_LOSS, *names, WEIGHT_DECAY), **self._update.metrics()}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
+  def __call__(self, batch: Batch) -> dict[str, Any]:
     """Updates the model; returns `{metric name: scalar, or arguments of the metric}`."""
     # Dropout depends on the step alone, whatever happened before it in this process.
-    seed = tf.stack([tf.constant(self._config.seed, tf.int64), self._optimizer.iterations])
+    seed = tf.stack([tf.constant(self._options.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
-    keys = self._keys(batch, training=True)
-    corrupted, target = (view_major(batch[name]) for name in ("corrupted", "target"))
+    batch = _view_major(batch)
     with tf.GradientTape() as tape:
-      outputs, maps = self.outputs(self._model, batch, training=True, seed=seed)
-      total, metrics = self.compute_loss(outputs, target, keys)
-      if self._level_heads:
-        projections, reconstructions = self._level_heads(maps, training=True)
-        levels, measures = level_losses(self._config, projections, reconstructions, target)
-        metrics |= measures
-        total += levels
-      if self._adversary:
-        judged, adversarial = self._adversary.loss(corrupted, outputs.reconstruction)
-        metrics[ADVERSARIAL_LOSS] = adversarial
-        total += judged
-      if self._head:
-        supervised, accuracy = self._supervised_loss(
-          self._head, outputs.embedding, tf.tile(batch["label"], [2])
-        )
-        metrics[SUPERVISED_ACCURACY] = accuracy
-        metrics[SUPERVISED_LOSS] = supervised
-        total += supervised
-      decay = l2_penalty(self._penalized, self._config.weight_decay)
+      outputs, maps = self._outputs(self._model, batch, training=True, seed=seed)
+      total, metrics = _sum(
+        objective.loss(batch, outputs, maps, training=True) for objective in self.objectives
+      )
+      decay = l2_penalty(self._penalized, self._options.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
-    if self._momentum:
-      self._momentum.enqueue(keys)
     reported = self._update(
       total,
       tape.gradient(scaled, self._variables),
       snapshot,
       {TOTAL_LOSS: total, WEIGHT_DECAY: decay, **metrics},
     )
-    if self._adversary:
-      judged = self._adversary.update(corrupted, target, outputs.reconstruction)
-      reported = merged_reports([reported, judged])
+    others = [objective.after_update(batch, outputs) for objective in self.objectives]
     if self._average:
       self._average.update()
-    if self._momentum:
-      self._momentum.follow()
-    return reported
+    return merged_reports([reported, *filter(None, others)])
 
-  def validation_loss(
-    self, model: ConRec, batch: dict[str, tf.Tensor]
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Computes loss and metrics of a network in inference mode; see `compute_loss`.
+  def validation_loss(self, model: ConRec, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Computes loss and metrics of a network in inference mode.
 
-    What its inner levels and a discriminator add in training isn't in it.
+    What its inner levels, a discriminator or a head add in training isn't in it.
     """
-    outputs, _ = self.outputs(model, batch)
-    return self.compute_loss(outputs, view_major(batch["target"]), self._keys(batch))
+    batch = _view_major(batch)
+    outputs, maps = self._outputs(model, batch)
+    validated = [objective for objective in self.objectives if objective.in_validation]
+    return _sum(objective.loss(batch, outputs, maps) for objective in validated)
 
-  def _keys(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor | None:
-    """Computes the momentum network's projections of what is contrasted; None without it."""
-    if not self._momentum:
-      return None
-    seen = "target" if self._config.contrastive_inputs == "clean" else "corrupted"
-    return self._momentum.keys(view_major(batch[seen]), training)
-
-  def outputs(
-    self,
-    model: ConRec,
-    batch: dict[str, tf.Tensor],
-    training: bool = False,
-    seed: tf.Tensor | None = None,
+  def _outputs(
+    self, model: ConRec, batch: Batch, training: bool = False, seed: tf.Tensor | None = None
   ) -> tuple[Outputs, FeatureLevels]:
-    """Computes what a network makes of a batch, view-major."""
-    config, clean = self._config, None
-    if config.contrastive_inputs == "clean" and config.contrastive_weight:
-      clean = view_major(batch["target"])
-    corrupted = view_major(batch["corrupted"])
-    return model.with_maps(corrupted, training, seed, num_views=2, contrastive_images=clean)
-
-  def compute_loss(
-    self, outputs: Outputs, target: tf.Tensor, keys: tf.Tensor | None = None
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Computes the joint loss (paper, Eq. 1) and what is logged of it.
-
-    Args:
-      outputs: of the network for the corrupted views, view-major.
-      target: float32 `[2B, H, W, C]`.
-      keys: float32 `[2B, D]` of the momentum network, for contrastive_method=moco.
-
-    Returns:
-      The loss, a scalar, and `{metric name: scalar}`.
-    """
-    config, total = self._config, 0.0
-    metrics: dict[str, tf.Tensor] = {}
-    if config.contrastive_weight:
-      contrast, measures = self._contrastive_loss(outputs.projection, keys)
-      total += config.contrastive_weight * contrast
-      metrics |= {CONTRAST_LOSS: contrast, **measures}
-    if config.reconstruction_weight:
-      reconstruction = losses.reconstruction_loss(
-        outputs.reconstruction, target, config.reconstruction_loss
-      )
-      total += config.reconstruction_weight * reconstruction
-      metrics[RECONSTRUCTION_LOSS] = reconstruction
-    return total, metrics
-
-  def _contrastive_loss(
-    self, projection: tf.Tensor, keys: tf.Tensor | None
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Computes the contrastive loss, and accuracy and entropy by name."""
-    config = self._config
-    if keys is not None:
-      queue = self._momentum.queue if self._momentum else None
-      logits, own = moco_logits(projection, keys, config.temperature, config.hidden_norm, queue)
-      return moco_from_logits(logits, own), {
-        CONTRAST_ACCURACY: losses.accuracy_of_logits(logits, own),
-        CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
-      }
-    logits = losses.contrastive_logits(projection, config.temperature, config.hidden_norm)
-    return losses.CONTRASTIVE_LOSSES[config.contrastive_method](logits), {
-      CONTRAST_ACCURACY: losses.contrastive_accuracy(logits),
-      CONTRAST_ENTROPY: losses.contrastive_entropy(logits),
-    }
-
-  def _supervised_loss(
-    self, head: LinearHead, embedding: tf.Tensor, labels: tf.Tensor
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes loss and accuracy of the head, as if the embedding were given."""
-    logits = head(tf.stop_gradient(embedding))
-    ordinal = self._config.ordinal_labels
-    return (
-      losses.supervised_loss(logits, labels, ordinal),
-      losses.supervised_accuracy(logits, labels, ordinal),
+    """Computes what a network makes of a view-major batch."""
+    options = self._options
+    clean = options.contrastive_weight and options.contrastive_inputs == "clean"
+    return model.with_maps(
+      batch["corrupted"],
+      training,
+      seed,
+      num_views=2,
+      contrastive_images=batch["target"] if clean else None,
     )
+
+
+def _view_major(batch: Batch) -> Batch:
+  return {**batch, **{name: view_major(batch[name]) for name in ("corrupted", "target")}}
+
+
+def _sum(
+  losses: Iterator[tuple[tf.Tensor, dict[str, tf.Tensor]]],
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  """Adds up losses; returns the sum and all their metrics."""
+  total, metrics = 0.0, dict[str, tf.Tensor]()
+  for loss, measures in losses:
+    total += loss
+    metrics |= measures
+  return total, metrics

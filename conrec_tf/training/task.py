@@ -29,12 +29,12 @@ from conrec_tf.training.evaluations import (
   evaluate_recomputed,
   evaluate_without_labels,
   main_metric,
-  untrained_model,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.label_checks import check_labels, check_learnt_labels
+from conrec_tf.training.objectives.momentum_contrast import warn_of_long_queue
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.pretrain_step import PretrainStep
 from conrec_tf.training.train_task import TrainTask
 
 
@@ -116,10 +116,19 @@ def _pretraining(
     warm_start(resolve_checkpoint(config.checkpoint), model, config)
   if config.lineareval_while_pretraining:
     head = build_supervised_head(config, model, source.channels, len(source.class_names))
-  pretraining = build_pretraining(
-    config, model, source.channels, source.train.num_examples, last_step, head
+  examples = source.train.num_examples
+  warn_of_long_queue(config.moco_queue_length, examples)
+  optimizer = build_optimizer(config, examples, last_step, head.trainable_variables if head else ())
+  step = PretrainStep(
+    config,
+    model,
+    optimizer,
+    head,
+    channels=source.channels,
+    last_step=last_step,
+    skip_non_finite=config.on_nan == "skip",
   )
-  step, evaluated = pretraining.step, pretraining.evaluated
+  evaluated = step.evaluated
   labelled = bool(eval_source.class_names)
 
   def measure(network: ConRec, full: bool) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _pretraining(
     return metrics
 
   def evaluate_untrained() -> dict[str, Any]:
-    network = untrained_model(config, source.channels)
+    network = build_model(config, source.channels, with_encoder_weights=False)
     metrics = measure(network, full=False)
     return metrics | evaluate_recomputed(config, network, eval_source) if labelled else metrics
 
@@ -145,9 +154,9 @@ def _pretraining(
   selection = {"evaluation": metric, "validation": validation_key(metric)}
   return TrainTask(
     model=evaluated,
-    networks=pretraining.networks,
-    only_to_resume=pretraining.only_to_resume,
-    optimizer=pretraining.optimizer,
+    networks=step.networks,
+    only_to_resume=step.only_to_resume,
+    optimizer=optimizer,
     step=step,
     batches=lambda shard: pretraining_batches(config, source, shard),
     evaluate=evaluate,

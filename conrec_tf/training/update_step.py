@@ -148,6 +148,21 @@ class FirstNonFiniteStep(tf.keras.metrics.Metric):
     return tf.identity(self._first)
 
 
+def merged_reports(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  """Merges what the guards of several networks report of a step.
+
+  A step was skipped, or wasn't finite, if it was for one of them.
+  """
+  if len(reports) == 1:
+    return reports[0]
+  merged = {name: value for report in reports for name, value in report.items()}
+  happened = [report[FIRST_NON_FINITE_STEP] for report in reports]
+  step = happened[0][0]
+  merged[FIRST_NON_FINITE_STEP] = step, tf.reduce_any([one for _, one in happened])
+  merged[SKIPPED_UPDATES] = tf.reduce_max([report[SKIPPED_UPDATES] for report in reports])
+  return merged
+
+
 def mean_metrics(*names: str) -> dict[str, tf.keras.metrics.Metric]:
   """Returns a Keras mean for each name."""
   return {name: tf.keras.metrics.Mean(name=name) for name in names}

@@ -8,7 +8,6 @@ from conrec_tf.losses import view_major
 from conrec_tf.models import Outputs, build_model
 from conrec_tf.models.heads import LinearHead
 from conrec_tf.models.unet import ConvBlock
-from conrec_tf.training.moving_average import average_of_network
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -39,7 +38,9 @@ PAPER = dict(contrastive_method="nt_xent", temperature=0.5, reconstruction_weigh
 def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step(**PAPER)
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
-  total, metrics = step.compute_loss(outputs, tf.fill([8, 4, 4, 1], 0.1))
+  batch = {"target": tf.fill([8, 4, 4, 1], 0.1)}
+  found = [objective.loss(batch, outputs, None) for objective in step.objectives]
+  total, metrics = sum(loss for loss, _ in found), found[0][1]
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
   np.testing.assert_allclose(total, contrast + 100 * 0.01, rtol=1e-6)
@@ -150,11 +151,11 @@ def test_the_contrastive_loss_may_compare_clean_views():
 
 def test_the_moving_average_is_that_of_all_weights_after_each_step():
   config = Config(base_filters=2, unet_depth=2, moving_average_decay=0.5)
-  model, averaged = build_model(config), build_model(config)
+  model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
-  average = average_of_network(model, averaged, config.moving_average_decay, optimizer.iterations)
-  step = tf.function(PretrainStep(config, model, optimizer, average=average))
+  step = PretrainStep(config, model, optimizer)
+  averaged, step = step.evaluated, tf.function(step)
   expected = averaged.get_weights()
   for taken in (1, 2, 3, 4, 5, 6, 7, 8, 9):
     step(make_batch())

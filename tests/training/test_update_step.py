@@ -18,7 +18,7 @@ def make_step(**values):
   head(tf.zeros([1, 2 + 4]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  step = PretrainStep(config, model, optimizer, head)
+  step = PretrainStep(config, model, optimizer, head, skip_non_finite=config.on_nan == "skip")
   return step, model.variables + head.variables + optimizer.variables, optimizer
 
 

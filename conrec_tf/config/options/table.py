@@ -36,22 +36,10 @@ ARCHITECTURE_OPTIONS = tuple(
 )
 
 
+# From the last section to the first: a dataclass takes the fields of its last base first.
 @section
-class Options(
-  # From the last section to the first: a dataclass takes the fields of its last base first.
-  Export,
-  Evaluation,
-  Bookkeeping,
-  Devices,
-  Segmentation,
-  Optimization,
-  Objective,
-  Model,
-  Augmentation,
-  Data,
-  Task,
-):
-  """All options, flat, and what follows from several sections; none is checked here."""
+class Training(Optimization, Objective, Model, Augmentation, Data, Task):
+  """The options of a network and of what it learns from, by and how."""
 
   @property
   def starts_trained(self) -> bool:
@@ -80,3 +68,8 @@ class Options(
     if not self.reconstruction_weight:
       return "simclr_attention" if attention else "simclr"
     return "conrec" if attention else "conrec_ga_pool"
+
+
+@section
+class Options(Export, Evaluation, Bookkeeping, Devices, Segmentation, Training):
+  """All options, flat; none is checked here."""

@@ -2,89 +2,112 @@
 
 import logging
 import math
+from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf import losses
+from conrec_tf.config import Training
 from conrec_tf.distribute import replicas
-from conrec_tf.losses import gather_views
-from conrec_tf.models import ConRec, build_model
+from conrec_tf.metrics import CONTRAST_ACCURACY, CONTRAST_ENTROPY, CONTRAST_LOSS
+from conrec_tf.models import FeatureLevels, Outputs, build_model
+from conrec_tf.pretrained.find import MOMENTUM
 from conrec_tf.training.moving_average import MovingAverage
+from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
 
 logger = logging.getLogger(__name__)
 
 PARTS = ("encoder", "pooling", "projection_head")
 
 
-class MomentumEncoder:
-  """The network that makes keys (He et al. 2019, arXiv 2003.04297; v3: arXiv 2104.02057).
+class MomentumContrast(PretrainingObjective):
+  """Projections nearest to the keys that a second network makes of the other view.
 
-  Its weights are a moving average of the trained network's; its batch norm has statistics of its
-  own, and it has no dropout. No gradient reaches it.
+  Its weights are a moving average of the trained network's (He et al. 2019, arXiv 2003.04297; v3:
+  arXiv 2104.02057); its batch norm has statistics of its own, and it has no dropout. No gradient
+  reaches it.
 
   Attributes:
     network: encoder, pooling and projection head.
     queue: float `[K, D]`, keys of earlier batches, the oldest replaced first; None where the
       batch's other keys are enough.
-
-  Args:
-    config: the options of the run.
-    model: the network that is trained.
-    iterations: the steps taken so far, a scalar variable.
-    last_step: where training ends.
-    channels: of the images.
   """
 
-  def __init__(
-    self, config: Config, model: ConRec, iterations: tf.Variable, last_step: int, channels: int
-  ) -> None:
-    self._hidden_norm, self._iterations = config.hidden_norm, iterations
-    self.network = build_model(config, channels, with_decoder=False)
+  in_validation = True
+  metrics = (CONTRAST_LOSS, CONTRAST_ACCURACY, CONTRAST_ENTROPY)
+
+  @staticmethod
+  def is_used(options: Training) -> bool:
+    """Returns whether projections are compared with a second network's."""
+    return bool(options.contrastive_weight) and options.contrastive_method == "moco"
+
+  def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
+    """Creates the second network, the schedule of its average, and the queue."""
+    options, self._iterations = self.options, iterations
+    self.network = build_model(options, self.channels, with_decoder=False)
     if hasattr(self.network.pooling, "dropout"):
       self.network.pooling.dropout = 0.0
     averages: list[tf.Variable] = []
     followed: list[tf.Variable] = []
     for name in PARTS:
-      part, other = getattr(self.network, name), getattr(model, name)
+      part, other = getattr(self.network, name), getattr(self.model, name)
       part.set_weights(other.get_weights())
       averages += part.trainable_weights
       followed += other.trainable_weights
-    base = config.moco_momentum
+    base = options.moco_momentum
 
     def decay(step: tf.Tensor) -> tf.Tensor:
-      if config.moco_momentum_schedule == "constant":
+      if options.moco_momentum_schedule == "constant":
         return tf.constant(base)
       done = tf.minimum(step / float(max(1, last_step)), 1.0)
       return 1.0 - (1.0 - base) * (tf.cos(math.pi * done) + 1.0) / 2.0
 
     self._average = MovingAverage(averages, followed, decay, iterations)
+    self.networks = {MOMENTUM: self.network}
+    self.untrained = self.network.non_trainable_variables
     self.queue = None
-    if config.moco_queue_length:
-      shape = [config.moco_queue_length, config.proj_out_dim]
+    if options.moco_queue_length:
+      shape = [options.moco_queue_length, options.proj_out_dim]
       drawn = tf.random.stateless_normal(
-        shape, [config.seed, 0], dtype=tf.as_dtype(tf.keras.backend.floatx())
+        shape, [options.seed, 0], dtype=tf.as_dtype(tf.keras.backend.floatx())
       )
-      self.queue = tf.Variable(
+      self.queue = self.networks["queue"] = tf.Variable(
         tf.math.l2_normalize(drawn, axis=1),
         trainable=False,
         name="queue",
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
       )
+      self.untrained = [*self.untrained, self.queue]
 
-  @property
-  def untrained_variables(self) -> list[tf.Variable]:
-    """What changes in a forward pass: batch norm's statistics and the queue."""
-    return self.network.non_trainable_variables + ([] if self.queue is None else [self.queue])
+  def loss(
+    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
+  ) -> Loss:
+    """Computes the loss, and accuracy and entropy by name; in training the queue moves on."""
+    options = self.options
+    keys = self.keys(
+      batch["target" if options.contrastive_inputs == "clean" else "corrupted"], training
+    )
+    logits, own = moco_logits(
+      outputs.projection, keys, options.temperature, options.hidden_norm, self.queue
+    )
+    loss = moco_from_logits(logits, own)
+    if training:
+      self._enqueue(keys)
+    return options.contrastive_weight * loss, {
+      CONTRAST_LOSS: loss,
+      CONTRAST_ACCURACY: losses.accuracy_of_logits(logits, own),
+      CONTRAST_ENTROPY: losses.entropy_of_logits(logits),
+    }
 
   def keys(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
     """Returns the keys float32 `[2B, D]` of images `[2B, H, W, C]`, view-major."""
     return tf.stop_gradient(self.network(images, training=training).projection)
 
-  def enqueue(self, keys: tf.Tensor) -> None:
+  def _enqueue(self, keys: tf.Tensor) -> None:
     """Puts the keys of all replicas, float `[2B, D]` of each, in place of the oldest ones."""
     if self.queue is None:
       return
-    if self._hidden_norm:
+    if self.options.hidden_norm:
       keys = tf.math.l2_normalize(keys, axis=-1)
     keys = tf.cast(replicas.all_gather(keys), self.queue.dtype)
     length, count = (tf.shape(rows, tf.int64)[0] for rows in (self.queue, keys))
@@ -92,9 +115,10 @@ class MomentumEncoder:
     indices = (start + tf.range(count)) % length
     self.queue.assign(tf.tensor_scatter_nd_update(self.queue, indices[:, tf.newaxis], keys))
 
-  def follow(self) -> None:
+  def after_update(self, batch: Batch, outputs: Outputs) -> dict[str, Any]:
     """Moves the weights towards those of the trained network."""
     self._average.update()
+    return {}
 
 
 def moco_logits(
@@ -131,7 +155,7 @@ def moco_logits(
       [own, tf.matmul(queries, tf.cast(queue, queries.dtype), transpose_b=True)], 1
     )
     return logits / temperature, tf.zeros([2 * images], tf.int32)
-  firsts, seconds = tf.split(gather_views(keys), 2)
+  firsts, seconds = tf.split(losses.gather_views(keys), 2)
   logits = tf.concat(
     [
       tf.matmul(queries[:images], seconds, transpose_b=True),
@@ -148,8 +172,8 @@ def moco_from_logits(logits: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
 
   Scalar, summed over the views as `nt_xent` is. All-equal projections give 2 ln(columns).
   """
-  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=own, logits=logits)
-  return 2.0 * tf.reduce_mean(losses)
+  cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=own, logits=logits)
+  return 2.0 * tf.reduce_mean(cross_entropy)
 
 
 def warn_of_long_queue(length: int, images: int) -> None:

@@ -15,9 +15,14 @@ from conrec_tf.metrics import (
   TOTAL_LOSS,
 )
 from conrec_tf.models import build_model
-from conrec_tf.models.level_heads import build_level_heads
-from conrec_tf.training.level_losses import level_losses, reduced_target
-from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.objectives.levels import (
+  Levels,
+  build_level_heads,
+  level_losses,
+  reduced_target,
+)
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainStep
 
 BOTH = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=30.0)
 
@@ -78,15 +83,19 @@ def test_heads_and_losses_against_numpy(rng, values):
 
 
 def test_without_the_options_there_is_nothing():
-  config = make_config()
-  assert build_level_heads(config, build_model(config, 3), 3) is None
+  assert not Levels.is_used(make_config())
 
 
 def make_step(**values):
   config = make_config(**values)
   model = build_model(config)
-  step = build_pretraining(config, model, channels=1, examples=100, last_step=10).step
-  return model, step._level_heads, step
+  step = PretrainStep(
+    config,
+    model,
+    build_optimizer(config, examples=100, last_step=10),
+    skip_non_finite=config.on_nan == "skip",
+  )
+  return model, step.objectives[-1].heads, step
 
 
 def make_batch(seed=0):

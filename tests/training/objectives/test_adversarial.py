@@ -15,13 +15,14 @@ from conrec_tf.metrics import (
   TOTAL_LOSS,
 )
 from conrec_tf.models import build_model
-from conrec_tf.models.discriminator import PatchDiscriminator
-from conrec_tf.training.adversarial import (
+from conrec_tf.training.objectives.adversarial import (
+  PatchDiscriminator,
   adversarial_loss,
   discriminator_accuracy,
   discriminator_loss,
 )
-from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainStep
 
 KINDS = ["least_squares", "hinge"]
 
@@ -55,8 +56,13 @@ def make_step(**values):
   sizes = dict(base_filters=2, unet_depth=2, image_size=32, train_batch_size=4)
   config = Config(**{**sizes, "attention_dropout": 0.0, **values})
   model = build_model(config)
-  step = build_pretraining(config, model, channels=1, examples=100, last_step=10).step
-  return model, step._adversary, step
+  step = PretrainStep(
+    config,
+    model,
+    build_optimizer(config, examples=100, last_step=10),
+    skip_non_finite=config.on_nan == "skip",
+  )
+  return model, step.objectives[-1], step
 
 
 def make_batch(seed=0):

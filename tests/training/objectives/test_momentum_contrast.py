@@ -14,12 +14,13 @@ from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.models import build_model
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
-from conrec_tf.training.momentum_contrast import (
+from conrec_tf.training.objectives.momentum_contrast import (
   moco_from_logits,
   moco_logits,
   warn_of_long_queue,
 )
-from conrec_tf.training.pretraining import build_pretraining
+from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.pretrain_step import PretrainStep
 
 STEPS = 10
 
@@ -79,8 +80,14 @@ def make_step(reconstruction_weight=0.0, **values):
     **values,
   )
   model = build_model(config)
-  step = build_pretraining(config, model, channels=1, examples=1000, last_step=STEPS).step
-  return config, model, step._momentum, step
+  step = PretrainStep(
+    config,
+    model,
+    build_optimizer(config, examples=1000, last_step=STEPS),
+    last_step=STEPS,
+    skip_non_finite=config.on_nan == "skip",
+  )
+  return config, model, step.objectives[0], step
 
 
 def batches(count):
@@ -117,7 +124,10 @@ def test_three_steps_against_numpy(values):
     # What the networks make of it before the step, with the batch's statistics.
     statistics = [network.get_weights() for network in (momentum.network, model)]
     keys = momentum.keys(views, training=True).numpy()
-    queries = step.outputs(model, batch, training=True)[0].projection.numpy()
+    inputs = [tf.concat([batch[n][:, 0], batch[n][:, 1]], 0) for n in ("corrupted", "target")]
+    clean = inputs[1] if config.contrastive_inputs == "clean" else None
+    outputs = model(inputs[0], training=True, num_views=2, contrastive_images=clean)
+    queries = outputs.projection.numpy()
     for network, before in zip((momentum.network, model), statistics, strict=True):
       network.set_weights(before)
     metrics = step(batch)
