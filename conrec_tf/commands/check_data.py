@@ -69,7 +69,7 @@ def _load(config: Config) -> DatasetSource:
     source = dataclasses.replace(source, class_names=())
   else:
     source = load_dataset(config)
-  check_splits(config, source.without_stand_ins)
+  check_splits(config, source.without_stand_ins, bool(config.cv_fold or config.cv_folds))
   return source
 
 

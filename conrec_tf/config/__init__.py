@@ -1,7 +1,7 @@
 """Every option of a run, its range, and what contradicts what."""
 
 from conrec_tf.config.config import Config
-from conrec_tf.config.description import Description, EvaluationData
+from conrec_tf.config.description import Description
 from conrec_tf.config.options.data import Augmentation, Data
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
@@ -17,7 +17,6 @@ __all__ = [
   "Description",
   "Devices",
   "Evaluation",
-  "EvaluationData",
   "Export",
   "Model",
   "Objective",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import logging
 
-from conrec_tf.config import Config, EvaluationData
+from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.sources.image_folder import open_image_folder
@@ -20,9 +20,8 @@ from conrec_tf.segmentation.tfds import open_masked_tfds
 logger = logging.getLogger(__name__)
 
 EVALUATION = {True: "takes the central 87.5 % of images", False: "takes whole images"}
-OWN_DATA: dict[str, Callable[[Config], DatasetSource]] = {
+IMAGE_FILES: dict[str, Callable[[Data, str | None], DatasetSource]] = {
   "image_folder": open_image_folder,
-  "npz": open_npz,
   "webdataset": open_webdataset,
   "parquet": open_parquet,
 }
@@ -42,14 +41,13 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   if config.is_segmenting:
     opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
     return dataclasses.replace(opened(config), center_crop=False)
-  source = _folds(config) if config.cv_fold else _opened(config)
-  by_data = not source.one_size
-  crop = {"center": True, "none": False}.get(config.eval_crop, center_crop)
-  if crop is None:
-    crop = by_data
-  elif crop != by_data and config.eval_crop == "auto":
-    logger.info("Evaluation %s, as the network was evaluated before", EVALUATION[crop])
-  return dataclasses.replace(source, center_crop=crop)
+  data = config.with_splits(config.train_split, config.train_split) if config.cv_fold else config
+  source = _opened(data, None if config.mode == "check_data" else config.max_undecodable)
+  if config.train_mode == "finetune":
+    source = source.labelled
+  if config.cv_fold:
+    source = with_fold_held_out(source, *config.fold)
+  return _with_crop(source, config.eval_crop, center_crop)
 
 
 def load_eval_dataset(
@@ -68,41 +66,46 @@ def load_eval_dataset(
   Raises:
     UsageError: it can't be opened or has no labels, or groups stand in both of its splits.
   """
-  eval_source = source.without_stand_ins
+  eval_source = source
   if config.eval_dataset:
-    eval_source = _other_dataset(config, source, center_crop)
+    eval_source = _with_crop(_eval_dataset(config, source.channels), config.eval_crop, center_crop)
+  eval_source = eval_source.without_stand_ins
   if config.is_pretraining and eval_source.class_names:
     eval_source = eval_source.labelled
   if config.mode in ("train", "train_then_eval", "eval"):
-    check_splits(config, eval_source)
+    check_splits(config, eval_source, bool(config.cv_fold or config.cv_folds))
   return eval_source
 
 
-def _opened(config: Config) -> DatasetSource:
-  """Opens a dataset without masks; for finetuning, images without a label are left out."""
-  source = OWN_DATA.get(config.dataset, open_tfds)(config)
-  return source.labelled if config.train_mode == "finetune" else source
+def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
+  """Opens a dataset without masks; see `image_source`."""
+  if data.dataset in IMAGE_FILES:
+    return IMAGE_FILES[data.dataset](data, max_undecodable)
+  return open_npz(data) if data.dataset == "npz" else open_tfds(data)
 
 
-def _folds(config: Config) -> DatasetSource:
-  """Opens the dataset of a fold, of which nothing but the train split needs to be there."""
-  source = _opened(dataclasses.replace(config, eval_split=config.train_split))
-  return with_fold_held_out(source, *config.fold)
+def _with_crop(source: DatasetSource, eval_crop: str, center_crop: bool | None) -> DatasetSource:
+  """Returns a dataset that says whether evaluation crops; see `load_dataset`."""
+  by_data = not source.one_size
+  crop = {"center": True, "none": False}.get(eval_crop, center_crop)
+  if crop is None:
+    crop = by_data
+  elif crop != by_data and eval_crop == "auto":
+    logger.info("Evaluation %s, as the network was evaluated before", EVALUATION[crop])
+  return dataclasses.replace(source, center_crop=crop)
 
 
-def _other_dataset(
-  config: Config, source: DatasetSource, center_crop: bool | None
-) -> DatasetSource:
-  """Loads `eval_dataset`; see `load_eval_dataset`."""
-  channels = source.channels if source.channels in (1, 3) else 0
+def _eval_dataset(data: Data, channels: int) -> DatasetSource:
+  """Opens `eval_dataset`, which must have labels and as many channels as the training's images."""
   try:
-    eval_source = load_dataset(EvaluationData.of(config, channels), center_crop)
+    own = data.of_eval_dataset(channels if channels in (1, 3) else 0)
+    eval_source = _opened(own, data.max_undecodable)
   except UsageError as error:  # it speaks of options that training has of the same kind
-    raise UsageError(f"Of eval_dataset={config.eval_dataset}: {error}") from error
+    raise UsageError(f"Of eval_dataset={data.eval_dataset}: {error}") from error
   if not eval_source.class_names:
-    raise UsageError(f"eval_dataset must have labels. Received: {config.eval_dataset}")
-  if eval_source.channels != source.channels:
+    raise UsageError(f"eval_dataset must have labels. Received: {data.eval_dataset}")
+  if eval_source.channels != channels:
     raise UsageError(
-      f"eval_dataset must have {source.channels} channels. Received: {eval_source.channels}"
+      f"eval_dataset must have {channels} channels. Received: {eval_source.channels}"
     )
-  return eval_source.without_stand_ins
+  return eval_source

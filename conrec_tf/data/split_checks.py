@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from conrec_tf.config import Config, Data
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.errors import UsageError, listed
@@ -13,24 +13,25 @@ from conrec_tf.errors import UsageError, listed
 logger = logging.getLogger(__name__)
 
 
-def check_splits(config: Config, source: DatasetSource) -> None:
+def check_splits(data: Data, source: DatasetSource, in_folds: bool) -> None:
   """Warns of images that are learnt from and measured, and of labels that a split lacks.
 
   Within folds neither is to be said: nothing is measured on the eval split, and folds are apart.
 
   Args:
-    config: the options of the run.
+    data: its options name the splits.
     source: the dataset of evaluation.
+    in_folds: whether folds of the train split are learnt from and measured.
 
   Raises:
     UsageError: images differ, but groups of them stand in both splits.
   """
   learnt, measured = source.train, source.eval
-  if config.cv_fold or config.cv_folds:
+  if in_folds:
     splits = [learnt]
   else:
     splits = [learnt] + [measured] * (measured.name != learnt.name)
-    check_apart(learnt, measured, *_options(config))
+    check_apart(learnt, measured, *_options(data))
   for split in splits:
     warn_of_missing_labels(split, source.class_names)
 

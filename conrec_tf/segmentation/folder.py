@@ -9,7 +9,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.store import Folder
@@ -70,7 +70,8 @@ def open_masked_folder(config: Config) -> DatasetSource:
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
   layout = table.layout if table else unlabelled_layout
-  source = image_source(config, store, list(mask_of), layout, bad)
+  limit = None if config.mode == "check_data" else config.max_undecodable
+  source = image_source(config, store, list(mask_of), layout, limit, bad)
   mask_names = {readable(name): readable(mask) for name, mask in mask_of.items()}
   for split in (source.train, source.eval):
     assert split.names is not None and split.shapes is not None
@@ -114,20 +115,21 @@ def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dic
   return contents, bad
 
 
-def open_images_to_segment(config: Config) -> DatasetSource:
+def open_images_to_segment(data: Data) -> DatasetSource:
   """Opens all images below a folder as one split, without labels; masks beside `images` are not.
 
   Raises:
     UsageError: the images can't be opened; see `open_image_folder`.
   """
-  root = existing_path(config.data_dir, config.dataset, "a folder of images")
+  root = existing_path(data.data_dir, data.dataset, "a folder of images")
   files = without_masks(image_files(root))
-  config = dataclasses.replace(config, train_split=IMAGES, eval_split=IMAGES)
 
   def layout(names: list[str]) -> Layout:
     return Layout(np.full(len(names), IMAGES), np.zeros(len(names), np.int64), ())
 
-  return image_source(config, Folder(root), files, layout)
+  return image_source(
+    data.with_splits(IMAGES, IMAGES), Folder(root), files, layout, data.max_undecodable
+  )
 
 
 def without_masks(files: Sequence[str]) -> list[str]:

@@ -47,7 +47,7 @@ def open_masked_tfds(config: Config) -> DatasetSource:
       f"Received: {config.dataset} without {key}; for --mask_key there is "
       f"{', '.join(there) or 'nothing'}"
     )
-  source = open_tfds(dataclasses.replace(config, cache_dataset=False), mask_key=key)
+  source = open_tfds(config, mask_key=key)
   with failing_images_named(source):
     examples = {split.name: _examples(split) for split in (source.train, source.eval)}
   read = []

@@ -1,8 +1,10 @@
 """Descriptions of what is no run."""
 
+import dataclasses
+
 import pytest
 
-from conrec_tf.config import Config, Description, EvaluationData
+from conrec_tf.config import Config, Data, Description
 from conrec_tf.config.options.option import check_range
 from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
@@ -32,13 +34,13 @@ def test_an_evaluation_set_has_nothing_of_the_training_files():
     eval_train_split="one",
     eval_test_split="other",
   )
-  data = EvaluationData.of(config, 3)
+  data = config.of_eval_dataset(3)
   found = (data.dataset, data.data_dir, data.train_split, data.eval_split, data.image_channels)
   assert found == ("tiny_flowers", "flowers", "one", "other", 3)
   for name in ("label_table", "label_columns", "drop_duplicates"):
     assert getattr(data, name) == OPTIONS[name].default
   assert data.dicom_window == "40,400"  # what the network is given
-  for field in OPTIONS.values():
+  for field in dataclasses.fields(Data):
     check_range(field, getattr(data, field.name))
 
 
@@ -51,5 +53,5 @@ def test_an_evaluation_set_of_the_same_files_is_read_as_they_are():
     eval_dataset="image_folder",
     eval_split="c",
   )
-  data = EvaluationData.of(config, 0)
+  data = config.of_eval_dataset(0)
   assert (data.label_table, data.drop_duplicates, data.eval_split) == ("labels.csv", True, "c")

@@ -1,15 +1,23 @@
 """Options of images and of what is done to them: data and augmentation."""
 
-from conrec_tf.config.options.option import option, section
+from typing import Any, ClassVar
+
+from conrec_tf.config.options.option import option, section, section_with
 
 # Files of the user's own; others are TFDS's.
 OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
+# What says something of the files that training learns from, and of no others.
+OF_FILES = ("label_table", "label_columns", "drop_duplicates")
 
 
 @section
 class Data:
   """Images."""
+
+  # Whether `label_order`, `image_key` and `label_key` must be of the data; else they count where
+  # they are.
+  names_must_fit: ClassVar[bool] = True
 
   dataset: str = option(
     "rectangle_triangle",
@@ -169,6 +177,35 @@ class Data:
   def label_column_names(self) -> tuple[str, ...]:
     """`label_columns` as a tuple of names."""
     return tuple(text.strip() for text in self.label_columns.split(",") if text.strip())
+
+  def with_splits(self, learnt: str, measured: str) -> "Data":
+    """Returns the same data with other splits."""
+    return section_with(Data, self, train_split=learnt, eval_split=measured)
+
+  def of_eval_dataset(self, channels: int) -> "Data":
+    """Returns what a run says of `eval_dataset`, under the names that `dataset`'s options have.
+
+    Args:
+      channels: that images are converted to, or 0 for what they have.
+    """
+    data_dir = self.eval_data_dir or self.data_dir
+    changes: dict[str, Any] = dict(
+      dataset=self.eval_dataset,
+      data_dir=data_dir,
+      train_split=self.eval_train_split,
+      eval_split=self.eval_test_split or self.eval_split,
+      label_mode="auto",
+      image_channels=channels,
+    )
+    if (self.dataset, self.data_dir) != (self.eval_dataset, data_dir):
+      changes |= {name: getattr(Data, name) for name in OF_FILES}
+    return section_with(EvaluationData, self, **changes)
+
+
+class EvaluationData(Data):
+  """The data set of evaluation, where that isn't the one that training learns from."""
+
+  names_must_fit = False
 
 
 @section

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 from conrec_tf.errors import UsageError
 
+Section = TypeVar("Section")
 # Of values that exclude each other: whether it is wrong, what is expected, what was received.
 Rule = tuple[Any, str, Any]
 
@@ -78,6 +79,14 @@ def section(fields: type[Any]) -> type[Any]:
   Methods of each section would only slow the import.
   """
   return dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(fields)
+
+
+def section_with(kind: type[Section], options: Any, **changes: Any) -> Section:
+  """Makes a section of the values of another one, or of `Config`, with changes; none is checked."""
+  values = object.__new__(kind)
+  for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+    object.__setattr__(values, name, changes.get(name, getattr(options, name)))
+  return values
 
 
 def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conrec_tf.config import Config, EvaluationData
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.files.groups import check_groups, held_out_groups
 from conrec_tf.data.files.label_table import Row
@@ -67,14 +67,14 @@ def has_splits(files: Mapping[str, str]) -> bool:
   return not without
 
 
-def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
+def folder_layout(data: Data, names: Sequence[str], root: str) -> Layout:
   """Returns splits and labels of files, by their folders.
 
   Labels come in natural order, 2 before 10, or as `label_order` says. Names are compared and
   shown in Unicode's composed form (NFC), without line breaks and tabs.
 
   Args:
-    config: `label_mode`, `label_order` and `ordinal_labels` count.
+    data: `label_mode`, `label_order` and `ordinal_labels` count.
     names: of the files, below the root.
     root: the folder, for messages.
 
@@ -83,24 +83,22 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
   """
   parts = [[label_text(folder) for folder in name.split(os.sep)[:-1]] for name in names]
   depths = {len(folders) for folders in parts}
-  if config.label_mode == "folders" and depths not in ({1}, {2}):
+  if data.label_mode == "folders" and depths not in ({1}, {2}):
     raise UsageError(
       "data_dir must hold label/file or split/label/file, for label_mode=folders. "
       f"Received: {_depths_text(names)} in {root}"
     )
-  if config.label_mode == "auto" and depths not in ({0}, {1}, {2}):
+  if data.label_mode == "auto" and depths not in ({0}, {1}, {2}):
     raise UsageError(
       "label_mode must be none for images that lie neither flat nor as label/file or "
       f"split/label/file. Received: auto for {_depths_text(names)} in {root}"
     )
-  if config.label_mode == "none" or depths == {0}:
+  if data.label_mode == "none" or depths == {0}:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
     return Layout(_shares(None, len(parts)), np.zeros(len(parts), np.int64), ())
   outer = {folders[0] for folders in parts}
   if (
-    config.label_mode == "auto"
-    and depths == {1}
-    and {name.lower() for name in outer} <= SPLIT_NAMES
+    data.label_mode == "auto" and depths == {1} and {name.lower() for name in outer} <= SPLIT_NAMES
   ):
     logger.info(
       "%d images without labels; folders are splits: %s (--label_mode=folders if they are labels)",
@@ -110,14 +108,14 @@ def folder_layout(config: Config, names: Sequence[str], root: str) -> Layout:
     splits = np.array([folders[0] for folders in parts])
     return Layout(splits, np.zeros(len(parts), np.int64), ())
   outermost = [folders[0] for folders in parts] if depths == {2} else None
-  return _labelled(config, [folders[-1] for folders in parts], outermost, None, root)
+  return _labelled(data, [folders[-1] for folders in parts], outermost, None, root)
 
 
-def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> Layout:
+def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layout:
   """Returns the same of files that `label_table` tells of.
 
   Args:
-    config: see `folder_layout`.
+    data: see `folder_layout`.
     names: of the files.
     rows: `{name: Row}`; see `read_label_table`.
 
@@ -134,22 +132,22 @@ def table_layout(config: Config, names: Sequence[str], rows: dict[str, Row]) -> 
         f"Received: none for {names[values.index('')]}"
       )
     columns[column] = values if all(values) else None
-  if config.label_columns:
+  if data.label_columns:
     several = np.array([rows[name].multi_hot for name in names], np.int64)
-    return _multi_hot_layout(config.label_column_names, several, columns["split"], columns["group"])
+    return _multi_hot_layout(data.label_column_names, several, columns["split"], columns["group"])
   labels = [rows[name].label for name in names]
   return _labelled(
-    config,
+    data,
     labels,
     columns["split"],
     columns["group"],
-    config.label_table or config.data_dir,
+    data.label_table or data.data_dir,
     given="the table gives",
   )
 
 
 def sample_layout(
-  config: Config,
+  data: Data,
   labels: Sequence[str | tuple[str, ...]] | None,
   splits: list[str] | None,
   count: int,
@@ -158,7 +156,7 @@ def sample_layout(
   """Returns the same of samples that have their labels beside them.
 
   Args:
-    config: see `folder_layout`.
+    data: see `folder_layout`.
     labels: of the samples, one of each, empty for none, or several of each; None without labels.
     splits: of the samples, or None.
     count: how many there are.
@@ -172,11 +170,11 @@ def sample_layout(
     several = [label for label in labels if isinstance(label, tuple)]
     if several:
       used = {name for label in several for name in label}
-      names = _class_names(config, used, config.data_dir, class_names)
+      names = _class_names(data, used, data.data_dir, class_names)
       has = np.array([[name in label for name in names] for label in several], np.int64)
       return _multi_hot_layout(names, has, splits, None)
     texts = [str(label) for label in labels]
-    return _labelled(config, texts, splits, None, config.data_dir, class_names)
+    return _labelled(data, texts, splits, None, data.data_dir, class_names)
   logger.info(
     "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
   )
@@ -185,7 +183,7 @@ def sample_layout(
 
 
 def _labelled(
-  config: Config,
+  data: Data,
   labels: list[str],
   splits: list[str] | None,
   groups: list[str] | None,
@@ -193,12 +191,12 @@ def _labelled(
   stated: tuple[str, ...] = (),
   given: str = "",
 ) -> Layout:
-  class_names = _class_names(config, set(labels) - {""}, origin, stated)
+  class_names = _class_names(data, set(labels) - {""}, origin, stated)
   indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
-    given or LABELS_ARE[config.dataset],
+    given or LABELS_ARE[data.dataset],
     len(class_names),
     listed(class_names),
   )
@@ -211,14 +209,14 @@ def _labelled(
 
 
 def _class_names(
-  config: Config, labels: set[str], origin: str, stated: tuple[str, ...] = ()
+  data: Data, labels: set[str], origin: str, stated: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
   """Returns labels in their order; those of an evaluation set needn't be those of `label_order`."""
   class_names = ordered_labels(
     labels,
-    config.label_order,
-    config.ordinal_labels,
-    must_fit=not isinstance(config, EvaluationData),
+    data.label_order,
+    data.ordinal_labels,
+    must_fit=data.names_must_fit,
     stated=stated,
   )
   if len(class_names) < 2:

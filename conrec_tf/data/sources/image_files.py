@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config, Data
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource, log_cache_size
 from conrec_tf.data.files.duplicates import drop_duplicates
 from conrec_tf.data.files.layout import Layout
@@ -37,19 +37,21 @@ DARK = 1 / 8  # of white; as far from white is almost white
 
 
 def image_source(
-  config: Config,
+  data: Data,
   store: FileStore,
   names: list[str],
   layout: Callable[[list[str]], Layout],
+  max_undecodable: str | None,
   bad_companions: Mapping[str, str] | None = None,
 ) -> DatasetSource:
   """Makes a dataset of image files.
 
   Args:
-    config: the options of the run.
+    data: the options of the images.
     store: where the files lie.
     names: of the files.
     layout: from names to what else is known of the files.
+    max_undecodable: how many may fail to decode, as the option says it; None for any number.
     bad_companions: `{name: why}` of images that are bad as what belongs to them, a mask, is.
 
   Raises:
@@ -57,9 +59,9 @@ def image_source(
       split isn't there.
   """
   # Images that were unpacked from a file are what the window made of it.
-  variant = f"{config.dicom_frames} {config.dicom_window}" if store.order else config.dicom_frames
-  describe = image_describer(config.max_pixels, config.dicom_frames)
-  scan = scan_files(store, names, describe, config.max_pixels, variant)
+  variant = f"{data.dicom_frames} {data.dicom_window}" if store.order else data.dicom_frames
+  describe = image_describer(data.max_pixels, data.dicom_frames)
+  scan = scan_files(store, names, describe, data.max_pixels, variant)
   for place, name in enumerate(scan.names):
     if bad_companions and name in bad_companions and scan.is_good[place]:
       scan.mark_bad(place, bad_companions[name], passes=True)
@@ -67,33 +69,33 @@ def image_source(
   if len(bad) == len(scan.names):
     received = f"{len(bad)} bad ones in {store.path}, e.g. {bad[0]}" if bad else store.path
     raise UsageError(f"data_dir must hold images that can be decoded. Received: {received}")
-  if config.mode != "check_data":
-    _check_count(config.max_undecodable, bad, len(scan.names))
+  if max_undecodable is not None:
+    _check_count(max_undecodable, bad, len(scan.names))
 
-  channels = _channels(config, scan)
+  channels = _channels(data, scan)
   as_uint16 = bool(np.any(scan.shapes[:, 3] > 8))
   options: dict[str, Any] = dict(
     channels=channels,
-    bits=config.image_bits,
-    max_pixels=config.max_pixels,
+    bits=data.image_bits,
+    max_pixels=data.max_pixels,
     as_uint16=as_uint16,
     libraries=True,
-    dicom_window=config.dicom_window,
-    dicom_frames=config.dicom_frames,
+    dicom_window=data.dicom_window,
+    dicom_frames=data.dicom_frames,
   )
   stored, decode = (
     functools.partial(function, **options) for function in (decode_stored, decode_image)
   )
 
   def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, decode_size, stored, channels, config.max_pixels, as_uint16)
+    return decode_reduced(encoded, decode_size, stored, channels, data.max_pixels, as_uint16)
 
-  if config.drop_duplicates:
+  if data.drop_duplicates:
     drop_duplicates(store, scan, reduced)
   names, shapes, is_good = scan.names, scan.shapes, scan.is_good
   splits, labels, class_names, groups = layout(names)
   images, read = store.locations(names), store.read
-  if config.cache_dataset:
+  if data.cache_dataset:
     log_cache_size("the images", int(scan.sizes.clip(0).sum()))
     contents = [
       content(store, name) if good else b"" for name, good in zip(names, is_good, strict=True)
@@ -101,7 +103,7 @@ def image_source(
     images, read = np.array(contents, object), tf.identity
   good = shapes[is_good]
   looked_at = [names[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
-  _warn_of_dark_or_white_images(store, stored, looked_at, config.image_bits)
+  _warn_of_dark_or_white_images(store, stored, looked_at, data.image_bits)
   places = {
     name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
   }
@@ -118,10 +120,10 @@ def image_source(
     channels=channels,
     decode=lambda image: decode(read(image)),
     decode_reduced=(lambda image, decode_size: reduced(read(image), decode_size))
-    if config.scaled_decoding
+    if data.scaled_decoding
     else None,
-    train=listed_split("train_split", config.train_split, *arguments),
-    eval=listed_split("eval_split", config.eval_split, *arguments),
+    train=listed_split("train_split", data.train_split, *arguments),
+    eval=listed_split("eval_split", data.eval_split, *arguments),
     one_size=len(np.unique(good[:, :2], axis=0)) == 1,
     class_names=class_names,
     multi_label=labels.ndim == 2,

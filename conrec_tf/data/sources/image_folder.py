@@ -3,7 +3,7 @@
 from collections.abc import Callable
 import logging
 
-from conrec_tf.config import Config
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.files.label_table import Row, read_label_table
 from conrec_tf.data.files.layout import Layout, folder_layout, table_layout
@@ -17,7 +17,7 @@ from conrec_tf.segmentation.folder import unlabelled_layout, without_masks
 logger = logging.getLogger(__name__)
 
 
-def open_image_folder(config: Config) -> DatasetSource:
+def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens `--dataset=image_folder --data_dir=DIR`.
 
   With `label_mode=auto`, files in two levels of folders are `split/label/file`, in one level
@@ -33,20 +33,20 @@ def open_image_folder(config: Config) -> DatasetSource:
     UsageError: the folder is missing or unreadable, holds no images, is nested in another way,
       has a single class, or more images than `max_undecodable` can't be decoded.
   """
-  root = existing_path(config.data_dir, config.dataset, "a folder of images")
+  root = existing_path(data.data_dir, data.dataset, "a folder of images")
   files, tables = images_and_tables(root)
-  columns = config.label_column_names
+  columns = data.label_column_names
   rows: dict[str, Row] = {}
-  if config.label_table:
-    rows = read_label_table(config.label_table, files, columns)
-  elif tables and config.label_mode == "auto":
+  if data.label_table:
+    rows = read_label_table(data.label_table, files, columns)
+  elif tables and data.label_mode == "auto":
     rows = read_metadata(root, tables, files, columns)
   elif tables:
     logger.info("Left out %d tables beside the images, e.g. %s", len(tables), tables[0])
   if columns and not rows:
     raise UsageError(
       "label_columns must be of a label_table, or of metadata.csv or .jsonl in data_dir. "
-      f"Received: {config.label_columns}"
+      f"Received: {data.label_columns}"
     )
 
   of_files: Callable[[list[str]], Layout]
@@ -59,8 +59,10 @@ def open_image_folder(config: Config) -> DatasetSource:
     files, of_files = images, unlabelled_layout
   elif rows:
     files = [name for name in files if name in rows]
-    of_files = lambda names: table_layout(config, names, rows)
+    of_files = lambda names: table_layout(data, names, rows)
   else:
-    of_files = lambda names: folder_layout(config, names, root)
-  store, names = unpacked_folder(config, root, files)
-  return image_source(config, store, names, lambda names: store.layout(names, of_files))
+    of_files = lambda names: folder_layout(data, names, root)
+  store, names = unpacked_folder(data, root, files)
+  return image_source(
+    data, store, names, lambda names: store.layout(names, of_files), max_undecodable
+  )

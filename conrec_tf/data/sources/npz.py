@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from conrec_tf.config import Config, EvaluationData
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import (
   DatasetSource,
   content_digests,
@@ -29,7 +29,7 @@ ROUNDING = 1e-4  # by which float images may leave [0, 1]
 ALMOST_BLACK = 2 / 255  # of white
 
 
-def open_npz(config: Config) -> DatasetSource:
+def open_npz(data: Data) -> DatasetSource:
   """Opens `--dataset=npz --data_dir=FILE.npz`; nothing in it is unpickled.
 
   The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8,
@@ -42,10 +42,10 @@ def open_npz(config: Config) -> DatasetSource:
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
   """
-  path = existing_path(config.data_dir, config.dataset, "an .npz file")
+  path = existing_path(data.data_dir, data.dataset, "an .npz file")
   arrays = _with_usual_names(_arrays(path))
   images = {
-    name: _images(arrays, "x_" + name, config.image_bits, config.dicom_frames)
+    name: _images(arrays, "x_" + name, data.image_bits, data.dicom_frames)
     for name in SPLITS
     if "x_" + name in arrays
   }
@@ -54,7 +54,7 @@ def open_npz(config: Config) -> DatasetSource:
       "data_dir must hold x_train (and y_train, x_test, y_test). "
       f"Received: {', '.join(arrays) or 'nothing'}"
     )
-  labelled = config.label_mode != "none" and "y_train" in arrays
+  labelled = data.label_mode != "none" and "y_train" in arrays
   labels = {
     name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
     for name, part in images.items()
@@ -64,20 +64,20 @@ def open_npz(config: Config) -> DatasetSource:
   if multi_label:
     class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"))
   elif labelled:
-    class_names, labels = _numbered(labels, config)
+    class_names, labels = _numbered(labels, data)
   if "test" not in images:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
     for parts in (images, labels):
       parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
   groups = None
   if all(map(_are_volumes, images.values())):
-    images, labels, groups = _sliced(images, labels, config.dicom_frames)
+    images, labels, groups = _sliced(images, labels, data.dicom_frames)
   if any(part.dtype == np.uint16 for part in images.values()):
     images = {name: converted(part, 0, as_uint16=True) for name, part in images.items()}
   shapes = {part.shape[1:] for part in images.values()}
   if len(shapes) > 1:
     raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")
-  channels = checked_channels(config.image_channels, shapes.pop()[-1])
+  channels = checked_channels(data.image_channels, shapes.pop()[-1])
   arguments = (
     images,
     labels if labelled else None,
@@ -97,8 +97,8 @@ def open_npz(config: Config) -> DatasetSource:
     name=os.path.basename(path).removesuffix(".npz"),
     channels=channels,
     decode=lambda image: with_channels(image, channels),
-    train=listed_split("train_split", config.train_split, *arguments),
-    eval=listed_split("eval_split", config.eval_split, *arguments),
+    train=listed_split("train_split", data.train_split, *arguments),
+    eval=listed_split("eval_split", data.eval_split, *arguments),
     one_size=True,
     class_names=class_names,
     multi_label=multi_label,
@@ -281,7 +281,7 @@ def _multi_hot_labels(
 
 
 def _numbered(
-  labels: dict[str, np.ndarray], config: Config
+  labels: dict[str, np.ndarray], data: Data
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
   """Returns class names, words in natural order or numbers, and labels as int64 `[N]`."""
   if all(part.dtype.kind != "U" for part in labels.values()):
@@ -291,8 +291,8 @@ def _numbered(
   words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
   class_names = ordered_labels(
     {word for part in words.values() for word in part},
-    config.label_order,
-    config.ordinal_labels,
-    must_fit=not isinstance(config, EvaluationData),
+    data.label_order,
+    data.ordinal_labels,
+    must_fit=data.names_must_fit,
   )
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

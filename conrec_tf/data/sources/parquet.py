@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import NamedTuple
 
-from conrec_tf.config import Config
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource, existing_path
 from conrec_tf.data.files.layout import Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.sources.image_files import image_source
@@ -38,7 +38,7 @@ class Shard(NamedTuple):
   paths: list[str]
 
 
-def open_parquet(config: Config) -> DatasetSource:
+def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens `--dataset=parquet --data_dir=DIR`, a folder of `.parquet` files, or one file.
 
   A row has an encoded image, as bytes or a struct of `bytes` and `path`, and perhaps a label: a
@@ -51,9 +51,9 @@ def open_parquet(config: Config) -> DatasetSource:
     UsageError: there are no such files or columns, one is damaged, files differ in their columns or
       classes, some have a split's name and others none, or see `open_image_folder`.
   """
-  root = existing_path(config.data_dir, config.dataset, "a folder of .parquet files, or one")
+  root = existing_path(data.data_dir, data.dataset, "a folder of .parquet files, or one")
   files = _files(root)
-  columns = _columns(config, list(files.values()))
+  columns = _columns(data, list(files.values()))
   shards = [_shard(path, columns) for path in files.values()]
   copies = unpacked(list(files.values()), columns.image)
   places: dict[str, tuple[int, ArchivedFile]] = {}
@@ -73,11 +73,10 @@ def open_parquet(config: Config) -> DatasetSource:
   def layout(names: list[str]) -> Layout:
     given = [labels[name] for name in names] if columns.label else None
     of_names = [splits[name] for name in names] if named else None
-    return sample_layout(config, given, of_names, len(names), columns.class_names)
+    return sample_layout(data, given, of_names, len(names), columns.class_names)
 
-  return image_source(
-    config, TarShards(root, [copy.path for copy in copies], places), list(places), layout
-  )
+  store = TarShards(root, [copy.path for copy in copies], places)
+  return image_source(data, store, list(places), layout, max_undecodable)
 
 
 def _files(root: str) -> dict[str, str]:
@@ -134,7 +133,7 @@ def split_of(name: str) -> str:
   return of_datasets[1] if of_datasets else split_word(base) or split_word(folder)
 
 
-def _columns(config: Config, paths: Sequence[str]) -> Chosen:
+def _columns(data: Data, paths: Sequence[str]) -> Chosen:
   """Returns the columns of image and label, which must be the same in all files.
 
   Raises:
@@ -143,7 +142,7 @@ def _columns(config: Config, paths: Sequence[str]) -> Chosen:
   chosen: list[Chosen] = []
   for path in paths:
     with parquet_file(path) as file:
-      chosen.append(chosen_columns(config, columns_of(file.schema_arrow), path))
+      chosen.append(chosen_columns(data, columns_of(file.schema_arrow), path))
     if chosen[-1] != chosen[0]:
       raise UsageError(
         "data_dir must hold Parquet files of the same columns and classes. "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import json
 from typing import Any, NamedTuple
 
-from conrec_tf.config import Config, EvaluationData
+from conrec_tf.config import Data
 from conrec_tf.data.files.labels import label_text, value_text
 from conrec_tf.errors import UsageError, listed
 
@@ -94,38 +94,36 @@ def _holds_images(kind: Any) -> bool:
   return types.is_binary(kind) or types.is_large_binary(kind)
 
 
-def chosen_columns(config: Config, columns: Columns, path: str) -> Chosen:
+def chosen_columns(data: Data, columns: Columns, path: str) -> Chosen:
   """Returns the columns that are meant: those that options name, or the only ones of a kind.
 
   Without a column that may be a label, and nothing else beside images, there are no labels.
 
   Args:
-    config: `image_key`, `label_key` and `label_mode` count.
+    data: `image_key`, `label_key` and `label_mode` count.
     columns: of the files.
     path: of one of them, for messages.
 
   Raises:
     UsageError: there is none, or several.
   """
-  image = _chosen(config, "image", columns.images, columns, path)
-  if config.label_mode == "none" or not (columns.labels or columns.others):
+  image = _chosen(data, "image", columns.images, columns, path)
+  if data.label_mode == "none" or not (columns.labels or columns.others):
     return Chosen(image, "", ())
-  label = _chosen(config, "label", columns.labels, columns, path)
+  label = _chosen(data, "label", columns.labels, columns, path)
   names = columns.class_names.get(label, ())
   if len(set(names)) < len(names):
     raise UsageError(f"{label} must have classes of different names. Received: {path}")
   return Chosen(image, label, names)
 
 
-def _chosen(
-  config: Config, what: str, candidates: Sequence[str], columns: Columns, path: str
-) -> str:
+def _chosen(data: Data, what: str, candidates: Sequence[str], columns: Columns, path: str) -> str:
   option = f"{what}_key"
-  key = getattr(config, option)
+  key = getattr(data, option)
   known = {*columns.images} if what == "image" else {*columns.labels, *columns.others}
   if key in known:
     return key
-  is_given = key != what and not isinstance(config, EvaluationData)
+  is_given = key != what and data.names_must_fit
   if len(candidates) == 1 and not is_given:
     return candidates[0]
   everything = [*columns.images, *columns.labels, *columns.others]

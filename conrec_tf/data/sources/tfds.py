@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import Config, EvaluationData
+from conrec_tf.config import Data
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.images import header
@@ -26,21 +26,21 @@ logger = logging.getLogger(__name__)
 DATA_DIR = os.path.expanduser(tfds.core.constants.DATA_DIR)
 
 
-def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
+def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
   """Opens a dataset of TFDS; prepares it if it isn't yet.
 
   Args:
-    config: the options of the run.
+    data: which.
     mask_key: name of the feature whose encoded images become `mask` of records, without labels.
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
       downloaded, or has no image and, unless `label_mode` is none, label.
   """
-  builder = prepared_builder(config.dataset, config.data_dir)
+  builder = prepared_builder(data.dataset, data.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
-  labelled = config.label_mode != "none" and not mask_key
-  image_key, label_key = _keys(config, features)
+  labelled = data.label_mode != "none" and not mask_key
+  image_key, label_key = _keys(data, features)
   keys = {"image": image_key, **({"label": label_key} if labelled else {})}
   label_feature = features.get(label_key)
   several = getattr(label_feature, "feature", None)  # of a sequence
@@ -53,20 +53,20 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
       there = [key for key, feature in features.items() if isinstance(feature, kind)]
       raise UsageError(
         "dataset must have an image and a label with classes or a sequence of them (or just an "
-        f"image, for label_mode=none). Received: {config.dataset} without {name} {keys[name]}; "
+        f"image, for label_mode=none). Received: {data.dataset} without {name} {keys[name]}; "
         f"for --{name}_key there is {', '.join(there) or 'nothing'}"
       )
   named = several if multi_label else label_feature
   class_names = tuple(named.names) if labelled and named else ()
   image_feature = features[image_key]
   stored = image_feature.shape
-  channels = checked_channels(config.image_channels, stored[-1] or 0)
+  channels = checked_channels(data.image_channels, stored[-1] or 0)
 
   def stored_image(encoded: tf.Tensor) -> tf.Tensor:
     pixels = header.pixels(encoded)
-    image = image_feature.decode_example(within_limit(encoded, pixels, config.max_pixels))
-    if image.dtype == tf.uint16 and config.image_bits:
-      image = fill_range(image, config.image_bits)
+    image = image_feature.decode_example(within_limit(encoded, pixels, data.max_pixels))
+    if image.dtype == tf.uint16 and data.image_bits:
+      image = fill_range(image, data.image_bits)
     elif image.dtype not in (tf.uint8, tf.uint16):
       image = tf.image.convert_image_dtype(image, tf.uint16, saturate=True)
     return with_channels(image, channels)
@@ -75,37 +75,37 @@ def open_tfds(config: Config, mask_key: str = "") -> DatasetSource:
     return header.upright(stored_image(encoded), header.orientation(encoded))
 
   def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_reduced(encoded, decode_size, stored_image, channels, config.max_pixels)
+    return decode_reduced(encoded, decode_size, stored_image, channels, data.max_pixels)
 
   may_be_jpeg = image_feature.dtype == np.uint8 and image_feature.encoding_format != "png"
   split = functools.partial(
     tfds_split,
     builder,
     keys={**keys, "mask": mask_key} if mask_key else keys,
-    cache=config.cache_dataset,
+    cache=data.cache_dataset and not mask_key,
     num_labels=len(class_names) if multi_label else 0,
   )
-  train = split("train_split", config.train_split)
+  train = split("train_split", data.train_split)
   return DatasetSource(
-    name=config.dataset,
+    name=data.dataset,
     decode=decode,
-    decode_reduced=reduced if config.scaled_decoding and may_be_jpeg else None,
+    decode_reduced=reduced if data.scaled_decoding and may_be_jpeg else None,
     channels=channels,
     one_size=None not in stored[:2],
     train=train,
-    eval=split("eval_split", config.eval_split),
+    eval=split("eval_split", data.eval_split),
     class_names=class_names,
     multi_label=multi_label,
-    digest=f"{builder.info.full_name} {config.train_split}: {train.num_examples}",
+    digest=f"{builder.info.full_name} {data.train_split}: {train.num_examples}",
   )
 
 
-def _keys(config: Config, features: dict[str, tfds.features.FeatureConnector]) -> list[str]:
+def _keys(data: Data, features: dict[str, tfds.features.FeatureConnector]) -> list[str]:
   """Returns the names of image and label; an evaluation set may have the usual ones instead."""
   keys = []
   for name in ("image", "label"):
-    key = getattr(config, f"{name}_key")
-    other = isinstance(config, EvaluationData) and key not in features
+    key = getattr(data, f"{name}_key")
+    other = not data.names_must_fit and key not in features
     keys.append(name if other else key)
   return keys
 

@@ -232,20 +232,20 @@ def _make(data: Data, root: str, folder: pathlib.Path, files: Sequence[str]) -> 
   return {file: index[file] for file in files if index[file].images}
 
 
-def _unpack(config: Data, path: str, folder: pathlib.Path, circumstances: str) -> Unpacked:
+def _unpack(options: Data, path: str, folder: pathlib.Path, circumstances: str) -> Unpacked:
   """Writes the images of a file, all or none of them, or a note of why that fails.
 
   Raises:
     OSError, UsageError: they can't be written.
   """
-  if config.dicom_frames == ALL and _is_single_dicom(path):
+  if options.dicom_frames == ALL and _is_single_dicom(path):
     remove(folder)
     return Unpacked(0, 0)
   try:
     with as_bad_image():
       data = pathlib.Path(path).read_bytes()
-      frames = open_frames(data, config.max_pixels, config.dicom_window)
-    places = range(frames.count) if config.dicom_frames == ALL else [frames.middle]
+      frames = open_frames(data, options.max_pixels, options.dicom_window)
+    places = range(frames.count) if options.dicom_frames == ALL else [frames.middle]
     written = 0
     with replacing(folder) as temporary:
       temporary.mkdir()

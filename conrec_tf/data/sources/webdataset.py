@@ -11,7 +11,7 @@ from typing import NamedTuple
 import braceexpand
 from tqdm import tqdm
 
-from conrec_tf.config import Config
+from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.labels import label_text, value_text
 from conrec_tf.data.files.layout import Layout, has_splits, sample_layout, split_word
@@ -81,7 +81,7 @@ def _beginnings(key: str) -> Iterator[str]:
     yield os.path.join(folder, base)
 
 
-def open_webdataset(config: Config) -> DatasetSource:
+def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens `--dataset=webdataset --data_dir='photos/train-{000..099}.tar'`, or a folder of shards.
 
   A sample is an image `key.jpg` (or another ending), perhaps with its label in `key.cls`, or as
@@ -94,18 +94,18 @@ def open_webdataset(config: Config) -> DatasetSource:
     UsageError: there are no archives or no images, one isn't whole, some images have a label and
       others none, or see `open_image_folder`.
   """
-  path = os.path.expanduser(config.data_dir)
+  path = os.path.expanduser(data.data_dir)
   shards = _shards(path)
   if not shards:
     raise UsageError(
       "data_dir must be a folder of .tar files or a pattern such as photos-{000..099}.tar, for "
-      f"dataset=webdataset. Received: {config.data_dir or 'nothing'}"
+      f"dataset=webdataset. Received: {data.data_dir or 'nothing'}"
     )
   store, label_files = _index(path, shards)
   names = list(label_files)
   if not names:
     raise UsageError(f"data_dir must hold images. Received: {len(shards)} shards without any")
-  labels = _labels(store, label_files) if config.label_mode != "none" else {}
+  labels = _labels(store, label_files) if data.label_mode != "none" else {}
 
   splits = {name: split_word(os.path.dirname(name)) for name in names}
   named = has_splits({f"{os.path.dirname(name)}.tar": split for name, split in splits.items()})
@@ -119,9 +119,9 @@ def open_webdataset(config: Config) -> DatasetSource:
       )
     given = [labels[name] for name in names] if labels else None
     of_names = [splits[name] for name in names] if named else None
-    return sample_layout(config, given, of_names, len(names))
+    return sample_layout(data, given, of_names, len(names))
 
-  return image_source(config, store, names, layout)
+  return image_source(data, store, names, layout, max_undecodable)
 
 
 def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[str]]]:
