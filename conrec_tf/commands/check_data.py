@@ -20,7 +20,7 @@ from conrec_tf.data.duplicates import (
 )
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.split_checks import check_splits
+from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def run(config: Config) -> None:
     logger.info(
       "bad images   %d; the next good one stands in for each\n  %s",
       len(source.bad),
-      "\n  ".join(source.bad),
+      "\n  ".join(map(str, source.bad)),
     )
   if config.report:
     with failing_images_named(source):
@@ -101,8 +101,8 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
   streams, places, start = [], [], 0
   for summary in summaries:
     split = summary.split
-    own = np.intersect1d(split.own_places, summary.good_places)
-    streams.append(split.records_at(own).map(lambda record: record["image"]))
+    own = np.intersect1d(split.own_index, summary.good_places)
+    streams.append(split.rows.at(own).map(lambda record: record["image"]))
     places.append(start + own)
     start += split.num_examples
   hashes = perceptual_hashes(

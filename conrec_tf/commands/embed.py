@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.config import Config
@@ -24,7 +23,6 @@ from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
-  UNKNOWN,
   index_rows,
   read_arrays,
   write_arrays,
@@ -81,7 +79,7 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   make_output_folder(directory.path)
   options = dataclasses.asdict(config)
   write_manifest(folder, network_digest(pretrained), pretrained.step, options, splits, source)
-  places = {role: split.own_places for role, split in splits.items()}
+  places = {role: split.own_index for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   with (
@@ -100,7 +98,8 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
         arrays = read_arrays(path, len(images))
         if arrays is None:
           if made is None:  # from here on, in one pass over the records
-            made = embed_batches(config, model, source, split, places[role], images[0])
+            left = places[role][places[role] >= images[0]]
+            made = embed_batches(config, model, source, split, left)
           batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
           columns = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
           arrays = dict(zip(("embedding", "label"), columns, strict=False))
@@ -148,19 +147,12 @@ def embed_batches(
   model: Embedder,
   source: DatasetSource,
   split: Split,
-  places: np.ndarray,
-  first: int,
+  index: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-  """Yields embeddings and, with labels, labels of a batch, from the image at `first` on."""
-  wanted = np.zeros(split.num_examples, bool)
-  wanted[places] = True
-
-  def records() -> tf.data.Dataset:
-    numbered = split.records().enumerate().skip(int(first))
-    chosen = numbered.filter(lambda place, _: tf.gather(wanted, place))
-    return chosen.map(lambda _, record: {"label": tf.constant(UNKNOWN, tf.int64), **record})
-
-  part = dataclasses.replace(split, records=records)
-  for pixels, label in evaluation_batches(source, part, config.image_size, config.eval_batch_size):
+  """Yields embeddings and, with labels, labels of a batch of the images of an index."""
+  records = split.rows.at(index)
+  for pixels, label in evaluation_batches(
+    source, records, config.image_size, config.eval_batch_size
+  ):
     embedding = model.embed(pixels, layer=config.ft_proj_selector).numpy()
     yield (embedding, label.numpy()) if source.class_names else (embedding,)

@@ -12,7 +12,6 @@ from conrec_tf.config import Config, Task
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
-from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.external import open_external
@@ -61,7 +60,7 @@ def evaluate_checkpoints(config: Config) -> None:
   source = load_dataset(config, crops.training)
   if config.has_supervised_head or config.is_segmenting:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
-    source = with_class_names(source, names)
+    source = source.with_class_names(names)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
   _, last_step = training_steps(config, source)
   if not config.encoder_weights and not directory.read("config.json"):
@@ -159,7 +158,7 @@ def evaluate_network(config: Config) -> None:
   source = load_dataset(config, pretrained.center_crop)
   if not config.is_pretraining:
     _check_head(config, pretrained)
-    source = with_class_names(source, pretrained.class_names)
+    source = source.with_class_names(pretrained.class_names)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   if pretrained.kind == "external":
     evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)

@@ -95,7 +95,7 @@ def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
   """
   assert split.names is not None
   paths, taken = dict[int, pathlib.Path](), dict[pathlib.Path, str]()
-  for place in split.own_places.tolist():
+  for place in split.own_index.tolist():
     name = str(split.names[place])
     *above, own = map(_fitting, without_ending(name).split(os.sep))
     path = folder.joinpath(*above, f"{own}.png")

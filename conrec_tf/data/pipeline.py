@@ -17,7 +17,7 @@ from conrec_tf.data.augmentation.finetune import (
 )
 from conrec_tf.data.augmentation.views import make_view, view_reduction
 from conrec_tf.data.augmentation.windows import random_window
-from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 
@@ -190,26 +190,28 @@ def _shuffled_batches(
 
 
 def evaluation_batches(
-  source: DatasetSource, split: Split, image_size: int, batch_size: int
+  source: DatasetSource, records: tf.data.Dataset, image_size: int, batch_size: int
 ) -> tf.data.Dataset:
-  """Returns a split once, in its own order, without augmentation.
+  """Returns images once, without augmentation.
 
   Args:
     source: the dataset.
-    split: a split of it.
+    records: of a split of it.
     image_size: height and width, pixels.
     batch_size: images of a batch; the last batch may be smaller.
 
   Returns:
-    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`).
+    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`, 0 where
+    there are none).
   """
 
   def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     image, _ = source.decode_for(
       record["image"], lambda size: evaluation_reduction(size, image_size, source.center_crop)
     )
-    return evaluation_image(image, image_size, source.center_crop), record["label"]
+    label = record.get("label", tf.constant(0, tf.int64))
+    return evaluation_image(image, image_size, source.center_crop), label
 
   prepare = source.traced_once(("evaluation", image_size), prepare)
-  images = split.records().map(prepare, tf.data.AUTOTUNE, deterministic=True)
+  images = records.map(prepare, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)

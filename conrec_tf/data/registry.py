@@ -6,13 +6,12 @@ import logging
 
 from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.data.sources.npz import open_npz
 from conrec_tf.data.sources.parquet import open_parquet
 from conrec_tf.data.sources.tfds import open_tfds
 from conrec_tf.data.sources.webdataset import open_webdataset
-from conrec_tf.data.split_checks import check_splits
+from conrec_tf.data.splits import check_splits, with_fold_held_out
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation.folder import open_masked_folder
 from conrec_tf.segmentation.tfds import open_masked_tfds

@@ -1,10 +1,10 @@
 """The order of images in training: a function of the seed and the step, and of nothing else.
 
 The stream of a training is a sequence of positions. An epoch holds whole batches; position p of
-epoch e is image `place_of(p, e)`, a permutation by the seed that is computed and not stored. So
+epoch e is image `index_at(p, e)`, a permutation by the seed that is computed and not stored. So
 nothing of the stream is in a checkpoint: any process, of any number of workers, begins at any
 step and sees what an uninterrupted training would have seen. Where records can't be reached by
-their place (large TFDS sets), they stream in an order that seed and epoch determine, and those of
+their number (large TFDS sets), they stream in an order that seed and epoch determine, and those of
 the epoch at hand are passed over.
 """
 
@@ -16,11 +16,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.data.dataset import Split
-from conrec_tf.data.permutation import permuted
+from conrec_tf.data.records import Record, Streamed
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
+# `tf.random.experimental.index_shuffle` takes 4 rounds of its cipher, and this seed before the two
+# that it is given. In some sizes above `SMALL`, places of neighbours then stay near each other; of
+# a million they correlate by 0.4. With 8 rounds they don't.
+FIRST_SEED, FEW_ROUNDS, MANY_ROUNDS = 498247692, 4, 8
+SMALL = 2**14
 LAST = np.iinfo(np.int64).max
 RECORDS_BETWEEN_UPDATES = 1000  # of the progress bar
 
@@ -75,19 +80,19 @@ def training_records(
   """
   per_epoch = steps_per_epoch(split, batch_size) * batch_size
   size = batch_size // shard.num_workers
-  lookup = split.lookup
-  if lookup is None:
+  rows = split.rows
+  if isinstance(rows, Streamed):
     return _streamed_records(split, batch_size, per_epoch, seed, shard)
 
-  def record(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  def record(number: tf.Tensor) -> tuple[tf.Tensor, Record]:
     position = number // size * batch_size + shard.worker * size + number % size
     epoch = position // per_epoch
-    return position, lookup(place_of(position % per_epoch, epoch, split.num_examples, seed))
+    return position, rows.lookup(index_at(position % per_epoch, epoch, split.num_examples, seed))
 
   return tf.data.Dataset.range(shard.first_step * size, LAST).map(record)
 
 
-def place_of(
+def index_at(
   position: tf.Tensor, epoch: tf.Tensor | int, num_examples: int, seed: int
 ) -> tf.Tensor:
   """Returns which image of a split stands at a position of an epoch.
@@ -105,16 +110,33 @@ def place_of(
   return permuted(position, seeds, num_examples - 1, num_examples)
 
 
+def permuted(index: tf.Tensor, seeds: tf.Tensor, last: tf.Tensor | int, largest: int) -> tf.Tensor:
+  """Returns what numbers from 0 to `last` become in a permutation that is nowhere stored.
+
+  Args:
+    index: int64 in [0, last], of any shape.
+    seeds: int64 `[2]`; others give another permutation.
+    last: int64 scalar.
+    largest: how many numbers are permuted, or the largest count of several permutations.
+
+  Returns:
+    int64 in [0, last], of the shape of `index`; others become others.
+  """
+  all_seeds = tf.concat([tf.constant([FIRST_SEED], tf.int64), seeds], 0)
+  rounds = FEW_ROUNDS if largest <= SMALL else MANY_ROUNDS
+  return tf.random_index_shuffle(index, all_seeds, tf.cast(last, tf.int64), rounds=rounds)
+
+
 def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
-  """Returns which images of a split a training step took: `batch_size` places within it."""
+  """Returns which images of a split a training step took: `batch_size` numbers within it."""
   first = (step - 1) * batch_size
-  if split.lookup:
+  if not isinstance(split.rows, Streamed):
     per_epoch = steps_per_epoch(split, batch_size) * batch_size
     epoch, start = divmod(first, per_epoch)
     positions = tf.range(start, start + batch_size, dtype=tf.int64)
-    return place_of(positions, epoch, split.num_examples, seed).numpy().tolist()
-  stream = _places_and_records(split, batch_size, seed, first)
-  return [int(place) for _, (place, _) in stream.take(batch_size)]
+    return index_at(positions, epoch, split.num_examples, seed).numpy().tolist()
+  stream = _numbered_records(split, batch_size, seed, first)
+  return [int(number) for _, (number, _) in stream.take(batch_size)]
 
 
 def _streamed_records(
@@ -123,16 +145,16 @@ def _streamed_records(
   """Returns `training_records` of a split whose records only stream."""
   first = shard.first_step * batch_size
   size = batch_size // shard.num_workers
-  stream = _places_and_records(split, batch_size, seed, first)
+  stream = _numbered_records(split, batch_size, seed, first)
   if shard.num_workers > 1:  # before anything is decoded
     stream = stream.filter(lambda position, _: position // size % shard.num_workers == shard.worker)
   return stream.map(lambda position, element: (position, element[1]))
 
 
 @tf.autograph.experimental.do_not_convert
-def _places_and_records(split: Split, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
-  """Returns (position, (place, record)) from a position on, of a split that streams."""
-  shuffled = split.shuffled
+def _numbered_records(split: Split, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
+  """Returns (position, (number, record)) from a position on, of a split that streams."""
+  shuffled = split.rows.shuffled if isinstance(split.rows, Streamed) else None
   if shuffled is None:
     raise UsageError(
       "dataset must be prepared as tfrecord or array_record, or be held in memory "

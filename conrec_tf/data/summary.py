@@ -12,6 +12,7 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.images.inspection import scan_split
+from conrec_tf.data.records import Streamed
 from conrec_tf.errors import UsageError
 
 SAMPLE = 256  # images whose values are looked at
@@ -80,7 +81,9 @@ def summarize(split: Split, source: DatasetSource) -> SplitSummary:
     shapes, bad = scan_split(source, split, f"Checking {split.name}")
   labels = None
   if source.class_names:
-    if split.labels and not split.in_file_order:  # `labels` would be in the order of the files
+    if split.labels and not isinstance(
+      split.rows, Streamed
+    ):  # `labels` would be in the order of the files
       labels = split.labels()
     else:
       stream = split.records().map(lambda record: record["label"])
@@ -162,7 +165,7 @@ def decoded_images(
   if not len(places):
     return iter(())
   decode = source.traced_once("decoded", lambda record: source.decode(record["image"]))
-  images = split.records_at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
+  images = split.rows.at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
   return zip(np.unique(places).tolist(), images.as_numpy_iterator(), strict=True)
 
 

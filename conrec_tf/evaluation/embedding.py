@@ -43,7 +43,7 @@ def embed_split(
     Embeddings float32 `[N, F]` and labels int64 `[N]`.
   """
   embeddings, labels = [], []
-  for images, label in evaluation_batches(source, split, image_size, batch_size):
+  for images, label in evaluation_batches(source, split.records(), image_size, batch_size):
     embeddings.append(model.embed(images, layer=layer).numpy())
     labels.append(label.numpy())
   return np.concatenate(embeddings), np.concatenate(labels)
@@ -61,7 +61,7 @@ def all_representations(
     Embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
   """
   rows, labels = [], []
-  for images, label in evaluation_batches(source, split, image_size, batch_size):
+  for images, label in evaluation_batches(source, split.records(), image_size, batch_size):
     found = model.representations(images)
     rows.append({name: np.asarray(vectors, np.float32) for name, vectors in found.items()})
     labels.append(label.numpy())

@@ -44,7 +44,7 @@ def supervised_evaluation(
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  batches = evaluation_batches(source, source.eval, image_size, batch_size)
+  batches = evaluation_batches(source, source.eval.records(), image_size, batch_size)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   count, groups = len(source.class_names), source.eval.groups if full else None

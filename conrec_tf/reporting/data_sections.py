@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Record
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import BITS, Duplicate
 from conrec_tf.data.files.labels import label_words, multi_hot
 from conrec_tf.data.pipeline import two_views
+from conrec_tf.data.records import Record
 from conrec_tf.data.summary import (
   SplitSummary,
   counts_text,
@@ -96,7 +97,7 @@ class DataFindings:
   def problems(self, folder: pathlib.Path) -> Section:
     """What is wrong with the data."""
     reasons: dict[str, list[str]] = collections.defaultdict(list)
-    bad = [line.partition(": ")[::2] for line in self.source.bad]
+    bad: list[tuple[str, str]] = [*self.source.bad]
     for summary in self.summaries:
       bad += [(f"{summary.split.name}, number {at}", why) for at, why in summary.bad.items()]
     for name, why in bad:

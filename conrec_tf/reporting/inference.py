@@ -1,7 +1,6 @@
 """What a trained network computes of images, as arrays: all that figures need of it."""
 
 from collections.abc import Iterator, Sequence
-import dataclasses
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +9,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.records import Streamed
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_measures
@@ -97,7 +97,7 @@ class ModelInspector:
     wanted, places = np.unique(indices, return_inverse=True)
     chosen = subset(split, wanted)
     batches = evaluation_batches(
-      self.eval_source, chosen, self.config.image_size, self.config.eval_batch_size
+      self.eval_source, chosen.records(), self.config.image_size, self.config.eval_batch_size
     )
     return np.concatenate([images.numpy() for images, _ in batches])[places]
 
@@ -174,38 +174,17 @@ def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:
 
 def subset(split: Split, indices: np.ndarray) -> Split:
   """Returns the `Split` of some examples, in their order."""
-  chosen = np.zeros(split.num_examples, bool)
-  chosen[indices] = True
-
-  def records() -> tf.data.Dataset:
-    numbered = split.records().enumerate()
-    kept = numbered.filter(lambda number, _: tf.gather(tf.constant(chosen), number))
-    return kept.map(lambda _, record: record)
-
-  return dataclasses.replace(
-    split,
-    num_examples=int(chosen.sum()),
-    records=records,
-    lookup=None,
-    shuffled=None,
-    shapes=None,
+  chosen = np.unique(indices)
+  return Split(
+    split.name,
+    Streamed(len(chosen), lambda: split.rows.at(chosen)),
     names=None if split.names is None else split.names[chosen],
     groups=None if split.groups is None else split.groups[chosen],
-    labels=None,
-    stored=None,
-    content=None,
-    in_file_order=None,
   )
 
 
 def _some(split: Split) -> Split:
-  """Returns a split, or a random part of a large one; records without labels get label 0."""
-  records = split.records
-
-  def labelled_records() -> tf.data.Dataset:
-    return records().map(lambda record: {"label": tf.constant(0, tf.int64), **record})
-
-  split = dataclasses.replace(split, records=labelled_records)
+  """Returns a split, or a random part of a large one."""
   if split.num_examples <= MOST_IMAGES:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]

@@ -34,7 +34,7 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   labels: list[np.ndarray] = []
   small: list[np.ndarray] = []
   for images, label in evaluation_batches(
-    inspector.eval_source, split, options.image_size, options.eval_batch_size
+    inspector.eval_source, split.records(), options.image_size, options.eval_batch_size
   ):
     parts.append(inspector.model.embed(images, layer=options.ft_proj_selector).numpy())
     labels.extend(label.numpy())

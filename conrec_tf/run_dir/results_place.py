@@ -137,7 +137,7 @@ def note_data(
     eval_source: dataset of linear evaluation.
     network: digest of the network that it started from, if any.
   """
-  directory.write_lines("bad_images.txt", source.bad)
+  directory.write_lines("bad_images.txt", list(map(str, source.bad)))
   directory.write_lines("class_names.txt", eval_source.class_names)
   images = {
     "channels": source.channels,

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation.views import draw_color
-from conrec_tf.data.dataset import DatasetSource, Record, Split
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.records import Record
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 from conrec_tf.segmentation.crops import make_masked_crop
 
@@ -80,7 +81,7 @@ def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarr
 def images_at(source: DatasetSource, split: Split, places: np.ndarray) -> Iterator[np.ndarray]:
   """Yields images float32 `[h, w, C]` in [0, 1] at some places of a split, in its order."""
 
-  records = split.records_at(places)
+  records = split.rows.at(places)
   images = records.map(lambda record: _image(source, record), tf.data.AUTOTUNE, deterministic=True)
   yield from images.prefetch(1).as_numpy_iterator()
 

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config, Data
-from conrec_tf.data.dataset import DatasetSource, Record, Split, content_digests, existing_path
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.store import Folder
-from conrec_tf.data.files.walk import image_files, readable, without_ending
+from conrec_tf.data.files.walk import existing_path, image_files, readable, without_ending
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
+from conrec_tf.data.records import Numbered, Record, content_digests
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.segmentation import masks
@@ -195,36 +196,19 @@ def unlabelled_layout(names: Sequence[str]) -> Layout:
 
 def repeated(split: Split, times: int) -> Split:
   """Returns a split that holds all images so many times, one after the other."""
-  lookup = split.lookup
-  assert lookup is not None and split.names is not None
-  count = split.num_examples
-  return dataclasses.replace(
-    split,
-    num_examples=count * times,
-    records=lambda: split.records().repeat(times),
-    lookup=lambda place: lookup(place % count),
-    names=np.tile(split.names, times),
-    groups=None if split.groups is None else np.tile(split.groups, times),
-    content=None if split.content is None else np.tile(split.content, (times, 1)),
-    shapes=None if split.shapes is None else np.tile(split.shapes, (times, 1)),
-    stored=None if split.stored is None else np.tile(split.stored, times),
-    masks=None if split.masks is None else np.tile(split.masks, (times, 1)),
-  )
+  index = np.tile(np.arange(split.num_examples), times)
+  return dataclasses.replace(split, rows=split.rows.part(index), **vars(split.at(index)))
 
 
 def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:
   """Returns a split whose records hold `mask` beside `image`."""
-  assert split.names is not None and split.lookup is not None
-  column, lookup = np.array([encoded[str(name)] for name in split.names], object), split.lookup
+  assert split.names is not None and isinstance(split.rows, Numbered)
+  column, lookup = np.array([encoded[str(name)] for name in split.names], object), split.rows.lookup
   with tf.init_scope(), tf.device("CPU:0"):
     files = tf.constant(column)
 
-  def at(place: tf.Tensor) -> Record:
-    return {**lookup(place), "mask": tf.gather(files, place)}
+  def at(number: tf.Tensor) -> Record:
+    return {**lookup(number), "mask": tf.gather(files, number)}
 
-  return dataclasses.replace(
-    split,
-    records=lambda: tf.data.Dataset.range(split.num_examples).map(at),
-    lookup=at,
-    masks=content_digests(column),
-  )
+  rows = Numbered(split.num_examples, at)
+  return dataclasses.replace(split, rows=rows, masks=content_digests(column))

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from conrec_tf.data.dataset import holdout_mask
 from conrec_tf.data.files.csv_table import files_by_name, read_lines
+from conrec_tf.data.files.groups import holdout_mask
 from conrec_tf.data.files.labels import label_text, warn_of_near_twins
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.errors import UsageError

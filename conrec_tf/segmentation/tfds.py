@@ -13,10 +13,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Split, content_digests, split_in_memory
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
 from conrec_tf.data.images.header import orientation, upright_size
+from conrec_tf.data.records import InMemory, content_digests
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
@@ -116,10 +117,10 @@ def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes
     "image": np.array([image for _, image, _ in examples], object),
     "mask": np.array([encoded[example] for example in names], object),
   }
-  split = split_in_memory(
+  return Split(
     name,
-    columns,
+    InMemory(columns),
     names=np.array(names, object),
     content=content_digests(columns["image"]),
+    masks=content_digests(columns["mask"]),
   )
-  return dataclasses.replace(split, masks=content_digests(columns["mask"]))

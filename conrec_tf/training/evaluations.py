@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, Split
@@ -137,12 +136,7 @@ def evaluate_without_labels(
   config: Config, model: Embedder, source: DatasetSource
 ) -> dict[str, float]:
   """Measures the embeddings of the eval split; see `label_free_measures`."""
-  records = source.eval.records
-  split = dataclasses.replace(
-    source.eval,
-    records=lambda: records().map(lambda record: {**record, "label": tf.constant(0, tf.int64)}),
-  )
-  return label_free_measures(_embedded(config, model, source, split)[0])
+  return label_free_measures(_embedded(config, model, source, source.eval)[0])
 
 
 def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Split) -> Labelled:
@@ -171,7 +165,9 @@ def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) ->
   """
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
-  batches = evaluation_batches(source, source.train, config.image_size, config.eval_batch_size)
+  batches = evaluation_batches(
+    source, source.train.records(), config.image_size, config.eval_batch_size
+  )
   recompute_statistics(
     model,
     lambda images: model.representation(images, training=True, layer=config.ft_proj_selector),

@@ -85,7 +85,7 @@ def test_every_good_image_has_its_row(network):
     f"{index:02}" for index in range(20) if index not in (3, 4)
   ]
   source = load_dataset(photos)
-  [(images, labels)] = evaluation_batches(source, source.train, 24, 20)
+  [(images, labels)] = evaluation_batches(source, source.train.records(), 24, 20)
   expected = {
     name: (vector, label)
     for name, vector, label in zip(

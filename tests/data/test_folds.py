@@ -6,9 +6,9 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.data.files.groups import group_folds, held_out_groups
-from conrec_tf.data.folds import stratified_folds
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import tfds_records
+from conrec_tf.data.splits import stratified_folds
 from conrec_tf.errors import UsageError
 
 

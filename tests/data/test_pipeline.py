@@ -44,7 +44,9 @@ def test_batch_larger_than_the_split(tiny):
 
 def test_evaluation_batches_are_whole_and_in_order(tiny):
   source = load_dataset(Config(**tiny))
-  batches = list(pipeline.evaluation_batches(source, source.eval, 128, 10).as_numpy_iterator())
+  batches = list(
+    pipeline.evaluation_batches(source, source.eval.records(), 128, 10).as_numpy_iterator()
+  )
   assert [len(labels) for _, labels in batches] == [10, 10, 4]
   images = np.concatenate([images for images, _ in batches])
   labels = np.concatenate([labels for _, labels in batches])

@@ -6,6 +6,7 @@ import tensorflow_datasets as tfds
 
 from conrec_tf import commands
 from conrec_tf.config import Config
+from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import CenterCrops, known_center_crops, resolve_checkpoint
@@ -73,8 +74,8 @@ def test_features_of_other_names(tmp_path, flowers, monkeypatch, file_format, in
   source = load_dataset(Config(**values, image_key="photo", label_key="breed"))
   assert source.class_names == ("a", "b", "c")
   parts = [source.train.records()]
-  if source.train.shuffled:
-    parts.append(source.train.shuffled(tf.constant([0, 1], tf.int64)).map(lambda _, row: row))
+  if isinstance(source.train.rows, Streamed):
+    parts.append(source.train.rows.shuffled(tf.constant([0, 1], tf.int64)).map(lambda _, row: row))
   for records in parts:
     rows = list(records)
     assert len(rows) == 6 and set(rows[0]) == {"image", "label"}

@@ -11,7 +11,7 @@ import tfds_sets.tiny_partly_labelled  # noqa: F401  # registers the dataset
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.data.sources import tfds_records
-from conrec_tf.data.split_checks import shared_images
+from conrec_tf.data.splits import shared_images
 from conrec_tf.errors import UsageError
 
 
@@ -173,7 +173,7 @@ def test_labels_of_tfds_are_known_wherever_records_are(flowers, monkeypatch, tmp
     builder.download_and_prepare()
     flowers = flowers | dict(data_dir=str(tmp_path))
   split = load_dataset(Config(**flowers)).train
-  records = (split.in_file_order or split.records)()
+  records = getattr(split.rows, "in_file_order", split.records)()
   expected = [int(record["label"]) for record in records]
   assert split.labels().tolist() == expected
   part = split.part(np.array([5, 2, 30]))
@@ -199,7 +199,7 @@ def test_images_without_a_label_are_left_out_and_counted(tmp_path, monkeypatch, 
   if kind == "streamed":
     import tensorflow as tf
 
-    order = list(finetuned.train.shuffled(tf.constant([0, 1], tf.int64)))
+    order = list(finetuned.train.rows.shuffled(tf.constant([0, 1], tf.int64)))
     assert sorted(int(place) for place, _ in order) == list(range(18))
     assert all(
       int(record["label"]) == finetuned.train.labels()[int(place)] for place, record in order

@@ -10,6 +10,7 @@ import tensorflow_datasets
 from conrec_tf.config import Config
 from conrec_tf.data import stream
 from conrec_tf.data.pipeline import pretraining_batches, validation_batches
+from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import tfds_records
 from conrec_tf.data.stream import WorkerShard, training_records
@@ -36,7 +37,7 @@ def split(request):
     if request.param != "memory":
       patch.setattr(tfds_records, "BYTES_IN_MEMORY", 3000)  # some of them
     split = load_dataset(config).train
-  assert (split.lookup is None) == (request.param == "stream")
+  assert isinstance(split.rows, Streamed) == (request.param == "stream")
   return split
 
 
@@ -93,19 +94,19 @@ def test_ids_of_a_batch(split, whole):
 def test_passing_over_records_is_said(split, caplog):
   with caplog.at_level("INFO", "conrec_tf"):
     taken(split, 1, WorkerShard(first_step=3))
-  assert ("Passing over 8 encoded records" in caplog.text) == (split.lookup is None)
+  assert ("Passing over 8 encoded records" in caplog.text) == isinstance(split.rows, Streamed)
 
 
 def test_starting_late_costs_nothing_where_records_can_be_reached():
   """Nothing is passed over: an epoch of 2**40 images has a step 2**30."""
-  place = stream.place_of(tf.constant([5, 2**39], tf.int64), 2**20, 2**40, seed=1)
+  place = stream.index_at(tf.constant([5, 2**39], tf.int64), 2**20, 2**40, seed=1)
   assert len(set(place.numpy())) == 2 and all(0 <= number < 2**40 for number in place.numpy())
 
 
 @pytest.mark.parametrize("count", [12_000, 2**14, 50_000, 2**16, 500_000, 1_000_000, 2_000_000])
 def test_neighbours_of_a_set_are_no_neighbours_in_training(count):
   positions = tf.range(min(count, 30_000), dtype=tf.int64)
-  places = stream.place_of(positions, epoch=3, num_examples=count, seed=0).numpy()
+  places = stream.index_at(positions, epoch=3, num_examples=count, seed=0).numpy()
   assert len(set(places)) == len(positions)
   for distance in (1, 2, 8):
     assert abs(np.corrcoef(places[:-distance], places[distance:])[0, 1]) < 0.03
@@ -116,7 +117,7 @@ def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
   monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 1)
   split = load_dataset(Config(**flowers)).train
   order = [
-    [int(place) for place, _ in split.shuffled(tf.constant([0, epoch], tf.int64))]
+    [int(place) for place, _ in split.rows.shuffled(tf.constant([0, epoch], tf.int64))]
     for epoch in range(4)
   ]
   assert all(sorted(epoch) == list(range(36)) for epoch in order)
@@ -146,7 +147,7 @@ def test_validation_batches_hold_every_image(tiny, count, batches):
 def test_a_large_set_in_another_format_is_refused_for_training_alone(tiny, monkeypatch):
   monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 0)
   streamed = load_dataset(Config(**tiny))
-  train = dataclasses.replace(streamed.train, shuffled=None, in_file_order=None)
+  train = dataclasses.replace(streamed.train, rows=Streamed(48, streamed.train.records))
   source = dataclasses.replace(streamed, train=train)
   assert len(list(source.eval.records())) == 24
   with pytest.raises(UsageError, match="must be prepared as tfrecord"):
@@ -158,7 +159,7 @@ def test_files_that_are_read_by_number_hold_what_the_others_do(tiny, array_recor
   numbered = load_dataset(Config(**{**tiny, "data_dir": array_records}))
   streamed = load_dataset(Config(**tiny))
   for ours, theirs in ((numbered.train, streamed.train), (numbered.eval, streamed.eval)):
-    assert ours.num_examples == theirs.num_examples and ours.shuffled is None
+    assert ours.num_examples == theirs.num_examples and not isinstance(ours.rows, Streamed)
     pairs = [
       [(record["image"].numpy(), int(record["label"])) for record in split.records()]
       for split in (ours, theirs)

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, split_in_memory
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.records import InMemory
 from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.label_kinds import Classes, Grades
 from conrec_tf.metrics import GLOBAL_STEP, PREDICTIONS, best_key, scaling_prefix
@@ -37,7 +38,7 @@ def source_of(train_labels, labels, class_names=("a", "b", "c"), names=None):
     images = rng.integers(0, 256, (len(labels), 24, 24, 1))
     images[:, 0, 1:3, 0] = (images[:, 0, 1:3, 0] + 60 * np.array(labels)[:, np.newaxis]) // 2
     columns = {"image": images.clip(0, 255).astype(np.uint8), "label": np.array(labels, np.int64)}
-    return split_in_memory(name, columns, names=names)
+    return Split(name, InMemory(columns), labels=lambda: columns["label"], names=names)
 
   return DatasetSource(
     "noise",

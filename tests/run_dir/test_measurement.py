@@ -7,6 +7,7 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import Split
+from conrec_tf.data.records import Numbered
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import EXTERNAL
@@ -76,7 +77,7 @@ def test_a_record_says_in_what_it_differs(archive, values, changes, words):
 @pytest.mark.parametrize("shape", [(4,), (4, 2)])
 def test_labels_count_where_contents_are_not_known(shape):
   def split(labels):
-    return Split("test", 4, lambda: None, origin="shards", labels=lambda: labels)
+    return Split("test", Numbered(4, lambda _: {}), origin="shards", labels=lambda: labels)
 
   labels = np.zeros(shape, np.int64)
   relabelled = labels.copy()

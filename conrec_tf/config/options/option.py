@@ -84,8 +84,9 @@ def section(fields: type[Any]) -> type[Any]:
 def section_with(kind: type[Section], options: Any, **changes: Any) -> Section:
   """Makes a section of the values of another one, or of `Config`, with changes; none is checked."""
   values = object.__new__(kind)
-  for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
-    object.__setattr__(values, name, changes.get(name, getattr(options, name)))
+  for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    value = changes.get(field.name, getattr(options, field.name))
+    object.__setattr__(values, field.name, value)
   return values
 
 

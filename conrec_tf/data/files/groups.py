@@ -1,4 +1,4 @@
-"""Groups of images, patients say, of which none may lie in two splits."""
+"""Which images are held out where data has no splits; groups, patients say, stay together."""
 
 from collections.abc import Sequence
 import logging
@@ -11,10 +11,32 @@ from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
+LABELLED_EVAL_SHARE = 0.2
+UNLABELLED_EVAL_SHARE = 0.1
 HELD_OUT_OF = 5  # one part of so many
 ALIKE = 0.02  # shares of labels in two splits, or of images from a fifth
 FEW_GROUPS = 1000
 TRIALS = 5  # partitions of few groups for each number of folds
+
+
+def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
+  """Returns which images make the eval share of data without splits, whatever the run's seed.
+
+  Args:
+    labels: int `[count]`, of which each class gives the same share, or `[count, L]` of several
+      labels each, of which any are taken, or None.
+    count: how many images there are.
+
+  Returns:
+    bool `[count]`. A class with a single image keeps it for training.
+  """
+  share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
+  groups = labels if labels is not None and labels.ndim == 1 else np.zeros(count, int)
+  generator, held = np.random.default_rng(0), np.zeros(count, bool)
+  for group in np.unique(groups):
+    members = generator.permutation(np.flatnonzero(groups == group))
+    held[members[: min(len(members) - 1, max(1, round(share * len(members))))]] = True
+  return held
 
 
 def check_groups(splits: list[str], groups: list[str]) -> None:

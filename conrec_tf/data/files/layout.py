@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from conrec_tf.config import Data
-from conrec_tf.data.dataset import holdout_mask
-from conrec_tf.data.files.groups import check_groups, held_out_groups
+from conrec_tf.data.files.groups import check_groups, held_out_groups, holdout_mask
 from conrec_tf.data.files.label_table import Row
 from conrec_tf.data.files.labels import (
   label_numbers,

@@ -39,6 +39,26 @@ class _Folder:
   is_output: bool = False  # of this program
 
 
+def existing_path(data_dir: str, dataset: str, what: str) -> str:
+  """Returns `data_dir` as a path that exists.
+
+  Args:
+    data_dir: what the user gave.
+    dataset: name of the dataset that it is for.
+    what: what it should be, for the message.
+
+  Raises:
+    UsageError: there is nothing there.
+  """
+  path = os.path.expanduser(data_dir)
+  if not path or not os.path.exists(path):
+    raise UsageError(
+      f"data_dir must be {what}, for dataset={dataset}. "
+      f"Received: {data_dir or 'nothing'}" + (", which doesn't exist" if path else "")
+    )
+  return path
+
+
 def image_files(root: str) -> list[str]:
   """Returns the paths of all images below a folder; see `images_and_tables`."""
   return images_and_tables(root)[0]

@@ -6,13 +6,13 @@ import functools
 import hashlib
 import logging
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Data
-from conrec_tf.data.dataset import DatasetSource, log_cache_size
+from conrec_tf.data.dataset import BadFile, Columns, DatasetSource, Split
 from conrec_tf.data.files.duplicates import drop_duplicates
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import FileScan, scan_files
@@ -21,13 +21,14 @@ from conrec_tf.data.files.walk import base_name, readable
 from conrec_tf.data.images.channels import checked_channels
 from conrec_tf.data.images.decoding import (
   Decode,
+  DecodeReduced,
   DecodeSize,
   decode_image,
   decode_reduced,
   decode_stored,
 )
 from conrec_tf.data.images.inspection import image_describer
-from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -58,20 +59,81 @@ def image_source(
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
       split isn't there.
   """
+  scan, bad = _scanned(data, store, names, max_undecodable, bad_companions or {})
+  decoding = _decoding(data, scan)
+  if data.drop_duplicates:
+    drop_duplicates(store, scan, decoding.reduced)
+  found = layout(scan.names)
+  locations, read = store.locations(scan.names), store.read
+  if data.cache_dataset:
+    logger.info("Keeping the images in memory: %.0f MB", scan.sizes.clip(0).sum() / 1e6)
+    contents = [
+      content(store, name) if good else b""
+      for name, good in zip(scan.names, scan.is_good, strict=True)
+    ]
+    locations, read = np.array(contents, object), tf.identity
+  looked_at = [scan.names[index] for index in np.flatnonzero(scan.is_good)[:LOOKED_AT]]
+  _warn_of_dark_or_white_images(store, decoding.stored, looked_at, data.image_bits)
+  split = functools.partial(_split, scan, found, locations)
+  return DatasetSource(
+    name=os.path.basename(os.path.abspath(store.path)),
+    channels=decoding.channels,
+    decode=lambda image: decoding.upright(read(image)),
+    decode_reduced=(lambda image, decode_size: decoding.reduced(read(image), decode_size))
+    if data.scaled_decoding
+    else None,
+    train=split("train_split", data.train_split),
+    eval=split("eval_split", data.eval_split),
+    one_size=len(np.unique(scan.shapes[scan.is_good][:, :2], axis=0)) == 1,
+    class_names=found.class_names,
+    multi_label=found.labels.ndim == 2,
+    bad=bad,
+    digest=_digest(scan, found),
+  )
+
+
+def _scanned(
+  data: Data,
+  store: FileStore,
+  names: list[str],
+  max_undecodable: str | None,
+  bad_companions: Mapping[str, str],
+) -> tuple[FileScan, tuple[BadFile, ...]]:
+  """Looks at all files, and checks that enough can be decoded; see `image_source`."""
   # Images that were unpacked from a file are what the window made of it.
   variant = f"{data.dicom_frames} {data.dicom_window}" if store.order else data.dicom_frames
   describe = image_describer(data.max_pixels, data.dicom_frames)
   scan = scan_files(store, names, describe, data.max_pixels, variant)
-  for place, name in enumerate(scan.names):
-    if bad_companions and name in bad_companions and scan.is_good[place]:
-      scan.mark_bad(place, bad_companions[name], passes=True)
-  bad = tuple(f"{name}: {scan.errors[name]}" for name in scan.names if name in scan.errors)
+  for index, name in enumerate(scan.names):
+    if name in bad_companions and scan.is_good[index]:
+      scan.mark_bad(index, bad_companions[name], passes=True)
+  bad = tuple(BadFile(name, scan.errors[name]) for name in scan.names if name in scan.errors)
   if len(bad) == len(scan.names):
     received = f"{len(bad)} bad ones in {store.path}, e.g. {bad[0]}" if bad else store.path
     raise UsageError(f"data_dir must hold images that can be decoded. Received: {received}")
   if max_undecodable is not None:
     _check_count(max_undecodable, bad, len(scan.names))
+  return scan, bad
 
+
+class _Decoding(NamedTuple):
+  """What decodes the content of files.
+
+  Attributes:
+    channels: of the images.
+    stored: as `decode_stored` does.
+    upright: as `decode_image` does.
+    reduced: as `decode_reduced` does.
+  """
+
+  channels: int
+  stored: Decode
+  upright: Decode
+  reduced: DecodeReduced
+
+
+def _decoding(data: Data, scan: FileScan) -> _Decoding:
+  """Returns what decodes files to as many channels and bits for all of them."""
   channels = _channels(data, scan)
   as_uint16 = bool(np.any(scan.shapes[:, 3] > 8))
   options: dict[str, Any] = dict(
@@ -83,59 +145,37 @@ def image_source(
     dicom_window=data.dicom_window,
     dicom_frames=data.dicom_frames,
   )
-  stored, decode = (
-    functools.partial(function, **options) for function in (decode_stored, decode_image)
-  )
+  stored = functools.partial(decode_stored, **options)
 
   def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_reduced(encoded, decode_size, stored, channels, data.max_pixels, as_uint16)
 
-  if data.drop_duplicates:
-    drop_duplicates(store, scan, reduced)
-  names, shapes, is_good = scan.names, scan.shapes, scan.is_good
-  splits, labels, class_names, groups = layout(names)
-  images, read = store.locations(names), store.read
-  if data.cache_dataset:
-    log_cache_size("the images", int(scan.sizes.clip(0).sum()))
-    contents = [
-      content(store, name) if good else b"" for name, good in zip(names, is_good, strict=True)
-    ]
-    images, read = np.array(contents, object), tf.identity
-  good = shapes[is_good]
-  looked_at = [names[place] for place in np.flatnonzero(is_good)[:LOOKED_AT]]
-  _warn_of_dark_or_white_images(store, stored, looked_at, data.image_bits)
-  places = {
-    name: _substituted(np.flatnonzero(splits == name), is_good) for name in np.unique(splits)
+  return _Decoding(channels, stored, functools.partial(decode_image, **options), reduced)
+
+
+def _split(
+  scan: FileScan, layout: Layout, locations: np.ndarray, flag: str, expression: str
+) -> Split:
+  """Returns the split of an expression, in which good images stand in for bad ones."""
+  rows = {"image": locations} | ({"label": layout.labels} if layout.class_names else {})
+  columns = Columns(
+    shapes=scan.shapes,
+    names=np.array([readable(name) for name in scan.names], object),
+    groups=layout.groups,
+    labels=(lambda: layout.labels) if layout.class_names else None,
+    content=scan.digests,
+  )
+  index_of = {
+    name: _substituted(np.flatnonzero(layout.splits == name), scan.is_good)
+    for name in np.unique(layout.splits)
   }
-  texts = np.array([readable(name) for name in names], object)
-  columns = (
-    None if values is None else {name: values[index] for name, index in places.items()}
-    for values in (images, labels if class_names else None, shapes, texts, groups, scan.digests)
-  )
-  by_image, by_label, by_shape, by_name, by_group, by_content = columns
-  assert by_image is not None and by_shape is not None
-  arguments = (by_image, by_label, by_shape, by_name, by_group, places, by_content)
-  return DatasetSource(
-    name=os.path.basename(os.path.abspath(store.path)),
-    channels=channels,
-    decode=lambda image: decode(read(image)),
-    decode_reduced=(lambda image, decode_size: reduced(read(image), decode_size))
-    if data.scaled_decoding
-    else None,
-    train=listed_split("train_split", data.train_split, *arguments),
-    eval=listed_split("eval_split", data.eval_split, *arguments),
-    one_size=len(np.unique(good[:, :2], axis=0)) == 1,
-    class_names=class_names,
-    multi_label=labels.ndim == 2,
-    bad=bad,
-    digest=_digest(scan, Layout(splits, labels, class_names, groups)),
-  )
+  return listed_split(flag, expression, rows, columns, index_of)
 
 
 def _channels(data: Data, scan: FileScan) -> int:
   """Returns how many channels the network gets: 1 or 3, or as many as all images have."""
-  places = np.flatnonzero(scan.is_good)
-  examples = {int(scan.shapes[place, 2]): scan.names[place] for place in places[::-1]}
+  good = np.flatnonzero(scan.is_good)
+  examples = {int(scan.shapes[index, 2]): scan.names[index] for index in good[::-1]}
   if set(examples) <= {1, 3}:
     return data.image_channels or max(examples)
   if len(examples) > 1:
@@ -212,18 +252,17 @@ def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
   good = indices[is_good[indices]]
   if not len(good):
     return good
-  place = np.searchsorted(good, indices)
-  return good[place % len(good)]
+  return good[np.searchsorted(good, indices) % len(good)]
 
 
-def _check_count(limit: str, bad: Sequence[str], count: int) -> None:
+def _check_count(limit: str, bad: Sequence[BadFile], count: int) -> None:
   """Raises UsageError when there are more bad images than the limit allows."""
   allowed = max(
     int(count * float(text.rstrip("% ")) / 100) if "%" in text else int(text)
     for text in limit.split(",")
   )
-  for line in bad:
-    logger.warning("Bad image, the next one stands in for it: %s", line)
+  for file in bad:
+    logger.warning("Bad image, the next one stands in for it: %s", file)
   if len(bad) > allowed:
     raise UsageError(
       f"data_dir must hold at most max_undecodable={limit} images that can't be "

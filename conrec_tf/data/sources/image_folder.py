@@ -4,10 +4,10 @@ from collections.abc import Callable
 import logging
 
 from conrec_tf.config import Data
-from conrec_tf.data.dataset import DatasetSource, existing_path
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.label_table import Row, read_label_table
 from conrec_tf.data.files.layout import Layout, folder_layout, table_layout
-from conrec_tf.data.files.walk import images_and_tables
+from conrec_tf.data.files.walk import existing_path, images_and_tables
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.metadata_files import read_metadata
 from conrec_tf.data.sources.unpacking import unpacked_folder

@@ -8,17 +8,15 @@ import zlib
 import numpy as np
 
 from conrec_tf.config import Data
-from conrec_tf.data.dataset import (
-  DatasetSource,
-  content_digests,
-  existing_path,
-  holdout_mask,
-)
+from conrec_tf.data.dataset import Columns, DatasetSource
+from conrec_tf.data.files.groups import holdout_mask
 from conrec_tf.data.files.labels import checked_multi_hot, label_numbers, label_text, ordered_labels
+from conrec_tf.data.files.walk import existing_path
 from conrec_tf.data.images.channels import checked_channels, with_channels
 from conrec_tf.data.images.frames import ALL, MIDDLE
 from conrec_tf.data.images.pixel_values import converted, filled_range
-from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.data.records import content_digests
+from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
@@ -78,27 +76,27 @@ def open_npz(data: Data) -> DatasetSource:
   if len(shapes) > 1:
     raise UsageError(f"x_train, x_val and x_test must have one size. Received: {sorted(shapes)}")
   channels = checked_channels(data.image_channels, shapes.pop()[-1])
-  arguments = (
-    images,
-    labels if labelled else None,
-    {
-      name: np.tile(np.array([*part.shape[1:], 8 * part.itemsize], np.int32), (len(part), 1))
-      for name, part in images.items()
-    },
-    None,
-    groups,
-    None,
-    {
-      name: content_digests(np.ascontiguousarray(image).data for image in part)
-      for name, part in images.items()
-    },
+  ends = np.cumsum([len(part) for part in images.values()])
+  index_of = dict(zip(images, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+  rows, all_labels = (
+    {"image": np.concatenate(list(images.values()))},
+    np.concatenate(list(labels.values())),
+  )
+  if labelled:
+    rows["label"] = all_labels
+  shape = [*rows["image"].shape[1:], 8 * rows["image"].itemsize]
+  columns = Columns(
+    shapes=np.tile(np.array(shape, np.int32), (ends[-1], 1)),
+    groups=None if groups is None else np.concatenate(list(groups.values())),
+    labels=(lambda: all_labels) if labelled else None,
+    content=content_digests(np.ascontiguousarray(image).data for image in rows["image"]),
   )
   return DatasetSource(
     name=os.path.basename(path).removesuffix(".npz"),
     channels=channels,
     decode=lambda image: with_channels(image, channels),
-    train=listed_split("train_split", data.train_split, *arguments),
-    eval=listed_split("eval_split", data.eval_split, *arguments),
+    train=listed_split("train_split", data.train_split, rows, columns, index_of),
+    eval=listed_split("eval_split", data.eval_split, rows, columns, index_of),
     one_size=True,
     class_names=class_names,
     multi_label=multi_label,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 import contextlib
-import dataclasses
 import functools
 import hashlib
+import logging
 import os
 from typing import Any
 
@@ -13,20 +13,18 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from conrec_tf.data.dataset import (
-  Record,
-  Split,
-  content_digests,
-  log_cache_size,
-  split_in_memory,
-)
+from conrec_tf.data.dataset import Split
 from conrec_tf.data.files.scan import cache_folder
 from conrec_tf.data.images.bad_image import reason
-from conrec_tf.data.permutation import permuted
+from conrec_tf.data.records import InMemory, Numbered, Record, Records, Streamed, content_digests
 from conrec_tf.data.sources import tfds_files
-from conrec_tf.data.split_expressions import empty_split, stored_numbers, stored_parts
+from conrec_tf.data.sources.tfds_files import FileFormat
+from conrec_tf.data.splits import empty_split, stored_numbers, stored_parts
+from conrec_tf.data.stream import permuted
 from conrec_tf.errors import UsageError
 from conrec_tf.files import replacing
+
+logger = logging.getLogger(__name__)
 
 BYTES_IN_MEMORY = 64 * 2**20  # encoded records of a split; larger splits stream
 FILES_AT_ONCE = 16
@@ -83,51 +81,49 @@ def tfds_split(
   def fault() -> str:
     return tfds_files.fault(builder, expression)
 
-  lookup = None
-  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-    lookup = _lookup(builder, expression, wanted, named)
+  rows: Records
+  file_format = builder.info.file_format
+  if file_format == FileFormat.ARRAY_RECORD:  # which TFDS reads by number alone
+    rows = Numbered(num_examples, _lookup(builder, expression, wanted, named))
+  else:
+    files = _Files(builder, expression, wanted)
+    block_size = max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
 
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def records() -> tf.data.Dataset:
-    if lookup:  # TFDS reads such files by number alone
-      return tf.data.Dataset.range(num_examples).map(lookup)
-    return builder.as_dataset(
-      split=expression,
-      shuffle_files=False,
-      decoders=wanted,
-      read_config=tfds.ReadConfig(try_autocache=False),
-    ).map(named)
+    @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+    def records() -> tf.data.Dataset:
+      return builder.as_dataset(
+        split=expression,
+        shuffle_files=False,
+        decoders=wanted,
+        read_config=tfds.ReadConfig(try_autocache=False),
+      ).map(named)
 
-  @tf.autograph.experimental.do_not_convert
-  def named_in_order() -> tf.data.Dataset:
-    return files.in_order().map(named)
+    @tf.autograph.experimental.do_not_convert
+    def in_file_order() -> tf.data.Dataset:
+      return files.in_order().map(named)
 
+    rows = Streamed(num_examples, records)
+    if file_format == FileFormat.TFRECORD:
+      shuffled = functools.partial(_shuffled, files, named, block_size)
+      rows = Streamed(num_examples, records, shuffled, in_file_order)
   size = num_examples * record_bytes
   if cache:
-    log_cache_size(expression, size)
+    logger.info("Keeping %s in memory: %.0f MB", expression, size / 1e6)
   if cache or size <= BYTES_IN_MEMORY:
     try:
-      return _in_memory(expression, list(records().as_numpy_iterator()), numbers)
+      return _in_memory(expression, list(rows().as_numpy_iterator()), numbers)
     except Exception as error:  # TensorFlow's or array_record's
       raise tfds_files.damaged(builder, fault() or f"{expression} ({reason(error)})") from error
   labels = None
   if "label" in keys:
     labels = functools.cache(lambda: _labels(builder, expression, keys["label"], label_of))
-  known: dict[str, Any] = dict(
-    labels=labels, stored=numbers, origin=_origin(builder, expression, keys), fault=fault
-  )
-  if lookup:
-    return Split(expression, num_examples, records, lookup, **known)
-  streams = builder.info.file_format == tfds.core.file_adapters.FileFormat.TFRECORD
-  files = _Files(builder, expression, wanted)
-  block_size = max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
   return Split(
     expression,
-    num_examples,
-    records,
-    shuffled=(lambda seed: _shuffled(files, named, block_size, seed)) if streams else None,
-    in_file_order=named_in_order if streams else None,
-    **known,
+    rows,
+    labels=labels,
+    stored=numbers,
+    origin=_origin(builder, expression, keys),
+    fault=fault,
   )
 
 
@@ -146,12 +142,12 @@ def _lookup(
   wanted: tfds.decode.PartialDecoding,
   named: Callable[[Record], Any],
 ) -> Callable[[tf.Tensor], Any]:
-  """Returns `Split.lookup` of records in array_record files, which are reached by number."""
+  """Returns the lookup of records in array_record files, which are reached by number."""
   source = builder.as_data_source(split=expression).data_source
   features = wanted.extract_features(builder.info.features)
 
-  def lookup(place: tf.Tensor) -> dict[str, tf.Tensor]:
-    record = tf.numpy_function(lambda number: source[int(number)], [place], tf.string)
+  def lookup(number: tf.Tensor) -> dict[str, tf.Tensor]:
+    record = tf.numpy_function(lambda number: source[int(number)], [number], tf.string)
     example = features.deserialize_example(tf.ensure_shape(record, []), decoders=wanted.decoders)
     return named(example)
 
@@ -159,7 +155,7 @@ def _lookup(
 
 
 def _in_memory(name: str, stored: list[dict[str, Any]], numbers: np.ndarray) -> Split:
-  """Returns a split of encoded records that are held in memory; numbers are `Split.stored`."""
+  """Returns a split of encoded records that are held in memory; numbers are `Columns.stored`."""
   columns = {
     key: np.array([record[key] for record in stored], kind)
     for key, kind in (("image", object), ("mask", object), ("label", np.int64))
@@ -168,8 +164,8 @@ def _in_memory(name: str, stored: list[dict[str, Any]], numbers: np.ndarray) -> 
   content, masks = (
     content_digests(columns[key]) if key in columns else None for key in ("image", "mask")
   )
-  split = split_in_memory(name, columns, stored=numbers, content=content)
-  return dataclasses.replace(split, masks=masks)
+  labels = (lambda: columns["label"]) if "label" in columns else None
+  return Split(name, InMemory(columns), labels=labels, stored=numbers, content=content, masks=masks)
 
 
 class _Files:
@@ -191,7 +187,7 @@ class _Files:
     self._wanted, self._features = wanted, wanted.extract_features(builder.info.features)
 
   def records(self, file: tf.Tensor) -> tf.data.Dataset:
-    """Returns (place, serialized record) of a file by its number."""
+    """Returns (number, serialized record) of a file by its number."""
     names = tf.constant([instruction.filename for instruction in self.instructions])
     skips, takes = (
       tf.constant([getattr(instruction, name) for instruction in self.instructions], tf.int64)
@@ -217,7 +213,7 @@ class _Files:
 def _shuffled(
   files: _Files, named: Callable[[Record], Record], block_size: int, seed: tf.Tensor
 ) -> tf.data.Dataset:
-  """Returns `Split.shuffled` of a seed, of records that only stream from tfrecord files.
+  """Returns `Streamed.shuffled` of a seed, of records that only stream from tfrecord files.
 
   The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
   records are shuffled. Both follow from the seed alone, and nothing else is kept.
@@ -229,11 +225,11 @@ def _shuffled(
     seed: int64 `[2]`.
   """
   count = len(files.instructions)
-  order = tf.data.Dataset.range(count).map(lambda place: permuted(place, seed, count - 1, count))
+  order = tf.data.Dataset.range(count).map(lambda file: permuted(file, seed, count - 1, count))
   records = order.interleave(files.records, cycle_length=min(FILES_AT_ONCE, count), block_length=1)
   blocks = records.batch(block_size).enumerate()
   return blocks.flat_map(lambda number, block: shuffle_block(block, seed, number, block_size)).map(
-    lambda place, record: (place, named(files.parsed(record))),
+    lambda number, record: (number, named(files.parsed(record))),
     tf.data.AUTOTUNE,
     deterministic=True,
   )
@@ -268,16 +264,16 @@ def _labels(
     if len(kept) == info.num_examples:
       return kept
   wanted = tfds.decode.PartialDecoding({key: True})
-  if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-    places = tf.data.Dataset.range(info.num_examples)
-    found = places.map(_lookup(builder, expression, wanted, label_of))
-  elif builder.info.file_format == tfds.core.file_adapters.FileFormat.TFRECORD:
-    found = _Files(builder, expression, wanted).in_order().map(label_of)
+  if builder.info.file_format == FileFormat.ARRAY_RECORD:
+    numbers = tf.data.Dataset.range(info.num_examples)
+    records = numbers.map(_lookup(builder, expression, wanted, label_of))
+  elif builder.info.file_format == FileFormat.TFRECORD:
+    records = _Files(builder, expression, wanted).in_order().map(label_of)
   else:
-    records = builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted)
-    found = records.map(label_of)
+    stored = builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted)
+    records = stored.map(label_of)
   bar = tqdm(
-    found.as_numpy_iterator(),
+    records.as_numpy_iterator(),
     f"Reading labels of {expression}",
     info.num_examples,
     unit=" labels",

@@ -310,8 +310,8 @@ def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
     max_undecodable="20",
     scaled_decoding=False,
   )
-  source = open_image_folder(config)
-  assert {line.split(": ")[0] for line in source.bad} == bad and source.train.num_examples == 1000
+  source = open_image_folder(config, config.max_undecodable)
+  assert {file.name for file in source.bad} == bad and source.train.num_examples == 1000
   seen = set()
   for name, record in zip(source.train.names, source.train.records(), strict=True):
     if name not in seen:
@@ -336,17 +336,15 @@ def test_16_bits_go_through_the_whole_pipeline(tmp_path, mode, channels):
   config = Config(
     **folder(tmp_path, {}), image_channels=channels, image_size=24, unet_depth=3, train_batch_size=4
   )
-  source = open_image_folder(config)
+  source = open_image_folder(config, config.max_undecodable)
   if mode == "views":
     images = next(iter(pretraining_batches(config, source)))["target"]
   else:
-    labelled = source.train.records().map(lambda record: {**record, "label": 0})
-    split = dataclasses.replace(source.train, records=lambda: labelled)
     if mode == "evaluation":
-      images = next(iter(evaluation_batches(source, split, 24, 4)))[0]
+      images = next(iter(evaluation_batches(source, source.train.records(), 24, 4)))[0]
     else:
-      lookup = lambda place: {**source.train.lookup(place), "label": 0}
-      labelled = dataclasses.replace(source, train=dataclasses.replace(split, lookup=lookup))
+      rows = source.train.rows.mapped(lambda record: {**record, "label": 0})
+      labelled = dataclasses.replace(source, train=dataclasses.replace(source.train, rows=rows))
       images = next(iter(finetuning_batches(labelled, 4, 24, "crop", 0)))["image"]
   assert images.shape[-1] == channels and images.dtype == tf.float32
   assert 0 <= np.min(images) < 0.3 and 0.6 < np.max(images) <= 1

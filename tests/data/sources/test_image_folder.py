@@ -210,8 +210,8 @@ def test_bad_images_keep_position_and_count(tree):
   names = [os.path.basename(r["image"].numpy()).decode() for r in before.train.records()]
   bad = make_bad(tree)
   source = load_dataset(config(tree))
-  assert {os.path.basename(line.split(":")[0]) for line in source.bad} == bad
-  assert all(line.split(": ", 1)[1] for line in source.bad)
+  assert {os.path.basename(file.name) for file in source.bad} == bad
+  assert all(file.why for file in source.bad)
   replaced = pixels(source, source.train)
   assert len(replaced) == len(images)
   for index in range(len(names)):
@@ -219,7 +219,7 @@ def test_bad_images_keep_position_and_count(tree):
     while names[stand_in % len(names)] in bad:
       stand_in += 1
     np.testing.assert_array_equal(replaced[index], images[stand_in % len(names)])
-  for batch, _ in evaluation_batches(source, source.train, 24, 16):
+  for batch, _ in evaluation_batches(source, source.train.records(), 24, 16):
     assert np.all(np.isfinite(batch))
   with pytest.raises(UsageError, match="at most max_undecodable=3 .*, 3 of 36. Received: 8, e.g. "):
     load_dataset(config(tree, max_undecodable="3"))

@@ -138,7 +138,7 @@ def test_parts_of_a_split_stream_whole(copy, monkeypatch):
   source = load_dataset(
     Config(dataset="tiny_flowers", data_dir=str(folder), train_split="train[5:15]+validation[:50%]")
   )
-  rows = source.train.shuffled(tf.constant([0, 1], tf.int64))
+  rows = source.train.rows.shuffled(tf.constant([0, 1], tf.int64))
   assert sorted(int(place) for place, _ in rows) == list(range(16))
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.data.files import scan as file_scan
-from conrec_tf.data.folds import with_fold_held_out
 from conrec_tf.data.images.formats import read_image
 from conrec_tf.data.sources import unpacking
 from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.splits import with_fold_held_out
 from conrec_tf.data.summary import summarize
 from conrec_tf.errors import UsageError
 
@@ -225,7 +225,7 @@ def test_a_damaged_volume_is_one_bad_image_that_is_named_and_not_tried_again(sca
   }[kind]
   (scans / name).write_bytes(content)
   source = opened(scans)
-  assert [line.partition(":")[0] for line in source.bad] == [name]
+  assert [file.name for file in source.bad] == [name]
   assert source.train.without_stand_ins.num_examples == 6 and len(images(source)) == 6
   unpacked.clear()
   assert opened(scans).bad == source.bad

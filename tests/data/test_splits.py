@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from conrec_tf.data.split_expressions import listed_split
+from conrec_tf.data.dataset import Columns
+from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError
 
 NAMES = ["a. Training Set", "train", "train-v1.2", "fold 1", "a[1]", "x+y", "x", "y", "é/b"]
@@ -11,13 +12,14 @@ NAMES = ["a. Training Set", "train", "train-v1.2", "fold 1", "a[1]", "x+y", "x",
 
 def chosen(expression, names=NAMES):
   """`{split: places of its images}`, ten of each, in the order of an expression."""
-  images = {name: np.array([f"{name}|{place}" for place in range(10)], object) for name in names}
-  shapes = {name: np.zeros([10, 4], np.int32) for name in names}
-  split = listed_split("train_split", expression, images, None, shapes)
+  rows = {"image": np.array([f"{name}|{index}" for name in names for index in range(10)], object)}
+  index_of = {name: np.arange(10 * at, 10 * at + 10) for at, name in enumerate(names)}
+  columns = Columns(names=rows["image"])
+  split = listed_split("train_split", expression, rows, columns, index_of)
   found: dict[str, list[int]] = {}
   for record in split.records().as_numpy_iterator():
-    name, _, place = record["image"].decode().partition("|")
-    found.setdefault(name, []).append(int(place))
+    name, _, index = record["image"].decode().partition("|")
+    found.setdefault(name, []).append(int(index))
   return found
 
 

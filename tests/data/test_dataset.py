@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.relabelling import with_class_names
 from conrec_tf.errors import UsageError
 
 
@@ -31,33 +30,31 @@ def labels_of(split):
 
 
 def test_labels_are_matched_by_their_names(source):
-  renamed = with_class_names(source, ["a", "d", "b", "c"])
+  renamed = source.with_class_names(["a", "d", "b", "c"])
   assert renamed.class_names == ("a", "d", "b", "c")
   assert labels_of(renamed.train) == renamed.train.labels().tolist() == [2, 3, 1, 2]
   assert labels_of(renamed.eval) == [2, 1, 3, 2]
-  assert int(renamed.train.lookup(tf.constant(2, tf.int64))["label"]) == 1
-  assert with_class_names(source, source.class_names) is source
+  assert int(renamed.train.rows.lookup(tf.constant(2, tf.int64))["label"]) == 1
+  assert source.with_class_names(source.class_names) is source
 
 
 def test_an_image_without_a_label_has_none_by_any_numbers(source):
   unknown = dataclasses.replace(
     source.train,
-    records=lambda: source.train.records().map(
-      lambda record: {**record, "label": tf.constant(-1, tf.int64)}
-    ),
+    rows=source.train.rows.mapped(lambda record: {**record, "label": tf.constant(-1, tf.int64)}),
     labels=lambda: np.full(4, -1),
   )
-  renamed = with_class_names(dataclasses.replace(source, train=unknown), ["d", "c", "b"])
+  renamed = dataclasses.replace(source, train=unknown).with_class_names(["d", "c", "b"])
   assert labels_of(renamed.train) == renamed.train.labels().tolist() == [-1] * 4
 
 
 def test_labels_that_the_network_does_not_know_are_named(source):
   with pytest.raises(UsageError, match="that the network knows, a, b. Received: c, d in a"):
-    with_class_names(source, ["a", "b"])
+    source.with_class_names(["a", "b"])
 
 
 def test_classes_of_masks_are_matched_too(source):
   masked = dataclasses.replace(source, decode_mask=lambda mask: mask)
-  decode = with_class_names(masked, ["a", "d", "b", "c"]).decode_mask
+  decode = masked.with_class_names(["a", "d", "b", "c"]).decode_mask
   mask = tf.constant([[0, 1], [2, 255]], tf.uint8)
   np.testing.assert_array_equal(decode(mask), [[2, 3], [1, 255]])
