@@ -1,6 +1,5 @@
 """What is measured of a network in training: the options of a run, handed to the evaluations."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
