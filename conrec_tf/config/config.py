@@ -10,7 +10,7 @@ from conrec_tf.config.migrations import current_settings, named_settings
 from conrec_tf.config.options.data import OWN_DATASETS
 from conrec_tf.config.options.option import check_range
 from conrec_tf.config.options.table import OPTIONS, Options
-from conrec_tf.config.rules.rules import rules
+from conrec_tf.config.rules import rules
 from conrec_tf.errors import UsageError
 
 LENGTH = ("train_epochs", "train_steps")
@@ -61,7 +61,7 @@ class Config(Options):
 
   @property
   def depends_on_length(self) -> bool:
-    """Whether what a step does depends on where training ends.
+    """True where a step depends on the step where training ends.
 
     It does where something follows a cosine over the whole training. Warm-up and the start of the
     adversarial loss are counted from the beginning.

@@ -1,4 +1,4 @@
-"""What the files of a run that an earlier state began need in order to be read today."""
+"""Reads settings that a run of an earlier state wrote down as options of today."""
 
 from collections.abc import Iterable
 import dataclasses

@@ -18,9 +18,9 @@ def test_help_explains_every_flag_without_tensorflow():
   done = cold_command("--help")
   assert done.returncode == 1  # as absl's
   for text in (
-    "Optimization: How long, how fast.",
+    "Optimization: Length of training, batch size, optimizer and learning rate.",
     "--temperature: Temperature of the contrastive loss. Paper: 0.5.",
-    "How features become an embedding. (default: attention)\n      attention: by a mean",
+    "Pooling of features to an embedding. (default: attention)\n      attention: by a mean",
   ):
     assert text in done.stdout
   code = (

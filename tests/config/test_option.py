@@ -100,7 +100,7 @@ def test_every_choice_is_explained():
 @pytest.mark.parametrize(
   "name, value, end",
   [
-    ("pooling", "average", "How features become an embedding. average: by the mean."),
+    ("pooling", "average", "Pooling of features to an embedding. average: by the mean."),
     ("image_channels", 0, "Channels of the images. 0: what the dataset holds."),
     ("dicom_frames", "", "are images. empty: none: files of several are refused."),
     ("temperature", 0.2, "Temperature of the contrastive loss. Paper: 0.5."),

@@ -32,7 +32,14 @@ def test_an_option_can_only_be_read_from_its_section(tmp_path):
   path = tmp_path / "snippet.py"
   path.write_text(SNIPPET)
   # It follows no import beyond the package's own: those of TensorFlow take their time.
-  command = [sys.executable, "-m", "mypy", "--no-incremental", "--ignore-missing-imports", str(path)]
+  command = [
+    sys.executable,
+    "-m",
+    "mypy",
+    "--no-incremental",
+    "--ignore-missing-imports",
+    str(path),
+  ]
   command += ["--config-file="]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   line = next(i for i, text in enumerate(SNIPPET.splitlines(), 1) if "objective.image_size" in text)

@@ -62,8 +62,8 @@ class Data:
   )
   eval_crop: str = option(
     "auto",
-    "What evaluation and exports take of an image before they resize it. A trained network keeps "
-    "that, whatever images it sees later.",
+    "Part of an image that evaluation and exports take before they resize it. A trained network "
+    "keeps that, whatever images it sees later.",
     choices={
       "auto": "the centre where sizes differ in the data that it is first evaluated on, else all",
       "center": "its central 87.5 %",
@@ -76,7 +76,7 @@ class Data:
   )
   max_undecodable: str = option(
     "10,1%",
-    "How many images of a folder may fail to decode (the next good one stands in): a "
+    "Limit of images of a folder that fail to decode (the next good one stands in): a "
     "number, a share, or the larger of several.",
     changes_training=False,
   )
@@ -99,13 +99,13 @@ class Data:
   )
   ordinal_labels: bool = option(
     False,
-    "Whether classes are grades: cumulative-bit classifiers and quadratic weighted "
-    "kappa instead of accuracy.",
+    "Treats classes as grades: cumulative-bit classifiers and quadratic weighted kappa instead of "
+    "accuracy.",
   )
   image_bits: int = option(
     0,
-    "How many of their bits image files of 16 bits a channel use, e.g. 12, as many cameras and "
-    "scanners write them; 0: all.",
+    "Bits that image files of 16 bits a channel use, e.g. 12, as many cameras and scanners write "
+    "them; 0: all.",
     low=0,
     high=16,
     architecture=True,
@@ -118,8 +118,7 @@ class Data:
   )
   dicom_frames: str = option(
     "",
-    "Which of several frames of a DICOM file, slices of a NIfTI file or of MedMNIST3D's volumes "
-    "are images.",
+    "Frames of a DICOM file, slices of a NIfTI file or of MedMNIST3D's volumes that are images.",
     choices={
       "": "none: files of several are refused",
       "middle": "the middle one, the later one of an even number",
@@ -294,7 +293,7 @@ class Augmentation:
   )
   supervised_augmentation: str = option(
     "crop",
-    "What train_mode=finetune does to images; never colour.",
+    "Augmentation of images with train_mode=finetune; never of colour.",
     choices={
       "crop": "random crop and left-right flip",
       "zoom": "zoom by 0.85 to 1.15 and flips in both directions",
@@ -302,7 +301,7 @@ class Augmentation:
   )
   corruption: str = option(
     "models_genesis",
-    "What the network must undo.",
+    "Corruption of views, which the decoder learns to undo.",
     choices={
       "models_genesis": (
         "pixel shuffling, in-painting, out-painting, and intensity maps for one channel"

@@ -33,7 +33,7 @@ class Objective:
   )
   moco_momentum_schedule: str = option(
     "constant",
-    "What becomes of moco_momentum.",
+    "Schedule of moco_momentum.",
     choices={
       "constant": "it stays",
       "cosine": "it goes to 1 over the training, which then can't go on for longer",
@@ -41,13 +41,13 @@ class Objective:
   )
   moco_queue_length: int = option(
     0,
-    "How many projections of earlier batches moco compares with, a multiple of twice the batch; 0: "
+    "Projections of earlier batches that moco compares with, a multiple of twice the batch; 0: "
     "those of the batch's other images.",
     low=0,
   )
   contrastive_inputs: str = option(
     "corrupted",
-    "What the contrastive loss compares.",
+    "Views that the contrastive loss compares.",
     choices={
       "corrupted": "the corrupted views (the paper)",
       "clean": "the clean ones, which the encoder then sees beside them: twice its work in a step",
@@ -89,7 +89,7 @@ class Objective:
   )
   adversarial_loss: str = option(
     "least_squares",
-    "How the discriminator judges.",
+    "Loss of the discriminator.",
     choices={
       "least_squares": "by least squares (arXiv 1611.04076)",
       "hinge": "by a hinge (arXiv 1705.02894)",

@@ -5,11 +5,11 @@ from conrec_tf.config.options.option import number_or_zero, option, section, who
 
 @section
 class Task:
-  """What to do, and where the results go."""
+  """The command, and where its results go."""
 
   mode: str = option(
     "train_then_eval",
-    "What to do.",
+    "The command.",
     choices={
       "train": "train",
       "train_then_eval": "train, evaluate and export",
@@ -27,7 +27,7 @@ class Task:
   )
   train_mode: str = option(
     "pretrain",
-    "What the network learns.",
+    "Task that the network is trained for.",
     choices={
       "pretrain": "without labels",
       "finetune": (
@@ -82,12 +82,17 @@ class Task:
 
   @property
   def is_pretraining(self) -> bool:
-    """Whether the network learns without labels."""
+    """True where the network learns without labels."""
     return self.train_mode == "pretrain"
 
   @property
+  def opens_training_data(self) -> bool:
+    """True for commands on the data that training learns from; others take images alone."""
+    return self.mode not in ("embed", "segment", "export")
+
+  @property
   def is_segmenting(self) -> bool:
-    """Whether the network learns from masks."""
+    """True where the network learns from masks."""
     return self.train_mode == "segment"
 
   @property
@@ -98,7 +103,7 @@ class Task:
 
 @section
 class Devices:
-  """What computes; the weights are the same on any, up to rounding."""
+  """Devices that compute; the weights are the same on any, up to rounding."""
 
   strategy: str = option(
     "one_device",
@@ -115,7 +120,7 @@ class Devices:
   )
   devices: str = option(
     "",
-    "Which GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
+    "Numbers of GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
     changes_training=False,
   )
 
@@ -143,7 +148,7 @@ class Bookkeeping:
   )
   on_nan: str = option(
     "stop",
-    "What becomes of a step whose loss or gradient isn't finite.",
+    "Response to a step whose loss or gradient isn't finite.",
     choices={
       "stop": "the training stops",
       "skip": "the step is left out, and counted",
@@ -164,14 +169,14 @@ class Evaluation:
   )
   standardize_embeddings: bool = option(
     True,
-    "Whether the number that counts, which also selects the best network, is that of embeddings "
-    "scaled to mean 0 and variance 1; the paper's is of raw ones. Both are measured.",
+    "Makes the number of embeddings scaled to mean 0 and variance 1 the one that counts, which "
+    "also selects the best network; the paper's is of raw ones. Both are measured.",
     changes_training=False,
   )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
     "evaluation",
-    "What the best checkpoint is chosen by.",
+    "Number that the best checkpoint is chosen by.",
     choices={
       "evaluation": "the evaluation split, as the paper does",
       "validation": "a fifth of the training labels, held out",
@@ -202,8 +207,8 @@ class Evaluation:
   )
   bootstrap_samples: int = option(
     1000,
-    "How often the measured images, or their groups, are drawn anew for the 95 % intervals of the "
-    "last evaluation; 0: no intervals.",
+    "Resamples of the measured images, or of their groups, for the 95 % intervals of the last "
+    "evaluation; 0: no intervals.",
     low=0,
     changes_training=False,
   )
@@ -268,7 +273,7 @@ class Export:
   )
   export_checkpoint: str = option(
     "last",
-    "What to export from, and embed with, of a model_dir.",
+    "Checkpoint of a model_dir that is exported and that embeds.",
     choices={
       "last": "its last checkpoint",
       "best": "the one with the best evaluation",
@@ -277,7 +282,7 @@ class Export:
   )
   export_weights: str = option(
     "trained",
-    "Which network to export, with contrastive_method=moco.",
+    "Network that is exported, with contrastive_method=moco.",
     choices={
       "trained": "the one that is trained",
       "momentum": "the one that follows it, which has no decoder",

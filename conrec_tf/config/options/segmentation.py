@@ -9,7 +9,7 @@ class Segmentation:
 
   segment_from: str = option(
     "both",
-    "What is taken from --checkpoint, as far as it fits.",
+    "Parts that are taken from --checkpoint, as far as they fit.",
     choices={
       "encoder": "its encoder alone",
       "both": "its decoder too",

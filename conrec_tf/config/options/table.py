@@ -43,12 +43,12 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
 
   @property
   def starts_trained(self) -> bool:
-    """Whether pre-training starts from weights that have learnt before."""
+    """True where pre-training starts from weights that have learnt before."""
     return bool(self.checkpoint or self.encoder_weights)
 
   @property
   def has_supervised_head(self) -> bool:
-    """Whether a supervised head is trained: on its own, or beside pre-training."""
+    """True where a supervised head is trained: on its own, or beside pre-training."""
     return self.train_mode == "finetune" or self.lineareval_while_pretraining
 
   @property

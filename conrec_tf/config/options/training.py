@@ -19,7 +19,7 @@ class Model:
   )
   external_scaling: str = option(
     "unit",
-    "What an external network's input is.",
+    "Values of an external network's input.",
     choices={
       "unit": "0 to 1",
       "symmetric": "-1 to 1",
@@ -29,7 +29,7 @@ class Model:
   )
   external_output: str = option(
     "",
-    "Which output of an external network is taken, by name. Empty: the first.",
+    "Name of the output of an external network that is taken. Empty: the first.",
   )
   encoder_weights: str = option(
     "",
@@ -43,7 +43,7 @@ class Model:
   unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8, architecture=True)
   pooling: str = option(
     "attention",
-    "How features become an embedding.",
+    "Pooling of features to an embedding.",
     choices={
       "attention": "by a mean that attention weighs (paper, Eq. 4)",
       "average": "by the mean",
@@ -52,8 +52,8 @@ class Model:
   )
   representation_levels: str = option(
     "all",
-    "Which levels of the encoder make the representation that is evaluated, embedded, exported "
-    "and finetuned.",
+    "Levels of the encoder that make the representation that is evaluated, embedded, exported and "
+    "finetuned.",
     choices={
       "last": "the last, pooled (the paper)",
       "all": "all, the shallower ones pooled by average and put beside it",
@@ -62,7 +62,7 @@ class Model:
   )
   skip_connections: str = option(
     "deep",
-    "Which skip connections the decoder has in pre-training. For segmentation it has all.",
+    "Skip connections of the decoder in pre-training. For segmentation it has all.",
     choices={
       "all": "all (the paper)",
       "deep": "the deepest alone",
@@ -89,7 +89,7 @@ class Model:
   proj_out_dim: int = option(128, "Width of the projection.", low=1, architecture=True)
   ft_proj_selector: int = option(
     0,
-    "What is evaluated and finetuned: 0 the representation, n the output of the n-th "
+    "Layer that is evaluated and finetuned: 0 the representation, n the output of the n-th "
     "layer of the projection head, -1 of its last.",
     low=-1,
     architecture=True,
@@ -110,13 +110,13 @@ class Model:
 
   @property
   def encoder_blocks(self) -> int:
-    """How many blocks the encoder has, for `fine_tune_after_block`."""
+    """Number of blocks of the encoder, for `fine_tune_after_block`."""
     return self.unet_depth if self.encoder == "unet" else 4
 
 
 @section
 class Optimization:
-  """How long, how fast."""
+  """Length of training, batch size, optimizer and learning rate."""
 
   train_batch_size: int = option(
     16, "Images a step, on all devices together; each gives two views.", low=2
@@ -125,7 +125,7 @@ class Optimization:
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   optimizer: str = option(
     "adamw",
-    "What updates the weights.",
+    "Optimizer of the weights.",
     choices={
       "lars": "LARS (the paper, with learning_rate=0.075 and learning_rate_scaling=sqrt)",
       "momentum": "SGD with Nesterov momentum",
@@ -138,7 +138,7 @@ class Optimization:
   )
   learning_rate_scaling: str = option(
     "none",
-    "What the learning rate is.",
+    "Rule that the learning rate of a batch size follows.",
     choices={
       "sqrt": "base * sqrt(batch) (the paper)",
       "linear": "base * batch / 256",
@@ -147,7 +147,7 @@ class Optimization:
   )
   learning_rate_schedule: str = option(
     "cosine",
-    "What follows the warm-up.",
+    "Learning rate after the warm-up.",
     choices={
       "constant": "a constant rate (the paper), with which a run can go on for longer",
       "cosine": "a cosine to 0",
@@ -165,7 +165,7 @@ class Optimization:
   )
   mixed_precision: str = option(
     "auto",
-    "What the network computes in; weights and losses stay float32.",
+    "Precision that the network computes in; weights and losses stay float32.",
     choices={
       "float32": "float32",
       "mixed_bfloat16": "bfloat16",

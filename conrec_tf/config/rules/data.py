@@ -1,4 +1,4 @@
-"""What contradicts what among the options of data."""
+"""Values of options of data that exclude each other."""
 
 from collections.abc import Iterator
 import os
@@ -90,3 +90,27 @@ def data_rules(config: Options) -> Iterator[Rule]:
     "max_undecodable must be numbers or shares such as 1%, separated by commas",
     config.max_undecodable,
   )
+  yield (
+    config.label_mode == "none" and config.train_mode == "finetune" and config.opens_training_data,
+    "label_mode must be auto or folders for train_mode=finetune",
+    config.label_mode,
+  )
+  yield (
+    config.label_mode == "none"
+    and config.lineareval_while_pretraining
+    and config.opens_training_data,
+    "label_mode must be auto or folders for lineareval_while_pretraining",
+    config.label_mode,
+  )
+  for name, most in (
+    ("brightness_jitter", 1.0),
+    ("contrast_jitter", 1.0),
+    ("saturation_jitter", 1.0),
+    ("hue_jitter", 0.5),
+  ):
+    product = config.color_jitter_strength * getattr(config, name)
+    yield (
+      product > most,
+      f"color_jitter_strength * {name} must be at most {most:g}",
+      f"{product:g}",
+    )

@@ -1,4 +1,4 @@
-"""What contradicts what among the options of evaluation."""
+"""Values of options of evaluation that exclude each other."""
 
 from collections.abc import Iterator
 
@@ -43,6 +43,11 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     config.few_shots and min(config.shots) < 1,
     "few_shots must be whole numbers from 1, separated by commas",
     config.few_shots,
+  )
+  yield (
+    config.eval_dataset and not config.is_pretraining,
+    f"eval_dataset must be empty for train_mode={config.train_mode}",
+    config.eval_dataset,
   )
   if config.mode not in ("train", "train_then_eval", "eval"):
     return

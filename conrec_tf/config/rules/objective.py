@@ -1,4 +1,4 @@
-"""What contradicts what among the options of the losses."""
+"""Values of options of the losses that exclude each other."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,11 @@ SHORTEST_SIDE_FOR_SSIM = 11
 def objective_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   moco = config.contrastive_method == "moco"
+  yield (
+    config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
+    "contrastive_weight or reconstruction_weight must be positive",
+    "0 and 0",
+  )
   yield (
     moco and config.mode == "eval" and config.checkpoint and config.is_pretraining,
     "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint, which has no second "
@@ -73,4 +78,9 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     config.multi_level_contrastive_weight and not (contrasts and config.encoder == "unet"),
     "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
     config.multi_level_contrastive_weight,
+  )
+  yield (
+    config.moving_average_decay and not config.is_pretraining and config.opens_training_data,
+    f"moving_average_decay must be 0 for train_mode={config.train_mode}",
+    config.moving_average_decay,
   )

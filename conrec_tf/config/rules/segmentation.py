@@ -1,4 +1,4 @@
-"""What contradicts what among the options of segmentation."""
+"""Values of options of segmentation that exclude each other."""
 
 from collections.abc import Iterator
 
