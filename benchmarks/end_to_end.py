@@ -36,7 +36,7 @@ def prepare(config):
     those that it waited for data; and two iterators: over one batch in memory, over the data.
   """
   source = load_dataset(config)
-  strategy = build_strategy(config)
+  strategy = build_strategy(config, config)
   with strategy.scope():
     model = build_model(config, source.channels)
     optimizer = build_optimizer(config, source.train.num_examples, 10**6)

@@ -26,7 +26,7 @@ from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 
 def make_turn(config, steps):
   """A function that trains and returns images/s."""
-  strategy = build_strategy(config)
+  strategy = build_strategy(config, config)
   with strategy.scope():
     model = build_model(config)
     optimizer = build_optimizer(config, 1000, 10**6)

@@ -79,7 +79,7 @@ def little():
   """Five steps of LARS in float64 on two replicas against one device; who takes which image."""
   found = {"seen": {replicas: seen(replicas) for replicas in (1, 2, 3)}}
   try:
-    build_strategy(make_config(3, train_batch_size=16))
+    build_strategy(make_config(3), make_config(3, train_batch_size=16))
   except UsageError as error:
     found["error"] = str(error)
   found["batch norm"] = {str(shape): statistics(shape) for shape in ([4, 2, 2, 3], [4, 3])}
@@ -171,7 +171,8 @@ def statistics(shape, mean=5.0, deviation=1.0):
 def strategy_of(replicas):
   """One for each number of replicas: a process usually has but one, and they mustn't mix keys."""
   tf.distribute.MirroredStrategy._collective_key_base += 1000
-  return build_strategy(make_config(replicas))
+  config = make_config(replicas)
+  return build_strategy(config, config)
 
 
 def train(replicas, batches, **values):
@@ -315,7 +316,7 @@ def skipped():
 
 def runs():
   """Runs on two replicas: whole, in two parts, and continued on one device."""
-  commands.train.build_strategy = lambda config: strategy_of(2 if config.devices else 1)
+  commands.train.build_strategy = lambda config, _: strategy_of(2 if config.devices else 1)
   with tempfile.TemporaryDirectory() as folder:
     values = dict(data_dir=folder, train_split="train[:48]", eval_split="test[:24]", log_steps=1)
     for name, replicas, steps in (

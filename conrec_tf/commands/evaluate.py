@@ -80,11 +80,11 @@ def evaluate_checkpoints(config: Config) -> None:
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     if place.is_own:
       directory.start(config)
-    place.open(config, source, eval_source)
+    place.open(source, eval_source)
     results.save(0, task.evaluate(True), full=True)
     results.write_summary(0)
     return
-  place.open(config, source, eval_source)
+  place.open(source, eval_source)
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   step = -1
   for prefix in tf.train.checkpoints_iterator(
@@ -172,7 +172,7 @@ def evaluate_network(config: Config) -> None:
   place = results_place(config, directory, source, eval_source, network_digest(pretrained))
   if place.is_own:
     directory.start(config)
-  place.open(config, source, eval_source)
+  place.open(source, eval_source)
   results = Results(place.directory, metric, metric, place.measured)
   results.save(pretrained.step, evaluate(), full=True)
   results.write_summary(pretrained.step)

@@ -20,8 +20,8 @@ from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
-from conrec_tf.training.chance_level import ChanceLevelNotice, hints
 from conrec_tf.training.preemption import GracefulShutdown
+from conrec_tf.training.progress import ChanceLevelNotice, hints
 from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)

@@ -53,7 +53,7 @@ def start_workers(config: Config) -> tuple[tf.distribute.Strategy, Workers]:
   """
   if config.mode == "train_then_eval":
     check_formats(config.export_formats)
-  strategy = build_strategy(config)  # before any other operation of TensorFlow
+  strategy = build_strategy(config, config)  # before any other operation of TensorFlow
   workers = Workers(strategy)
   if not workers.is_chief:
     logging.getLogger("conrec_tf").setLevel(logging.WARNING)
@@ -102,7 +102,7 @@ def train_and_evaluate(
       else:
         _check_finished(config, directory, place.changed, last_step)
       if config.mode != "train":
-        place.open(config, source, eval_source)
+        place.open(source, eval_source)
     checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,

@@ -9,14 +9,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Devices, Optimization
 from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 
 
-def build_strategy(config: Config) -> tf.distribute.Strategy:
-  """Builds the `tf.distribute.Strategy` that `config` names.
+def build_strategy(devices: Devices, optimization: Optimization) -> tf.distribute.Strategy:
+  """Builds the `tf.distribute.Strategy` that the options name.
 
   With multi_worker_mirrored this must come before any other TensorFlow operation, and waits until
   all workers are there.
@@ -26,15 +26,15 @@ def build_strategy(config: Config) -> tf.distribute.Strategy:
       shared evenly.
   """
   strategy = {
-    "one_device": lambda: one_device(config.devices, config.jit_compile),
-    "mirrored": lambda: tf.distribute.MirroredStrategy(_device_names(config.devices)),
+    "one_device": lambda: one_device(devices.devices, optimization.jit_compile),
+    "mirrored": lambda: tf.distribute.MirroredStrategy(_device_names(devices.devices)),
     "multi_worker_mirrored": _multi_worker,
-  }[config.strategy]()
+  }[devices.strategy]()
   replicas = strategy.num_replicas_in_sync
-  if config.train_batch_size % replicas:
+  if optimization.train_batch_size % replicas:
     raise UsageError(
       f"train_batch_size must be a multiple of {replicas}, the devices. "
-      f"Received: {config.train_batch_size}"
+      f"Received: {optimization.train_batch_size}"
     )
   return strategy
 

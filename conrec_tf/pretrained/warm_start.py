@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 import dataclasses
 import logging
-from typing import Any
 
 import numpy as np
 
-from conrec_tf.config import Config, Description
+from conrec_tf.config import Description, Model, Training
 from conrec_tf.errors import UsageError
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.models.unet import UNetDecoder
@@ -18,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def warm_start(
-  pretrained: PretrainedModel, model: ConRec, config: Config, parts: Sequence[str] = PARTS
+  pretrained: PretrainedModel, model: ConRec, options: Training, parts: Sequence[str] = PARTS
 ) -> None:
   """Gives a network what fits of a trained one's weights, and says what didn't.
 
@@ -30,7 +29,7 @@ def warm_start(
   Args:
     pretrained: the trained network on disk.
     model: a built network; its weights change.
-    config: the options of the run, which `model` was built by.
+    options: those that `model` was built by.
     parts: names of those to take from, the encoder among them.
 
   Raises:
@@ -40,24 +39,26 @@ def warm_start(
     raise UsageError(
       f"checkpoint must be a network of this package, for pre-training. Received: {pretrained.path}"
     )
-  source = build_model(_described(config, pretrained.values), pretrained.channels or None)
+  # What a checkpoint doesn't say is as in the run: a file of the authors' says little.
+  values = dataclasses.asdict(options) | pretrained.values | {"encoder_weights": ""}
+  source = build_model(Description(**values), pretrained.channels or None)
   load_network(pretrained, source)
   left = []
   for name in parts:
     given, taken = getattr(source, name), getattr(model, name)
     if taken is None or not taken.weights:
       continue
-    values = [weight.numpy() for weight in given.weights] if given else []
+    weights = [weight.numpy() for weight in given.weights] if given else []
     if given and name == "decoder" and len(given.skip_blocks) < len(taken.skip_blocks):
-      values = _with_skips(given, taken)
+      weights = _with_skips(given, taken)
     shapes = [tuple(weight.shape) for weight in taken.weights]
     if name == "encoder":
-      _check_encoder(values, shapes, pretrained, config)
-      values[0] = _with_channels(values[0], shapes[0])
-    if len(values) != len(shapes):
+      _check_encoder(weights, shapes, pretrained, options)
+      weights[0] = _with_channels(weights[0], shapes[0])
+    if len(weights) != len(shapes):
       left.append(name)
       continue
-    for weight, value, shape in zip(taken.weights, values, shapes, strict=True):
+    for weight, value, shape in zip(taken.weights, weights, shapes, strict=True):
       if value.shape == shape:
         weight.assign(value)
       else:
@@ -70,19 +71,11 @@ def warm_start(
   )
 
 
-def _described(config: Config, values: dict[str, Any]) -> Description:
-  """Returns a description of the network that a checkpoint says it holds.
-
-  What it doesn't say is as in the run: a file of the authors' says little.
-  """
-  return Description(**{**dataclasses.asdict(config), **values, "encoder_weights": ""})
-
-
 def _check_encoder(
   given: list[np.ndarray],
   taken: list[tuple[int, ...]],
   pretrained: PretrainedModel,
-  config: Config,
+  options: Model,
 ) -> None:
   """Raises UsageError where encoders differ in more than the images' channels."""
   names = ("encoder", "base_filters", "unet_depth")
@@ -90,7 +83,7 @@ def _check_encoder(
   but_channels = [(*first[:2], *first[3:]) for first in (shapes[0], taken[0])]
   if but_channels[0] == but_channels[1] and shapes[1:] == taken[1:]:
     return
-  wanted = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+  wanted = ", ".join(f"{name}={getattr(options, name)}" for name in names)
   there = ", ".join(f"{name}={pretrained.values.get(name, 'unknown')}" for name in names)
   raise UsageError(f"checkpoint must have {wanted}. Received: {there} in {pretrained.path}")
 

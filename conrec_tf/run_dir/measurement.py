@@ -9,7 +9,6 @@ import hashlib
 import json
 from typing import Any
 
-from conrec_tf.config import Config
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import listed
@@ -124,25 +123,31 @@ class Measurement:
 
 
 def measurement(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, network: str = ""
+  settings: tuple[dict[str, Any], dict[str, Any]],
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  *,
+  is_pretraining: bool,
+  network: str = "",
 ) -> Measurement:
-  """Returns what an evaluation with these options measures.
+  """Returns what an evaluation measures.
 
   Args:
-    config: the options of the run.
+    settings: the options that it depends on; see `Config.evaluation_settings`.
     source: dataset that the network learns from; its eval split makes views.
     eval_source: dataset of linear evaluation, with each image once.
+    is_pretraining: whether classifiers learn from the embeddings of `eval_source`.
     network: digest of the network where it isn't the run's own.
   """
+  always, at_the_end = settings
   classes, roles = eval_source.class_names, {}
-  if config.is_pretraining and classes:
+  if is_pretraining and classes:
     roles[TRAIN] = eval_source.train
-  if not (config.cv_folds and config.is_pretraining):
+  if not (always["cv_folds"] and is_pretraining):
     roles[EVAL] = eval_source.eval
   digests = {role: split.digest(classes) for role, split in roles.items()}
-  if config.is_pretraining and config.eval_dataset:
+  if is_pretraining and always["eval_dataset"]:
     digests[VIEWS] = source.without_stand_ins.eval.digest(source.class_names)
-  always, at_the_end = config.evaluation_settings
   return Measurement(
     {
       **digests,

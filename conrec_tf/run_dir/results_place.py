@@ -45,22 +45,23 @@ class ResultsPlace:
     directory: the folder.
     measured: what they are measured on.
     changed: in what that differs from the run's own results, in words.
+    options: `{option: value}` of the evaluation, to be written where it differs.
   """
 
   directory: RunDirectory
   measured: Measurement
   changed: tuple[str, ...] = ()
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def is_own(self) -> bool:
     """Whether the results are the run's own."""
     return not self.changed
 
-  def open(self, config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+  def open(self, source: DatasetSource, eval_source: DatasetSource) -> None:
     """Notes in the folder what results there are measured on; makes it if it isn't the run's.
 
     Args:
-      config: the options asked for.
       source: dataset that the network learns from.
       eval_source: dataset of linear evaluation.
     """
@@ -74,7 +75,7 @@ class ResultsPlace:
       )
       with io_as_usage_error(directory.path):
         directory.path.mkdir(parents=True, exist_ok=True)
-      directory.write("config.json", dataclasses.asdict(config))
+      directory.write("config.json", self.options)
       note_data(directory, source, eval_source)
     elif has_results and known is None:
       logger.info(
@@ -100,10 +101,17 @@ def results_place(
   the run's own, where its settings and images are asked for.
 
   Args:
-    config, source, eval_source, network: see `measurement`.
+    config: the options asked for.
     run: the folder of a run.
+    source, eval_source, network: see `measurement`.
   """
-  measured = measurement(config, source, eval_source, network)
+  measured = measurement(
+    config.evaluation_settings,
+    source,
+    eval_source,
+    is_pretraining=config.is_pretraining,
+    network=network,
+  )
   stored = current_settings(run.read("config.json") or {})
   read = {name: getattr(config, name) for name in READ_OF_TRAINING}
   if "auto" in (read["mixed_precision"], stored.get("mixed_precision")):
@@ -111,11 +119,12 @@ def results_place(
   changed = changed_words(stored, read)
   if run.evaluations():
     own = _own_record(run)
-    changed += (
-      _changed_from_before(config, run, stored, source)
-      if own is None
-      else measured.differences(own)
-    )
+    if own is None:
+      paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
+      changed += changed_words(stored, {**measured.compared(), **paths})
+      changed += ["images or labels"] * _is_of_other_images(run, source)
+    else:
+      changed += measured.differences(own)
   elif config.mode == "eval":  # before the training measured anything
     changed += ["images or labels"] * _is_of_other_images(run, source)
     changed += ["the network"] * bool(network and run.has_checkpoints)
@@ -123,7 +132,7 @@ def results_place(
     return ResultsPlace(run, measured)
   digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
   folder = run.path / ELSEWHERE / f"{_data_name(config)}-{digest}"
-  return ResultsPlace(RunDirectory(folder), measured, tuple(changed))
+  return ResultsPlace(RunDirectory(folder), measured, tuple(changed), dataclasses.asdict(config))
 
 
 def note_data(
@@ -209,17 +218,6 @@ def _own_record(run: RunDirectory) -> dict[str, Any] | None:
   """Returns what a run's own results are measured on; None where nothing noted it."""
   noted = (result for result in reversed(run.evaluations().values()) if MEASURED_ON in result)
   return run.read(OWN) or next(noted, None)
-
-
-def _changed_from_before(
-  config: Config, directory: RunDirectory, stored: Mapping[str, Any], source: DatasetSource
-) -> list[str]:
-  """Returns in what options or images differ from those of a run that has no record."""
-  always, at_the_end = config.evaluation_settings
-  compared = Measurement({}, always, at_the_end).compared()
-  paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
-  changed = changed_words(stored, {**compared, **paths})
-  return changed + ["images or labels"] * _is_of_other_images(directory, source)
 
 
 def _is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:

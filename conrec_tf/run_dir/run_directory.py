@@ -94,7 +94,7 @@ class RunDirectory:
       )
     make_output_folder(self.path)
     self.write("config.json", dataclasses.asdict(config))
-    write_text(self.path / "flags.cfg", flagfile(config))
+    write_text(self.path / "flags.cfg", flagfile(dataclasses.asdict(config)))
 
   @property
   def has_checkpoints(self) -> bool:
@@ -307,9 +307,7 @@ def seed_folder(seed: int) -> str:
   return f"seed_{seed}"
 
 
-def flagfile(config: Config) -> str:
-  """Returns the text of a flagfile that repeats `config` in another `model_dir`."""
-  lines = [
-    f"--{name}={value}" for name, value in dataclasses.asdict(config).items() if name != "model_dir"
-  ]
+def flagfile(options: dict[str, Any]) -> str:
+  """Returns the text of a flagfile that repeats `{option: value}` in another `model_dir`."""
+  lines = [f"--{name}={value}" for name, value in options.items() if name != "model_dir"]
   return "\n".join(lines) + "\n"

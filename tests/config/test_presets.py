@@ -210,7 +210,7 @@ def test_each_field_states_all_of_its_augmentation():
 
 def test_flagfile_of_a_run_repeats_its_config(tmp_path):
   config = Config(seed=4, use_blur=False, temperature=0.1)
-  (tmp_path / "flags.cfg").write_text(flagfile(config))
+  (tmp_path / "flags.cfg").write_text(flagfile(dataclasses.asdict(config)))
   assert parse(tmp_path / "flags") == config
 
 

@@ -149,14 +149,14 @@ CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "i
 def test_malformed_tf_config_is_refused(monkeypatch, text):
   monkeypatch.setenv("TF_CONFIG", text)
   with pytest.raises(UsageError, match="^TF_CONFIG must name all workers.* Received: .") as caught:
-    build_strategy(Config(strategy="multi_worker_mirrored"))
+    build_strategy(Config(strategy="multi_worker_mirrored"), Config())
   assert str(caught.value).endswith(text or "nothing")
 
 
 @pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
 def test_missing_devices_are_refused(strategy):
   with pytest.raises(UsageError, match=r"^devices must be among 0 \(CPU\). Received: 7$"):
-    build_strategy(Config(strategy=strategy, devices="7"))
+    build_strategy(Config(strategy=strategy, devices="7"), Config())
 
 
 def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):

@@ -38,7 +38,12 @@ def archive(tmp_path, rng):
 def record(**values):
   config = Config(**values)
   source = load_dataset(config)
-  return measurement(config, source, load_eval_dataset(config, source))
+  return measurement(
+    config.evaluation_settings,
+    source,
+    load_eval_dataset(config, source),
+    is_pretraining=config.is_pretraining,
+  )
 
 
 def test_equal_data_has_an_equal_record_wherever_it_lies(archive):
@@ -109,7 +114,7 @@ def place(run, **values):
   eval_source = load_eval_dataset(config, source)
   found = results_place(config, run, source, eval_source)
   run.path.mkdir(exist_ok=True)
-  found.open(config, source, eval_source)
+  found.open(source, eval_source)
   return found
 
 

@@ -34,7 +34,7 @@ class CountingStep:
     }
 
 
-STRATEGY = build_strategy(Config())
+STRATEGY = build_strategy(Config(), Config())
 
 
 def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shutdown=None):

@@ -107,7 +107,7 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   general = dict(mode="train", train_steps=STEPS, model_dir=str(tmp_path / "run"))
   config = Config(**(dict(mixed_precision="float32") | sizes | general | values | options))
   source = load_dataset(config)
-  strategy = build_strategy(config)
+  strategy = build_strategy(config, config)
   with strategy.scope():
     task = build_task(config, source, load_eval_dataset(config, source), STEPS)
   runner = StepRunner(strategy, task.step)
