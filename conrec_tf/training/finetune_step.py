@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.distribute import replicas
 from conrec_tf.metrics import (
   SUPERVISED_ACCURACY,
@@ -25,32 +25,34 @@ class FinetuneStep:
   """One step on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`.
 
   Args:
-    config: the options of the run.
+    options: of the training.
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
     head: the supervised head.
     optimizer: its `iterations` is the global step.
     num_classes: how many there are.
+    skip_non_finite: whether a step that isn't finite is left out.
   """
 
   def __init__(
     self,
-    config: Config,
+    options: Training,
     model: ConRec,
     head: LinearHead,
     optimizer: tf.keras.optimizers.Optimizer,
     num_classes: int,
+    skip_non_finite: bool = False,
   ) -> None:
-    self._config = config
+    self._options = options
     self._model = model
     self._head = head
     self._optimizer = optimizer
     self._num_classes = num_classes
     self._variables = model.trainable_variables + head.trainable_variables
     self._penalized = penalized_variables(
-      config.optimizer, self._variables, head.trainable_variables
+      options.optimizer, self._variables, head.trainable_variables
     )
     self._update = NonFiniteGuard(
-      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+      optimizer, self._variables, model.non_trainable_variables, skip=skip_non_finite
     )
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
@@ -64,23 +66,24 @@ class FinetuneStep:
       ),
       **self._update.metrics(),
     }
-    if self._config.ordinal_labels:
+    if self._options.ordinal_labels:
       return {**metrics, SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
     return {**metrics, **mean_metrics(SUPERVISED_TOP_5_ACCURACY)}
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
-    config, labels, ordinal = self._config, batch["label"], self._config.ordinal_labels
-    seed = tf.stack([tf.constant(config.seed, tf.int64), self._optimizer.iterations])
+    options, labels = self._options, batch["label"]
+    ordinal = options.ordinal_labels
+    seed = tf.stack([tf.constant(options.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
       embedding = self._model.representation(
-        batch["image"], training=True, seed=seed, layer=config.ft_proj_selector
+        batch["image"], training=True, seed=seed, layer=options.ft_proj_selector
       )
       logits = self._head(embedding)
       loss = losses.supervised_loss(logits, labels, ordinal)
-      decay = l2_penalty(self._penalized, config.weight_decay)
+      decay = l2_penalty(self._penalized, options.weight_decay)
       total = loss + decay
       scaled = self._update.scaled(total)
     metrics = {

@@ -182,7 +182,9 @@ def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainT
     networks={"model": model, "head": head},
     only_to_resume={},
     optimizer=optimizer,
-    step=FinetuneStep(config, model, head, optimizer, num_classes),
+    step=FinetuneStep(
+      config, model, head, optimizer, num_classes, skip_non_finite=config.on_nan == "skip"
+    ),
     batches=lambda shard: finetuning_batches(
       source,
       config.train_batch_size,
