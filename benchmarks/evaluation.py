@@ -13,10 +13,9 @@ import time
 import numpy as np
 
 from conrec_tf.evaluation import probes
-from conrec_tf.evaluation.bootstrap import bootstrap_intervals
-from conrec_tf.evaluation.final_measures import all_classes
 from conrec_tf.evaluation.label_free import label_free_measures
-from conrec_tf.evaluation.measures import class_measures
+from conrec_tf.evaluation.label_kinds import Classes
+from conrec_tf.evaluation.measures import intervals, numbers
 from conrec_tf.evaluation.probes import Labelled
 
 MEASURED = 5  # one image of so many
@@ -39,15 +38,15 @@ def main() -> None:
   parser.add_argument("--classes", type=int, default=1000)
   args = parser.parse_args()
   train, test = made(args.images, args.features, args.classes)
-  scores: list[np.ndarray] = []
+  kind = Classes(args.classes)
+  taken = (*kind.quick_measures, *kind.final_measures)
+  outputs: list[np.ndarray] = []
   parts = {
-    "logistic regression": lambda: scores.extend(probes.linear_scores(train, test)),
+    "logistic regression": lambda: outputs.append(kind.outputs(train, test, standardise=False)),
     "the same, standardised": lambda: probes.linear_scores(train, test, standardise=True),
     "nearest neighbours": lambda: probes.knn_accuracy(train, test),
-    "measures": lambda: class_measures(all_classes(*scores, args.classes), test[1]),
-    "intervals, 1000 resamples": lambda: bootstrap_intervals(
-      all_classes(*scores, args.classes), test[1], 1000, 0
-    ),
+    "measures": lambda: numbers(taken, outputs[0], test[1]),
+    "intervals, 1000 resamples": lambda: intervals(taken, outputs[0], test[1], 1000, 0),
     "without labels": lambda: label_free_measures(test[0]),
   }
   print(f"{args.images} images, {args.features} features, {args.classes} classes")

@@ -9,7 +9,7 @@ from conrec_tf.commands import report
 from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
-from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import EVAL, display_name, format_value, is_number
 from conrec_tf.run_dir.results_place import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder

@@ -1,4 +1,4 @@
-"""Whether two methods differ by more than noise: a paired test over images and trainings."""
+"""Tests if two methods differ by more than noise: paired, over images and trainings."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -6,10 +6,10 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from conrec_tf.evaluation.bootstrap import (
+from conrec_tf.evaluation.measures import (
   LEVEL,
-  auroc_of_weights,
-  kappa_of_weights,
+  multi_label_measures,
+  quadratic_weighted_kappa,
   resampled,
   variance_correction,
 )
@@ -123,8 +123,10 @@ def _variances_of_means(first: np.ndarray, second: np.ndarray) -> list[tuple[flo
 
 def _measure(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
   if labels.ndim == 2:
-    return auroc_of_weights(labels, predictions)
+    return lambda weights: np.nan_to_num(
+      multi_label_measures(predictions, labels, weights)["auroc"]
+    )
   if grades:
-    return kappa_of_weights(labels, predictions, grades)
+    return lambda weights: quadratic_weighted_kappa(predictions, labels, weights, grades)
   right = (predictions == labels).astype(np.float64)
   return lambda weights: weights @ right / weights.sum(axis=1)

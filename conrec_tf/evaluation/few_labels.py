@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler, normalize
 
+from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.probes import Labelled
-from conrec_tf.evaluation.spread import mean_and_deviation
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +75,7 @@ def label_fraction_curve(
         len(chosen),
         round(fraction * len(train[1])),
       )
-    mean, deviation = mean_and_deviation(scores)
-    rows.append(
-      {
-        "fraction": fraction,
-        "labels": len(chosen),
-        "repetitions": len(scores),
-        "mean": mean,
-        "std": deviation,
-      }
-    )
+    rows.append({"fraction": fraction, **_summary(len(chosen), scores)})
   return rows
 
 
@@ -127,14 +118,10 @@ def few_shot_curve(
       labels = sum(map(len, chosen))
       prototypes = np.stack([known[members].mean(axis=0) for members in chosen])
       scores.append(score(classes[pairwise_distances_argmin(asked, prototypes)]))
-    mean, deviation = mean_and_deviation(scores)
-    rows.append(
-      {
-        "images": count,
-        "labels": labels,
-        "repetitions": repetitions,
-        "mean": mean,
-        "std": deviation,
-      }
-    )
+    rows.append({"images": count, **_summary(labels, scores)})
   return rows
+
+
+def _summary(labels: int, scores: Sequence[float]) -> dict[str, Any]:
+  mean, deviation = mean_and_deviation(scores)
+  return {"labels": labels, "repetitions": len(scores), "mean": mean, "std": deviation}

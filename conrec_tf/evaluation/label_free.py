@@ -1,15 +1,27 @@
-"""What embeddings look like without labels: their rank, their spread, dead dimensions.
+"""Measures without labels: of embeddings, of two views of an image, of the losses.
 
-They compare runs of one method on one dataset, and show a collapse; between methods they mean
-little.
+Those of embeddings compare runs of one method on one dataset, and show a collapse; between methods
+they mean little.
 """
 
+from collections.abc import Callable, Iterable
 import logging
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from conrec_tf.metrics import DEAD_DIMENSIONS, EFFECTIVE_RANK, RANK_ME, UNIFORMITY
+from conrec_tf.metrics import (
+  ALIGNMENT,
+  DEAD_DIMENSIONS,
+  EFFECTIVE_RANK,
+  EVAL,
+  EVAL_TOTAL_LOSS,
+  RANK_ME,
+  SHARPNESS,
+  UNIFORMITY,
+)
+from conrec_tf.models import ConRec
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +29,11 @@ DEAD = 1e-3  # of the largest standard deviation
 COLLAPSED = 1.5  # RankMe of embeddings that are nearly all alike; 1 is the least
 PAIRED = 2000  # images, all pairs of which are looked at
 EPSILON = 1e-7  # as in RankMe's definition
+IMAGES = 512  # whose views are looked at
+LEAST_ENERGY = 1e-12  # of even images
+
+# From a batch to the loss and `{metric name: scalar}`.
+LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 
 
 def label_free_measures(embeddings: np.ndarray) -> dict[str, float]:
@@ -82,3 +99,69 @@ def warn_of_collapse(result: dict[str, Any]) -> None:
       "losses, try a lower learning rate or a higher temperature",
       rank,
     )
+
+
+def view_measures(
+  model: ConRec, batches: Iterable[dict[str, tf.Tensor]], layer: int
+) -> dict[str, float]:
+  """Measures how far apart clean views of an image are embedded, and how sharp it reconstructs.
+
+  Args:
+    model: the network.
+    batches: of two views, as `validation_batches` makes them; the first are enough.
+    layer: what is embedded; see `ConRec.representation`.
+
+  Returns:
+    `{name: number}` of `alignment`, and with a decoder of the gradient energy of reconstructions
+    of corrupted views over that of the views themselves: 1 where they are as sharp.
+  """
+  embeddings: list[list[np.ndarray]] = [[], []]
+  energies: list[list[np.ndarray]] = [[], []]
+  for batch in batches:
+    for side, images in zip(embeddings, tf.unstack(batch["target"], axis=1), strict=True):
+      side.append(model.embed(images, layer=layer).numpy())
+    if model.decoder:
+      made = model.reconstruct(batch["corrupted"][:, 0])
+      for side, images in zip(energies, (made, batch["target"][:, 0]), strict=True):
+        side.append(gradient_energy(images.numpy()))
+    if sum(map(len, embeddings[0])) >= IMAGES:
+      break
+  measures = {ALIGNMENT: alignment(*map(np.concatenate, embeddings))}
+  if model.decoder:
+    restored, whole = (float(np.mean(np.concatenate(side))) for side in energies)
+    measures[SHARPNESS] = restored / max(whole, LEAST_ENERGY)
+  return measures
+
+
+def gradient_energy(images: np.ndarray) -> np.ndarray:
+  """Returns the mean squared difference of pixels from the next ones, down and to the right.
+
+  Args:
+    images: float `[B, H, W, C]`.
+
+  Returns:
+    float `[B]`; 0 for an even image.
+  """
+  return sum(np.mean(np.square(np.diff(images, axis=axis)), axis=(1, 2, 3)) for axis in (1, 2))
+
+
+def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, float]:
+  """Measures the pre-training losses, for data without labels.
+
+  Args:
+    loss_fn: from a batch to the loss, of a network in inference mode, and `{metric name: scalar}`.
+    batches: `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
+
+  Returns:
+    `{name: number}`, means over the batches.
+  """
+
+  @tf.function(autograph=False)
+  def measure(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    total, metrics = loss_fn(batch)
+    return {EVAL_TOTAL_LOSS: total, **metrics}
+
+  rows = [measure(batch) for batch in batches]
+  return {
+    name.replace("train/", EVAL): float(np.mean([row[name] for row in rows])) for name in rows[0]
+  }

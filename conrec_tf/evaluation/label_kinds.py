@@ -1,111 +1,75 @@
-"""Kinds of labels, and how a classifier of each is learnt and measured.
+"""Kinds of labels, and how a classifier of each is learnt and measured."""
 
-Each kind has the same methods. `quick` gives the measures of every evaluation, by names without
-where they come from, the first of which is what counts. `final` gives the same and those of the
-end, by whole names, with intervals and predictions; `groups`, object `[N]`, are what the measured
-images belong together by, or None. `vote` gives what the nearest neighbours reach.
-`metric` is the name of what counts, of raw embeddings.
-"""
-
+import abc
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import softmax
 
-from conrec_tf.evaluation import probes
-from conrec_tf.evaluation.final_measures import (
-  all_classes,
-  measures_of_grades,
-  measures_of_labels,
-  measures_of_probabilities,
-)
-from conrec_tf.evaluation.measures import multi_label_measures
+from conrec_tf.evaluation import measures, probes
+from conrec_tf.evaluation.measures import Measure
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import (
   EVAL,
+  INTERVALS,
   KAPPA,
   KNN_ACCURACY,
   KNN_AUROC,
+  LABELS,
   LINEAR_ACCURACY,
   LINEAR_AUROC,
+  PREDICTIONS,
   scaling_prefix,
 )
 
-LINEAR = "linear_"  # what names of measures of logistic regression begin with
 
+class LabelKind(abc.ABC):
+  """A kind of labels.
 
-@dataclasses.dataclass(frozen=True)
-class Classes:
-  """One class of each image, int `[N]`."""
+  Attributes:
+    metric: the name of the number that counts, of raw embeddings.
+    prefix: what names of measures of logistic regression begin with.
+    final_measures: those that are taken once, at the end.
+  """
 
-  count: int
+  metric: ClassVar[str]
+  prefix: ClassVar[str] = "linear_"
+  final_measures: ClassVar[tuple[Measure, ...]] = ()
 
   @property
-  def metric(self) -> str:
-    """Top 1 accuracy."""
-    return LINEAR_ACCURACY
+  @abc.abstractmethod
+  def quick_measures(self) -> tuple[Measure, ...]:
+    """The measures of every evaluation, whose first number is the one that counts."""
 
-  def quick(
+  @abc.abstractmethod
+  def outputs(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> dict[str, float]:
-    """Returns top 1, 3 and 5 accuracy."""
-    scores, columns = probes.linear_scores(train, test, standardise, strength)
-    return self._accuracies(scores, columns, test[1])
+  ) -> np.ndarray:
+    """Returns the outputs of logistic regression, float `[N, K]`; see `probes.linear_scores`."""
 
-  def _accuracies(
-    self, scores: np.ndarray, columns: np.ndarray, labels: np.ndarray
-  ) -> dict[str, float]:
-    found = probes.top_k_accuracies(scores, columns, labels)
-    return {f"{LINEAR}top_{k}_accuracy": value for k, value in found.items()}
-
-  def final(
-    self,
-    train: Labelled,
-    test: Labelled,
-    standardise: bool,
-    resamples: int,
-    seed: int,
-    groups: np.ndarray | None = None,
-  ) -> dict[str, Any]:
-    """Returns accuracies, `class_measures`, intervals and the predictions."""
-    scores, columns = probes.linear_scores(train, test, standardise)
-    reading = scaling_prefix(standardise)
-    accuracies = self._accuracies(scores, columns, test[1])
-    return {reading + name: value for name, value in accuracies.items()} | (
-      measures_of_probabilities(
-        all_classes(scores, columns, self.count), test[1], reading + LINEAR, resamples, seed, groups
-      )
-    )
+  @abc.abstractmethod
+  def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns what is predicted for each image, an array by name."""
 
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float
   ) -> dict[str, float]:
-    """Returns the accuracy of the vote."""
-    value = probes.knn_accuracy(train, test, neighbours, temperature)
-    return {KNN_ACCURACY: value}
+    """Returns the accuracy of the nearest neighbours' vote; see `probes.knn_accuracy`."""
+    return {KNN_ACCURACY: probes.knn_accuracy(train, test, neighbours, temperature)}
 
   def agreement(self, labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Returns the accuracy of classes int `[N]`."""
+    """Returns the accuracy of predicted classes or grades, int `[N]`."""
     return float(np.mean(labels == predicted))
-
-
-@dataclasses.dataclass(frozen=True)
-class Grades:
-  """One grade of each image, int `[N]`, whose order matters (paper, section 3.2)."""
-
-  count: int
-
-  @property
-  def metric(self) -> str:
-    """Quadratic weighted kappa."""
-    return KAPPA
 
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
   ) -> dict[str, float]:
-    """Returns quadratic weighted kappa."""
-    grades = probes.ordinal_predictions(train, test, self.count, standardise, strength)
-    return {KAPPA.removeprefix(EVAL): self.agreement(test[1], grades)}
+    """Returns the measures of every evaluation, by names without where they come from."""
+    outputs = self.outputs(train, test, standardise, strength)
+    found = measures.numbers(self.quick_measures, outputs, test[1])
+    return {self.prefix + name: value for name, value in found.items()}
 
   def final(
     self,
@@ -116,72 +80,180 @@ class Grades:
     seed: int,
     groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
-    """Returns kappa, its interval and the predictions."""
-    bits = probes.ordinal_scores(train, test, self.count, standardise)
-    prefix = scaling_prefix(standardise)
-    name = KAPPA.replace(EVAL, prefix)
-    return {name: self.agreement(test[1], probes.decode_bits(bits))} | (
-      measures_of_grades(bits, test[1], self.count, prefix, resamples, seed, groups)
-    )
+    """Returns the quick measures and those of the end, by whole names; see `measured`."""
+    outputs = self.outputs(train, test, standardise)
+    prefix = scaling_prefix(standardise) + self.prefix
+    return self.measured(outputs, test[1], prefix, resamples, seed, groups)
 
-  def vote(
-    self, train: Labelled, test: Labelled, neighbours: int, temperature: float
-  ) -> dict[str, float]:
-    """Returns the accuracy of the vote, which doesn't know that order matters."""
-    return Classes(self.count).vote(train, test, neighbours, temperature)
+  def measured(
+    self,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    prefix: str,
+    resamples: int = 0,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+  ) -> dict[str, Any]:
+    """Returns all measures of outputs, their intervals and the predictions.
+
+    Args:
+      outputs: of any classifier, float `[N, K]`.
+      labels: of the images.
+      prefix: what names of numbers begin with.
+      resamples: of the images, for intervals; 0: none.
+      seed: fixes the resamples.
+      groups: of the images, drawn in their place, object `[N]`, or None.
+    """
+    taken = (*self.quick_measures, *self.final_measures)
+    numbers = measures.numbers(taken, outputs, labels)
+    found: dict[str, Any] = {prefix + name: value for name, value in numbers.items()}
+    if resamples:
+      drawn = measures.intervals(taken, outputs, labels, resamples, seed, groups)
+      found[INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
+    return {**found, PREDICTIONS: self.predictions(outputs, labels)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes(LabelKind):
+  """One class of each image, int `[N]`; outputs are probabilities, 0 of classes never learnt.
+
+  Attributes:
+    count: of the classes.
+    ks: see `measures.accuracies`.
+  """
+
+  count: int
+  ks: tuple[int, ...] = (1, 3, 5)
+
+  metric = LINEAR_ACCURACY
+  final_measures = (
+    measures.confusion_measures,
+    measures.rank_measures,
+    measures.calibration_error,
+    measures.binary_measures,
+  )
+
+  @property
+  def quick_measures(self) -> tuple[Measure, ...]:
+    return (functools.partial(measures.accuracies, ks=self.ks),)
+
+  def outputs(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> np.ndarray:
+    scores, columns = probes.linear_scores(train, test, standardise, strength)
+    probabilities = np.zeros([len(scores), self.count])
+    probabilities[:, columns] = scores
+    return probabilities
+
+  def outputs_of_logits(self, logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities of a supervised head's logits, float `[N, count]`."""
+    return softmax(logits.astype(np.float64), axis=1)
+
+  def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+      "label": labels,
+      "prediction": outputs.argmax(axis=1),
+      "probability": outputs.max(axis=1),
+      "true_class_probability": outputs[np.arange(len(labels)), labels],
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Grades(LabelKind):
+  """One grade of each image, int `[N]`, whose order matters (paper, section 3.2).
+
+  Outputs are probabilities of cumulative bits, see `probes.cumulative_bits`.
+
+  Attributes:
+    count: of the grades.
+  """
+
+  count: int
+
+  metric = KAPPA
+  prefix = ""
+
+  @property
+  def quick_measures(self) -> tuple[Measure, ...]:
+    return (self._kappa,)
+
+  def _kappa(
+    self, outputs: np.ndarray, labels: np.ndarray, weights: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    grades = probes.decode_bits(outputs)
+    value = measures.quadratic_weighted_kappa(grades, labels, weights, self.count)
+    return {KAPPA.removeprefix(EVAL): value}
+
+  def outputs(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> np.ndarray:
+    return probes.ordinal_scores(train, test, self.count, standardise, strength)
+
+  def outputs_of_logits(self, logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities of bits from a supervised head's logits, float `[N, count]`."""
+    return 1.0 / (1.0 + np.exp(-logits))
+
+  def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    grades = probes.decode_bits(outputs)
+    return {
+      "label": labels,
+      "prediction": grades,
+      "probability": probes.grade_probabilities(outputs, grades),
+      "true_class_probability": probes.grade_probabilities(outputs, labels),
+    }
 
   def agreement(self, labels: np.ndarray, predicted: np.ndarray) -> float:
     """Returns quadratic weighted kappa of grades int `[N]`."""
-    return probes.quadratic_weighted_kappa(labels, predicted, self.count)
+    ones = np.ones([1, len(labels)])
+    return float(measures.quadratic_weighted_kappa(predicted, labels, ones, self.count)[0])
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabel:
-  """Any number of labels of each image, 0 or 1 of each, int `[N, count]`."""
+class MultiLabel(LabelKind):
+  """Any number of labels of each image, 0 or 1 of each, int `[N, L]`; outputs are probabilities.
+
+  Attributes:
+    names: of the labels.
+  """
 
   names: tuple[str, ...]
 
-  @property
-  def count(self) -> int:
-    """How many labels there are."""
-    return len(self.names)
+  metric = LINEAR_AUROC
+  quick_measures = (measures.multi_label_measures,)
 
-  @property
-  def metric(self) -> str:
-    """Mean area under the ROC curve."""
-    return LINEAR_AUROC
-
-  def quick(
+  def outputs(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> dict[str, float]:
-    """Returns means over labels."""
-    probabilities = probes.multi_label_scores(train, test, standardise, strength)
-    means = multi_label_measures(probabilities, test[1])
-    return {LINEAR + name: value for name, value in means.items()}
+  ) -> np.ndarray:
+    return probes.multi_label_scores(train, test, standardise, strength)
 
-  def final(
+  def measured(
     self,
-    train: Labelled,
-    test: Labelled,
-    standardise: bool,
-    resamples: int,
-    seed: int,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    prefix: str,
+    resamples: int = 0,
+    seed: int = 0,
     groups: np.ndarray | None = None,
   ) -> dict[str, Any]:
-    """Returns means over labels, measures of each, intervals of the means, and the predictions."""
-    probabilities = probes.multi_label_scores(train, test, standardise)
-    prefix = scaling_prefix(standardise) + LINEAR
-    means = multi_label_measures(probabilities, test[1])
-    return {prefix + name: value for name, value in means.items()} | (
-      measures_of_labels(probabilities, test[1], self.names, prefix, resamples, seed, groups)
-    )
+    """Returns means over labels, their intervals, the predictions, and measures of each label."""
+    by_label = measures.label_measures(outputs, labels, np.ones([1, len(labels)]))
+    rows = [
+      {
+        "label": name,
+        "positive": int(labels[:, column].sum()),
+        **{key: float(values[column, 0]) for key, values in by_label.items()},
+      }
+      for column, name in enumerate(self.names)
+    ]
+    rows = [{key: value for key, value in row.items() if value == value} for row in rows]  # not NaN
+    return {**super().measured(outputs, labels, prefix, resamples, seed, groups), LABELS: rows}
+
+  def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    return {"labels": labels, "probabilities": outputs}
 
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float
   ) -> dict[str, float]:
     """Returns the mean area under the ROC curve of the shares of votes."""
     shares = probes.neighbour_shares(train, test[0], neighbours, temperature)
-    return {KNN_AUROC: multi_label_measures(shares, test[1])["auroc"]}
-
-
-LabelKind = Classes | Grades | MultiLabel
+    return {KNN_AUROC: measures.numbers(self.quick_measures, shares, test[1])["auroc"]}

@@ -1,22 +1,20 @@
 """Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 import functools
 import math
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
-import tensorflow as tf
 
 from conrec_tf.data.files.groups import held_out_share
 from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
+from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.probes import Labelled
-from conrec_tf.evaluation.spread import mean_and_deviation
 from conrec_tf.metrics import (
   EVAL,
-  EVAL_TOTAL_LOSS,
   FEW_SHOTS,
   LABEL_FRACTIONS,
   scaling_prefix,
@@ -24,31 +22,6 @@ from conrec_tf.metrics import (
 )
 
 VALIDATION_SHARE = 0.2
-
-# From a batch to the loss and `{metric name: scalar}`.
-LossFn = Callable[[dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
-
-
-def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, float]:
-  """Measures the pre-training losses, for data without labels.
-
-  Args:
-    loss_fn: from a batch to the loss, of a network in inference mode, and `{metric name: scalar}`.
-    batches: `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
-
-  Returns:
-    `{name: number}`, means over the batches.
-  """
-
-  @tf.function(autograph=False)
-  def measure(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    total, metrics = loss_fn(batch)
-    return {EVAL_TOTAL_LOSS: total, **metrics}
-
-  rows = [measure(batch) for batch in batches]
-  return {
-    name.replace("train/", EVAL): float(np.mean([row[name] for row in rows])) for name in rows[0]
-  }
 
 
 def linear_evaluation(

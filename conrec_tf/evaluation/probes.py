@@ -3,14 +3,13 @@
 A split is a pair (embeddings float `[N, F]`, labels int `[N]`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import logging
 from typing import Any, TypeVar
 import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import KFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -49,18 +48,6 @@ def linear_scores(
   _check_classes(train[1])
   classifier = _fit(RotatedLogisticRegression(C=strength), *train, standardise)
   return classifier.predict_proba(test[0]), classifier.classes_
-
-
-def top_k_accuracies(
-  scores: np.ndarray, classes: np.ndarray, labels: np.ndarray, ks: Sequence[int] = (1, 3, 5)
-) -> dict[int, float]:
-  """Returns `{k: share of labels among the k highest scores}`, for k below the classes'."""
-  ranked = classes[np.argsort(-scores, axis=1, kind="stable")]
-  return {
-    k: float(np.mean(np.any(ranked[:, :k] == labels[:, np.newaxis], axis=1)))
-    for k in ks
-    if k < len(classes) or k == 1
-  }
 
 
 def knn_accuracy(
@@ -152,25 +139,6 @@ def ordinal_scores(
   _check_classes(train[1])
   bits = cumulative_bits(train[1], count)
   return _one_against_rest(train[0], bits, standardise, strength).predict_proba(test[0])
-
-
-def ordinal_predictions(
-  train: Labelled,
-  test: Labelled,
-  count: int,
-  standardise: bool = False,
-  strength: float = 1.0,
-) -> np.ndarray:
-  """Returns the grades int `[N]` that `ordinal_scores` decode to."""
-  return decode_bits(ordinal_scores(train, test, count, standardise, strength))
-
-
-def quadratic_weighted_kappa(labels: np.ndarray, predictions: np.ndarray, count: int) -> float:
-  """Returns Cohen's kappa with quadratic weights, in [-1, 1]; 0, with a warning, if not defined."""
-  if len(np.unique(np.concatenate([labels, predictions]))) < 2:
-    logger.warning("Quadratic weighted kappa isn't defined when all grades are alike; taken as 0")
-    return 0.0
-  return float(cohen_kappa_score(labels, predictions, labels=range(count), weights="quadratic"))
 
 
 def cross_validate(

@@ -12,8 +12,8 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.records import Streamed
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
-from conrec_tf.evaluation.supervised_evaluation import head_measures
-from conrec_tf.metrics import LABEL_ACCURACY, PREDICTIONS, scaling_prefix
+from conrec_tf.evaluation.supervised_evaluation import head_kind
+from conrec_tf.metrics import LABEL_ACCURACY, scaling_prefix
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
@@ -74,13 +74,13 @@ class ModelInspector:
     """
     if self._head and not self.config.is_pretraining:
       metric = LABEL_ACCURACY
-      logits, count = self._head(test[0]).numpy(), len(self.class_names)
-      found = head_measures(logits, test[1], count, self.config.ordinal_labels, full=True)
+      learnt = head_kind(len(self.class_names), self.config.ordinal_labels)
+      outputs = learnt.outputs_of_logits(self._head(test[0]).numpy())
+      columns = learnt.predictions(outputs, test[1])
     else:
       metric = scaling_prefix(standardise)
       kind = label_kind(self.config, self.eval_source)
-      found = kind.final(train, test, standardise, resamples=0, seed=0)
-    columns = found[PREDICTIONS]
+      columns = kind.predictions(kind.outputs(train, test, standardise), test[1])
     return Predictions(
       split=self.test,
       places=np.arange(self.test.num_examples),

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from conrec_tf.evaluation.comparison import Difference, compare
-from conrec_tf.evaluation.spread import mean_and_deviation
+from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import is_loss, metric_of
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table

@@ -13,7 +13,7 @@ from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLa
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import sweep
-from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.evaluation.supervised_evaluation import head_kind, supervised_evaluation
 from conrec_tf.metrics import (
   CHOSEN,
   EVAL,
@@ -184,10 +184,10 @@ def evaluate_head(
     model,
     head,
     source,
+    head_kind(len(source.class_names), config.ordinal_labels),
     image_size=config.image_size,
     batch_size=config.eval_batch_size,
     layer=config.ft_proj_selector,
-    ordinal=config.ordinal_labels,
     full=full,
     bootstrap_samples=config.bootstrap_samples,
     seed=config.seed,

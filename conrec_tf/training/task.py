@@ -14,8 +14,7 @@ from conrec_tf.data.pipeline import (
 )
 from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.linear_evaluation import validation_losses
-from conrec_tf.evaluation.view_measures import view_measures
+from conrec_tf.evaluation.label_free import validation_losses, view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.pretrained.find import resolve_checkpoint

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from conrec_tf.evaluation.comparison import compare
-from conrec_tf.evaluation.probes import quadratic_weighted_kappa
+from conrec_tf.evaluation.label_kinds import Grades
 
 
 def _predictions(right):
@@ -63,11 +64,20 @@ def test_verdicts(rng):
   assert (alike.p_value, alike.interval) == (1.0, (0.0, 0.0))
 
 
+def test_several_labels_are_compared_by_area_under_the_roc_curve(rng):
+  labels = rng.integers(0, 2, (300, 3))
+  near, far = labels + rng.normal(size=(300, 3)), rng.normal(size=(300, 3))
+  found = compare([near], [far], labels)
+  expected = [roc_auc_score(labels, each, average="macro") for each in (near, far)]
+  assert found.value == pytest.approx(expected[0] - expected[1])
+  assert found.verdict == "ahead"
+
+
 def test_grades_are_compared_by_kappa(rng):
   labels = rng.integers(0, 5, 400)
   near = np.clip(labels + rng.integers(-1, 2, 400), 0, 4)
   far = rng.integers(0, 5, 400)
   found = compare([near], [far], labels, grades=5)
-  expected = [quadratic_weighted_kappa(labels, each, 5) for each in (near, far)]
+  expected = [Grades(5).agreement(labels, each) for each in (near, far)]
   assert found.value == pytest.approx(expected[0] - expected[1])
   assert found.verdict == "ahead"

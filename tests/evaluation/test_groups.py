@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from conrec_tf.evaluation import bootstrap
+from conrec_tf.evaluation import measures
 from conrec_tf.evaluation.comparison import compare
+from conrec_tf.evaluation.label_kinds import Grades
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.probes import cross_validate
 
@@ -28,8 +29,8 @@ def simulated(share, repetitions, resamples, groups=GROUPS):
     first, second = (np.where(drawn(rng, share), labels, 1 - labels) for _ in range(2))
     found = compare([first], [second], labels, groups=groups, resamples=resamples, seed=repetition)
     apart += found.verdict != "within noise"
-    intervals = bootstrap.bootstrap_intervals(
-      np.eye(2)[first], labels, resamples, repetition, groups
+    intervals = measures.intervals(
+      [measures.accuracies], np.eye(2)[first], labels, resamples, repetition, groups
     )
     low, high = intervals["top_1_accuracy"]
     covered += low <= ACCURACY <= high
@@ -56,31 +57,31 @@ def test_without_groups_alike_images_pass_for_many():
 
 def test_groups_are_drawn_whole():
   groups = np.array(["b", "a", "b", "c", "a", "b"], object)
-  [weights] = bootstrap.resampled(6, 50, 0, groups)
+  [weights] = measures.resampled(6, 50, 0, groups)
   for members in ([0, 2, 5], [1, 4]):
     assert (weights[:, members] == weights[:, members[:1]]).all()
   assert set(weights[:, [0, 1, 3]].sum(axis=1)) == {3.0}
   alone = np.array([str(number) for number in range(10, 50)], object)  # each image on its own
-  [by_image] = bootstrap.resampled(40, 5, 3)
-  [by_group] = bootstrap.resampled(40, 5, 3, alone)
+  [by_image] = measures.resampled(40, 5, 3)
+  [by_group] = measures.resampled(40, 5, 3, alone)
   assert np.array_equal(by_image, by_group)
 
 
 def test_of_one_group_nothing_follows():
   labels, one = np.arange(20) % 2, np.full(20, "p", object)
-  assert bootstrap.bootstrap_intervals(np.eye(2)[labels], labels, 10, 0, one) == {}
-  assert bootstrap.kappa_interval(labels, labels, 2, 10, 0, one) is None
+  for taken in ([measures.accuracies], Grades(2).quick_measures):
+    assert measures.intervals(taken, np.eye(2)[labels], labels, 10, 0, one) == {}
   found = compare([labels], [1 - labels], labels, groups=one, resamples=10)
   assert found.verdict == "within noise" and found.p_value == 1.0
 
 
 def test_an_interval_of_groups_stays_within_the_range_of_its_number():
   rng = np.random.default_rng(0)
-  low, high = bootstrap.interval_of_groups(0.97, 0.97 + 0.02 * rng.normal(size=500), 12, 0.0)
+  low, high = measures.interval_of_groups(0.97, 0.97 + 0.02 * rng.normal(size=500), 12, 0.0)
   assert 0.8 < low < 0.95 < 0.97 < high < 1.0 and high - 0.97 < 0.97 - low
-  low, high = bootstrap.interval_of_groups(0.0, 0.1 * rng.normal(size=500), 12, -1.0)
+  low, high = measures.interval_of_groups(0.0, 0.1 * rng.normal(size=500), 12, -1.0)
   assert -0.3 < low < -0.15 and high == pytest.approx(-low)
-  assert bootstrap.interval_of_groups(1.0, np.ones(5), 12, 0.0) == (1.0, 1.0)
+  assert measures.interval_of_groups(1.0, np.ones(5), 12, 0.0) == (1.0, 1.0)
 
 
 def test_a_group_is_on_one_side_of_the_validation_share_and_of_folds():

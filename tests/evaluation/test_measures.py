@@ -6,7 +6,11 @@ from scipy import stats
 from sklearn import metrics
 
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation import bootstrap, measures
+from conrec_tf.evaluation import measures
+from conrec_tf.evaluation.label_kinds import Classes, Grades
+
+OF_CLASSES = (measures.accuracies, *Classes.final_measures)
+SEVERAL = (measures.multi_label_measures,)
 
 
 def made(count, classes, seed=0, ties=False):
@@ -24,9 +28,10 @@ def made(count, classes, seed=0, ties=False):
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_weighted_measures_are_those_of_scikit_learn(classes, ties):
   probabilities, labels = made(200, classes, ties=ties)
-  [weights] = bootstrap.resampled(200, 3, 1)
-  found = measures.confusion_measures(probabilities, labels, weights)
-  found |= bootstrap._weighted_ranks(probabilities, labels, weights)
+  [weights] = measures.resampled(200, 3, 1)
+  found = {}
+  for measure in OF_CLASSES:
+    found |= measure(probabilities, labels, weights)
   predicted = probabilities.argmax(axis=1)
   columns = [1] if classes == 2 else range(classes)
   for row, weight in enumerate(weights):
@@ -57,21 +62,24 @@ def test_weighted_measures_are_those_of_scikit_learn(classes, ties):
       assert found[name][row] == pytest.approx(value, abs=1e-9), name
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-def test_measures_with_all_weights_1_are_the_measures(classes):
-  probabilities, labels = made(300, classes)
-  found = measures.class_measures(probabilities, labels)
-  ones = np.ones([1, 300])
-  weighted = measures.confusion_measures(probabilities, labels, ones)
-  weighted |= bootstrap._weighted_ranks(probabilities, labels, ones)
-  del weighted["top_1_accuracy"], found["calibration_error"]
-  assert set(found) == set(weighted)
-  for name, value in found.items():
-    assert value == pytest.approx(weighted[name][0], abs=1e-9), name
-  if classes == 2:
-    matrix = metrics.confusion_matrix(labels, probabilities.argmax(axis=1))
-    assert found["sensitivity"] == matrix[1, 1] / matrix[1].sum()
-    assert found["specificity"] == matrix[0, 0] / matrix[0].sum()
+def test_top_k_by_hand():
+  scores = np.array([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.3, 0.4, 0.3]])
+  labels, weights = np.array([2, 0, 0, 2]), np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 3.0, 0.0, 1.0]])
+  found = measures.accuracies(scores, labels, weights, (1, 2, 3))
+  assert set(found) == {"top_1_accuracy", "top_2_accuracy"}  # 3 of 3 says nothing
+  np.testing.assert_allclose(found["top_1_accuracy"], [1 / 4, 3 / 4])
+  np.testing.assert_allclose(found["top_2_accuracy"], [2 / 4, 3 / 4])  # of alike ones the first
+
+
+def test_sensitivity_and_specificity_are_recalls():
+  probabilities, labels = made(300, 2)
+  found = measures.numbers([measures.binary_measures], probabilities, labels)
+  matrix = metrics.confusion_matrix(labels, probabilities.argmax(axis=1))
+  assert found == {
+    "sensitivity": matrix[1, 1] / matrix[1].sum(),
+    "specificity": matrix[0, 0] / matrix[0].sum(),
+  }
+  assert measures.numbers([measures.binary_measures], *made(30, 3)) == {}
 
 
 def test_calibration_error_by_hand():
@@ -79,15 +87,14 @@ def test_calibration_error_by_hand():
   labels = np.array([0, 1, 0, 0])
   # Two of 0.95, one right; two of 0.55, one right.
   expected = 0.5 * abs(0.95 - 0.5) + 0.5 * abs(0.55 - 0.5)
-  assert measures.class_measures(probabilities, labels)["calibration_error"] == pytest.approx(
-    expected
-  )
+  [found] = measures.numbers([measures.calibration_error], probabilities, labels).values()
+  assert found == pytest.approx(expected)
 
 
 def test_a_class_without_images_does_not_count():
   probabilities, labels = made(90, 3)
   labels[labels == 2] = 0
-  found = measures.class_measures(probabilities, labels)
+  found = measures.numbers(OF_CLASSES, probabilities, labels)
   predicted = probabilities.argmax(axis=1)
   recalls = [np.mean(predicted[labels == c] == c) for c in (0, 1)]
   assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
@@ -97,18 +104,18 @@ def test_a_class_without_images_does_not_count():
   assert found["auroc"] == pytest.approx(
     np.mean([metrics.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)])
   )
-  intervals = bootstrap.bootstrap_intervals(probabilities, labels, 50, 0)
+  intervals = measures.intervals(OF_CLASSES, probabilities, labels, 50, 0)
   assert intervals["macro_f1"][0] < f1 < intervals["macro_f1"][1]
   assert all(np.isfinite(bounds).all() for bounds in intervals.values())
 
 
 def test_one_class_alone_and_constant_scores():
   probabilities, labels = made(40, 2)
-  alone = measures.class_measures(probabilities, np.zeros(40, int))
+  alone = measures.numbers(OF_CLASSES, probabilities, np.zeros(40, int))
   assert "auroc" not in alone and "sensitivity" not in alone
   assert alone["specificity"] == pytest.approx(np.mean(probabilities[:, 0] >= 0.5))
-  assert "auroc" not in bootstrap.bootstrap_intervals(probabilities, np.zeros(40, int), 20, 0)
-  flat = measures.class_measures(np.full([40, 2], 0.5), labels)
+  assert "auroc" not in measures.intervals(OF_CLASSES, probabilities, np.zeros(40, int), 20, 0)
+  flat = measures.numbers(OF_CLASSES, np.full([40, 2], 0.5), labels)
   assert flat["auroc"] == 0.5 and flat["average_precision"] == pytest.approx(labels.mean())
 
 
@@ -118,28 +125,48 @@ def test_interval_of_accuracy_is_the_binomial_one(count, tolerance):
   labels = np.zeros(count, int)
   probabilities = np.tile([0.9, 0.1], (count, 1))
   probabilities[right:] = [0.1, 0.9]
-  low, high = bootstrap.bootstrap_intervals(probabilities, labels, 1000, 0)["top_1_accuracy"]
+  low, high = measures.intervals(OF_CLASSES, probabilities, labels, 1000, 0)["top_1_accuracy"]
   expected = np.array(stats.binom.interval(0.95, count, right / count)) / count
   np.testing.assert_allclose([low, high], expected, atol=tolerance)
-  assert bootstrap.bootstrap_intervals(probabilities, labels, 1000, 0)["top_1_accuracy"] == (
+  assert measures.intervals(OF_CLASSES, probabilities, labels, 1000, 0)["top_1_accuracy"] == (
     low,
     high,
   )
 
 
-def test_interval_of_kappa_holds_scikit_learns():
-  rng = np.random.default_rng(0)
+def test_kappa_by_hand():
+  # Weights (i - j)^2 / 4. Observed 1/4 * 1/4; expected of margins (2,1,1)/4 and (2,2,0)/4:
+  # sum of p_i q_j (i - j)^2 / 4 = (1/8 * 0 + ...) = 0.1875.
+  labels, predictions = np.array([0, 0, 1, 2]), np.array([0, 0, 1, 1])
+  observed = (1 / 4) * (1 / 4)
+  p, q = np.array([2, 1, 1]) / 4, np.array([2, 2, 0]) / 4
+  expected = sum(p[i] * q[j] * (i - j) ** 2 / 4 for i in range(3) for j in range(3))
+  assert Grades(3).agreement(labels, predictions) == pytest.approx(1 - observed / expected)
+  assert Grades(5).agreement(np.array([0, 4]), np.array([4, 0])) == pytest.approx(-1.0)
+  assert Grades(5).agreement(np.array([0, 1, 4]), np.array([0, 1, 4])) == 1.0
+
+
+def test_kappa_of_a_single_grade_is_0_with_a_warning(caplog):
+  alike = np.array([2, 2])
+  assert Grades(5).agreement(alike, alike) == 0.0
+  assert "isn't defined" in caplog.text
+
+
+def test_kappa_and_its_interval_against_scikit_learn(rng):
   labels = rng.integers(0, 5, 400)
   predicted = np.clip(labels + rng.integers(-1, 2, 400), 0, 4)
-  low, high = bootstrap.kappa_interval(labels, predicted, 5, 300, 0)
+  bits, kind = (np.arange(5) <= predicted[:, np.newaxis]).astype(float), Grades(5)
+  [(low, high)] = measures.intervals(kind.quick_measures, bits, labels, 300, 0).values()
   value = metrics.cohen_kappa_score(labels, predicted, weights="quadratic")
+  assert kind.agreement(labels, predicted) == pytest.approx(value, abs=1e-12)
   assert low < value < high and high - low < 0.06
-  [weights] = bootstrap.resampled(400, 1, 0)
+  [weights] = measures.resampled(400, 1, 0)
   chosen = np.repeat(np.arange(400), weights[0].astype(int))
   expected = metrics.cohen_kappa_score(labels[chosen], predicted[chosen], weights="quadratic")
-  only, _ = bootstrap.kappa_interval(labels, predicted, 5, 1, 0)
+  [(only, _)] = measures.intervals(kind.quick_measures, bits, labels, 1, 0).values()
   assert only == pytest.approx(expected)
-  assert bootstrap.kappa_interval(np.zeros(9, int), np.zeros(9, int), 5, 10, 0) == (0.0, 0.0)
+  alike = measures.intervals(kind.quick_measures, np.zeros([9, 5]), np.zeros(9, int), 10, 0)
+  assert list(alike.values()) == [(0.0, 0.0)]
 
 
 def made_labels(rng, count=150, labels=4):
@@ -149,7 +176,7 @@ def made_labels(rng, count=150, labels=4):
 
 def test_several_labels_against_scikit_learn(rng):
   scores, labels = made_labels(rng)
-  found = measures.multi_label_measures(scores, labels)
+  found = measures.numbers(SEVERAL, scores, labels)
   assert found == pytest.approx(
     {
       "auroc": metrics.roc_auc_score(labels, scores, average="macro"),
@@ -158,24 +185,27 @@ def test_several_labels_against_scikit_learn(rng):
     }
   )
   labels[:, 2] = 0  # a label that no image has counts in no mean
-  without = measures.multi_label_measures(scores, labels)
+  without = measures.numbers(SEVERAL, scores, labels)
   kept = [0, 1, 3]
-  assert without == pytest.approx(measures.multi_label_measures(scores[:, kept], labels[:, kept]))
-  assert measures.label_measures(scores[:, 2], labels[:, 2]) == {}
+  assert without == pytest.approx(measures.numbers(SEVERAL, scores[:, kept], labels[:, kept]))
+  assert np.isnan(measures.label_measures(scores, labels, np.ones([1, 150]))["f1"][2])
   with pytest.raises(UsageError, match="images with and without some label"):
-    measures.multi_label_measures(scores, np.ones_like(labels))
+    measures.numbers(SEVERAL, scores, np.ones_like(labels))
 
 
 def test_intervals_of_several_labels_are_those_of_resamples(rng):
   scores, labels = made_labels(rng)
-  [weights] = bootstrap.resampled(150, 1, 5)
+  [weights] = measures.resampled(150, 1, 5)
   chosen = np.repeat(np.arange(150), weights[0].astype(int))
-  expected = measures.multi_label_measures(scores[chosen], labels[chosen])
-  found = bootstrap.multi_label_intervals(scores, labels, 1, 5)
+  expected = measures.numbers(SEVERAL, scores[chosen], labels[chosen])
+  found = measures.intervals(SEVERAL, scores, labels, 1, 5)
   for name, (low, high) in found.items():
     assert low == high == pytest.approx(expected[name]), name
-  auroc = bootstrap.auroc_of_weights(labels, scores)(weights)
-  assert auroc == pytest.approx(expected["auroc"])
-  wide = bootstrap.multi_label_intervals(scores, labels, 300, 0)
-  whole = measures.multi_label_measures(scores, labels)
+  wide = measures.intervals(SEVERAL, scores, labels, 300, 0)
+  whole = measures.numbers(SEVERAL, scores, labels)
   assert all(low < whole[name] < high for name, (low, high) in wide.items())
+
+
+def test_deviation_is_that_of_a_sample():
+  assert measures.mean_and_deviation([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+  assert measures.mean_and_deviation([4.0]) == (4.0, 0.0)

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.label_kinds import Classes, Grades
 from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
 
 
@@ -21,16 +22,11 @@ def splits(rng):
 def test_accuracy_is_scikit_learns(splits):
   train, test = splits
   expected = LogisticRegression(max_iter=10000, random_state=0).fit(*train).score(*test)
-  scores, classes = probes.linear_scores(train, test)
-  accuracies = probes.top_k_accuracies(scores, classes, test[1])
-  assert accuracies[1] == pytest.approx(expected)
-  assert 0.4 < accuracies[1] < accuracies[3] < accuracies[5] < 1.0
-
-
-def test_top_k_by_hand():
-  scores = np.array([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
-  accuracies = probes.top_k_accuracies(scores, np.array([2, 5, 7]), np.array([7, 2, 2]), (1, 2, 3))
-  assert accuracies == {1: pytest.approx(1 / 3), 2: pytest.approx(2 / 3)}  # 3 of 3 says nothing
+  accuracies = Classes(7).quick(train, test, standardise=False)
+  assert list(accuracies) == [f"linear_top_{k}_accuracy" for k in (1, 3, 5)]
+  first, third, fifth = accuracies.values()
+  assert first == pytest.approx(expected)
+  assert 0.4 < first < third < fifth < 1.0
 
 
 def test_standardising_rescues_nearly_constant_features(rng):
@@ -38,8 +34,7 @@ def test_standardising_rescues_nearly_constant_features(rng):
   features = 1.0 + 1e-6 * (labels[:, None] + 0.1 * rng.normal(size=(200, 3)))
   split = (features, labels)
   raw, standardised = (
-    probes.top_k_accuracies(*probes.linear_scores(split, split, flag), labels)[1]
-    for flag in (False, True)
+    Classes(2).quick(split, split, flag)["linear_top_1_accuracy"] for flag in (False, True)
   )
   assert raw < 0.9 and standardised == 1.0
 
@@ -49,7 +44,7 @@ def test_labels_of_one_class_are_refused():
   with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
     probes.linear_scores(split, split)
   with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
-    probes.ordinal_predictions(split, split, 5)
+    probes.ordinal_scores(split, split, 5)
 
 
 def test_no_convergence_is_logged(splits, monkeypatch, caplog):
@@ -124,31 +119,11 @@ def test_decoding_counts_probabilities_over_one_half():
   np.testing.assert_array_equal(probes.decode_bits(probabilities), [2, 1, 0, 0, 4])
 
 
-def test_kappa_by_hand():
-  # Weights (i - j)^2 / 4. Observed 1/4 * 1/4; expected of margins (2,1,1)/4 and (2,2,0)/4:
-  # sum of p_i q_j (i - j)^2 / 4 = (1/8 * 0 + ...) = 0.1875.
-  labels, predictions = [0, 0, 1, 2], [0, 0, 1, 1]
-  observed = (1 / 4) * (1 / 4)
-  p, q = np.array([2, 1, 1]) / 4, np.array([2, 2, 0]) / 4
-  expected = sum(p[i] * q[j] * (i - j) ** 2 / 4 for i in range(3) for j in range(3))
-  assert probes.quadratic_weighted_kappa(labels, predictions, 3) == pytest.approx(
-    1 - observed / expected
-  )
-  assert probes.quadratic_weighted_kappa([0, 4], [4, 0], 5) == pytest.approx(-1.0)
-  assert probes.quadratic_weighted_kappa([0, 1, 4], [0, 1, 4], 5) == 1.0
-
-
-def test_kappa_of_a_single_grade_is_0_with_a_warning(caplog):
-  assert probes.quadratic_weighted_kappa([2, 2], [2, 2], 5) == 0.0
-  assert "isn't defined" in caplog.text
-
-
 def test_ordinal_regression_recovers_an_order(rng, recwarn):
   grades = rng.integers(0, 5, 400)
   features = grades[:, None] + 0.2 * rng.normal(size=(400, 1))
   train, held = (features[:300], grades[:300]), (features[300:], grades[300:])
-  predictions = probes.ordinal_predictions(train, held, 5)
-  assert probes.quadratic_weighted_kappa(held[1], predictions, 5) > 0.9
+  assert Grades(5).quick(train, held, standardise=False)["quadratic_weighted_kappa"] > 0.9
   assert not list(recwarn)
 
 

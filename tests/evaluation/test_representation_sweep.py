@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from conrec_tf.evaluation import probes
+from conrec_tf.evaluation.label_kinds import Classes
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.representation_sweep import STRENGTHS, sweep
 
 
 def accuracy(train, test, standardise, strength):
-  scores, columns = probes.linear_scores(train, test, standardise, strength)
-  return probes.top_k_accuracies(scores, columns, test[1])[1]
+  return Classes(4).quick(train, test, standardise, strength)["linear_top_1_accuracy"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.evaluation.supervised_evaluation import head_kind, supervised_evaluation
 from conrec_tf.models import LinearHead, build_model
 
 
@@ -32,7 +32,7 @@ def test_head_is_measured_on_the_eval_split(tiny, monkeypatch, ordinal, names):
 
   source = types.SimpleNamespace(eval=None, class_names=tuple("abcdefg"))
   metrics = supervised_evaluation(
-    model, head, source, image_size=24, batch_size=16, layer=0, ordinal=ordinal
+    model, head, source, head_kind(7, ordinal), image_size=24, batch_size=16, layer=0
   )
   assert set(metrics) == names
   assert metrics["eval/label_top_1_accuracy"] == 0.75
