@@ -6,7 +6,7 @@ from conrec_tf.config.options.data import Augmentation, Data
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.options.segmentation import Segmentation
-from conrec_tf.config.options.table import Training
+from conrec_tf.config.options.table import Experiment, Training
 from conrec_tf.config.options.training import Model, Optimization
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
   "Description",
   "Devices",
   "Evaluation",
+  "Experiment",
   "Export",
   "Model",
   "Objective",

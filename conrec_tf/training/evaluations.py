@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.config import Config, Data
+from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
@@ -32,12 +32,12 @@ RECOMPUTED_BATCHES = 16
 
 
 def evaluate_linearly(
-  config: Config, model: Embedder, source: DatasetSource, full: bool
+  options: Experiment, model: Embedder, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
   """Takes the quick measures of linear evaluation or, if `full`, the slow ones too.
 
   Args:
-    config: the options of the run.
+    options: of the training and its evaluations.
     model: the network.
     source: the dataset of linear evaluation.
     full: whether to take the measures of the end.
@@ -45,34 +45,34 @@ def evaluate_linearly(
   Returns:
     `{name: value}`; see `linear_evaluation` and `full_evaluation`.
   """
-  splits = [source.train] if config.cv_folds else [source.train, source.eval]
-  train, *rest = [_embedded(config, model, source, split) for split in splits]
+  splits = [source.train] if options.cv_folds else [source.train, source.eval]
+  train, *rest = [_embedded(options, model, source, split) for split in splits]
   test = rest[0] if rest else None
-  kind = label_kind(config, source)
-  protocol: dict[str, Any] = dict(folds=config.cv_folds, seed=config.seed)
+  kind = label_kind(options, source)
+  protocol: dict[str, Any] = dict(folds=options.cv_folds, seed=options.seed)
   at_the_end: dict[str, Any] = {}
   if full:
     at_the_end = full_evaluation(
       train,
       test,
       kind,
-      fractions=config.fractions,
-      shots=config.shots,
-      num_repeats=config.num_repeats,
-      standardise=config.standardize_embeddings,
-      bootstrap_samples=config.bootstrap_samples,
-      neighbours=config.knn_neighbours,
-      temperature=config.knn_temperature,
+      fractions=options.fractions,
+      shots=options.shots,
+      num_repeats=options.num_repeats,
+      standardise=options.standardize_embeddings,
+      bootstrap_samples=options.bootstrap_samples,
+      neighbours=options.knn_neighbours,
+      temperature=options.knn_temperature,
       groups=(source.train.groups, source.eval.groups),
       **protocol,
     )
-    if config.sweep_representations:
-      at_the_end |= _swept(config, model, source)
+    if options.sweep_representations:
+      at_the_end |= _swept(options, model, source)
   metrics = linear_evaluation(
     train,
     test,
     kind,
-    validation=config.select_best_on == "validation",
+    validation=options.select_best_on == "validation",
     measured=at_the_end,
     groups=source.train.groups,
     **protocol,
@@ -80,19 +80,19 @@ def evaluate_linearly(
   return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
 
 
-def _swept(config: Config, model: Embedder, source: DatasetSource) -> dict[str, Any]:
+def _swept(options: Experiment, model: Embedder, source: DatasetSource) -> dict[str, Any]:
   """Evaluates all representations of a network; see `representation_sweep.sweep`."""
-  kind = label_kind(config, source)
+  kind = label_kind(options, source)
   name = kind.metric.removeprefix(EVAL)
 
   def score(train: Labelled, test: Labelled, standardise: bool, strength: float) -> float:
     return kind.quick(train, test, standardise, strength)[name]
 
   (train, train_labels), (test, labels) = (
-    all_representations(model, source, split, config.image_size, config.eval_batch_size)
+    all_representations(model, source, split, options.image_size, options.eval_batch_size)
     for split in (source.train, source.eval)
   )
-  rows = sweep(score, train, test, (train_labels, labels), config.seed, source.train.groups)
+  rows = sweep(score, train, test, (train_labels, labels), options.seed, source.train.groups)
   [chosen] = [row for row in rows if row["chosen"]]
   return {REPRESENTATIONS: rows, CHOSEN + name: chosen["test"]}
 
@@ -104,10 +104,10 @@ def label_kind(data: Data, source: DatasetSource) -> LabelKind:
   return (Grades if data.ordinal_labels else Classes)(len(source.class_names))
 
 
-def main_metric(config: Config, source: DatasetSource) -> str:
+def main_metric(options: Experiment, source: DatasetSource) -> str:
   """Returns the name of the number of linear evaluation that runs are compared by."""
-  reading = scaling_prefix(config.standardize_embeddings)
-  return label_kind(config, source).metric.replace(EVAL, reading)
+  reading = scaling_prefix(options.standardize_embeddings)
+  return label_kind(options, source).metric.replace(EVAL, reading)
 
 
 def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
@@ -132,30 +132,34 @@ def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any
 
 
 def evaluate_without_labels(
-  config: Config, model: Embedder, source: DatasetSource
+  options: Experiment, model: Embedder, source: DatasetSource
 ) -> dict[str, float]:
   """Measures the embeddings of the eval split; see `label_free_measures`."""
-  return label_free_measures(_embedded(config, model, source, source.eval)[0])
+  return label_free_measures(_embedded(options, model, source, source.eval)[0])
 
 
-def _embedded(config: Config, model: Embedder, source: DatasetSource, split: Split) -> Labelled:
+def _embedded(
+  options: Experiment, model: Embedder, source: DatasetSource, split: Split
+) -> Labelled:
   return embed_split(
     model,
     source,
     split,
-    image_size=config.image_size,
-    batch_size=config.eval_batch_size,
-    layer=config.ft_proj_selector,
+    image_size=options.image_size,
+    batch_size=options.eval_batch_size,
+    layer=options.ft_proj_selector,
   )
 
 
-def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) -> dict[str, Any]:
+def evaluate_recomputed(
+  options: Experiment, model: ConRec, source: DatasetSource
+) -> dict[str, Any]:
   """Evaluates an untrained network after its batch norm has seen clean training images.
 
   Without that its statistics are those that it was built with, and its embeddings nearly alike.
 
   Args:
-    config: the options of the run.
+    options: of the training and its evaluations.
     model: the untrained network; its statistics are changed, and its dropout.
     source: the dataset of linear evaluation.
 
@@ -165,31 +169,31 @@ def evaluate_recomputed(config: Config, model: ConRec, source: DatasetSource) ->
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
   batches = evaluation_batches(
-    source, source.train.records(), config.image_size, config.eval_batch_size
+    source, source.train.records(), options.image_size, options.eval_batch_size
   )
   recompute_statistics(
     model,
-    lambda images: model.representation(images, training=True, layer=config.ft_proj_selector),
+    lambda images: model.representation(images, training=True, layer=options.ft_proj_selector),
     (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
   )
-  metrics = evaluate_linearly(config, model, source, full=False)
+  metrics = evaluate_linearly(options, model, source, full=False)
   return {recomputed_key(name): value for name, value in metrics.items() if name not in LABEL_FREE}
 
 
 def evaluate_head(
-  config: Config, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
+  options: Experiment, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
   """Takes the quick measures of a supervised head or, if `full`, those of the end too."""
   metrics = supervised_evaluation(
     model,
     head,
     source,
-    head_kind(len(source.class_names), config.ordinal_labels),
-    image_size=config.image_size,
-    batch_size=config.eval_batch_size,
-    layer=config.ft_proj_selector,
+    head_kind(len(source.class_names), options.ordinal_labels),
+    image_size=options.image_size,
+    batch_size=options.eval_batch_size,
+    layer=options.ft_proj_selector,
     full=full,
-    bootstrap_samples=config.bootstrap_samples,
-    seed=config.seed,
+    bootstrap_samples=options.bootstrap_samples,
+    seed=options.seed,
   )
   return _with_names(metrics, source)

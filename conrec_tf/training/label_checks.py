@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conrec_tf.config import Config, Objective
+from conrec_tf.config import Config, Experiment, Objective
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
@@ -14,46 +14,46 @@ from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
 
-def check_labels(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+def check_labels(options: Experiment, source: DatasetSource, eval_source: DatasetSource) -> None:
   """Raises UsageError where labels are missing, of another kind than the options need, or alike.
 
   Args:
-    config: the options of the run.
+    options: of the training and its evaluations.
     source: dataset to learn from.
     eval_source: dataset of linear evaluation.
   """
-  if config.has_supervised_head and not source.class_names:
+  if options.has_supervised_head and not source.class_names:
     raise UsageError(
       "dataset must have labels for finetuning and for "
       f"lineareval_while_pretraining. Received: {source.name} without"
     )
   for what, wrong in (
-    ("train_mode must be pretrain", not config.is_pretraining and source.multi_label),
+    ("train_mode must be pretrain", not options.is_pretraining and source.multi_label),
     (
       "lineareval_while_pretraining must be false",
-      config.lineareval_while_pretraining and source.multi_label,
+      options.lineareval_while_pretraining and source.multi_label,
     ),
-    ("ordinal_labels must be false", config.ordinal_labels and eval_source.multi_label),
-    ("few_shots must be empty", config.few_shots and eval_source.multi_label),
+    ("ordinal_labels must be false", options.ordinal_labels and eval_source.multi_label),
+    ("few_shots must be empty", options.few_shots and eval_source.multi_label),
   ):
     if wrong:
       raise UsageError(f"{what} for images of several labels each. Received: {eval_source.name}")
-  unlabelled = config.is_pretraining and not eval_source.class_names
+  unlabelled = options.is_pretraining and not eval_source.class_names
   for name in NEED_LABELS:
-    if unlabelled and getattr(config, name):
+    if unlabelled and getattr(options, name):
       raise UsageError(
         f"{name} needs labels, or an eval_dataset that has them. Received: {source.name} without"
       )
-  if unlabelled and config.select_best_on == "validation":
+  if unlabelled and options.select_best_on == "validation":
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
     )
-  if config.mode not in ("train", "train_then_eval", "eval"):
+  if options.mode not in ("train", "train_then_eval", "eval"):
     return
-  if config.has_supervised_head and config.mode != "eval":  # which learns nothing
-    _check_head(config, source)
-  if config.is_pretraining and config.mode != "train" and eval_source.class_names:
-    for what, learnt, measured in _classifiers(config, eval_source):
+  if options.has_supervised_head and options.mode != "eval":  # which learns nothing
+    _check_head(options, source)
+  if options.is_pretraining and options.mode != "train" and eval_source.class_names:
+    for what, learnt, measured in _classifiers(options, eval_source):
       _check_classifier(what, learnt, measured)
 
 
@@ -75,20 +75,22 @@ def _check_head(objective: Objective, source: DatasetSource) -> None:
 
 
 def _classifiers(
-  config: Config, source: DatasetSource
+  options: Experiment, source: DatasetSource
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
   """Yields what each classifier of linear evaluation learns: (in words, labels, measured ones)."""
   train, test = source.train, source.eval
   if train.labels is None or test.labels is None:
     return
   labels = train.labels()
-  yield train.name, labels, labels if config.cv_folds else test.labels()
-  if config.cv_folds:
-    folds = evaluation_folds(labels, config.cv_folds, config.seed, train.groups)
+  yield train.name, labels, labels if options.cv_folds else test.labels()
+  if options.cv_folds:
+    folds = evaluation_folds(labels, options.cv_folds, options.seed, train.groups)
     for number, held in enumerate(folds):
       yield f"{train.name} but for fold {number}", labels[~held], labels[held]
-  if config.select_best_on == "validation" or config.sweep_representations:
-    learnt, held_out = (labels[part] for part in held_out_labels(labels, config.seed, train.groups))
+  if options.select_best_on == "validation" or options.sweep_representations:
+    learnt, held_out = (
+      labels[part] for part in held_out_labels(labels, options.seed, train.groups)
+    )
     yield f"{train.name} but for the validation share", learnt, held_out
 
 

@@ -71,5 +71,10 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
 
 
 @section
-class Options(Export, Evaluation, Bookkeeping, Devices, Segmentation, Training):
+class Experiment(Evaluation, Training):
+  """The options that a result depends on: of a training, and of how it is evaluated."""
+
+
+@section
+class Options(Export, Experiment, Evaluation, Bookkeeping, Devices, Segmentation, Training):
   """All options, flat; none is checked here."""
