@@ -32,8 +32,8 @@ import pyarrow as pa  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from conrec_tf.commands.tasks import load_dataset  # noqa: E402
 from conrec_tf.config import Config  # noqa: E402
-from conrec_tf.data.registry import load_dataset  # noqa: E402
 from conrec_tf.files import is_temporary  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]

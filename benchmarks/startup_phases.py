@@ -32,7 +32,7 @@ PACKAGE = time.perf_counter()
 
 PARTS = (
   (train, "load_dataset", "open the data"),
-  (train, "build_task", "build network and optimizer"),
+  (train, "build_training", "build network and optimizer"),
   (task, "pretraining_batches", "trace the input pipeline"),
   (Evaluator, "open", "TensorBoard, report"),
 )

@@ -40,8 +40,8 @@ def train_here(weights, flags):
   from conrec_tf import cli
   from conrec_tf.commands import train
 
-  tasks, build_task = [], train.build_task
-  train.build_task = lambda *args: tasks.append(build_task(*args)) or tasks[-1]
+  tasks, build_training = [], train.build_training
+  train.build_training = lambda *args: tasks.append(build_training(*args)) or tasks[-1]
   sys.argv = ["run.py", *flags]
   try:
     cli.main()  # which ends the process

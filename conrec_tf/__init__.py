@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from conrec_tf.keras_version import use_keras_2
 
 if TYPE_CHECKING:
+  from conrec_tf.commands.tasks import load_dataset
   from conrec_tf.config import Config
-  from conrec_tf.data.registry import load_dataset
   from conrec_tf.models import build_model
 
 __version__ = "0.2.0"
@@ -25,7 +25,7 @@ __all__ = ["Config", "__version__", "build_model", "load_dataset"]
 _MODULES = {
   "Config": "conrec_tf.config",
   "build_model": "conrec_tf.models",
-  "load_dataset": "conrec_tf.data.registry",
+  "load_dataset": "conrec_tf.commands.tasks",
 }
 
 

@@ -24,17 +24,6 @@ LEVELS = (
   {"commands"},
   {"cli"},
 )
-# Until a table of tasks tells them what they need to know of segmentation.
-KNOW_SEGMENTATION = {
-  "data.registry",
-  "data.sources.image_folder",
-  "export.export",
-  "export.portable",
-  "export.saved_model",
-  "reporting.inspectors",
-  "reporting.report",
-  "training.task",
-}
 ROOMS_OF_DATA = ("images", "files", "sources")  # each knows those before it
 TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
 LONGEST_MODULE = 400  # lines
@@ -66,11 +55,10 @@ def level_of(package):
 @pytest.mark.parametrize("name", [name for name in FILES if name not in TOP])
 def test_a_package_imports_only_from_levels_below(name):
   package = name.split(".")[0]
-  known = {"segmentation"} if name in KNOW_SEGMENTATION else set()
   for imported in imports(FILES[name]):
     root, _, rest = imported.partition(".")
     other = rest.split(".")[0]
-    if root == "conrec_tf" and other not in {package, "__version__"} | known:
+    if root == "conrec_tf" and other not in (package, "__version__"):
       assert level_of(other) < level_of(package), f"{name} imports {imported}"
 
 
@@ -80,6 +68,16 @@ def test_a_room_of_data_imports_only_from_rooms_before(place):
   for path in sorted((PACKAGE / "data" / ROOMS_OF_DATA[place]).glob("*.py")):
     for imported in imports(path):
       assert not f"{imported}.".startswith(later), f"{path.name} imports {imported}"
+
+
+def test_only_tasks_and_the_command_know_segmentation():
+  users = {
+    name
+    for name, path in FILES.items()
+    if any(imported.startswith("conrec_tf.segmentation") for imported in imports(path))
+  }
+  others = {name for name in users if not name.startswith("segmentation")}
+  assert others == {"commands.tasks", "commands.segment"}
 
 
 def test_only_the_command_line_reads_flags():

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import conrec_tf
+import conrec_tf.commands.tasks
 import conrec_tf.config
-import conrec_tf.data.registry
 import conrec_tf.models
 
 
@@ -23,7 +23,7 @@ def loaded_after(code):
 def test_public_names_are_those_of_their_modules():
   assert conrec_tf.Config is conrec_tf.config.Config
   assert conrec_tf.build_model is conrec_tf.models.build_model
-  assert conrec_tf.load_dataset is conrec_tf.data.registry.load_dataset
+  assert conrec_tf.load_dataset is conrec_tf.commands.tasks.load_dataset
   assert set(conrec_tf.__all__) <= set(dir(conrec_tf))
   with pytest.raises(AttributeError, match="no attribute 'train'"):
     conrec_tf.train  # noqa: B018

@@ -9,6 +9,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import (
@@ -19,7 +20,6 @@ from conrec_tf.data.duplicates import (
   with_copies,
 )
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
 

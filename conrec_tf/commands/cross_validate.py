@@ -5,9 +5,9 @@ import dataclasses
 import logging
 import os
 
+from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
-from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import display_name, supervised_metric
 from conrec_tf.run_dir.results_place import write_summary_of

@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config, Task
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.external import open_external
@@ -28,7 +29,7 @@ from conrec_tf.run_dir.results_place import ResultsPlace, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.task import build_task, training_steps
+from conrec_tf.training.task import training_steps
 from conrec_tf.training.train_task import TrainTask
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def evaluate_checkpoints(config: Config) -> None:
       f"for mode=eval. Received: {directory.path}"
     )
   with one_device(config.devices).scope():
-    task = build_task(config, source, eval_source, last_step)
+    task = build_training(config, source, eval_source, last_step)
   place = results_place(config, directory, source, eval_source)
   results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
@@ -165,7 +166,7 @@ def evaluate_network(config: Config) -> None:
   else:
     plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
     with one_device(config.devices).scope():
-      task = build_task(plain, source, eval_source, last_step=1)
+      task = build_training(plain, source, eval_source, last_step=1)
     load_network(pretrained, task.model, task.networks.get("head"))
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   directory = RunDirectory(config.run_directory)

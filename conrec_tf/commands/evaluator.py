@@ -6,11 +6,13 @@ import logging
 import time
 from typing import Any
 
+from conrec_tf.commands.export import export_network
+from conrec_tf.commands.tasks import task_of
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import short_message
 from conrec_tf.evaluation.label_free import warn_of_collapse
-from conrec_tf.export.export import export_network, prune_exports
+from conrec_tf.export.export import prune_exports
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.metrics import EVALUATION_SECONDS, is_number
 from conrec_tf.pretrained.find import resolve_checkpoint
@@ -84,11 +86,16 @@ class Evaluator:
     if not self._config.report:
       return
     # Imported where there is something to draw: matplotlib takes its time.
-    from conrec_tf.reporting.inspectors import build_inspector
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
-    inspector = build_inspector(self._config, eval_source, self._task, self._final_step)
-    self._tensorboard = TensorBoardWriter(self.log.writer, inspector, self._directory.path)
+    self._inspector = task_of(self._config).inspect(
+      self._config,
+      eval_source,
+      self._task.model,
+      self._task.networks.get("head"),
+      self._final_step,
+    )
+    self._tensorboard = TensorBoardWriter(self.log.writer, self._inspector, self._directory.path)
     if self._trains:
       with log_and_continue("Grouping TensorBoard's scalars"):
         self._tensorboard.start()
@@ -134,7 +141,7 @@ class Evaluator:
       self.log.write(numbers | seconds)
     return is_new, result
 
-  def finish(self, source: DatasetSource, eval_source: DatasetSource) -> dict[str, Any]:
+  def finish(self, source: DatasetSource) -> dict[str, Any]:
     """Writes the summary, exports the network and draws the report; returns the summary."""
     config, directory = self._config, self._directory
     summary = self._results.write_summary(self._final_step)
@@ -148,7 +155,13 @@ class Evaluator:
         with log_and_continue("Writing embeddings and settings for TensorBoard"):
           self._tensorboard.finish(summary)
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
-          write_report(config, source, eval_source)
+          write_report(
+            directory.path,
+            config.compare_with,
+            source,
+            lambda step: self._inspector,
+            task_of(config).sections(),
+          )
     return summary
 
 

@@ -1,8 +1,16 @@
 """`--mode=export`: a trained network for use elsewhere."""
 
+import tensorflow as tf
+
+from conrec_tf.commands.tasks import portable_network, task_of
 from conrec_tf.config import Config
-from conrec_tf.export.export import check_formats, export_network
-from conrec_tf.pretrained.find import pretrained_network
+from conrec_tf.export.export import check_formats, metadata, write_exports
+from conrec_tf.pretrained.find import (
+  MOMENTUM,
+  PretrainedModel,
+  momentum_network,
+  pretrained_network,
+)
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -12,3 +20,27 @@ def run(config: Config) -> None:
   directory = config.run_directory
   pretrained = pretrained_network(config.checkpoint, directory, config.export_checkpoint)
   export_network(config, pretrained, RunDirectory(directory))
+
+
+def export_network(config: Config, pretrained: PretrainedModel, directory: RunDirectory) -> None:
+  """Writes a trained network in each of `config.export_format`; see `write_exports`.
+
+  The network is float32 without synchronised batch norm, whatever it was trained in.
+
+  Args:
+    config: the options of the run; see `portable_network`.
+    pretrained: the network.
+    directory: where to write.
+
+  Raises:
+    UsageError: it can't be read or written, or what was written computes something else.
+  """
+  if not config.export_formats:
+    return
+  if config.export_weights == MOMENTUM:
+    pretrained = momentum_network(pretrained)
+  with tf.device("CPU:0"):
+    own, model, head = portable_network(config, pretrained)
+  described = metadata(own, pretrained, pretrained.channels or config.channels)
+  exported = task_of(own).export(model, head, described)
+  write_exports(exported, config.export_formats, described, directory)

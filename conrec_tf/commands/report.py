@@ -1,15 +1,28 @@
 """`--mode=report`: draws again what the run in `model_dir` learned."""
 
 import dataclasses
+import functools
+import os
 
+from conrec_tf.commands.tasks import load_dataset, task_of
 from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.errors import UsageError
-from conrec_tf.pretrained.find import known_center_crops
+from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.reporting.context import Inspector
 from conrec_tf.reporting.report import write_report
 from conrec_tf.run_dir.results_place import results_place
-from conrec_tf.run_dir.run_directory import RunDirectory, seed_folder
+from conrec_tf.run_dir.run_directory import (
+  BEST,
+  CHECKPOINTS,
+  RunDirectory,
+  prefixes,
+  seed_folder,
+  step_of,
+)
 
 
 def run(config: Config) -> None:
@@ -52,5 +65,38 @@ def run(config: Config) -> None:
       "a report must be drawn of what its numbers were measured on; mode=eval measures otherwise. "
       f"Received: other {'; '.join(changed)} for {directory.path}"
     )
+  inspect = functools.partial(restore_inspector, config, source, eval_source)
+  sections = task_of(config).sections()
   with failing_images_named(source, eval_source):
-    write_report(config, source, eval_source, folder)
+    write_report(directory.path, config.compare_with, source, inspect, sections, folder)
+
+
+def restore_inspector(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, step: int
+) -> Inspector:
+  """Restores the network of a run at a step, or where those weights are gone the best one.
+
+  Args:
+    config: the options of the run.
+    source: dataset that it learnt from.
+    eval_source: dataset of linear evaluation.
+    step: of the last weights.
+
+  Raises:
+    UsageError: there are no weights, or they can't be read.
+  """
+  task, folder = task_of(config), config.run_directory
+  task.check(config, source, eval_source)
+  model, head = task.build_network(config, source.channels, len(source.class_names))
+  found = [
+    prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
+  ] or prefixes(os.path.join(folder, BEST))
+  if found:
+    step = step_of(found[-1])
+    load_network(resolve_checkpoint(found[-1]), model, head)
+  elif step or not config.encoder_weights:  # else given weights, evaluated as they are
+    raise UsageError(
+      "model_dir must hold the checkpoint of its last step or the best one, for "
+      f"the report. Received: {folder} without"
+    )
+  return task.inspect(config, eval_source, model, head, step)

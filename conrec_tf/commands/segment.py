@@ -11,13 +11,13 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config, Segmentation
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.errors import UsageError
-from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
 from conrec_tf.run_dir.descriptions import write_description
@@ -50,8 +50,7 @@ def run(config: Config) -> None:
       "checkpoint must be of a training with train_mode=segment, for mode=segment. "
       f"Received: {pretrained.path}"
     )
-  own = network_config(config, pretrained)
-  model, head = portable_network(own, pretrained)
+  _, model, head = portable_network(config, pretrained)
   assert isinstance(head, SegmentationHead)
   segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
   source = open_images_to_segment(config)

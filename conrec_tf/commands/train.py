@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Evaluator
+from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
-from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
@@ -33,7 +34,7 @@ from conrec_tf.run_dir.run_directory import (
 )
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.task import build_task, training_steps
+from conrec_tf.training.task import training_steps
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def train_and_evaluate(
     eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
-    task = build_task(config, source, eval_source, last_step)
+    task = build_training(config, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, config.jit_compile)
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   named = failing_images_named(source, eval_source)
@@ -160,7 +161,7 @@ def train_and_evaluate(
         if config.mode == "train_then_eval":
           if first_step >= last_step:
             evaluator(first_step)
-          result = evaluator.finish(source, eval_source)
+          result = evaluator.finish(source)
       except Preempted as preempted:
         step = preempted.step or evaluator.step
         if step > first_step:

@@ -13,8 +13,6 @@ from conrec_tf.data.sources.tfds import open_tfds
 from conrec_tf.data.sources.webdataset import open_webdataset
 from conrec_tf.data.splits import check_splits, with_fold_held_out
 from conrec_tf.errors import UsageError
-from conrec_tf.segmentation.folder import open_masked_folder
-from conrec_tf.segmentation.tfds import open_masked_tfds
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ IMAGE_FILES: dict[str, Callable[[Data, str | None], DatasetSource]] = {
 
 
 def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
-  """Loads the dataset that `config.dataset` names: an image folder, an archive, or TFDS's.
+  """Loads the dataset that `config.dataset` names, without masks.
 
   Args:
     config: the options of the run.
@@ -37,9 +35,6 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   Raises:
     UsageError: it can't be opened; see the module of each kind.
   """
-  if config.is_segmenting:
-    opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
-    return dataclasses.replace(opened(config), center_crop=False)
   data = config.with_splits(config.train_split, config.train_split) if config.cv_fold else config
   source = _opened(data, None if config.mode == "check_data" else config.max_undecodable)
   if config.train_mode == "finetune":

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf import __version__
-from conrec_tf.config import Config
+from conrec_tf.config import Description
 from conrec_tf.errors import UsageError
 from conrec_tf.export import onnx_tflite, saved_model
-from conrec_tf.export.portable import network_config, portable_network
+from conrec_tf.export.saved_model import Exported
 from conrec_tf.files import (
   io_as_usage_error,
   make_output_folder,
@@ -24,9 +24,8 @@ from conrec_tf.files import (
   remove_leftovers,
   replacing,
 )
-from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, momentum_network
+from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
-from conrec_tf.segmentation.network import SegmentationHead, segment_images
 
 logger = logging.getLogger(__name__)
 
@@ -38,38 +37,28 @@ _Write = Callable[[pathlib.Path], None]
 _Run = Callable[[pathlib.Path, tf.Tensor], np.ndarray]
 
 
-def export_network(config: Config, pretrained: PretrainedModel, directory: RunDirectory) -> None:
-  """Writes a trained network in each of `config.export_format` and compares what was written.
-
-  The network is float32 without synchronised batch norm, whatever it was trained in.
+def write_exports(
+  exported: Exported, formats: Sequence[str], metadata: dict[str, Any], directory: RunDirectory
+) -> None:
+  """Writes a network in each format and compares what was written with it.
 
   Args:
-    config: the options of the run; of the network's own settings only `image_size` and
-      `ft_proj_selector` can be changed, and all if it doesn't tell them itself.
-    pretrained: the network.
+    exported: the functions of the network.
+    formats: names of formats.
+    metadata: that is kept beside a SavedModel; see the function of that name.
     directory: where to write: `saved_model/<step>/`, `onnx/<step>.onnx`,
       `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
 
   Raises:
-    UsageError: it can't be read or written, or what was written computes something else.
+    UsageError: it can't be written, or what was written computes something else.
   """
-  if not config.export_formats:
-    return
-  if config.export_weights == MOMENTUM:
-    pretrained = momentum_network(pretrained)
-  channels = pretrained.channels or config.channels
-  config, formats = network_config(config, pretrained), config.export_formats
-  size, layer = config.image_size, config.ft_proj_selector
-  output = "probabilities" if config.is_segmenting else "embedding"
+  size, channels = metadata["image_size"], metadata["channels"]
+
+  def compute(images: tf.Tensor) -> tf.Tensor:
+    return exported.call(images, False)
+
   with tf.device("CPU:0"):  # where float32 is float32: a GPU may compute in TF32
-    model, head = portable_network(config, pretrained)
     images = _smooth_images(size, channels)
-
-    def compute(images: tf.Tensor) -> tf.Tensor:
-      if isinstance(head, SegmentationHead):
-        return segment_images(model, head, images)
-      return model.representation(images, layer=layer)
-
     expected = tf.function(compute, autograph=False)(images).numpy()
   free = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
   fixed = tf.TensorSpec([1, size, size, channels], tf.float32, name="images")
@@ -80,7 +69,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
 
   def write_saved_model(path: pathlib.Path) -> None:
     with io_as_usage_error(path.parent, tf.errors.OpError):
-      saved_model.save(model, head, path, metadata(config, pretrained, channels))
+      saved_model.save(exported, path, metadata)
 
   def writes(convert: Callable[..., bytes], *args: Any) -> Callable[[pathlib.Path], None]:
     def write(path: pathlib.Path) -> None:
@@ -91,9 +80,10 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     return write
 
   tflite, run_tflite = onnx_tflite.tflite_bytes, onnx_tflite.run_tflite
+  onnx, run_onnx = writes(onnx_tflite.onnx_bytes, free, exported.output), onnx_tflite.run_onnx
   exports: dict[str, list[tuple[str, str, _Write, _Run]]] = {
     "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
-    "onnx": [("onnx", ".onnx", writes(onnx_tflite.onnx_bytes, free, output), onnx_tflite.run_onnx)],
+    "onnx": [("onnx", ".onnx", onnx, run_onnx)],
     "tflite": [
       ("tflite", ".tflite", writes(tflite, fixed), run_tflite),
       ("tflite_dynamic_range", "_dynamic_range.tflite", writes(tflite, fixed, True), run_tflite),
@@ -102,7 +92,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   make_output_folder(directory.path)
   for kind in formats:
     for name, ending, write, run in exports[kind]:
-      path = directory.path / kind / f"{pretrained.step}{ending}"
+      path = directory.path / kind / f"{metadata['global_step']}{ending}"
       with io_as_usage_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
       remove_leftovers(path.parent)
@@ -132,8 +122,14 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
       remove(path)
 
 
-def metadata(config: Config, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:
-  """Returns what is kept beside a SavedModel, as a dict that JSON can hold."""
+def metadata(config: Description, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:
+  """Returns what is kept beside a SavedModel, as a dict that JSON can hold.
+
+  Args:
+    config: the options of the network.
+    pretrained: the network on disk.
+    channels: of its images.
+  """
   return {
     "global_step": pretrained.step,
     "channels": channels,

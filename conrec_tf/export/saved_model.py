@@ -1,6 +1,7 @@
-"""The trained representation as a SavedModel that needs TensorFlow alone."""
+"""A trained network as a SavedModel that needs TensorFlow alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import json
 import os
 import tempfile
@@ -15,31 +16,46 @@ from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.pretrained.find import METADATA
 from conrec_tf.pretrained.load import parts_of
-from conrec_tf.segmentation.network import SegmentationHead, segment_images
 
 DECODABLE_CHANNELS = (1, 3)
+SIGNATURES = {"reconstruction": "reconstruct", "logits": "classify"}
+
+OfImages = Callable[[tf.Tensor], tf.Tensor]
 
 
-def save(
-  model: ConRec,
-  head: LinearHead | SegmentationHead | None,
-  path: str | os.PathLike,
-  metadata: dict[str, Any],
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Exported:
+  """The functions of a network that other programs call.
+
+  Attributes:
+    output: the name of what the main one computes.
+    call: the main one, of float32 `[B, H, W, C]` in [0, 1] and whether batch norm trains.
+    parts: `{name: part}` of the network with weights.
+    used: those that the output depends on.
+    functions: `{name: function of images}` of what else it computes, in inference mode.
+    signatures: `{signature: name of an output}`, beside `serving_default`.
+    decode: from a JPEG or PNG file to the image as it was evaluated, float32 `[H, W, C]`; None
+      where such files hold no such images.
+  """
+
+  output: str
+  call: Callable[[tf.Tensor, bool], tf.Tensor]
+  parts: Mapping[str, tf.keras.Model]
+  used: Sequence[tf.keras.Model]
+  functions: Mapping[str, OfImages]
+  signatures: Mapping[str, str]
+  decode: OfImages | None = None
+
+
+def save(exported: Exported, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
   """Writes a SavedModel to a folder that isn't there yet.
 
   Args:
-    model: a built network.
-    head: a built supervised or segmentation head, or None.
+    exported: the functions of the network.
     path: of the folder.
-    metadata: becomes `assets/metadata.json`. Used are channels, image_size, center_crop, layer (of
-      `ConRec.representation`) and class_names (of the head).
+    metadata: becomes `assets/metadata.json`; `channels` and `image_size` are used.
   """
-  root, signatures = (
-    segmentation(model, head, metadata)
-    if isinstance(head, SegmentationHead)
-    else representation(model, head, metadata)
-  )
+  root, signatures = reusable(exported, metadata["channels"], metadata["image_size"])
   with tempfile.TemporaryDirectory() as folder:
     file = os.path.join(folder, METADATA)
     with open(file, "w") as stream:
@@ -48,34 +64,80 @@ def save(
     tf.saved_model.save(root, os.fspath(path), signatures=signatures)
 
 
-def representation(
-  model: ConRec, head: LinearHead | None, metadata: dict[str, Any]
+def reusable(
+  exported: Exported, channels: int, size: int
 ) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
-  """Makes encoder and pooling an object after TensorFlow Hub's reusable SavedModel convention.
+  """Makes a network an object after TensorFlow Hub's reusable SavedModel convention.
+
+  Args:
+    exported: the functions of the network.
+    channels: of the images.
+    size: height and width of images that are decoded.
+
+  Returns:
+    root: a trackable object, callable as `(images, training=False)`. It has the `variables`,
+    `trainable_variables` and `regularization_losses` of just what the output depends on, and each
+    further function under its name. `parts` holds all variables.
+    signatures: `serving_default`, the call, those of `exported`, and `encoded_images`, the call of
+    files as strings `[B]`; what they give has the name of the output.
+  """
+  spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+
+  @tf.function(autograph=False)
+  def call(images: tf.Tensor, training: bool = False) -> tf.Tensor:
+    return exported.call(images, training)
+
+  def call_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
+    pixels = tf.TensorSpec([size, size, channels], tf.float32)
+    images = tf.map_fn(exported.decode, encoded_images, fn_output_signature=pixels)
+    return {exported.output: call(images)}
+
+  def signature(name: str) -> Callable:
+    function = exported.functions.get(name, call)
+    return tf.function(
+      lambda images: {name: function(images)}, input_signature=[spec], autograph=False
+    )
+
+  root = tf.train.Checkpoint()
+  root.__call__ = call
+  root.variables = [variable for part in exported.used for variable in part.variables]
+  root.trainable_variables = [
+    variable for part in exported.used for variable in part.trainable_variables
+  ]
+  root.regularization_losses = []
+  root.parts = {name: part.weights for name, part in exported.parts.items()}
+  call.get_concrete_function(spec, True)
+  for name, function in exported.functions.items():
+    setattr(root, name, tf.function(function, input_signature=[spec], autograph=False))
+  outputs = {"serving_default": exported.output, **exported.signatures}
+  signatures = {name: signature(output) for name, output in outputs.items()}
+  if exported.decode:
+    signatures["encoded_images"] = tf.function(
+      call_encoded,
+      input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
+      autograph=False,
+    )
+  return root, signatures
+
+
+def exported_representation(
+  model: ConRec, head: LinearHead | None, metadata: dict[str, Any]
+) -> Exported:
+  """Says what is exported of a network that embeds images.
 
   Args:
     model: a built network.
     head: a built supervised head, or None.
-    metadata: see `save`.
+    metadata: that stands beside it. Used are channels, image_size, center_crop, image_bits,
+      scaled_decoding and layer (of `ConRec.representation`).
 
   Returns:
-    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
-    [0, 1], H and W any multiples of the network's stride, to float32 `[B, F]`. It has the
-    `variables`, `trainable_variables` and `regularization_losses` of just what the output
-    depends on. Beside it, each a function of images in inference mode and there if the network
-    has the part: `projection` `[B, proj_out_dim]`, `reconstruction` `[B, H, W, C]` in [0, 1],
-    `attention` `[B, h, w, 1]` in (0, 1), `logits` `[B, K]`. `parts` holds all variables.
-    signatures: `serving_default`, the call, and of the parts `reconstruct` and `classify`;
-    `encoded_images`, JPEG or PNG files as strings `[B]`, evaluated as the network was. Outputs
-    are named embedding, reconstruction, logits.
+    From images, H and W any multiples of the network's stride, to the embedding `[B, F]`, and as
+    far as the network has the part `projection` `[B, proj_out_dim]`, `reconstruction`
+    `[B, H, W, C]` in [0, 1], `attention` `[B, h, w, 1]` in (0, 1), `logits` `[B, K]`.
   """
   channels, size, layer = (metadata[name] for name in ("channels", "image_size", "layer"))
   crop, is_scaled = metadata["center_crop"], metadata.get("scaled_decoding", False)
-  spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
-
-  @tf.function(autograph=False)
-  def embed(images: tf.Tensor, training: bool = False) -> tf.Tensor:
-    return model.representation(images, training=training, layer=layer)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
     def prepared(as_uint16: bool) -> tf.Tensor:
@@ -97,83 +159,24 @@ def representation(
       prepared_reduced if is_scaled else lambda: prepared(as_uint16=False),
     )
 
-  def embed_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
-    pixels = tf.TensorSpec([size, size, channels], tf.float32)
-    return {"embedding": embed(tf.map_fn(decode, encoded_images, fn_output_signature=pixels))}
-
-  def of_images(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-    return tf.function(
-      lambda images: {name: function(images)}, input_signature=[spec], autograph=False
-    )
-
-  parts = parts_of(model, head)
+  parts, functions = parts_of(model, head), _further_functions(model, head, layer)
   used = [parts[name] for name in ("encoder", "pooling") if name in parts]
   if layer and model.projection_head:
     used += model.projection_head.first_layers(layer)
-  root = tf.train.Checkpoint()
-  root.__call__ = embed
-  root.variables = [variable for part in used for variable in part.variables]
-  root.trainable_variables = [variable for part in used for variable in part.trainable_variables]
-  root.regularization_losses = []
-  root.parts = {name: part.weights for name, part in parts.items()}
-  embed.get_concrete_function(spec, True)
-  signatures = {"serving_default": of_images("embedding", embed)}
-  if channels in DECODABLE_CHANNELS:
-    signatures["encoded_images"] = tf.function(
-      embed_encoded,
-      input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
-      autograph=False,
-    )
-  for name, function in _named_parts(model, head, layer).items():
-    setattr(root, name, tf.function(function, input_signature=[spec], autograph=False))
-    if name in ("reconstruction", "logits"):
-      signature = {"reconstruction": "reconstruct", "logits": "classify"}[name]
-      signatures[signature] = of_images(name, function)
-  return root, signatures
-
-
-def segmentation(
-  model: ConRec, head: SegmentationHead, metadata: dict[str, Any]
-) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
-  """Makes a segmenting network an object after TensorFlow Hub's reusable SavedModel convention.
-
-  Args:
-    model: a built network with a decoder.
-    head: its built segmentation head.
-    metadata: see `save`.
-
-  Returns:
-    root: a trackable object, callable as `(images, training=False)`: float32 `[B, H, W, C]` in
-    [0, 1], of any size and predicted at once, to probabilities float32 `[B, H, W, K]`. `parts`
-    holds all variables.
-    signatures: `serving_default` and `segment`, both the call, with the output `probabilities`.
-  """
-  spec = tf.TensorSpec([None, None, None, metadata["channels"]], tf.float32, name="images")
-
-  @tf.function(autograph=False)
-  def segment(images: tf.Tensor, training: bool = False) -> tf.Tensor:
-    return segment_images(model, head, images, training)
-
-  signature = tf.function(
-    lambda images: {"probabilities": segment(images)}, input_signature=[spec], autograph=False
+  return Exported(
+    "embedding",
+    lambda images, training: model.representation(images, training=training, layer=layer),
+    parts,
+    used,
+    functions,
+    {SIGNATURES[name]: name for name in functions if name in SIGNATURES},
+    decode if channels in DECODABLE_CHANNELS else None,
   )
-  parts = parts_of(model, head)
-  used = [parts[name] for name in ("encoder", "decoder", "head")]
-  root = tf.train.Checkpoint()
-  root.__call__ = segment
-  root.variables = [variable for part in used for variable in part.variables]
-  root.trainable_variables = [variable for part in used for variable in part.trainable_variables]
-  root.regularization_losses = []
-  root.parts = {name: part.weights for name, part in parts.items()}
-  segment.get_concrete_function(spec, True)
-  return root, {"serving_default": signature, "segment": signature}
 
 
-def _named_parts(
-  model: ConRec, head: LinearHead | None, layer: int
-) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+def _further_functions(model: ConRec, head: LinearHead | None, layer: int) -> dict[str, OfImages]:
   """Returns `{name: function of images}` of what the network has beside the representation."""
-  functions: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+  functions: dict[str, OfImages] = {}
   decoder = model.decoder
   if model.projection_head and model.projection_head.weights:
     functions["projection"] = lambda images: model.representation(images, layer=-1)

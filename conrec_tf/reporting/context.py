@@ -1,18 +1,38 @@
 """What a report is drawn from."""
 
+from collections.abc import Iterator
 import dataclasses
 import functools
 import pathlib
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import is_standardised
+from conrec_tf.reporting.figures.plot_style import Sheet
 from conrec_tf.reporting.inference import ModelInspector
 from conrec_tf.reporting.predictions import Predictions, kept_predictions
 from conrec_tf.reporting.run_record import RunRecord
+
+
+class Inspector(Protocol):
+  """A network that is ready to be run on images for figures.
+
+  Attributes:
+    config: the options of the run.
+    eval_source: its dataset of evaluation.
+  """
+
+  config: Config
+  eval_source: DatasetSource
+
+  def sheets(self) -> Iterator[Sheet]:
+    """Yields title and rows of pictures for TensorBoard."""
+    ...
 
 
 @dataclasses.dataclass
@@ -30,7 +50,7 @@ class ReportContext:
   runs: list[RunRecord]
   names: list[str]
   epochs: list[int]
-  network: Any
+  network: Inspector
   folder: pathlib.Path
 
   @property

@@ -1,22 +1,20 @@
 """Draws `report/` of a finished run: one page, its figures, its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import logging
+import os
 import pathlib
 
 from tqdm import tqdm
 
-from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting import html_report, tables
-from conrec_tf.reporting.context import ReportContext
+from conrec_tf.reporting.context import Inspector, ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
-from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
-from conrec_tf.reporting.sections import SECTIONS
-from conrec_tf.segmentation.report import SEGMENTATION_SECTIONS
+from conrec_tf.reporting.sections import DrawSection
 
 logger = logging.getLogger(__name__)
 
@@ -25,30 +23,35 @@ CHARACTERS_SHOWN = 20
 
 
 def write_report(
-  config: Config,
+  run_directory: str | os.PathLike,
+  compare_with: str,
   source: DatasetSource,
-  eval_source: DatasetSource,
+  inspect: Callable[[int], Inspector],
+  sections: Mapping[str, DrawSection],
   parent: pathlib.Path | None = None,
 ) -> pathlib.Path:
-  """Draws the report of the run in `config.run_directory`; returns its `index.html`.
+  """Draws the report of a run; returns its `index.html`.
 
   Args:
-    config: the options of the run.
+    run_directory: the folder of the run.
+    compare_with: folders of other runs, as the option says them.
     source: dataset that it learnt from.
-    eval_source: dataset of linear evaluation.
+    inspect: returns its network as of a step, or with the best weights where those are gone.
+    sections: draw the page, by name and in its order.
     parent: where the report's folder is to be; None: the run's.
 
   Raises:
     UsageError: there is no evaluated run or no checkpoint, `compare_with` names something else,
       or the folder can't be written.
   """
-  run = read_run_record(config.run_directory)
-  runs = [run, *read_other_runs(config.compare_with, run)]
+  run = read_run_record(run_directory)
+  runs = [run, *read_other_runs(compare_with, run)]
   _warn_of_differences(runs)
   folder = (parent or run.path) / FOLDER
   make_output_folder(folder.parent)
   logger.info("Drawing the report of step %d", run.step)
-  missing = undrawable(eval_source.class_names)
+  network = inspect(run.step)
+  missing = undrawable(network.eval_source.class_names)
   if missing:
     logger.warning(
       "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
@@ -56,23 +59,15 @@ def write_report(
     )
   with replacing(folder, PAGE) as temporary, io_as_usage_error(folder.parent), rc_style():
     temporary.mkdir()
-    _write(
-      ReportContext(
-        runs,
-        run_names(runs),
-        _epochs(runs, source),
-        restore_inspector(config, source, eval_source, run.step),
-        temporary,
-      )
-    )
+    context = ReportContext(runs, run_names(runs), _epochs(runs, source), network, temporary)
+    _write(context, sections)
   logger.info("Report in %s", folder / PAGE)
   return folder / PAGE
 
 
-def _write(context: ReportContext) -> None:
+def _write(context: ReportContext, draws: Mapping[str, DrawSection]) -> None:
   """Draws all sections, with progress, and writes page and tables."""
   sections = []
-  draws = SEGMENTATION_SECTIONS if context.runs[0].config.is_segmenting else SECTIONS
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
   with tqdm(draws.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
     for name, draw in bar:

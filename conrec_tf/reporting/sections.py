@@ -27,6 +27,8 @@ QUERIES = 6
 NEIGHBOURS = 4
 EXTREMES = 2
 MOST_CLASSES = 6
+DrawSection = Callable[[ReportContext], Section | None]
+
 NO_CLASSES = "The data has no classes, so that nothing is said about them."
 
 
@@ -219,7 +221,7 @@ def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
 
 
 # In the order of the page.
-SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
+SECTIONS: dict[str, DrawSection] = {
   "methods": methods_section,
   "accuracy": accuracy_section,
   "representations": representations_section,

@@ -34,8 +34,8 @@ from conrec_tf.metrics import (
   SUPERVISED_LOSS,
   TOTAL_LOSS,
 )
+from conrec_tf.reporting.context import Inspector
 from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.inspectors import Inspector
 from conrec_tf.reporting.projector import write_projector
 from conrec_tf.training.evaluations import label_kind
 

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from conrec_tf.config import Config, Data
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.files.layout import Layout
+from conrec_tf.data.files.layout import (
+  IMAGES,
+  MASKS,
+  VALID_MASKS,
+  Layout,
+  layout_beside_masks,
+  without_masks,
+)
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import existing_path, image_files, readable, without_ending
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
@@ -20,12 +27,10 @@ from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.mask_classes import class_maps
-from conrec_tf.segmentation.mask_table import layout_of, read_mask_table
+from conrec_tf.segmentation.mask_table import read_mask_table
 from conrec_tf.segmentation.masks import Mask, check_sizes, read_mask, shown_size
 
 logger = logging.getLogger(__name__)
-
-IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"
 
 
 def open_masked_folder(config: Config) -> DatasetSource:
@@ -70,7 +75,7 @@ def open_masked_folder(config: Config) -> DatasetSource:
   maps = {readable(name): found for name, found in maps.items()}  # as splits name images
   encoded = {name: masks.encoded(found) for name, found in maps.items()}
 
-  layout = table.layout if table else unlabelled_layout
+  layout = table.layout if table else layout_beside_masks
   limit = None if config.mode == "check_data" else config.max_undecodable
   source = image_source(config, store, list(mask_of), layout, limit, bad)
   mask_names = {readable(name): readable(mask) for name, mask in mask_of.items()}
@@ -133,14 +138,6 @@ def open_images_to_segment(data: Data) -> DatasetSource:
   )
 
 
-def without_masks(files: Sequence[str]) -> list[str]:
-  """Returns files but for those in folders `masks` and `fields` beside `images`, as they were."""
-  kinds = [os.path.basename(os.path.dirname(name)) for name in files]
-  if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, VALID_MASKS}:
-    return list(files)
-  return [name for name, kind in zip(files, kinds, strict=True) if kind == IMAGES]
-
-
 def decode_mask(encoded: tf.Tensor) -> tf.Tensor:
   """Decodes a class map, uint8 `[h, w]`."""
   return tf.io.decode_png(encoded, 1)[..., 0]
@@ -187,11 +184,6 @@ def paired(files: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, s
     {name: sides[MASKS][key] for key, name in images},
     {name: valid_masks[key] for key, name in images if key in valid_masks},
   )
-
-
-def unlabelled_layout(names: Sequence[str]) -> Layout:
-  """Returns the split of each image, the folder above `images`, and no labels."""
-  return layout_of([readable(os.path.split(os.path.dirname(name))[0]) for name in names])
 
 
 def repeated(split: Split, times: int) -> Split:

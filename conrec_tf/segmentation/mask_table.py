@@ -4,12 +4,9 @@ from collections.abc import Sequence
 import dataclasses
 import logging
 
-import numpy as np
-
 from conrec_tf.data.files.csv_table import files_by_name, read_lines
-from conrec_tf.data.files.groups import holdout_mask
-from conrec_tf.data.files.labels import label_text, warn_of_near_twins
-from conrec_tf.data.files.layout import Layout
+from conrec_tf.data.files.labels import label_text
+from conrec_tf.data.files.layout import Layout, unlabelled_layout
 from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +28,7 @@ class MaskTable:
 
   def layout(self, names: list[str]) -> Layout:
     """Returns the split of each image, and no labels."""
-    return layout_of([self.split_of[name] for name in names])
+    return unlabelled_layout([self.split_of[name] for name in names])
 
 
 def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
@@ -75,17 +72,6 @@ def read_mask_table(path: str, names: Sequence[str]) -> MaskTable:
       "Lost: %d of %d files aren't in %s, e.g. %s", len(left), len(names), path, left[0]
     )
   return table
-
-
-def layout_of(splits: Sequence[str]) -> Layout:
-  """Returns the layout of images without labels; without splits a tenth of them is held out."""
-  count = len(splits)
-  named = np.array(splits)
-  warn_of_near_twins("splits", splits)
-  if not any(splits):
-    logger.info("There are no splits; a tenth is held out as split test")
-    named = np.where(holdout_mask(None, count), "test", "train")
-  return Layout(named, np.zeros(count, np.int64), ())
 
 
 def _file(places: dict[str, str], text: str, column: str, where: str) -> str:

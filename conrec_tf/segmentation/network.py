@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.models.conrec import ConRec
+from conrec_tf.config import Config
+from conrec_tf.export.saved_model import Exported
+from conrec_tf.models import ConRec, build_model
+from conrec_tf.pretrained.load import parts_of
 from conrec_tf.segmentation.tiling import predict_image
 
 
@@ -62,6 +65,37 @@ def segment_images(
     padded = tf.gather(padded, places, axis=axis)
   probabilities = tf.nn.softmax(segmentation_logits(model, head, padded, training))
   return probabilities[:, : sizes[1], : sizes[2]]
+
+
+def exported_segmentation(model: ConRec, head: tf.keras.Model | None, metadata: dict) -> Exported:
+  """Says what is exported of a segmenting network.
+
+  Args:
+    model: a built network with a decoder.
+    head: its built segmentation head.
+    metadata: that stands beside it.
+
+  Returns:
+    From images of any size, predicted at once, to probabilities float32 `[B, H, W, K]`.
+  """
+  assert isinstance(head, SegmentationHead)
+  parts = parts_of(model, head)
+  return Exported(
+    "probabilities",
+    lambda images, training: segment_images(model, head, images, training),
+    parts,
+    [parts[name] for name in ("encoder", "decoder", "head")],
+    functions={},
+    signatures={"segment": "probabilities"},
+  )
+
+
+def build_segmentation_network(
+  config: Config, channels: int, classes: int
+) -> tuple[ConRec, SegmentationHead]:
+  """Builds the network that `config` describes, with a head for so many classes."""
+  model = build_model(config, channels)
+  return model, build_segmentation_head(model, channels, classes)
 
 
 def build_segmentation_head(model: ConRec, channels: int, classes: int) -> SegmentationHead:

@@ -1,6 +1,6 @@
 """The report of a segmentation: its network on whole images, and the sections of its page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import dataclasses
 import heapq
 import itertools
@@ -12,6 +12,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.files import write_text
 from conrec_tf.metrics import CLASSES, DICE
+from conrec_tf.models import ConRec
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.plot_style import (
@@ -24,12 +25,12 @@ from conrec_tf.reporting.figures.plot_style import (
   wrap_label,
 )
 from conrec_tf.reporting.section import Section
-from conrec_tf.reporting.sections import training_section
+from conrec_tf.reporting.sections import DrawSection, training_section
 from conrec_tf.reporting.tables import Table
 from conrec_tf.segmentation.batches import whole_images
 from conrec_tf.segmentation.masks import IGNORED, palette
 from conrec_tf.segmentation.measures import count_image, segmentation_measures
-from conrec_tf.segmentation.network import Segmenter
+from conrec_tf.segmentation.network import SegmentationHead, Segmenter
 
 LONGEST_SIDE = 320  # pixels of a picture
 SHOWN_IN_TENSORBOARD = 4
@@ -72,13 +73,22 @@ class SegmentationInspector:
 
   Args:
     config, eval_source: see the attributes.
-    segmenter: the network.
+    model: the network.
+    head: its segmentation head.
+    step: that their weights are of.
   """
 
-  def __init__(self, config: Config, eval_source: DatasetSource, segmenter: Segmenter) -> None:
+  def __init__(
+    self,
+    config: Config,
+    eval_source: DatasetSource,
+    model: ConRec,
+    head: SegmentationHead,
+    step: int,
+  ) -> None:
     self.config, self.eval_source = config, eval_source
     self.class_names = eval_source.class_names
-    self._segmenter = segmenter
+    self._segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
 
   def worst(self, count: int) -> list[SegmentedImage]:
     """Returns the images with the lowest Dice, the lowest first."""
@@ -178,7 +188,7 @@ def draw_worst(inspector: SegmentationInspector, folder: pathlib.Path) -> Pictur
 
 
 # In the order of the page.
-SEGMENTATION_SECTIONS: dict[str, Callable[[ReportContext], Section | None]] = {
+SECTIONS: dict[str, DrawSection] = {
   "Dice": dice_section,
   "segmentations": segmentations_section,
   "training curves": training_section,

@@ -1,5 +1,6 @@
 """Segmentation: a U-net and its head learn from masks."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -14,21 +15,32 @@ from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
+from conrec_tf.segmentation.folder import open_masked_folder
 from conrec_tf.segmentation.measures import count_image, segmentation_measures
 from conrec_tf.segmentation.network import Segmenter, build_segmentation_head
 from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
+from conrec_tf.segmentation.tfds import open_masked_tfds
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.train_task import TrainTask
 
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 
 
-def build_segmentation(config: Config, source: DatasetSource, last_step: int) -> TrainTask:
+def load_masked_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
+  """Loads a dataset with masks: a folder, or one of TFDS; whole images are evaluated."""
+  opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
+  return dataclasses.replace(opened(config), center_crop=False)
+
+
+def segmentation_task(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
   """Builds the task of learning from masks; call it within the strategy's scope.
 
   Args:
     config: the options of the run.
     source: dataset with masks.
+    eval_source: the same, with each image once.
     last_step: where training ends.
 
   Raises:
@@ -58,7 +70,7 @@ def build_segmentation(config: Config, source: DatasetSource, last_step: int) ->
     optimizer=optimizer,
     step=SegmentationStep(config, model, head, optimizer),
     batches=functools.partial(segmentation_batches, config, source),
-    evaluate=functools.partial(evaluate_segmentation, config, segmenter, source.without_stand_ins),
+    evaluate=functools.partial(evaluate_segmentation, config, segmenter, eval_source),
     evaluate_untrained=None,
     metric=DICE,
     selection_metric=DICE,

@@ -38,6 +38,11 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
   ):
     if wrong:
       raise UsageError(f"{what} for images of several labels each. Received: {eval_source.name}")
+  if options.encoder == "densenet121" and source.channels not in (1, 3):
+    raise UsageError(
+      "encoder must be unet for images that are neither grey nor RGB. "
+      f"Received: densenet121 for {source.channels} channels"
+    )
   unlabelled = options.is_pretraining and not eval_source.class_names
   for name in NEED_LABELS:
     if unlabelled and getattr(options, name):
@@ -127,8 +132,7 @@ def check_learnt_labels(config: Config, source: DatasetSource) -> None:
     config: the options of the run.
     source: dataset to measure or draw the network on.
   """
-  has_outputs = config.has_supervised_head or config.is_segmenting
-  if config.mode not in ("eval", "report") or not has_outputs:
+  if config.mode not in ("eval", "report"):
     return
   images = RunDirectory(config.run_directory).read(IMAGES) or {}
   labels = other_labels(images, source.class_names)

@@ -1,19 +1,16 @@
-"""What a training consists of: pre-training or finetuning, behind one interface."""
+"""Builds trainings: pre-training and finetuning, behind one interface."""
 
-import dataclasses
 import functools
 from typing import Any
 
 from conrec_tf.config import Config, Optimization
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import (
   finetuning_batches,
   pretraining_batches,
   validation_batches,
 )
 from conrec_tf.data.stream import steps_per_epoch
-from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.label_free import validation_losses, view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
@@ -21,7 +18,6 @@ from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.segmentation.task import build_segmentation
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
@@ -30,7 +26,6 @@ from conrec_tf.training.evaluations import (
   main_metric,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
-from conrec_tf.training.label_checks import check_labels, check_learnt_labels
 from conrec_tf.training.objectives.momentum_contrast import warn_of_long_queue
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
@@ -47,42 +42,18 @@ def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[i
   return epoch, optimization.train_steps or optimization.train_epochs * epoch
 
 
-def build_task(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
-) -> TrainTask:
-  """Builds the task that `config.train_mode` names; call it within the strategy's scope.
+def build_network(config: Config, channels: int, classes: int) -> tuple[ConRec, LinearHead | None]:
+  """Builds the network that `config` describes, and its supervised head, or None.
 
   Args:
     config: the options of the run.
-    source: dataset to learn from.
-    eval_source: dataset of linear evaluation; without labels the eval split's losses are
-      measured instead.
-    last_step: where training ends.
-
-  Raises:
-    UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
+    channels: of the images.
+    classes: how many there are; 0: there is no head in any case.
   """
-  check_learnt_labels(config, source)
-  task = _task(config, source, eval_source, last_step)
-  return dataclasses.replace(
-    task, evaluate=failing_images_named(source, eval_source)(task.evaluate)
-  )
-
-
-def _task(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
-) -> TrainTask:
-  if config.is_segmenting:
-    return build_segmentation(config, source, last_step)
-  check_labels(config, source, eval_source)
-  if config.encoder == "densenet121" and source.channels not in (1, 3):
-    raise UsageError(
-      "encoder must be unet for images that are neither grey nor RGB. "
-      f"Received: densenet121 for {source.channels} channels"
-    )
-  if config.is_pretraining:
-    return _pretraining(config, source, eval_source, last_step)
-  return _finetuning(config, source, last_step)
+  model, head = build_model(config, channels), None
+  if config.has_supervised_head and classes:
+    head = build_supervised_head(config, model, channels, classes)
+  return model, head
 
 
 def build_supervised_head(
@@ -106,9 +77,21 @@ def build_supervised_head(
   )
 
 
-def _pretraining(
+def pretraining_task(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
+  """Builds a pre-training; call it within the strategy's scope.
+
+  Args:
+    config: the options of the run.
+    source: dataset to learn from.
+    eval_source: dataset of linear evaluation; without labels the eval split's losses are
+      measured instead.
+    last_step: where training ends.
+
+  Raises:
+    UsageError: `config.checkpoint` can't be restored.
+  """
   model, head = build_model(config, source.channels), None
   trains = config.mode in ("train", "train_then_eval")
   if trains and config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
@@ -165,7 +148,10 @@ def _pretraining(
   )
 
 
-def _finetuning(config: Config, source: DatasetSource, last_step: int) -> TrainTask:
+def finetuning_task(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
+  """Builds a finetuning, which is measured on `source` itself; see `pretraining_task`."""
   model = build_model(config, source.channels)
   if config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
     load_network(resolve_checkpoint(config.checkpoint), model)

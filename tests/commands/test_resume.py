@@ -14,13 +14,13 @@ import tensorflow as tf
 from conrec_tf import commands
 from conrec_tf.commands import cross_validate
 from conrec_tf.commands import evaluate as evaluation
+from conrec_tf.commands.report import restore_inspector
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
-from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 

@@ -11,15 +11,14 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
+from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config
-from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import CLASSES, DICE, INTERVALS, PIXEL_AUROC
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import segmentation_batches
-from conrec_tf.training.task import build_task
 
 SIZES = [(41, 50), (40, 48), (50, 41)]
 
@@ -170,7 +169,7 @@ def test_data_with_masks_is_checked(folder, tmp_path, caplog):
 def test_as_many_weights_as_classes_are_asked_for(folder, tmp_path):
   config = config_of(folder, tmp_path / "run", class_weights="1,2,3")
   with pytest.raises(UsageError, match="one for each class, 0, 1. Received: 1,2,3"):
-    build_task(config, source := load_dataset(config), source, 10)
+    build_training(config, source := load_dataset(config), source, 10)
 
 
 def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
@@ -184,7 +183,7 @@ def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
       )
   config = config_of(tmp_path, tmp_path / "run", train_batch_size=64)
   source = load_dataset(config)
-  model = build_task(config, source, source, 10).model
+  model = build_training(config, source, source, 10).model
   assert len(model.decoder.skip_blocks) == config.unet_depth - 1
   assert config.skip_connections == "deep" and config.color_jitter_strength == 1.0
   levels = next(iter(segmentation_batches(config, source)))["image"].numpy().mean(axis=(1, 2, 3))
@@ -210,7 +209,7 @@ def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
   )
   commands.run(origin)
   config = config_of(folder, tmp_path / "run", checkpoint=origin.model_dir, segment_from=part)
-  model = build_task(config, source := load_dataset(config), source, 10).model
+  model = build_training(config, source := load_dataset(config), source, 10).model
   reader = tf.train.load_checkpoint(str(tmp_path / "origin/checkpoints"))
   for name, is_taken in (("encoder", True), ("decoder", part == "both")):
     stored = [

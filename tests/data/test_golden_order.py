@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.pipeline import finetuning_batches, pretraining_batches
 from conrec_tf.data.records import Streamed
-from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import batch_ids, index_at, training_records
 from conrec_tf.segmentation.batches import segmentation_batches
 

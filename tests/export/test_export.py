@@ -12,14 +12,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
+from conrec_tf.commands.export import export_network
+from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
-from conrec_tf.export.export import export_network
-from conrec_tf.export.portable import network_config, portable_network
 from conrec_tf.models import build_model
 from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
@@ -193,11 +193,9 @@ def test_encoded_images_are_what_evaluation_sees(network, tmp_path, rng, scaled)
   [(images, _)] = evaluation_batches(source, source.train.records(), 24, 3)
   files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
   _, model, _ = network
-  _, signatures = saved_model.representation(
-    model,
-    None,
-    exporting.metadata(config, PretrainedModel("checkpoint", ""), 3) | {"center_crop": True},
-  )
+  metadata = exporting.metadata(config, PretrainedModel("checkpoint", ""), 3)
+  exported = saved_model.exported_representation(model, None, metadata | {"center_crop": True})
+  _, signatures = saved_model.reusable(exported, 3, 24)
   served = signatures["encoded_images"](encoded_images=tf.constant(files))["embedding"]
   np.testing.assert_allclose(served, model.representation(images), rtol=1e-6, atol=1e-6)
   levels = np.unique(images[0, ..., 0])
@@ -271,7 +269,7 @@ def test_portable_network_equals_the_trained_one(network, tmp_path, images):
     model.trainable = True
   bfloat16 = dataclasses.replace(config, mixed_precision="mixed_bfloat16")
   pretrained = resolve_checkpoint(tmp_path)
-  portable, _ = portable_network(network_config(bfloat16, pretrained), pretrained)
+  _, portable, _ = portable_network(bfloat16, pretrained)
   assert portable.trainable_weights
   np.testing.assert_array_equal(portable.embed(images), model.embed(images))
 
@@ -302,9 +300,10 @@ def test_a_saved_model_computes_on_any_device(exported):
 def test_only_what_the_output_depends_on_is_trainable(network, images):
   _, model, _ = network
   statistics = model.get_weights()
-  root, _ = saved_model.representation(
+  exported = saved_model.exported_representation(
     model, None, {"channels": 3, "image_size": 24, "center_crop": False, "layer": 1}
   )
+  root, _ = saved_model.reusable(exported, 3, 24)
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(root.__call__(images, training=True) ** 2)
   gradients = tape.gradient(loss, root.trainable_variables)

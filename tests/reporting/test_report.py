@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from conrec_tf import commands
 from conrec_tf.commands.evaluator import log_and_continue
+from conrec_tf.commands.report import restore_inspector
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.files import is_temporary
 from conrec_tf.metrics import format_interval, format_value
 from conrec_tf.reporting import method_comparison, run_record, sections
-from conrec_tf.reporting.inspectors import restore_inspector
 from conrec_tf.reporting.predictions import kept_predictions
 
 PICTURES = {

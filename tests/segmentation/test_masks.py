@@ -8,9 +8,8 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
+from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
-from conrec_tf.data.registry import load_dataset
-from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
@@ -248,7 +247,7 @@ def test_batches_depend_on_seed_and_position_alone(folder):
 
 def test_masks_are_no_images_to_learn_from(folder, caplog):
   caplog.set_level("INFO", "conrec_tf")
-  source = open_image_folder(Config(dataset="image_folder", data_dir=str(folder)))
+  source = load_dataset(Config(dataset="image_folder", data_dir=str(folder)))
   assert source.class_names == () and source.train.num_examples == 4
   assert all("/images/" in name for name in [*source.train.names, *source.eval.names])
   assert "6 files of masks are left out; train_mode=segment learns from them" in caplog.text

@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
+from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config
-from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.training.loop import StepRunner
-from conrec_tf.training.task import build_task
 
 STEPS = 5  # of 2 an epoch
 PAPER = dict(contrastive_method="nt_xent", optimizer="lars", learning_rate_scaling="sqrt")
@@ -109,7 +109,7 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   source = load_dataset(config)
   strategy = build_strategy(config, config)
   with strategy.scope():
-    task = build_task(config, source, load_eval_dataset(config, source), STEPS)
+    task = build_training(config, source, load_eval_dataset(config, source), STEPS)
   runner = StepRunner(strategy, task.step)
   others = dict(optimizer=task.optimizer, runner=runner, **task.only_to_resume)
   checkpoints = Checkpoints(tmp_path / "run", STEPS + 1, task.networks, **others)

@@ -17,10 +17,12 @@ from conrec_tf.data.files.labels import (
   ordered_labels,
   warn_of_near_twins,
 )
+from conrec_tf.data.files.walk import readable
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
+IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"  # folders side by side
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
@@ -278,3 +280,27 @@ def _depths_text(names: Sequence[str]) -> str:
     for depth, found in sorted(by_depth.items(), key=lambda pair: len(pair[1]))
   ]
   return " and ".join(parts)
+
+
+def without_masks(files: Sequence[str]) -> list[str]:
+  """Returns files but for those in folders `masks` and `fields` beside `images`, as they were."""
+  kinds = [os.path.basename(os.path.dirname(name)) for name in files]
+  if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, VALID_MASKS}:
+    return list(files)
+  return [name for name, kind in zip(files, kinds, strict=True) if kind == IMAGES]
+
+
+def layout_beside_masks(names: Sequence[str]) -> Layout:
+  """Returns the split of each image, the folder above `images`, and no labels."""
+  return unlabelled_layout([readable(os.path.split(os.path.dirname(name))[0]) for name in names])
+
+
+def unlabelled_layout(splits: Sequence[str]) -> Layout:
+  """Returns the layout of images without labels; without splits a tenth of them is held out."""
+  count = len(splits)
+  named = np.array(splits)
+  warn_of_near_twins("splits", splits)
+  if not any(splits):
+    logger.info("There are no splits; a tenth is held out as split test")
+    named = np.where(holdout_mask(None, count), "test", "train")
+  return Layout(named, np.zeros(count, np.int64), ())

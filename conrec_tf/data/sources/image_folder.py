@@ -6,13 +6,18 @@ import logging
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.label_table import Row, read_label_table
-from conrec_tf.data.files.layout import Layout, folder_layout, table_layout
+from conrec_tf.data.files.layout import (
+  Layout,
+  folder_layout,
+  layout_beside_masks,
+  table_layout,
+  without_masks,
+)
 from conrec_tf.data.files.walk import existing_path, images_and_tables
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.metadata_files import read_metadata
 from conrec_tf.data.sources.unpacking import unpacked_folder
 from conrec_tf.errors import UsageError
-from conrec_tf.segmentation.folder import unlabelled_layout, without_masks
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +61,7 @@ def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
       "%d files of masks are left out; train_mode=segment learns from them",
       len(files) - len(images),
     )
-    files, of_files = images, unlabelled_layout
+    files, of_files = images, layout_beside_masks
   elif rows:
     files = [name for name in files if name in rows]
     of_files = lambda names: table_layout(data, names, rows)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tifffile
 
+from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images import formats
@@ -18,7 +19,6 @@ from conrec_tf.data.images.bad_image import NO_MEMORY, BadImage, as_bad_image, r
 from conrec_tf.data.images.inspection import describe_image, scan_split
 from conrec_tf.data.images.pixel_values import check_size
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
 SEED = 5

@@ -1,0 +1,192 @@
+"""What a network can learn: a row of one table for each `--train_mode`."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tensorflow as tf
+
+from conrec_tf.config import Config, Description
+from conrec_tf.data import registry
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.failing_images import failing_images_named
+from conrec_tf.export.saved_model import Exported, exported_representation
+from conrec_tf.models import ConRec
+from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.segmentation.network import build_segmentation_network, exported_segmentation
+from conrec_tf.segmentation.task import load_masked_dataset, segmentation_task
+from conrec_tf.training.label_checks import check_labels, check_learnt_labels
+from conrec_tf.training.task import build_network, finetuning_task, pretraining_task
+from conrec_tf.training.train_task import TrainTask
+
+if TYPE_CHECKING:  # what draws takes a while to import
+  from conrec_tf.reporting.context import Inspector
+  from conrec_tf.reporting.sections import DrawSection
+
+Head: TypeAlias = tf.keras.Model | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningTask:
+  """Everything that depends on what a network learns.
+
+  Attributes:
+    load_dataset: opens the dataset to learn from; of the options and whether evaluation crops,
+      where that is known.
+    check: raises UsageError where it, or the dataset of evaluation, doesn't fit the options.
+    build_training: builds a training, within the strategy's scope; of the options, both datasets
+      and the last step.
+    build_network: builds the network and its head alone; of the options, the images' channels and
+      the number of classes.
+    export: returns what is exported; of the network, its head and the metadata beside it.
+    inspect: prepares the network to be drawn; of the options, the dataset of evaluation, the
+      network, its head and the step of their weights.
+    sections: returns what draws each section of the report, by name.
+  """
+
+  load_dataset: Callable[[Config, bool | None], DatasetSource]
+  check: Callable[[Config, DatasetSource, DatasetSource], None]
+  build_training: Callable[[Config, DatasetSource, DatasetSource, int], TrainTask]
+  build_network: Callable[[Config, int, int], tuple[ConRec, Head]]
+  export: Callable[[ConRec, Head, dict[str, Any]], Exported]
+  inspect: "Callable[[Config, DatasetSource, ConRec, Head, int], Inspector]"
+  sections: "Callable[[], Mapping[str, DrawSection]]"
+
+
+def task_of(config: Config) -> LearningTask:
+  """Returns the row of `config.train_mode`."""
+  return TASKS[config.train_mode]
+
+
+def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
+  """Loads the dataset that `config.dataset` names, with masks if the network learns from those.
+
+  Args:
+    config: the options of the run.
+    center_crop: whether evaluation crops, as a network is known to have been evaluated; None
+      decides by the data. `config.eval_crop` comes first.
+
+  Raises:
+    UsageError: it can't be opened; see the module of each kind.
+  """
+  return task_of(config).load_dataset(config, center_crop)
+
+
+def build_training(
+  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+) -> TrainTask:
+  """Builds the training that `config` describes; call it within the strategy's scope.
+
+  Args:
+    config: the options of the run.
+    source: dataset to learn from.
+    eval_source: dataset of evaluation.
+    last_step: where training ends.
+
+  Raises:
+    UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
+  """
+  task_of(config).check(config, source, eval_source)
+  training = task_of(config).build_training(config, source, eval_source, last_step)
+  evaluate = failing_images_named(source, eval_source)(training.evaluate)
+  return dataclasses.replace(training, evaluate=evaluate)
+
+
+def portable_network(
+  config: Config, pretrained: PretrainedModel
+) -> tuple[Description, ConRec, Head]:
+  """Builds a trained network alone, in float32 and for one device, with its weights.
+
+  Args:
+    config: the options of the run; of the network's own settings only `image_size` and
+      `ft_proj_selector` can be changed, and all if it doesn't tell them itself.
+    pretrained: the network on disk.
+
+  Returns:
+    The description of the network, the network, and its head or None.
+
+  Raises:
+    UsageError: it can't be read.
+  """
+  own = Description.from_settings(
+    {
+      **(pretrained.settings or dataclasses.asdict(config)),
+      "mode": "export",
+      "mixed_precision": "float32",
+      "gradient_checkpointing": False,
+      "encoder_weights": "",
+      "image_size": config.image_size,
+      "ft_proj_selector": config.ft_proj_selector,
+    }
+  )
+  has_head = pretrained.kind != "hdf5" and pretrained.network != MOMENTUM
+  classes = len(pretrained.class_names) if has_head else 0
+  model, head = task_of(own).build_network(own, pretrained.channels or own.channels, classes)
+  load_network(pretrained, model, head)
+  return own, model, head
+
+
+def _check_labels(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+  if config.has_supervised_head:
+    check_learnt_labels(config, source)
+  check_labels(config, source, eval_source)
+
+
+def _check_masks(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+  check_learnt_labels(config, source)
+
+
+def _inspect_embeddings(*args: Any) -> "Inspector":
+  from conrec_tf.reporting.inference import ModelInspector
+
+  return ModelInspector(*args)
+
+
+def _sections_of_embeddings() -> "Mapping[str, DrawSection]":
+  from conrec_tf.reporting.sections import SECTIONS
+
+  return SECTIONS
+
+
+def _inspect_masks(*args: Any) -> "Inspector":
+  from conrec_tf.segmentation.report import SegmentationInspector
+
+  return SegmentationInspector(*args)
+
+
+def _sections_of_masks() -> "Mapping[str, DrawSection]":
+  from conrec_tf.segmentation.report import SECTIONS
+
+  return SECTIONS
+
+
+TASKS = {
+  "pretrain": LearningTask(
+    registry.load_dataset,
+    _check_labels,
+    pretraining_task,
+    build_network,
+    exported_representation,
+    _inspect_embeddings,
+    _sections_of_embeddings,
+  ),
+  "finetune": LearningTask(
+    registry.load_dataset,
+    _check_labels,
+    finetuning_task,
+    build_network,
+    exported_representation,
+    _inspect_embeddings,
+    _sections_of_embeddings,
+  ),
+  "segment": LearningTask(
+    load_masked_dataset,
+    _check_masks,
+    segmentation_task,
+    build_segmentation_network,
+    exported_segmentation,
+    _inspect_masks,
+    _sections_of_masks,
+  ),
+}
