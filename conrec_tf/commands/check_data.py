@@ -79,8 +79,10 @@ def _draw(
   summaries: Sequence[SplitSummary],
   notices: Sequence[str],
 ) -> None:
-  from conrec_tf.reporting.data_report import write_data_report  # matplotlib, which takes a while
-  from conrec_tf.reporting.data_sections import DataFindings
+  from conrec_tf.reporting.data_report import (
+    DataFindings,
+    write_data_report,  # matplotlib, which takes a while
+  )
 
   found = DataFindings(config, source, summaries, _duplicates(source, summaries), notices)
   found.duplicates = with_copies(found.duplicates, found.decoded)

@@ -14,8 +14,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import is_standardised
 from conrec_tf.reporting.figures.plot_style import Sheet
-from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.predictions import Predictions, kept_predictions
+from conrec_tf.reporting.inference import ModelInspector, Predictions, kept_predictions
 from conrec_tf.reporting.run_record import RunRecord
 
 

@@ -1,13 +1,261 @@
 """Draws `data/` of a model_dir: a page of what the data holds and the network will see of it."""
 
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+import functools
+import os
 import pathlib
+import re
 
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.config import Config
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.duplicates import BITS, Duplicate
+from conrec_tf.data.files.labels import label_words, multi_hot
+from conrec_tf.data.pipeline import two_views
+from conrec_tf.data.records import Record
+from conrec_tf.data.summary import (
+  SplitSummary,
+  counts_text,
+  decoded_images,
+  sample,
+  sampled_values,
+)
 from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
-from conrec_tf.reporting.data_sections import DataFindings
-from conrec_tf.reporting.figures.plot_style import rc_style
-from conrec_tf.reporting.html_report import ENVIRONMENT, embedded
+from conrec_tf.reporting.figures import data_figures
+from conrec_tf.reporting.figures.plot_style import Picture, rc_style
+from conrec_tf.reporting.html_report import ENVIRONMENT, Section, embedded
+from conrec_tf.reporting.tables import Table
 
 FOLDER, PAGE = "data", "index.html"
+IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
+LINES_SHOWN = 200
+EXAMPLES = 3
+LONGEST_SIDE = 320  # pixels of a picture
+
+
+@dataclasses.dataclass
+class DataFindings:
+  """What was found of a dataset; each section draws its figures into a folder.
+
+  Attributes:
+    config: the options; they say how views are made.
+    source: the dataset.
+    summaries: of its splits.
+    duplicates: their places count through all splits.
+    notices: warnings that opening the data gave.
+  """
+
+  config: Config
+  source: DatasetSource
+  summaries: Sequence[SplitSummary]
+  duplicates: Sequence[Duplicate]
+  notices: Sequence[str]
+
+  @functools.cached_property
+  def _owners(self) -> list[tuple[SplitSummary, int]]:
+    """Split and place within it, by place through all splits."""
+    return [
+      (summary, place) for summary in self.summaries for place in range(summary.split.num_examples)
+    ]
+
+  def crossing(self) -> list[Duplicate]:
+    """Returns the duplicates whose other image lies in another split."""
+    return [found for found in self.duplicates if self._crosses(found)]
+
+  def _crosses(self, found: Duplicate) -> bool:
+    return self._owners[found.place][0] is not self._owners[found.of][0]
+
+  def leakage(self) -> str | None:
+    """Returns what is wrong with splits that have images in common, in a sentence, or None."""
+    crossing = self.crossing()
+    if not crossing:
+      return None
+    learnt, measured = (summary.split.name for summary in self.summaries)
+    copies = sum(found.is_copy for found in crossing)
+    nearest = sorted(crossing, key=lambda found: found.distance)[:EXAMPLES]
+    examples = (f"{self._name(found.place)} like {self._name(found.of)}" for found in nearest)
+    return (
+      f"Images of {measured} that look like one of {learnt}: {len(crossing):,}, and the same pixel "
+      f"by pixel: {copies:,}. What was learnt is measured, and numbers come out too high. "
+      f"E.g. {'; '.join(examples)}"
+    )
+
+  def highlights(self) -> list[tuple[str, str]]:
+    """Returns the numbers that matter most: `[(words, number)]`."""
+    bad = len(self.source.bad) + sum(len(summary.bad) for summary in self.summaries)
+    return [
+      *((f"images in {s.split.name}", f"{s.split.num_examples:,}") for s in self.summaries),
+      ("labels", str(len(self.source.class_names) or "none")),
+      ("channels of the network", str(self.source.channels)),
+      ("bad images", str(bad)),
+      ("images that look like an earlier one", str(len(self.duplicates))),
+      ("of them across splits", str(len(self.crossing()))),
+    ]
+
+  def problems(self, folder: pathlib.Path) -> Section:
+    """What is wrong with the data."""
+    reasons: dict[str, list[str]] = collections.defaultdict(list)
+    bad: list[tuple[str, str]] = [*self.source.bad]
+    for summary in self.summaries:
+      bad += [(f"{summary.split.name}, number {at}", why) for at, why in summary.bad.items()]
+    for name, why in bad:
+      reasons[re.sub(r"\d+", "N", why)].append(name)
+    section = Section("Problems", notes=[*filter(None, [self.leakage()]), *self.notices])
+    if reasons:
+      section.table = Table(
+        ("bad images, by why", "images", "e.g."),
+        [
+          (why, str(len(names)), ", ".join(names[:3]))
+          for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
+        ],
+      )
+    elif not section.notes:
+      section.notes.append("None: every image can be decoded, and nothing was noticed.")
+    return section
+
+  def counts(self, folder: pathlib.Path) -> Section:
+    """Images by label and split."""
+    section = Section("Labels and splits")
+    if self.source.class_names:
+      counts = {
+        summary.split.name: multi_hot(summary.labels, len(self.source.class_names)).sum(axis=0)
+        for summary in self.summaries
+        if summary.labels is not None
+      }
+      section.table = Table(
+        ("label", *counts),
+        [
+          (name, *(str(count[place]) for count in counts.values()))
+          for place, name in enumerate(self.source.class_names[:LINES_SHOWN])
+        ],
+      )
+      section.pictures.append(data_figures.label_counts(self.source.class_names, counts, folder))
+    else:
+      section.notes.append("There are no labels: the losses are measured on the held-out split.")
+    return section
+
+  def pixels(self, folder: pathlib.Path) -> Section:
+    """Sizes, formats and values."""
+    summaries = [summary for summary in self.summaries if len(summary.good)]
+    if not summaries:
+      return Section("Pixels")
+    rows: list[tuple[str, ...]] = []
+    samples = [sampled_values(summary, self.source) for summary in summaries]
+    for summary, found in zip(summaries, samples, strict=True):
+      height, width = (np.percentile(summary.good[:, axis], (0, 50, 100)) for axis in (0, 1))
+      rows.append(
+        (
+          summary.split.name,
+          " / ".join(f"{side:.0f}" for side in height),
+          " / ".join(f"{side:.0f}" for side in width),
+          counts_text(summary.good[:, 2]),
+          counts_text(summary.good[:, 3]),
+          ", ".join(f"{ending} {count}" for ending, count in summary.formats.items())
+          or "not files",
+          f"{found.low.min():.3f} to {found.high.max():.3f}",
+          _numbers(found.mean),
+          _numbers(found.deviation),
+          f"{found.levels} in {found.count} images",
+        )
+      )
+    header = (
+      *("split", "height, least / median / most", "width", "channels", "bits", "files"),
+      *("values, of white", "mean by channel", "deviation", "different values"),
+    )
+    sizes = {summary.split.name: summary.good[:, :2] for summary in summaries}
+    weights = [found.count for found in samples]
+    histogram = np.average([found.histogram for found in samples], axis=0, weights=weights)
+    return Section(
+      "Pixels",
+      [
+        data_figures.image_sizes(sizes, self.config.image_size, folder),
+        data_figures.values(histogram, folder),
+      ],
+      table=Table(header, rows, texts=len(header)),
+    )
+
+  def images(self, folder: pathlib.Path) -> Section:
+    """Some images, and what the network sees of them."""
+    summary = self.summaries[0]
+    if not len(summary.good):
+      return Section("Images")
+    images = {place: _small(image) for place, image in sample(summary, self.source, IMAGES_SHOWN)}
+    titles = [self._label(summary, place) for place in images]
+    shown = list(images.values())
+    pictures = [data_figures.image_grid(shown, titles, folder)]
+    if self.config.is_pretraining:
+      pictures.append(self._views(summary, folder))
+    return Section("Images", pictures)
+
+  def _views(self, summary: SplitSummary, folder: pathlib.Path) -> Picture:
+    augment = two_views(self.config, self.source)
+
+    @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+    def made(position: tf.Tensor, record: Record) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+      views = augment(position, record)
+      return self.source.decode(record["image"]), views["target"], views["corrupted"]
+
+    records = summary.split.records().take(VIEWS_SHOWN).enumerate()
+    rows = [
+      (_small(image), targets, inputs)
+      for image, targets, inputs in records.map(made).as_numpy_iterator()
+    ]
+    return data_figures.views(rows, self.config.corruption != "none", folder)
+
+  def look_alikes(self, folder: pathlib.Path) -> Section:
+    """Images that are there twice, by their looks."""
+    section = Section("Images that look alike")
+    if not self.duplicates:
+      return section
+    shown = sorted(self.duplicates, key=lambda found: (not self._crosses(found), found.distance))
+    section.table = Table(
+      ("image", "looks like", "bits that differ", "same pixels", "across splits"),
+      [
+        (
+          self._name(found.place),
+          self._name(found.of),
+          f"{found.distance} of {BITS}",
+          "yes" if found.is_copy else "",
+          "yes" if self._crosses(found) else "",
+        )
+        for found in shown[:LINES_SHOWN]
+      ],
+      texts=2,
+    )
+    pairs = shown[:PAIRS_SHOWN]
+    places = {place for found in pairs for place in (found.place, found.of)}
+    images = {place: _small(image) for place, image in self.decoded(places)}
+    drawn = [
+      (images[found.of], images[found.place], self._name(found.place), self._crosses(found))
+      for found in pairs
+    ]
+    section.pictures.append(data_figures.look_alikes(drawn, folder))
+    section.notes.append(
+      "Look at them before leaving them out (--drop_duplicates, for folders): what looks alike to "
+      "a hash may be two photographs."
+    )
+    return section
+
+  def decoded(self, places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields places through all splits and their images, one at a time; see `decoded_images`."""
+    for summary in self.summaries:
+      own = {self._owners[at][1]: at for at in places if self._owners[at][0] is summary}
+      for at, image in decoded_images(summary.split, self.source, np.array(list(own), int)):
+        yield own[at], image
+
+  def _name(self, place: int) -> str:
+    summary, own = self._owners[place]
+    names = summary.split.names
+    return str(names[own]) if names is not None else f"{summary.split.name}, number {own}"
+
+  def _label(self, summary: SplitSummary, place: int) -> str:
+    if summary.labels is None:
+      return "" if summary.split.names is None else os.path.basename(summary.split.names[place])
+    return label_words(summary.labels[place], self.source.class_names)
 
 
 def write_data_report(found: DataFindings) -> pathlib.Path:
@@ -31,3 +279,13 @@ def write_data_report(found: DataFindings) -> pathlib.Path:
     )
     write_text(temporary / PAGE, page)
   return folder / PAGE
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+  """Returns an image as floats in [0, 1], with no more pixels than a picture shows."""
+  step = -(-max(image.shape[:2]) // LONGEST_SIDE)
+  return image[::step, ::step] / np.iinfo(image.dtype).max
+
+
+def _numbers(values: np.ndarray) -> str:
+  return ", ".join(f"{value:.3f}" for value in values)

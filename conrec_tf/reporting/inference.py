@@ -1,6 +1,7 @@
 """What a trained network computes of images, as arrays: all that figures need of it."""
 
 from collections.abc import Iterator, Sequence
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +14,37 @@ from conrec_tf.data.records import Streamed
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_kind
-from conrec_tf.metrics import LABEL_ACCURACY, scaling_prefix
+from conrec_tf.metrics import LABEL, LABEL_ACCURACY, is_standardised, scaling_prefix
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
-from conrec_tf.reporting.predictions import Predictions, classifier_words
+from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.training.evaluations import label_kind
 
 IN_TENSORBOARD = 4  # images
 MOST_IMAGES = 4000  # of a split; more would say little more and take long
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """The predictions of a classifier for images.
+
+  Attributes:
+    split: where the images are from.
+    places: int `[N]`, theirs in the split.
+    labels, classes: int `[N]`, true and predicted.
+    true_class_probability: float `[N]`, the probability of the true class.
+    classifier: what it is, in words.
+    is_kept: whether they are those that the run's numbers are of, and not made anew.
+  """
+
+  split: Split
+  places: np.ndarray
+  labels: np.ndarray
+  classes: np.ndarray
+  true_class_probability: np.ndarray
+  classifier: str
+  is_kept: bool
 
 
 class ModelInspector:
@@ -159,6 +182,52 @@ class ModelInspector:
           for image, weight in zip(images, weights, strict=True)
         ],
       )
+
+
+def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | None:
+  """Returns the predictions that a run's numbers are of.
+
+  Args:
+    run: the run.
+    source: the dataset of its evaluation, with one class of each image.
+
+  Returns:
+    None where none were kept, or of other images, labels or classes than those of the eval split.
+  """
+  kept, split = run.predictions, source.eval
+  is_cross_validated = run.config.cv_folds and run.config.is_pretraining
+  if kept is None or kept.true_class_probability is None or is_cross_validated:
+    return None
+  names = range(split.num_examples) if split.names is None else split.names
+  by_name = {str(name): place for place, name in enumerate(names)}
+  places = np.array([by_name.get(image, -1) for image in kept.images], int)
+  labels = np.array(
+    [int(label) for label in split.records().map(lambda record: record["label"])], int
+  )
+  if (
+    not len(places)
+    or places.min() < 0
+    or np.any(labels[places] != kept.labels)
+    or kept.predictions.max() >= len(source.class_names)
+  ):
+    return None
+  return Predictions(
+    split,
+    places,
+    kept.labels,
+    kept.predictions,
+    kept.true_class_probability,
+    classifier_words(run.metric),
+    is_kept=True,
+  )
+
+
+def classifier_words(metric: str) -> str:
+  """Returns what predicts, in words, from the name of the number that a run is compared by."""
+  if metric.startswith(LABEL):
+    return "the supervised head"
+  reading = "standardised" if is_standardised(metric) else "raw"
+  return f"linear evaluation of {reading} embeddings"
 
 
 def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:

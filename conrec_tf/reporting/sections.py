@@ -6,20 +6,16 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from conrec_tf.files import write_text
+from conrec_tf.metrics import LABELS, REPRESENTATIONS
 from conrec_tf.reporting.context import ReportContext
-from conrec_tf.reporting.figures import class_figures, curves, image_grids, label_curves
+from conrec_tf.reporting.figures import class_figures, curves, image_grids
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
 from conrec_tf.reporting.figures.embedding_map import embedding_map
 from conrec_tf.reporting.figures.plot_style import Picture
-from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.predictions import Predictions
-from conrec_tf.reporting.section import Section
-from conrec_tf.reporting.table_sections import (
-  labels_section,
-  methods_section,
-  representations_section,
-)
-from conrec_tf.reporting.tables import Table, class_table
+from conrec_tf.reporting.html_report import Section
+from conrec_tf.reporting.inference import ModelInspector, Predictions
+from conrec_tf.reporting.method_comparison import comparison_table, methods_of
+from conrec_tf.reporting.tables import Table, class_table, labels_table, representations_table
 
 ATTENDED = 12
 RECONSTRUCTED = 2
@@ -30,6 +26,26 @@ MOST_CLASSES = 6
 DrawSection = Callable[[ReportContext], Section | None]
 
 NO_CLASSES = "The data has no classes, so that nothing is said about them."
+
+
+def methods_section(context: ReportContext) -> Section | None:
+  """Compares the run's method with the others; None for a single run."""
+  if len(context.runs) == 1:
+    return None
+  methods = methods_of(context.runs)
+  table, notes = comparison_table(methods)
+  if len(methods) > 1:
+    notes.append(
+      "The interval holds what other images and, with several trainings, other seeds would "
+      "change; p is that of as large a difference by chance."
+    )
+  write_text(context.folder / "comparison.csv", table.csv())
+  return Section(
+    "Methods compared",
+    notes=notes,
+    table=table,
+    table_title="Mean and standard deviation over trainings",
+  )
 
 
 def training_section(context: ReportContext) -> Section | None:
@@ -44,9 +60,7 @@ def accuracy_section(context: ReportContext) -> Section:
   section = Section(
     "Evaluations", [curves.accuracy_over_epochs(runs, names, context.epochs, folder)]
   )
-  by_labels = [
-    label_curves.few_labels(kind, runs, names, folder) for kind in label_curves.FEW_LABELS
-  ]
+  by_labels = [curves.few_labels(kind, runs, names, folder) for kind in curves.FEW_LABELS]
   section.pictures += filter(None, by_labels)
   if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:
     section.notes.append(
@@ -54,6 +68,25 @@ def accuracy_section(context: ReportContext) -> Section:
       "--label_fractions=0.01,0.1,0.25,0.5,1.0 measures it."
     )
   return section
+
+
+def representations_section(context: ReportContext) -> Section | None:
+  """Tabulates a sweep over representations; None where there was none."""
+  rows = context.runs[0].result.get(REPRESENTATIONS)
+  if not rows:
+    return None
+  table = representations_table(rows)
+  write_text(context.folder / "representations.csv", table.csv())
+  return Section(
+    "Representations",
+    notes=[
+      "Regularisation and representation were chosen on a fifth of the training labels, held out; "
+      "the labels of the evaluation split chose nothing. Only the chosen one's number on the "
+      "evaluation split is a fair one."
+    ],
+    table=table,
+    table_title="Every layer, read by a classifier (%)",
+  )
 
 
 def inputs_section(context: ReportContext) -> Section:
@@ -111,6 +144,13 @@ def classes_section(context: ReportContext) -> Section:
     details_title="Accuracy of every class",
     details=details,
   )
+
+
+def labels_section(context: ReportContext) -> Section:
+  """Tabulates what is reached of each of several labels."""
+  table = labels_table(context.runs[0].result.get(LABELS, ()))
+  write_text(context.folder / "labels.csv", table.csv())
+  return Section("Labels", table=table, table_title="Logistic regression of each label (%)")
 
 
 def _origin_of_predictions(context: ReportContext) -> list[str]:

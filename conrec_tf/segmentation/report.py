@@ -24,7 +24,7 @@ from conrec_tf.reporting.figures.plot_style import (
   to_rgb,
   wrap_label,
 )
-from conrec_tf.reporting.section import Section
+from conrec_tf.reporting.html_report import Section
 from conrec_tf.reporting.sections import DrawSection, training_section
 from conrec_tf.reporting.tables import Table
 from conrec_tf.segmentation.batches import whole_images

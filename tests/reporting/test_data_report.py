@@ -11,7 +11,7 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config
-from conrec_tf.reporting import data_sections
+from conrec_tf.reporting import data_report
 
 RNG = np.random.default_rng(0)
 
@@ -51,7 +51,7 @@ def look(caplog, **values):
 
 
 def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypatch):
-  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)  # each takes a moment to draw
+  monkeypatch.setattr(data_report, "IMAGES_SHOWN", 2)  # each takes a moment to draw
   _, page, logged = look(
     caplog,
     dataset="image_folder",
@@ -94,7 +94,7 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
 
 
 def test_page_of_16_bits_without_labels(tmp_path, caplog, monkeypatch):
-  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)
+  monkeypatch.setattr(data_report, "IMAGES_SHOWN", 2)
   photos = tmp_path / "photos"
   photos.mkdir()
   for index in range(12):
@@ -112,7 +112,7 @@ def test_page_of_16_bits_without_labels(tmp_path, caplog, monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 5])
 def test_page_of_an_archive(tmp_path, caplog, monkeypatch, channels):
-  monkeypatch.setattr(data_sections, "IMAGES_SHOWN", 2)
+  monkeypatch.setattr(data_report, "IMAGES_SHOWN", 2)
   images = RNG.integers(0, 256, (20, 26, 26, channels), np.uint8)
   np.savez(tmp_path / "data.npz", x_train=images, y_train=np.arange(20) % 2)
   _, page, _ = look(
@@ -140,5 +140,5 @@ def test_page_of_a_tfds_dataset(data_dir, tmp_path, caplog):
 
 @pytest.mark.parametrize("shape, shown", [((999, 700, 3), (250, 175, 3)), ((30, 320, 1), None)])
 def test_a_page_holds_no_more_of_an_image_than_a_picture_shows(shape, shown):
-  small = data_sections._small(np.full(shape, 65535, np.uint16))
+  small = data_report._small(np.full(shape, 65535, np.uint16))
   assert small.shape == (shown or shape) and small.max() == 1.0

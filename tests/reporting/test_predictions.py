@@ -15,8 +15,7 @@ from conrec_tf.metrics import GLOBAL_STEP, PREDICTIONS, best_key, scaling_prefix
 from conrec_tf.reporting import inference, sections, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style
-from conrec_tf.reporting.inference import ModelInspector
-from conrec_tf.reporting.predictions import kept_predictions
+from conrec_tf.reporting.inference import ModelInspector, kept_predictions
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.run_dir.predictions_file import read_predictions, write_predictions
 from conrec_tf.run_dir.run_directory import RunDirectory

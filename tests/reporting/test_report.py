@@ -23,7 +23,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.files import is_temporary
 from conrec_tf.metrics import format_interval, format_value
 from conrec_tf.reporting import method_comparison, run_record, sections
-from conrec_tf.reporting.predictions import kept_predictions
+from conrec_tf.reporting.inference import kept_predictions
 
 PICTURES = {
   "accuracy_over_epochs",
