@@ -79,10 +79,8 @@ def _draw(
   summaries: Sequence[SplitSummary],
   notices: Sequence[str],
 ) -> None:
-  from conrec_tf.reporting.data_report import (
-    DataFindings,
-    write_data_report,  # matplotlib, which takes a while
-  )
+  # Imported where there is something to draw: matplotlib takes its time.
+  from conrec_tf.reporting.data_report import DataFindings, write_data_report
 
   found = DataFindings(config, source, summaries, _duplicates(source, summaries), notices)
   found.duplicates = with_copies(found.duplicates, found.decoded)
