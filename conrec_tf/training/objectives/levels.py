@@ -1,12 +1,11 @@
 """The joint loss at the inner levels of encoder and decoder too (after arXiv 2301.00772)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Objective, Training
+from conrec_tf.config import Training
 from conrec_tf.metrics import LEVELS_CONTRAST_LOSS, LEVELS_RECONSTRUCTION_LOSS
 from conrec_tf.models import ConRec, FeatureLevels, Outputs
 from conrec_tf.models.heads import ProjectionHead
@@ -14,7 +13,7 @@ from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObje
 
 
 class Levels(PretrainingObjective):
-  """Contrastive and reconstruction loss at each inner level, by heads of their own.
+  """Means over the inner levels of contrastive and reconstruction losses.
 
   Attributes:
     heads: on the network's levels.
@@ -22,51 +21,72 @@ class Levels(PretrainingObjective):
 
   def __init__(self, options: Training, model: ConRec, channels: int) -> None:
     super().__init__(options, model, channels)
-    self.heads = build_level_heads(options, model, channels)
+    self.heads = LevelHeads(options, channels, name="level_heads")
+    side = 2 ** (options.unet_depth - 1)
+    self.heads(model.with_maps(tf.zeros([1, side, side, channels]))[1])  # creates the variables
     self.variables = self.heads.trainable_variables
     self.untrained = self.heads.non_trainable_variables
     self.only_to_resume = {"level_heads": self.heads}
-    self.metrics = (
-      *([LEVELS_CONTRAST_LOSS] if options.multi_level_contrastive_weight else ()),
-      *([LEVELS_RECONSTRUCTION_LOSS] if options.multi_level_reconstruction_weight else ()),
-    )
+    weights = {
+      LEVELS_CONTRAST_LOSS: options.multi_level_contrastive_weight,
+      LEVELS_RECONSTRUCTION_LOSS: options.multi_level_reconstruction_weight,
+    }
+    self.metrics = [name for name, weight in weights.items() if weight]
 
   @staticmethod
   def is_used(options: Training) -> bool:
     """Returns whether either loss has a weight."""
-    weights = options.multi_level_contrastive_weight, options.multi_level_reconstruction_weight
-    return any(weights)
+    return bool(options.multi_level_contrastive_weight or options.multi_level_reconstruction_weight)
 
   def loss(
     self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
   ) -> Loss:
-    """Computes `level_losses`."""
+    """Computes the losses; a smaller reconstruction is compared with the target's means."""
+    options, target = self.options, batch["target"]
     projections, reconstructions = self.heads(maps, training=training)
-    return level_losses(self.options, projections, reconstructions, batch["target"])
+    total, metrics = tf.zeros([], target.dtype), {}
+    if projections:
+      contrastive = losses.CONTRASTIVE_LOSSES[options.contrastive_method]
+      found = [
+        contrastive(losses.contrastive_logits(each, options.temperature, options.hidden_norm))
+        for each in projections
+      ]
+      metrics[LEVELS_CONTRAST_LOSS] = tf.reduce_mean(found)
+      total += options.multi_level_contrastive_weight * metrics[LEVELS_CONTRAST_LOSS]
+    if reconstructions:
+      found = [
+        losses.reconstruction_loss(each, reduced_target(target, each), options.reconstruction_loss)
+        for each in reconstructions
+      ]
+      metrics[LEVELS_RECONSTRUCTION_LOSS] = tf.reduce_mean(found)
+      total += options.multi_level_reconstruction_weight * metrics[LEVELS_RECONSTRUCTION_LOSS]
+    return total, metrics
 
 
 class LevelHeads(tf.keras.Model):
   """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones.
 
-  After PCRLv2 (Zhou et al. 2023, arXiv 2301.00772), which contrasts and restores at each level.
-
   Args:
-    projection_heads: one for each of the encoder's shallower levels, shallowest first, or none.
+    options: of the training.
     channels: of a reconstruction.
-    inner_levels: how many of the decoder's levels reconstruct, deepest first.
   """
 
-  def __init__(
-    self,
-    projection_heads: Sequence[ProjectionHead],
-    channels: int,
-    inner_levels: int,
-    **kwargs: Any,
-  ) -> None:
+  def __init__(self, options: Training, channels: int, **kwargs: Any) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
-    self.projection_heads = list(projection_heads)
+    inner = options.unet_depth - 1
+    self.projection_heads = [
+      ProjectionHead(
+        options.proj_head_mode,
+        options.num_proj_layers,
+        options.proj_out_dim,
+        options.batch_norm_decay,
+        options.global_bn,
+      )
+      for _ in range(inner if options.multi_level_contrastive_weight else 0)
+    ]
     self.output_convolutions = [
-      tf.keras.layers.Conv2D(channels, 1, dtype=self.dtype) for _ in range(inner_levels)
+      tf.keras.layers.Conv2D(channels, 1, dtype=self.dtype)
+      for _ in range(inner - 1 if options.multi_level_reconstruction_weight else 0)
     ]
 
   def call(
@@ -74,13 +94,8 @@ class LevelHeads(tf.keras.Model):
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Projects and reconstructs at each level.
 
-    Args:
-      maps: of the network.
-      training: whether batch norm uses the batch's statistics.
-
     Returns:
-      projections, `[B, D]` each, shallowest first, and reconstructions in [0, 1], `[B, h, w, C]`
-      each, smallest first.
+      Projections `[B, D]`, shallowest first; reconstructions `[B, h, w, C]`, smallest first.
     """
     averages = [tf.reduce_mean(tf.cast(level, self.dtype), axis=[1, 2]) for level in maps.encoder]
     projections = [
@@ -92,79 +107,6 @@ class LevelHeads(tf.keras.Model):
       for convolution, level in zip(self.output_convolutions, maps.decoder, strict=False)
     ]
     return projections, reconstructions
-
-
-def build_level_heads(options: Training, model: ConRec, channels: int) -> LevelHeads:
-  """Builds the heads that the options describe on a network's levels.
-
-  Args:
-    options: of the training.
-    model: a built network.
-    channels: of the images.
-  """
-  inner = options.unet_depth - 1
-  heads = LevelHeads(
-    [
-      ProjectionHead(
-        options.proj_head_mode,
-        options.num_proj_layers,
-        options.proj_out_dim,
-        options.batch_norm_decay,
-        options.global_bn,
-      )
-      for _ in range(inner if options.multi_level_contrastive_weight else 0)
-    ],
-    channels,
-    inner - 1 if options.multi_level_reconstruction_weight else 0,
-    name="level_heads",
-  )
-  side = 2**inner
-  heads(model.with_maps(tf.zeros([1, side, side, channels]))[1])  # creates the variables
-  return heads
-
-
-def level_losses(
-  objective: Objective,
-  projections: Sequence[tf.Tensor],
-  reconstructions: Sequence[tf.Tensor],
-  target: tf.Tensor,
-) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-  """Computes the contrastive loss of each level's projection, the reconstruction loss of each size.
-
-  Args:
-    objective: the options of the losses.
-    projections: `[2B, D]` of each level, view-major.
-    reconstructions: `[2B, h, w, C]` in [0, 1], of sizes that divide the target's; each is compared
-      with the target's means over its pixels.
-    target: float32 `[2B, H, W, C]` in [0, 1].
-
-  Returns:
-    Their means over the levels, weighted, as one scalar, and `{metric name: mean}`.
-  """
-  total, metrics = tf.zeros([], target.dtype), {}
-  if projections:
-    contrast = tf.reduce_mean(
-      [
-        losses.CONTRASTIVE_LOSSES[objective.contrastive_method](
-          losses.contrastive_logits(projection, objective.temperature, objective.hidden_norm)
-        )
-        for projection in projections
-      ]
-    )
-    total += objective.multi_level_contrastive_weight * contrast
-    metrics[LEVELS_CONTRAST_LOSS] = contrast
-  if reconstructions:
-    reconstruction = tf.reduce_mean(
-      [
-        losses.reconstruction_loss(
-          reduced, reduced_target(target, reduced), objective.reconstruction_loss
-        )
-        for reduced in reconstructions
-      ]
-    )
-    total += objective.multi_level_reconstruction_weight * reconstruction
-    metrics[LEVELS_RECONSTRUCTION_LOSS] = reconstruction
-  return total, metrics
 
 
 def reduced_target(target: tf.Tensor, reconstruction: tf.Tensor) -> tf.Tensor:

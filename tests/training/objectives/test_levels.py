@@ -15,12 +15,7 @@ from conrec_tf.metrics import (
   TOTAL_LOSS,
 )
 from conrec_tf.models import build_model
-from conrec_tf.training.objectives.levels import (
-  Levels,
-  build_level_heads,
-  level_losses,
-  reduced_target,
-)
+from conrec_tf.training.objectives.levels import Levels, reduced_target
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
@@ -42,10 +37,11 @@ def test_reduced_target_is_the_mean_of_its_pixels(rng):
 def test_heads_and_losses_against_numpy(rng, values):
   config = make_config(**values)
   model = build_model(config, 3)
-  heads = build_level_heads(config, model, 3)
+  objective = Levels(config, model, 3)
+  heads = objective.heads
   images = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
   target = rng.uniform(size=(8, 32, 32, 3)).astype(np.float32)
-  _, maps = model.with_maps(images)
+  outputs, maps = model.with_maps(images)
   projections, reconstructions = heads(maps)
   expected, metrics = 0.0, {}
   if config.multi_level_contrastive_weight:
@@ -75,7 +71,7 @@ def test_heads_and_losses_against_numpy(rng, values):
       np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     metrics[LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
     expected += 30 * np.mean(found)
-  total, reported = level_losses(config, projections, reconstructions, target)
+  total, reported = objective.loss({"target": tf.constant(target)}, outputs, maps)
   assert float(total) == pytest.approx(expected, rel=1e-4)
   assert {name: float(value) for name, value in reported.items()} == pytest.approx(
     metrics, rel=1e-4
