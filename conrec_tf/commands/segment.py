@@ -20,7 +20,7 @@ from conrec_tf.data.files.walk import without_ending
 from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
-from conrec_tf.run_dir.descriptions import write_description
+from conrec_tf.run_dir.measurement import write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import images_at
 from conrec_tf.segmentation.folder import open_images_to_segment

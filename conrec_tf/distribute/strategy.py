@@ -1,4 +1,4 @@
-"""Which devices compute, and how batches come to them."""
+"""The devices that compute, and the shares of a batch that each gets."""
 
 from collections.abc import Sequence
 import contextlib

@@ -64,7 +64,7 @@ class Workers:
 
   @property
   def is_chief(self) -> bool:
-    """Whether this process is the one that writes."""
+    """True in the process that writes."""
     return self.index == 0
 
   def sync_stop_signal(self, steps: int, signum: int | None) -> tuple[int, int | None]:

@@ -27,7 +27,7 @@ class Outputs(NamedTuple):
 
 
 class FeatureLevels(NamedTuple):
-  """What lies between, `[B, h, w, c]` each.
+  """The feature maps in between, `[B, h, w, c]` each.
 
   Attributes:
     encoder: its shallower levels, of what is embedded, shallowest first.

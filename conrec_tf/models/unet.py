@@ -88,7 +88,7 @@ class UNetEncoder(tf.keras.Model):
 
   @property
   def num_blocks(self) -> int:
-    """How many blocks `freeze` counts: the levels."""
+    """The number of blocks that `freeze` counts: the levels."""
     return len(self.levels)
 
   def freeze(self, blocks: int) -> None:

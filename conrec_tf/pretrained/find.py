@@ -68,7 +68,7 @@ class PretrainedModel:
 
   @property
   def train_mode(self) -> str:
-    """What it was trained for: pretrain, where that isn't known."""
+    """The mode that it was trained in: pretrain, where that isn't known."""
     return self.settings.get("train_mode", "pretrain")
 
   @property
@@ -234,7 +234,7 @@ def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:
 
 
 class CenterCrops(NamedTuple):
-  """Whether evaluation takes the central 87.5 % of images; None where that isn't known.
+  """True where evaluation takes the central 87.5 % of images; None where that isn't known.
 
   Attributes:
     training: of the data that is learnt from, by a supervised head.

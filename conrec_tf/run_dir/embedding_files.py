@@ -13,7 +13,7 @@ from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.files import io_as_usage_error, replacing, write_text
-from conrec_tf.run_dir.descriptions import write_description
+from conrec_tf.run_dir.measurement import write_description
 
 NOTED = (
   "dataset",

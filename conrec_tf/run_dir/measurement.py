@@ -1,4 +1,4 @@
-"""What a number was measured on: the one record that results, embeddings and comparisons carry.
+"""Records of what numbers were measured on, and what files of embeddings or masks were made of.
 
 Two numbers can be compared, averaged or take each other's place only where their records are equal.
 """
@@ -7,12 +7,18 @@ from collections.abc import Mapping
 import dataclasses
 import hashlib
 import json
+import logging
+import pathlib
 from typing import Any
 
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.errors import listed
+from conrec_tf.errors import UsageError, listed
+from conrec_tf.files import io_as_usage_error, remove_leftovers
 from conrec_tf.metrics import EVALUATED_WITH, MEASURED_ON
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
 # Options that say which images are measured: where a record holds their digests, those count.
@@ -21,11 +27,12 @@ OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", 
 ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
 OF_SUBSETS = ADDITIONS[:2]
 DIGITS = 12
+DESCRIPTION = "description.json"  # of the files of a folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-  """What numbers are measured on, but for the step, which each result has beside it.
+  """A record of what numbers are measured on, but for the step, which each result has beside it.
 
   Attributes:
     data: digests of the images with their labels and groups by their role, how many there are, the
@@ -181,3 +188,36 @@ def changed_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     else:
       words.append(f"{name}: {known} -> {value}")
   return words
+
+
+def write_description(
+  folder: pathlib.Path,
+  description: Mapping[str, Any],
+  what: str,
+  absent: Mapping[str, Any] | None = None,
+) -> None:
+  """Writes what a folder's files are made of, or checks that those in it are of the same.
+
+  Args:
+    folder: created if it isn't there.
+    description: `{name: value}`.
+    what: the files, for messages.
+    absent: values of names that earlier versions didn't write, which count as these.
+
+  Raises:
+    UsageError: the folder holds files of something else, or can't be written.
+  """
+  directory = RunDirectory(folder)
+  before = current_settings(directory.read(DESCRIPTION) or {})
+  known = {**(absent or {}), **before}
+  if before and not (absent or {}).keys() <= before.keys():
+    logger.info(
+      "%s is of an earlier version, which noted less: what it lacks counts as it is now", folder
+    )
+  changed = changed_words({**dict.fromkeys(description), **known} if before else {}, description)
+  if changed:
+    raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
+  with io_as_usage_error(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+  remove_leftovers(folder)
+  directory.write(DESCRIPTION, description)

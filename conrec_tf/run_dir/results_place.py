@@ -1,4 +1,4 @@
-"""Where results belong: a run's own beside it, and what is measured otherwise apart from them.
+"""The place of results: a run's own beside it, and what is measured otherwise apart from them.
 
 What a run's own results are measured on is written once, into `measured_on.json`; whatever is
 measured otherwise goes into a folder of its own below `evaluations/`.
@@ -39,7 +39,7 @@ LONGEST_NAME = 60  # of a folder, but for its digest
 
 @dataclasses.dataclass(frozen=True)
 class ResultsPlace:
-  """Where results belong: with a run's own, or in a folder below it if measured otherwise.
+  """The place of results: with a run's own, or in a folder below it if measured otherwise.
 
   Attributes:
     directory: the folder.
@@ -55,7 +55,7 @@ class ResultsPlace:
 
   @property
   def is_own(self) -> bool:
-    """Whether the results are the run's own."""
+    """True where the results are the run's own."""
     return not self.changed
 
   def open(self, source: DatasetSource, eval_source: DatasetSource) -> None:

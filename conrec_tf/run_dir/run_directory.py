@@ -98,12 +98,12 @@ class RunDirectory:
 
   @property
   def has_checkpoints(self) -> bool:
-    """Whether a training has saved anything here."""
+    """True where a training has saved anything here."""
     return bool(numbered(self.path / CHECKPOINTS, *CHECKPOINT_FILE))
 
   @property
   def is_in_use(self) -> bool:
-    """Whether a process trains here; on a file system without locks nobody knows, and it's no."""
+    """True where a process trains here; without locks of the file system nobody knows: False."""
     try:
       with open(self.path / "lock") as file:
         return not _lock(file, fcntl.LOCK_SH)

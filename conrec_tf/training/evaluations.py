@@ -1,4 +1,4 @@
-"""What is measured of a network in training: the options of a run, handed to the evaluations."""
+"""Evaluations of a network in training, as the options ask for them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether the labels of the data are those that the options need, before anything is trained."""
+"""Checks that the labels of the data are those that the options need, before a training."""
 
 from collections.abc import Iterator
 

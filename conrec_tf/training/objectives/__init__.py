@@ -1,1 +1,1 @@
-"""What pre-training learns by: each objective is a module, and a line in the table."""
+"""The objectives of pre-training, each in a module of its own."""

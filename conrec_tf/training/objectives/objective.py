@@ -1,4 +1,4 @@
-"""What all objectives of pre-training have in common."""
+"""The interface of all objectives of pre-training."""
 
 from collections.abc import Sequence
 from typing import Any
