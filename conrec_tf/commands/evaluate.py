@@ -29,8 +29,7 @@ from conrec_tf.run_dir.results_place import ResultsPlace, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.task import training_steps
-from conrec_tf.training.train_task import TrainTask
+from conrec_tf.training.task import TrainTask, training_steps
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
 from conrec_tf.training.preemption import GracefulShutdown
 from conrec_tf.training.progress import ChanceLevelNotice, hints
-from conrec_tf.training.train_task import TrainTask
+from conrec_tf.training.task import TrainTask
 
 logger = logging.getLogger(__name__)
 

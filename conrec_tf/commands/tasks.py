@@ -12,13 +12,13 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.export.saved_model import Exported, exported_representation
 from conrec_tf.models import ConRec
-from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel
+from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.network import build_segmentation_network, exported_segmentation
 from conrec_tf.segmentation.task import load_masked_dataset, segmentation_task
 from conrec_tf.training.label_checks import check_labels, check_learnt_labels
-from conrec_tf.training.task import build_network, finetuning_task, pretraining_task
-from conrec_tf.training.train_task import TrainTask
+from conrec_tf.training.task import TrainTask, build_network, finetuning_task, pretraining_task
 
 if TYPE_CHECKING:  # what draws takes a while to import
   from conrec_tf.reporting.context import Inspector
@@ -35,8 +35,9 @@ class LearningTask:
     load_dataset: opens the dataset to learn from; of the options and whether evaluation crops,
       where that is known.
     check: raises UsageError where it, or the dataset of evaluation, doesn't fit the options.
-    build_training: builds a training, within the strategy's scope; of the options, both datasets
-      and the last step.
+    build_training: builds a training, within the strategy's scope; of the options, both datasets,
+      the last step, the network that it starts from or None, and whether a step that isn't finite
+      is left out.
     build_network: builds the network and its head alone; of the options, the images' channels and
       the number of classes.
     export: returns what is exported; of the network, its head and the metadata beside it.
@@ -47,7 +48,9 @@ class LearningTask:
 
   load_dataset: Callable[[Config, bool | None], DatasetSource]
   check: Callable[[Config, DatasetSource, DatasetSource], None]
-  build_training: Callable[[Config, DatasetSource, DatasetSource, int], TrainTask]
+  build_training: Callable[
+    [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, bool], TrainTask
+  ]
   build_network: Callable[[Config, int, int], tuple[ConRec, Head]]
   export: Callable[[ConRec, Head, dict[str, Any]], Exported]
   inspect: "Callable[[Config, DatasetSource, ConRec, Head, int], Inspector]"
@@ -87,8 +90,17 @@ def build_training(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
   """
-  task_of(config).check(config, source, eval_source)
-  training = task_of(config).build_training(config, source, eval_source, last_step)
+  task, start = task_of(config), None
+  task.check(config, source, eval_source)
+  if (
+    config.checkpoint
+    and config.mode in ("train", "train_then_eval")
+    and not RunDirectory(config.run_directory).has_checkpoints
+  ):
+    start = resolve_checkpoint(config.checkpoint)
+  training = task.build_training(
+    config, source, eval_source, last_step, start, config.on_nan == "skip"
+  )
   evaluate = failing_images_named(source, eval_source)(training.evaluate)
   return dataclasses.replace(training, evaluate=evaluate)
 
@@ -128,13 +140,12 @@ def portable_network(
 
 
 def _check_labels(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-  if config.has_supervised_head:
-    check_learnt_labels(config, source)
+  _check_masks(config, source, eval_source)
   check_labels(config, source, eval_source)
 
 
 def _check_masks(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-  check_learnt_labels(config, source)
+  check_learnt_labels(config, RunDirectory(config.run_directory), source.class_names)
 
 
 def _inspect_embeddings(*args: Any) -> "Inspector":

@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
 from conrec_tf.data.augmentation.finetune import (
@@ -42,7 +42,7 @@ VIEW_OPTIONS = (
 
 
 def pretraining_batches(
-  config: Config, source: DatasetSource | None = None, shard: WorkerShard = WHOLE
+  config: Experiment, source: DatasetSource | None = None, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
   """Returns endless batches of two augmented views for pre-training.
 
@@ -67,7 +67,7 @@ def pretraining_batches(
   return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
 
 
-def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset:
+def validation_batches(config: Experiment, source: DatasetSource) -> tf.data.Dataset:
   """Returns the eval split in its own order, in two views as for pre-training.
 
   All batches are of one size, as the contrastive loss depends on it: the first images come again,
@@ -88,7 +88,7 @@ def validation_batches(config: Config, source: DatasetSource) -> tf.data.Dataset
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def two_views(config: Config, source: DatasetSource) -> Augment:
+def two_views(config: Experiment, source: DatasetSource) -> Augment:
   """Returns the function of (position in the stream, record) that makes a training example."""
   view_of = _view_function(tuple(getattr(config, name) for name in VIEW_OPTIONS))
 

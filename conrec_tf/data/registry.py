@@ -4,7 +4,7 @@ from collections.abc import Callable
 import dataclasses
 import logging
 
-from conrec_tf.config import Config, Data
+from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.data.sources.npz import open_npz
@@ -24,7 +24,7 @@ IMAGE_FILES: dict[str, Callable[[Data, str | None], DatasetSource]] = {
 }
 
 
-def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
+def load_dataset(config: Experiment, center_crop: bool | None = None) -> DatasetSource:
   """Loads the dataset that `config.dataset` names, without masks.
 
   Args:
@@ -45,7 +45,7 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
 
 
 def load_eval_dataset(
-  config: Config, source: DatasetSource, center_crop: bool | None = None
+  config: Experiment, source: DatasetSource, center_crop: bool | None = None
 ) -> DatasetSource:
   """Loads the dataset of evaluation: `eval_dataset` with its labels, or the training's own.
 

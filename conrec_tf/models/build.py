@@ -35,21 +35,18 @@ def build_model(
     return _build(config, channels or config.channels, with_decoder, weights)
 
 
-def build_head(
-  model: ConRec, channels: int, outputs: int, *, image_size: int, layer: int, zero_init: bool
-) -> LinearHead:
-  """Builds a supervised head on a network, with its variables.
+def build_head(config: Training, model: ConRec, channels: int, outputs: int) -> LinearHead:
+  """Builds the supervised head that `config` describes on a network, with its variables.
 
   Args:
+    config: the options of the network.
     model: a built network.
     channels: channels of the images.
-    outputs: how many logits.
-    image_size: height and width that the network works at, pixels.
-    layer: what the head sees; see `ConRec.representation`.
-    zero_init: whether the head starts from zeros.
+    outputs: how many classes there are; grades have as many bits.
   """
-  head = LinearHead(outputs, zero_init)
-  head(model.representation(tf.zeros([1, image_size, image_size, channels]), layer=layer))
+  head = LinearHead(outputs, config.zero_init_logits_layer)
+  images = tf.zeros([1, config.image_size, config.image_size, channels])
+  head(model.representation(images, layer=config.ft_proj_selector))
   return head
 
 

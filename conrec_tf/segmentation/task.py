@@ -11,9 +11,8 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import DICE
 from conrec_tf.models import build_model
-from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.warm_start import warm_start
-from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
 from conrec_tf.segmentation.folder import open_masked_folder
 from conrec_tf.segmentation.measures import count_image, segmentation_measures
@@ -21,7 +20,7 @@ from conrec_tf.segmentation.network import Segmenter, build_segmentation_head
 from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
 from conrec_tf.segmentation.tfds import open_masked_tfds
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.train_task import TrainTask
+from conrec_tf.training.task import TrainTask
 
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 
@@ -33,7 +32,12 @@ def load_masked_dataset(config: Config, center_crop: bool | None = None) -> Data
 
 
 def segmentation_task(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+  config: Config,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  last_step: int,
+  start: PretrainedModel | None,
+  skip_non_finite: bool,
 ) -> TrainTask:
   """Builds the task of learning from masks; call it within the strategy's scope.
 
@@ -42,9 +46,11 @@ def segmentation_task(
     source: dataset with masks.
     eval_source: the same, with each image once.
     last_step: where training ends.
+    start: the network that it starts from, or None.
+    skip_non_finite: whether a step that isn't finite is left out.
 
   Raises:
-    UsageError: `config.checkpoint` or the number of `config.class_weights` doesn't fit.
+    UsageError: `start` or the number of `config.class_weights` doesn't fit.
   """
   weights, classes = config.class_weight_list, source.class_names
   if weights and len(weights) != len(classes):
@@ -53,9 +59,8 @@ def segmentation_task(
       f"Received: {config.class_weights}"
     )
   model = build_model(config, source.channels)
-  if config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
-    pretrained = resolve_checkpoint(config.checkpoint)
-    warm_start(pretrained, model, config, TAKEN[config.segment_from])
+  if start:
+    warm_start(start, model, config, TAKEN[config.segment_from])
   model.freeze(config.fine_tune_after_block)
   head = build_segmentation_head(model, source.channels, len(classes))
   optimizer = build_optimizer(

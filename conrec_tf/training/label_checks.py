@@ -1,10 +1,10 @@
 """Checks that the labels of the data are those that the options need, before a training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conrec_tf.config import Config, Experiment, Objective
+from conrec_tf.config import Experiment, Objective, Training
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
@@ -123,21 +123,26 @@ def _check_classifier(what: str, learnt: np.ndarray, measured: np.ndarray) -> No
     )
 
 
-def check_learnt_labels(config: Config, source: DatasetSource) -> None:
+def check_learnt_labels(
+  options: Training, directory: RunDirectory, class_names: Sequence[str]
+) -> None:
   """Raises UsageError where a trained network's outputs are of other labels than the data has.
 
   A training that goes on checks that where it starts.
 
   Args:
-    config: the options of the run.
-    source: dataset to measure or draw the network on.
+    options: of the training.
+    directory: the run's.
+    class_names: of the data to measure or draw the network on.
   """
-  if config.mode not in ("eval", "report"):
+  has_outputs = options.lineareval_while_pretraining or not options.is_pretraining
+  if options.mode not in ("eval", "report") or not has_outputs:
     return
-  images = RunDirectory(config.run_directory).read(IMAGES) or {}
-  labels = other_labels(images, source.class_names)
+  images = directory.read(IMAGES) or {}
+  labels = other_labels(images, class_names)
   if labels:
+    where = options.data_dir or options.dataset
     raise UsageError(
-      f"data_dir must have the labels that the network learnt, for mode={config.mode}: "
-      f"{listed(images['class_names'])}. Received: {labels} in {config.data_dir or config.dataset}"
+      f"data_dir must have the labels that the network learnt, for mode={options.mode}: "
+      f"{listed(images['class_names'])}. Received: {labels} in {where}"
     )

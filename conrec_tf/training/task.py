@@ -1,23 +1,26 @@
-"""Builds trainings: pre-training and finetuning, behind one interface."""
+"""Trainings behind one interface: pre-training and finetuning."""
 
+from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any
 
-from conrec_tf.config import Config, Optimization
+import tensorflow as tf
+
+from conrec_tf.config import Experiment, Optimization, Training
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
   finetuning_batches,
   pretraining_batches,
   validation_batches,
 )
-from conrec_tf.data.stream import steps_per_epoch
+from conrec_tf.data.stream import WorkerShard, steps_per_epoch
 from conrec_tf.evaluation.label_free import validation_losses, view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
-from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.pretrained.warm_start import warm_start
-from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
@@ -26,10 +29,40 @@ from conrec_tf.training.evaluations import (
   main_metric,
 )
 from conrec_tf.training.finetune_step import FinetuneStep
+from conrec_tf.training.loop import Step
 from conrec_tf.training.objectives.momentum_contrast import warn_of_long_queue
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
-from conrec_tf.training.train_task import TrainTask
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainTask:
+  """One training.
+
+  Attributes:
+    model: the network that is evaluated and exported: the one that is trained, or its average.
+    networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
+    only_to_resume: `{name: trackable}` of what else learns.
+    optimizer: its `iterations` is the global step.
+    step: the training step.
+    batches: makes the endless batches, or of a worker its shard of them.
+    evaluate: from whether to take the slow measures too, to `{name: value}`.
+    evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
+      `{name: value}`; None where that says nothing.
+    metric: the name of the number that runs are compared by.
+    selection_metric: the name of the number that the best checkpoint is chosen by.
+  """
+
+  model: ConRec
+  networks: dict[str, tf.keras.Model | tf.Variable]
+  only_to_resume: dict[str, Any]
+  optimizer: tf.keras.optimizers.Optimizer
+  step: Step
+  batches: Callable[[WorkerShard], tf.data.Dataset]
+  evaluate: Callable[[bool], dict[str, Any]]
+  evaluate_untrained: Callable[[], dict[str, Any]] | None
+  metric: str
+  selection_metric: str
 
 
 def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[int, int]:
@@ -42,43 +75,28 @@ def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[i
   return epoch, optimization.train_steps or optimization.train_epochs * epoch
 
 
-def build_network(config: Config, channels: int, classes: int) -> tuple[ConRec, LinearHead | None]:
-  """Builds the network that `config` describes, and its supervised head, or None.
+def build_network(
+  options: Training, channels: int, classes: int
+) -> tuple[ConRec, LinearHead | None]:
+  """Builds the network that the options describe, and its supervised head, or None.
 
   Args:
-    config: the options of the run.
+    options: of the training.
     channels: of the images.
     classes: how many there are; 0: there is no head in any case.
   """
-  model, head = build_model(config, channels), None
-  if config.has_supervised_head and classes:
-    head = build_supervised_head(config, model, channels, classes)
-  return model, head
-
-
-def build_supervised_head(
-  config: Config, model: ConRec, channels: int, num_classes: int
-) -> LinearHead:
-  """Builds the supervised head that `config` describes on a network.
-
-  Args:
-    config: the options of the run.
-    model: a built network.
-    channels: channels of the images.
-    num_classes: how many there are; grades have as many bits.
-  """
-  return build_head(
-    model,
-    channels,
-    num_classes,
-    image_size=config.image_size,
-    layer=config.ft_proj_selector,
-    zero_init=config.zero_init_logits_layer,
-  )
+  model = build_model(options, channels)
+  has_head = options.has_supervised_head and classes
+  return model, build_head(options, model, channels, classes) if has_head else None
 
 
 def pretraining_task(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+  config: Experiment,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  last_step: int,
+  start: PretrainedModel | None,
+  skip_non_finite: bool,
 ) -> TrainTask:
   """Builds a pre-training; call it within the strategy's scope.
 
@@ -88,16 +106,17 @@ def pretraining_task(
     eval_source: dataset of linear evaluation; without labels the eval split's losses are
       measured instead.
     last_step: where training ends.
+    start: the network that it starts from, or None.
+    skip_non_finite: whether a step that isn't finite is left out.
 
   Raises:
-    UsageError: `config.checkpoint` can't be restored.
+    UsageError: `start` can't be restored.
   """
   model, head = build_model(config, source.channels), None
-  trains = config.mode in ("train", "train_then_eval")
-  if trains and config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
-    warm_start(resolve_checkpoint(config.checkpoint), model, config)
+  if start:
+    warm_start(start, model, config)
   if config.lineareval_while_pretraining:
-    head = build_supervised_head(config, model, source.channels, len(source.class_names))
+    head = build_head(config, model, source.channels, len(source.class_names))
   examples = source.train.num_examples
   warn_of_long_queue(config.moco_queue_length, examples)
   optimizer = build_optimizer(config, examples, last_step, head.trainable_variables if head else ())
@@ -108,7 +127,7 @@ def pretraining_task(
     head,
     channels=source.channels,
     last_step=last_step,
-    skip_non_finite=config.on_nan == "skip",
+    skip_non_finite=skip_non_finite,
   )
   evaluated = step.evaluated
   labelled = bool(eval_source.class_names)
@@ -149,15 +168,20 @@ def pretraining_task(
 
 
 def finetuning_task(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+  config: Experiment,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  last_step: int,
+  start: PretrainedModel | None,
+  skip_non_finite: bool,
 ) -> TrainTask:
   """Builds a finetuning, which is measured on `source` itself; see `pretraining_task`."""
   model = build_model(config, source.channels)
-  if config.checkpoint and not RunDirectory(config.run_directory).has_checkpoints:
-    load_network(resolve_checkpoint(config.checkpoint), model)
+  if start:
+    load_network(start, model)
   model.freeze(config.fine_tune_after_block)
   num_classes = len(source.class_names)
-  head = build_supervised_head(config, model, source.channels, num_classes)
+  head = build_head(config, model, source.channels, num_classes)
   head_variables = head.trainable_variables
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
   optimizer.build(model.trainable_variables + head_variables)
@@ -167,9 +191,7 @@ def finetuning_task(
     networks={"model": model, "head": head},
     only_to_resume={},
     optimizer=optimizer,
-    step=FinetuneStep(
-      config, model, head, optimizer, num_classes, skip_non_finite=config.on_nan == "skip"
-    ),
+    step=FinetuneStep(config, model, head, optimizer, num_classes, skip_non_finite),
     batches=lambda shard: finetuning_batches(
       source,
       config.train_batch_size,

@@ -20,12 +20,11 @@ from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
-from conrec_tf.models import build_model
+from conrec_tf.models import build_head, build_model
 from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
-from conrec_tf.training.task import build_supervised_head
 
 LOAD = """
 import sys
@@ -48,7 +47,7 @@ def built(**values):
     **values,
   )
   model = build_model(config)
-  head = build_supervised_head(config, model, 3, 5)
+  head = build_head(config, model, 3, 5)
   for variable in model.variables + head.variables:
     variable.assign_add(tf.random.stateless_uniform(variable.shape, [0, 1], -0.05, 0.05))
   return config, model, head

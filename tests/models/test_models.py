@@ -223,10 +223,8 @@ def test_all_levels_are_averages_shallowest_first_then_the_embedding(of_three_le
   np.testing.assert_array_equal(model(images).embedding, model.representation(images))
   np.testing.assert_array_equal(model(images).projection, plain(images).projection)
   assert model(images).projection.shape == (2, 128)
-  assert build_head(model, 1, 4, image_size=16, layer=0, zero_init=False).dense.kernel.shape == (
-    2 + 4 + 8,
-    4,
-  )
+  head = build_head(Config(image_size=24), model, channels=1, outputs=4)
+  assert head.dense.kernel.shape == (2 + 4 + 8, 4)
 
 
 @pytest.mark.parametrize("levels", ["last", "all"])

@@ -1,6 +1,4 @@
-"""Whether a network's outputs are of the labels that it is measured on."""
-
-from types import SimpleNamespace
+"""The labels of a network's outputs are those that it is measured on."""
 
 import pytest
 
@@ -12,7 +10,7 @@ from conrec_tf.training.label_checks import check_learnt_labels
 
 def checked(model_dir, names, **values):
   config = Config(model_dir=str(model_dir), data_dir="others", **{"mode": "eval", **values})
-  check_learnt_labels(config, SimpleNamespace(class_names=names))
+  check_learnt_labels(config, RunDirectory(model_dir), names)
 
 
 @pytest.mark.parametrize(
