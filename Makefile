@@ -28,7 +28,7 @@ test:  ## run the quick tests, or some: TESTS=tests/models
 	$(BIN)/pytest --durations=10 $(TESTS)
 
 slow:  ## run the slow tests
-	$(BIN)/pytest -m slow --durations=10
+	$(BIN)/pytest -m slow --dist=loadgroup -n 3 --durations=10  # while one waits, others compute
 
 bench:  ## time a training step against the plain network
 	$(BIN)/python -m benchmarks.step

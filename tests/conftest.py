@@ -1,5 +1,6 @@
 """Shared: a data_dir with the embedded dataset, prepared once, and a tiny configuration."""
 
+import itertools
 import os
 import pathlib
 import tempfile
@@ -18,6 +19,15 @@ from conrec_tf.config import Config  # noqa: E402
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
   """Names no test by bytes: a gzip file holds the time, which differs between processes."""
   return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before the processes are told
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Keeps the tests that share what their module makes in one process, with --dist=loadgroup."""
+  for item in items:
+    fixtures = itertools.chain.from_iterable(item._fixtureinfo.name2fixturedefs.values())
+    if any(fixture.scope == "module" and fixture.baseid for fixture in fixtures):
+      item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
