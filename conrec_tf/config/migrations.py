@@ -5,12 +5,17 @@ import dataclasses
 from typing import Any
 
 from conrec_tf.config.options.segmentation import Segmentation
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
 # Options that are gone, at the values that changed nothing.
 REMOVED: dict[str, Any] = {"tpu_name": "", "tpu_zone": "", "gcp_project": ""}
 # Options that came later, at the values that stand for what was done before.
-ADDED: dict[str, Any] = {"cv_fold": "", "dicom_frames": ""}
+ADDED: dict[str, Any] = {
+  name: field.metadata["before"]
+  for name, field in OPTIONS.items()
+  if field.metadata["before"] is not None
+}
 UNREAD = {field.name: field.default for field in dataclasses.fields(Segmentation)}
 
 # The name of a default folder depends on what determines training: on an option under the first

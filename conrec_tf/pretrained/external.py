@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
@@ -149,9 +149,11 @@ class ExternalNetwork:
     return np.concatenate(parts)
 
 
-def open_external(config: Config, path: str) -> ExternalNetwork:
+def open_external(options: Training, path: str) -> ExternalNetwork:
   """Opens the network of a file as the options say that it is called."""
-  return ExternalNetwork(path, config.external_scaling, config.external_output, config.image_size)
+  return ExternalNetwork(
+    path, options.external_scaling, options.external_output, options.image_size
+  )
 
 
 def _vectors(given: np.ndarray, channels_first: bool) -> np.ndarray:

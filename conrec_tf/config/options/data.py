@@ -125,6 +125,7 @@ class Data:
       "all": "all; those of one file stay together as a group",
     },
     architecture=True,
+    before="",
   )
   image_key: str = option(
     "image",

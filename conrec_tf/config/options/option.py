@@ -39,6 +39,7 @@ def option(
   architecture: bool = False,
   path: bool = False,
   by_content: bool = False,
+  before: str | int | float | bool | None = None,
 ) -> Any:
   """Returns a dataclass field that carries its explanation and range as metadata.
 
@@ -54,6 +55,7 @@ def option(
     path: whether the value is a path, or several with commas between, of which ~ is expanded.
     by_content: whether the value is the path of a table that says something of the images. A run
       knows that by the digest of its data, so that the table may move, but not change.
+    before: of an option that came later, the value that stands for what runs did without it.
   """
   return dataclasses.field(
     default=default,
@@ -68,6 +70,7 @@ def option(
       architecture=architecture,
       path=path,
       by_content=by_content,
+      before=before,
     ),
   )
 

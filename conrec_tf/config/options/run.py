@@ -241,6 +241,7 @@ class Evaluation:
     "",
     "Finetune on all but one of the folds of train_split, and measure on that one: 0/5 is the "
     "first of five. cv_folds sets it for each of its trainings. Empty: eval_split.",
+    before="",
   )
 
   @property
