@@ -6,6 +6,7 @@ of a number; `metric_of` finds it for any variant of a key: of the best checkpoi
 untrained network, of standardised embeddings.
 """
 
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import re
@@ -107,6 +108,11 @@ class Metric:
     line, short_line: the format in the terminal's line, the second where 80 columns don't suffice;
       empty where it isn't there, or is the same.
     note: a sentence under its figure.
+    chance: gives it where no view can be told from others, from the images of a batch and the
+      contrastive loss of equal projections; None where that says nothing.
+    has_tile: whether it stands at the top of the report.
+    group, charts: the title of its group in TensorBoard, and charts there with a regular expression
+      of their tags; empty for its key.
   """
 
   key: str
@@ -117,17 +123,42 @@ class Metric:
   line: str = ""
   short_line: str = ""
   note: str = ""
+  chance: Callable[[int, float], float] | None = None
+  has_tile: bool = False
+  group: str = ""
+  charts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def scale(self) -> int:
     """What values are multiplied by on an axis: shares are in per cent."""
     return 100 if "%" in self.form else 1
 
+  @property
+  def is_loss(self) -> bool:
+    """Whether it is a loss, which needs no predictions."""
+    return self.form == LOSS and self.smaller_is_better
+
+  def number(self, value: float) -> str:
+    """Returns a value as a cell of a table, without its unit."""
+    return format(self.scale * value, ".2f" if self.scale == 100 else ".4f")
+
 
 _loss = functools.partial(Metric, form=LOSS, smaller_is_better=True)
+_rank = functools.partial(Metric, form=RANK)
 
 
-# Those of training steps in the order in which they are drawn and stand in the terminal's line.
+def _linear(key: str, axis: str, tags: str) -> Metric:
+  """Returns the record of the number that counts of a linear evaluation."""
+  charts = {
+    "raw embeddings": f"eval/(untrained_)?{tags}",
+    "standardised embeddings": f"eval/(untrained_)?standardised_{tags}",
+    "nearest neighbours": "eval/(untrained_)?knn_.*",
+  }
+  return Metric(key, axis, has_tile=True, group="Linear evaluation", charts=charts)
+
+
+# Those of training steps in the order in which they are drawn and stand in the terminal's line,
+# those of evaluations in that of the report's tiles.
 METRICS = {
   metric.key: metric
   for metric in (
@@ -135,27 +166,50 @@ METRICS = {
       *(TOTAL_LOSS, "total loss", "Total loss"),
       line="loss {:.3f}",
       short_line="loss {:.2f}",
+      group="Loss",
+      charts={"total": ""},
     ),
     _loss(
       *(CONTRAST_LOSS, "contrastive loss (nats)", "Contrastive loss"),
       line="contrast {:.3f}",
       short_line="con {:.2f}",
       note="The mean over first views plus the mean over second views.",
+      chance=lambda images, equal: equal,
+      group="Contrastive",
+      charts={"loss": ""},
     ),
     Metric(
       *(CONTRAST_ACCURACY, "contrastive accuracy (%)", "Contrastive accuracy"),
       line="acc {:.2f}",
       note="Share of first views whose nearest second view is their own.",
+      chance=lambda images, equal: 1.0 / images,
+      group="Contrastive",
+      charts={"accuracy": ""},
     ),
-    Metric(CONTRAST_ENTROPY, "contrastive entropy (nats)", form=LOSS),
+    Metric(
+      *(CONTRAST_ENTROPY, "contrastive entropy (nats)"),
+      form=LOSS,
+      group="Contrastive",
+      charts={"entropy": ""},
+    ),
     _loss(
       *(RECONSTRUCTION_LOSS, "reconstruction loss", "Reconstruction loss"),
       line="reconstruction {:.4f}",
       short_line="rec {:.3f}",
       note="Mean over pixels of the {loss}, before its weight.",
+      group="Reconstruction",
+      charts={"loss": "", "sharpness": SHARPNESS},
     ),
-    _loss(LEVELS_CONTRAST_LOSS, "mean loss (nats)", "Contrastive loss of inner levels"),
-    _loss(LEVELS_RECONSTRUCTION_LOSS, "mean loss", "Reconstruction loss of inner levels"),
+    _loss(
+      *(LEVELS_CONTRAST_LOSS, "mean loss (nats)", "Contrastive loss of inner levels"),
+      group="Inner levels",
+      charts={"losses": "train/levels_.*"},
+    ),
+    _loss(
+      *(LEVELS_RECONSTRUCTION_LOSS, "mean loss", "Reconstruction loss of inner levels"),
+      group="Inner levels",
+      charts={"losses": "train/levels_.*"},
+    ),
     _loss(
       *(ADVERSARIAL_LOSS, "adversarial loss", "Adversarial loss"),
       note="Of the network, small where its reconstructions pass for images; unweighted.",
@@ -165,43 +219,78 @@ METRICS = {
       line="discriminator acc {:.2f}",
       short_line="disc {:.2f}",
       note="Half is chance: reconstructions look like images.",
+      chance=lambda images, equal: 0.5,
+      group="Discriminator",
+      charts={"accuracy": "", "losses": "train/(adversarial|discriminator)_loss"},
     ),
-    _loss(SEGMENTATION_LOSS, "segmentation loss", "Segmentation loss"),
-    Metric(SEGMENTATION_ACCURACY, "accuracy in training (%)", "Pixel accuracy"),
-    _loss(SUPERVISED_LOSS, "cross entropy (nats)", "Supervised loss"),
+    _loss(
+      *(SEGMENTATION_LOSS, "segmentation loss", "Segmentation loss"),
+      group="Segmentation",
+      charts={"loss": ""},
+    ),
+    Metric(
+      *(SEGMENTATION_ACCURACY, "accuracy in training (%)", "Pixel accuracy"),
+      group="Segmentation",
+      charts={"pixel accuracy in training": "", "evaluation": "eval/(dice|iou|pixel_.*)"},
+    ),
+    _loss(
+      *(SUPERVISED_LOSS, "cross entropy (nats)", "Supervised loss"),
+      group="Supervised head",
+      charts={"loss": ""},
+    ),
     Metric(
       *(SUPERVISED_ACCURACY, "accuracy in training (%)", "Supervised accuracy"),
       line="supervised acc {:.2f}",
       short_line="sup {:.2f}",
+      group="Supervised head",
+      charts={"accuracy in training": "", "evaluation": "eval/label_.*"},
     ),
     Metric(SKIPPED_UPDATES, form=COUNT, line="skipped {:.0f}"),
-    Metric(LEARNING_RATE, "learning rate", "Learning rate", form="{:g}"),
+    _linear(KAPPA, "quadratic weighted kappa (%)", "quadratic_weighted_kappa"),
+    _linear(LINEAR_ACCURACY, "linear accuracy (%)", "linear_top_._accuracy"),
+    _linear(LINEAR_AUROC, "mean area under the ROC curve (%)", "linear_auroc"),
+    Metric(LABEL_ACCURACY, "accuracy of the supervised head (%)", has_tile=True),
+    Metric(LABEL_KAPPA, "kappa of the supervised head (%)", has_tile=True),
+    Metric(DICE, "Dice (%)", has_tile=True),
+    Metric(PIXEL_AUROC, has_tile=True),
+    _rank(HAUSDORFF, "95 % Hausdorff distance (pixels)", smaller_is_better=True, has_tile=True),
+    # Of several trainings a mean.
+    Metric(ONE_SIDED_IMAGES, form=COUNT, smaller_is_better=True, has_tile=True),
+    _loss(
+      *(EVAL_TOTAL_LOSS, "total loss on the evaluation split"),
+      has_tile=True,
+      group="Evaluation split",
+      charts={"losses": "eval/(untrained_)?.*loss"},
+    ),
+    Metric(KNN_ACCURACY, has_tile=True),
+    Metric(KNN_AUROC, has_tile=True),
+    _rank(RANK_ME, "RankMe"),
+    _rank(EFFECTIVE_RANK, "effective rank"),
+    _rank(UNIFORMITY, "uniformity", smaller_is_better=True),
+    _rank(ALIGNMENT, "alignment", smaller_is_better=True),
+    _rank(SHARPNESS, "sharpness of reconstructions"),
+    Metric(DEAD_DIMENSIONS, "dead dimensions (%)", smaller_is_better=True),
+    Metric(
+      *(LEARNING_RATE, "learning rate", "Learning rate"),
+      form=COUNT,
+      group="Learning rate",
+      charts={"learning rate": ""},
+    ),
     Metric(
       *(IMAGES_PER_SECOND, "images per second", "Throughput"),
       form="{:.0f}",
       line="{:.0f} images/s",
       short_line="{:.0f}/s",
+      group="Throughput",
+      charts={"images per second": "", "seconds of an evaluation": EVALUATION_SECONDS},
     ),
     Metric(
       *(DATA_WAIT, "share of time (%)", "Waiting for data"),
       line="data wait {:.0%}",
       short_line="wait {:.0%}",
+      group="Waiting for data",
+      charts={"share of time": ""},
     ),
-    Metric(LINEAR_ACCURACY, "linear accuracy (%)"),
-    Metric(KAPPA, "quadratic weighted kappa (%)"),
-    Metric(LINEAR_AUROC, "mean area under the ROC curve (%)"),
-    Metric(LABEL_ACCURACY, "accuracy of the supervised head (%)"),
-    Metric(LABEL_KAPPA, "kappa of the supervised head (%)"),
-    Metric(DICE, "Dice (%)"),
-    _loss(EVAL_TOTAL_LOSS, "total loss on the evaluation split"),
-    Metric(HAUSDORFF, "95 % Hausdorff distance (pixels)", form=RANK, smaller_is_better=True),
-    Metric(ONE_SIDED_IMAGES, form=COUNT, smaller_is_better=True),  # of several trainings a mean
-    Metric(RANK_ME, "RankMe", form=RANK),
-    Metric(EFFECTIVE_RANK, "effective rank", form=RANK),
-    Metric(UNIFORMITY, "uniformity", form=RANK, smaller_is_better=True),
-    Metric(ALIGNMENT, "alignment", form=RANK, smaller_is_better=True),
-    Metric(SHARPNESS, "sharpness of reconstructions", form=RANK),
-    Metric(DEAD_DIMENSIONS, "dead dimensions (%)", smaller_is_better=True),
   )
 }
 
@@ -212,8 +301,6 @@ def metric_of(key: str) -> Metric:
   A number without a record of its own is a step, a loss, an entropy or else a share, as the end of
   its key says.
   """
-  if key in METRICS:
-    return METRICS[key]
   plain = VARIANT.sub(EVAL, key.removesuffix("_std"))
   metric = METRICS.get(plain, Metric(plain))
   if plain not in METRICS and plain.endswith("step"):
@@ -279,7 +366,7 @@ def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, st
     }.items()
   }
   found = {words: metrics[key] for words, key in readings.items() if key in metrics}
-  if is_loss(name) or not found:
+  if metric_of(name).smaller_is_better or not found:
     return None
   words = max(found, key=lambda words: found[words])
   return found[words], words
@@ -293,11 +380,6 @@ def validation_key(name: str) -> str:
 def is_number(value: Any) -> bool:
   """Returns whether a value of a result is one number, neither a text nor a list."""
   return isinstance(value, (int, float))
-
-
-def is_loss(key: str) -> bool:
-  """Returns whether a number is a loss: to be small, and no share of one."""
-  return key.endswith("loss")
 
 
 def selection_score(key: str, value: float) -> float:

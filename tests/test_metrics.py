@@ -73,3 +73,8 @@ def test_every_key_has_one_record():
   assert all(key == metric.key for key, metric in METRICS.items())
   for metric in METRICS.values():  # a share's axis is in per cent
     assert not metric.axis or ("%)" in metric.axis) == (metric.scale == 100)
+
+
+def test_a_group_has_charts_and_a_chart_a_group():
+  for metric in METRICS.values():
+    assert bool(metric.group) == bool(metric.charts), metric.key

@@ -14,7 +14,7 @@ from conrec_tf.errors import short_message
 from conrec_tf.evaluation.label_free import warn_of_collapse
 from conrec_tf.export.export import prune_exports
 from conrec_tf.losses import loss_of_equal_projections
-from conrec_tf.metrics import EVALUATION_SECONDS, is_number
+from conrec_tf.metrics import EVALUATION_SECONDS, is_number, metric_of
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
@@ -98,7 +98,8 @@ class Evaluator:
     self._tensorboard = TensorBoardWriter(self.log.writer, self._inspector, self._directory.path)
     if self._trains:
       with log_and_continue("Grouping TensorBoard's scalars"):
-        self._tensorboard.start()
+        metric = metric_of(self._task.metric).key
+        self._tensorboard.start({*self._task.step.metrics(), metric})
 
   def __call__(self, step: int) -> None:
     """Evaluates, unless that was done, and keeps the network if it is the best so far.

@@ -11,18 +11,8 @@ import jinja2
 from conrec_tf.config import Config
 from conrec_tf.config.options.option import meaning
 from conrec_tf.metrics import (
-  DICE,
   EVAL_TOTAL_LOSS,
-  HAUSDORFF,
-  KAPPA,
-  KNN_ACCURACY,
-  KNN_AUROC,
-  LABEL_ACCURACY,
-  LABEL_KAPPA,
-  LINEAR_ACCURACY,
-  LINEAR_AUROC,
-  ONE_SIDED_IMAGES,
-  PIXEL_AUROC,
+  METRICS,
   UNTRAINED_STRONGEST,
   best_key,
   display_name,
@@ -43,26 +33,14 @@ ENVIRONMENT = jinja2.Environment(
   lstrip_blocks=True,
   undefined=jinja2.StrictUndefined,
 )
-HIGHLIGHTS = (
+TILES = (
   *(
-    highlight
-    for metric in (KAPPA, LINEAR_ACCURACY, LINEAR_AUROC)
-    for name in (standardised_key(metric), metric)
-    for highlight in ((name, "last"), (best_key(name), "best"))
+    tile
+    for metric in METRICS.values()
+    if metric.has_tile
+    for name in (standardised_key(metric.key), metric.key)
+    for tile in ((name, "last"), (best_key(name), "best"))
   ),
-  (LABEL_ACCURACY, "last"),
-  (best_key(LABEL_ACCURACY), "best"),
-  (LABEL_KAPPA, "last"),
-  (best_key(LABEL_KAPPA), "best"),
-  (DICE, "last"),
-  (best_key(DICE), "best"),
-  (PIXEL_AUROC, "last"),
-  (HAUSDORFF, "last"),
-  (ONE_SIDED_IMAGES, "last"),
-  (EVAL_TOTAL_LOSS, "last"),
-  (best_key(EVAL_TOTAL_LOSS), "best"),
-  (KNN_ACCURACY, "last"),
-  (KNN_AUROC, "last"),
   (UNTRAINED_STRONGEST, "of all readings"),
   (untrained_key(EVAL_TOTAL_LOSS), "step 0"),
 )
@@ -131,7 +109,7 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
       format_value(name, run.result[name]),
       name,
     )
-    for name, which in HIGHLIGHTS
+    for name, which in TILES
     if name in run.result
   ]
 

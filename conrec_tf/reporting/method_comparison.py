@@ -8,7 +8,7 @@ import numpy as np
 
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.measures import mean_and_deviation
-from conrec_tf.metrics import is_loss, metric_of
+from conrec_tf.metrics import Metric, metric_of
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.measurement import OF_DATA, changed_words
@@ -66,10 +66,9 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
   first, *others = methods
   metric = first.runs[0].metric
   shown = metric_of(metric)
-  words, scale = shown.axis, shown.scale
   nothing = ("", "", "", "")
   rows: list[tuple[str, ...]] = [
-    (first.name, str(len(first.runs)), _mean(first.values(), scale), *nothing)
+    (first.name, str(len(first.runs)), _mean(first.values(), shown), *nothing)
   ]
   notes = []
   for other in others:
@@ -92,11 +91,11 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
           f"{first.name} and {other.name} have one training each: how far another seed would be "
           "isn't in the interval."
         )
-    rows.append((other.name, str(len(other.runs)), _mean(other.values(), scale), *cells))
+    rows.append((other.name, str(len(other.runs)), _mean(other.values(), shown), *cells))
   header = (
     "method",
     "trainings",
-    words,
+    shown.axis,
     f"{first.name} minus it",
     "95 % interval",
     "p",
@@ -120,7 +119,7 @@ def difference(first: Method, second: Method) -> Difference:
 
 def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
   """Returns why the predictions of runs can't be compared; empty where they can."""
-  if is_loss(metric):
+  if metric_of(metric).is_loss:
     return "without labels there are no predictions"
   kept = runs[0].predictions
   for run in runs:
@@ -138,14 +137,10 @@ def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
   return ""
 
 
-def _mean(values: Sequence[float], scale: int) -> str:
-  """Returns mean and deviation, of losses with four digits."""
-  if not values:
-    return ""
-  form = ".2f" if scale > 1 else ".4f"
-  mean, deviation = mean_and_deviation(values)
-  spread = f" ± {scale * deviation:{form}}" if len(values) > 1 else ""
-  return f"{scale * mean:{form}}{spread}"
+def _mean(values: Sequence[float], metric: Metric) -> str:
+  """Returns the mean and, of several values, the deviation; empty of none."""
+  numbers = [metric.number(value) for value in mean_and_deviation(values)] if values else []
+  return " ± ".join(numbers[: len(values)])
 
 
 def _folder(runs: Sequence[RunRecord]) -> str:

@@ -15,7 +15,6 @@ from conrec_tf.metrics import (
   display_name,
   format_interval,
   format_value,
-  is_loss,
   is_standardised,
   metric_of,
 )
@@ -99,8 +98,8 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     if name in published or any(run.config.method == name for run in runs)
   ]
   methods += sorted({run.config.method for run in runs} - set(paper_results.METHODS))
-  scale = metric_of(metric).scale
-  form, unit = (".2f", "%") if scale == 100 else (".4f", "loss" if is_loss(metric) else "value")
+  shown = metric_of(metric)
+  unit = "%" if shown.scale == 100 else "loss" if shown.is_loss else "value"
   header = ["system"]
   if published:
     header.append(
@@ -125,7 +124,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
         (
           *row,
           *[
-            "" if value is None else format(scale * value, form) if at is None else str(at)
+            "" if value is None else shown.number(value) if at is None else str(at)
             for value, at in (
               (best, None),
               (best, run.result.get(BEST_STEP, "")),
@@ -141,7 +140,7 @@ def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
       strongest = run.result.get(UNTRAINED_STRONGEST)
       if strongest is not None:
         words = f"{row[0]}, untrained ({run.result[UNTRAINED_STRONGEST_READING]})"
-        value = format(scale * strongest, form)
+        value = shown.number(strongest)
         rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *rows[-1][-3:]))
     if not mine:
       rows.append((*row, *[""] * (len(header) - len(row))))

@@ -1,6 +1,6 @@
 """TensorBoard beyond scalars: grouped charts, images at evaluations, hyper-parameters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 import dataclasses
 import math
 import pathlib
@@ -14,35 +14,13 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
-from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.files import io_as_usage_error, replacing, write_text
-from conrec_tf.metrics import (
-  BEST,
-  CONTRAST_ACCURACY,
-  CONTRAST_ENTROPY,
-  CONTRAST_LOSS,
-  DATA_WAIT,
-  DISCRIMINATOR_ACCURACY,
-  EVAL,
-  EVALUATION_SECONDS,
-  GLOBAL_STEP,
-  IMAGES_PER_SECOND,
-  LEARNING_RATE,
-  RECONSTRUCTION_LOSS,
-  SEGMENTATION_ACCURACY,
-  SEGMENTATION_LOSS,
-  SHARPNESS,
-  SUPERVISED_ACCURACY,
-  SUPERVISED_LOSS,
-  TOTAL_LOSS,
-)
+from conrec_tf.metrics import BEST, EVAL, GLOBAL_STEP, METRICS
 from conrec_tf.reporting.context import Inspector
 from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.reporting.inference import ModelInspector, subset
-from conrec_tf.training.evaluations import label_kind
 
 LONGEST_SIDE = 128  # pixels
 PROJECTOR = "projector"
@@ -66,8 +44,12 @@ class TensorBoardWriter:
   ) -> None:
     self._writer, self._inspector, self._folder = writer, inspector, folder
 
-  def start(self) -> None:
-    """Groups the scalars, in the tab of custom scalars."""
+  def start(self, logged: Collection[str]) -> None:
+    """Groups the scalars, in the tab of custom scalars.
+
+    Args:
+      logged: names of what training steps report and of the number that counts.
+    """
     layout = layout_pb2.Layout(
       category=[
         layout_pb2.Category(
@@ -79,7 +61,7 @@ class TensorBoardWriter:
             for name, tag in charts.items()
           ],
         )
-        for title, charts in _groups(self._inspector.config, self._inspector.eval_source)
+        for title, charts in _groups(logged).items()
       ]
     )
     with self._writer.as_default(step=0):
@@ -122,73 +104,18 @@ class TensorBoardWriter:
       write_projector(self._inspector, self._folder)
 
 
-def _groups(config: Config, source: DatasetSource) -> Iterator[tuple[str, dict[str, str]]]:
-  """Yields the title of a group and `{chart: regular expression of its tags}`."""
-  yield "Loss", {"total": TOTAL_LOSS}
-  if config.is_pretraining and config.contrastive_weight:
-    yield (
-      "Contrastive",
-      {
-        "loss": CONTRAST_LOSS,
-        "accuracy": CONTRAST_ACCURACY,
-        "entropy": CONTRAST_ENTROPY,
-      },
-    )
-  if config.is_pretraining and config.reconstruction_weight:
-    yield (
-      "Reconstruction",
-      {"loss": RECONSTRUCTION_LOSS, "sharpness": SHARPNESS},
-    )
-  if config.multi_level_contrastive_weight or config.multi_level_reconstruction_weight:
-    yield "Inner levels", {"losses": "train/levels_.*"}
-  if config.adversarial_weight:
-    yield (
-      "Discriminator",
-      {
-        "accuracy": DISCRIMINATOR_ACCURACY,
-        "losses": "train/(adversarial|discriminator)_loss",
-      },
-    )
-  if config.is_segmenting:
-    yield (
-      "Segmentation",
-      {
-        "loss": SEGMENTATION_LOSS,
-        "pixel accuracy in training": SEGMENTATION_ACCURACY,
-        "evaluation": "eval/(dice|iou|pixel_.*)",
-      },
-    )
-  if config.has_supervised_head:
-    yield (
-      "Supervised head",
-      {
-        "loss": SUPERVISED_LOSS,
-        "accuracy in training": SUPERVISED_ACCURACY,
-        "evaluation": "eval/label_.*",
-      },
-    )
-  if config.is_pretraining and source.class_names:
-    name = label_kind(config, source).metric.removeprefix(EVAL)
-    name = name.replace("top_1", "top_.")  # top 3 and 5 in the same chart
-    yield (
-      "Linear evaluation",
-      {
-        "raw embeddings": f"eval/(untrained_)?{name}",
-        "standardised embeddings": f"eval/(untrained_)?standardised_{name}",
-        "nearest neighbours": "eval/(untrained_)?knn_.*",
-      },
-    )
-  if not source.class_names:
-    yield "Evaluation split", {"losses": "eval/(untrained_)?.*loss"}
-  yield "Learning rate", {"learning rate": LEARNING_RATE}
-  yield (
-    "Throughput",
-    {
-      "images per second": IMAGES_PER_SECOND,
-      "seconds of an evaluation": EVALUATION_SECONDS,
-    },
-  )
-  yield "Waiting for data", {"share of time": DATA_WAIT}
+def _groups(logged: Collection[str]) -> dict[str, dict[str, str]]:
+  """Returns regular expressions of tags by chart, by the title of a group.
+
+  Args:
+    logged: names of what training steps report and of the number that counts.
+  """
+  groups: dict[str, dict[str, str]] = {}
+  for key, metric in METRICS.items():
+    if metric.group and (key in logged or "/" not in key):
+      charts = groups.setdefault(metric.group, {})
+      charts |= {chart: tags or key for chart, tags in metric.charts.items()}
+  return groups
 
 
 def _write(tag: str, rows: Sequence[Sequence[np.ndarray]]) -> None:

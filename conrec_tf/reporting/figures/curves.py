@@ -1,6 +1,6 @@
 """Figures of numbers over steps and epochs, with several runs in one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import pathlib
 from typing import Any
@@ -12,15 +12,13 @@ from conrec_tf.config import Config
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.metrics import (
   BEST_STEP,
-  CONTRAST_ACCURACY,
-  CONTRAST_LOSS,
   DATA_WAIT,
-  DISCRIMINATOR_ACCURACY,
   FEW_SHOTS,
   IMAGES_PER_SECOND,
   LABEL_FRACTIONS,
   METRICS,
   UNTRAINED_STRONGEST,
+  Metric,
   metric_of,
   untrained_key,
 )
@@ -59,8 +57,7 @@ def training_curves(
         axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
         scaled = smoothed(scaled)
       axes.plot(steps, scaled, label=name, **style)
-    levels = [chance_level(key, run.config) for run in runs]
-    for level in sorted({level for level in levels if level is not None}):
+    for level in sorted(levels_of_chance(metric, [run.config for run in runs])):
       axes.axhline(metric.scale * level, color="0.4", linestyle=":", linewidth=1)
       axes.annotate(
         "chance",
@@ -92,16 +89,18 @@ def smoothed(values: np.ndarray) -> np.ndarray:
   return (sums[last] - sums[first]) / (last - first)
 
 
-def chance_level(name: str, config: Config) -> float | None:
-  """Returns what a number is when no pair of views can be told from others; None if it has none."""
-  images = config.train_batch_size
-  if name == CONTRAST_ACCURACY:
-    return 1.0 / images
-  if name == DISCRIMINATOR_ACCURACY:
-    return 0.5
-  if name == CONTRAST_LOSS:
-    return loss_of_equal_projections(config.contrastive_method, images, config.moco_queue_length)
-  return None
+def levels_of_chance(metric: Metric, options: Iterable[Config]) -> set[float]:
+  """Returns what a number is when no pair of views can be told from others, by runs' options."""
+  return {
+    metric.chance(
+      each.train_batch_size,
+      loss_of_equal_projections(
+        each.contrastive_method, each.train_batch_size, each.moco_queue_length
+      ),
+    )
+    for each in options
+    if metric.chance
+  }
 
 
 def accuracy_over_epochs(
