@@ -328,53 +328,16 @@ def is_standardised(name: str) -> bool:
   return name.startswith(STANDARDISED)
 
 
-def best_key(name: str) -> str:
-  """Returns the name of a number as the best checkpoint has it."""
-  return name.replace(EVAL, BEST)
+def _variant(name: str) -> Callable[[str], str]:
+  return lambda key: key.replace(EVAL, f"{EVAL}{name}_")
 
 
-def standardised_key(name: str) -> str:
-  """Returns the name of a number as it is on embeddings scaled to mean 0 and variance 1."""
-  return name.replace(EVAL, STANDARDISED)
-
-
-def untrained_key(name: str) -> str:
-  """Returns the name of a number as the untrained network has it."""
-  return name.replace(EVAL, "eval/untrained_")
-
-
-def recomputed_key(name: str) -> str:
-  """Returns the name of a number as it is after batch norm's statistics were computed anew."""
-  return name.replace(EVAL, "eval/recomputed_")
-
-
-def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:
-  """Returns the highest of the readings of an untrained network, and which it is.
-
-  Args:
-    metrics: `{name: value}` of the untrained network, by their plain names.
-    metric: the name of the number that runs are compared by; of whichever reading.
-  """
-  name = metric.replace(STANDARDISED, EVAL)
-  readings = {
-    words: read(name)
-    for words, read in {
-      "raw": lambda name: name,
-      "standardised": standardised_key,
-      "recomputed batch norm": recomputed_key,
-      "recomputed batch norm, standardised": lambda name: recomputed_key(standardised_key(name)),
-    }.items()
-  }
-  found = {words: metrics[key] for words, key in readings.items() if key in metrics}
-  if metric_of(name).smaller_is_better or not found:
-    return None
-  words = max(found, key=lambda words: found[words])
-  return found[words], words
-
-
-def validation_key(name: str) -> str:
-  """Returns the name of a number as it is on a held-out share of the training labels."""
-  return name.replace(EVAL, "eval/validation_")
+# From the key of a number to that of a variant of it.
+best_key = _variant("best")  # of the best checkpoint
+untrained_key = _variant("untrained")  # of the untrained network
+recomputed_key = _variant("recomputed")  # after batch norm's statistics were computed anew
+validation_key = _variant("validation")  # on a held-out share of the training labels
+standardised_key = _variant("standardised")  # on embeddings scaled to mean 0 and variance 1
 
 
 def is_number(value: Any) -> bool:

@@ -17,6 +17,7 @@ from conrec_tf.metrics import (
   MEASURED_ON,
   PREDICTIONS,
   REPRESENTATIONS,
+  STANDARDISED,
   UNTRAINED_STRONGEST,
   UNTRAINED_STRONGEST_READING,
   best_key,
@@ -24,8 +25,10 @@ from conrec_tf.metrics import (
   format_interval,
   format_value,
   is_number,
+  metric_of,
+  recomputed_key,
   selection_score,
-  strongest_untrained,
+  standardised_key,
   untrained_key,
 )
 from conrec_tf.run_dir.measurement import Measurement
@@ -211,3 +214,27 @@ class Results:
       value = format_value(self._metric, evaluations[best_step][self._metric])
       rows.append((f"best {chosen}, {display_name(self._metric)}", value, best_step, ""))
     return rows
+
+
+def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:
+  """Returns the highest of the readings of an untrained network, and which it is.
+
+  Args:
+    metrics: `{name: value}` of the untrained network, by their plain names.
+    metric: the name of the number that runs are compared by; of whichever reading.
+  """
+  name = metric.replace(STANDARDISED, EVAL)
+  readings = {
+    words: read(name)
+    for words, read in {
+      "raw": lambda name: name,
+      "standardised": standardised_key,
+      "recomputed batch norm": recomputed_key,
+      "recomputed batch norm, standardised": lambda name: recomputed_key(standardised_key(name)),
+    }.items()
+  }
+  found = {words: metrics[key] for words, key in readings.items() if key in metrics}
+  if metric_of(name).smaller_is_better or not found:
+    return None
+  words = max(found, key=lambda words: found[words])
+  return found[words], words
