@@ -37,8 +37,6 @@ def command(config: Config) -> Callable[[Config], None]:
 
   set_up_devices(config.devices, config.deterministic)
   name = COMMANDS[config.mode]
-  if name == "train" and config.cv_folds and not config.is_pretraining:
-    name = "cross_validate"
-  if config.seeds and name == "train":
-    name = "several_seeds"
+  if name == "train" and (config.seeds or config.cv_folds and not config.is_pretraining):
+    name = "several"
   return importlib.import_module(f"conrec_tf.commands.{name}").run

@@ -64,11 +64,10 @@ def run(config: Config) -> None:
 
 def _load(config: Config) -> DatasetSource:
   """Loads a dataset; of one with masks, which tell their classes when they are read, the images."""
+  source = load_dataset(config)
   if config.is_segmenting:
-    source = load_dataset(dataclasses.replace(config, crops_per_image=1))
-    source = dataclasses.replace(source, class_names=())
-  else:
-    source = load_dataset(config)
+    once = np.arange(source.train.num_examples // config.crops_per_image)
+    source = dataclasses.replace(source, train=source.train.part(once), class_names=())
   check_splits(config, source.without_stand_ins, bool(config.cv_fold or config.cv_folds))
   return source
 

@@ -9,11 +9,12 @@ import time
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.commands.tasks import load_dataset
-from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.config import Config, Experiment
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import Embedder
@@ -62,9 +63,7 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
     UsageError: the network doesn't fit, can't be read, or there are embeddings of something
       else.
   """
-  config = dataclasses.replace(
-    config, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size(config)
-  )
+  config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
   model: Embedder
   if pretrained.kind == "external":
@@ -99,7 +98,7 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
         if arrays is None:
           if made is None:  # from here on, in one pass over the records
             left = places[role][places[role] >= images[0]]
-            made = embed_batches(config, model, source, split, left)
+            made = embed_batches(config, model, source, split.rows.at(left))
           batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
           columns = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
           arrays = dict(zip(("embedding", "label"), columns, strict=False))
@@ -120,13 +119,13 @@ def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) 
   )
 
 
-def batch_size(config: Config) -> int:
+def batch_size(options: Experiment) -> int:
   """Returns the images of a batch, a power of two, so that files hold whole batches.
 
   At most `eval_batch_size`, and so many that the first level's maps take up to 1 GiB.
   """
-  image = MAPS_AT_ONCE * 4 * config.base_filters * config.image_size**2
-  wanted = min(config.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), IMAGES_PER_FILE)
+  image = MAPS_AT_ONCE * 4 * options.base_filters * options.image_size**2
+  wanted = min(options.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), IMAGES_PER_FILE)
   return 2 ** (wanted.bit_length() - 1)
 
 
@@ -143,16 +142,10 @@ def _files(
 
 
 def embed_batches(
-  config: Config,
-  model: Embedder,
-  source: DatasetSource,
-  split: Split,
-  index: np.ndarray,
+  options: Experiment, model: Embedder, source: DatasetSource, records: tf.data.Dataset
 ) -> Iterator[tuple[np.ndarray, ...]]:
-  """Yields embeddings and, with labels, labels of a batch of the images of an index."""
-  records = split.rows.at(index)
-  for pixels, label in evaluation_batches(
-    source, records, config.image_size, config.eval_batch_size
-  ):
-    embedding = model.embed(pixels, layer=config.ft_proj_selector).numpy()
+  """Yields embeddings and, with labels, labels of a batch of records."""
+  size, batch = options.image_size, options.eval_batch_size
+  for pixels, label in evaluation_batches(source, records, size, batch):
+    embedding = model.embed(pixels, layer=options.ft_proj_selector).numpy()
     yield (embedding, label.numpy()) if source.class_names else (embedding,)

@@ -1,7 +1,6 @@
 """`--mode=eval`: the checkpoints of a finished or running training, or one network."""
 
 from collections.abc import Callable
-import dataclasses
 import functools
 import logging
 from typing import Any
@@ -58,7 +57,7 @@ def evaluate_checkpoints(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
-  if config.has_supervised_head or config.is_segmenting:
+  if config.has_outputs:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
     source = source.with_class_names(names)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
@@ -163,7 +162,7 @@ def evaluate_network(config: Config) -> None:
   if pretrained.kind == "external":
     evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)
   else:
-    plain = dataclasses.replace(config, lineareval_while_pretraining=False, encoder_weights="")
+    plain = config.with_given_weights()
     with one_device(config.devices).scope():
       task = build_training(plain, source, eval_source, last_step=1)
     load_network(pretrained, task.model, task.networks.get("head"))

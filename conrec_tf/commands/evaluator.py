@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from conrec_tf.commands.export import export_network
-from conrec_tf.commands.tasks import task_of
+from conrec_tf.commands.tasks import TASKS
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import short_message
@@ -88,7 +88,8 @@ class Evaluator:
     # Imported where there is something to draw: matplotlib takes its time.
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
-    self._inspector = task_of(self._config).inspect(
+    inspect, self._sections = TASKS[self._config.train_mode].drawing()
+    self._inspector = inspect(
       self._config,
       eval_source,
       self._task.model,
@@ -161,7 +162,7 @@ class Evaluator:
             config.compare_with,
             source,
             lambda step: self._inspector,
-            task_of(config).sections(),
+            self._sections,
           )
     return summary
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf.commands.tasks import portable_network, task_of
+from conrec_tf.commands.tasks import TASKS, portable_network
 from conrec_tf.config import Config
 from conrec_tf.export.export import check_formats, metadata, write_exports
 from conrec_tf.pretrained.find import (
@@ -42,5 +42,5 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   with tf.device("CPU:0"):
     own, model, head = portable_network(config, pretrained)
   described = metadata(own, pretrained, pretrained.channels or config.channels)
-  exported = task_of(own).export(model, head, described)
+  exported = TASKS[own.train_mode].export(model, head, described)
   write_exports(exported, config.export_formats, described, directory)

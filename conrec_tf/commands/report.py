@@ -1,10 +1,9 @@
 """`--mode=report`: draws again what the run in `model_dir` learned."""
 
-import dataclasses
 import functools
 import os
 
-from conrec_tf.commands.tasks import load_dataset, task_of
+from conrec_tf.commands.tasks import TASKS, check_classes, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
@@ -47,15 +46,13 @@ def run(config: Config) -> None:
       "model_dir must be the folder of one training, e.g. repetition_0_fold_0 in that of a "
       f"cross-validation, for mode=report. Received: {directory.path}"
     )
-  folder = directory.path
+  folder, compared = directory.path, config.compare_with
   if config.seeds:
-    first, *others = [str(folder / seed_folder(seed)) for seed in config.seed_list]
-    beside = ",".join([*others, *filter(None, [config.compare_with])])
-    seed = config.seed_list[0]
-    config = dataclasses.replace(
-      config, seeds="", seed=seed, model_dir=first, compare_with=beside, mode="report"
-    )
-    directory = RunDirectory(first)
+    others = [str(folder / seed_folder(seed)) for seed in config.seed_list[1:]]
+    compared = ",".join([*others, *filter(None, [compared])])
+    first = config.seed_list[0]
+    config = config.of_seed(first, seed_folder(first)).to_report()
+    directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
@@ -66,9 +63,9 @@ def run(config: Config) -> None:
       f"Received: other {'; '.join(changed)} for {directory.path}"
     )
   inspect = functools.partial(restore_inspector, config, source, eval_source)
-  sections = task_of(config).sections()
+  _, sections = TASKS[config.train_mode].drawing()
   with failing_images_named(source, eval_source):
-    write_report(directory.path, config.compare_with, source, inspect, sections, folder)
+    write_report(directory.path, compared, source, inspect, sections, folder)
 
 
 def restore_inspector(
@@ -85,8 +82,8 @@ def restore_inspector(
   Raises:
     UsageError: there are no weights, or they can't be read.
   """
-  task, folder = task_of(config), config.run_directory
-  task.check(config, source, eval_source)
+  task, folder = TASKS[config.train_mode], config.run_directory
+  check_classes(config, source, eval_source)
   model, head = task.build_network(config, source.channels, len(source.class_names))
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
@@ -99,4 +96,5 @@ def restore_inspector(
       "model_dir must hold the checkpoint of its last step or the best one, for "
       f"the report. Received: {folder} without"
     )
-  return task.inspect(config, eval_source, model, head, step)
+  inspect, _ = task.drawing()
+  return inspect(config, eval_source, model, head, step)

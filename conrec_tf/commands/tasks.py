@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, Description
+from conrec_tf.config import Config, Description, Training
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
@@ -25,6 +25,20 @@ if TYPE_CHECKING:  # what draws takes a while to import
   from conrec_tf.reporting.sections import DrawSection
 
 Head: TypeAlias = tf.keras.Model | None
+Drawing: TypeAlias = "tuple[Callable[..., Inspector], Mapping[str, DrawSection]]"
+
+
+def _drawn_embeddings() -> Drawing:
+  from conrec_tf.reporting.inference import ModelInspector
+  from conrec_tf.reporting.sections import SECTIONS
+
+  return ModelInspector, SECTIONS
+
+
+def _drawn_masks() -> Drawing:
+  from conrec_tf.segmentation.report import SECTIONS, SegmentationInspector
+
+  return SegmentationInspector, SECTIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,34 +46,42 @@ class LearningTask:
   """Everything that depends on what a network learns.
 
   Attributes:
-    load_dataset: opens the dataset to learn from; of the options and whether evaluation crops,
+    load_dataset: opens the dataset to learn from; of the options, and whether evaluation crops,
       where that is known.
-    check: raises UsageError where it, or the dataset of evaluation, doesn't fit the options.
-    build_training: builds a training, within the strategy's scope; of the options, both datasets,
-      the last step, the network that it starts from or None, and whether a step that isn't finite
-      is left out.
+    build_training: builds a training, within the strategy's scope; of the options, the datasets to
+      learn from and of evaluation, the last step, the network that it starts from or None, and
+      whether a step that isn't finite is left out.
     build_network: builds the network and its head alone; of the options, the images' channels and
       the number of classes.
     export: returns what is exported; of the network, its head and the metadata beside it.
-    inspect: prepares the network to be drawn; of the options, the dataset of evaluation, the
-      network, its head and the step of their weights.
-    sections: returns what draws each section of the report, by name.
+    drawing: imports what draws: the class that runs the network for figures, of the options, the
+      dataset of evaluation, the network, its head and the step of their weights; and the sections
+      of the report.
   """
 
   load_dataset: Callable[[Config, bool | None], DatasetSource]
-  check: Callable[[Config, DatasetSource, DatasetSource], None]
   build_training: Callable[
     [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, bool], TrainTask
   ]
-  build_network: Callable[[Config, int, int], tuple[ConRec, Head]]
+  build_network: Callable[[Training, int, int], tuple[ConRec, Head]]
   export: Callable[[ConRec, Head, dict[str, Any]], Exported]
-  inspect: "Callable[[Config, DatasetSource, ConRec, Head, int], Inspector]"
-  sections: "Callable[[], Mapping[str, DrawSection]]"
+  drawing: Callable[[], Drawing]
 
 
-def task_of(config: Config) -> LearningTask:
-  """Returns the row of `config.train_mode`."""
-  return TASKS[config.train_mode]
+PRETRAINING = LearningTask(
+  registry.load_dataset, pretraining_task, build_network, exported_representation, _drawn_embeddings
+)
+TASKS = {
+  "pretrain": PRETRAINING,
+  "finetune": dataclasses.replace(PRETRAINING, build_training=finetuning_task),
+  "segment": LearningTask(
+    load_masked_dataset,
+    segmentation_task,
+    build_segmentation_network,
+    exported_segmentation,
+    _drawn_masks,
+  ),
+}
 
 
 def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
@@ -73,7 +95,14 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   Raises:
     UsageError: it can't be opened; see the module of each kind.
   """
-  return task_of(config).load_dataset(config, center_crop)
+  return TASKS[config.train_mode].load_dataset(config, center_crop)
+
+
+def check_classes(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+  """Raises UsageError where labels, or classes of masks, don't fit the options or the network."""
+  check_learnt_labels(config, RunDirectory(config.run_directory), source.class_names)
+  if not config.is_segmenting:
+    check_labels(config, source, eval_source)
 
 
 def build_training(
@@ -90,17 +119,13 @@ def build_training(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
   """
-  task, start = task_of(config), None
-  task.check(config, source, eval_source)
-  if (
-    config.checkpoint
-    and config.mode in ("train", "train_then_eval")
-    and not RunDirectory(config.run_directory).has_checkpoints
-  ):
-    start = resolve_checkpoint(config.checkpoint)
-  training = task.build_training(
-    config, source, eval_source, last_step, start, config.on_nan == "skip"
-  )
+  check_classes(config, source, eval_source)
+  trains = config.mode in ("train", "train_then_eval")
+  has_begun = RunDirectory(config.run_directory).has_checkpoints
+  starts = trains and config.checkpoint and not has_begun
+  start = resolve_checkpoint(config.checkpoint) if starts else None
+  build = TASKS[config.train_mode].build_training
+  training = build(config, source, eval_source, last_step, start, config.on_nan == "skip")
   evaluate = failing_images_named(source, eval_source)(training.evaluate)
   return dataclasses.replace(training, evaluate=evaluate)
 
@@ -134,70 +159,7 @@ def portable_network(
   )
   has_head = pretrained.kind != "hdf5" and pretrained.network != MOMENTUM
   classes = len(pretrained.class_names) if has_head else 0
-  model, head = task_of(own).build_network(own, pretrained.channels or own.channels, classes)
+  channels = pretrained.channels or own.channels
+  model, head = TASKS[own.train_mode].build_network(own, channels, classes)
   load_network(pretrained, model, head)
   return own, model, head
-
-
-def _check_labels(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-  _check_masks(config, source, eval_source)
-  check_labels(config, source, eval_source)
-
-
-def _check_masks(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
-  check_learnt_labels(config, RunDirectory(config.run_directory), source.class_names)
-
-
-def _inspect_embeddings(*args: Any) -> "Inspector":
-  from conrec_tf.reporting.inference import ModelInspector
-
-  return ModelInspector(*args)
-
-
-def _sections_of_embeddings() -> "Mapping[str, DrawSection]":
-  from conrec_tf.reporting.sections import SECTIONS
-
-  return SECTIONS
-
-
-def _inspect_masks(*args: Any) -> "Inspector":
-  from conrec_tf.segmentation.report import SegmentationInspector
-
-  return SegmentationInspector(*args)
-
-
-def _sections_of_masks() -> "Mapping[str, DrawSection]":
-  from conrec_tf.segmentation.report import SECTIONS
-
-  return SECTIONS
-
-
-TASKS = {
-  "pretrain": LearningTask(
-    registry.load_dataset,
-    _check_labels,
-    pretraining_task,
-    build_network,
-    exported_representation,
-    _inspect_embeddings,
-    _sections_of_embeddings,
-  ),
-  "finetune": LearningTask(
-    registry.load_dataset,
-    _check_labels,
-    finetuning_task,
-    build_network,
-    exported_representation,
-    _inspect_embeddings,
-    _sections_of_embeddings,
-  ),
-  "segment": LearningTask(
-    load_masked_dataset,
-    _check_masks,
-    segmentation_task,
-    build_segmentation_network,
-    exported_segmentation,
-    _inspect_masks,
-    _sections_of_masks,
-  ),
-}

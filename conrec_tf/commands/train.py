@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 import contextlib
-import dataclasses
 import logging
 from typing import Any
 
@@ -189,7 +188,7 @@ def _with_precision(config: Config, directory: RunDirectory) -> Config:
     precision,
     "" if precision == here else f", as the run began; mixed_precision=auto is {here} here",
   )
-  return dataclasses.replace(config, mixed_precision=precision, model_dir=str(directory.path))
+  return config.in_precision(precision)
 
 
 def _place_of_results(

@@ -59,6 +59,40 @@ class Config(Options):
     current = current_settings(settings)
     return cls(**{name: value for name, value in current.items() if name in OPTIONS})
 
+  def of_seed(self, seed: int, folder: str) -> Self:
+    """Returns the options of one of the trainings of `seeds`, in a folder of `model_dir`."""
+    path = os.path.join(self.run_directory, folder)
+    return dataclasses.replace(self, seed=seed, seeds="", model_dir=path)
+
+  def of_fold(self, repetition: int, fold: int) -> Self:
+    """Returns the options of one finetuning of a cross-validation, in a folder of `model_dir`."""
+    return dataclasses.replace(
+      self,
+      cv_folds=0,
+      cv_fold=f"{fold}/{self.cv_folds}",
+      seed=(self.seed + repetition) % 2**31,
+      model_dir=os.path.join(self.run_directory, f"repetition_{repetition}_fold_{fold}"),
+    )
+
+  def in_precision(self, mixed_precision: str) -> Self:
+    """Returns the options of the same run, in the same folder, with its precision settled."""
+    path = self.run_directory
+    return dataclasses.replace(self, mixed_precision=mixed_precision, model_dir=path)
+
+  def to_report(self) -> Self:
+    """Returns the options with which `mode=report` looks at the same run."""
+    return dataclasses.replace(self, mode="report")
+
+  def to_embed(self, batch_size: int) -> Self:
+    """Returns the options of a pass over images with a network that gets its weights elsewhere."""
+    return dataclasses.replace(
+      self, cache_dataset=False, encoder_weights="", eval_batch_size=batch_size
+    )
+
+  def with_given_weights(self) -> Self:
+    """Returns the options of a network that gets its weights from elsewhere and isn't trained."""
+    return dataclasses.replace(self, lineareval_while_pretraining=False, encoder_weights="")
+
   @property
   def depends_on_length(self) -> bool:
     """True where a step depends on the step where training ends.

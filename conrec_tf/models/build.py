@@ -58,15 +58,7 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
     gradient_checkpointing=config.gradient_checkpointing,
     global_bn=config.global_bn,
   )
-  # Unlike the authors, because without a contrastive loss nothing trains the gate.
-  attention = config.pooling == "attention" and (
-    config.contrastive_weight if config.is_pretraining else not config.is_segmenting
-  )
   projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
-  reconstructs = config.is_pretraining and config.reconstruction_weight
-  decodes = with_decoder and (reconstructs or config.is_segmenting)
-  # Outlines come from the shallow levels, which pre-training may keep from the decoder.
-  skip_connections = "all" if config.is_segmenting else config.skip_connections
   model = ConRec(
     encoder=(
       UNetEncoder(**sizes, name="encoder")
@@ -80,7 +72,7 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
     ),
     pooling=(
       AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
-      if attention
+      if config.has_attention
       else AveragePooling(name="pooling")
     ),
     projection_head=ProjectionHead(
@@ -94,8 +86,8 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
     if projects
     else None,
     decoder=(
-      UNetDecoder(channels, **sizes, skip_connections=skip_connections, name="decoder")
-      if decodes
+      UNetDecoder(channels, **sizes, skip_connections=config.decoder_skips, name="decoder")
+      if with_decoder and config.decoder_skips
       else None
     ),
     representation_levels=config.representation_levels,

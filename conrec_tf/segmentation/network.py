@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.export.saved_model import Exported
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.pretrained.load import parts_of
@@ -91,11 +91,11 @@ def exported_segmentation(model: ConRec, head: tf.keras.Model | None, metadata: 
 
 
 def build_segmentation_network(
-  config: Config, channels: int, classes: int
+  options: Training, channels: int, num_classes: int
 ) -> tuple[ConRec, SegmentationHead]:
-  """Builds the network that `config` describes, with a head for so many classes."""
-  model = build_model(config, channels)
-  return model, build_segmentation_head(model, channels, classes)
+  """Builds the network that options describe, with a segmentation head."""
+  model = build_model(options, channels)
+  return model, build_segmentation_head(model, channels, num_classes)
 
 
 def build_segmentation_head(model: ConRec, channels: int, classes: int) -> SegmentationHead:

@@ -135,8 +135,7 @@ def check_learnt_labels(
     directory: the run's.
     class_names: of the data to measure or draw the network on.
   """
-  has_outputs = options.lineareval_while_pretraining or not options.is_pretraining
-  if options.mode not in ("eval", "report") or not has_outputs:
+  if options.mode not in ("eval", "report") or not options.has_outputs:
     return
   images = directory.read(IMAGES) or {}
   labels = other_labels(images, class_names)

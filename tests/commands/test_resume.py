@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
-from conrec_tf.commands import cross_validate
 from conrec_tf.commands import evaluate as evaluation
+from conrec_tf.commands import several
 from conrec_tf.commands.report import restore_inspector
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
@@ -224,8 +224,8 @@ def test_seeds_of_repetitions_stay_in_their_range(tmp_path):
   config = Config(
     train_mode="finetune", cv_folds=2, num_repeats=2, seed=2**31 - 1, model_dir=str(tmp_path)
   )
-  folds = cross_validate._folds(config, RunDirectory(tmp_path))
-  assert [fold.seed for fold in folds] == [2**31 - 1] * 2 + [0] * 2
+  folds = several._of_folds(config)
+  assert [fold.seed for _, fold in folds] == [2**31 - 1] * 2 + [0] * 2
 
 
 def test_a_cross_validation_is_not_reported_as_one_run(tmp_path):

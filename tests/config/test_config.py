@@ -235,3 +235,25 @@ def test_the_home_folder_is_that_of_the_shell(monkeypatch):
 def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_from_being_shown():
   settings = dict(label_fractions="0.1", cv_folds=5, mode="report")
   assert Config.from_settings(settings).cv_folds == 5
+
+
+def test_trainings_of_seeds_and_folds_have_folders_of_their_own():
+  config = Config(seeds="3,5", model_dir="runs/a")
+  one = config.of_seed(5, "seed_5")
+  assert (one.seed, one.seeds, one.model_dir) == (5, "", "runs/a/seed_5")
+  config = Config(train_mode="finetune", cv_folds=4, seed=7, model_dir="runs/a")
+  one = config.of_fold(2, 3)
+  assert (one.seed, one.cv_folds, one.cv_fold) == (9, 0, "3/4")
+  assert one.model_dir == "runs/a/repetition_2_fold_3"
+
+
+def test_the_same_run_looked_at_otherwise_keeps_its_folder():
+  config = Config(seed=4)
+  settled = config.in_precision("mixed_bfloat16")
+  assert settled.mixed_precision == "mixed_bfloat16"
+  assert settled.run_directory == config.run_directory
+  assert config.to_report() == Config(seed=4, mode="report")
+  embedding = Config(mode="embed", cache_dataset=True).to_embed(16)
+  assert (embedding.eval_batch_size, embedding.cache_dataset) == (16, False)
+  plain = Config(lineareval_while_pretraining=True).with_given_weights()
+  assert plain == Config()

@@ -52,6 +52,25 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
     return self.train_mode == "finetune" or self.lineareval_while_pretraining
 
   @property
+  def has_outputs(self) -> bool:
+    """True where the network tells classes: of images, or of their pixels."""
+    return self.has_supervised_head or self.is_segmenting
+
+  @property
+  def has_attention(self) -> bool:
+    """True where the network's pooling weighs locations."""
+    # Unlike the authors, because without a contrastive loss nothing trains the gate.
+    has_gate = self.contrastive_weight if self.is_pretraining else not self.is_segmenting
+    return self.pooling == "attention" and bool(has_gate)
+
+  @property
+  def decoder_skips(self) -> str:
+    """The skip connections of the network's decoder; empty where it has none."""
+    if self.is_segmenting:  # outlines come from the shallow levels
+      return "all"
+    return self.skip_connections if self.is_pretraining and self.reconstruction_weight else ""
+
+  @property
   def method(self) -> str:
     """The name of the system that these values make (paper, Tables 1 and 2)."""
     if self.is_segmenting:

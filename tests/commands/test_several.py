@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from conrec_tf import commands
-from conrec_tf.commands import several_seeds
-from conrec_tf.commands.several_seeds import summarize
+from conrec_tf.commands import several
+from conrec_tf.commands.several import summarize
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 
@@ -50,7 +50,7 @@ def test_each_training_gets_its_seed_and_folder(tiny, monkeypatch, caplog):
     seen.append((config.seed, config.seeds, pathlib.Path(config.model_dir).name))
     return {"eval/linear_top_1_accuracy": 0.5 + config.seed / 10, "global_step": 7}
 
-  monkeypatch.setattr(several_seeds, "train_and_evaluate", trained)
+  monkeypatch.setattr(several, "train_and_evaluate", trained)
   config = Config(**tiny, seeds="0,2")
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(config)

@@ -1,0 +1,116 @@
+"""Several trainings in one command, and how far their numbers spread.
+
+With `--seeds=0,1,2` one for each seed; with `--train_mode=finetune --cv_folds=K` one for each fold
+and repetition.
+"""
+
+from collections.abc import Iterator, Sequence
+import logging
+from typing import Any
+
+from conrec_tf.commands import report
+from conrec_tf.commands.evaluator import log_and_continue
+from conrec_tf.commands.tasks import load_dataset
+from conrec_tf.commands.train import start_workers, train_and_evaluate
+from conrec_tf.config import Config
+from conrec_tf.evaluation.measures import mean_and_deviation
+from conrec_tf.metrics import EVAL, display_name, format_value, is_number, supervised_metric
+from conrec_tf.run_dir.results_place import write_summary_of
+from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+  """Trains and evaluates with each seed or fold, in folders of model_dir; reports the spread.
+
+  Started again it goes on where it was, as each training does. Folds are the same for every method
+  and seed; see `stratified_folds`.
+
+  Raises:
+    UsageError: there are fewer images or groups than folds.
+  """
+  strategy, workers = start_workers(config)
+  trainings = list((_of_seeds if config.seeds else _of_folds)(config))
+  if not config.seeds:  # where there can't be such folds, nothing is left behind
+    load_dataset(trainings[0][1])
+  directory, results = RunDirectory(config.run_directory), []
+  with workers.raise_on_lost_worker():
+    if workers.is_chief and not directory.read("result.json"):  # whose settings stay
+      directory.start(config)
+    for title, one in trainings:
+      logger.info("%s", title)
+      result = train_and_evaluate(one, strategy, workers)
+      if result:
+        results.append(result)
+  if not results:
+    return
+  if not config.seeds:
+    _write_folds(directory, results, supervised_metric(config.ordinal_labels))
+    return
+  summary = summarize(results)
+  write_summary_of(directory, results, {SEEDS: list(config.seed_list), **summary})
+  _log(summary, len(results))
+  if config.report:
+    with log_and_continue("Drawing the report, which --mode=report tries again,"):
+      report.run(config)
+
+
+def _of_seeds(config: Config) -> Iterator[tuple[str, Config]]:
+  """Yields a title and the options of each seed's training."""
+  for number, seed in enumerate(config.seed_list, 1):
+    title = f"Seed {seed}, {number} of {len(config.seed_list)}"
+    yield title, config.of_seed(seed, seed_folder(seed))
+
+
+def _of_folds(config: Config) -> Iterator[tuple[str, Config]]:
+  """Yields a title and the options of each fold's finetuning, for each repetition."""
+  # Unlike the authors, because data may be in the order of its labels: folds are random, and not
+  # consecutive shares.
+  for repetition in range(config.num_repeats):
+    for fold in range(config.cv_folds):
+      of_repetition = f"Repetition {repetition + 1} of {config.num_repeats}"
+      title = f"{of_repetition}, fold {fold + 1} of {config.cv_folds}"
+      yield title, config.of_fold(repetition, fold)
+
+
+def _write_folds(directory: RunDirectory, results: Sequence[dict[str, Any]], metric: str) -> None:
+  """Writes and logs mean and deviation over the finetunings of a cross-validation."""
+  mean, deviation = mean_and_deviation([result[metric] for result in results])
+  summary = {metric: mean, f"{metric}_std": deviation, "trainings": len(results)}
+  write_summary_of(directory, results, summary, of_folds=True)
+  logger.info(
+    "%s over %d trainings: %.2f%%, standard deviation %.2f%%",
+    display_name(metric).removeprefix("label "),
+    len(results),
+    100 * mean,
+    100 * deviation,
+  )
+
+
+def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
+  """Returns means of the numbers that all results have, and their standard deviations.
+
+  A deviation, named `<number>_std`, is that of a sample (of n, divided by n - 1).
+
+  Args:
+    results: `{name: value}` of at least two seeds.
+  """
+  summary: dict[str, float] = {}
+  for name in results[0]:
+    values: list[Any] = [result.get(name) for result in results]
+    if name.startswith(EVAL) and all(map(is_number, values)):
+      summary[name], summary[f"{name}_std"] = mean_and_deviation(values)
+  return summary
+
+
+def _log(summary: dict[str, float], count: int) -> None:
+  names = [name for name in summary if not name.endswith("_std")]
+  width = max(len(display_name(name)) for name in names) + 2
+  lines = [
+    f"  {display_name(name):{width}}"
+    f"{format_value(name, summary[name]):>8} ± "
+    f"{format_value(name, summary[f'{name}_std'])}"
+    for name in names
+  ]
+  logger.info("Mean and standard deviation of %d seeds\n%s", count, "\n".join(lines))
