@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -92,7 +93,7 @@ def _draw(
   leakage = found.leakage()
   if leakage:
     logger.warning("leakage      %s", leakage)
-  logger.info("Page in %s", write_data_report(found))
+  logger.info("Page in %s", write_data_report(found, pathlib.Path(config.run_directory)))
 
 
 def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:

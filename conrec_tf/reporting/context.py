@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from conrec_tf.config import Config
+from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import is_standardised
@@ -22,11 +22,11 @@ class Inspector(Protocol):
   """A network that is ready to be run on images for figures.
 
   Attributes:
-    config: the options of the run.
+    config: the options of the training and its evaluations.
     eval_source: its dataset of evaluation.
   """
 
-  config: Config
+  config: Experiment
   eval_source: DatasetSource
 
   def sheets(self) -> Iterator[Sheet]:

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import BITS, Duplicate
 from conrec_tf.data.files.labels import label_words, multi_hot
@@ -42,14 +42,14 @@ class DataFindings:
   """What was found of a dataset; each section draws its figures into a folder.
 
   Attributes:
-    config: the options; they say how views are made.
+    options: say how views are made.
     source: the dataset.
     summaries: of its splits.
     duplicates: their places count through all splits.
     notices: warnings that opening the data gave.
   """
 
-  config: Config
+  options: Experiment
   source: DatasetSource
   summaries: Sequence[SplitSummary]
   duplicates: Sequence[Duplicate]
@@ -172,7 +172,7 @@ class DataFindings:
     return Section(
       "Pixels",
       [
-        data_figures.image_sizes(sizes, self.config.image_size, folder),
+        data_figures.image_sizes(sizes, self.options.image_size, folder),
         data_figures.values(histogram, folder),
       ],
       table=Table(header, rows, texts=len(header)),
@@ -187,12 +187,12 @@ class DataFindings:
     titles = [self._label(summary, place) for place in images]
     shown = list(images.values())
     pictures = [data_figures.image_grid(shown, titles, folder)]
-    if self.config.is_pretraining:
+    if self.options.is_pretraining:
       pictures.append(self._views(summary, folder))
     return Section("Images", pictures)
 
   def _views(self, summary: SplitSummary, folder: pathlib.Path) -> Picture:
-    augment = two_views(self.config, self.source)
+    augment = two_views(self.options, self.source)
 
     @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
     def made(position: tf.Tensor, record: Record) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -204,7 +204,7 @@ class DataFindings:
       (_small(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()
     ]
-    return data_figures.views(rows, self.config.corruption != "none", folder)
+    return data_figures.views(rows, self.options.corruption != "none", folder)
 
   def look_alikes(self, folder: pathlib.Path) -> Section:
     """Images that are there twice, by their looks."""
@@ -258,13 +258,17 @@ class DataFindings:
     return label_words(summary.labels[place], self.source.class_names)
 
 
-def write_data_report(found: DataFindings) -> pathlib.Path:
+def write_data_report(found: DataFindings, parent: pathlib.Path) -> pathlib.Path:
   """Writes the page and its figures; returns its `index.html`.
+
+  Args:
+    found: what there is to show.
+    parent: where the folder is to be.
 
   Raises:
     UsageError: the folder can't be written.
   """
-  folder = pathlib.Path(found.config.run_directory, FOLDER)
+  folder = parent / FOLDER
   draw = (found.problems, found.counts, found.pixels, found.images, found.look_alikes)
   make_output_folder(folder.parent)
   with replacing(folder, PAGE) as temporary, io_as_usage_error(folder), rc_style():
@@ -275,7 +279,7 @@ def write_data_report(found: DataFindings) -> pathlib.Path:
       sections=[part for part in sections if part.pictures or part.table or part.notes],
       highlights=found.highlights(),
       embedded=embedded,
-      command=f"python run.py --mode=check_data --dataset={found.config.dataset}",
+      command=f"python run.py --mode=check_data --dataset={found.options.dataset}",
     )
     write_text(temporary / PAGE, page)
   return folder / PAGE

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
@@ -51,7 +51,7 @@ class ModelInspector:
   """Runs the network of a run on images of its evaluation dataset.
 
   Attributes:
-    config: the options of the run.
+    config: the options of the training and its evaluations.
     eval_source: dataset of linear evaluation.
     model: the network.
     step: that its weights are of.
@@ -65,7 +65,7 @@ class ModelInspector:
 
   def __init__(
     self,
-    config: Config,
+    config: Experiment,
     eval_source: DatasetSource,
     model: ConRec,
     head: LinearHead | None,
@@ -230,14 +230,14 @@ def classifier_words(metric: str) -> str:
   return f"linear evaluation of {reading} embeddings"
 
 
-def _splits(config: Config, eval_source: DatasetSource) -> tuple[Split, Split]:
+def _splits(options: Experiment, eval_source: DatasetSource) -> tuple[Split, Split]:
   """Returns what a classifier learns from, and what it is measured on."""
   train = eval_source.train
-  if not (config.cv_folds and config.is_pretraining):
+  if not (options.cv_folds and options.is_pretraining):
     return train, eval_source.eval
   # The first of the folds: there is no eval split.
   labels = train.labels() if train.labels else np.zeros(train.num_examples, int)
-  held = evaluation_folds(labels, config.cv_folds, config.seed, train.groups)[0]
+  held = evaluation_folds(labels, options.cv_folds, options.seed, train.groups)[0]
   return subset(train, np.flatnonzero(~held)), subset(train, np.flatnonzero(held))
 
 

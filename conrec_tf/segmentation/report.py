@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.files import write_text
 from conrec_tf.metrics import CLASSES, DICE
@@ -86,7 +86,8 @@ class SegmentationInspector:
     head: SegmentationHead,
     step: int,
   ) -> None:
-    self.config, self.eval_source = config, eval_source
+    self.config: Experiment = config
+    self.eval_source = eval_source
     self.class_names = eval_source.class_names
     self._segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
 

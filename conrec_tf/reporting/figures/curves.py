@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 import numpy as np
 
-from conrec_tf.config import Config
+from conrec_tf.config import Training
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.metrics import (
   BEST_STEP,
@@ -89,7 +89,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
   return (sums[last] - sums[first]) / (last - first)
 
 
-def levels_of_chance(metric: Metric, options: Iterable[Config]) -> set[float]:
+def levels_of_chance(metric: Metric, options: Iterable[Training]) -> set[float]:
   """Returns what a number is when no pair of views can be told from others, by runs' options."""
   return {
     metric.chance(
