@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.probes import Labelled
@@ -21,13 +22,7 @@ class Embedder(Protocol):
 
 
 def embed_split(
-  model: Embedder,
-  source: DatasetSource,
-  split: Split,
-  *,
-  image_size: int,
-  batch_size: int,
-  layer: int,
+  model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
   """Embeds a split, in its order.
 
@@ -35,33 +30,33 @@ def embed_split(
     model: the network.
     source: the dataset.
     split: a split of it, whose records have labels.
-    image_size: height and width that the network works at, pixels.
-    batch_size: images of a batch.
-    layer: what is taken; see `ConRec.representation`.
+    options: of the evaluation: the images' size, the batch's, what is taken of the network.
 
   Returns:
     Embeddings float32 `[N, F]` and labels int64 `[N]`.
   """
-  embeddings, labels = [], []
-  for images, label in evaluation_batches(source, split.records(), image_size, batch_size):
+  embeddings, labels, layer = [], [], options.ft_proj_selector
+  sizes = options.image_size, options.eval_batch_size
+  for images, label in evaluation_batches(source, split.records(), *sizes):
     embeddings.append(model.embed(images, layer=layer).numpy())
     labels.append(label.numpy())
   return np.concatenate(embeddings), np.concatenate(labels)
 
 
 def all_representations(
-  model: Embedder, source: DatasetSource, split: Split, image_size: int, batch_size: int
+  model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
   """Computes everything of a network that a classifier could see, in one pass over a split.
 
   Args:
-    model, source, split, image_size, batch_size: see `embed_split`.
+    model, source, split, options: see `embed_split`.
 
   Returns:
     Embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
   """
   rows, labels = [], []
-  for images, label in evaluation_batches(source, split.records(), image_size, batch_size):
+  sizes = options.image_size, options.eval_batch_size
+  for images, label in evaluation_batches(source, split.records(), *sizes):
     found = model.representations(images)
     rows.append({name: np.asarray(vectors, np.float32) for name, vectors in found.items()})
     labels.append(label.numpy())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from conrec_tf.config import Evaluation
 from conrec_tf.data.files.groups import held_out_share
 from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
@@ -28,9 +29,8 @@ def linear_evaluation(
   train: Labelled,
   test: Labelled | None,
   kind: LabelKind,
+  evaluation: Evaluation,
   *,
-  folds: int = 0,
-  validation: bool = False,
   measured: Collection[str] = (),
   groups: np.ndarray | None = None,
   seed: int = 0,
@@ -41,8 +41,7 @@ def linear_evaluation(
     train: what the classifier learns from.
     test: what it is measured on; unused with folds.
     kind: of the labels.
-    folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
-    validation: whether to measure on a held-out share of `train` too.
+    evaluation: the options of it.
     measured: names of what `full_evaluation` has already measured on `test`, which is left out.
     groups: of the images of `train`, each in one fold or on one side, object `[N]`, or None.
     seed: fixes folds and share.
@@ -53,16 +52,15 @@ def linear_evaluation(
     are nearly constant, stays at chance.
   """
   metrics: dict[str, float] = {}
-  parts = (
-    [take(train, indices) for indices in held_out_labels(train[1], seed, groups)]
-    if validation
-    else []
-  )
+  validation, parts = evaluation.select_best_on == "validation", []
+  if validation:
+    parts = [take(train, indices) for indices in held_out_labels(train[1], seed, groups)]
   for standardise in (False, True):
     name = scaling_prefix(standardise)
     score = functools.partial(kind.quick, standardise=standardise)
-    if folds or test is None:
-      metrics |= _mean(probes.cross_validate(score, train, folds, seed, groups), name)
+    if evaluation.cv_folds or test is None:
+      scores = probes.cross_validate(score, train, evaluation.cv_folds, seed, groups)
+      metrics |= _mean(scores, name)
     elif kind.metric.replace(EVAL, name) not in measured:
       metrics |= {name + key: value for key, value in score(train, test).items()}
     if validation:
@@ -108,15 +106,8 @@ def full_evaluation(
   train: Labelled,
   test: Labelled | None,
   kind: LabelKind,
+  evaluation: Evaluation,
   *,
-  folds: int = 0,
-  fractions: tuple[float, ...] = (),
-  shots: tuple[int, ...] = (),
-  num_repeats: int = 5,
-  standardise: bool = False,
-  bootstrap_samples: int = 0,
-  neighbours: int = 20,
-  temperature: float = 0.0,
   groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
   seed: int = 0,
 ) -> dict[str, Any]:
@@ -128,42 +119,38 @@ def full_evaluation(
     train: what the classifier learns from.
     test: what it is measured on; unused with folds.
     kind: of the labels.
-    folds: how many folds of `train` to cross-validate over; 0 measures on `test`.
-    fractions: shares of the training labels to learn from.
-    shots: images of each class to make prototypes of; for classes and grades.
-    num_repeats: random subsets of each share and number of shots.
-    standardise: whether all but neighbours are of standardised embeddings.
-    bootstrap_samples: resamples of the measured images for intervals; 0: none.
-    neighbours: how many vote, see `probes.knn_accuracy`.
-    temperature: of their votes.
+    evaluation: the options of it.
     groups: of the images of `train` and of `test`, each in one fold, and drawn for intervals.
     seed: fixes folds, subsets and resamples.
 
   Returns:
     `{name: value}`; values may be lists, and intervals are `{name: [low, high]}`.
   """
-  vote = functools.partial(kind.vote, neighbours=neighbours, temperature=temperature)
-  if folds or test is None:
-    scores = probes.cross_validate(vote, train, folds, seed, groups[0])
+  repeats, standardise = evaluation.num_repeats, evaluation.standardize_embeddings
+  vote = functools.partial(
+    kind.vote, neighbours=evaluation.knn_neighbours, temperature=evaluation.knn_temperature
+  )
+  if evaluation.cv_folds or test is None:
+    scores = probes.cross_validate(vote, train, evaluation.cv_folds, seed, groups[0])
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
   metrics: dict[str, Any] = dict(vote(train, test))
-  metrics |= kind.final(train, test, standardise, bootstrap_samples, seed, groups[1])
-  if fractions:
+  metrics |= kind.final(train, test, standardise, evaluation.bootstrap_samples, seed, groups[1])
+  if evaluation.fractions:
     name = kind.metric.removeprefix(EVAL)
     metrics[LABEL_FRACTIONS] = few_labels.label_fraction_curve(
       lambda subset: kind.quick(subset, test, standardise)[name],
       train,
-      fractions,
-      num_repeats,
+      evaluation.fractions,
+      repeats,
       seed,
     )
-  if shots and not isinstance(kind, MultiLabel):
+  if evaluation.shots and not isinstance(kind, MultiLabel):
     metrics[FEW_SHOTS] = few_labels.few_shot_curve(
       functools.partial(kind.agreement, test[1]),
       train,
       test[0],
-      shots,
-      num_repeats,
+      evaluation.shots,
+      repeats,
       standardise,
       seed,
     )

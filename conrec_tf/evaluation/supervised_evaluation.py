@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation import measures
@@ -21,14 +22,8 @@ def supervised_evaluation(
   model: ConRec,
   head: LinearHead,
   source: DatasetSource,
-  kind: Classes | Grades,
-  *,
-  image_size: int,
-  batch_size: int,
-  layer: int,
+  options: Experiment,
   full: bool = False,
-  bootstrap_samples: int = 0,
-  seed: int = 0,
 ) -> dict[str, Any]:
   """Measures a supervised head on the evaluation split of its dataset.
 
@@ -36,23 +31,20 @@ def supervised_evaluation(
     model: the network.
     head: the head on it.
     source: the dataset, with labels.
-    kind: of the labels.
-    image_size: height and width that the network works at, pixels.
-    batch_size: images of a batch.
-    layer: what the head sees; see `ConRec.representation`.
+    options: of the training and its evaluations.
     full: whether to take the measures of the end too, and give the predictions.
-    bootstrap_samples: resamples of the images for intervals; 0: none.
-    seed: fixes the resamples.
 
   Returns:
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  batches = evaluation_batches(source, source.eval.records(), image_size, batch_size)
+  sizes, layer = (options.image_size, options.eval_batch_size), options.ft_proj_selector
+  batches = evaluation_batches(source, source.eval.records(), *sizes)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
+  kind = head_kind(len(source.class_names), options.ordinal_labels)
   groups = source.eval.groups if full else None
-  return head_measures(logits, labels, kind, full, bootstrap_samples, seed, groups)
+  return head_measures(logits, labels, kind, full, options.bootstrap_samples, options.seed, groups)
 
 
 def head_measures(

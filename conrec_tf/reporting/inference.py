@@ -79,14 +79,7 @@ class ModelInspector:
 
   def embed(self, split: Split) -> Labelled:
     """Returns embeddings float32 `[N, F]` of a split, and labels int64 `[N]`, 0 without classes."""
-    return embed_split(
-      self.model,
-      self.eval_source,
-      split,
-      image_size=self.config.image_size,
-      batch_size=self.config.eval_batch_size,
-      layer=self.config.ft_proj_selector,
-    )
+    return embed_split(self.model, self.eval_source, split, self.config)
 
   def predict(self, train: Labelled, test: Labelled, standardise: bool) -> Predictions:
     """Predicts as the numbers of a run are measured: by a classifier, or by the supervised head.

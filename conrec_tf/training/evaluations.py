@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from conrec_tf.config import Data, Experiment
-from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
 from conrec_tf.evaluation.label_free import label_free_measures
@@ -13,7 +13,7 @@ from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLa
 from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import sweep
-from conrec_tf.evaluation.supervised_evaluation import head_kind, supervised_evaluation
+from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.metrics import (
   CHOSEN,
   EVAL,
@@ -46,36 +46,16 @@ def evaluate_linearly(
     `{name: value}`; see `linear_evaluation` and `full_evaluation`.
   """
   splits = [source.train] if options.cv_folds else [source.train, source.eval]
-  train, *rest = [_embedded(options, model, source, split) for split in splits]
-  test = rest[0] if rest else None
-  kind = label_kind(options, source)
-  protocol: dict[str, Any] = dict(folds=options.cv_folds, seed=options.seed)
+  train, *rest = [embed_split(model, source, split, options) for split in splits]
+  test, kind = rest[0] if rest else None, label_kind(options, source)
+  groups, seed = (source.train.groups, source.eval.groups), options.seed
   at_the_end: dict[str, Any] = {}
   if full:
-    at_the_end = full_evaluation(
-      train,
-      test,
-      kind,
-      fractions=options.fractions,
-      shots=options.shots,
-      num_repeats=options.num_repeats,
-      standardise=options.standardize_embeddings,
-      bootstrap_samples=options.bootstrap_samples,
-      neighbours=options.knn_neighbours,
-      temperature=options.knn_temperature,
-      groups=(source.train.groups, source.eval.groups),
-      **protocol,
-    )
+    at_the_end = full_evaluation(train, test, kind, options, groups=groups, seed=seed)
     if options.sweep_representations:
       at_the_end |= _swept(options, model, source)
   metrics = linear_evaluation(
-    train,
-    test,
-    kind,
-    validation=options.select_best_on == "validation",
-    measured=at_the_end,
-    groups=source.train.groups,
-    **protocol,
+    train, test, kind, options, measured=at_the_end, groups=groups[0], seed=seed
   )
   return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
 
@@ -89,8 +69,7 @@ def _swept(options: Experiment, model: Embedder, source: DatasetSource) -> dict[
     return kind.quick(train, test, standardise, strength)[name]
 
   (train, train_labels), (test, labels) = (
-    all_representations(model, source, split, options.image_size, options.eval_batch_size)
-    for split in (source.train, source.eval)
+    all_representations(model, source, split, options) for split in (source.train, source.eval)
   )
   rows = sweep(score, train, test, (train_labels, labels), options.seed, source.train.groups)
   [chosen] = [row for row in rows if row["chosen"]]
@@ -135,20 +114,7 @@ def evaluate_without_labels(
   options: Experiment, model: Embedder, source: DatasetSource
 ) -> dict[str, float]:
   """Measures the embeddings of the eval split; see `label_free_measures`."""
-  return label_free_measures(_embedded(options, model, source, source.eval)[0])
-
-
-def _embedded(
-  options: Experiment, model: Embedder, source: DatasetSource, split: Split
-) -> Labelled:
-  return embed_split(
-    model,
-    source,
-    split,
-    image_size=options.image_size,
-    batch_size=options.eval_batch_size,
-    layer=options.ft_proj_selector,
-  )
+  return label_free_measures(embed_split(model, source, source.eval, options)[0])
 
 
 def evaluate_recomputed(
@@ -184,16 +150,4 @@ def evaluate_head(
   options: Experiment, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
   """Takes the quick measures of a supervised head or, if `full`, those of the end too."""
-  metrics = supervised_evaluation(
-    model,
-    head,
-    source,
-    head_kind(len(source.class_names), options.ordinal_labels),
-    image_size=options.image_size,
-    batch_size=options.eval_batch_size,
-    layer=options.ft_proj_selector,
-    full=full,
-    bootstrap_samples=options.bootstrap_samples,
-    seed=options.seed,
-  )
-  return _with_names(metrics, source)
+  return _with_names(supervised_evaluation(model, head, source, options, full), source)

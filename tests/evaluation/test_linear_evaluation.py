@@ -4,10 +4,19 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.evaluation import linear_evaluation as module
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
-from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
 from conrec_tf.models import build_model
+
+
+def linear_evaluation(train, test, kind, measured=(), **values):
+  return module.linear_evaluation(train, test, kind, Config(**values), measured=measured)
+
+
+def full_evaluation(train, test, kind, **values):
+  raw = dict(standardize_embeddings=False, bootstrap_samples=0)
+  return module.full_evaluation(train, test, kind, Config(**(raw | values)))
 
 
 @pytest.fixture
@@ -36,7 +45,7 @@ def network(data_dir):
 def test_embed_split_keeps_order_and_resizes(network):
   source, model = network
   embeddings, labels = embed_split(
-    model, source, source.eval, image_size=24, batch_size=10, layer=0
+    model, source, source.eval, Config(image_size=24, unet_depth=2, eval_batch_size=10)
   )
   assert embeddings.shape == (24, 2 + 4) and embeddings.dtype == np.float32
   records = list(source.eval.records())
@@ -50,7 +59,7 @@ def test_embed_split_keeps_order_and_resizes(network):
 def test_layer_selects_what_is_embedded(network, selector, width):
   source, model = network
   embeddings, _ = embed_split(
-    model, source, source.eval, image_size=24, batch_size=64, layer=selector
+    model, source, source.eval, Config(image_size=24, unet_depth=2, ft_proj_selector=selector)
   )
   assert embeddings.shape == (24, width)
 
@@ -64,30 +73,33 @@ def test_linear_evaluation_measures_raw_and_standardised(splits):
 
 
 def test_validation_share_uses_training_labels_only(splits):
-  metrics = linear_evaluation(*splits, Classes(5), validation=True)
+  metrics = linear_evaluation(*splits, Classes(5), select_best_on="validation")
   name = "eval/validation_linear_top_1_accuracy"
   assert 0.5 < metrics[name] <= 1
   other = (splits[1][0], np.zeros(100, int))  # the evaluation labels play no part
-  assert linear_evaluation(splits[0], other, Classes(5), validation=True)[name] == metrics[name]
+  assert (
+    linear_evaluation(splits[0], other, Classes(5), select_best_on="validation")[name]
+    == metrics[name]
+  )
 
 
 def test_cross_validation_gives_mean_and_deviation(splits):
-  metrics = linear_evaluation(splits[0], None, Classes(5), folds=4)
+  metrics = linear_evaluation(splits[0], None, Classes(5), cv_folds=4)
   assert 0.5 < metrics["eval/linear_top_1_accuracy"] <= 1
   assert 0 < metrics["eval/linear_top_1_accuracy_std"] < 0.2
-  full = full_evaluation(splits[0], None, Classes(5), folds=4)
+  full = full_evaluation(splits[0], None, Classes(5), cv_folds=4)
   assert set(full) == {"eval/knn_accuracy"}
 
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_ordinal_labels_are_measured_by_kappa(splits, folds):
-  metrics = linear_evaluation(*splits, Grades(5), folds=folds)
+  metrics = linear_evaluation(*splits, Grades(5), cv_folds=folds)
   assert not any("accuracy" in name for name in metrics)
   assert -1 <= metrics["eval/quadratic_weighted_kappa"] <= 1
 
 
 def test_full_evaluation_adds_knn_predictions_and_label_fractions(splits):
-  metrics = full_evaluation(*splits, Classes(5), fractions=(0.1, 1.0), num_repeats=2)
+  metrics = full_evaluation(*splits, Classes(5), label_fractions="0.1,1.0", num_repeats=2)
   assert {"eval/knn_accuracy", "eval/predictions", "eval/label_fractions"} <= set(metrics)
   small, whole = metrics["eval/label_fractions"]
   quick = linear_evaluation(*splits, Classes(5))
@@ -106,7 +118,7 @@ def test_the_end_measures_the_quick_ones_too(splits, kind, standardise):
   if isinstance(kind, MultiLabel):
     splits = [(embeddings, labels[:, None] % [2, 3, 4] % 2) for embeddings, labels in splits]
   quick = linear_evaluation(*splits, kind)
-  full = full_evaluation(*splits, kind, standardise=standardise)
+  full = full_evaluation(*splits, kind, standardize_embeddings=standardise)
   prefix = "eval/standardised_" if standardise else "eval/"
   both = {name for name in quick if name in full}
   assert both == {name for name in quick if name.startswith("eval/st") == standardise}
@@ -120,14 +132,16 @@ def test_the_end_measures_the_quick_ones_too(splits, kind, standardise):
 def test_validation_share_of_many_small_classes(rng, images_of_a_class):
   labels = np.repeat(np.arange(10), images_of_a_class)
   train = rng.normal(size=(len(labels), 4)), labels
-  metrics = linear_evaluation(train, train, Classes(10), validation=True)
+  metrics = linear_evaluation(train, train, Classes(10), select_best_on="validation")
   assert 0 <= metrics["eval/validation_linear_top_1_accuracy"] <= 1
 
 
 @pytest.mark.parametrize("standardise, prefix", [(False, "eval/"), (True, "eval/standardised_")])
 def test_the_last_evaluation_has_intervals_around_its_numbers(splits, standardise, prefix):
   quick = linear_evaluation(*splits, Classes(5))
-  full = full_evaluation(*splits, Classes(5), standardise=standardise, bootstrap_samples=200)
+  full = full_evaluation(
+    *splits, Classes(5), standardize_embeddings=standardise, bootstrap_samples=200
+  )
   for name in ("top_1_accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
     key = f"{prefix}linear_{name}"
     low, high = full["eval/intervals"][key]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.evaluation.supervised_evaluation import head_kind, supervised_evaluation
+from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
 from conrec_tf.models import LinearHead, build_model
 
 
@@ -17,7 +17,7 @@ from conrec_tf.models import LinearHead, build_model
   ],
 )
 def test_head_is_measured_on_the_eval_split(tiny, monkeypatch, ordinal, names):
-  config = Config(**tiny, train_mode="finetune")
+  config = Config(**tiny, train_mode="finetune", ordinal_labels=ordinal)
   model, head = build_model(config), LinearHead(7)
   images = np.random.default_rng(0).uniform(size=(40, 24, 24, 1)).astype(np.float32)
   logits = head(model.embed(images)).numpy()
@@ -30,9 +30,8 @@ def test_head_is_measured_on_the_eval_split(tiny, monkeypatch, ordinal, names):
     ],
   )
 
-  source = types.SimpleNamespace(eval=None, class_names=tuple("abcdefg"))
-  metrics = supervised_evaluation(
-    model, head, source, head_kind(7, ordinal), image_size=24, batch_size=16, layer=0
-  )
+  split = types.SimpleNamespace(records=lambda: None)
+  source = types.SimpleNamespace(eval=split, class_names=tuple("abcdefg"))
+  metrics = supervised_evaluation(model, head, source, config)
   assert set(metrics) == names
   assert metrics["eval/label_top_1_accuracy"] == 0.75

@@ -55,11 +55,8 @@ def test_result_saved_model_onnx_and_tflite_have_one_accuracy(data_dir, tmp_path
     found[pretrained.kind] = json.loads((other / "result.json").read_text())
   source = load_dataset(config)
   network = TFLiteFile(folder / "tflite/10.tflite")
-  splits = [
-    embed_split(network, source, split, image_size=24, batch_size=50, layer=0)
-    for split in (source.train, source.eval)
-  ]
-  found["tflite"] = linear_evaluation(*splits, Classes(len(source.class_names)))
+  splits = [embed_split(network, source, split, config) for split in (source.train, source.eval)]
+  found["tflite"] = linear_evaluation(*splits, Classes(len(source.class_names)), config)
   assert set(found) == {"saved_model", "external", "tflite"}
   for kind, result in found.items():
     for name in NAMES:
