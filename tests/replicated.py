@@ -242,7 +242,7 @@ def segment(replicas):
     head = build_segmentation_head(model, 3, 3)
     optimizer = build_optimizer(config, 100, 100, head.trainable_variables)
     optimizer.build(segmentation_variables(model, head))
-  runner = StepRunner(strategy, SegmentationStep(config, model, head, optimizer))
+  runner = StepRunner(strategy, SegmentationStep(config, model, head, optimizer, False))
   iterator, metrics = iter(tf.data.Dataset.from_tensors(batch).repeat()), []
   for _ in range(5):
     runner(iterator, tf.constant(1))

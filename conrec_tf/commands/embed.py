@@ -21,7 +21,7 @@ from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
+from conrec_tf.pretrained.find import network_digest, pretrained_network
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
   index_rows,
@@ -40,29 +40,20 @@ MAPS_AT_ONCE = 4  # of the first level, a guess
 
 
 def run(config: Config) -> None:
-  """Embeds with the network of `--checkpoint`, or with the one in `model_dir`."""
-  directory = config.run_directory
-  pretrained = pretrained_network(config.checkpoint, directory, config.export_checkpoint)
-  embed(config, pretrained, RunDirectory(directory))
+  """Embeds with the network of `--checkpoint`, or with the one in `model_dir`.
 
-
-def embed(config: Config, pretrained: PretrainedModel, directory: RunDirectory) -> None:
-  """Embeds `train_split` and `eval_split`; files that an earlier call finished are kept.
-
-  Writes to `model_dir/embeddings/<dataset>/`: `<train or eval>-<file>-of-<files>.npz` with
-  `embedding` float32 `[n, F]` and, with labels, `label` int64 `[n]` or `[n, L]`; `index.csv` with
-  the row of each image; `description.json` with the network and what it was given. Bad images of
-  a folder are left out.
-
-  Args:
-    config: the options of the run.
-    pretrained: the network.
-    directory: where to write.
+  Writes for `train_split` and `eval_split` to `model_dir/embeddings/<dataset>/`: `<train or
+  eval>-<file>-of-<files>.npz` with `embedding` float32 `[n, F]` and, with labels, `label` int64
+  `[n]` or `[n, L]`; `index.csv` with the row of each image; `description.json` with the network
+  and what it was given. Files that an earlier call finished are kept, and bad images of a folder
+  are left out.
 
   Raises:
     UsageError: the network doesn't fit, can't be read, or there are embeddings of something
       else.
   """
+  directory = RunDirectory(config.run_directory)
+  pretrained = pretrained_network(config.checkpoint, config.run_directory, config.export_checkpoint)
   config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
   model: Embedder

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.commands.tasks import build_training, load_dataset
-from conrec_tf.config import Config, Task
+from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_eval_dataset
@@ -16,7 +16,6 @@ from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import (
-  PretrainedModel,
   known_center_crops,
   network_digest,
   resolve_checkpoint,
@@ -24,7 +23,7 @@ from conrec_tf.pretrained.find import (
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.results_place import ResultsPlace, results_place
+from conrec_tf.run_dir.results_place import results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
@@ -37,23 +36,19 @@ SECONDS_TO_WAIT = 10  # for a checkpoint, until it is asked whether anything tra
 
 
 def run(config: Config) -> None:
-  """Evaluates the network of `--checkpoint`, or the checkpoints in `model_dir`."""
-  if config.checkpoint:
-    evaluate_network(config)
-  else:
-    evaluate_checkpoints(config)
-
-
-def evaluate_checkpoints(config: Config) -> None:
   """Evaluates each new checkpoint of a training until its last step, or until nothing trains.
 
   A network with given weights and no training (ImageNet's) is evaluated as it is. What is measured
   otherwise than the run's own results goes into a folder of its own, and changes nothing of them.
+  With `--checkpoint` that network is evaluated in place of the run's; see `evaluate_network`.
 
   Raises:
     UsageError: `model_dir` is not the folder of one training, or holds a network that knows other
       labels.
   """
+  if config.checkpoint:
+    evaluate_network(config)
+    return
   directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
@@ -93,7 +88,7 @@ def evaluate_checkpoints(config: Config) -> None:
     timeout_fn=lambda: not directory.is_in_use,
   ):
     step = checkpoints.restore_networks(prefix)
-    result = _evaluate(task, results, place, step, full=step >= last_step)
+    result = _evaluate(task, results, place.is_own, step, full=step >= last_step)
     if place.is_own and results.is_best(step, result) and not _keeps_its_best(directory):
       checkpoints.save_best(step)
     results.write_summary(step)
@@ -110,29 +105,28 @@ def evaluate_checkpoints(config: Config) -> None:
     step,
     last_step,
   )
-  _evaluate(task, results, place, step, full=True)
+  _evaluate(task, results, place.is_own, step, full=True)
   results.write_summary(step)
 
 
-def measure_elsewhere(task: TrainTask, place: ResultsPlace, step: int) -> dict[str, Any]:
+def measure_elsewhere(task: TrainTask, results: Results, step: int) -> dict[str, Any]:
   """Measures a finished training otherwise than its own results are; returns the summary.
 
   Args:
     task: what was trained, with the weights of its last step.
-    place: of results that are measured so.
+    results: that are measured so.
     step: of the weights.
   """
-  results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   if results.cached(step, full=True) is None:
-    _evaluate(task, results, place, step, full=True)
+    _evaluate(task, results, False, step, full=True)
   return results.write_summary(step)
 
 
 def _evaluate(
-  task: TrainTask, results: Results, place: ResultsPlace, step: int, full: bool
+  task: TrainTask, results: Results, are_own: bool, step: int, full: bool
 ) -> dict[str, Any]:
   """Measures the network of a step, and elsewhere than with a run's own the untrained one once."""
-  if step and not place.is_own and task.evaluate_untrained and results.cached(0) is None:
+  if step and not are_own and task.evaluate_untrained and results.cached(0) is None:
     results.save(0, {}, untrained_metrics=task.evaluate_untrained())
   return results.save(step, task.evaluate(full), full=full)
 
@@ -156,7 +150,11 @@ def evaluate_network(config: Config) -> None:
   pretrained = resolve_checkpoint(config.checkpoint)
   source = load_dataset(config, pretrained.center_crop)
   if not config.is_pretraining:
-    _check_head(config, pretrained)
+    if pretrained.train_mode != config.train_mode:
+      raise UsageError(
+        f"checkpoint must be of a training with train_mode={config.train_mode}, to measure that. "
+        f"Received: {pretrained.path}, of {pretrained.train_mode}"
+      )
     source = source.with_class_names(pretrained.class_names)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   if pretrained.kind == "external":
@@ -177,17 +175,8 @@ def evaluate_network(config: Config) -> None:
   results.write_summary(pretrained.step)
 
 
-def _check_head(task: Task, pretrained: PretrainedModel) -> None:
-  """Raises UsageError where a network has no head of the kind that is to be measured."""
-  if pretrained.train_mode != task.train_mode:
-    raise UsageError(
-      f"checkpoint must be of a training with train_mode={task.train_mode}, to measure that. "
-      f"Received: {pretrained.path}, of {pretrained.train_mode}"
-    )
-
-
 def _external_evaluation(
-  config: Config, path: str, source: DatasetSource
+  options: Experiment, path: str, source: DatasetSource
 ) -> tuple[Callable[[], dict[str, Any]], str]:
   """Returns what evaluates somebody else's network, and the number that runs are compared by."""
   if not source.class_names:
@@ -195,7 +184,7 @@ def _external_evaluation(
       f"dataset must have labels to evaluate {path}, which has no losses. "
       f"Received: {source.name} without"
     )
-  check_labels(config, source, source)
-  network = open_external(config, path)
-  evaluate = functools.partial(evaluate_linearly, config, network, source, full=True)
-  return failing_images_named(source)(evaluate), main_metric(config, source)
+  check_labels(options, source, source)
+  network = open_external(options, path)
+  evaluate = functools.partial(evaluate_linearly, options, network, source, full=True)
+  return failing_images_named(source)(evaluate), main_metric(options, source)

@@ -18,7 +18,6 @@ from conrec_tf.metrics import EVALUATION_SECONDS, is_number, metric_of
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
-from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
@@ -39,8 +38,7 @@ class Evaluator:
   Args:
     config: the options of the run.
     task: what is trained.
-    directory: the run's.
-    measured: what the run's numbers are measured on.
+    results: the run's.
     checkpoints: the run's.
     shutdown: entered; a signal breaks off an evaluation.
     first_step, last_step: where training begins and ends.
@@ -50,18 +48,17 @@ class Evaluator:
     self,
     config: Config,
     task: TrainTask,
-    directory: RunDirectory,
-    measured: Measurement,
+    results: Results,
     checkpoints: Checkpoints,
     shutdown: GracefulShutdown,
     first_step: int,
     last_step: int,
   ) -> None:
-    self._config, self._task, self._directory = config, task, directory
+    self._config, self._task, self._results = config, task, results
+    self._directory = directory = RunDirectory(config.run_directory)
     self._checkpoints, self._shutdown = checkpoints, shutdown
     self._trains = first_step < last_step
     self._final_step = max(first_step, last_step)
-    self._results = Results(directory, task.metric, task.selection_metric, measured)
     self.step = first_step
     self.log = MetricsLog(directory.path, first_step)
     self._notice = ChanceLevelNotice(

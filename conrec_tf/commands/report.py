@@ -83,7 +83,7 @@ def restore_inspector(
     UsageError: there are no weights, or they can't be read.
   """
   task, folder = TASKS[config.train_mode], config.run_directory
-  check_classes(config, source, eval_source)
+  check_classes(config, RunDirectory(folder), source, eval_source)
   model, head = task.build_network(config, source.channels, len(source.class_names))
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from conrec_tf.commands.tasks import portable_network
-from conrec_tf.config import Config, Segmentation
+from conrec_tf.config import Config, Segmentation, Training
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.failing_images import failing_images_named
@@ -62,7 +62,7 @@ def run(config: Config) -> None:
   folder = directory.path / FOLDER
   make_output_folder(directory.path)
   paths = _paths(folder, source.train)
-  _describe(folder, config, pretrained, source.train, paths)
+  _describe(folder, config, config, pretrained, source.train, paths)
   for parent in {path.parent for path in paths.values()}:
     remove_leftovers(parent)
   todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
@@ -140,7 +140,8 @@ def _write(path: pathlib.Path, probabilities: np.ndarray, with_probabilities: bo
 
 def _describe(
   folder: pathlib.Path,
-  config: Config,
+  training: Training,
+  segmentation: Segmentation,
   pretrained: PretrainedModel,
   split: Split,
   paths: Mapping[int, pathlib.Path],
@@ -155,12 +156,12 @@ def _describe(
   description = {
     "network": network_digest(pretrained),
     "global_step": pretrained.step,
-    "data_dir": os.path.abspath(config.data_dir),
+    "data_dir": os.path.abspath(training.data_dir),
     "class_names": list(pretrained.class_names),
-    "tile_size": config.tile_size,
-    "test_time_flips": config.test_time_flips,
+    "tile_size": segmentation.tile_size,
+    "test_time_flips": segmentation.test_time_flips,
   }
-  decoding = {name: getattr(config, name) for name in ARCHITECTURE_OPTIONS}
+  decoding = {name: getattr(training, name) for name in ARCHITECTURE_OPTIONS}
   assert split.content is not None
   contents = {
     path.relative_to(folder).as_posix(): split.content[place].tobytes().hex()

@@ -30,8 +30,8 @@ def run(config: Config) -> None:
   Raises:
     UsageError: there are fewer images or groups than folds.
   """
-  strategy, workers = start_workers(config)
-  trainings = list((_of_seeds if config.seeds else _of_folds)(config))
+  strategy, workers = start_workers(config, config, config.export_formats)
+  trainings = list(_trainings(config))
   if not config.seeds:  # where there can't be such folds, nothing is left behind
     load_dataset(trainings[0][1])
   directory, results = RunDirectory(config.run_directory), []
@@ -56,18 +56,14 @@ def run(config: Config) -> None:
       report.run(config)
 
 
-def _of_seeds(config: Config) -> Iterator[tuple[str, Config]]:
-  """Yields a title and the options of each seed's training."""
+def _trainings(config: Config) -> Iterator[tuple[str, Config]]:
+  """Yields a title and the options of each training: of each seed, or of each fold."""
   for number, seed in enumerate(config.seed_list, 1):
     title = f"Seed {seed}, {number} of {len(config.seed_list)}"
     yield title, config.of_seed(seed, seed_folder(seed))
-
-
-def _of_folds(config: Config) -> Iterator[tuple[str, Config]]:
-  """Yields a title and the options of each fold's finetuning, for each repetition."""
   # Unlike the authors, because data may be in the order of its labels: folds are random, and not
   # consecutive shares.
-  for repetition in range(config.num_repeats):
+  for repetition in range(0 if config.seeds else config.num_repeats):
     for fold in range(config.cv_folds):
       of_repetition = f"Repetition {repetition + 1} of {config.num_repeats}"
       title = f"{of_repetition}, fold {fold + 1} of {config.cv_folds}"

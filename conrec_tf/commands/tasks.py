@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, Description, Training
+from conrec_tf.config import Config, Description, Experiment, Training
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.failing_images import failing_images_named
@@ -98,11 +98,13 @@ def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSour
   return TASKS[config.train_mode].load_dataset(config, center_crop)
 
 
-def check_classes(config: Config, source: DatasetSource, eval_source: DatasetSource) -> None:
+def check_classes(
+  options: Experiment, directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource
+) -> None:
   """Raises UsageError where labels, or classes of masks, don't fit the options or the network."""
-  check_learnt_labels(config, RunDirectory(config.run_directory), source.class_names)
-  if not config.is_segmenting:
-    check_labels(config, source, eval_source)
+  check_learnt_labels(options, directory, source.class_names)
+  if not options.is_segmenting:
+    check_labels(options, source, eval_source)
 
 
 def build_training(
@@ -119,10 +121,10 @@ def build_training(
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
   """
-  check_classes(config, source, eval_source)
+  directory = RunDirectory(config.run_directory)
+  check_classes(config, directory, source, eval_source)
   trains = config.mode in ("train", "train_then_eval")
-  has_begun = RunDirectory(config.run_directory).has_checkpoints
-  starts = trains and config.checkpoint and not has_begun
+  starts = trains and config.checkpoint and not directory.has_checkpoints
   start = resolve_checkpoint(config.checkpoint) if starts else None
   build = TASKS[config.train_mode].build_training
   training = build(config, source, eval_source, last_step, start, config.on_nan == "skip")

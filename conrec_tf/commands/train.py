@@ -10,8 +10,8 @@ import tensorflow as tf
 from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
-from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.config import Config, Devices, Experiment, Training
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
@@ -23,6 +23,7 @@ from conrec_tf.models.precision import resolve_precision
 from conrec_tf.pretrained.find import known_center_crops, starting_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.measurement import Measurement
+from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.results_place import ResultsPlace, note_data, results_place
 from conrec_tf.run_dir.run_directory import (
   CHECKPOINTS,
@@ -40,20 +41,26 @@ logger = logging.getLogger(__name__)
 
 def run(config: Config) -> None:
   """Trains; in mode train_then_eval also evaluates, exports and reports."""
-  strategy, workers = start_workers(config)
+  strategy, workers = start_workers(config, config, config.export_formats)
   with workers.raise_on_lost_worker():
     train_and_evaluate(config, strategy, workers)
 
 
-def start_workers(config: Config) -> tuple[tf.distribute.Strategy, Workers]:
+def start_workers(
+  devices: Devices, training: Training, formats: Sequence[str]
+) -> tuple[tf.distribute.Strategy, Workers]:
   """Builds the strategy of a training; all workers but the chief log nothing but warnings.
+
+  Args:
+    devices, training: the options of the run.
+    formats: of the exports at its end, if it exports.
 
   Raises:
     UsageError: the devices or a package for the exports aren't there.
   """
-  if config.mode == "train_then_eval":
-    check_formats(config.export_formats)
-  strategy = build_strategy(config, config)  # before any other operation of TensorFlow
+  if training.mode == "train_then_eval":
+    check_formats(formats)
+  strategy = build_strategy(devices, training)  # before any other operation of TensorFlow
   workers = Workers(strategy)
   if not workers.is_chief:
     logging.getLogger("conrec_tf").setLevel(logging.WARNING)
@@ -83,7 +90,7 @@ def train_and_evaluate(
     UsageError: something that the user can put right.
   """
   directory = RunDirectory(config.run_directory)
-  config = _with_precision(config, directory)
+  config = config.in_precision(_settled_precision(config.mixed_precision, directory))
   crops = known_center_crops(directory, config.eval_dataset, config.checkpoint)
   with workers.chief_first():
     source = load_dataset(config, crops.training)
@@ -95,12 +102,14 @@ def train_and_evaluate(
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   named = failing_images_named(source, eval_source)
   with lock, named, GracefulShutdown() as shutdown:
-    place = _place_of_results(config, directory, source, eval_source)
+    place = ResultsPlace(directory, Measurement({}))
+    if config.mode != "train":  # which has no results, whatever others measured
+      place = results_place(config, directory, source, eval_source)
     if workers.is_chief:
       if place.is_own:
         _start(config, directory, source, eval_source, last_step)
       else:
-        _check_finished(config, directory, place.changed, last_step)
+        _check_finished(directory, place.changed, last_step)
       if config.mode != "train":
         place.open(source, eval_source)
     checkpoints = Checkpoints(
@@ -140,18 +149,17 @@ def train_and_evaluate(
         log=log,
         events=events,
         shutdown=shutdown,
-        ids=lambda step: _image_ids(config, source, step),
+        ids=lambda step: _image_ids(config, source.train, step),
         workers=workers,
       )
 
+    results = Results(place.directory, task.metric, task.selection_metric, place.measured)
     result = None
     if workers.is_chief and not place.is_own:
       with shutdown.interruptible():
-        result = measure_elsewhere(task, place, first_step)
+        result = measure_elsewhere(task, results, first_step)
     elif workers.is_chief:
-      evaluator = Evaluator(
-        config, task, directory, place.measured, checkpoints, shutdown, first_step, last_step
-      )
+      evaluator = Evaluator(config, task, results, checkpoints, shutdown, first_step, last_step)
       evaluator.open(eval_source)
       try:
         if _is_evaluation_due(config, first_step, epoch):
@@ -173,13 +181,10 @@ def train_and_evaluate(
     return result
 
 
-def _with_precision(config: Config, directory: RunDirectory) -> Config:
-  """Returns a config that says what `mixed_precision=auto` is: for good, whatever machine goes on.
-
-  Its `model_dir` is the run's, which doesn't depend on that.
-  """
-  if config.mixed_precision != "auto":
-    return config
+def _settled_precision(mixed_precision: str, directory: RunDirectory) -> str:
+  """Returns what `mixed_precision=auto` is: for good, whatever machine goes on."""
+  if mixed_precision != "auto":
+    return mixed_precision
   here = resolve_precision("auto")
   precision = (directory.read("config.json") or {}).get("mixed_precision", here)
   precision = here if precision == "auto" else precision  # nothing was trained yet
@@ -188,16 +193,7 @@ def _with_precision(config: Config, directory: RunDirectory) -> Config:
     precision,
     "" if precision == here else f", as the run began; mixed_precision=auto is {here} here",
   )
-  return config.in_precision(precision)
-
-
-def _place_of_results(
-  config: Config, directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource
-) -> ResultsPlace:
-  """Returns where results belong; a training in mode train has none, whatever others measured."""
-  if config.mode == "train":
-    return ResultsPlace(directory, Measurement({}))
-  return results_place(config, directory, source, eval_source)
+  return precision
 
 
 def _start(
@@ -228,9 +224,7 @@ def _start(
     )
 
 
-def _check_finished(
-  config: Config, directory: RunDirectory, changed: Sequence[str], last_step: int
-) -> None:
+def _check_finished(directory: RunDirectory, changed: Sequence[str], last_step: int) -> None:
   """Raises UsageError where a run that isn't done would go on with other evaluations."""
   newest = prefixes(directory.path / CHECKPOINTS)[-1:]
   if not newest or step_of(newest[0]) < last_step:
@@ -240,17 +234,17 @@ def _check_finished(
     )
 
 
-def _is_evaluation_due(config: Config, first_step: int, epoch: int) -> bool:
+def _is_evaluation_due(options: Experiment, first_step: int, epoch: int) -> bool:
   """Returns whether the network that training starts from is to be evaluated."""
-  if config.mode != "train_then_eval":
+  if options.mode != "train_then_eval":
     return False
   if not first_step:
-    return config.is_pretraining and config.starts_trained
-  interval = config.eval_every_epochs * epoch
+    return options.is_pretraining and options.starts_trained
+  interval = options.eval_every_epochs * epoch
   return bool(interval) and first_step % interval == 0
 
 
-def _image_ids(config: Config, source: DatasetSource, step: int) -> str:
+def _image_ids(options: Training, split: Split, step: int) -> str:
   """Names the images of a training step, for messages."""
-  numbers = batch_ids(source.train, config.train_batch_size, config.seed, step)
-  return f"{', '.join(map(str, numbers))} of {source.train.name}"
+  numbers = batch_ids(split, options.train_batch_size, options.seed, step)
+  return f"{', '.join(map(str, numbers))} of {split.name}"

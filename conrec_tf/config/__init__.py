@@ -6,7 +6,7 @@ from conrec_tf.config.options.data import Augmentation, Data
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.options.segmentation import Segmentation
-from conrec_tf.config.options.table import Experiment, Training
+from conrec_tf.config.options.table import Experiment, SegmentationExperiment, Training
 from conrec_tf.config.options.training import Model, Optimization
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
   "Objective",
   "Optimization",
   "Segmentation",
+  "SegmentationExperiment",
   "Task",
   "Training",
 ]

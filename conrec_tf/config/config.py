@@ -76,6 +76,8 @@ class Config(Options):
 
   def in_precision(self, mixed_precision: str) -> Self:
     """Returns the options of the same run, in the same folder, with its precision settled."""
+    if mixed_precision == self.mixed_precision:
+      return self
     path = self.run_directory
     return dataclasses.replace(self, mixed_precision=mixed_precision, model_dir=path)
 

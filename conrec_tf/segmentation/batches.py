@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.augmentation.views import draw_color
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.records import Record
@@ -16,12 +16,12 @@ COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an ima
 
 
 def segmentation_batches(
-  config: Config, source: DatasetSource, shard: WorkerShard = WHOLE
+  options: SegmentationExperiment, source: DatasetSource, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
   """Returns endless batches of random crops; see `make_masked_crop`.
 
   Args:
-    config: the options of the run.
+    options: of the options.
     source: the dataset; it has masks.
     shard: the part of each batch that this process takes.
 
@@ -32,38 +32,39 @@ def segmentation_batches(
   Raises:
     UsageError: the batch is larger than the crops of an epoch.
   """
+  strength = options.color_jitter_strength
+  jitters = (
+    options.brightness_jitter,
+    options.contrast_jitter,
+    options.saturation_jitter,
+    options.hue_jitter,
+  )
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: Record) -> Record:
-    place = tf.stack([tf.constant(config.seed, tf.int64), position])
-    crop_seed, color_seed = tf.unstack(tf.random.experimental.stateless_split(place, 2))
-    ranges = (
-      config.brightness_jitter,
-      config.contrast_jitter,
-      config.saturation_jitter,
-      config.hue_jitter,
-    )
+    stream_seed = tf.stack([tf.constant(options.seed, tf.int64), position])
+    crop_seed, color_seed = tf.unstack(tf.random.experimental.stateless_split(stream_seed, 2))
     color = draw_color(
       color_seed,
-      probabilities=(config.color_jitter_probability, 0.0, 0.0),
-      ranges=[COLOR_SHARE * config.color_jitter_strength * largest for largest in ranges],
+      probabilities=(options.color_jitter_probability, 0.0, 0.0),
+      ranges=[COLOR_SHARE * strength * largest for largest in jitters],
     )
     image, classes = make_masked_crop(
       source.decode(record["image"]),
       _classes(source, record),
       crop_seed,
-      size=config.image_size,
-      scale_jitter=config.scale_jitter,
-      random_flip=config.random_flip,
-      random_rotation=config.random_rotation,
-      elastic=config.elastic_deformation,
-      color=color if config.color_jitter_strength else None,
+      size=options.image_size,
+      scale_jitter=options.scale_jitter,
+      random_flip=options.random_flip,
+      random_rotation=options.random_rotation,
+      elastic=options.elastic_deformation,
+      color=color if strength else None,
     )
     return {"image": image, "classes": classes}
 
-  records = training_records(source.train, config.train_batch_size, config.seed, shard)
+  records = training_records(source.train, options.train_batch_size, options.seed, shard)
   crops = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
-  size = config.train_batch_size // shard.num_workers
+  size = options.train_batch_size // shard.num_workers
   return crops.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

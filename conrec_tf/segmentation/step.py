@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Config
+from conrec_tf.config import SegmentationExperiment
 from conrec_tf.distribute import replicas
 from conrec_tf.losses import segmentation_loss
 from conrec_tf.metrics import SEGMENTATION_ACCURACY, SEGMENTATION_LOSS, TOTAL_LOSS, WEIGHT_DECAY
@@ -18,26 +18,28 @@ class SegmentationStep:
   """One step on `{image, classes}`: float32 `[B, H, W, C]` and int32 `[B, H, W]`.
 
   Args:
-    config: the options of the run.
+    options: of the training.
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
     head: the segmentation head.
     optimizer: its `iterations` is the global step.
+    skip_non_finite: whether a step that isn't finite is left out.
   """
 
   def __init__(
     self,
-    config: Config,
+    options: SegmentationExperiment,
     model: ConRec,
     head: SegmentationHead,
     optimizer: tf.keras.optimizers.Optimizer,
+    skip_non_finite: bool,
   ) -> None:
-    self._config, self._model, self._head = config, model, head
+    self._options, self._model, self._head = options, model, head
     self._variables = segmentation_variables(model, head)
     self._penalized = penalized_variables(
-      config.optimizer, self._variables, head.trainable_variables
+      options.optimizer, self._variables, head.trainable_variables
     )
     self._update = NonFiniteGuard(
-      optimizer, self._variables, model.non_trainable_variables, skip=config.on_nan == "skip"
+      optimizer, self._variables, model.non_trainable_variables, skip=skip_non_finite
     )
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
@@ -48,18 +50,18 @@ class SegmentationStep:
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
     """Updates the head and what isn't frozen; returns `{metric name: value}`."""
-    config, classes = self._config, batch["classes"]
+    options, classes = self._options, batch["classes"]
     snapshot = self._update.snapshot()
     with tf.GradientTape() as tape:
       logits = segmentation_logits(self._model, self._head, batch["image"], training=True)
       loss = segmentation_loss(
         logits,
         classes,
-        config.segment_loss,
-        dice_weight=config.dice_weight,
-        class_weights=config.class_weight_list,
+        options.segment_loss,
+        dice_weight=options.dice_weight,
+        class_weights=options.class_weight_list,
       )
-      decay = l2_penalty(self._penalized, config.weight_decay)
+      decay = l2_penalty(self._penalized, options.weight_decay)
       total = loss + decay
       scaled = self._update.scaled(total)
     counted = tf.cast(classes < logits.shape[-1], logits.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from conrec_tf.config import Config
+from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import DICE
@@ -25,14 +25,16 @@ from conrec_tf.training.task import TrainTask
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 
 
-def load_masked_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
+def load_masked_dataset(
+  options: SegmentationExperiment, center_crop: bool | None = None
+) -> DatasetSource:
   """Loads a dataset with masks: a folder, or one of TFDS; whole images are evaluated."""
-  opened = open_masked_folder if config.dataset == "image_folder" else open_masked_tfds
-  return dataclasses.replace(opened(config), center_crop=False)
+  opened = open_masked_folder if options.dataset == "image_folder" else open_masked_tfds
+  return dataclasses.replace(opened(options), center_crop=False)
 
 
 def segmentation_task(
-  config: Config,
+  options: SegmentationExperiment,
   source: DatasetSource,
   eval_source: DatasetSource,
   last_step: int,
@@ -42,7 +44,7 @@ def segmentation_task(
   """Builds the task of learning from masks; call it within the strategy's scope.
 
   Args:
-    config: the options of the run.
+    options: of the training.
     source: dataset with masks.
     eval_source: the same, with each image once.
     last_step: where training ends.
@@ -50,32 +52,34 @@ def segmentation_task(
     skip_non_finite: whether a step that isn't finite is left out.
 
   Raises:
-    UsageError: `start` or the number of `config.class_weights` doesn't fit.
+    UsageError: `start` or the number of `options.class_weights` doesn't fit.
   """
-  weights, classes = config.class_weight_list, source.class_names
+  weights, classes = options.class_weight_list, source.class_names
   if weights and len(weights) != len(classes):
     raise UsageError(
       f"class_weights must have one for each class, {', '.join(classes)}. "
-      f"Received: {config.class_weights}"
+      f"Received: {options.class_weights}"
     )
-  model = build_model(config, source.channels)
+  model = build_model(options, source.channels)
   if start:
-    warm_start(start, model, config, TAKEN[config.segment_from])
-  model.freeze(config.fine_tune_after_block)
+    warm_start(start, model, options, TAKEN[options.segment_from])
+  model.freeze(options.fine_tune_after_block)
   head = build_segmentation_head(model, source.channels, len(classes))
   optimizer = build_optimizer(
-    config, source.train.num_examples, last_step, head.trainable_variables
+    options, source.train.num_examples, last_step, head.trainable_variables
   )
   optimizer.build(segmentation_variables(model, head))
-  segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
+  segmenter = Segmenter(model, head, options.tile_size, options.test_time_flips)
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},
     only_to_resume={},
     optimizer=optimizer,
-    step=SegmentationStep(config, model, head, optimizer),
-    batches=functools.partial(segmentation_batches, config, source),
-    evaluate=functools.partial(evaluate_segmentation, config, segmenter, eval_source),
+    step=SegmentationStep(options, model, head, optimizer, skip_non_finite),
+    batches=functools.partial(segmentation_batches, options, source),
+    evaluate=functools.partial(
+      evaluate_segmentation, segmenter, eval_source, options.bootstrap_samples, options.seed
+    ),
     evaluate_untrained=None,
     metric=DICE,
     selection_metric=DICE,
@@ -83,7 +87,7 @@ def segmentation_task(
 
 
 def evaluate_segmentation(
-  config: Config, segmenter: Segmenter, source: DatasetSource, full: bool
+  segmenter: Segmenter, source: DatasetSource, resamples: int, seed: int, full: bool
 ) -> dict[str, Any]:
   """Measures whole images of the eval split; with `full` distances and intervals too."""
   images = tqdm(
@@ -97,5 +101,4 @@ def evaluate_segmentation(
   counts = [
     count_image(segmenter(image), classes, with_distances=full) for image, classes in images
   ]
-  resamples = config.bootstrap_samples if full else 0
-  return segmentation_measures(counts, source.class_names, resamples, config.seed)
+  return segmentation_measures(counts, source.class_names, resamples if full else 0, seed)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
-import hashlib
 import io
 import itertools
 
@@ -12,7 +11,7 @@ from PIL import Image
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from conrec_tf.config import Config
+from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
@@ -20,62 +19,51 @@ from conrec_tf.data.images.header import orientation, upright_size
 from conrec_tf.data.records import InMemory, content_digests
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
 from conrec_tf.errors import UsageError
-from conrec_tf.segmentation import masks
-from conrec_tf.segmentation.folder import decode_mask, repeated
+from conrec_tf.segmentation.folder import with_masks
 from conrec_tf.segmentation.mask_classes import class_maps
 from conrec_tf.segmentation.masks import check_sizes, read_mask
 
 Example = tuple[str, bytes, bytes]  # a name, an encoded image, an encoded mask
 
 
-def open_masked_tfds(config: Config) -> DatasetSource:
+def open_masked_tfds(options: SegmentationExperiment) -> DatasetSource:
   """Opens a dataset of TFDS whose records have an image and a mask, both held in memory encoded.
 
   Raises:
     UsageError: there is no such dataset or feature, sizes differ, or a mask holds something else
       than classes; see `open_tfds`.
   """
-  key = config.mask_key
-  features = dict(prepared_builder(config.dataset, config.data_dir).info.features.items())
+  key = options.mask_key
+  features = dict(prepared_builder(options.dataset, options.data_dir).info.features.items())
   if not isinstance(features.get(key), tfds.features.Image):
     there = [
       name
       for name, feature in features.items()
-      if isinstance(feature, tfds.features.Image) and name != config.image_key
+      if isinstance(feature, tfds.features.Image) and name != options.image_key
     ]
     raise UsageError(
       "dataset must have masks, for train_mode=segment. "
-      f"Received: {config.dataset} without {key}; for --mask_key there is "
+      f"Received: {options.dataset} without {key}; for --mask_key there is "
       f"{', '.join(there) or 'nothing'}"
     )
-  source = open_tfds(config, mask_key=key)
+  source = open_tfds(options, mask_key=key)
   with failing_images_named(source):
     examples = {split.name: _examples(split) for split in (source.train, source.eval)}
   read = []
   for name, _, mask in itertools.chain.from_iterable(examples.values()):
     with _named(name):
       read.append(read_mask(mask, name))
-  class_names, found = class_maps(read, config.mask_classes, config.ignored_mask_value)
-  maps = {mask.name: class_map for mask, class_map in zip(read, found, strict=True)}
+  class_names, class_map_list = class_maps(read, options.mask_classes, options.ignored_mask_value)
+  maps = {mask.name: class_map for mask, class_map in zip(read, class_map_list, strict=True)}
   check_sizes(
     (name, _upright_size(name, image), f"its {key}", maps[name])
     for name, image, _ in itertools.chain.from_iterable(examples.values())
   )
-  encoded = {name: masks.encoded(found) for name, found in maps.items()}
-  digest = hashlib.sha256(source.digest.encode() + b"".join(encoded.values()))
   train, test = (
-    _with_masks(split.name, examples[split.name], encoded) for split in (source.train, source.eval)
+    _in_memory(split.name, examples[split.name]) for split in (source.train, source.eval)
   )
-  masks.log_balance(class_names, [maps[name] for name, *_ in examples[train.name]])
-  return dataclasses.replace(
-    source,
-    train=repeated(train, config.crops_per_image),
-    eval=test,
-    class_names=class_names,
-    decode_mask=decode_mask,
-    decode_reduced=None,
-    digest=digest.hexdigest(),
-  )
+  source = dataclasses.replace(source, train=train, eval=test, decode_reduced=None)
+  return with_masks(source, class_names, maps, options.crops_per_image)
 
 
 def _examples(split: Split) -> list[Example]:
@@ -110,17 +98,8 @@ def _upright_size(name: str, image: bytes) -> tuple[int, int]:
   return height, width
 
 
-def _with_masks(name: str, examples: Sequence[Example], encoded: dict[str, bytes]) -> Split:
-  """Returns a split in memory whose records hold `image` and the class map `mask`, encoded."""
-  names = [example for example, *_ in examples]
-  columns = {
-    "image": np.array([image for _, image, _ in examples], object),
-    "mask": np.array([encoded[example] for example in names], object),
-  }
-  return Split(
-    name,
-    InMemory(columns),
-    names=np.array(names, object),
-    content=content_digests(columns["image"]),
-    masks=content_digests(columns["mask"]),
-  )
+def _in_memory(name: str, examples: Sequence[Example]) -> Split:
+  """Returns a split of encoded images in memory, which have names."""
+  images = np.array([image for _, image, _ in examples], object)
+  names = np.array([example for example, *_ in examples], object)
+  return Split(name, InMemory({"image": images}), names=names, content=content_digests(images))

@@ -14,7 +14,6 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
-from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -36,7 +35,7 @@ def config_of(root):
 
 def embed(config):
   directory = RunDirectory(config.run_directory)
-  embedding.embed(config, resolve_checkpoint(directory.path), directory)
+  embedding.run(config)
   return directory.path / "embeddings/photos"
 
 
@@ -168,8 +167,7 @@ def test_an_embedding_does_not_depend_on_the_other_images(tmp_path, rng, center_
     for index, size in enumerate(sizes):
       photograph.resize(size).save(folder / f"b{index}.png")
     moved = dataclasses.replace(config, data_dir=str(tmp_path / name))
-    directory = RunDirectory(tmp_path / "run")
-    embedding.embed(moved, resolve_checkpoint(directory.path), directory)
+    embedding.run(moved)
     path = tmp_path / f"run/embeddings/{name}/train-00000-of-00001.npz"
     found.append(np.load(path)["embedding"][0])
   np.testing.assert_allclose(found[0], found[1], atol=1e-6)

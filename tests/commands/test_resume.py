@@ -224,7 +224,7 @@ def test_seeds_of_repetitions_stay_in_their_range(tmp_path):
   config = Config(
     train_mode="finetune", cv_folds=2, num_repeats=2, seed=2**31 - 1, model_dir=str(tmp_path)
   )
-  folds = several._of_folds(config)
+  folds = several._trainings(config)
   assert [fold.seed for _, fold in folds] == [2**31 - 1] * 2 + [0] * 2
 
 

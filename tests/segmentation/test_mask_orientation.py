@@ -10,8 +10,8 @@ import pytest
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation.batches import whole_images
-from conrec_tf.segmentation.folder import open_masked_folder
 from conrec_tf.segmentation.masks import read_mask
+from conrec_tf.segmentation.task import load_masked_dataset
 from conrec_tf.segmentation.tfds import _upright_size
 
 ORIENTATION = 0x0112
@@ -90,7 +90,7 @@ def test_images_and_masks_agree_pixel_by_pixel(tmp_path):
   kinds = [(*turn, mask_tagged) for turn in turns for mask_tagged in (False, True)]
   for place, (size, number, mask_tagged) in enumerate(kinds):
     folder_of(tmp_path, size, number, mask_tagged, turned=False, first=10 * place)
-  source = open_masked_folder(config_of(tmp_path))
+  source = load_masked_dataset(config_of(tmp_path))
   names = [pathlib.Path(str(name)).stem for name in source.eval.names]
   assert len(names) == 2 * len(kinds)
   for name, (image, classes) in zip(names, whole_images(source, source.eval), strict=True):
@@ -108,7 +108,7 @@ def test_a_mask_as_its_image_is_stored_is_refused(tmp_path, size, shown):
     UsageError,
     match=f"as large as their images, {shown} for .*jpg, upright. Received: {width} x {height} in",
   ):
-    open_masked_folder(config_of(tmp_path))
+    load_masked_dataset(config_of(tmp_path))
 
 
 def test_tables_of_pairs_take_upright_masks(tmp_path):
@@ -119,7 +119,7 @@ def test_tables_of_pairs_take_upright_masks(tmp_path):
     lines.append(f"{image.relative_to(tmp_path)},{mask.relative_to(tmp_path)}")
   table = tmp_path / "pairs.csv"
   table.write_text("\n".join(lines))
-  source = open_masked_folder(config_of(tmp_path, mask_table=str(table)))
+  source = load_masked_dataset(config_of(tmp_path, mask_table=str(table)))
   image, classes = next(whole_images(source, source.eval))
   np.testing.assert_array_equal(image[..., 0] > 0.5, classes == 1)
 

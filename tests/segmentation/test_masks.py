@@ -13,8 +13,9 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
-from conrec_tf.segmentation.folder import decode_mask, open_masked_folder
+from conrec_tf.segmentation.folder import decode_mask
 from conrec_tf.segmentation.mask_classes import read_mask_classes
+from conrec_tf.segmentation.task import load_masked_dataset
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def config_of(folder, **values):
 
 
 def test_each_value_is_a_class(folder):
-  source = open_masked_folder(config_of(folder))
+  source = load_masked_dataset(config_of(folder))
   assert source.class_names == ("0", "128", "255")
   assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
   for (image, classes), name in zip(
@@ -53,7 +54,7 @@ def test_each_value_is_a_class(folder):
 
 
 def test_a_value_may_not_count(folder):
-  source = open_masked_folder(config_of(folder, ignored_mask_value=128))
+  source = load_masked_dataset(config_of(folder, ignored_mask_value=128))
   assert source.class_names == ("0", "255")
   _, classes = next(whole_images(source, source.eval))
   assert set(np.unique(classes)) == {0, 1, masks.IGNORED}
@@ -62,7 +63,7 @@ def test_a_value_may_not_count(folder):
 def test_a_table_names_values_and_joins_them(folder):
   table = folder / "classes.csv"
   table.write_text("value,name\n0,ground\n255,vessel\n128,vessel\n")
-  source = open_masked_folder(config_of(folder, mask_classes=str(table)))
+  source = load_masked_dataset(config_of(folder, mask_classes=str(table)))
   assert source.class_names == ("ground", "vessel")
   _, classes = next(whole_images(source, source.eval))
   assert set(np.unique(classes)) == {0, 1}
@@ -76,17 +77,17 @@ def test_colours_need_a_table(folder):
   with pytest.raises(
     UsageError, match="mask_classes must say which colour .* Received: test/masks"
   ):
-    open_masked_folder(config_of(folder))
+    load_masked_dataset(config_of(folder))
   table = folder / "classes.csv"
   table.write_text("value,name\n#000000,ground\n#FF0010,vessel\n")
-  source = open_masked_folder(config_of(folder, mask_classes=str(table)))
+  source = load_masked_dataset(config_of(folder, mask_classes=str(table)))
   assert source.class_names == ("ground", "vessel")
   table.write_text("value,name\n#000000,ground\n#FF0030,vessel\n")
   with pytest.raises(UsageError, match=r"Received: #ff0010 in test/masks/0.png"):
-    open_masked_folder(config_of(folder, mask_classes=str(table)))
+    load_masked_dataset(config_of(folder, mask_classes=str(table)))
   table.write_text("value,name\n0,ground\n1,vessel\n")
   with pytest.raises(UsageError, match="mask_classes must say which colour"):
-    open_masked_folder(config_of(folder, mask_classes=str(table)))
+    load_masked_dataset(config_of(folder, mask_classes=str(table)))
 
 
 def test_palettes_are_their_indices(folder):
@@ -95,7 +96,7 @@ def test_palettes_are_their_indices(folder):
     image = Image.fromarray(values, "P")
     image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7])
     image.save(path)
-  assert open_masked_folder(config_of(folder)).class_names == ("0", "1", "2")
+  assert load_masked_dataset(config_of(folder)).class_names == ("0", "1", "2")
 
 
 def test_fields_say_what_counts(folder):
@@ -105,7 +106,7 @@ def test_fields_say_what_counts(folder):
     place = path.parents[1] / "fields" / f"{path.stem}.png"
     place.parent.mkdir(exist_ok=True)
     Image.fromarray(field).save(place)
-  source = open_masked_folder(config_of(folder))
+  source = load_masked_dataset(config_of(folder))
   _, classes = next(whole_images(source, source.eval))
   assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
 
@@ -132,7 +133,7 @@ def pairs(folder):
 
 def test_a_table_pairs_files(folder, pairs, caplog):
   Image.fromarray(np.zeros([30, 40], np.uint8)).save(folder / "more.png")
-  source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
+  source = load_masked_dataset(config_of(folder, mask_table=str(pairs)))
   assert f"Lost: 1 of 13 files aren't in {pairs}, e.g. more.png" in caplog.text
   assert source.train.num_examples == 4 * 64 and source.eval.num_examples == 2
   for (_, classes), name in zip(whole_images(source, source.eval), source.eval.names, strict=True):
@@ -147,7 +148,7 @@ def test_a_table_without_splits_and_with_fields(folder, pairs):
   rows = [line.split(",") for line in pairs.read_text().splitlines()[1:]]
   lines = ["image,mask,field"] + [f"{row[2]},{row[0]},seen" for row in rows]
   pairs.write_text("\n".join(lines))
-  source = open_masked_folder(config_of(folder, mask_table=str(pairs)))
+  source = load_masked_dataset(config_of(folder, mask_table=str(pairs)))
   assert (source.train.num_examples, source.eval.num_examples) == (5 * 64, 1)
   _, classes = next(whole_images(source, source.eval))
   assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
@@ -167,7 +168,7 @@ def test_a_table_without_splits_and_with_fields(folder, pairs):
 def test_wrong_tables_of_pairs(folder, pairs, old, new, message):
   pairs.write_text(pairs.read_text().replace(old, new))
   with pytest.raises(UsageError, match=f"mask_table must .*{message}"):
-    open_masked_folder(config_of(folder, mask_table=str(pairs)))
+    load_masked_dataset(config_of(folder, mask_table=str(pairs)))
 
 
 def spoil_size(folder):
@@ -209,7 +210,7 @@ def spoil_place(folder):
 def test_wrong_masks_are_named(folder, spoil, message):
   spoil(folder)
   with pytest.raises(UsageError, match=message):
-    open_masked_folder(config_of(folder, max_undecodable="0"))
+    load_masked_dataset(config_of(folder, max_undecodable="0"))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_class_maps_survive_their_file(rng):
 
 def test_batches_depend_on_seed_and_position_alone(folder):
   config = config_of(folder, train_batch_size=4, elastic_deformation=2.0, random_rotation=30.0)
-  source = open_masked_folder(config)
+  source = load_masked_dataset(config)
   first, second = (
     [batch["image"].numpy() for batch in segmentation_batches(config, source).take(2)]
     for _ in range(2)
@@ -287,7 +288,7 @@ def test_names_without_endings_are_paired_and_so_are_those_of_any_bytes(folder):
       pathlib.Path(f"{path}{ending}").rename(
         os.fsdecode(new + (ending.encode() if number else b""))
       )
-  source = open_masked_folder(config_of(folder))
+  source = load_masked_dataset(config_of(folder))
   names = sorted(set(map(str, source.train.names)))
   stems = [f"1.2.840.{number}" for number in range(3)]
   assert [name.rpartition("/")[2] for name in names] == [

@@ -95,5 +95,19 @@ class Experiment(Evaluation, Training):
 
 
 @section
-class Options(Export, Experiment, Evaluation, Bookkeeping, Devices, Segmentation, Training):
+class SegmentationExperiment(Experiment, Segmentation, Training):
+  """The options that the result of a segmentation depends on."""
+
+
+@section
+class Options(
+  Export,
+  SegmentationExperiment,
+  Experiment,
+  Evaluation,
+  Bookkeeping,
+  Devices,
+  Segmentation,
+  Training,
+):
   """All options, flat; none is checked here."""
