@@ -20,7 +20,7 @@ from conrec_tf.metrics import (
   UNTRAINED_STRONGEST,
   standardised_key,
 )
-from conrec_tf.reporting.paper_results import METHODS, PIXELS
+from conrec_tf.reporting.paper_results import METHODS
 from conrec_tf.reporting.paper_results import RESULTS as PAPER_RESULTS
 from conrec_tf.reporting.tables import Table
 from experiments import recipe
@@ -69,7 +69,7 @@ def systems_table(results, name):
   if not trained:
     return ""
   dataset = DATASETS[name]
-  published = PAPER_RESULTS[dataset]
+  published = PAPER_RESULTS[dataset].numbers
   strongest = mean_and_deviation(untrained(trained))
   rows = [("untrained, at its strongest", "", "", strongest, "")]
   rows += [
@@ -80,7 +80,13 @@ def systems_table(results, name):
   if longer:
     steps = longer[0]["result"]["global_step"]
     rows.append((f"{METHODS['conrec']}, {steps:,} steps", "", *_means(longer)))
-  header = ("system", f"paper, {PIXELS[dataset]} px", "logistic regression", "standardised", "kNN")
+  header = (
+    "system",
+    f"paper, {PAPER_RESULTS[dataset].pixels} px",
+    "logistic regression",
+    "standardised",
+    "kNN",
+  )
   return Table(header, rows).markdown()
 
 

@@ -186,7 +186,7 @@ class DataFindings:
     images = {place: _small(image) for place, image in sample(summary, self.source, IMAGES_SHOWN)}
     titles = [self._label(summary, place) for place in images]
     shown = list(images.values())
-    pictures = [data_figures.image_grid(shown, titles, folder)]
+    pictures = [data_figures.some_images(shown, titles, folder)]
     if self.options.is_pretraining:
       pictures.append(self._views(summary, folder))
     return Section("Images", pictures)

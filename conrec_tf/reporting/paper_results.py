@@ -1,5 +1,7 @@
 """The paper's numbers (Dippel, Vogler, Höhne, 2021, arXiv 2104.04323), and the names in it."""
 
+from typing import NamedTuple
+
 METHODS = {
   "simclr": "SimCLR",
   "simclr_attention": "SimCLR-attention",
@@ -13,66 +15,73 @@ METHODS = {
   "segment": "Segmentation",
 }
 
-# Linear accuracy in %, on APTOS 2019 quadratic weighted kappa in %.
-RESULTS = {
-  "rectangle_triangle": {  # Table 1
-    "simclr": 85.6,
-    "simclr_attention": 90.4,
-    "reconstruction": 91.8,
-    "conrec_ga_pool": 93.4,
-    "conrec": 96.4,
-  },
-  "circles_square": {  # Table 1
-    "simclr": 99.50,
-    "simclr_attention": 99.50,
-    "reconstruction": 86.47,
-    "conrec_ga_pool": 99.50,
-    "conrec": 98.75,
-  },
-  "aptos2019": {  # Table 2
-    "simclr": 85.72,
-    "simclr_attention": 86.06,
-    "conrec": 89.44,
-    "densenet121_imagenet": 86.70,
-    "supervised_unet": 82.11,
-    "supervised_densenet121": 64.53,
-  },
-  "oxford_flowers102": {  # Table 2; DenseNet121's ImageNet holds images like these
-    "simclr": 86.01,
-    "simclr_attention": 88.37,
-    "conrec": 90.29,
-    "densenet121_imagenet": 92.97,
-    "supervised_unet": 81.54,
-    "supervised_densenet121": 82.03,
-  },
-  "stanford_dogs": {  # Table 2; DenseNet121's ImageNet holds these dogs
-    "simclr": 43.96,
-    "simclr_attention": 50.31,
-    "conrec": 49.57,
-    "densenet121_imagenet": 88.07,
-    "supervised_unet": 55.2,
-    "supervised_densenet121": 57.63,
-  },
-}
 
-TABLES = {
-  "rectangle_triangle": 1,
-  "circles_square": 1,
-  "aptos2019": 2,
-  "oxford_flowers102": 2,
-  "stanford_dogs": 2,
-}
-PIXELS = {
-  "rectangle_triangle": 128,
-  "circles_square": 128,
-  "aptos2019": 224,
-  "oxford_flowers102": 224,
-  "stanford_dogs": 224,
-}
-EPOCHS = {
-  "rectangle_triangle": 1000,
-  "circles_square": 1000,
-  "aptos2019": 1200,
-  "oxford_flowers102": 2700,
-  "stanford_dogs": 1200,
+class Published(NamedTuple):
+  """What the paper reaches on a dataset.
+
+  Attributes:
+    pixels: height and width of the images.
+    epochs: of pre-training.
+    numbers: linear accuracy in %, on APTOS 2019 quadratic weighted kappa in %, by method.
+  """
+
+  pixels: int
+  epochs: int
+  numbers: dict[str, float]
+
+
+RESULTS = {
+  # Table 1.
+  "rectangle_triangle": Published(
+    128,
+    1000,
+    dict(simclr=85.6, simclr_attention=90.4, reconstruction=91.8, conrec_ga_pool=93.4, conrec=96.4),
+  ),
+  # Table 1.
+  "circles_square": Published(
+    128,
+    1000,
+    dict(
+      simclr=99.5, simclr_attention=99.5, reconstruction=86.47, conrec_ga_pool=99.5, conrec=98.75
+    ),
+  ),
+  # Table 2.
+  "aptos2019": Published(
+    224,
+    1200,
+    dict(
+      simclr=85.72,
+      simclr_attention=86.06,
+      conrec=89.44,
+      densenet121_imagenet=86.7,
+      supervised_unet=82.11,
+      supervised_densenet121=64.53,
+    ),
+  ),
+  # Table 2; DenseNet121's ImageNet holds images like these.
+  "oxford_flowers102": Published(
+    224,
+    2700,
+    dict(
+      simclr=86.01,
+      simclr_attention=88.37,
+      conrec=90.29,
+      densenet121_imagenet=92.97,
+      supervised_unet=81.54,
+      supervised_densenet121=82.03,
+    ),
+  ),
+  # Table 2; DenseNet121's ImageNet holds these dogs.
+  "stanford_dogs": Published(
+    224,
+    1200,
+    dict(
+      simclr=43.96,
+      simclr_attention=50.31,
+      conrec=49.57,
+      densenet121_imagenet=88.07,
+      supervised_unet=55.2,
+      supervised_densenet121=57.63,
+    ),
+  ),
 }

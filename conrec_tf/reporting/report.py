@@ -76,7 +76,7 @@ def _write(context: ReportContext, draws: Mapping[str, DrawSection]) -> None:
       if section:
         sections.append(section)
   results = tables.results_table(context.runs, context.names)
-  methods = tables.methods_table(context.runs, context.names)
+  methods = tables.methods_table(context.runs)
   for name, text in {
     "results.csv": results.csv(),
     "methods.csv": methods.csv(),

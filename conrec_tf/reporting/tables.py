@@ -85,66 +85,50 @@ def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
   return Table(("", *names), rows, (GLOBAL_STEP, *keys))
 
 
-def methods_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+def methods_table(runs: Sequence[RunRecord]) -> Table:
   """Tabulates the paper's methods beside these runs (paper, Tables 1 and 2).
 
   Numbers are percentages (or losses, where there are no labels).
   """
-  dataset, metric = runs[0].config.dataset, runs[0].metric
-  published = paper_results.RESULTS.get(dataset, {})
-  methods = [
-    name
-    for name in paper_results.METHODS
-    if name in published or any(run.config.method == name for run in runs)
-  ]
-  methods += sorted({run.config.method for run in runs} - set(paper_results.METHODS))
+  metric = runs[0].metric
   shown = metric_of(metric)
   unit = "%" if shown.scale == 100 else "loss" if shown.is_loss else "value"
-  header = ["system"]
-  if published:
-    header.append(
-      f"paper, {paper_results.PIXELS[dataset]} px, {paper_results.EPOCHS[dataset]} epochs ({unit})"
-    )
   reading = "standardised, " if is_standardised(metric) else ""
-  header += [f"best ({reading}{unit})", "at step", f"last ({reading}{unit})", "at step"]
+  header = [f"best ({reading}{unit})", "at step", f"last ({reading}{unit})", "at step"]
   header += ["pixels", "filters", "run"]
+  paper = paper_results.RESULTS.get(runs[0].config.dataset)
+  published = paper.numbers if paper else {}
+  of_paper = [f"paper, {paper.pixels} px, {paper.epochs} epochs ({unit})"] if paper else []
+  trained = {run.config.method for run in runs}
+  methods = [name for name in paper_results.METHODS if name in published or name in trained]
   rows: list[tuple[str, ...]] = []
-  for method in methods:
-    row = [paper_results.METHODS.get(method, method)]
-    if published:
-      row.append(f"{published[method]:.2f}" if method in published else "")
-    mine = [
-      (run, name) for run, name in zip(runs, names, strict=True) if run.config.method == method
-    ]
-    for run, _ in mine:
-      row[0] = run.name
-      best = run.result.get(best_key(metric))
-      last = run.result.get(metric)
+  for method in [*methods, *sorted(trained - set(paper_results.METHODS))]:
+    number = [f"{published[method]:.2f}" if method in published else ""] * len(of_paper)
+    if method not in trained:
+      rows.append((paper_results.METHODS[method], *number, *[""] * len(header)))
+    for run in runs:
+      if run.config.method != method:
+        continue
+      best, last = run.result.get(best_key(metric)), run.result.get(metric)
+      settings = (
+        str(run.config.image_size),
+        str(run.config.base_filters) if run.config.encoder == "unet" else "",
+        run.path.resolve().name,
+      )
       rows.append(
         (
-          *row,
-          *[
-            "" if value is None else shown.number(value) if at is None else str(at)
-            for value, at in (
-              (best, None),
-              (best, run.result.get(BEST_STEP, "")),
-              (last, None),
-              (last, run.step),
-            )
-          ],
-          str(run.config.image_size),
-          str(run.config.base_filters) if run.config.encoder == "unet" else "",
-          run.path.resolve().name,
+          *(run.name, *number),
+          *(("", "") if best is None else (shown.number(best), str(run.result.get(BEST_STEP, "")))),
+          *(("", "") if last is None else (shown.number(last), str(run.step))),
+          *settings,
         )
       )
       strongest = run.result.get(UNTRAINED_STRONGEST)
       if strongest is not None:
-        words = f"{row[0]}, untrained ({run.result[UNTRAINED_STRONGEST_READING]})"
+        words = f"{run.name}, untrained ({run.result[UNTRAINED_STRONGEST_READING]})"
         value = shown.number(strongest)
-        rows.append((words, *[""] * len(row[1:]), "", "", value, "0", *rows[-1][-3:]))
-    if not mine:
-      rows.append((*row, *[""] * (len(header) - len(row))))
-  return Table(tuple(header), rows)
+        rows.append((words, *[""] * len(number), "", "", value, "0", *settings))
+  return Table(("system", *of_paper, *header), rows)
 
 
 def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:

@@ -18,8 +18,9 @@ from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.plot_style import (
   Picture,
   Sheet,
-  figure,
+  caption,
   hide_axes,
+  image_grid,
   save,
   to_rgb,
   wrap_label,
@@ -164,16 +165,15 @@ def draw_worst(inspector: SegmentationInspector, folder: pathlib.Path) -> Pictur
   """Draws the images with the lowest Dice beside their masks and what the network says."""
   found, names = inspector.worst(WORST), inspector.class_names
   heights = [segmented.image.shape[0] / segmented.image.shape[1] for segmented in found]
-  drawn = figure((3 * WIDTH, WIDTH * sum(heights) + 0.35 * len(found) + 0.5))
-  grid = drawn.subplots(len(found), 3, squeeze=False, height_ratios=heights)
+  size = (3 * WIDTH, WIDTH * sum(heights) + 0.35 * len(found) + 0.5)
+  titles = ("image", "mask", "prediction")
+  drawn, grid = image_grid(len(found), 3, size, titles, height_ratios=heights)
   for axes, segmented in zip(grid, found, strict=True):
     images = segmented.image, segmented.true, segmented.predicted
     for place, image in zip(axes, images, strict=True):
       hide_axes(place, image)
-    axes[0].set_xlabel(wrap_label(segmented.name, 36), fontsize=7.5, labelpad=2)
-    axes[2].set_xlabel(f"Dice {100 * segmented.dice:.1f} %", fontsize=7.5, labelpad=2)
-  for axes, title in zip(grid[0], ("image", "mask", "prediction"), strict=True):
-    axes.set_title(title, fontsize=9, pad=3)
+    caption(axes[0], wrap_label(segmented.name, 36))
+    caption(axes[2], f"Dice {100 * segmented.dice:.1f} %")
   colours = ", ".join(
     f"{name} #{rgb.tobytes().hex()}"
     for name, rgb in zip(names[1:], palette(len(names))[1:], strict=True)

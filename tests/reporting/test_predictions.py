@@ -265,7 +265,7 @@ def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised
     "eval/standardised_linear_top_1_accuracy": 0.5,
   }
   run = RunRecord(tmp_path, config, [], {}, result, None, [])
-  table = tables.methods_table([run], ["a run"])
+  table = tables.methods_table([run])
   [row] = [row for row in table.rows if row[0] == "ConRec"]
   column = table.header.index("last (standardised, %)" if standardised else "last (%)")
   assert row[column] == ("50.00" if standardised else "25.00")

@@ -9,12 +9,13 @@ from conrec_tf.reporting.figures.plot_style import (
   GREY,
   PALETTE,
   Picture,
+  caption,
   draw_frame,
   figure,
   hide_axes,
+  image_grid,
   save,
   series_style,
-  to_rgb,
   wrap_label,
 )
 
@@ -127,7 +128,7 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
   )
 
 
-def image_grid(
+def some_images(
   images: Sequence[np.ndarray], titles: Sequence[str], folder: pathlib.Path
 ) -> Picture:
   """Draws images as they are decoded.
@@ -139,13 +140,10 @@ def image_grid(
   """
   columns = 6
   rows = -(-len(images) // columns)
-  drawn = figure((columns * CELL, rows * (CELL + 0.32)))
-  grid = drawn.subplots(rows, columns, squeeze=False)
-  for axes in grid.ravel():
-    hide_axes(axes)
+  drawn, grid = image_grid(rows, columns, (columns * CELL, rows * (CELL + 0.32)))
   for axes, image, title in zip(grid.ravel(), images, titles, strict=False):
-    hide_axes(axes, to_rgb(image))
-    axes.set_xlabel(wrap_label(title, 18, 1), fontsize=7.5, labelpad=2)
+    hide_axes(axes, image)
+    caption(axes, wrap_label(title, 18, 1))
   return save(
     drawn, folder, "images", "Images", "Some images, upright, as they are decoded, with labels."
   )
@@ -164,13 +162,11 @@ def views(
     folder: where to write.
   """
   titles = ["image", "view 1", "view 2"] + ["input 1", "input 2"] * is_corrupted
-  drawn = figure((len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25))
-  grid = drawn.subplots(len(rows), len(titles), squeeze=False)
+  size = (len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25)
+  drawn, grid = image_grid(len(rows), len(titles), size, titles)
   for places, (image, targets, inputs) in zip(grid, rows, strict=True):
     for axes, shown in zip(places, [image, *targets, *inputs], strict=False):
-      hide_axes(axes, to_rgb(shown))
-  for axes, title in zip(grid[0], titles, strict=True):
-    axes.set_title(title, fontsize=9, pad=3)
+      hide_axes(axes, shown)
   text = "Two views of each image, as the flags given augment them"
   if is_corrupted:
     text += ", and those corrupted, which is what the network sees; it must give back the views"
@@ -188,18 +184,15 @@ def look_alikes(
   """
   columns = 3
   rows = -(-len(pairs) // columns)
-  drawn = figure((2.05 * columns * CELL, rows * (CELL + 0.35)))
-  grid = drawn.subplots(rows, 2 * columns, squeeze=False)
-  for axes in grid.ravel():
-    hide_axes(axes)
+  drawn, grid = image_grid(rows, 2 * columns, (2.05 * columns * CELL, rows * (CELL + 0.35)))
   for number, (first, second, text, crosses) in enumerate(pairs):
     places = grid[number // columns][2 * (number % columns) :][:2]
     for axes, image in zip(places, (first, second), strict=True):
-      hide_axes(axes, to_rgb(image))
+      hide_axes(axes, image)
       if crosses:
         draw_frame(axes, PALETTE[1], 2.0)
     name = text if len(text) <= NAME_LENGTH else "…" + text[1 - NAME_LENGTH :]
-    places[0].set_xlabel(name, fontsize=7.5, labelpad=2, loc="left")
+    caption(places[0], name, loc="left")
   return save(
     drawn,
     folder,

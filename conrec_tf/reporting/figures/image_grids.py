@@ -5,7 +5,6 @@ import pathlib
 
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 import numpy as np
 
 from conrec_tf.reporting.figures.plot_style import (
@@ -13,9 +12,11 @@ from conrec_tf.reporting.figures.plot_style import (
   RIGHT,
   WRONG,
   Picture,
+  caption,
   draw_frame,
   figure,
   hide_axes,
+  image_grid,
   overlay_heatmap,
   save,
   to_rgb,
@@ -41,23 +42,21 @@ def reconstructions(
     folder: where to write.
   """
   count = len(targets)
-  drawn = figure((4 * CELL + 0.55, (CELL + 0.13) * count * len(rows) + 0.75))
-  grid = drawn.subplots(count * len(rows), 4, squeeze=False)
+  size = (4 * CELL + 0.55, (CELL + 0.13) * count * len(rows) + 0.75)
+  titles = ("target", "corrupted", "reconstruction")
+  drawn, grid = image_grid(count * len(rows), 4, size, titles)
   errors = [np.abs(made - targets).mean(axis=-1) for _, _, made in rows]
   most = max(0.1, float(np.percentile(errors, 99.5)))
   for number, ((kind, corrupted, made), error) in enumerate(zip(rows, errors, strict=True)):
     for index in range(count):
       axes = grid[number * count + index]
       for place, image in zip(axes, (targets[index], corrupted[index], made[index]), strict=False):
-        hide_axes(place, to_rgb(image))
+        hide_axes(place, image)
       shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
-      hide_axes(axes[3])
       axes[3].set_title(
         f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
       )
       axes[0].set_ylabel(kind, fontsize=9)
-  for axes, title in zip(grid[0], ("target", "corrupted", "reconstruction"), strict=False):
-    axes.set_title(title, fontsize=9, pad=3)
   grid[0][3].set_title(f"error\n{grid[0][3].get_title()}", fontsize=8, pad=2)
   drawn.colorbar(
     shown,
@@ -88,16 +87,23 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
   """
   columns = 3
   rows = -(-len(images) // columns)
-  drawn = figure((2 * columns * CELL * 0.85, rows * CELL * 0.9 + 0.75))
-  grid = drawn.subplots(rows, 2 * columns, squeeze=False)
+  size = (2 * columns * CELL * 0.85, rows * CELL * 0.9 + 0.75)
+  drawn, grid = image_grid(rows, 2 * columns, size)
   most = color_max(weights)
-  for axes in grid.ravel():
-    hide_axes(axes)
   for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
     left, right = grid[index // columns][2 * (index % columns) :][:2]
-    hide_axes(left, to_rgb(image))
+    hide_axes(left, image)
     hide_axes(right, overlay_heatmap(image, upsample_nearest(weight, image.shape), most))
-  _heat_bar(drawn, grid, most)
+  drawn.colorbar(
+    ScalarMappable(Normalize(0, most), HEAT),
+    ax=grid.ravel().tolist(),
+    location="bottom",
+    aspect=40,
+    shrink=0.8,
+    fraction=0.03,
+    pad=0.02,
+    label="weight, as a multiple of the image's average",
+  )
   return save(
     drawn,
     folder,
@@ -139,15 +145,10 @@ def extremes(
     for place in places:
       hide_axes(place)
     for place, (image, weight, probability, predicted) in zip(places, images, strict=False):
-      hide_axes(place, to_rgb(image) if weight is None else _one_over_other(image, weight, most))
+      hide_axes(place, image if weight is None else _one_over_other(image, weight, most))
       draw_frame(place, WRONG if predicted else RIGHT, 2.0)
-      place.set_xlabel(
-        f"✗ {100 * probability:.0f} %\n{wrap_label(predicted, 17)}"
-        if predicted
-        else f"✓ {100 * probability:.0f} %",
-        fontsize=7.5,
-        labelpad=2,
-      )
+      instead = f"\n{wrap_label(predicted, 17)}" if predicted else ""
+      caption(place, f"{'✗' if predicted else '✓'} {100 * probability:.0f} %{instead}")
   text = (
     "Left the images with the highest, right those with the lowest probability of their own "
     "class; ✗ names what was said instead."
@@ -184,24 +185,19 @@ def neighbours(
     folder: where to write.
   """
   columns = 1 + len(rows[0][2])
-  drawn = figure((columns * CELL, len(rows) * (CELL + 0.45) + 0.3))
-  grid = drawn.subplots(len(rows), columns, squeeze=False)
+  drawn, grid = image_grid(len(rows), columns, (columns * CELL, len(rows) * (CELL + 0.45) + 0.3))
   for axes, (query, name, nearest) in zip(grid, rows, strict=True):
-    hide_axes(axes[0], to_rgb(query))
+    hide_axes(axes[0], query)
     draw_frame(axes[0], "black")
-    axes[0].set_xlabel(wrap_label(name or "", 17) if labelled else "", fontsize=7.5, labelpad=2)
+    caption(axes[0], wrap_label(name or "", 17) if labelled else "")
     for place, (image, similarity, other) in zip(axes[1:], nearest, strict=True):
-      hide_axes(place, to_rgb(image))
-      right = other == name
+      hide_axes(place, image)
+      text = f"{similarity:.2f}"
       if labelled:
+        right = other == name
         draw_frame(place, RIGHT if right else WRONG, 2.5)
-      mark = ("✓ " if right else "✗ ") if labelled else ""
-      place.set_xlabel(
-        f"{mark}{similarity:.2f}"
-        + (f"\n{wrap_label(other or '', 17)}" if labelled and not right else ""),
-        fontsize=7.5,
-        labelpad=2,
-      )
+        text = f"✓ {text}" if right else f"✗ {text}\n{wrap_label(other or '', 17)}"
+      caption(place, text)
   grid[0][0].set_title("query", fontsize=9)
   grid[0][1].set_title("nearest …", fontsize=9, loc="left")
   marks = " ✗ and an orange frame mark other classes than the query's." if labelled else ""
@@ -231,20 +227,5 @@ def upsample_nearest(weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 def _one_over_other(image: np.ndarray, weights: np.ndarray, most: float) -> np.ndarray:
   """Returns the image over its attention."""
-  return np.concatenate(
-    [to_rgb(image), overlay_heatmap(image, upsample_nearest(weights, image.shape), most)], axis=0
-  )
-
-
-def _heat_bar(drawn: Figure, grid: np.ndarray, most: float) -> None:
-  scale = ScalarMappable(Normalize(0, most), HEAT)
-  drawn.colorbar(
-    scale,
-    ax=grid.ravel().tolist(),
-    location="bottom",
-    aspect=40,
-    shrink=0.8,
-    fraction=0.03,
-    pad=0.02,
-    label="weight, as a multiple of the image's average",
-  )
+  heat = overlay_heatmap(image, upsample_nearest(weights, image.shape), most)
+  return np.concatenate([to_rgb(image), heat], axis=0)

@@ -1,6 +1,6 @@
 """The style of figures, with colours that survive colour blindness and grey print; their files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -109,14 +109,39 @@ def series_style(index: int) -> dict[str, Any]:
   )
 
 
+def image_grid(
+  rows: int, columns: int, size: tuple[float, float], titles: Sequence[str] = (), **options: Any
+) -> tuple[Figure, np.ndarray]:
+  """Returns a figure of (width, height) in inches, and its axes `[rows, columns]` for images.
+
+  Args:
+    rows, columns: how many images stand below and beside each other.
+    size: of the figure.
+    titles: of the first columns.
+    options: of `Figure.subplots`.
+  """
+  drawn = figure(size)
+  grid = drawn.subplots(rows, columns, squeeze=False, **options)
+  for axes in grid.ravel():
+    hide_axes(axes)
+  for axes, title in zip(grid[0], titles, strict=False):
+    axes.set_title(title, fontsize=9, pad=3)
+  return drawn, grid
+
+
+def caption(axes: Axes, text: str, **options: Any) -> None:
+  """Writes a text below an image."""
+  axes.set_xlabel(text, fontsize=7.5, labelpad=2, **options)
+
+
 def hide_axes(axes: Axes, image: np.ndarray | None = None) -> None:
-  """Hides ticks and spines; shows an image in a thin frame if there is one."""
+  """Hides ticks and spines; shows an image `[H, W, C]` in a thin frame if there is one."""
   axes.set(xticks=[], yticks=[])
   axes.grid(False)
   for spine in axes.spines.values():
     spine.set_visible(False)
   if image is not None:
-    axes.imshow(image, vmin=0.0, vmax=1.0)
+    axes.imshow(to_rgb(image), vmin=0.0, vmax=1.0)
     draw_frame(axes, "#bbbbbb", 0.6)
 
 
