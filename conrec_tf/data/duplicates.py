@@ -6,6 +6,7 @@ transform, around their median), which says how alike two images look and not wh
 
 from collections.abc import Callable, Iterable, Sequence
 import hashlib
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from conrec_tf.data.augmentation.reduction import largest_reduction
+from conrec_tf.data.files.scan import FileScan
+from conrec_tf.data.files.store import FileStore
+from conrec_tf.data.images.decoding import DecodeReduced
+
+logger = logging.getLogger(__name__)
 
 SIDE = 12  # frequencies of a hash in each direction
 BITS = SIDE * SIDE
@@ -145,3 +151,33 @@ def listed_duplicates(duplicates: Sequence[Duplicate], names: Sequence[str]) -> 
     + (f"({found.distance} of {BITS} bits differ)" if found.distance else "(the same hash)")
     for found in duplicates
   ]
+
+
+def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:
+  """Leaves images out of a scan, and says which; hashes are kept with it.
+
+  Args:
+    store: where the files lie.
+    scan: of its images, in their order.
+    decode: from a file's content to pixels and the whole image's size; see `decode_reduced`.
+  """
+  good = np.flatnonzero(scan.is_good)
+  unknown = good[~scan.perceptual_hashes[good].any(axis=1)]
+  if len(unknown):
+    locations = store.locations([scan.names[index] for index in unknown])
+    hashes = perceptual_hashes(
+      tf.data.Dataset.from_tensor_slices(locations),
+      lambda location: decode(store.read(location), hash_reduction)[0],
+      "Looking for duplicates",
+    )
+    scan.perceptual_hashes[unknown] = np.packbits(hashes, axis=1)
+    scan.save(unknown)
+  found = find_duplicates(
+    np.unpackbits(scan.perceptual_hashes[good], axis=1, count=BITS).astype(bool)
+  )
+  for line in listed_duplicates(found, [scan.names[index] for index in good]):
+    logger.info("Left out: %s", line)
+  if found:
+    logger.warning("Left out %d of %d images, which look like earlier ones", len(found), len(good))
+  gone = {int(good[duplicate.place]) for duplicate in found}
+  scan.reorder([index for index in range(len(scan.names)) if index not in gone])

@@ -1,6 +1,6 @@
-"""The image files of a folder and what is known of them, kept between starts.
+"""The image files of a folder and what is known of them, kept between starts in a table of SQLite.
 
-Of each file the cache holds name, size, time of change, the decoded shape or why it can't be
+Of each file the table holds name, size, time of change, the decoded shape or why it can't be
 decoded, and a digest of its content. A file that is as it was isn't opened again, but for those
 that another version of a library may decode. Why a file couldn't be read isn't kept: permissions
 and network disks change while the file doesn't. The cache lies in `$XDG_CACHE_HOME/conrec_tf`, by
@@ -8,7 +8,7 @@ default `~/.cache/conrec_tf`; without it, or where it can't be written, all file
 """
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -18,8 +18,8 @@ import itertools
 import logging
 import os
 import pathlib
+import sqlite3
 import time
-import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -30,8 +30,7 @@ from conrec_tf.data.files.walk import base_name
 from conrec_tf.data.images.bad_image import NO_MEMORY, reason
 from conrec_tf.data.images.formats import holds_no_image
 from conrec_tf.data.images.inspection import Describe
-from conrec_tf.errors import UsageError, short_message
-from conrec_tf.files import remove_leftovers, replacing
+from conrec_tf.errors import short_message
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,13 @@ DECODERS = (
 NO_IMAGE = "a DICOM file without an image"
 SECONDS_BETWEEN_SAVES = 10.0
 FILES_AT_A_TIME = 64  # between two saves, or after Ctrl-C, these are looked at to the end
-DIGEST_BYTES, LOOKS_BYTES = 32, 18
+DIGEST_BYTES, HASH_BYTES = 32, 18
+TABLE = """CREATE TABLE IF NOT EXISTS images (
+  name BLOB PRIMARY KEY, size INTEGER, time INTEGER,
+  height INTEGER, width INTEGER, channels INTEGER, bits INTEGER,
+  digest BLOB, perceptual_hash BLOB,
+  error TEXT, decoders TEXT
+)"""  # decoders: the versions of the libraries that failed
 
 
 @dataclasses.dataclass
@@ -53,89 +58,86 @@ class FileScan:
   """What is known of image files, in one order.
 
   Attributes:
+    path: of the cache.
     names: paths below the folder.
     sizes, times: int64 `[N]`, bytes and nanoseconds of the last change.
     shapes: int32 `[N, 4]`, heights, widths, channels, bits a channel; -1 where a file wasn't
       decoded yet, 0 where it can't be.
-    errors: why a file can't be decoded, by name; `NO_IMAGE` where nothing is wrong with that.
     digests: uint8 `[N, 32]`, SHA-256 of the content; zeros where it couldn't be decoded.
     perceptual_hashes: uint8 `[N, 18]`; zeros where they weren't needed.
-    decoders: the versions of the libraries that failed where there are errors.
+    errors: why a file can't be decoded, by name; `NO_IMAGE` where nothing is wrong with that.
     passing: names of the files whose errors say nothing of the next start.
-    path: where it is kept; None for nowhere.
   """
 
+  path: pathlib.Path
   names: list[str]
   sizes: np.ndarray
   times: np.ndarray
   shapes: np.ndarray
-  errors: dict[str, str]
   digests: np.ndarray
   perceptual_hashes: np.ndarray
-  decoders: str = ""
+  errors: dict[str, str] = dataclasses.field(default_factory=dict)
   passing: set[str] = dataclasses.field(default_factory=set)
-  path: pathlib.Path | None = None
-
-  @classmethod
-  def of_files(cls, names: list[str], sizes: np.ndarray, times: np.ndarray) -> "FileScan":
-    """Returns a scan of files of which nothing is known yet."""
-    count = len(names)
-    return cls(
-      names,
-      sizes,
-      times,
-      np.full([count, 4], -1, np.int32),
-      {},
-      np.zeros([count, DIGEST_BYTES], np.uint8),
-      np.zeros([count, LOOKS_BYTES], np.uint8),
-      decoders(),
-    )
 
   @property
   def is_good(self) -> np.ndarray:
     """Which files can be decoded, bool `[N]`."""
     return self.shapes[:, 2] > 0
 
-  def take_over(self, known: "FileScan") -> None:
-    """Takes what another scan knows of files that haven't changed since."""
-    places = {name: place for place, name in enumerate(known.names)}
-    for place, name in enumerate(self.names):
-      other = places.get(name)
-      if (
-        other is not None
-        and self.sizes[place] == known.sizes[other] >= 0
-        and self.times[place] == known.times[other]
-      ):
-        self.shapes[place] = known.shapes[other]
-        self.digests[place] = known.digests[other]
-        self.perceptual_hashes[place] = known.perceptual_hashes[other]
-        self.errors |= {name: known.errors[name]} if name in known.errors else {}
-
-  def mark_bad(self, place: int, error: str, passes: bool) -> None:
+  def mark_bad(self, index: int, error: str, passes: bool) -> None:
     """Says why a file can't be taken, and whether that passes."""
-    self.shapes[place] = 0
-    self.errors[self.names[place]] = error
-    self.passing |= {self.names[place]} if passes else set()
-
-  def forget_circumstances(self, max_pixels: int) -> None:
-    """Makes unknown again what another limit of pixels or other libraries decided."""
-    areas = self.shapes[:, 0].astype(np.int64) * self.shapes[:, 1]
-    self.shapes[areas > max_pixels] = -1
-    is_other, self.decoders = self.decoders != decoders(), decoders()
-    places = {name: place for place, name in enumerate(self.names)}
-    for name, error in list(self.errors.items()):
-      if is_other or "--max_pixels" in error:
-        self.shapes[places[name]] = -1
-        del self.errors[name]
+    self.shapes[index] = 0
+    self.errors[self.names[index]] = error
+    self.passing |= {self.names[index]} if passes else set()
 
   def reorder(self, order: Sequence[int]) -> None:
     """Puts the files into another order; those that aren't in it are left out."""
-    self.names = [self.names[place] for place in order]
-    names = set(self.names)
-    self.errors = {name: error for name, error in self.errors.items() if name in names}
-    self.sizes, self.times = self.sizes[order], self.times[order]
-    columns = (self.shapes, self.digests, self.perceptual_hashes)
-    self.shapes, self.digests, self.perceptual_hashes = (column[order] for column in columns)
+    self.names = [self.names[index] for index in order]
+    self.errors = {name: self.errors[name] for name in self.names if name in self.errors}
+    for column in ("sizes", "times", "shapes", "digests", "perceptual_hashes"):
+      setattr(self, column, getattr(self, column)[order])
+
+  def take_known(self, max_pixels: int) -> None:
+    """Takes from the cache what is known of files that haven't changed, and forgets other files.
+
+    What another limit of pixels or other libraries decided isn't known.
+    """
+    rows = _read(self.path)
+    if not rows:
+      return
+    names, sizes, times, *shapes, digests, hashes, errors, versions = zip(*rows, strict=True)
+    index_of = {os.fsencode(name): index for index, name in enumerate(self.names)}
+    index = np.array([index_of.get(name, -1) for name in names])
+    areas = np.array(shapes[0], np.int64) * np.array(shapes[1], np.int64)
+    is_same = (index >= 0) & (areas <= max_pixels) & (self.sizes[index] >= 0)
+    is_same &= (np.array(sizes) == self.sizes[index]) & (np.array(times) == self.times[index])
+    current = decoders()
+    for at in [at for at, error in enumerate(errors) if error is not None]:
+      is_same[at] &= versions[at] == current and "--max_pixels" not in errors[at]
+      if is_same[at]:
+        self.errors[self.names[index[at]]] = errors[at]
+    taken = index[is_same]
+    self.shapes[taken] = np.array(shapes, np.int32).T[is_same]
+    self.digests[taken] = _bytes(digests, DIGEST_BYTES)[is_same]
+    self.perceptual_hashes[taken] = _bytes(hashes, HASH_BYTES)[is_same]
+    gone = [(names[at],) for at in np.flatnonzero(index < 0)]
+    _write(self.path, "DELETE FROM images WHERE name = ?", gone)
+
+  def save(self, index: Sequence[int] | np.ndarray) -> None:
+    """Keeps what is known of the files of an index; where that fails, nothing is kept."""
+    current, rows, passing = decoders(), list[tuple](), list[tuple]()
+    for at in map(int, index):
+      name = self.names[at]
+      if name in self.passing:
+        passing.append((os.fsencode(name),))
+        continue
+      columns = (self.digests[at].tobytes(), self.perceptual_hashes[at].tobytes())
+      error = self.errors.get(name)
+      numbers = (self.sizes[at], self.times[at], *self.shapes[at])
+      failed = (error, current) if error is not None else (None, None)
+      rows.append((os.fsencode(name), *map(int, numbers), *columns, *failed))
+    _write(self.path, "DELETE FROM images WHERE name = ?", passing)
+    _write(self.path, f"REPLACE INTO images VALUES ({', '.join('?' * 11)})", rows)
 
 
 def scan_files(
@@ -157,28 +159,28 @@ def scan_files(
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
     options: what the images depend on beside their files; what is known is kept for each choice.
   """
-  scan = FileScan.of_files(names, *store.stats(names))
-  cache = scan.path = cache_path(store.path, options)
-  known = load_scan(cache)
-  if known:
-    known.forget_circumstances(max_pixels)
-    scan.take_over(known)
+  scan = FileScan(
+    cache_path(store.path, options),
+    names,
+    *store.stats(names),
+    shapes=np.full([len(names), 4], -1, np.int32),
+    digests=np.zeros([len(names), DIGEST_BYTES], np.uint8),
+    perceptual_hashes=np.zeros([len(names), HASH_BYTES], np.uint8),
+  )
+  scan.take_known(max_pixels)
   _add_digests(store, scan)
   scan.reorder(_order(store, scan))
-  unknown = np.flatnonzero(scan.shapes[:, 2] < 0).tolist()
-  _look_at(store, scan, unknown, describe)
-  if unknown or not known or len(known.names) != len(names):
-    save_scan(cache, scan)
+  _look_at(store, scan, np.flatnonzero(scan.shapes[:, 2] < 0).tolist(), describe)
   _pass_over_others(scan)
   return scan
 
 
-def _look_at(store: FileStore, scan: FileScan, places: list[int], describe: Describe) -> None:
+def _look_at(store: FileStore, scan: FileScan, index: list[int], describe: Describe) -> None:
   """Decodes files, with a progress bar in a terminal; keeps what is known now and then."""
 
-  def look(place: int) -> tuple[bytes, np.ndarray | OSError | str]:
+  def look(at: int) -> tuple[bytes, np.ndarray | OSError | str]:
     try:
-      data = _content(store, scan.names[place])
+      data = _content(store, scan.names[at])
     except OSError as error:
       return b"", error
     try:
@@ -186,24 +188,26 @@ def _look_at(store: FileStore, scan: FileScan, places: list[int], describe: Desc
     except Exception as error:  # whatever libraries come up with
       return b"", NO_IMAGE if holds_no_image(data) else reason(error)
 
-  saved = time.monotonic()
-  bar = tqdm(total=len(places), desc="Checking images", unit=" images", disable=None, leave=False)
+  unsaved, saved = list[int](), time.monotonic()
+  bar = tqdm(total=len(index), desc="Checking images", unit=" images", disable=None, leave=False)
   with bar, concurrent.futures.ThreadPoolExecutor() as pool:
     # The first one alone: several first calls at once would each optimize the function.
-    starts = [0, *range(1, len(places), FILES_AT_A_TIME), len(places)]
-    for part in (places[start:end] for start, end in itertools.pairwise(starts)):
-      for place, (digest, found) in zip(part, pool.map(look, part), strict=True):
+    starts = [0, *range(1, len(index), FILES_AT_A_TIME), len(index)]
+    for part in (index[start:end] for start, end in itertools.pairwise(starts)):
+      for at, (digest, found) in zip(part, pool.map(look, part), strict=True):
         if isinstance(found, np.ndarray):
-          scan.shapes[place] = found
-          scan.digests[place] = np.frombuffer(digest, np.uint8)
+          scan.shapes[at] = found
+          scan.digests[at] = np.frombuffer(digest, np.uint8)
         elif isinstance(found, OSError):
-          scan.mark_bad(place, short_message(found), passes=True)
+          scan.mark_bad(at, short_message(found), passes=True)
         else:
-          scan.mark_bad(place, found, passes=found == NO_MEMORY)
+          scan.mark_bad(at, found, passes=found == NO_MEMORY)
         bar.update()
-      if scan.path and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-        save_scan(scan.path, scan)
-        saved = time.monotonic()
+      unsaved += part
+      if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+        scan.save(unsaved)
+        unsaved, saved = [], time.monotonic()
+  scan.save(unsaved)
 
 
 def _content(store: FileStore, name: str) -> bytes:
@@ -222,7 +226,7 @@ def _pass_over_others(scan: FileScan) -> None:
   others = {name for name, error in scan.errors.items() if error == NO_IMAGE}
   if others:
     logger.info("Passed over %d DICOM files without images, e.g. %s", len(others), min(others))
-    scan.reorder([place for place, name in enumerate(scan.names) if name not in others])
+    scan.reorder([index for index, name in enumerate(scan.names) if name not in others])
 
 
 def decoders() -> str:
@@ -238,7 +242,7 @@ def cache_path(root: str, options: str = "") -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
   place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
   key = hashlib.sha256(place).hexdigest()
-  return cache_folder() / f"folder-{key[:32]}.npz"
+  return cache_folder() / f"folder-{key[:32]}.sqlite"
 
 
 def cache_folder() -> pathlib.Path:
@@ -247,49 +251,36 @@ def cache_folder() -> pathlib.Path:
   return pathlib.Path(base, "conrec_tf")
 
 
-def load_scan(path: pathlib.Path) -> FileScan | None:
-  """Reads a scan; None where there is none, or none that can be read."""
+def _read(path: pathlib.Path) -> list[tuple]:
+  """Returns the rows of the cache; a file that is damaged is removed."""
+  if not path.exists():
+    return []
   try:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-      names = _split(archive["names"])
-      scan = FileScan(
-        names,
-        archive["sizes"],
-        archive["times"],
-        archive["shapes"],
-        dict(zip(_split(archive["error_names"]), _split(archive["errors"]), strict=True)),
-        archive["digests"],
-        archive["looks"],
-        str(archive["decoders"]),
-      )
-    whole = all(len(column) == len(names) for column in (scan.sizes, scan.times, scan.shapes))
-    return scan if whole else None
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-    return None
+    with contextlib.closing(sqlite3.connect(path)) as database:
+      return database.execute("SELECT * FROM images").fetchall()
+  except sqlite3.OperationalError:  # locked for long, not readable, or without a table
+    return []
+  except sqlite3.DatabaseError:
+    with contextlib.suppress(OSError):
+      path.unlink()
+    return []
 
 
-def save_scan(path: pathlib.Path, scan: FileScan) -> None:
-  """Writes a scan, whole or not at all; where that fails, nothing is kept."""
-  passing = np.array([name in scan.passing for name in scan.names], bool)
-  errors = {name: error for name, error in scan.errors.items() if name not in scan.passing}
+def _write(path: pathlib.Path, statement: str, rows: list[tuple]) -> None:
+  """Changes rows of the cache, all or none of them; where that fails, nothing is kept."""
+  if not rows:
+    return
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-      np.savez(
-        file,
-        names=_join(scan.names),
-        sizes=scan.sizes,
-        times=scan.times,
-        shapes=np.where(passing[:, np.newaxis], -1, scan.shapes),
-        error_names=_join(errors),
-        errors=_join(errors.values()),
-        digests=scan.digests,
-        looks=scan.perceptual_hashes,
-        decoders=scan.decoders,
-      )
-  except (OSError, UsageError) as error:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+      database.execute(TABLE)
+      database.executemany(statement, rows)
+  except (OSError, sqlite3.Error) as error:
     logger.debug("What is known of the folder isn't kept: %s", error)
+
+
+def _bytes(values: Sequence[bytes], count: int) -> np.ndarray:
+  return np.frombuffer(b"".join(values), np.uint8).reshape(-1, count)
 
 
 def _add_digests(store: FileStore, scan: FileScan) -> None:
@@ -300,34 +291,25 @@ def _add_digests(store: FileStore, scan: FileScan) -> None:
   bases = [base_name(name) for name in scan.names]
   seen = collections.Counter(bases)
   wanted = [
-    place
-    for place, base in enumerate(bases)
-    if seen[base] > 1 and not scan.digests[place].any() and scan.names[place] not in store.order
+    index
+    for index, base in enumerate(bases)
+    if seen[base] > 1 and not scan.digests[index].any() and scan.names[index] not in store.order
   ]
 
-  def digest(place: int) -> bytes:
+  def digest(index: int) -> bytes:
     try:
-      return hashlib.sha256(store.content(scan.names[place])).digest()
+      return hashlib.sha256(store.content(scan.names[index])).digest()
     except OSError:
       return bytes(DIGEST_BYTES)
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    for place, found in zip(wanted, pool.map(digest, wanted), strict=True):
-      scan.digests[place] = np.frombuffer(found, np.uint8)
+    for index, found in zip(wanted, pool.map(digest, wanted), strict=True):
+      scan.digests[index] = np.frombuffer(found, np.uint8)
 
 
 def _order(store: FileStore, scan: FileScan) -> list[int]:
-  def key(place: int) -> tuple[str, bytes, str]:
-    name = scan.names[place]
-    return *store.order.get(name, (base_name(name), scan.digests[place].tobytes())), name
+  def key(index: int) -> tuple[str, bytes, str]:
+    name = scan.names[index]
+    return *store.order.get(name, (base_name(name), scan.digests[index].tobytes())), name
 
   return sorted(range(len(scan.names)), key=key)
-
-
-def _join(texts: Iterable[str]) -> np.ndarray:
-  """Returns texts as bytes; file names have no zeros in them."""
-  return np.array(bytearray(b"\0".join(map(os.fsencode, texts))), np.uint8)
-
-
-def _split(data: np.ndarray) -> list[str]:
-  return [os.fsdecode(text) for text in data.tobytes().split(b"\0")] if data.size else []

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import BadFile, Columns, DatasetSource, Split
-from conrec_tf.data.files.duplicates import drop_duplicates
+from conrec_tf.data.duplicates import drop_duplicates
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import FileScan, scan_files
 from conrec_tf.data.files.store import FileStore, content
@@ -74,7 +74,7 @@ def image_source(
     locations, read = np.array(contents, object), tf.identity
   looked_at = [scan.names[index] for index in np.flatnonzero(scan.is_good)[:LOOKED_AT]]
   _warn_of_dark_or_white_images(store, decoding.stored, looked_at, data.image_bits)
-  split = functools.partial(_split, scan, found, locations)
+  split = _splits(scan, found, locations)
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
     channels=decoding.channels,
@@ -153,10 +153,8 @@ def _decoding(data: Data, scan: FileScan) -> _Decoding:
   return _Decoding(channels, stored, functools.partial(decode_image, **options), reduced)
 
 
-def _split(
-  scan: FileScan, layout: Layout, locations: np.ndarray, flag: str, expression: str
-) -> Split:
-  """Returns the split of an expression, in which good images stand in for bad ones."""
+def _splits(scan: FileScan, layout: Layout, locations: np.ndarray) -> Callable[[str, str], Split]:
+  """Returns what makes splits of a flag and its expression; good images stand in for bad ones."""
   rows = {"image": locations} | ({"label": layout.labels} if layout.class_names else {})
   columns = Columns(
     shapes=scan.shapes,
@@ -169,7 +167,7 @@ def _split(
     name: _substituted(np.flatnonzero(layout.splits == name), scan.is_good)
     for name in np.unique(layout.splits)
   }
-  return listed_split(flag, expression, rows, columns, index_of)
+  return lambda flag, expression: listed_split(flag, expression, rows, columns, index_of)
 
 
 def _channels(data: Data, scan: FileScan) -> int:

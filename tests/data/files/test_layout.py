@@ -182,5 +182,5 @@ def test_another_limit_of_pixels_is_minded_at_the_next_start(tmp_path):
   config = dict(dataset="image_folder", data_dir=str(tmp_path), max_undecodable="5")
   assert load_dataset(Config(**config)).bad == ()
   bad = load_dataset(Config(**config, max_pixels=20 * 29)).bad
-  assert len(bad) == 2 and bad[0].startswith("10.png: more than 580 pixels (--max_pixels)")
+  assert len(bad) == 2 and str(bad[0]).startswith("10.png: more than 580 pixels (--max_pixels)")
   assert load_dataset(Config(**config)).bad == ()

@@ -80,17 +80,17 @@ def test_files_that_changed_or_came_are_looked_at_again(photos, monkeypatch):
 
 
 def test_what_was_seen_before_a_kill_is_known(photos, monkeypatch):
-  save = file_scan.save_scan
+  save = file_scan.FileScan.save
 
-  def killed(path, scan):
-    save(path, scan)
+  def killed(scan, index):
+    save(scan, index)
     if scan.is_good.sum() > 1:
       raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
     patch.setattr(file_scan, "FILES_AT_A_TIME", 7)
     patch.setattr(file_scan, "SECONDS_BETWEEN_SAVES", 0)
-    patch.setattr(file_scan, "save_scan", killed)
+    patch.setattr(file_scan.FileScan, "save", killed)
     with pytest.raises(KeyboardInterrupt):
       load_dataset(Config(dataset="image_folder", data_dir=str(photos)))
   source, decoded = look(photos, monkeypatch)
