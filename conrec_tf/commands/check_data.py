@@ -20,9 +20,8 @@ from conrec_tf.data.duplicates import (
   perceptual_hashes,
   with_copies,
 )
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.splits import check_splits
-from conrec_tf.data.summary import SplitSummary, summarize, summary_lines
+from conrec_tf.data.summary import SplitSummary, failing_images_named, summarize, summary_lines
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model

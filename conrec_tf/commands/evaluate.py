@@ -10,8 +10,8 @@ import tensorflow as tf
 from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_eval_dataset
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.external import open_external

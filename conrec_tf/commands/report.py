@@ -6,8 +6,8 @@ import os
 from conrec_tf.commands.tasks import TASKS, check_classes, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_eval_dataset
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network

@@ -15,8 +15,8 @@ from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config, Segmentation, Training
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.files.walk import without_ending
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network

@@ -9,7 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import Config, Description, Experiment, Training
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.failing_images import failing_images_named
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.export.saved_model import Exported, exported_representation
 from conrec_tf.models import ConRec
 from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, resolve_checkpoint

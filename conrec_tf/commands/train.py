@@ -12,9 +12,9 @@ from conrec_tf.commands.evaluator import Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config, Devices, Experiment, Training
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError

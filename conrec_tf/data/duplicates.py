@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from conrec_tf.data.augmentation.reduction import largest_reduction
+from conrec_tf.data.augmentation.resizing import largest_reduction
 from conrec_tf.data.files.scan import FileScan
 from conrec_tf.data.files.store import FileStore
 from conrec_tf.data.images.decoding import DecodeReduced

@@ -8,15 +8,14 @@ import tensorflow as tf
 
 from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation.corruption import corrupt
-from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
 from conrec_tf.data.augmentation.finetune import (
   cropped_reduction,
   make_cropped,
   make_zoomed,
   zoomed_reduction,
 )
-from conrec_tf.data.augmentation.views import make_view, view_reduction
-from conrec_tf.data.augmentation.windows import random_window
+from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
+from conrec_tf.data.augmentation.views import make_view, random_window, view_reduction
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records

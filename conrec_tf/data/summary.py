@@ -1,20 +1,30 @@
-"""What a split of a dataset holds: sizes, channels, labels, values, formats, bad images."""
+"""Looks at all images of a split: what they are, and which of them can't be read or decoded."""
 
 import collections
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.data.files.walk import without_ending
-from conrec_tf.data.images.inspection import scan_split
+from conrec_tf.data.images.inspection import decode_error
 from conrec_tf.data.records import Streamed
 from conrec_tf.errors import UsageError
 
+GONE = "unreadable at first"
+# What reading or decoding ends in within a graph; others are of devices and workers.
+OF_DATA = (
+  *(tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError),
+  *(tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.OutOfRangeError),
+  *(tf.errors.UnknownError, tf.errors.UnimplementedError),
+)
 SAMPLE = 256  # images whose values are looked at
 
 
@@ -89,6 +99,35 @@ def summarize(split: Split, source: DatasetSource) -> SplitSummary:
       stream = split.records().map(lambda record: record["label"])
       labels = np.array(list(stream.as_numpy_iterator()), np.int64)
   return SplitSummary(split, shapes, bad, labels, _formats(split))
+
+
+def scan_split(
+  source: DatasetSource, split: Split, description: str
+) -> tuple[np.ndarray, dict[int, str]]:
+  """Decodes every image of a split once, with a progress bar in a terminal.
+
+  Returns:
+    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed. And why it did, by
+    place.
+  """
+  images = split.records().map(lambda record: record["image"])
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    pixels = source.decode(image)
+    return index, tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
+
+  def look_again(place: int) -> tf.Tensor:
+    return source.decode(next(iter(images.skip(place))))
+
+  shapes = np.full([int(images.cardinality()), 4], -1, np.int32)
+  looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
+  with tqdm(total=len(shapes), desc=description, unit=" images", disable=None, leave=False) as bar:
+    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+      shapes[index] = shape
+      bar.update()
+  places = np.flatnonzero(shapes[:, 2] <= 0).tolist()
+  return shapes, {place: decode_error(look_again, place) or GONE for place in places}
 
 
 def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]:
@@ -187,3 +226,39 @@ def _formats(split: Split) -> dict[str, int]:
     ending if ending and not ending[1:].isdecimal() else "without ending" for ending in endings
   )
   return dict(counts.most_common())
+
+
+@contextlib.contextmanager
+def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
+  """Names the image, or the file of records, that an error within comes from.
+
+  It looks through the datasets only when there is an error. One that comes from elsewhere passes.
+
+  Args:
+    *sources: datasets that are read within.
+
+  Raises:
+    UsageError: an image can't be read or decoded any more, or records are missing or damaged.
+  """
+  try:
+    yield
+  except OF_DATA as error:
+    for source in sources:
+      for split in {split.name: split for split in (source.train, source.eval)}.values():
+        fault = _fault(source, split)
+        if fault:
+          raise UsageError(
+            f"dataset must stay as it was when it was opened. Received: {fault} of {source.name}"
+          ) from error
+    raise
+
+
+def _fault(source: DatasetSource, split: Split) -> str:
+  """Returns which file of records is damaged, or which image can't be decoded; or nothing."""
+  fault = split.fault() if split.fault else ""
+  if fault:
+    return fault
+  _, bad = scan_split(source, split, f"Looking for what failed in {split.name}")
+  for place, why in sorted(bad.items()):
+    return f"{f'number {place}' if split.names is None else split.names[place]} ({why})"
+  return ""

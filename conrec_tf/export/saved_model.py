@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.evaluation import evaluation_image, evaluation_reduction
+from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
 from conrec_tf.data.images import header
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.models import ConRec, LinearHead

@@ -13,11 +13,11 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
 from conrec_tf.data.images.header import orientation, upright_size
 from conrec_tf.data.records import InMemory, content_digests
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
+from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation.folder import with_masks
 from conrec_tf.segmentation.mask_classes import class_maps

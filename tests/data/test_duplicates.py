@@ -11,7 +11,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data import duplicates
 from conrec_tf.data.duplicates import BITS, Duplicate, find_duplicates
-from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
 
@@ -107,9 +107,9 @@ def test_copies_are_told_from_images_that_only_look_alike(rng):
 
 def test_later_ones_are_left_out_and_named(folder, caplog):
   values = dict(dataset="image_folder", data_dir=str(folder), train_split="train+test")
-  assert open_image_folder(Config(**values)).train.num_examples == 36
+  assert load_dataset(Config(**values)).train.num_examples == 36
   with caplog.at_level("INFO", "conrec_tf"):
-    source = open_image_folder(Config(**values, drop_duplicates=True))
+    source = load_dataset(Config(**values, drop_duplicates=True))
   assert source.train.num_examples == 31 and len(source.bad) == 1
   names = ("copy.jpg", "compressed.jpg", "small.jpg", "cropped.jpg", "grey.png")
   for name, number in zip(names, range(3, 8), strict=True):
@@ -119,7 +119,7 @@ def test_later_ones_are_left_out_and_named(folder, caplog):
   before = source.digest
   with pytest.MonkeyPatch.context() as patch:  # hashes are kept
     patch.setattr(duplicates, "HASHED_PIXELS", None)
-    assert open_image_folder(Config(**values, drop_duplicates=True)).digest == before
+    assert load_dataset(Config(**values, drop_duplicates=True)).digest == before
 
 
 def test_other_data_has_no_files_to_leave_out():

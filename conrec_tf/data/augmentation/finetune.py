@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.reduction import largest_reduction, reduced_box
+from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
 from conrec_tf.data.augmentation.views import crop_and_resize, draw_crop, flip
 
 ZOOM_RANGE = (0.85, 1.15)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
 from conrec_tf.data.augmentation.control_flow import maybe_apply
-from conrec_tf.data.augmentation.reduction import largest_reduction, reduced_box
+from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
 
 MIN_AREA = 0.08
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
@@ -182,6 +182,26 @@ def draw_color(
     "order": tf.argsort(uniform[10:14]),
     "angle": math.radians(largest_angle) * (2.0 * uniform[14] - 1.0),
   }
+
+
+def random_window(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+  """Cuts a window at a random place, every place as likely.
+
+  Args:
+    image: `[h, w, C]`.
+    size: the window's side in pixels; a shorter side of the image is taken whole.
+    seed: integer `[2]`.
+
+  Returns:
+    `[min(size, h), min(size, w), C]`, of the image's dtype.
+  """
+  sides = tf.shape(image)[:2]
+  taken = tf.minimum(sides, size)
+  uniform = tf.random.stateless_uniform([2], seed)
+  places = tf.cast(uniform * tf.cast(sides - taken + 1, tf.float32), tf.int32)
+  start = tf.concat([tf.minimum(places, sides - taken), [0]], axis=0)
+  window = tf.slice(image, start, tf.concat([taken, [-1]], axis=0))
+  return tf.ensure_shape(window, [None, None, image.shape[-1]])
 
 
 def crop_and_resize(

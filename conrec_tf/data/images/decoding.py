@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.augmentation.reduction import REDUCTIONS
+from conrec_tf.data.augmentation.resizing import REDUCTIONS
 from conrec_tf.data.images import formats, header
-from conrec_tf.data.images.channels import with_channels
 from conrec_tf.data.images.pixel_values import converted
+from conrec_tf.errors import UsageError
 
 NATIVE = 0
 
@@ -195,3 +195,28 @@ def fill_range(image: tf.Tensor, bits: int) -> tf.Tensor:
   largest = 2**bits - 1
   values = tf.cast(tf.minimum(tf.cast(image, tf.int32), largest), tf.float64) / largest
   return tf.cast(tf.round(values * tf.uint16.max), tf.uint16)
+
+
+def checked_channels(asked: int, stored: int) -> int:
+  """Returns how many channels the network gets of images that all have `stored`.
+
+  Args:
+    asked: `config.image_channels`.
+    stored: of the images.
+
+  Raises:
+    UsageError: another number is asked for, and the images are neither grey nor RGB.
+  """
+  if not stored or asked not in (0, stored) and stored not in (1, 3):
+    raise UsageError(
+      "image_channels must be 0 for images that are neither grey nor RGB. "
+      f"Received: {asked} for {stored} channels"
+    )
+  return asked or stored
+
+
+def with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+  """Makes grey of RGB or RGB of grey where an image `[h, w, C]` has another number of channels."""
+  if channels == image.shape[-1]:
+    return image
+  return tf.image.rgb_to_grayscale(image) if channels == 1 else tf.concat([image] * 3, -1)

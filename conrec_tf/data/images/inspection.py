@@ -9,15 +9,12 @@ import zlib
 import numpy as np
 import simplejpeg
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.images import formats, header
 from conrec_tf.data.images.bad_image import as_bad_image, reason
 from conrec_tf.data.images.decoding import NATIVE, decode_stored, of_bytes, within_limit
 
-GONE = "unreadable at first"
 # Bytes before the end (EOI) that some cameras write; damage leaves more, or some elsewhere.
 LEFT_OVER = 16
 # Markers of JPEG (ITU-T T.81, table B.1): frames by process, and where the pixels begin.
@@ -144,35 +141,6 @@ def _with_whole_orientation(data: bytes) -> np.bool_:
       raise ValueError("damaged EXIF data, which says how it is turned")
     place = end + 4
   return np.True_
-
-
-def scan_split(
-  source: DatasetSource, split: Split, description: str
-) -> tuple[np.ndarray, dict[int, str]]:
-  """Decodes every image of a split once, with a progress bar in a terminal.
-
-  Returns:
-    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed. And why it did, by
-    place.
-  """
-  images = split.records().map(lambda record: record["image"])
-
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def look(index: tf.Tensor, image: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    pixels = source.decode(image)
-    return index, tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
-
-  def look_again(place: int) -> tf.Tensor:
-    return source.decode(next(iter(images.skip(place))))
-
-  shapes = np.full([int(images.cardinality()), 4], -1, np.int32)
-  looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
-  with tqdm(total=len(shapes), desc=description, unit=" images", disable=None, leave=False) as bar:
-    for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-      shapes[index] = shape
-      bar.update()
-  places = np.flatnonzero(shapes[:, 2] <= 0).tolist()
-  return shapes, {place: decode_error(look_again, place) or GONE for place in places}
 
 
 def decode_error(describe: Describe, image: Any) -> str:

@@ -18,11 +18,11 @@ from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import FileScan, scan_files
 from conrec_tf.data.files.store import FileStore, content
 from conrec_tf.data.files.walk import base_name, readable
-from conrec_tf.data.images.channels import checked_channels
 from conrec_tf.data.images.decoding import (
   Decode,
   DecodeReduced,
   DecodeSize,
+  checked_channels,
   decode_image,
   decode_reduced,
   decode_stored,

@@ -12,7 +12,7 @@ from conrec_tf.data.dataset import Columns, DatasetSource
 from conrec_tf.data.files.groups import holdout_mask
 from conrec_tf.data.files.labels import checked_multi_hot, label_numbers, label_text, ordered_labels
 from conrec_tf.data.files.walk import existing_path
-from conrec_tf.data.images.channels import checked_channels, with_channels
+from conrec_tf.data.images.decoding import checked_channels, with_channels
 from conrec_tf.data.images.frames import ALL, MIDDLE
 from conrec_tf.data.images.pixel_values import converted, filled_range
 from conrec_tf.data.records import content_digests

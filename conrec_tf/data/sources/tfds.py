@@ -15,8 +15,14 @@ from conrec_tf.config import Data
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.images import header
-from conrec_tf.data.images.channels import checked_channels, with_channels
-from conrec_tf.data.images.decoding import DecodeSize, decode_reduced, fill_range, within_limit
+from conrec_tf.data.images.decoding import (
+  DecodeSize,
+  checked_channels,
+  decode_reduced,
+  fill_range,
+  with_channels,
+  within_limit,
+)
 from conrec_tf.data.sources.tfds_files import damaged, damaged_description
 from conrec_tf.data.sources.tfds_records import tfds_split
 from conrec_tf.errors import UsageError

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
-from conrec_tf.data.augmentation.windows import random_window
+from conrec_tf.data.augmentation.views import random_window
 from conrec_tf.data.pipeline import pretraining_batches
 
 

@@ -13,12 +13,12 @@ import tifffile
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.images import formats
 from conrec_tf.data.images.bad_image import NO_MEMORY, BadImage, as_bad_image, reason
-from conrec_tf.data.images.inspection import describe_image, scan_split
+from conrec_tf.data.images.inspection import describe_image
 from conrec_tf.data.images.pixel_values import check_size
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.summary import failing_images_named, scan_split
 from conrec_tf.errors import UsageError
 
 SEED = 5

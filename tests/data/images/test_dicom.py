@@ -11,7 +11,7 @@ import pytest
 from conrec_tf.config import Config
 from conrec_tf.data.images.bad_image import BadImage
 from conrec_tf.data.images.formats import holds_no_image, is_dicom, read_image
-from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
 pydicom = pytest.importorskip("pydicom")
@@ -387,13 +387,13 @@ def test_what_is_known_of_a_folder_is_kept_for_each_choice_of_frames(tmp_path):
     (tmp_path / f"{number}.dcm").write_bytes(data)
   values = dict(dataset="image_folder", data_dir=str(tmp_path))
   with pytest.raises(UsageError, match="11 bad ones .* 3 frames"):
-    open_image_folder(Config(**values))
-  source = open_image_folder(Config(**values, dicom_frames="middle", train_split="train+test"))
+    load_dataset(Config(**values))
+  source = load_dataset(Config(**values, dicom_frames="middle", train_split="train+test"))
   assert source.train.num_examples == 11
   for record in source.train.records():
     assert source.decode(record["image"]).shape == (*SMALL.shape, 1)
   with pytest.raises(UsageError, match="11 bad ones .* 3 frames"):
-    open_image_folder(Config(**values))
+    load_dataset(Config(**values))
 
 
 LOSSLESS = {

@@ -15,7 +15,7 @@ from conrec_tf.data.images.decoding import NATIVE, decode_image
 from conrec_tf.data.images.formats import read_image
 from conrec_tf.data.images.inspection import describe_image
 from conrec_tf.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
-from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
 pydicom = pytest.importorskip("pydicom")
@@ -181,7 +181,7 @@ def test_files_of_16_bits_make_a_set_of_16_bits(tmp_path):
   grey = io.BytesIO()
   Image.fromarray(COARSE[..., 0]).save(grey, "PNG")
   values = folder(tmp_path, {**files, "8bit.png": grey.getvalue(), "1.2.840.7": dicom(RAMP)})
-  source = open_image_folder(Config(**values, train_split="train+test", image_bits=12))
+  source = load_dataset(Config(**values, train_split="train+test", image_bits=12))
   assert source.channels == 1 and source.train.num_examples == 13
   levels = {}
   for record in source.train.records():
@@ -198,13 +198,13 @@ def test_files_of_16_bits_make_a_set_of_16_bits(tmp_path):
 def test_channels_of_a_folder(tmp_path):
   image = RNG.integers(0, 2**16, (6, 20, 31), np.uint16)
   five = {f"{index}.tif": tiff(image[:5], metadata={"axes": "CYX"}) for index in range(11)}
-  source = open_image_folder(Config(**folder(tmp_path, five)))
+  source = load_dataset(Config(**folder(tmp_path, five)))
   assert source.channels == 5
   with pytest.raises(UsageError, match="image_channels must be 0 .* Received: 3 for 5 channels"):
-    open_image_folder(Config(**folder(tmp_path, {}), image_channels=3))
+    load_dataset(Config(**folder(tmp_path, {}), image_channels=3))
   (tmp_path / "six.tif").write_bytes(tiff(image, metadata={"axes": "CYX"}))
   with pytest.raises(UsageError, match="Received: 5 in 0.tif, 6 in six.tif"):
-    open_image_folder(Config(**folder(tmp_path, {})))
+    load_dataset(Config(**folder(tmp_path, {})))
 
 
 @pytest.mark.parametrize("channels", [1, 3, NATIVE])
@@ -310,7 +310,7 @@ def test_a_thousand_files_of_ten_formats_twenty_of_them_bad(tmp_path):
     max_undecodable="20",
     scaled_decoding=False,
   )
-  source = open_image_folder(config, config.max_undecodable)
+  source = load_dataset(config)
   assert {file.name for file in source.bad} == bad and source.train.num_examples == 1000
   seen = set()
   for name, record in zip(source.train.names, source.train.records(), strict=True):
@@ -336,7 +336,7 @@ def test_16_bits_go_through_the_whole_pipeline(tmp_path, mode, channels):
   config = Config(
     **folder(tmp_path, {}), image_channels=channels, image_size=24, unet_depth=3, train_batch_size=4
   )
-  source = open_image_folder(config, config.max_undecodable)
+  source = load_dataset(config)
   if mode == "views":
     images = next(iter(pretraining_batches(config, source)))["target"]
   else:

@@ -9,10 +9,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Config
-from conrec_tf.data.failing_images import failing_images_named
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import training_records
-from conrec_tf.data.summary import summarize
+from conrec_tf.data.summary import failing_images_named, summarize
 from conrec_tf.errors import UsageError
 
 

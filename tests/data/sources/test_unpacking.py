@@ -13,8 +13,8 @@ import pytest
 from conrec_tf.config import Config
 from conrec_tf.data.files import scan as file_scan
 from conrec_tf.data.images.formats import read_image
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import unpacking
-from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.data.splits import with_fold_held_out
 from conrec_tf.data.summary import summarize
 from conrec_tf.errors import UsageError
@@ -47,7 +47,7 @@ def volume(seed, count=6):
 def opened(folder, frames="all", split="all", **values):
   values = dict(dataset="image_folder", data_dir=str(folder), label_mode="none") | values
   values.setdefault("eval_split", "all")
-  return open_image_folder(Config(**values, dicom_frames=frames, train_split=split))
+  return load_dataset(Config(**values, dicom_frames=frames, train_split=split))
 
 
 def images(source):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.data.augmentation import evaluation, finetune, views
-from conrec_tf.data.augmentation.reduction import largest_reduction, reduced_box
+from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 
 
