@@ -31,8 +31,8 @@ class Duplicate(NamedTuple):
   """An image that looks like an earlier one.
 
   Attributes:
-    place: of the image.
-    of: place of the first image that it looks like.
+    place: number of the image.
+    of: number of the first image that it looks like.
     distance: bits of `BITS` in which their hashes differ.
     is_copy: whether all pixels are known to be the same.
   """
@@ -49,7 +49,7 @@ def perceptual_hashes(
   """Returns the hashes of images, bool `[N, BITS]`, with a progress bar in a terminal.
 
   Args:
-    images: finite `tf.data.Dataset` of what `decode` takes; all of them can be decoded.
+    images: what `decode` takes; all of them can be decoded.
     decode: to uint8 or uint16 `[h, w, C]`.
     description: of the progress bar.
   """
@@ -79,14 +79,10 @@ def hash_reduction(full_size: tf.Tensor) -> tf.Tensor:
 
 
 def find_duplicates(hashes: np.ndarray, farthest: int = FARTHEST) -> list[Duplicate]:
-  """Returns the images that look like an earlier one, in order.
+  """Returns the images that look like an earlier one, in order, by hashes bool `[N, BITS]`.
 
   All pairs are compared, block by block: no index spares any where two hashes of one image may
   differ in a quarter of their bits. 100,000 take half a minute on two cores, and 50 MB.
-
-  Args:
-    hashes: bool `[N, BITS]`.
-    farthest: bits in which two hashes of one image may differ.
   """
   return [
     found
@@ -128,7 +124,7 @@ def with_copies(
 
   Args:
     duplicates: what `find_duplicates` returned.
-    decoded: from places to each of them and its pixels, `[h, w, C]`.
+    decoded: from numbers of images to each of them and its pixels, `[h, w, C]`.
   """
   alike = {at for found in duplicates if not found.distance for at in (found.place, found.of)}
   digests = {place: _digest(pixels) for place, pixels in decoded(alike)}
@@ -159,7 +155,7 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
   Args:
     store: where the files lie.
     scan: of its images, in their order.
-    decode: from a file's content to pixels and the whole image's size; see `decode_reduced`.
+    decode: see `decode_reduced`.
   """
   good = np.flatnonzero(scan.is_good)
   unknown = good[~scan.perceptual_hashes[good].any(axis=1)]

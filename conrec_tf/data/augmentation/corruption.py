@@ -29,14 +29,11 @@ CURVE_BASIS = np.concatenate([3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**
 
 
 def corrupt(view: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-  """Applies one random corruption.
+  """Applies one random corruption to a view, float32 `[H, W, C]` in [0, 1]; the result is the same.
 
   Args:
-    view: float32 `[H, W, C]` in [0, 1], at least 21 pixels a side.
+    view: at least 21 pixels a side.
     seed: integer `[2]`.
-
-  Returns:
-    float32 `[H, W, C]` in [0, 1].
   """
   kind_seed, seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   # As the authors: with one channel the blocks never stop early.
@@ -163,8 +160,7 @@ def draw_in_painting(seed: tf.Tensor, shape: Sequence[int]) -> tuple[tf.Tensor, 
   """Draws up to 5 rectangles of 14 % to 20 % of a side, each of one random colour.
 
   Returns:
-    boxes int32 `[5, 4]` (top, left, bottom, right), empty where there is none,
-    and colours float32 `[5, C]`.
+    boxes int32 `[5, 4]` (top, left, bottom, right), empty where there is none; colours `[5, C]`.
   """
   height, width, channels = shape
   uniform = tf.random.stateless_uniform([MAX_RECTANGLES, 5 + channels], seed)
@@ -205,8 +201,7 @@ def draw_blocks(
   """Draws up to 15 blocks of 1 pixel to 20 % of a side, and the keys that order their pixels.
 
   Returns:
-    boxes int32 `[15, 4]`, empty where there is none, and keys float32
-    `[sum of areas]` in [0, 1).
+    boxes int32 `[15, 4]`, empty where there is none; keys float32 `[sum of areas]` in [0, 1).
   """
   box_seed, key_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   uniform = tf.random.stateless_uniform([MAX_BLOCKS, 5], box_seed)

@@ -34,16 +34,7 @@ def make_cropped(
 
 
 def cropped_reduction(full_size: tf.Tensor, seed: tf.Tensor, image_size: int) -> tf.Tensor:
-  """Returns by how much an image can be reduced so that `make_cropped` loses no pixels.
-
-  Args:
-    full_size: int32 `[2]`, height and width.
-    seed: see `make_cropped`.
-    image_size: see `make_cropped`.
-
-  Returns:
-    int32 scalar, one of `REDUCTIONS`.
-  """
+  """Returns by how much an image can be reduced so that `make_cropped` loses no pixels."""
   _, size = draw_crop(_seeds(seed)[0], tf.concat([full_size, [1]], 0))
   return largest_reduction(size, image_size)
 
@@ -76,12 +67,7 @@ def make_zoomed(
 
 
 def zoom(view: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-  """Zooms about the centre; a factor over 1 shows more than there is.
-
-  Args:
-    view: float32 `[H, W, C]`.
-    factors: float32 `[2]`, (y, x).
-  """
+  """Zooms `[H, W, C]` about the centre by factors `[2]`, (y, x); over 1 shows what isn't there."""
   height, width = view.shape[:2]
   y, x = factors[0], factors[1]
   transform = tf.stack(

@@ -8,14 +8,10 @@ LARGEST_UNCROPPED = 32
 
 
 def largest_reduction(side: tf.Tensor, image_size: int) -> tf.Tensor:
-  """Returns the largest of `REDUCTIONS` that leaves at least `image_size` pixels.
+  """Returns the largest of `REDUCTIONS` that leaves at least `image_size` pixels a side.
 
   Args:
-    side: int32 of any shape: what will be resized to that size, pixels. The smallest decides.
-    image_size: pixels.
-
-  Returns:
-    int32 scalar.
+    side: int32 of any shape: what will be resized to that size, pixels.
   """
   fits = tf.reduce_min(side) >= tf.constant(REDUCTIONS) * image_size
   return tf.reduce_max(tf.where(fits, REDUCTIONS, 1))
@@ -62,16 +58,7 @@ def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf
 
 
 def evaluation_reduction(full_size: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
-  """Returns by how much an image can be reduced so that evaluation loses no pixels.
-
-  Args:
-    full_size: int32 `[2]`, height and width.
-    image_size: see `evaluation_image`.
-    center_crop: see `evaluation_image`.
-
-  Returns:
-    int32 scalar, one of `REDUCTIONS`.
-  """
+  """Returns by how much an image can be reduced so that `evaluation_image` loses no pixels."""
   return largest_reduction(_side(full_size, image_size, center_crop), image_size)
 
 

@@ -46,18 +46,8 @@ def make_view(
     seed: integer `[2]`; the same seed gives the same view.
     image_size: height and width of the view, pixels.
     full_size: int32 `[2]`, height and width before `image` was reduced; None if it wasn't.
-    crop_min_area: smallest share of the area that is shown, above 0 and up to 1.
-    random_flip: none, horizontal, or horizontal_and_vertical; half of the views in each direction.
-    random_rotation: largest angle, degrees; 0 leaves views upright.
-    color_jitter_strength: scales the four ranges that follow.
-    color_jitter_probability: share of views whose colour changes (RGB only).
-    brightness_jitter: largest change, as a share.
-    contrast_jitter: largest change, as a share.
-    saturation_jitter: largest change, as a share (RGB only).
-    hue_jitter: largest turn, as a share of the circle (RGB only).
-    grey_probability: share of views that lose their colour (RGB only).
-    use_blur: whether to blur (RGB only).
-    blur_probability: share of views that are blurred.
+
+  The others are the options of these names; of one channel, brightness and contrast alone change.
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
@@ -98,17 +88,7 @@ def make_view(
 def view_reduction(
   full_size: tf.Tensor, seeds: Sequence[tf.Tensor], image_size: int, crop_min_area: float
 ) -> tf.Tensor:
-  """Returns by how much an image can be reduced so that some views of it lose no pixels.
-
-  Args:
-    full_size: int32 `[2]`, height and width.
-    seeds: of the views.
-    image_size: see `make_view`.
-    crop_min_area: see `make_view`.
-
-  Returns:
-    int32 scalar, one of `REDUCTIONS`.
-  """
+  """Returns by how much an image can be reduced so that the views of some seeds lose no pixels."""
   sizes = [view_crop(seed, full_size, crop_min_area)[1] for seed in seeds]
   return largest_reduction(tf.stack(sizes), image_size)
 
@@ -136,7 +116,7 @@ def draw_crop(
     min_area: the smallest share.
 
   Returns:
-    offset, size: int32 `[2]` each (y, x) and (height, width), pixels.
+    offset (y, x) and size (height, width), int32 `[2]` each, pixels.
   """
   begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
     image_shape,
@@ -185,15 +165,12 @@ def draw_color(
 
 
 def random_window(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-  """Cuts a window at a random place, every place as likely.
+  """Cuts a window at a random place of `[h, w, C]`, every place as likely.
 
   Args:
-    image: `[h, w, C]`.
+    image: of any dtype.
     size: the window's side in pixels; a shorter side of the image is taken whole.
     seed: integer `[2]`.
-
-  Returns:
-    `[min(size, h), min(size, w), C]`, of the image's dtype.
   """
   sides = tf.shape(image)[:2]
   taken = tf.minimum(sides, size)
@@ -226,10 +203,10 @@ def _mirrored(axis: int) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def rotate(view: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
-  """Turns a view about its centre, bilinearly; what comes in at the border is reflected.
+  """Turns `[H, W, C]` about its centre, bilinearly; what comes in at the border is reflected.
 
   Args:
-    view: float32 `[H, W, C]`.
+    view: float32.
     angle: radians, counterclockwise.
   """
   height, width = (side - 1.0 for side in view.shape[:2])
@@ -250,10 +227,6 @@ def rotate(view: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
 
 def blur(view: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
   """Blurs by a separable Gaussian with zeros outside the image, as in SimCLR; `[H, W, C]`.
-
-  Args:
-    view: float32 `[H, W, C]`.
-    sigma: standard deviation, pixels.
 
   The window has H // 10 pixels, made odd, but ends where what lies beyond carries less than
   0.09 % of the weight: the largest change that makes is under half a step of 8 bits.

@@ -13,17 +13,16 @@ Line = tuple[int, dict[str, str]]
 def read_lines(
   option: str, path: str, columns: Sequence[str], perhaps: Sequence[str] = ()
 ) -> list[Line]:
-  """Reads the lines of a table.
+  """Reads the lines of a CSV file in UTF-8.
 
   Args:
     option: whose file it is, for messages.
-    path: of the CSV file, UTF-8.
+    path: of the file.
     columns: that it must have, in any case.
     perhaps: that it may have, for messages.
 
   Returns:
-    Of each line its number and `{column in lower case: text}`, without blanks around it; empty
-    where nothing stands.
+    Of each line its number and `{column in lower case: text}`, empty where nothing stands.
 
   Raises:
     UsageError: the file can't be read or lacks a column.

@@ -20,15 +20,12 @@ TRIALS = 5  # partitions of few groups for each number of folds
 
 
 def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
-  """Returns which images make the eval share of data without splits, whatever the run's seed.
+  """Returns which images make the eval share of data without splits, bool `[count]`, for any seed.
 
   Args:
-    labels: int `[count]`, of which each class gives the same share, or `[count, L]` of several
-      labels each, of which any are taken, or None.
+    labels: int `[count]`, of which each class gives the same share but keeps a single image for
+      training; or `[count, L]` of several labels each, of which any are taken; or None.
     count: how many images there are.
-
-  Returns:
-    bool `[count]`. A class with a single image keeps it for training.
   """
   share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
   groups = labels if labels is not None and labels.ndim == 1 else np.zeros(count, int)
@@ -53,16 +50,7 @@ def check_groups(splits: list[str], groups: list[str]) -> None:
 def held_out_groups(
   labels: np.ndarray, groups: Sequence[str] | np.ndarray, class_names: Sequence[str]
 ) -> np.ndarray:
-  """Returns splits, train or test, with about a fifth held out; see `held_out_share`.
-
-  Args:
-    labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`.
-    groups: `[N]`.
-    class_names: of the labels.
-
-  Raises:
-    UsageError: there are too few groups.
-  """
+  """Returns splits, train or test, with about a fifth held out; see `held_out_share`."""
   names = np.asarray(groups, object)
   held = held_out_share(labels, names, seed=0)
   splits = np.where(held, "test", "train")
@@ -130,8 +118,7 @@ def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -
   Folds have shares of labels as alike as groups allow, or of several labels as chance makes them.
 
   Args:
-    labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`.
-    groups: object `[N]`.
+    labels, groups: see `held_out_share`.
     count: of the folds.
     seed: fixes them.
 

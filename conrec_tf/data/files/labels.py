@@ -98,14 +98,10 @@ def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarr
 
 
 def checked_multi_hot(labels: np.ndarray, what: str) -> np.ndarray:
-  """Returns several labels of each image, int64 `[N, L]`, if they are 0 and 1.
-
-  Args:
-    labels: `[N, L]`.
-    what: where they come from, for messages.
+  """Returns several labels of each image, int64 `[N, L]`.
 
   Raises:
-    UsageError: there are other values.
+    UsageError: there are others than 0 and 1; `what` says where they come from.
   """
   values = np.unique(labels)
   if not np.isin(values, (0, 1)).all():

@@ -50,13 +50,10 @@ def split_word(name: str) -> str:
 
 
 def has_splits(files: Mapping[str, str]) -> bool:
-  """Returns whether files of many images each have the name of a split in theirs.
-
-  Args:
-    files: `{name: its split, or nothing}`.
+  """Returns whether files of many images, `{name: its split, or nothing}`, are named after splits.
 
   Raises:
-    UsageError: some have, others haven't.
+    UsageError: some are, others aren't.
   """
   without = [name for name, split in files.items() if not split]
   if 0 < len(without) < len(files):
@@ -113,12 +110,7 @@ def folder_layout(data: Data, names: Sequence[str], root: str) -> Layout:
 
 
 def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layout:
-  """Returns the same of files that `label_table` tells of.
-
-  Args:
-    data: see `folder_layout`.
-    names: of the files.
-    rows: `{name: Row}`; see `read_label_table`.
+  """Returns splits, labels and groups of files, by the rows of `read_label_table`.
 
   Raises:
     UsageError: some images have a split or a group and others none, a group lies in two splits,
@@ -154,7 +146,7 @@ def sample_layout(
   count: int,
   class_names: tuple[str, ...] = (),
 ) -> Layout:
-  """Returns the same of samples that have their labels beside them.
+  """Returns splits and labels of samples that have their labels beside them.
 
   Args:
     data: see `folder_layout`.

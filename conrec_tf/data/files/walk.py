@@ -42,13 +42,8 @@ class _Folder:
 def existing_path(data_dir: str, dataset: str, what: str) -> str:
   """Returns `data_dir` as a path that exists.
 
-  Args:
-    data_dir: what the user gave.
-    dataset: name of the dataset that it is for.
-    what: what it should be, for the message.
-
   Raises:
-    UsageError: there is nothing there.
+    UsageError: there is nothing there; `what` says what it should be for the dataset.
   """
   path = os.path.expanduser(data_dir)
   if not path or not os.path.exists(path):

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from conrec_tf.data.augmentation import evaluation, finetune, views
+from conrec_tf.data.augmentation import finetune, resizing, views
 from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 
@@ -63,8 +63,8 @@ def test_views_of_reduced_images_are_those_of_whole_ones(photograph, size):
   pixels, full_size = reduced(lambda full: views.view_reduction(full, [seed], size, 0.3))
   make = functools.partial(views.make_view, seed=seed, image_size=size, crop_min_area=0.3)
   pairs.append((make(pixels, full_size=full_size), make(image)))
-  pixels, _ = reduced(lambda full: evaluation.evaluation_reduction(full, size, True))
-  pairs.append([evaluation.evaluation_image(part, size, True) for part in (pixels, image)])
+  pixels, _ = reduced(lambda full: resizing.evaluation_reduction(full, size, True))
+  pairs.append([resizing.evaluation_image(part, size, True) for part in (pixels, image)])
   for make, fitting in (
     (finetune.make_cropped, finetune.cropped_reduction),
     (finetune.make_zoomed, finetune.zoomed_reduction),
