@@ -153,12 +153,7 @@ class Split(Columns):
 
 
 class BadFile(NamedTuple):
-  """An image file that can't be decoded.
-
-  Attributes:
-    name: relative to data_dir.
-    why: in a few words.
-  """
+  """An image file that can't be decoded, relative to data_dir, and why, in a few words."""
 
   name: str
   why: str
@@ -257,12 +252,7 @@ class DatasetSource:
     )
 
   def traced_once(self, key: Hashable, function: Callable) -> Callable:
-    """Returns a function of records as a graph, for as long as this dataset lives.
-
-    Args:
-      key: what tells it from other functions of this dataset.
-      function: what is traced, unless there is one for that key already.
-    """
+    """Returns a function of records as a graph, traced once for each key of this dataset."""
     if key not in self._functions:
       self._functions[key] = tf.function(function, autograph=False)
     return self._functions[key]

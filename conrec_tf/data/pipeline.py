@@ -157,9 +157,6 @@ def finetuning_batches(
 
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
-
-  Raises:
-    UsageError: the batch is larger than the split.
   """
   make, reduction = {
     "crop": (make_cropped, cropped_reduction),
@@ -200,8 +197,7 @@ def evaluation_batches(
     batch_size: images of a batch; the last batch may be smaller.
 
   Returns:
-    `tf.data.Dataset` of (images float32 `[B, H, W, C]` in [0, 1], labels int64 `[B]`, 0 where
-    there are none).
+    `tf.data.Dataset` of images float32 `[B, H, W, C]` in [0, 1] and labels int64 `[B]`, or 0.
   """
 
   def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -110,13 +110,8 @@ def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str
 def stored_parts(flag: str, expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
   """Returns the ranges of stored splits that an expression names, in its order.
 
-  Args:
-    flag: the flag that `expression` comes from, for messages.
-    expression: as TFDS writes them.
-    infos: of the stored splits.
-
   Raises:
-    UsageError: it names none.
+    UsageError: it names none; `flag` is where it comes from.
   """
   try:
     return _parts(expression, infos)
@@ -160,12 +155,8 @@ def empty_split(flag: str, expression: str) -> UsageError:
 def with_fold_held_out(source: DatasetSource, number: int, count: int) -> DatasetSource:
   """Returns a dataset whose network is measured on a fold of its train split, and learns the rest.
 
-  Bad images, for which others stand in, and those without a label are in no fold.
-
-  Args:
-    source: the dataset, with one label of each image; its eval split isn't used.
-    number: of the fold that is held out, from 0.
-    count: of the folds.
+  Bad images, for which others stand in, and those without a label are in no fold. The number of the
+  fold that is held out counts from 0.
 
   Raises:
     UsageError: there are more folds than images or groups, or one label alone would be learnt.
@@ -193,11 +184,7 @@ def stratified_folds(
 ) -> np.ndarray:
   """Returns the fold of each image, int `[N]`: random ones, with shares of labels as in the whole.
 
-  Args:
-    labels: int `[N]`.
-    groups: object `[N]`, of which each is in one fold, or None.
-    count: of the folds.
-    seed: fixes them.
+  Groups, object `[N]` or None, are in one fold each.
 
   Raises:
     UsageError: there are more folds than images, or than groups.
@@ -218,12 +205,8 @@ def stratified_folds(
 def check_splits(data: Data, source: DatasetSource, in_folds: bool) -> None:
   """Warns of images that are learnt from and measured, and of labels that a split lacks.
 
-  Within folds neither is to be said: nothing is measured on the eval split, and folds are apart.
-
-  Args:
-    data: its options name the splits.
-    source: the dataset of evaluation.
-    in_folds: whether folds of the train split are learnt from and measured.
+  Within folds of the train split neither is to be said: nothing is measured on the eval split, and
+  folds are apart.
 
   Raises:
     UsageError: images differ, but groups of them stand in both splits.
@@ -246,11 +229,7 @@ def _options(data: Data) -> tuple[str, str]:
 
 
 def check_apart(learnt: Split, measured: Split, first: str, second: str) -> None:
-  """Warns of images that two splits share, and refuses groups that do.
-
-  Args:
-    learnt, measured: the splits.
-    first, second: the options that name them.
+  """Warns of images that two splits share; the options `first` and `second` name the splits.
 
   Raises:
     UsageError: no image is in both, but a group is.

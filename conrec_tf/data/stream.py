@@ -64,16 +64,13 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 def training_records(
   split: Split, batch_size: int, seed: int, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
-  """Returns the endless stream of (position, record), or a worker's shard of it.
+  """Returns the endless stream of (position, record), int64 scalar and `{image, label}`.
 
   Args:
     split: what is learnt from.
     batch_size: images of a batch, of all workers together.
     seed: seed of the run.
     shard: the part of each batch, and where to begin.
-
-  Returns:
-    `tf.data.Dataset` of an int64 scalar and `{image, label}`.
 
   Raises:
     UsageError: the batch is larger than the split, or its records can't be shuffled.
@@ -95,16 +92,9 @@ def training_records(
 def index_at(
   position: tf.Tensor, epoch: tf.Tensor | int, num_examples: int, seed: int
 ) -> tf.Tensor:
-  """Returns which image of a split stands at a position of an epoch.
+  """Returns which image of a split of so many stands at a position of an epoch, both from 0.
 
-  Args:
-    position: int64 in [0, num_examples), of any shape.
-    epoch: int64 scalar.
-    num_examples: images of the split.
-    seed: seed of the run.
-
-  Returns:
-    int64 in [0, num_examples), of the same shape; other positions have other images.
+  Positions are int64 of any shape; other positions have other images.
   """
   seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
   return permuted(position, seeds, num_examples - 1, num_examples)
@@ -114,13 +104,10 @@ def permuted(index: tf.Tensor, seeds: tf.Tensor, last: tf.Tensor | int, largest:
   """Returns what numbers from 0 to `last` become in a permutation that is nowhere stored.
 
   Args:
-    index: int64 in [0, last], of any shape.
+    index: int64 in [0, last], of any shape, as the result.
     seeds: int64 `[2]`; others give another permutation.
     last: int64 scalar.
     largest: how many numbers are permuted, or the largest count of several permutations.
-
-  Returns:
-    int64 in [0, last], of the shape of `index`; others become others.
   """
   all_seeds = tf.concat([tf.constant([FIRST_SEED], tf.int64), seeds], 0)
   rounds = FEW_ROUNDS if largest <= SMALL else MANY_ROUNDS

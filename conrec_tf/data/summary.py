@@ -107,8 +107,7 @@ def scan_split(
   """Decodes every image of a split once, with a progress bar in a terminal.
 
   Returns:
-    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed. And why it did, by
-    place.
+    int32 `[N, 4]`: heights, widths, channels, bits; -1 where decoding failed. And why, by number.
   """
   images = split.records().map(lambda record: record["image"])
 
@@ -233,9 +232,6 @@ def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
   """Names the image, or the file of records, that an error within comes from.
 
   It looks through the datasets only when there is an error. One that comes from elsewhere passes.
-
-  Args:
-    *sources: datasets that are read within.
 
   Raises:
     UsageError: an image can't be read or decoded any more, or records are missing or damaged.

@@ -27,13 +27,13 @@ class Row:
 def read_label_table(
   path: str, names: Sequence[str], columns: Sequence[str] = ()
 ) -> dict[str, Row]:
-  """Reads `image,label` and perhaps `split` and `group` of image files.
+  """Reads `image,label` and perhaps `split` and `group` of image files from a CSV file in UTF-8.
 
   An image is named by its path below the folder, by its base name, or by that without ending,
   where just one file has it. Other columns are left alone.
 
   Args:
-    path: of the CSV file, UTF-8.
+    path: of the table.
     names: of the files, below the folder.
     columns: of several labels, 0 or 1 each, in place of `label`; empty where there is one.
 
@@ -61,19 +61,16 @@ def add_rows(
   key: str,
   columns: Sequence[str],
 ) -> list[str]:
-  """Adds the lines of a table to what is known of images, and returns those that aren't there.
+  """Adds the lines of a table to `{name: row}`, and returns the images that aren't there.
 
   Args:
-    rows: `{name: row}`, to which is added.
+    rows: to which is added.
     option: that the table is of, for messages.
-    path: of the table.
+    path: of the table, for messages.
     lines: of it.
     places: `{how the table names an image: name}`.
     key: the column of that.
-    columns: see `read_label_table`.
-
-  Raises:
-    UsageError: see there.
+    columns: see `read_label_table`, as of what is raised.
   """
   missing = []
   for number, given in lines:
@@ -98,14 +95,7 @@ def add_rows(
 def say_lost(
   rows: Mapping[str, Row], option: str, missing: Sequence[str], names: Sequence[str], path: str
 ) -> None:
-  """Warns of rows without an image, and of images without a row.
-
-  Args:
-    rows: of images that are there.
-    option: see `add_rows`.
-    missing: images that aren't.
-    names: of all images.
-    path: of the table, or what there is of several.
+  """Warns of rows without an image, and of images without a row; see `add_rows`.
 
   Raises:
     UsageError: no row has an image.

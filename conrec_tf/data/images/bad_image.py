@@ -22,9 +22,6 @@ def as_bad_image() -> Iterator[None]:
   """Turns any exception of a library within into a `BadImage`; a context or a decorator.
 
   Libraries have no common class for a damaged file. What ends the process, as Ctrl-C does, passes.
-
-  Raises:
-    BadImage: anything was raised.
   """
   try:
     yield

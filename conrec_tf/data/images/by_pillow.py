@@ -19,15 +19,11 @@ DEPTH_AFTER_CODESTREAM = 42  # Ssiz of the first component, ISO/IEC 15444-1, A.5
 def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   """Decodes a file of any kind that Pillow knows, turned upright.
 
-  Args:
-    data: the file.
-    max_pixels: larger images fail before they are decoded.
-
   Returns:
     uint8 or uint16 `[h, w, C]`, C 1 or 3; uint16 as it is stored, WhiteIsZero too.
 
   Raises:
-    ValueError: it is too large, or its values have no range that is known.
+    ValueError: it has more than `max_pixels`, or its values have no range that is known.
   """
   if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
     library("pillow_heif", "HEIC").register_heif_opener()

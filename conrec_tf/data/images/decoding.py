@@ -90,13 +90,11 @@ def decode_reduced(
     encoded: scalar string.
     decode_size: from the whole image's height and width to one of `REDUCTIONS`.
     stored: what decodes any other file, and a JPEG that isn't reduced; see `decode_stored`.
-    channels: of the image that `stored` returns.
-    max_pixels: see `decode_stored`.
-    as_uint16: whether `stored` returns 16 bits.
+    channels, max_pixels, as_uint16: those of `stored`.
 
   Returns:
-    image: what `stored` returns, or the same reduced, turned upright.
-    full_size: int32 `[2]`, height and width of the whole image.
+    What `stored` returns, or the same reduced, turned upright; and int32 `[2]`, height and width
+    of the whole image.
   """
   number = header.orientation(encoded)
   reduction, full_size = tf.constant(1), tf.zeros([2], tf.int32)
@@ -198,11 +196,7 @@ def fill_range(image: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def checked_channels(asked: int, stored: int) -> int:
-  """Returns how many channels the network gets of images that all have `stored`.
-
-  Args:
-    asked: `config.image_channels`.
-    stored: of the images.
+  """Returns how many channels the network gets: those asked for, or for 0 those that are stored.
 
   Raises:
     UsageError: another number is asked for, and the images are neither grey nor RGB.

@@ -38,17 +38,13 @@ Table = tuple[int, np.ndarray]  # the value that its first entry is for, and the
 def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
   """Opens a file whose images are what a viewer shows: rescaled, windowed, inverted where it says.
 
-  The lowest value is black or, inverted, white. Without a window, in the file or given, the range
-  is all that the stored bits can hold, so that it is the same for all files of a scanner.
-
-  Args:
-    data: the file.
-    max_pixels: see `formats.read_image`.
-    window: `centre,width`; empty for the file's own.
+  The lowest value is black or, inverted, white. Without a window, `centre,width`, in the file or
+  given, the range is all that the stored bits can hold, so that it is the same for all files of a
+  scanner.
 
   Raises:
-    ValueError: there are no pixels, or values whose meaning isn't known; so may reading a frame.
-    Exception: of many kinds, where pydicom can't read it.
+    Exception: of many kinds, also in reading a frame, where pydicom can't read it, there are no
+      pixels, or values whose meaning isn't known.
   """
   dataset = _without_empty_elements(pydicom.dcmread(io.BytesIO(data)))
   if "Rows" not in dataset:
@@ -164,8 +160,8 @@ def _decoded(dataset: Dataset, frame: int | None) -> tuple[np.ndarray, str]:
     has YBR.
 
   Raises:
-    ValueError: nothing that is installed decodes it, or there are more frames than it says.
-    Exception: of many kinds, where it is damaged.
+    Exception: of many kinds, where it is damaged, nothing that is installed decodes it, or there
+      are more frames than it says.
   """
   syntax = dataset.file_meta.TransferSyntaxUID
   bits = int(dataset.BitsStored)
@@ -254,9 +250,6 @@ def _table(descriptor: Sequence[int], data: Any, dataset: Dataset) -> Table:
       for, the bits of an entry.
     data: bytes in the file's order, or numbers of 16 bits; one or two entries in 16 bits.
     dataset: the file.
-
-  Raises:
-    ValueError: entries are missing.
   """
   count = descriptor[0] or 2**16
   if isinstance(data, bytes):

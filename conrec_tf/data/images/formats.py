@@ -36,8 +36,7 @@ def read_image(
     bits: how many of their bits files of 16 use, which then fill 16; 0 for all.
     max_pixels: larger images fail before they are decoded.
     window: of DICOM and NIfTI, `centre,width`; empty for the file's own.
-    frames: which of several frames of DICOM or slices of NIfTI to take, `middle`; any other
-      refuses several.
+    frames: `middle` takes that of several frames of DICOM or slices of NIfTI; any other refuses.
 
   Returns:
     uint8 or uint16 `[h, w, C]`: C is 1, 3, or what a TIFF of several channels holds. Alpha is

@@ -32,14 +32,10 @@ class Frames:
 
 
 def only_frame(frames: Frames, choice: str) -> np.ndarray:
-  """Returns the image of a file that is one image.
-
-  Args:
-    frames: of the file.
-    choice: `middle` takes that of several frames; any other refuses them.
+  """Returns the image of a file that is one image; of several, the one that `middle` chooses.
 
   Raises:
-    ValueError: there are several.
+    ValueError: there are several, for any other choice.
   """
   if frames.count > 1 and choice != MIDDLE:
     raise ValueError(

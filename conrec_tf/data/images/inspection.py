@@ -90,11 +90,7 @@ def describe_image(
 
 @as_bad_image()
 def _with_known_process(data: bytes) -> np.bool_:
-  """Returns true for a JPEG of 8 bits that isn't lossless, as far as its header can be followed.
-
-  Raises:
-    BadImage: it is of another kind, which it names.
-  """
+  """Returns true for a JPEG of 8 bits that isn't lossless, as far as its header can be followed."""
   place = 2
   while place + 5 <= len(data) and data[place] == 0xFF and data[place + 1] != START_OF_SCAN:
     kind = data[place + 1]
@@ -108,11 +104,7 @@ def _with_known_process(data: bytes) -> np.bool_:
 
 @as_bad_image()
 def _is_whole_jpeg(data: bytes) -> np.bool_:
-  """Returns whether a JPEG decodes without any remark, at an eighth of its size.
-
-  Raises:
-    BadImage: it is damaged.
-  """
+  """Returns whether a JPEG decodes without a remark, at an eighth of its size; fails for damage."""
   try:
     color = simplejpeg.decode_jpeg_header(data)[2]
     simplejpeg.decode_jpeg(data, {"Gray": "Gray", "CMYK": "CMYK"}.get(color, "RGB"), min_factor=8)
@@ -126,12 +118,9 @@ def _is_whole_jpeg(data: bytes) -> np.bool_:
 
 @as_bad_image()
 def _with_whole_orientation(data: bytes) -> np.bool_:
-  """Returns true for a PNG whose EXIF data, if any, is as its checksum says.
+  """Returns true for a PNG whose EXIF data, if any, is as its checksum says, else raises.
 
   libpng passes over what is damaged there, and the image would be turned as it happens to say.
-
-  Raises:
-    BadImage: it isn't.
   """
   place = len(header.PNG)
   while place + PNG_FRAME <= len(data):
@@ -144,12 +133,7 @@ def _with_whole_orientation(data: bytes) -> np.bool_:
 
 
 def decode_error(describe: Describe, image: Any) -> str:
-  """Returns why `describe` fails on an image, in a few words; nothing if it doesn't.
-
-  Args:
-    describe: called outside of a graph.
-    image: what it takes.
-  """
+  """Returns why a function, outside of a graph, fails on an image, in a few words; or nothing."""
   try:
     describe(image)
   except Exception as error:  # whatever libraries come up with

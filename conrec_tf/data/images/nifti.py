@@ -22,18 +22,13 @@ def open_slices(data: bytes, max_pixels: int, window: str) -> Frames:
   """Opens a NIfTI file whose images are its slices along the last axis, as they are stored.
 
   Rows of an image are the first axis of the array, columns the second; nothing is turned. Values
-  are rescaled (scl_slope, scl_inter). Black and white are those of the window, else cal_min and
-  cal_max if the latter is larger; else unsigned bytes that aren't rescaled stay as they are, and
-  the rest fills the range from the lowest to the largest finite value of the whole volume.
-
-  Args:
-    data: the file, compressed by gzip or not.
-    max_pixels: slices of more fail before they are read.
-    window: `centre,width`, or empty.
+  are rescaled (scl_slope, scl_inter). Black and white are those of the window, `centre,width`, else
+  cal_min and cal_max if the latter is larger; else unsigned bytes that aren't rescaled stay as they
+  are, and the rest fills the range from the lowest to the largest finite value of the whole volume.
 
   Raises:
-    ValueError: it has too many axes or pixels, or values of a kind that has no range.
-    Exception: of many kinds, where it is damaged.
+    Exception: of many kinds, where it is damaged, has too many axes or pixels, or values of a kind
+      that has no range.
   """
   _slice_shape(_header(_start(data)), max_pixels)
   image = _class(_start(data)).from_bytes(_unzipped(data))
@@ -132,12 +127,7 @@ def _header(start: bytes) -> Any:
 
 
 def _unzipped(data: bytes) -> bytes:
-  """Returns a file's header and values; what is compressed is read to its checksum.
-
-  Raises:
-    OSError: the checksum is another.
-    EOFError: it is cut.
-  """
+  """Returns a file's header and values; what is compressed is read to its checksum, or fails."""
   if not data.startswith(GZIP):
     return data
   header = _header(_start(data))

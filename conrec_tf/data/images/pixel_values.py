@@ -24,10 +24,10 @@ def filled_range(image: np.ndarray, largest: float, dtype: type = np.uint16) -> 
 
 
 def converted(image: np.ndarray, channels: int, as_uint16: bool) -> np.ndarray:
-  """Returns an image of `read_image` with as many channels and bits as asked.
+  """Returns an image `[h, w, C]` of `read_image` with as many channels and bits as asked.
 
   Args:
-    image: uint8 or uint16 `[h, w, C]`.
+    image: uint8 or uint16.
     channels: 1, 3, what the image has, or 0 for that.
     as_uint16: whether it shall be uint16; 8 bits then fill 16, else the high 8 of 16 are kept.
 

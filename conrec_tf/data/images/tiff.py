@@ -46,15 +46,10 @@ def read_tiff(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
   Pillow reads up to 8 bits of grey, RGB, RGBA, palettes, CMYK, YCbCr and CIELab; tifffile more
   bits and channels. Where imagecodecs is missing, Pillow stands in where it reads the same.
 
-  Args:
-    data: the file.
-    bits: how many of their bits files of 16 use; 0 for all.
-    max_pixels: larger images fail before they are decoded.
-
   Returns:
     uint8 or uint16 `[h, w, C]` that fills its range: 9 to 15 bits are stretched over 16, fewer
-    than 8 over 8. Samples of alpha are dropped, those of no stated meaning are channels, 0 is black
-    whatever is stored, CMYK and palettes are RGB.
+    than 8 over 8, and of 16 as many as `bits`, if not 0. Samples of alpha are dropped, those of no
+    stated meaning are channels, 0 is black whatever is stored, CMYK and palettes are RGB.
 
   Raises:
     ValueError: it is too large or damaged, holds several pages that aren't channels, or colours or

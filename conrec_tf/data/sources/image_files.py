@@ -117,14 +117,7 @@ def _scanned(
 
 
 class _Decoding(NamedTuple):
-  """What decodes the content of files.
-
-  Attributes:
-    channels: of the images.
-    stored: as `decode_stored` does.
-    upright: as `decode_image` does.
-    reduced: as `decode_reduced` does.
-  """
+  """Functions that decode files, as `decode_stored`, `decode_image`, `decode_reduced` do."""
 
   channels: int
   stored: Decode

@@ -23,15 +23,14 @@ KEY = "file_name"  # relative to the folder of the table, with forward slashes
 def read_metadata(
   root: str, tables: Sequence[str], names: Sequence[str], columns: Sequence[str]
 ) -> dict[str, Row]:
-  """Reads labels of images from the tables beside them.
+  """Reads labels of images from the tables beside them; see `read_label_table`.
 
   A table is of CSV, JSON by line, or Parquet, with the columns `file_name` and `label` and perhaps
   `split` and `group`. Where all images lie in folders of splits, those count.
 
   Args:
     root: the folder of all.
-    tables: their paths below it.
-    names: of the images, below it.
+    tables, names: their paths below it, and those of the images.
     columns: see `read_label_table`.
 
   Returns:
@@ -39,8 +38,8 @@ def read_metadata(
     names of files.
 
   Raises:
-    UsageError: a table can't be read, some have labels and others none, two
-      lie in one folder, or see `read_label_table`.
+    UsageError: a table can't be read, some have labels and others none, two lie in one folder, or
+      see `read_label_table`.
   """
   for first, second in itertools.pairwise(tables):
     if os.path.dirname(first) == os.path.dirname(second):

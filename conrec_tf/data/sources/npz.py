@@ -112,13 +112,10 @@ def _are_volumes(images: np.ndarray) -> bool:
 def _sliced(
   volumes: dict[str, np.ndarray], labels: dict[str, np.ndarray], choice: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray] | None]:
-  """Returns slices along the first axis of volumes, with their labels and groups.
+  """Returns slices along the first axis of volumes `{split: [N, d, d, d]}`, with labels and groups.
 
-  Args:
-    volumes: `{split: [N, d, d, d]}`.
-    labels: `{split: [N] or [N, L]}`.
-    choice: `middle` takes that slice of each, and there are no groups; `all` takes each, and those
-      of a volume are a group.
+  `middle` takes that slice of each, and there are no groups; `all` takes each, and those of a
+  volume are a group.
   """
   depth = volumes["train"].shape[1]
   count = sum(map(len, volumes.values()))

@@ -84,9 +84,6 @@ def _files(root: str) -> dict[str, str]:
   """Returns `{name below the root without its ending: path}` of Parquet files, sorted.
 
   Hidden names and what runs of this program have left are passed over; links are followed.
-
-  Raises:
-    UsageError: there are none.
   """
   if os.path.isfile(root):
     return {os.path.basename(root).removesuffix(ENDING): root}
@@ -135,11 +132,7 @@ def split_of(name: str) -> str:
 
 
 def _columns(data: Data, paths: Sequence[str]) -> Chosen:
-  """Returns the columns of image and label, which must be the same in all files.
-
-  Raises:
-    UsageError: they aren't, or see `chosen_columns`.
-  """
+  """Returns the columns of image and label, which must be the same in all files."""
   chosen: list[Chosen] = []
   for path in paths:
     with parquet_file(path) as file:
@@ -178,10 +171,6 @@ def image_names(prefix: str, paths: Sequence[str]) -> list[str]:
 
   They are `prefix/path`, with the row between where rows have one path, and `prefix/row/image`
   without paths: of one base name, images are ordered by content.
-
-  Args:
-    prefix: name of the file.
-    paths: by row; empty where there is none.
   """
   parts = [posixpath.normpath("/" + path.replace("\0", " ")).lstrip("/") for path in paths]
   seen = dict[str, int]()

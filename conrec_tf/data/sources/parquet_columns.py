@@ -99,13 +99,8 @@ def chosen_columns(data: Data, columns: Columns, path: str) -> Chosen:
 
   Without a column that may be a label, and nothing else beside images, there are no labels.
 
-  Args:
-    data: `image_key`, `label_key` and `label_mode` count.
-    columns: of the files.
-    path: of one of them, for messages.
-
   Raises:
-    UsageError: there is none, or several.
+    UsageError: there is none, or several; `path` is of one of the files.
   """
   image = _chosen(data, "image", columns.images, columns, path)
   if data.label_mode == "none" or not (columns.labels or columns.others):

@@ -31,12 +31,7 @@ NUMBER = np.dtype("<i8")
 
 
 class Copy(NamedTuple):
-  """Where the images of a Parquet file lie.
-
-  Attributes:
-    path: of the copy.
-    offsets, sizes: of the images in it, by row, int64 `[N]`, bytes.
-  """
+  """Where the images of a Parquet file lie: path of the copy, and by row int64 `[N]`, bytes."""
 
   path: str
   offsets: np.ndarray
@@ -78,10 +73,6 @@ def _as_damaged(path: str) -> Iterator[None]:
 
 def unpacked(paths: Sequence[str], column: str) -> list[Copy]:
   """Returns copies of the images of Parquet files, of which those that aren't there yet are made.
-
-  Args:
-    paths: of the files.
-    column: name of the images.
 
   Raises:
     UsageError: a file is damaged or names images without holding them, or there is no room.
@@ -191,11 +182,7 @@ def _unpack(path: str, column: str, bar: tqdm) -> None:
 
 
 def _images(file: Any, path: str, column: str) -> Iterator[bytes]:
-  """Yields the encoded images of a file in its order; nothing where one is missing.
-
-  Raises:
-    UsageError: an image is named by its path alone, or the file is damaged.
-  """
+  """Yields the encoded images of a file in its order; nothing where one is missing."""
   row = 0
   with _as_damaged(path):  # here, as what writing raises is another fault
     batches = file.iter_batches(ROWS_AT_ONCE, columns=[column], use_threads=False)

@@ -31,9 +31,7 @@ class ArchivedFile(NamedTuple):
 
 
 def archived_files(path: str) -> tuple[list[ArchivedFile], list[str]]:
-  """Looks through an archive.
-
-  Links within it, hard and symbolic ones, are the files that they lead to.
+  """Looks through an archive; links within it, hard and symbolic ones, are the files they lead to.
 
   Returns:
     The files in the order of the archive, and the names of what else it holds but folders: devices,

@@ -35,9 +35,7 @@ DATA_DIR = os.path.expanduser(tfds.core.constants.DATA_DIR)
 def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
   """Opens a dataset of TFDS; prepares it if it isn't yet.
 
-  Args:
-    data: which.
-    mask_key: name of the feature whose encoded images become `mask` of records, without labels.
+  With a `mask_key`, encoded images of that feature become `mask` of records, without labels.
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be

@@ -21,10 +21,6 @@ RECORDS_AT_ONCE = 64
 def check_files(builder: tfds.core.DatasetBuilder, expression: str) -> None:
   """Looks at the files of a split, without reading all of them.
 
-  Args:
-    builder: of the dataset.
-    expression: the split.
-
   Raises:
     UsageError: one is missing, empty, or too short for its records.
   """

@@ -169,13 +169,7 @@ def _in_memory(name: str, stored: list[dict[str, Any]], numbers: np.ndarray) -> 
 
 
 class _Files:
-  """Encoded records in tfrecord files, in the order of the files.
-
-  Args:
-    builder: of the dataset.
-    expression: the split.
-    wanted: which features to read, and which to leave encoded.
-  """
+  """Encoded records of a split in tfrecord files, in the order of the files."""
 
   def __init__(
     self,
@@ -216,13 +210,7 @@ def _shuffled(
   """Returns `Streamed.shuffled` of a seed, of records that only stream from tfrecord files.
 
   The files come in random order, `FILES_AT_ONCE` of them at a time; then consecutive blocks of
-  records are shuffled. Both follow from the seed alone, and nothing else is kept.
-
-  Args:
-    files: the records.
-    named: gives what was read the names of a `Record`.
-    block_size: records of a block.
-    seed: int64 `[2]`.
+  records are shuffled. Both follow from the seed, int64 `[2]`, alone, and nothing else is kept.
   """
   count = len(files.instructions)
   order = tf.data.Dataset.range(count).map(lambda file: permuted(file, seed, count - 1, count))
@@ -244,13 +232,8 @@ def _labels(
 ) -> np.ndarray:
   """Reads the labels of a split that isn't in memory, int64, in the order of its files.
 
-  That takes a pass over the files, once: labels are kept; see `scan.cache_folder`.
-
-  Args:
-    builder: of the dataset.
-    expression: the split.
-    key: name of the feature.
-    label_of: from a record that has it to the label.
+  That takes a pass over the files, once: labels are kept; see `scan.cache_folder`. `label_of` makes
+  one of a record that has nothing else.
   """
   info = builder.info.splits[expression]
   known = hashlib.sha256(f"{builder.info.full_name} {key}".encode())

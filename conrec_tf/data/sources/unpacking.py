@@ -121,9 +121,7 @@ class FramesFolder(Folder):
   def layout(self, names: Sequence[str], of_files: Callable[[list[str]], Layout]) -> Layout:
     """Returns splits, labels and groups of images, which are those of their files.
 
-    Args:
-      names: of the images.
-      of_files: the same of files; where it knows no groups, each file is one.
+    Where `of_files`, the same of files, knows no groups, each file is one.
     """
     of_images = list(map(self.file_of, names))
     files = list(dict.fromkeys(of_images))
@@ -150,11 +148,6 @@ def unpacked_folder(data: Data, root: str, files: Sequence[str]) -> tuple[Frames
   """Unpacks files of several images as `--dicom_frames` says, with a progress bar in a terminal.
 
   A file that can't be unpacked is one image, which fails with the reason.
-
-  Args:
-    data: `dicom_frames`, `dicom_window` and `max_pixels` count.
-    root: the folder.
-    files: of the images in it.
 
   Returns:
     Where the images lie, and their names.
@@ -233,11 +226,7 @@ def _make(data: Data, root: str, folder: pathlib.Path, files: Sequence[str]) -> 
 
 
 def _unpack(options: Data, path: str, folder: pathlib.Path, circumstances: str) -> Unpacked:
-  """Writes the images of a file, all or none of them, or a note of why that fails.
-
-  Raises:
-    OSError, UsageError: they can't be written.
-  """
+  """Writes the images of a file, all or none of them, or a note of why that fails."""
   if options.dicom_frames == ALL and _is_single_dicom(path):
     remove(folder)
     return Unpacked(0, 0)

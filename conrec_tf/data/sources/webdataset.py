@@ -127,10 +127,6 @@ def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
 def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[str]]]:
   """Looks through archives, and says what is left out.
 
-  Args:
-    path: as the user gave it.
-    shards: paths of the archives.
-
   Returns:
     The archives, and `{image: files that may say its label}`, named `shard/key.ending`.
 
@@ -196,11 +192,7 @@ def _labels(store: TarShards, label_files: Mapping[str, Sequence[str]]) -> dict[
 
 
 def read_label(name: str, data: bytes) -> Label | None:
-  """Returns the label that a sample's file gives, if it gives one.
-
-  Args:
-    name: of the file, whose ending says what is in it, for messages too.
-    data: its content.
+  """Returns the label that a sample's file gives, if it gives one; its ending says what is in it.
 
   Raises:
     UsageError: it can't be read, or what it gives is no label.
