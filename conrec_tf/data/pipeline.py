@@ -3,10 +3,11 @@
 from collections.abc import Callable
 import functools
 import math
+from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Experiment
+from conrec_tf.config import Augmentation, Experiment
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.finetune import (
   cropped_reduction,
@@ -17,14 +18,14 @@ from conrec_tf.data.augmentation.finetune import (
 from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
 from conrec_tf.data.augmentation.views import make_view, random_window, view_reduction
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.records import Record
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 
 # From (position in the stream, record) to a training example.
-Augment = Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+Augment = Callable[[tf.Tensor, Record], Record]
 
 VIEW_OPTIONS = (
-  "image_size",
   "crop_min_area",
   "random_flip",
   "random_rotation",
@@ -62,62 +63,74 @@ def pretraining_batches(
     UsageError: the batch is larger than the split.
   """
   source = source or load_dataset(config)
-  augment = two_views(config, source)
+  with_labels = config.lineareval_while_pretraining
+  augment = two_views(source, config, config.image_size, config.seed, with_labels)
   return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
 
 
-def validation_batches(config: Experiment, source: DatasetSource) -> tf.data.Dataset:
+def validation_batches(source: DatasetSource, augment: Augment, batch_size: int) -> tf.data.Dataset:
   """Returns the eval split in its own order, in two views as for pre-training.
 
   All batches are of one size, as the contrastive loss depends on it: the first images come again,
   in other views, where the last batch would be smaller.
 
+  Args:
+    source: the dataset.
+    augment: what `two_views` returned.
+    batch_size: images of a batch, or fewer in a smaller split.
+
   Returns:
-    See `pretraining_batches`; a batch holds as many images, or fewer in a smaller split.
+    See `pretraining_batches`.
   """
-  batch_size = min(config.train_batch_size, source.eval.num_examples)
+  batch_size = min(batch_size, source.eval.num_examples)
   count = math.ceil(source.eval.num_examples / batch_size) * batch_size
   images = (
     source.eval.records()
     .repeat()
     .take(count)
     .enumerate()
-    .map(two_views(config, source), tf.data.AUTOTUNE, deterministic=True)
+    .map(augment, tf.data.AUTOTUNE, deterministic=True)
   )
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def two_views(config: Experiment, source: DatasetSource) -> Augment:
+def two_views(
+  source: DatasetSource,
+  options: Augmentation,
+  image_size: int,
+  seed: int,
+  with_labels: bool = False,
+) -> Augment:
   """Returns the function of (position in the stream, record) that makes a training example."""
-  view_of = _view_function(tuple(getattr(config, name) for name in VIEW_OPTIONS))
+  view_of = _view_function(image_size, *(getattr(options, name) for name in VIEW_OPTIONS))
 
-  def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+  def augment(position: tf.Tensor, record: Record) -> Record:
     seeds = tf.random.experimental.stateless_split(
-      tf.stack([tf.constant(config.seed, tf.int64), position]), 4
+      tf.stack([tf.constant(seed, tf.int64), position]), 4
     )
     view_seeds = tf.unstack(seeds[:2])
-    if config.window_size:
-      window_seed = tf.random.experimental.stateless_fold_in(seeds[0], config.window_size)
-      image = random_window(source.decode(record["image"]), config.window_size, window_seed)
+    if options.window_size:
+      window_seed = tf.random.experimental.stateless_fold_in(seeds[0], options.window_size)
+      image = random_window(source.decode(record["image"]), options.window_size, window_seed)
       full_size = tf.shape(image)[:2]
     else:
       image, full_size = source.decode_for(
         record["image"],
-        lambda size: view_reduction(size, view_seeds, config.image_size, config.crop_min_area),
+        lambda size: view_reduction(size, view_seeds, image_size, options.crop_min_area),
       )
     targets = [view_of(image, seed, full_size) for seed in view_seeds]
-    if config.corruption == "none":
+    if options.corruption == "none":
       corrupted = targets
     else:
       corrupted = [
         _corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
       ]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
-    if config.lineareval_while_pretraining:
+    if with_labels:
       batch["label"] = record["label"]
     return batch
 
-  return source.traced_once(("two views", config), augment)
+  return source.traced_once(("two views", options, image_size, seed, with_labels), augment)
 
 
 # Traced once for both views and all datasets.
@@ -125,14 +138,13 @@ _corrupted_view = tf.function(corrupt, autograph=False)
 
 
 @functools.cache
-def _view_function(options: tuple) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+def _view_function(image_size: int, *values: Any) -> Callable[..., tf.Tensor]:
   """Returns `make_view` of (image, seed, full_size) as a graph, for values of `VIEW_OPTIONS`."""
+  options = dict(zip(VIEW_OPTIONS, values, strict=True))
 
   @tf.function(autograph=False)
   def view_of(image: tf.Tensor, seed: tf.Tensor, full_size: tf.Tensor) -> tf.Tensor:
-    return make_view(
-      image, seed, full_size=full_size, **dict(zip(VIEW_OPTIONS, options, strict=True))
-    )
+    return make_view(image, seed, full_size=full_size, image_size=image_size, **options)
 
   return view_of
 
@@ -164,12 +176,12 @@ def finetuning_batches(
   }[augmentation]
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def augment(position: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    place = tf.stack([tf.constant(seed, tf.int64), position])
+  def augment(position: tf.Tensor, record: Record) -> Record:
+    seeds = tf.stack([tf.constant(seed, tf.int64), position])
     image, full_size = source.decode_for(
-      record["image"], lambda size: reduction(size, place, image_size)
+      record["image"], lambda size: reduction(size, seeds, image_size)
     )
-    image = make(image, place, image_size=image_size, full_size=full_size)
+    image = make(image, seeds, image_size=image_size, full_size=full_size)
     return {"image": image, "label": record["label"]}
 
   return _shuffled_batches(source, batch_size, seed, augment, shard)
@@ -200,7 +212,7 @@ def evaluation_batches(
     `tf.data.Dataset` of images float32 `[B, H, W, C]` in [0, 1] and labels int64 `[B]`, or 0.
   """
 
-  def prepare(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+  def prepare(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
     image, _ = source.decode_for(
       record["image"], lambda size: evaluation_reduction(size, image_size, source.center_crop)
     )

@@ -192,7 +192,8 @@ class DataFindings:
     return Section("Images", pictures)
 
   def _views(self, summary: SplitSummary, folder: pathlib.Path) -> Picture:
-    augment = two_views(self.options, self.source)
+    options = self.options
+    augment = two_views(self.source, options, options.image_size, options.seed)
 
     @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
     def made(position: tf.Tensor, record: Record) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -12,6 +12,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
   finetuning_batches,
   pretraining_batches,
+  two_views,
   validation_batches,
 )
 from conrec_tf.data.stream import WorkerShard, steps_per_epoch
@@ -133,7 +134,9 @@ def pretraining_task(
   labelled = bool(eval_source.class_names)
 
   def measure(network: ConRec, full: bool) -> dict[str, Any]:
-    views = validation_batches(config, source.without_stand_ins)
+    measured, with_labels = source.without_stand_ins, config.lineareval_while_pretraining
+    augment = two_views(measured, config, config.image_size, config.seed, with_labels)
+    views = validation_batches(measured, augment, config.train_batch_size)
     of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:
       losses = validation_losses(functools.partial(step.validation_loss, network), views)

@@ -9,7 +9,7 @@ import tensorflow_datasets
 
 from conrec_tf.config import Config
 from conrec_tf.data import stream
-from conrec_tf.data.pipeline import pretraining_batches, validation_batches
+from conrec_tf.data.pipeline import pretraining_batches, two_views, validation_batches
 from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import tfds_records
@@ -138,7 +138,8 @@ def test_prefetched_batches_of_a_late_start_are_those_of_the_run(tiny):
 def test_validation_batches_hold_every_image(tiny, count, batches):
   config = Config(**{**tiny, "eval_split": f"test[:{count}]", "lineareval_while_pretraining": True})
   source = load_dataset(config)
-  rows = list(validation_batches(config, source).as_numpy_iterator())
+  augment = two_views(source, config, config.image_size, config.seed, with_labels=True)
+  rows = list(validation_batches(source, augment, config.train_batch_size).as_numpy_iterator())
   assert len(rows) == batches and {len(row["label"]) for row in rows} == {min(8, count)}
   labels = [int(record["label"]) for record in source.eval.records()]
   assert np.concatenate([row["label"] for row in rows])[:count].tolist() == labels
