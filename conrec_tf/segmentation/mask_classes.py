@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from conrec_tf.data.files.csv_table import read_lines
+from conrec_tf.data.files.label_table import read_lines
 from conrec_tf.data.files.labels import warn_of_near_twins
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.segmentation.masks import IGNORED, MOST_CLASSES, Mask

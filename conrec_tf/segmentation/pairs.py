@@ -5,7 +5,7 @@ import logging
 import os
 from typing import NamedTuple
 
-from conrec_tf.data.files.csv_table import files_by_name, read_lines
+from conrec_tf.data.files.label_table import files_by_name, read_lines
 from conrec_tf.data.files.labels import label_text
 from conrec_tf.data.files.layout import (
   IMAGES,

@@ -10,6 +10,7 @@ import unicodedata
 
 import numpy as np
 
+from conrec_tf.config import Data
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
@@ -32,38 +33,28 @@ def value_text(value: Any) -> str | None:
   return label_text(str(value).strip()) or None
 
 
-def ordered_labels(
-  labels: set[str],
-  order: str,
-  ordinal: bool,
-  must_fit: bool = True,
-  stated: tuple[str, ...] = (),
-) -> tuple[str, ...]:
+def ordered_labels(data: Data, labels: set[str], stated: tuple[str, ...] = ()) -> tuple[str, ...]:
   """Puts labels in their order: what the user says, what the data states, or the natural one.
 
   Args:
+    data: `label_order` and `ordinal_labels` count.
     labels: the names.
-    order: all of them, separated by commas; empty for natural order.
-    ordinal: whether the order matters, so that one of words is to be looked at.
-    must_fit: whether `order` must be of these labels; else it counts where it is.
     stated: all labels in the order of the data, of which some may be unused; or none.
 
   Raises:
-    UsageError: `order` must fit, and doesn't hold just these labels.
+    UsageError: `label_order` must fit, and doesn't hold just these labels.
   """
   labels = set(stated) or labels
-  given = tuple(name.strip() for name in order.split(",")) if order else ()
-  if given:
-    fits = set(given) == labels and len(given) == len(labels)
-    if fits:
-      return given
-    if must_fit:
-      raise UsageError(
-        f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
-        f"Received: {order}"
-      )
+  given = tuple(name.strip() for name in data.label_order.split(",")) if data.label_order else ()
+  if given and set(given) == labels and len(given) == len(labels):
+    return given
+  if given and data.names_must_fit:
+    raise UsageError(
+      f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
+      f"Received: {data.label_order}"
+    )
   found = stated or tuple(sorted(labels, key=natural))
-  if ordinal and not all(re.search(r"\d", name) for name in found):
+  if data.ordinal_labels and not all(re.search(r"\d", name) for name in found):
     logger.warning(
       "Grades are taken in this order: %s (--label_order sets another)", ", ".join(found)
     )

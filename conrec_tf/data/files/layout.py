@@ -93,20 +93,17 @@ def folder_layout(data: Data, names: Sequence[str], root: str) -> Layout:
     )
   if data.label_mode == "none" or depths == {0}:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
-    return Layout(_shares(None, len(parts)), np.zeros(len(parts), np.int64), ())
-  outer = {folders[0] for folders in parts}
-  if (
-    data.label_mode == "auto" and depths == {1} and {name.lower() for name in outer} <= SPLIT_NAMES
-  ):
+    return _unlabelled(None, len(parts))
+  outer = [folders[0] for folders in parts]
+  if data.label_mode == "auto" and depths == {1} and {*map(str.lower, outer)} <= SPLIT_NAMES:
     logger.info(
       "%d images without labels; folders are splits: %s (--label_mode=folders if they are labels)",
       len(parts),
-      ", ".join(sorted(outer)),
+      ", ".join(sorted(set(outer))),
     )
-    splits = np.array([folders[0] for folders in parts])
-    return Layout(splits, np.zeros(len(parts), np.int64), ())
-  outermost = [folders[0] for folders in parts] if depths == {2} else None
-  return _labelled(data, [folders[-1] for folders in parts], outermost, None, root)
+    return _unlabelled(outer, len(parts))
+  splits = outer if depths == {2} else None
+  return _labelled(data, [folders[-1] for folders in parts], splits, None, root)
 
 
 def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layout:
@@ -125,18 +122,12 @@ def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layo
         f"Received: none for {names[values.index('')]}"
       )
     columns[column] = values if all(values) else None
+  splits, groups = columns["split"], columns["group"]
   if data.label_columns:
     several = np.array([rows[name].multi_hot for name in names], np.int64)
-    return _multi_hot_layout(data.label_column_names, several, columns["split"], columns["group"])
-  labels = [rows[name].label for name in names]
-  return _labelled(
-    data,
-    labels,
-    columns["split"],
-    columns["group"],
-    data.label_table or data.data_dir,
-    given="the table gives",
-  )
+    return _multi_hot_layout(data.label_column_names, several, splits, groups)
+  labels, origin = [rows[name].label for name in names], data.label_table or data.data_dir
+  return _labelled(data, labels, splits, groups, origin, given="the table gives")
 
 
 def sample_layout(
@@ -171,6 +162,11 @@ def sample_layout(
   logger.info(
     "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
   )
+  return _unlabelled(splits, count)
+
+
+def _unlabelled(splits: list[str] | None, count: int) -> Layout:
+  """Returns the layout of images without labels, of which a share is held out without splits."""
   found = _shares(None, count) if splits is None else np.array(splits)
   return Layout(found, np.zeros(count, np.int64), ())
 
@@ -185,7 +181,6 @@ def _labelled(
   given: str = "",
 ) -> Layout:
   class_names = _class_names(data, set(labels) - {""}, origin, stated)
-  indices = label_numbers(labels, class_names)
   logger.info(
     "%d images; %s %d labels: %s",
     len(labels),
@@ -198,20 +193,14 @@ def _labelled(
       "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "
       "the folders aren't labels)"
     )
-  return _in_splits(indices, class_names, splits, groups)
+  return _in_splits(label_numbers(labels, class_names), class_names, splits, groups)
 
 
 def _class_names(
   data: Data, labels: set[str], origin: str, stated: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-  """Returns labels in their order; those of an evaluation set needn't be those of `label_order`."""
-  class_names = ordered_labels(
-    labels,
-    data.label_order,
-    data.ordinal_labels,
-    must_fit=data.names_must_fit,
-    stated=stated,
-  )
+  """Returns labels in their order, at least two; see `ordered_labels`."""
+  class_names = ordered_labels(data, labels, stated)
   if len(class_names) < 2:
     raise UsageError(
       "data_dir must hold at least two labels; without labels use --label_mode=none. "
@@ -227,12 +216,8 @@ def _multi_hot_layout(
   groups: list[str] | None,
 ) -> Layout:
   """Returns the layout of images of several labels each, int `[N, L]`."""
-  logger.info(
-    "%d images, each with any of %d labels: %s",
-    len(labels),
-    len(labels[0]),
-    listed(class_names),
-  )
+  count, names = len(class_names), listed(class_names)
+  logger.info("%d images, each with any of %d labels: %s", len(labels), count, names)
   if splits is None and groups is None:
     logger.info("There are no splits; a fifth is held out as split test")
   return _in_splits(labels, class_names, splits, groups)

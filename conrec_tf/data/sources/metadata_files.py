@@ -1,6 +1,7 @@
 """Tables beside images, `metadata.csv` and others of Hugging Face's ImageFolder: label tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
 import itertools
 import json
 import logging
@@ -8,8 +9,7 @@ import os
 import posixpath
 from typing import Any
 
-from conrec_tf.data.files.csv_table import Line, read_lines
-from conrec_tf.data.files.label_table import Row, add_rows, say_lost
+from conrec_tf.data.files.label_table import Line, Row, add_rows, read_lines, say_lost
 from conrec_tf.data.files.labels import value_text
 from conrec_tf.data.files.layout import SPLIT_NAMES
 from conrec_tf.data.sources.parquet_copy import parquet_file
@@ -46,13 +46,13 @@ def read_metadata(
       raise UsageError(f"data_dir must hold one table a folder. Received: {first} and {second}")
   lines = {table: _lines(os.path.join(root, table)) for table in tables}
   needed = [column.lower() for column in columns] or ["label"]
-  for table in [table for table in tables if KEY not in _found(lines[table])]:
+  for table in [table for table in tables if KEY not in _columns(lines[table])]:
     logger.info("Left out %s, which has no column %s", table, KEY)
     del lines[table]
   if not lines:
     return {}
   tables = list(lines)
-  without = [table for table in tables if not set(needed) <= _found(lines[table])]
+  without = [table for table in tables if not set(needed) <= _columns(lines[table])]
   if without and not columns and len(without) == len(tables):
     logger.info("No labels: %s (%d tables) has no column label", without[0], len(tables))
     return {}
@@ -86,12 +86,10 @@ def _with_splits(rows: dict[str, Row]) -> dict[str, Row]:
     )
   if not splits:
     return rows
-  return {
-    name: Row(row.label, splits[name], row.group, row.multi_hot) for name, row in rows.items()
-  }
+  return {name: dataclasses.replace(row, split=splits[name]) for name, row in rows.items()}
 
 
-def _found(lines: Sequence[Line]) -> set[str]:
+def _columns(lines: Sequence[Line]) -> set[str]:
   return {column for _, given in lines for column in given}
 
 
@@ -102,7 +100,9 @@ def _lines(path: str) -> list[Line]:
     return read_lines("data_dir", path, [])
   if ending == ".parquet":
     with parquet_file(path) as file:
-      return _texts(enumerate(_without_others(file), 1), path)
+      # Columns that hold more than a value are none of ours.
+      names = [field.name for field in file.schema_arrow if not field.type.num_fields]
+      return _texts(enumerate(file.read(names).to_pylist(), 1), path)
   try:
     with open(path, encoding="utf-8-sig") as stream:
       values = [(number, json.loads(line)) for number, line in enumerate(stream, 1) if line.strip()]
@@ -113,12 +113,6 @@ def _lines(path: str) -> list[Line]:
   return _texts(values, path)
 
 
-def _without_others(file: Any) -> list[dict[str, Any]]:
-  """Returns the rows of a Parquet file without columns that hold more than a value."""
-  names = [field.name for field in file.schema_arrow if not field.type.num_fields]
-  return file.read(names).to_pylist()
-
-
 def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
   """Returns rows as text, empty for null.
 
@@ -127,11 +121,8 @@ def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
   """
   lines = list[Line]()
   for number, row in values:
-    given = (
-      {str(key).strip().lower(): value for key, value in dict(row).items()}
-      if isinstance(row, Mapping)
-      else {}
-    )
+    columns = row.items() if isinstance(row, Mapping) else ()
+    given = {str(key).strip().lower(): value for key, value in columns}
     label = given.get("label")
     if label not in (None, "") and value_text(label) is None:
       raise UsageError(

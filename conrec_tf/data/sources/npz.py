@@ -284,10 +284,5 @@ def _numbered(
     count = 1 + max(part.max(initial=0) for part in numbers.values())
     return tuple(map(str, range(count))), numbers
   words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
-  class_names = ordered_labels(
-    {word for part in words.values() for word in part},
-    data.label_order,
-    data.ordinal_labels,
-    must_fit=data.names_must_fit,
-  )
+  class_names = ordered_labels(data, {word for part in words.values() for word in part})
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -7,8 +7,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.data.files.csv_table import files_by_name
-from conrec_tf.data.files.label_table import read_label_table
+from conrec_tf.data.files.label_table import files_by_name, read_label_table
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 

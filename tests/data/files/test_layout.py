@@ -112,12 +112,16 @@ def test_labels_come_in_natural_order():
 
 def test_the_order_of_words_is_shown_and_can_be_set(caplog):
   words = {"none", "mild", "severe"}
-  assert ordered_labels(words, "", ordinal=True) == ("mild", "none", "severe")
+  assert ordered_labels(Config(ordinal_labels=True), words) == ("mild", "none", "severe")
   assert "in this order: mild, none, severe" in caplog.text
-  assert ordered_labels(words, "none, mild,severe", ordinal=True) == ("none", "mild", "severe")
+  assert ordered_labels(Config(label_order="none, mild,severe"), words) == (
+    "none",
+    "mild",
+    "severe",
+  )
   for wrong in ("none,mild", "none,mild,severe,severe", "none,mild,worse"):
     with pytest.raises(UsageError, match="label_order must name each label once"):
-      ordered_labels(words, wrong, ordinal=True)
+      ordered_labels(Config(label_order=wrong), words)
 
 
 def test_names_are_composed_and_of_one_line():
