@@ -1,10 +1,14 @@
-"""Output that outlives who reads it: a terminal that was closed, a pipe whose reader has ended."""
+"""Output that outlives who reads it, a closed terminal or an ended pipe; and progress bars."""
 
+from collections.abc import Iterable
 import errno
 import io
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from tqdm import tqdm
 
 GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # a terminal; a pipe; a terminal that was removed
 
@@ -69,3 +73,12 @@ def outlive_readers() -> None:
         write_through=stream.write_through,
       ),
     )
+
+
+def progress_bar(
+  description: str, unit: str, total: int | None = None, values: Iterable[Any] | None = None
+) -> "tqdm[Any]":
+  """Returns a progress bar, of values or to be moved by hand, that only a terminal shows."""
+  from tqdm import tqdm
+
+  return tqdm(values, description, total, unit=f" {unit}", disable=None, leave=False)

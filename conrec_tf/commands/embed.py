@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
@@ -20,6 +19,7 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
+from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import network_digest, pretrained_network
 from conrec_tf.pretrained.load import load_network
@@ -73,13 +73,7 @@ def run(config: Config) -> None:
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   with (
-    tqdm(
-      total=sum(map(len, places.values())),
-      desc="Embedding",
-      unit=" images",
-      disable=None,
-      leave=False,
-    ) as bar,
+    progress_bar("Embedding", "images", sum(map(len, places.values()))) as bar,
     failing_images_named(source),
   ):
     for role, split in splits.items():

@@ -9,7 +9,6 @@ import pathlib
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config, Segmentation, Training
@@ -19,6 +18,7 @@ from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
+from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
 from conrec_tf.run_dir.measurement import write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -68,14 +68,8 @@ def run(config: Config) -> None:
   todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
   began = time.monotonic()
   with failing_images_named(source):
-    for place, image in tqdm(
-      zip(todo, images_at(source, source.train, todo), strict=True),
-      total=len(todo),
-      desc="Segmenting",
-      unit=" images",
-      disable=None,
-      leave=False,
-    ):
+    images = zip(todo, images_at(source, source.train, todo), strict=True)
+    for place, image in progress_bar("Segmenting", "images", len(todo), images):
       _write(paths[place], segmenter(image), config.write_probabilities)
   logger.info(
     "%d masks in %s (%d made now, %.1f images/s)",

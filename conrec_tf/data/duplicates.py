@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.data.augmentation.resizing import largest_reduction
 from conrec_tf.data.files.scan import FileScan
 from conrec_tf.data.files.store import FileStore
 from conrec_tf.data.images.decoding import DecodeReduced
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def perceptual_hashes(
   count = int(images.cardinality())
   hashes = np.zeros([count, BITS], bool)
   reduced = images.map(small, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-  with tqdm(total=count, desc=description, unit=" images", disable=None, leave=False) as bar:
+  with progress_bar(description, "images", count) as bar:
     for place, pixels in enumerate(reduced.as_numpy_iterator()):
       hashes[place] = imagehash.phash(Image.fromarray(pixels), hash_size=SIDE).hash.ravel()
       bar.update()

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.records import Record, Streamed
 from conrec_tf.errors import UsageError
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _numbered_records(split: Split, batch_size: int, seed: int, first: int) -> t
 def _passing_over(stream: tf.data.Dataset, first: int, passed: int) -> tf.data.Dataset:
   """Drops what comes before a position, encoded, with a progress bar."""
   logger.info("Passing over %d encoded records of the epoch at hand", passed)
-  bar = tqdm(total=passed, desc="Passing over", unit=" records", disable=None, leave=False)
+  bar = progress_bar("Passing over", "records", passed)
 
   def update() -> np.int64:
     bar.update(min(RECORDS_BETWEEN_UPDATES, passed - bar.n))

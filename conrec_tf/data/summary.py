@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import multi_hot
@@ -17,6 +16,7 @@ from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.images.inspection import decode_error
 from conrec_tf.data.records import Streamed
 from conrec_tf.errors import UsageError
+from conrec_tf.output import progress_bar
 
 GONE = "unreadable at first"
 # What reading or decoding ends in within a graph; others are of devices and workers.
@@ -121,7 +121,7 @@ def scan_split(
 
   shapes = np.full([int(images.cardinality()), 4], -1, np.int32)
   looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
-  with tqdm(total=len(shapes), desc=description, unit=" images", disable=None, leave=False) as bar:
+  with progress_bar(description, "images", len(shapes)) as bar:
     for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
       shapes[index] = shape
       bar.update()

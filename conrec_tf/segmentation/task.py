@@ -4,13 +4,12 @@ import dataclasses
 import functools
 from typing import Any
 
-from tqdm import tqdm
-
 from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import DICE
 from conrec_tf.models import build_model
+from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
@@ -90,13 +89,8 @@ def evaluate_segmentation(
   segmenter: Segmenter, source: DatasetSource, resamples: int, seed: int, full: bool
 ) -> dict[str, Any]:
   """Measures whole images of the eval split; with `full` distances and intervals too."""
-  images = tqdm(
-    whole_images(source, source.eval),
-    total=source.eval.num_examples,
-    desc="Evaluating",
-    unit=" images",
-    disable=None,
-    leave=False,
+  images = progress_bar(
+    "Evaluating", "images", source.eval.num_examples, whole_images(source, source.eval)
   )
   counts = [
     count_image(segmenter(image), classes, with_distances=full) for image, classes in images

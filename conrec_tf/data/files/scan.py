@@ -23,7 +23,6 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.data.files.store import FileStore
 from conrec_tf.data.files.walk import base_name
@@ -31,6 +30,7 @@ from conrec_tf.data.images.bad_image import NO_MEMORY, reason
 from conrec_tf.data.images.formats import holds_no_image
 from conrec_tf.data.images.inspection import Describe
 from conrec_tf.errors import short_message
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def _look_at(store: FileStore, scan: FileScan, index: list[int], describe: Descr
       return b"", NO_IMAGE if holds_no_image(data) else reason(error)
 
   unsaved, saved = list[int](), time.monotonic()
-  bar = tqdm(total=len(index), desc="Checking images", unit=" images", disable=None, leave=False)
+  bar = progress_bar("Checking images", "images", len(index))
   with bar, concurrent.futures.ThreadPoolExecutor() as pool:
     # The first one alone: several first calls at once would each optimize the function.
     starts = [0, *range(1, len(index), FILES_AT_A_TIME), len(index)]

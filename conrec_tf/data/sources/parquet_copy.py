@@ -21,6 +21,7 @@ from conrec_tf.data.files.scan import cache_folder
 from conrec_tf.data.images.bad_image import reason
 from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import remove_leftovers, replacing
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,7 @@ def unpacked(paths: Sequence[str], column: str) -> list[Copy]:
       size / 1e6,
       cache_folder(),
     )
-    with tqdm(
-      total=count, desc="Unpacking images", unit=" images", disable=None, leave=False
-    ) as bar:
+    with progress_bar("Unpacking images", "images", count) as bar:
       for path in missing:
         _unpack(path, column, bar)
   return [

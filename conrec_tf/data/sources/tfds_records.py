@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.files.scan import cache_folder
@@ -23,6 +22,7 @@ from conrec_tf.data.splits import empty_split, stored_numbers, stored_parts
 from conrec_tf.data.stream import permuted
 from conrec_tf.errors import UsageError
 from conrec_tf.files import replacing
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -255,14 +255,8 @@ def _labels(
   else:
     stored = builder.as_dataset(split=expression, shuffle_files=False, decoders=wanted)
     records = stored.map(label_of)
-  bar = tqdm(
-    records.as_numpy_iterator(),
-    f"Reading labels of {expression}",
-    info.num_examples,
-    unit=" labels",
-    disable=None,
-    leave=False,
-  )
+  values = records.as_numpy_iterator()
+  bar = progress_bar(f"Reading labels of {expression}", "labels", info.num_examples, values)
   labels = np.array(list(bar), np.int64)
   with contextlib.suppress(OSError, UsageError):
     cache.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from conrec_tf.config import Data
 from conrec_tf.data.files.layout import Layout
@@ -31,6 +30,7 @@ from conrec_tf.data.images.frames import ALL
 from conrec_tf.data.images.header import saying_that_it_fills_bits
 from conrec_tf.errors import UsageError, short_message
 from conrec_tf.files import remove, remove_leftovers, replacing, write_text
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -208,9 +208,7 @@ def _make(data: Data, root: str, folder: pathlib.Path, files: Sequence[str]) -> 
       wanted.append((file, size, changed))
   kept = time.monotonic()
   try:
-    for file, size, changed in tqdm(
-      wanted, "Unpacking frames", unit=" files", disable=None, leave=False
-    ):
+    for file, size, changed in progress_bar("Unpacking frames", "files", values=wanted):
       index[file] = dataclasses.replace(
         _unpack(data, os.path.join(root, file), folder / _key(file), circumstances),
         size=size,

@@ -9,7 +9,6 @@ import tarfile
 from typing import NamedTuple
 
 import braceexpand
-from tqdm import tqdm
 
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
@@ -19,6 +18,7 @@ from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.tar_shards import ArchivedFile, TarShards, archived_files
 from conrec_tf.errors import UsageError, short_message
+from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -137,9 +137,7 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
   files: dict[str, tuple[int, ArchivedFile]] = {}
   label_files: dict[str, list[str]] = {}
   lost: dict[str, list[str]] = {}
-  for number, shard in enumerate(
-    tqdm(shards, "Reading shards", unit=" shards", disable=None, leave=False)
-  ):
+  for number, shard in enumerate(progress_bar("Reading shards", "shards", values=shards)):
     prefix = os.path.basename(shard).removesuffix(".tar")
     try:
       found, links = archived_files(shard)
