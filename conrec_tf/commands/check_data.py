@@ -111,7 +111,7 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
   )
   through = np.concatenate(places)
   return [
-    Duplicate(int(through[found.place]), int(through[found.of]), found.distance)
+    Duplicate(int(through[found.image]), int(through[found.of]), found.distance)
     for found in find_duplicates(hashes)
   ]
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
-  """What is known of images, an array each in their order; None where it isn't.
+  """Columns of a table of images: arrays in their order, or None where one isn't known.
 
   Attributes:
     shapes: int `[N, 4]`, height and width of the images turned upright, channels and bits a
@@ -75,7 +75,7 @@ class Split(Columns):
 
   @property
   def num_examples(self) -> int:
-    """How many images there are."""
+    """The number of images."""
     return len(self.rows)
 
   def records(self) -> tf.data.Dataset:

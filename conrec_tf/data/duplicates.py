@@ -31,13 +31,13 @@ class Duplicate(NamedTuple):
   """An image that looks like an earlier one.
 
   Attributes:
-    place: number of the image.
+    image: its number.
     of: number of the first image that it looks like.
     distance: bits of `BITS` in which their hashes differ.
     is_copy: whether all pixels are known to be the same.
   """
 
-  place: int
+  image: int
   of: int
   distance: int
   is_copy: bool = False
@@ -67,8 +67,8 @@ def perceptual_hashes(
   hashes = np.zeros([count, BITS], bool)
   reduced = images.map(small, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
   with progress_bar(description, "images", count) as bar:
-    for place, pixels in enumerate(reduced.as_numpy_iterator()):
-      hashes[place] = imagehash.phash(Image.fromarray(pixels), hash_size=SIDE).hash.ravel()
+    for index, pixels in enumerate(reduced.as_numpy_iterator()):
+      hashes[index] = imagehash.phash(Image.fromarray(pixels), hash_size=SIDE).hash.ravel()
       bar.update()
   return hashes
 
@@ -94,20 +94,20 @@ def find_duplicates(hashes: np.ndarray, farthest: int = FARTHEST) -> list[Duplic
 def _like_earlier_ones(hashes: np.ndarray, start: int, farthest: int) -> list[Duplicate]:
   """Returns the images of a block of rows that look like an earlier one, in order."""
   rows = _signs(hashes[start : start + BLOCK])
-  places = np.arange(start, start + len(rows))  # of those that look like none so far
+  images = np.arange(start, start + len(rows))  # of those that look like none so far
   found = []
   for column in range(0, start + 1, BLOCK):
     # Of signs 1 and -1 the product is how many bits agree, less how many differ.
     agreement = rows @ _signs(hashes[column : column + BLOCK]).T
     near = agreement >= BITS - 2 * farthest
     if column == start:
-      near &= np.arange(column, column + near.shape[1]) < places[:, np.newaxis]
+      near &= np.arange(column, column + near.shape[1]) < images[:, np.newaxis]
     has_one = near.any(axis=1)
     for row in np.flatnonzero(has_one):
       first = int(near[row].argmax())
       distance = (BITS - int(agreement[row, first])) // 2
-      found.append(Duplicate(int(places[row]), column + first, distance))
-    rows, places = rows[~has_one], places[~has_one]
+      found.append(Duplicate(int(images[row]), column + first, distance))
+    rows, images = rows[~has_one], images[~has_one]
   return sorted(found)
 
 
@@ -126,10 +126,10 @@ def with_copies(
     duplicates: what `find_duplicates` returned.
     decoded: from numbers of images to each of them and its pixels, `[h, w, C]`.
   """
-  alike = {at for found in duplicates if not found.distance for at in (found.place, found.of)}
-  digests = {place: _digest(pixels) for place, pixels in decoded(alike)}
+  alike = {at for found in duplicates if not found.distance for at in (found.image, found.of)}
+  digests = {image: _digest(pixels) for image, pixels in decoded(alike)}
   return [
-    found._replace(is_copy=not found.distance and digests[found.place] == digests[found.of])
+    found._replace(is_copy=not found.distance and digests[found.image] == digests[found.of])
     for found in duplicates
   ]
 
@@ -143,7 +143,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 def listed_duplicates(duplicates: Sequence[Duplicate], names: Sequence[str]) -> list[str]:
   """Returns a line for each duplicate: its name, the other's, and how alike they are."""
   return [
-    f"{names[found.place]} looks like {names[found.of]} "
+    f"{names[found.image]} looks like {names[found.of]} "
     + (f"({found.distance} of {BITS} bits differ)" if found.distance else "(the same hash)")
     for found in duplicates
   ]
@@ -175,5 +175,5 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
     logger.info("Left out: %s", line)
   if found:
     logger.warning("Left out %d of %d images, which look like earlier ones", len(found), len(good))
-  gone = {int(good[duplicate.place]) for duplicate in found}
+  gone = {int(good[duplicate.image]) for duplicate in found}
   scan.reorder([index for index in range(len(scan.names)) if index not in gone])

@@ -31,7 +31,7 @@ RECORDS_BETWEEN_UPDATES = 1000  # of the progress bar
 
 
 class WorkerShard(NamedTuple):
-  """What a process takes of the stream of batches.
+  """Part of the stream of batches that a process takes.
 
   Attributes:
     worker, num_workers: which of the equal parts of each batch; parts are consecutive images.

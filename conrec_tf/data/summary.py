@@ -50,12 +50,12 @@ class Values:
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-  """What a split holds.
+  """Summary of a split.
 
   Attributes:
     split: the split.
     shapes: int `[N, 4]`, heights, widths, channels, bits a channel; not above 0 for bad images.
-    bad: why images can't be decoded, by place.
+    bad: why images can't be decoded, by number.
     labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, or None.
     formats: how many files there are of each ending, the most frequent first.
   """
@@ -116,8 +116,8 @@ def scan_split(
     pixels = source.decode(image)
     return index, tf.concat([tf.shape(pixels), [8 * pixels.dtype.size]], 0)
 
-  def look_again(place: int) -> tf.Tensor:
-    return source.decode(next(iter(images.skip(place))))
+  def look_again(number: int) -> tf.Tensor:
+    return source.decode(next(iter(images.skip(number))))
 
   shapes = np.full([int(images.cardinality()), 4], -1, np.int32)
   looked = images.enumerate().map(look, tf.data.AUTOTUNE).ignore_errors(log_warning=False)
@@ -125,15 +125,15 @@ def scan_split(
     for index, shape in looked.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
       shapes[index] = shape
       bar.update()
-  places = np.flatnonzero(shapes[:, 2] <= 0).tolist()
-  return shapes, {place: decode_error(look_again, place) or GONE for place in places}
+  index = np.flatnonzero(shapes[:, 2] <= 0).tolist()
+  return shapes, {number: decode_error(look_again, number) or GONE for number in index}
 
 
 def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]:
   """Yields what there is to say of a split, line by line."""
   yield f"{summary.split.name}: {summary.split.num_examples} images"
-  for place, why in summary.bad.items():
-    yield f"  bad        number {place}: {why}"
+  for number, why in summary.bad.items():
+    yield f"  bad        number {number}: {why}"
   good = summary.good
   if not len(good):
     return
@@ -188,7 +188,7 @@ def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
 def sample(
   summary: SplitSummary, source: DatasetSource, count: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-  """Yields some images and their places, evenly from the whole split; see `decoded_images`."""
+  """Yields some images and their numbers, evenly from the whole split; see `decoded_images`."""
   good = summary.good_places
   return decoded_images(
     summary.split, source, good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
@@ -196,15 +196,15 @@ def sample(
 
 
 def decoded_images(
-  split: Split, source: DatasetSource, places: np.ndarray
+  split: Split, source: DatasetSource, index: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
-  """Yields places, in order, and their images, uint8 or uint16 `[h, w, C]` each, one at a time."""
+  """Yields numbers and images, uint8 or uint16 `[h, w, C]`, of an index, in order."""
 
-  if not len(places):
+  if not len(index):
     return iter(())
   decode = source.traced_once("decoded", lambda record: source.decode(record["image"]))
-  images = split.rows.at(places).map(decode, tf.data.AUTOTUNE, deterministic=True)
-  return zip(np.unique(places).tolist(), images.as_numpy_iterator(), strict=True)
+  images = split.rows.at(index).map(decode, tf.data.AUTOTUNE, deterministic=True)
+  return zip(np.unique(index).tolist(), images.as_numpy_iterator(), strict=True)
 
 
 def _ending(name: str) -> str:
@@ -255,6 +255,6 @@ def _fault(source: DatasetSource, split: Split) -> str:
   if fault:
     return fault
   _, bad = scan_split(source, split, f"Looking for what failed in {split.name}")
-  for place, why in sorted(bad.items()):
-    return f"{f'number {place}' if split.names is None else split.names[place]} ({why})"
+  for number, why in sorted(bad.items()):
+    return f"{f'number {number}' if split.names is None else split.names[number]} ({why})"
   return ""

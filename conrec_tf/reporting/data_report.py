@@ -67,7 +67,7 @@ class DataFindings:
     return [found for found in self.duplicates if self._crosses(found)]
 
   def _crosses(self, found: Duplicate) -> bool:
-    return self._owners[found.place][0] is not self._owners[found.of][0]
+    return self._owners[found.image][0] is not self._owners[found.of][0]
 
   def leakage(self) -> str | None:
     """Returns what is wrong with splits that have images in common, in a sentence, or None."""
@@ -77,7 +77,7 @@ class DataFindings:
     learnt, measured = (summary.split.name for summary in self.summaries)
     copies = sum(found.is_copy for found in crossing)
     nearest = sorted(crossing, key=lambda found: found.distance)[:EXAMPLES]
-    examples = (f"{self._name(found.place)} like {self._name(found.of)}" for found in nearest)
+    examples = (f"{self._name(found.image)} like {self._name(found.of)}" for found in nearest)
     return (
       f"Images of {measured} that look like one of {learnt}: {len(crossing):,}, and the same pixel "
       f"by pixel: {copies:,}. What was learnt is measured, and numbers come out too high. "
@@ -217,7 +217,7 @@ class DataFindings:
       ("image", "looks like", "bits that differ", "same pixels", "across splits"),
       [
         (
-          self._name(found.place),
+          self._name(found.image),
           self._name(found.of),
           f"{found.distance} of {BITS}",
           "yes" if found.is_copy else "",
@@ -228,10 +228,10 @@ class DataFindings:
       texts=2,
     )
     pairs = shown[:PAIRS_SHOWN]
-    places = {place for found in pairs for place in (found.place, found.of)}
+    places = {place for found in pairs for place in (found.image, found.of)}
     images = {place: _small(image) for place, image in self.decoded(places)}
     drawn = [
-      (images[found.of], images[found.place], self._name(found.place), self._crosses(found))
+      (images[found.of], images[found.image], self._name(found.image), self._crosses(found))
       for found in pairs
     ]
     section.pictures.append(data_figures.look_alikes(drawn, folder))

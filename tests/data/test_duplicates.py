@@ -56,8 +56,8 @@ def test_pairs_against_a_slow_count(rng, monkeypatch):
     if near:
       expected.append(Duplicate(place, near[0], distances[near[0]]))
   assert find_duplicates(hashes, 10) == expected
-  assert {found.place for found in expected} >= {9, 20, 33} and 39 not in {
-    found.place for found in expected
+  assert {found.image for found in expected} >= {9, 20, 33} and 39 not in {
+    found.image for found in expected
   }
 
 

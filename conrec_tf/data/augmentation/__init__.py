@@ -1,1 +1,1 @@
-"""What is done to an image before the network sees it, as pure functions of (image, seed)."""
+"""Changes of an image before the network sees it, as pure functions of (image, seed)."""

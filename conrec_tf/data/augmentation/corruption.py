@@ -102,9 +102,9 @@ def shuffle_blocks(view: tf.Tensor, boxes: tf.Tensor, keys: tf.Tensor) -> tf.Ten
   end, top, left, box_height, box_width = tf.unstack(
     tf.gather(tf.concat([end[:, tf.newaxis], boxes[:, :2], sides], 1), box), axis=1
   )
-  place = entries - end + box_height * box_width
-  row = place // box_width
-  target = (top + row) * width + left + place - row * box_width
+  pixel = entries - end + box_height * box_width
+  row = pixel // box_width
+  target = (top + row) * width + left + pixel - row * box_width
   # Sorting by (box, key) permutes within boxes only.
   order = tf.argsort(tf.cast(box, tf.float64) + tf.cast(keys, tf.float64))
   # All entries at a pixel take what the largest one, of the last box, takes: a scatter with
@@ -139,9 +139,9 @@ def map_intensity(view: tf.Tensor, control_points: tf.Tensor, falls: tf.Tensor) 
   )
 
 
-def _covers(limits: tf.Tensor, places: np.ndarray) -> tf.Tensor:
-  """Returns float32 `[n, len(places)]`: 1 where a place lies in [low, high) of limits `[n, 2]`."""
-  return tf.cast((places >= limits[:, :1]) & (places < limits[:, 1:]), tf.float32)
+def _covers(limits: tf.Tensor, positions: np.ndarray) -> tf.Tensor:
+  """Returns float32 `[n, positions]`: 1 where one lies in [low, high) of limits `[n, 2]`."""
+  return tf.cast((positions >= limits[:, :1]) & (positions < limits[:, 1:]), tf.float32)
 
 
 def _paste(view: tf.Tensor, box: tf.Tensor, content: tf.Tensor) -> tf.Tensor:

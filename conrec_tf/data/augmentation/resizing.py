@@ -1,4 +1,4 @@
-"""How images are resized: all of one as for evaluation, and JPEG files while they are decoded."""
+"""Resizes images: all of one as for evaluation, and JPEG files while they are decoded."""
 
 import tensorflow as tf
 
@@ -28,8 +28,8 @@ def reduced_box(
   """
   scale = tf.cast(reduced_size, tf.float32) / tf.cast(full_size, tf.float32)
   begin, end = (
-    tf.cast(tf.round(tf.cast(place, tf.float32) * scale), tf.int32)
-    for place in (offset, offset + size)
+    tf.cast(tf.round(tf.cast(corner, tf.float32) * scale), tf.int32)
+    for corner in (offset, offset + size)
   )
   begin = tf.minimum(begin, reduced_size - 1)
   return begin, tf.maximum(end - begin, 1)

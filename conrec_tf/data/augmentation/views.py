@@ -175,8 +175,8 @@ def random_window(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
   sides = tf.shape(image)[:2]
   taken = tf.minimum(sides, size)
   uniform = tf.random.stateless_uniform([2], seed)
-  places = tf.cast(uniform * tf.cast(sides - taken + 1, tf.float32), tf.int32)
-  start = tf.concat([tf.minimum(places, sides - taken), [0]], axis=0)
+  offsets = tf.cast(uniform * tf.cast(sides - taken + 1, tf.float32), tf.int32)
+  start = tf.concat([tf.minimum(offsets, sides - taken), [0]], axis=0)
   window = tf.slice(image, start, tf.concat([taken, [-1]], axis=0))
   return tf.ensure_shape(window, [None, None, image.shape[-1]])
 

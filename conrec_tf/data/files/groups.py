@@ -1,4 +1,4 @@
-"""Which images are held out where data has no splits; groups, patients say, stay together."""
+"""Holds images out where data has no splits; groups of them, patients say, stay together."""
 
 from collections.abc import Sequence
 import logging

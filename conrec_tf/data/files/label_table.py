@@ -19,7 +19,7 @@ ZERO_OR_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """What the table says of an image; texts are empty where there is no such column."""
+  """Row of an image in a table; texts are empty where there is no such column."""
 
   label: str
   split: str
@@ -60,7 +60,7 @@ def add_rows(
   option: str,
   path: str,
   lines: Iterable[Line],
-  places: Mapping[str, str],
+  name_of: Mapping[str, str],
   key: str,
   columns: Sequence[str],
 ) -> list[str]:
@@ -71,7 +71,7 @@ def add_rows(
     option: that the table is of, for messages.
     path: of the table, for messages.
     lines: of it.
-    places: `{how the table names an image: name}`.
+    name_of: `{how the table names an image: name}`.
     key: the column of that.
     columns: see `read_label_table`, as of what is raised.
   """
@@ -80,7 +80,7 @@ def add_rows(
     label, split, group = (label_text(given.get(column, "")) for column in COLUMNS[1:])
     where = f"line {number} of {path}"
     row = Row(label, split, group, _multi_hot(option, given, columns, where))
-    name = places.get(given[key])
+    name = name_of.get(given[key])
     if not (row.label or columns) or not given[key]:
       raise UsageError(f"{option} must give each image a label. Received: {where}")
     if name is None:

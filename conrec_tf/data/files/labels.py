@@ -83,9 +83,9 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def label_numbers(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-  """Returns labels as their places among the class names, int64 `[N]`; -1 of an empty one."""
-  places = {"": -1} | {name: place for place, name in enumerate(class_names)}
-  return np.array([places[label] for label in labels], np.int64)
+  """Returns labels as their numbers among the class names, int64 `[N]`; -1 of an empty one."""
+  numbers = {"": -1} | {name: number for number, name in enumerate(class_names)}
+  return np.array([numbers[label] for label in labels], np.int64)
 
 
 def checked_multi_hot(labels: np.ndarray, what: str) -> np.ndarray:

@@ -28,7 +28,7 @@ LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parq
 
 
 class Layout(NamedTuple):
-  """What is known of each image of a folder or an archive but its pixels.
+  """Splits and labels of the images of a folder or an archive.
 
   Attributes:
     splits: names of splits, `[N]`.

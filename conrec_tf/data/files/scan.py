@@ -55,7 +55,7 @@ TABLE = """CREATE TABLE IF NOT EXISTS images (
 
 @dataclasses.dataclass
 class FileScan:
-  """What is known of image files, in one order.
+  """Findings about image files, in one order.
 
   Attributes:
     path: of the cache.
@@ -81,7 +81,7 @@ class FileScan:
 
   @property
   def is_good(self) -> np.ndarray:
-    """Which files can be decoded, bool `[N]`."""
+    """True for files that can be decoded, bool `[N]`."""
     return self.shapes[:, 2] > 0
 
   def mark_bad(self, index: int, error: str, passes: bool) -> None:
@@ -240,9 +240,9 @@ def decoders() -> str:
 
 def cache_path(root: str, options: str = "") -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
-  key = hashlib.sha256(place).hexdigest()
-  return cache_folder() / f"folder-{key[:32]}.sqlite"
+  key = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
+  digest = hashlib.sha256(key).hexdigest()
+  return cache_folder() / f"folder-{digest[:32]}.sqlite"
 
 
 def cache_folder() -> pathlib.Path:

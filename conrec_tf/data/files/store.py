@@ -1,4 +1,4 @@
-"""Where the bytes of image files come from: a folder, or anything else that does what it does."""
+"""Reads image files from a folder, or from anything else that does what it does."""
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what else lies there."""
+"""Looks through a folder for images and tables."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -29,7 +29,7 @@ LINES_AT_MOST = 10
 
 @dataclasses.dataclass
 class _Folder:
-  """What lies in one folder, by names below the root."""
+  """Names below the root of the files in one folder."""
 
   images: list[str] = dataclasses.field(default_factory=list)
   tables: list[str] = dataclasses.field(default_factory=list)  # of METADATA

@@ -1,4 +1,4 @@
-"""What makes a file a bad image: whatever a library that decodes it raises, in a few words."""
+"""Bad images: whatever a library that decodes a file raises, in a few words."""
 
 from collections.abc import Iterator
 import contextlib

@@ -110,8 +110,8 @@ def decode_reduced(
     decoders = [
       lambda ratio=ratio: tf.io.decode_jpeg(encoded, 3, ratio) for ratio in REDUCTIONS[1:]
     ]
-    place = tf.reduce_sum(tf.cast(reduction > tf.constant(REDUCTIONS[1:]), tf.int32))
-    image = with_channels(tf.switch_case(place, decoders), channels)
+    index = tf.reduce_sum(tf.cast(reduction > tf.constant(REDUCTIONS[1:]), tf.int32))
+    image = with_channels(tf.switch_case(index, decoders), channels)
     return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
 
   if channels in (1, 3):

@@ -136,13 +136,13 @@ def _take_functional_groups(dataset: Dataset, frame: int) -> None:
 
   PS3.3 C.7.6.16; pydicom looks at the file's own alone.
   """
-  for groups, place in (
+  for groups, index in (
     ("SharedFunctionalGroupsSequence", 0),
     ("PerFrameFunctionalGroupsSequence", frame),
   ):
     items = dataset.get(groups) or []
-    for sequence, names in GROUPED.items() if place < len(items) else ():
-      group = _without_empty_elements((items[place].get(sequence) or [Dataset()])[0])
+    for sequence, names in GROUPED.items() if index < len(items) else ():
+      group = _without_empty_elements((items[index].get(sequence) or [Dataset()])[0])
       if not any(name in group for name in names):
         continue
       for name in names:

@@ -1,4 +1,4 @@
-"""What pydicom's own plugins can't decode without more libraries, by imagecodecs: a plugin of it.
+"""Decodes by imagecodecs what pydicom's own plugins need more libraries for: a plugin of it.
 
 The names in capitals, `is_available` and `decode_frame` are what pydicom asks a plugin for.
 """
@@ -60,12 +60,12 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytearray:
 
 def _size(frame: bytes) -> tuple[int, int]:
   """Returns height and width by the header of JPEG or JPEG-LS."""
-  place = 2
-  while place + 9 <= len(frame) and frame[place] == 0xFF:
+  offset = 2
+  while offset + 9 <= len(frame) and frame[offset] == 0xFF:
     length, height, width = (
-      int.from_bytes(frame[place + start : place + start + 2], "big") for start in (2, 5, 7)
+      int.from_bytes(frame[offset + start : offset + start + 2], "big") for start in (2, 5, 7)
     )
-    if frame[place + 1] in SIZE_FOLLOWS:
+    if frame[offset + 1] in SIZE_FOLLOWS:
       return height, width
-    place += 2 + length
+    offset += 2 + length
   raise ValueError("no header of JPEG")

@@ -85,7 +85,7 @@ def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
 
 def is_nifti(data: bytes) -> bool:
   """Returns whether a file says that it is NIfTI, or is compressed as a whole."""
-  said = any(data[place : place + len(text)] == text for place, text in NIFTI.items())
+  said = any(data[offset : offset + len(text)] == text for offset, text in NIFTI.items())
   return said or data.startswith(GZIP)
 
 

@@ -16,7 +16,7 @@ class Frames:
 
   Attributes:
     count: how many.
-    read: from the place of one, counted from 0, to uint8 or uint16 `[h, w, C]`, C 1 or 3, whose
+    read: from the number of one, from 0, to uint8 or uint16 `[h, w, C]`, C 1 or 3, whose
       values fill their bits.
     what: they are called, `frames` or `slices`.
   """
@@ -27,7 +27,7 @@ class Frames:
 
   @property
   def middle(self) -> int:
-    """The place of the middle one, the later of two."""
+    """The number of the middle one, the later of two."""
     return self.count // 2
 
 

@@ -1,4 +1,4 @@
-"""What an image file says of itself: kind, size, orientation; read in TensorFlow's graph."""
+"""Reads headers of image files in TensorFlow's graph: kind, size, orientation."""
 
 import zlib
 
@@ -13,12 +13,12 @@ PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
 def starts_with(encoded: tf.Tensor, *prefixes: bytes, at: int = 0) -> tf.Tensor:
-  """Returns whether a string scalar has one of some texts at a place, a bool scalar."""
+  """Returns whether a string scalar has one of some texts at an offset, a bool scalar."""
   found = tf.constant(False)
   for prefix in prefixes:
     long_enough = tf.strings.length(encoded) >= at + len(prefix)
-    place = tf.where(long_enough, at, 0)
-    found |= long_enough & (tf.strings.substr(encoded, place, len(prefix)) == prefix)
+    offset = tf.where(long_enough, at, 0)
+    found |= long_enough & (tf.strings.substr(encoded, offset, len(prefix)) == prefix)
   return found
 
 
@@ -79,25 +79,25 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
   one, none = tf.constant(1, tf.int64), tf.constant(-1, tf.int64)
 
   def of_jpeg() -> tf.Tensor:
-    def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-      is_exif = (data[place + 1] == 0xE1) & data.are(place + 4, b"Exif\0\0")
-      after = place + tf.where(data[place + 1] == 0xFF, one, 2 + data.number(place + 2, 2, True))
-      return after, tf.where(is_exif, place + 10, found)
+    def step(offset: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      is_exif = (data[offset + 1] == 0xE1) & data.are(offset + 4, b"Exif\0\0")
+      after = offset + tf.where(data[offset + 1] == 0xFF, one, 2 + data.number(offset + 2, 2, True))
+      return after, tf.where(is_exif, offset + 10, found)
 
-    def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-      before_pixels = (data[place] == 0xFF) & (data[place + 1] != 0xDA)
-      return (found < 0) & (place + 10 < data.size) & before_pixels
+    def goes_on(offset: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+      before_pixels = (data[offset] == 0xFF) & (data[offset + 1] != 0xDA)
+      return (found < 0) & (offset + 10 < data.size) & before_pixels
 
     return tf.while_loop(goes_on, step, [tf.constant(2, tf.int64), none])[1]
 
   def of_png() -> tf.Tensor:
-    def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-      is_exif = data.are(place + 4, b"eXIf")
-      after = place + 12 + data.number(place, 4, True)
-      return after, tf.where(is_exif, place + 8, found)
+    def step(offset: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      is_exif = data.are(offset + 4, b"eXIf")
+      after = offset + 12 + data.number(offset, 4, True)
+      return after, tf.where(is_exif, offset + 8, found)
 
-    def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-      return (found < 0) & (place + 12 < data.size)
+    def goes_on(offset: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+      return (found < 0) & (offset + 12 < data.size)
 
     return tf.while_loop(goes_on, step, [tf.constant(len(PNG), tf.int64), none])[1]
 
@@ -120,9 +120,9 @@ def leaves_canvas_empty(encoded: tf.Tensor) -> tf.Tensor:
   def is_smaller() -> tf.Tensor:
     data = _Bytes(encoded)
 
-    def extension(place: tf.Tensor) -> list[tf.Tensor]:
+    def extension(offset: tf.Tensor) -> list[tf.Tensor]:
       [end] = tf.while_loop(
-        lambda at: (data[at] > 0) & (at < data.size), lambda at: [at + 1 + data[at]], [place + 2]
+        lambda at: (data[at] > 0) & (at < data.size), lambda at: [at + 1 + data[at]], [offset + 2]
       )
       return [end + 1]
 
@@ -160,24 +160,24 @@ class _Bytes:
     self.size = tf.cast(tf.strings.length(encoded), tf.int64)
     self._data = tf.io.decode_raw(tf.strings.join([encoded, b"\0"]), tf.uint8)
 
-  def __getitem__(self, place: tf.Tensor | int) -> tf.Tensor:
-    place = tf.clip_by_value(tf.cast(place, tf.int64), 0, self.size)
-    return tf.cast(tf.gather(self._data, place), tf.int64)
+  def __getitem__(self, offset: tf.Tensor | int) -> tf.Tensor:
+    offset = tf.clip_by_value(tf.cast(offset, tf.int64), 0, self.size)
+    return tf.cast(tf.gather(self._data, offset), tf.int64)
 
-  def number(self, place: tf.Tensor | int, count: int, big_endian: tf.Tensor | bool) -> tf.Tensor:
-    """Returns an unsigned number of some bytes, int64 of the shape of `place`."""
-    place, offsets = tf.convert_to_tensor(place, tf.int64), tf.range(count, dtype=tf.int64)
-    parts = self[place[..., tf.newaxis] + offsets]
+  def number(self, offset: tf.Tensor | int, count: int, big_endian: tf.Tensor | bool) -> tf.Tensor:
+    """Returns an unsigned number of some bytes, int64 of the shape of `offset`."""
+    offset, offsets = tf.convert_to_tensor(offset, tf.int64), tf.range(count, dtype=tf.int64)
+    parts = self[offset[..., tf.newaxis] + offsets]
     weights = tf.constant([256**power for power in range(count)], tf.int64)
     return tf.reduce_sum(parts * tf.where(big_endian, weights[::-1], weights), axis=-1)
 
-  def are(self, place: tf.Tensor, text: bytes) -> tf.Tensor:
-    """Returns whether these bytes lie at a place, a bool scalar."""
-    return tf.reduce_all(self[place + tf.range(len(text), dtype=tf.int64)] == list(text))
+  def are(self, offset: tf.Tensor, text: bytes) -> tf.Tensor:
+    """Returns whether these bytes lie at an offset, a bool scalar."""
+    return tf.reduce_all(self[offset + tf.range(len(text), dtype=tf.int64)] == list(text))
 
 
 def _orientation_at(data: _Bytes, start: tf.Tensor) -> tf.Tensor:
-  """Returns the orientation in the EXIF data that begins at a place."""
+  """Returns the orientation in the EXIF data that begins at an offset."""
   is_big = data[start] == ord("M")
   directory = start + data.number(start + 4, 4, is_big)
   count = tf.minimum(data.number(directory, 2, is_big), 64)

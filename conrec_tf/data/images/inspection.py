@@ -91,14 +91,14 @@ def describe_image(
 @as_bad_image()
 def _with_known_process(data: bytes) -> np.bool_:
   """Returns true for a JPEG of 8 bits that isn't lossless, as far as its header can be followed."""
-  place = 2
-  while place + 5 <= len(data) and data[place] == 0xFF and data[place + 1] != START_OF_SCAN:
-    kind = data[place + 1]
+  offset = 2
+  while offset + 5 <= len(data) and data[offset] == 0xFF and data[offset + 1] != START_OF_SCAN:
+    kind = data[offset + 1]
     if kind in LOSSLESS:
       raise ValueError(f"{LOSSLESS[kind]}, which isn't read; save PNG")
-    if kind in FRAMES and data[place + 4] != 8:
-      raise ValueError(f"JPEG of {data[place + 4]} bits, which isn't read; save PNG")
-    place += 1 if kind == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    if kind in FRAMES and data[offset + 4] != 8:
+      raise ValueError(f"JPEG of {data[offset + 4]} bits, which isn't read; save PNG")
+    offset += 1 if kind == 0xFF else 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
   return np.True_
 
 
@@ -122,13 +122,13 @@ def _with_whole_orientation(data: bytes) -> np.bool_:
 
   libpng passes over what is damaged there, and the image would be turned as it happens to say.
   """
-  place = len(header.PNG)
-  while place + PNG_FRAME <= len(data):
-    end = place + PNG_FRAME - 4 + int.from_bytes(data[place : place + 4], "big")
-    kind = data[place + 4 : place + 8]
-    if kind == b"eXIf" and zlib.crc32(data[place + 4 : end]).to_bytes(4, "big") != data[end:][:4]:
+  offset = len(header.PNG)
+  while offset + PNG_FRAME <= len(data):
+    end = offset + PNG_FRAME - 4 + int.from_bytes(data[offset : offset + 4], "big")
+    kind = data[offset + 4 : offset + 8]
+    if kind == b"eXIf" and zlib.crc32(data[offset + 4 : end]).to_bytes(4, "big") != data[end:][:4]:
       raise ValueError("damaged EXIF data, which says how it is turned")
-    place = end + 4
+    offset = end + 4
   return np.True_
 
 

@@ -39,23 +39,23 @@ def open_slices(data: bytes, max_pixels: int, window: str) -> Frames:
   if colours is None and header.get_data_dtype().kind not in "iuf":
     raise ValueError(f"values of {header.get_data_dtype()} have no known range")
 
-  def stored(place: int) -> np.ndarray:
-    at: tuple[Any, ...] = (slice(None), slice(None), place, *[0] * (len(shape) - 3))
+  def stored(number: int) -> np.ndarray:
+    at: tuple[Any, ...] = (slice(None), slice(None), number, *[0] * (len(shape) - 3))
     return np.asarray(values[at[: len(shape)]]).reshape(height, width)
 
   if colours is not None:
     return Frames(
-      count, lambda place: np.stack([stored(place)[name] for name in COLOURS], -1), "slices"
+      count, lambda number: np.stack([stored(number)[name] for name in COLOURS], -1), "slices"
     )
   is_byte = header.get_data_dtype().itemsize == 1
   is_rescaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
   limits = _limits(header, window)
   if limits is None and is_byte and header.get_data_dtype().kind == "u" and not is_rescaled:
-    return Frames(count, lambda place: stored(place)[..., np.newaxis], "slices")
-  low, high = limits or _range(stored(place) for place in range(count))
+    return Frames(count, lambda number: stored(number)[..., np.newaxis], "slices")
+  low, high = limits or _range(stored(number) for number in range(count))
 
-  def read(place: int) -> np.ndarray:
-    shown = np.nan_to_num(stored(place).astype(np.float64) - low, nan=0.0)
+  def read(number: int) -> np.ndarray:
+    shown = np.nan_to_num(stored(number).astype(np.float64) - low, nan=0.0)
     return filled_range(shown[..., np.newaxis], high - low, np.uint8 if is_byte else np.uint16)
 
   return Frames(count, read, "slices")
@@ -113,10 +113,10 @@ def _class(start: bytes) -> Any:
   Raises:
     ValueError: it is neither, or one of a pair of files.
   """
-  for (place, text), kind in zip(
+  for (offset, text), kind in zip(
     NIFTI.items(), (nibabel.Nifti1Image, nibabel.Nifti2Image), strict=True
   ):
-    if start[place : place + len(text)] == text:
+    if start[offset : offset + len(text)] == text:
       return kind
   raise ValueError("no NIfTI file, or one of a pair (.hdr, .img)")
 

@@ -144,12 +144,12 @@ def _is_jpeg_of_rgb(page: tifffile.TiffPage) -> bool:
 def _samples(series: tifffile.TiffPageSeries) -> np.ndarray:
   """Returns the samples as they are stored, `[h, w, C]`."""
   kept = [
-    place
-    for place, (axis, size) in enumerate(zip(series.axes, series.shape, strict=True))
+    index
+    for index, (axis, size) in enumerate(zip(series.axes, series.shape, strict=True))
     if size > 1 or axis in "YX"
   ]
-  values = series.asarray().reshape([series.shape[place] for place in kept])
-  channels = [place for place, axis in enumerate(kept) if series.axes[axis] in "SC"]
+  values = series.asarray().reshape([series.shape[index] for index in kept])
+  channels = [index for index, axis in enumerate(kept) if series.axes[axis] in "SC"]
   return np.moveaxis(values, channels[0], -1) if channels else values[..., np.newaxis]
 
 
@@ -215,6 +215,6 @@ def _without_alpha(image: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
   extra: tuple[Any, ...] = page.extrasamples if page.samplesperpixel > 1 else ()
   first = image.shape[-1] - len(extra)
   kept = [
-    place for place in range(image.shape[-1]) if place < first or extra[place - first] not in ALPHA
+    index for index in range(image.shape[-1]) if index < first or extra[index - first] not in ALPHA
   ]
   return image if len(kept) == image.shape[-1] else image[..., kept]

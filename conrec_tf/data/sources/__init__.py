@@ -1,1 +1,1 @@
-"""Where datasets come from: one module for each kind of storage."""
+"""Opens datasets, with one module for each kind of storage."""

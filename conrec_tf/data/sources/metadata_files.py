@@ -66,8 +66,8 @@ def read_metadata(
     for _, given in lines[table]:
       path = posixpath.join(os.path.dirname(table).replace(os.sep, "/"), given.get(KEY, ""))
       given[KEY] = posixpath.normpath(path).replace("/", os.sep) if given.get(KEY) else ""
-    places = {name: name for name in names}
-    missing += add_rows(rows, table, os.path.join(root, table), lines[table], places, KEY, columns)
+    name_of = {name: name for name in names}
+    missing += add_rows(rows, table, os.path.join(root, table), lines[table], name_of, KEY, columns)
   said = ", ".join(tables[:2]) + f" and {len(tables) - 2} more" * (len(tables) > 2)
   logger.info("%s %s labels, unless --label_mode=folders", said, "give" if tables[1:] else "gives")
   say_lost(rows, "metadata files", missing, names, f"{said} of {root}")

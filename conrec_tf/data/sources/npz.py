@@ -130,7 +130,7 @@ def _sliced(
     {name: part.reshape(-1, depth, depth, 1) for name, part in volumes.items()},
     {name: np.repeat(part, depth, axis=0) for name, part in labels.items()},
     {
-      name: np.repeat(np.array([f"{name}/{place}" for place in range(len(part))], object), depth)
+      name: np.repeat(np.array([f"{name}/{index}" for index in range(len(part))], object), depth)
       for name, part in volumes.items()
     },
   )

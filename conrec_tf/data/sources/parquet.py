@@ -28,7 +28,7 @@ OF_DATASETS = re.compile(r"(\w+(?:\.\w+)*)-\d{5}-of-\d{5}(?:-\w+)?")  # split, n
 
 
 class Shard(NamedTuple):
-  """What one file says of its images but their pixels.
+  """Labels and names of the images of one file.
 
   Attributes:
     labels: of the rows; None without labels.
@@ -57,17 +57,17 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
   columns = _columns(data, list(files.values()))
   shards = [_shard(path, columns) for path in files.values()]
   copies = unpacked(list(files.values()), columns.image)
-  places: dict[str, tuple[int, ArchivedFile]] = {}
+  files_by_name: dict[str, tuple[int, ArchivedFile]] = {}
   labels: dict[str, Label] = {}
   splits: dict[str, str] = {}
   of_files = {prefix: split_of(prefix) for prefix in files}
   for number, (prefix, shard, copy) in enumerate(zip(files, shards, copies, strict=True)):
     for row, name in enumerate(image_names(prefix, shard.paths)):
-      places[name] = number, ArchivedFile(name, int(copy.offsets[row]), int(copy.sizes[row]))
+      files_by_name[name] = number, ArchivedFile(name, int(copy.offsets[row]), int(copy.sizes[row]))
       splits[name] = of_files[prefix]
       if shard.labels is not None:
         labels[name] = shard.labels[row]
-  if not places:
+  if not files_by_name:
     raise UsageError(f"data_dir must hold images. Received: {len(files)} files without rows")
   named = has_splits({prefix + ENDING: split for prefix, split in of_files.items()})
 
@@ -76,8 +76,8 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
     of_names = [splits[name] for name in names] if named else None
     return sample_layout(data, given, of_names, len(names), columns.class_names)
 
-  store = TarShards(root, [copy.path for copy in copies], places)
-  return image_source(data, store, list(places), layout, max_undecodable)
+  store = TarShards(root, [copy.path for copy in copies], files_by_name)
+  return image_source(data, store, list(files_by_name), layout, max_undecodable)
 
 
 def _files(root: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which columns of Parquet files are image and label, and what labels say.
+"""Finds the columns of image and label in Parquet files, and reads labels.
 
 The library `datasets` writes the kinds of its columns into the schema's metadata, as JSON under
 `huggingface`: `info.features` is `{column: {"_type": "Image"}}`, `{"_type": "ClassLabel", "names":
@@ -20,7 +20,7 @@ Label = str | tuple[str, ...]  # one, or several of a list
 
 
 class Columns(NamedTuple):
-  """What the schema of a Parquet file says.
+  """Columns of a Parquet file by its schema.
 
   Attributes:
     images, labels: names of columns that may be those.

@@ -1,4 +1,4 @@
-"""Images of Parquet files, unpacked once into a file each, where every image has a place.
+"""Images of Parquet files, unpacked once into a file each, where every image has an offset.
 
 A row of a Parquet file can't be reached without unpacking all rows around it. So the images of a
 file are copied, as they are encoded, one after the other: `<images><sizes, int64 [N]><N, int64>`.
@@ -32,7 +32,7 @@ NUMBER = np.dtype("<i8")
 
 
 class Copy(NamedTuple):
-  """Where the images of a Parquet file lie: path of the copy, and by row int64 `[N]`, bytes."""
+  """Copy of a file's images: its path, and int64 `[N]` by row, bytes."""
 
   path: str
   offsets: np.ndarray

@@ -1,4 +1,4 @@
-"""Files in tar archives that aren't compressed, each reached by its place."""
+"""Files in tar archives that aren't compressed, each reached by its offset."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -114,12 +114,12 @@ class TarShards:
   def locations(self, names: Sequence[str]) -> np.ndarray:
     """Returns the archive's number, offset and size of each, int64 `[N, 3]`."""
     files = [self._files[name] for name in names]
-    places = [(shard, file.offset, file.size) for shard, file in files]
-    return np.array(places, np.int64).reshape(-1, 3)
+    locations = [(shard, file.offset, file.size) for shard, file in files]
+    return np.array(locations, np.int64).reshape(-1, 3)
 
   def read(self, location: tf.Tensor) -> tf.Tensor:
     """Reads a part of an archive."""
-    data = tf.numpy_function(lambda place: self._part(*place.tolist()), [location], tf.string)
+    data = tf.numpy_function(lambda found: self._part(*found.tolist()), [location], tf.string)
     return tf.ensure_shape(data, [])
 
   def content(self, name: str) -> bytes:

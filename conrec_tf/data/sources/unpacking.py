@@ -44,7 +44,7 @@ DIGITS = 4  # of the number of a frame, at least
 
 @dataclasses.dataclass(frozen=True)
 class Unpacked:
-  """What was made of a file.
+  """Images that were made of a file.
 
   Attributes:
     size, time: of the file, bytes and nanoseconds of its last change.
@@ -69,11 +69,11 @@ class FramesFolder(Folder):
   Args:
     path: the folder.
     made: `{file: what was made of it}`, of those that were unpacked.
-    place: from a file to the folder of its images.
+    folder_of: from a file to the folder of its images.
   """
 
   def __init__(
-    self, path: str, made: Mapping[str, Unpacked], place: Callable[[str], pathlib.Path]
+    self, path: str, made: Mapping[str, Unpacked], folder_of: Callable[[str], pathlib.Path]
   ) -> None:
     super().__init__(path)
     self._made = made
@@ -81,7 +81,7 @@ class FramesFolder(Folder):
     self._files: dict[str, str] = {}  # by the names of their images
     for file, found in made.items():
       for number, name in enumerate(names_of_images(file, found.images)):
-        self._images[name] = str(place(file) / _file_name(number))
+        self._images[name] = str(folder_of(file) / _file_name(number))
         self._files[name] = file
     self.order = {
       name: (base_name(file), bytes.fromhex(made[file].digest))
@@ -93,13 +93,13 @@ class FramesFolder(Folder):
 
     What failed for a reason that passes is as no file, so that nothing of it is kept.
     """
-    files = {file: place for place, file in enumerate(dict.fromkeys(map(self.file_of, names)))}
+    files = {file: number for number, file in enumerate(dict.fromkeys(map(self.file_of, names)))}
     sizes, times = super().stats(list(files))
-    places = np.array([files[self.file_of(name)] for name in names], np.int64)
+    numbers = np.array([files[self.file_of(name)] for name in names], np.int64)
     made = [self._made.get(file, Unpacked(0, 0, 1)) for file in files]
     is_gone = (sizes < 0) | [found.circumstances == PASSES for found in made]
     sizes = np.where(is_gone, -1, sizes // [found.images for found in made])
-    return sizes[places], times[places]
+    return sizes[numbers], times[numbers]
 
   def locations(self, names: Sequence[str]) -> np.ndarray:
     """Returns paths, object `[N]`."""
@@ -232,18 +232,18 @@ def _unpack(options: Data, path: str, folder: pathlib.Path, circumstances: str) 
     with as_bad_image():
       data = pathlib.Path(path).read_bytes()
       frames = open_frames(data, options.max_pixels, options.dicom_window)
-    places = range(frames.count) if options.dicom_frames == ALL else [frames.middle]
+    frame_numbers = range(frames.count) if options.dicom_frames == ALL else [frames.middle]
     written = 0
     with replacing(folder) as temporary:
       temporary.mkdir()
-      for number, place in enumerate(places):
+      for number, frame in enumerate(frame_numbers):
         try:
           with as_bad_image():
-            image = frames.read(place)
+            image = frames.read(frame)
         except BadImage as error:
-          raise BadImage(f"{frames.what.removesuffix('s')} {place}: {error}") from error
+          raise BadImage(f"{frames.what.removesuffix('s')} {frame}: {error}") from error
         written += (temporary / _file_name(number)).write_bytes(_encoded(image))
-    return Unpacked(0, 0, len(places), hashlib.sha256(data).hexdigest(), written)
+    return Unpacked(0, 0, len(frame_numbers), hashlib.sha256(data).hexdigest(), written)
   except BadImage as error:
     note = NOT_UNPACKED + str(error).encode(errors="replace")
     with replacing(folder) as temporary:
@@ -285,8 +285,8 @@ def _is_single_dicom(path: str) -> bool:
 
 
 def _folder_of(root: str, options: str) -> pathlib.Path:
-  place = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
-  name = f"frames-{hashlib.sha256(place).hexdigest()[:32]}"
+  key = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
+  name = f"frames-{hashlib.sha256(key).hexdigest()[:32]}"
   return pathlib.Path(os.path.abspath(cache_folder() / name))
 
 

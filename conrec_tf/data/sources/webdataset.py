@@ -29,7 +29,7 @@ Label = str | tuple[str, ...]  # one, or a list of several
 
 
 class Samples(NamedTuple):
-  """What the files of an archive are, by their names.
+  """Files of an archive, by what they are.
 
   Attributes:
     labels: `{image: files that may say its label}`.
