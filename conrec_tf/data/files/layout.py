@@ -132,37 +132,37 @@ def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layo
 
 def sample_layout(
   data: Data,
-  labels: Sequence[str | tuple[str, ...]] | None,
-  splits: list[str] | None,
-  count: int,
+  names: Sequence[str],
+  labels: Mapping[str, str | tuple[str, ...]],
+  split_of: Mapping[str, str],
   class_names: tuple[str, ...] = (),
 ) -> Layout:
   """Returns splits and labels of samples that have their labels beside them.
 
   Args:
     data: see `folder_layout`.
-    labels: of the samples, one of each, empty for none, or several of each; None without labels.
-    splits: of the samples, or None.
-    count: how many there are.
+    names: of the samples.
+    labels: of each, one, empty for none, or several of each; nothing without labels.
+    split_of: of each, or nothing.
     class_names: all labels in the order that counts unless `label_order` sets another; empty for
       those that samples have, in natural order.
 
   Raises:
     UsageError: there is one label alone.
   """
-  if labels is not None:
-    several = [label for label in labels if isinstance(label, tuple)]
-    if several:
-      used = {name for label in several for name in label}
-      names = _class_names(data, used, data.data_dir, class_names)
-      has = np.array([[name in label for name in names] for label in several], np.int64)
-      return _multi_hot_layout(names, has, splits, None)
-    texts = [str(label) for label in labels]
-    return _labelled(data, texts, splits, None, data.data_dir, class_names)
-  logger.info(
-    "%d images without labels%s", count, "" if splits else "; a tenth is held out as test"
-  )
-  return _unlabelled(splits, count)
+  splits = [split_of[name] for name in names] if split_of else None
+  if not labels:
+    held_out = "" if splits else "; a tenth is held out as test"
+    logger.info("%d images without labels%s", len(names), held_out)
+    return _unlabelled(splits, len(names))
+  given = [labels[name] for name in names]
+  several = [label for label in given if isinstance(label, tuple)]
+  if several:
+    used = {name for label in several for name in label}
+    class_names = _class_names(data, used, data.data_dir, class_names)
+    has = np.array([[name in label for name in class_names] for label in several], np.int64)
+    return _multi_hot_layout(class_names, has, splits, None)
+  return _labelled(data, list(map(str, given)), splits, None, data.data_dir, class_names)
 
 
 def _unlabelled(splits: list[str] | None, count: int) -> Layout:

@@ -72,9 +72,7 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
   named = has_splits({prefix + ENDING: split for prefix, split in of_files.items()})
 
   def layout(names: list[str]) -> Layout:
-    given = [labels[name] for name in names] if columns.label else None
-    of_names = [splits[name] for name in names] if named else None
-    return sample_layout(data, given, of_names, len(names), columns.class_names)
+    return sample_layout(data, names, labels, splits if named else {}, columns.class_names)
 
   store = TarShards(root, [copy.path for copy in copies], files_by_name)
   return image_source(data, store, list(files_by_name), layout, max_undecodable)

@@ -117,9 +117,7 @@ def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
         "data_dir must hold a label (.cls, or label in .json) of each image, or --label_mode=none. "
         f"Received: none for {len(missing)} of {len(names)}, e.g. {missing[0]}"
       )
-    given = [labels[name] for name in names] if labels else None
-    of_names = [splits[name] for name in names] if named else None
-    return sample_layout(data, given, of_names, len(names))
+    return sample_layout(data, names, labels, splits if named else {})
 
   return image_source(data, store, names, layout, max_undecodable)
 
