@@ -274,10 +274,7 @@ def layout_beside_masks(names: Sequence[str]) -> Layout:
 
 def unlabelled_layout(splits: Sequence[str]) -> Layout:
   """Returns the layout of images without labels; without splits a tenth of them is held out."""
-  count = len(splits)
-  named = np.array(splits)
   warn_of_near_twins("splits", splits)
   if not any(splits):
     logger.info("There are no splits; a tenth is held out as split test")
-    named = np.where(holdout_mask(None, count), "test", "train")
-  return Layout(named, np.zeros(count, np.int64), ())
+  return _unlabelled(list(splits) if any(splits) else None, len(splits))
