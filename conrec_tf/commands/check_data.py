@@ -100,7 +100,7 @@ def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> lis
   streams, places, start = [], [], 0
   for summary in summaries:
     split = summary.split
-    own = np.intersect1d(split.own_index, summary.good_places)
+    own = np.intersect1d(split.own_index, summary.good_index)
     streams.append(split.rows.at(own).map(lambda record: record["image"]))
     places.append(start + own)
     start += split.num_examples

@@ -64,14 +64,14 @@ class Split(Columns):
     rows: its records. Where they stream, what is known of the images may be in the order of the
       files, which is another one; see `Streamed`.
     origin: of images whose content isn't known, what tells them from others.
-    fault: reads the files of records anew, and returns which of them is damaged and how, or an
-      empty text; None where records aren't read from such files.
+    fault: reads the files of records anew, if there are such, and returns which of them is damaged
+      and how, or an empty text.
   """
 
   name: str
   rows: Records
   origin: str = ""
-  fault: Callable[[], str] | None = None
+  fault: Callable[[], str] = str
 
   @property
   def num_examples(self) -> int:

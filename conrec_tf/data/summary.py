@@ -72,8 +72,8 @@ class SplitSummary:
     return self.shapes[self.shapes[:, 2] > 0]
 
   @property
-  def good_places(self) -> np.ndarray:
-    """Places of the images that can be decoded."""
+  def good_index(self) -> np.ndarray:
+    """Index of the images that can be decoded."""
     return np.flatnonzero(self.shapes[:, 2] > 0)
 
 
@@ -85,19 +85,16 @@ def summarize(split: Split, source: DatasetSource) -> SplitSummary:
   """
   shapes, bad = split.shapes, dict[int, str]()
   if shapes is None:
-    fault = split.fault() if split.fault else ""
-    if fault:
+    if fault := split.fault():
       raise UsageError(f"dataset must have its files as they were prepared. Received: {fault}")
     shapes, bad = scan_split(source, split, f"Checking {split.name}")
   labels = None
   if source.class_names:
-    if split.labels and not isinstance(
-      split.rows, Streamed
-    ):  # `labels` would be in the order of the files
-      labels = split.labels()
-    else:
+    if isinstance(split.rows, Streamed):  # `labels` are in the order of the files
       stream = split.records().map(lambda record: record["label"])
       labels = np.array(list(stream.as_numpy_iterator()), np.int64)
+    else:
+      labels = split.labels() if split.labels else None
   return SplitSummary(split, shapes, bad, labels, _formats(split))
 
 
@@ -189,7 +186,7 @@ def sample(
   summary: SplitSummary, source: DatasetSource, count: int
 ) -> Iterator[tuple[int, np.ndarray]]:
   """Yields some images and their numbers, evenly from the whole split; see `decoded_images`."""
-  good = summary.good_places
+  good = summary.good_index
   return decoded_images(
     summary.split, source, good[np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
   )
@@ -241,8 +238,7 @@ def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
   except OF_DATA as error:
     for source in sources:
       for split in {split.name: split for split in (source.train, source.eval)}.values():
-        fault = _fault(source, split)
-        if fault:
+        if fault := _fault(source, split):
           raise UsageError(
             f"dataset must stay as it was when it was opened. Received: {fault} of {source.name}"
           ) from error
@@ -251,8 +247,7 @@ def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
 
 def _fault(source: DatasetSource, split: Split) -> str:
   """Returns which file of records is damaged, or which image can't be decoded; or nothing."""
-  fault = split.fault() if split.fault else ""
-  if fault:
+  if fault := split.fault():
     return fault
   _, bad = scan_split(source, split, f"Looking for what failed in {split.name}")
   for number, why in sorted(bad.items()):
