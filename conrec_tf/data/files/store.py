@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.files.walk import paths_below
-from conrec_tf.errors import UsageError, short_message
 
 STATS_AT_A_TIME = 256
 
@@ -44,21 +43,6 @@ class FileStore(Protocol):
     Raises:
       OSError: it can't be read.
     """
-
-
-def content(store: FileStore, name: str) -> bytes:
-  """Returns the bytes of a file that must be there.
-
-  Raises:
-    UsageError: it can't be read.
-  """
-  try:
-    return store.content(name)
-  except OSError as error:
-    raise UsageError(
-      f"data_dir must hold files that can be read ({short_message(error)}). "
-      f"Received: {name} in {store.path}"
-    ) from error
 
 
 class Folder:

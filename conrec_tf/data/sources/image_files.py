@@ -16,7 +16,7 @@ from conrec_tf.data.dataset import BadFile, Columns, DatasetSource, Split
 from conrec_tf.data.duplicates import drop_duplicates
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import FileScan, scan_files
-from conrec_tf.data.files.store import FileStore, content
+from conrec_tf.data.files.store import FileStore
 from conrec_tf.data.files.walk import base_name, readable
 from conrec_tf.data.images.decoding import (
   Decode,
@@ -29,7 +29,7 @@ from conrec_tf.data.images.decoding import (
 )
 from conrec_tf.data.images.inspection import image_describer
 from conrec_tf.data.splits import listed_split
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +67,7 @@ def image_source(
   locations, read = store.locations(scan.names), store.read
   if data.cache_dataset:
     logger.info("Keeping the images in memory: %.0f MB", scan.sizes.clip(0).sum() / 1e6)
-    contents = [
-      content(store, name) if good else b""
-      for name, good in zip(scan.names, scan.is_good, strict=True)
-    ]
-    locations, read = np.array(contents, object), tf.identity
+    locations, read = _contents(store, scan), tf.identity
   looked_at = [scan.names[index] for index in np.flatnonzero(scan.is_good)[:LOOKED_AT]]
   _warn_of_dark_or_white_images(store, decoding.stored, looked_at, data.image_bits)
   split = _splits(scan, found, locations)
@@ -114,6 +110,20 @@ def _scanned(
   if max_undecodable is not None:
     _check_count(max_undecodable, bad, len(scan.names))
   return scan, bad
+
+
+def _contents(store: FileStore, scan: FileScan) -> np.ndarray:
+  """Reads the good files of a scan, object `[N]`."""
+  contents = np.full(len(scan.names), b"", object)
+  for index in np.flatnonzero(scan.is_good):
+    try:
+      contents[index] = store.content(scan.names[index])
+    except OSError as error:
+      raise UsageError(
+        f"data_dir must hold files that can be read ({short_message(error)}). "
+        f"Received: {scan.names[index]} in {store.path}"
+      ) from error
+  return contents
 
 
 class _Decoding(NamedTuple):

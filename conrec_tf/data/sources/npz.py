@@ -78,10 +78,9 @@ def open_npz(data: Data) -> DatasetSource:
   channels = checked_channels(data.image_channels, shapes.pop()[-1])
   ends = np.cumsum([len(part) for part in images.values()])
   index_of = dict(zip(images, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
-  rows, all_labels = (
-    {"image": np.concatenate(list(images.values()))},
-    np.concatenate(list(labels.values())),
-  )
+  digest, all_labels = _digest(images, labels), np.concatenate(list(labels.values()))
+  rows = {"image": np.concatenate(list(images.values()))}
+  del arrays, images  # memory need not hold them twice
   if labelled:
     rows["label"] = all_labels
   shape = [*rows["image"].shape[1:], 8 * rows["image"].itemsize]
@@ -100,7 +99,7 @@ def open_npz(data: Data) -> DatasetSource:
     one_size=True,
     class_names=class_names,
     multi_label=multi_label,
-    digest=_digest(images, labels),
+    digest=digest,
   )
 
 
