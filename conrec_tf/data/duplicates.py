@@ -140,15 +140,6 @@ def _digest(pixels: np.ndarray) -> bytes:
   return hashlib.sha256(described + pixels.tobytes()).digest()
 
 
-def listed_duplicates(duplicates: Sequence[Duplicate], names: Sequence[str]) -> list[str]:
-  """Returns a line for each duplicate: its name, the other's, and how alike they are."""
-  return [
-    f"{names[found.image]} looks like {names[found.of]} "
-    + (f"({found.distance} of {BITS} bits differ)" if found.distance else "(the same hash)")
-    for found in duplicates
-  ]
-
-
 def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:
   """Leaves images out of a scan, and says which; hashes are kept with it.
 
@@ -171,8 +162,10 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
   found = find_duplicates(
     np.unpackbits(scan.perceptual_hashes[good], axis=1, count=BITS).astype(bool)
   )
-  for line in listed_duplicates(found, [scan.names[index] for index in good]):
-    logger.info("Left out: %s", line)
+  for image, other, distance, _ in found:
+    likeness = f"{distance} of {BITS} bits differ" if distance else "the same hash"
+    names = scan.names[good[image]], scan.names[good[other]]
+    logger.info("Left out: %s looks like %s (%s)", *names, likeness)
   if found:
     logger.warning("Left out %d of %d images, which look like earlier ones", len(found), len(good))
   gone = {int(good[duplicate.image]) for duplicate in found}

@@ -32,10 +32,9 @@ class Numbered:
     """Makes a finite `tf.data.Dataset` of the records, in their order."""
     return tf.data.Dataset.range(self._count).map(self.lookup)
 
-  @tf.autograph.experimental.do_not_convert
   def at(self, index: np.ndarray) -> tf.data.Dataset:
     """Returns the records of an index, int `[n]`, each once and in their order."""
-    return tf.data.Dataset.from_tensor_slices(np.unique(index)).map(self.lookup)
+    return self.part(np.unique(index))()
 
   def part(self, index: np.ndarray) -> "Numbered":
     """Returns the records of any index, int `[n]`, in its order, as often as they are in it."""

@@ -44,7 +44,10 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
   builder = prepared_builder(data.dataset, data.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
   labelled = data.label_mode != "none" and not mask_key
-  image_key, label_key = _keys(data, features)
+  image_key, label_key = (
+    key if data.names_must_fit or key in features else usual
+    for key, usual in ((data.image_key, "image"), (data.label_key, "label"))
+  )
   keys = {"image": image_key, **({"label": label_key} if labelled else {})}
   label_feature = features.get(label_key)
   several = getattr(label_feature, "feature", None)  # of a sequence
@@ -102,16 +105,6 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
     multi_label=multi_label,
     digest=f"{builder.info.full_name} {data.train_split}: {train.num_examples}",
   )
-
-
-def _keys(data: Data, features: dict[str, tfds.features.FeatureConnector]) -> list[str]:
-  """Returns the names of image and label; an evaluation set may have the usual ones instead."""
-  keys = []
-  for name in ("image", "label"):
-    key = getattr(data, f"{name}_key")
-    other = not data.names_must_fit and key not in features
-    keys.append(name if other else key)
-  return keys
 
 
 def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
