@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Augmentation, Experiment
+from conrec_tf.config import Augmentation, Experiment, Training
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.finetune import (
   cropped_reduction,
@@ -150,21 +150,13 @@ def _view_function(image_size: int, *values: Any) -> Callable[..., tf.Tensor]:
 
 
 def finetuning_batches(
-  source: DatasetSource,
-  batch_size: int,
-  image_size: int,
-  augmentation: str,
-  seed: int,
-  shard: WorkerShard = WHOLE,
+  config: Training, source: DatasetSource, shard: WorkerShard = WHOLE
 ) -> tf.data.Dataset:
   """Returns endless batches of labelled images for finetuning, augmented without colour.
 
   Args:
+    config: the options of the training.
     source: the dataset; it has labels.
-    batch_size: images of a batch, of all processes together.
-    image_size: height and width, pixels.
-    augmentation: crop or zoom; see `make_cropped` and `make_zoomed`.
-    seed: seed of the run.
     shard: the part of each batch that this process takes.
 
   Returns:
@@ -173,7 +165,8 @@ def finetuning_batches(
   make, reduction = {
     "crop": (make_cropped, cropped_reduction),
     "zoom": (make_zoomed, zoomed_reduction),
-  }[augmentation]
+  }[config.supervised_augmentation]
+  seed, image_size = config.seed, config.image_size
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: Record) -> Record:
@@ -184,7 +177,7 @@ def finetuning_batches(
     image = make(image, seeds, image_size=image_size, full_size=full_size)
     return {"image": image, "label": record["label"]}
 
-  return _shuffled_batches(source, batch_size, seed, augment, shard)
+  return _shuffled_batches(source, config.train_batch_size, seed, augment, shard)
 
 
 def _shuffled_batches(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from conrec_tf.config import Training
 from conrec_tf.models.conrec import ConRec
 from conrec_tf.models.densenet import DenseNetEncoder
-from conrec_tf.models.heads import LinearHead, ProjectionHead
+from conrec_tf.models.heads import LinearHead, build_projection_head
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
@@ -75,16 +75,7 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
       if config.has_attention
       else AveragePooling(name="pooling")
     ),
-    projection_head=ProjectionHead(
-      config.proj_head_mode,
-      config.num_proj_layers,
-      config.proj_out_dim,
-      config.batch_norm_decay,
-      config.global_bn,
-      name="projection_head",
-    )
-    if projects
-    else None,
+    projection_head=build_projection_head(config, name="projection_head") if projects else None,
     decoder=(
       UNetDecoder(channels, **sizes, skip_connections=config.decoder_skips, name="decoder")
       if with_decoder and config.decoder_skips

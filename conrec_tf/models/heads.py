@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.config import Training
 from conrec_tf.models.normalization import batch_norm
 from conrec_tf.models.unet import BATCH_NORM_EPSILON
 
@@ -79,6 +80,18 @@ class ProjectionHead(tf.keras.Model):
     """Returns the Keras layers that the first `layers` layers consist of; -1 for all."""
     count = self.num_layers if layers < 0 else layers
     return [*self.dense[:count], *self.batch_norms[:count]]
+
+
+def build_projection_head(options: Training, **kwargs: Any) -> ProjectionHead:
+  """Builds the projection head that the options describe."""
+  return ProjectionHead(
+    options.proj_head_mode,
+    options.num_proj_layers,
+    options.proj_out_dim,
+    options.batch_norm_decay,
+    options.global_bn,
+    **kwargs,
+  )
 
 
 class LinearHead(tf.keras.Model):

@@ -37,25 +37,3 @@ class MovingAverage:
 
     for average, weight in self._pairs:
       strategy.extended.update(average, move, args=(weight,))
-
-
-def average_of_network(
-  model: tf.keras.Model, average: tf.keras.Model, decay: float, iterations: tf.Variable
-) -> MovingAverage:
-  """Returns the moving average of a network.
-
-  Batch norm's statistics are averaged like weights, so that they belong to them.
-
-  Args:
-    model: the network that is trained.
-    average: another of the same layers, with the same weights at the start.
-    decay: share of the average that stays at a step, below 1. Of the first steps less stays,
-      (1 + step) / (10 + step), so that the start is soon forgotten.
-    iterations: the steps taken so far, a scalar variable.
-  """
-  return MovingAverage(
-    average.weights,
-    model.weights,
-    lambda step: tf.minimum(decay, (1.0 + step) / (10.0 + step)),
-    iterations,
-  )

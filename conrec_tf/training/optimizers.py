@@ -96,16 +96,6 @@ def build_optimizer(
     last_step: where a cosine schedule ends.
     head: variables of a supervised head, which LARS leaves out.
   """
-  optimizer = _build(optimization, examples, last_step, head)
-  if optimization.mixed_precision == "mixed_float16":
-    # Before the optimizer sees gradients they are scaled back, so that LARS's ratios hold.
-    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
-  return optimizer
-
-
-def _build(
-  optimization: Optimization, examples: int, last_step: int, head: Sequence[tf.Variable]
-) -> tf.keras.optimizers.Optimizer:
   rate: float | WarmupCosine = scaled_learning_rate(
     optimization.learning_rate, optimization.learning_rate_scaling, optimization.train_batch_size
   )
@@ -113,15 +103,17 @@ def _build(
   cosine = optimization.learning_rate_schedule == "cosine"
   if warmup_steps or cosine:
     rate = WarmupCosine(rate, warmup_steps, last_step if cosine else None)
-  if optimization.optimizer == "momentum":
-    return tf.keras.optimizers.SGD(rate, optimization.momentum, nesterov=True)
-  if optimization.optimizer == "adam":
-    return tf.keras.optimizers.Adam(rate)
-  if optimization.optimizer == "adamw":
-    return AdamW(rate, weight_decay=optimization.weight_decay)
-  return LARS(
-    rate, momentum=optimization.momentum, lars_decay=optimization.weight_decay, excluded=head
-  )
+  momentum, decay = optimization.momentum, optimization.weight_decay
+  optimizer = {
+    "lars": lambda: LARS(rate, momentum=momentum, lars_decay=decay, excluded=head),
+    "momentum": lambda: tf.keras.optimizers.SGD(rate, momentum, nesterov=True),
+    "adam": lambda: tf.keras.optimizers.Adam(rate),
+    "adamw": lambda: AdamW(rate, weight_decay=decay),
+  }[optimization.optimizer]()
+  if optimization.mixed_precision == "mixed_float16":
+    # Before the optimizer sees gradients they are scaled back, so that LARS's ratios hold.
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+  return optimizer
 
 
 def penalized_variables(

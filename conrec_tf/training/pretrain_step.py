@@ -10,7 +10,7 @@ from conrec_tf.losses import view_major
 from conrec_tf.metrics import TOTAL_LOSS, WEIGHT_DECAY
 from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_model
 from conrec_tf.pretrained.find import AVERAGE
-from conrec_tf.training.moving_average import average_of_network
+from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.objectives.adversarial import Adversarial
 from conrec_tf.training.objectives.levels import Levels
 from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
@@ -78,8 +78,12 @@ class PretrainStep:
     if options.moving_average_decay:
       self.evaluated = self.networks[AVERAGE] = build_model(options, channels)
       self.evaluated.set_weights(model.get_weights())
-      self._average = average_of_network(
-        model, self.evaluated, options.moving_average_decay, optimizer.iterations
+      # Of batch norm's statistics too. Less of the first steps stays, so that they are forgotten.
+      self._average = MovingAverage(
+        self.evaluated.weights,
+        model.weights,
+        lambda step: tf.minimum(options.moving_average_decay, (1.0 + step) / (10.0 + step)),
+        optimizer.iterations,
       )
     self.only_to_resume: dict[str, Any] = {}
     untrained = model.non_trainable_variables
@@ -129,7 +133,7 @@ class PretrainStep:
     batch = _view_major(batch)
     outputs, maps = self._outputs(model, batch)
     validated = [objective for objective in self.objectives if objective.in_validation]
-    return _sum(objective.loss(batch, outputs, maps) for objective in validated)
+    return _sum(objective.loss(batch, outputs, maps, training=False) for objective in validated)
 
   def _outputs(
     self, model: ConRec, batch: Batch, training: bool = False, seed: tf.Tensor | None = None

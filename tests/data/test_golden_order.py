@@ -112,7 +112,8 @@ def test_first_images_of_finetuning(tmp_path, monkeypatch):
   values = kinds_of_data.write("image_folder", tmp_path, monkeypatch)
   source = load_dataset(config(values))
   for augmentation, expected in FINETUNING.items():
-    batch = next(iter(finetuning_batches(source, 8, 24, augmentation, seed=0)))
+    finetuning = config(values, train_mode="finetune", supervised_augmentation=augmentation)
+    batch = next(iter(finetuning_batches(finetuning, source)))
     found = weighted_means(batch["image"].numpy())[:4]
     np.testing.assert_allclose(found, expected, atol=ROUNDING)
     labels = [source.train.labels()[place] for place in FIRST_16[:8]]

@@ -39,7 +39,7 @@ def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step(**PAPER)
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
   batch = {"target": tf.fill([8, 4, 4, 1], 0.1)}
-  found = [objective.loss(batch, outputs, None) for objective in step.objectives]
+  found = [objective.loss(batch, outputs, None, training=True) for objective in step.objectives]
   total, metrics = sum(loss for loss, _ in found), found[0][1]
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)

@@ -45,9 +45,7 @@ class Adversarial(PretrainingObjective):
       "discriminator_optimizer": self.optimizer,
     }
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes what the network loses by being told from images; it counts from its start on."""
     options, pair = self.options, [batch["corrupted"], outputs.reconstruction]
     loss = adversarial_loss(self.discriminator(pair), options.adversarial_loss)

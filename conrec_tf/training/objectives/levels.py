@@ -8,7 +8,7 @@ from conrec_tf import losses
 from conrec_tf.config import Training
 from conrec_tf.metrics import LEVELS_CONTRAST_LOSS, LEVELS_RECONSTRUCTION_LOSS
 from conrec_tf.models import ConRec, FeatureLevels, Outputs
-from conrec_tf.models.heads import ProjectionHead
+from conrec_tf.models.heads import build_projection_head
 from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
 
 
@@ -38,9 +38,7 @@ class Levels(PretrainingObjective):
     """Returns whether either loss has a weight."""
     return bool(options.multi_level_contrastive_weight or options.multi_level_reconstruction_weight)
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the losses; a smaller reconstruction is compared with the target's means."""
     options, target = self.options, batch["target"]
     projections, reconstructions = self.heads(maps, training=training)
@@ -75,13 +73,7 @@ class LevelHeads(tf.keras.Model):
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
     inner = options.unet_depth - 1
     self.projection_heads = [
-      ProjectionHead(
-        options.proj_head_mode,
-        options.num_proj_layers,
-        options.proj_out_dim,
-        options.batch_norm_decay,
-        options.global_bn,
-      )
+      build_projection_head(options)
       for _ in range(inner if options.multi_level_contrastive_weight else 0)
     ]
     self.output_convolutions = [

@@ -79,9 +79,7 @@ class MomentumContrast(PretrainingObjective):
       )
       self.untrained = [*self.untrained, self.queue]
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the loss, and accuracy and entropy by name; in training the queue moves on."""
     options = self.options
     keys = self.keys(

@@ -53,9 +53,7 @@ class PretrainingObjective:
       skip_non_finite: whether a step that isn't finite is left out.
     """
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the loss of a batch.
 
     Args:

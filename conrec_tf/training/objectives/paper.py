@@ -23,9 +23,7 @@ class Contrastive(PretrainingObjective):
     """Returns whether projections of a batch are compared with each other."""
     return bool(options.contrastive_weight) and options.contrastive_method != "moco"
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the loss, and accuracy and entropy by name."""
     options = self.options
     logits = losses.contrastive_logits(outputs.projection, options.temperature, options.hidden_norm)
@@ -48,9 +46,7 @@ class Reconstruction(PretrainingObjective):
     """Returns whether images are reconstructed."""
     return bool(options.reconstruction_weight)
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the loss."""
     loss = losses.reconstruction_loss(
       outputs.reconstruction, batch["target"], self.options.reconstruction_loss

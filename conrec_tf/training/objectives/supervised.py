@@ -25,9 +25,7 @@ class SupervisedHead(PretrainingObjective):
     self.variables = head.trainable_variables
     self.networks = {"head": head}
 
-  def loss(
-    self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool = False
-  ) -> Loss:
+  def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes loss and accuracy of the head, as if the embedding were given."""
     labels, ordinal = tf.tile(batch["label"], [2]), self.options.ordinal_labels
     logits = self._head(tf.stop_gradient(outputs.embedding))

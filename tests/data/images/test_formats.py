@@ -345,7 +345,7 @@ def test_16_bits_go_through_the_whole_pipeline(tmp_path, mode, channels):
     else:
       rows = source.train.rows.mapped(lambda record: {**record, "label": 0})
       labelled = dataclasses.replace(source, train=dataclasses.replace(source.train, rows=rows))
-      images = next(iter(finetuning_batches(labelled, 4, 24, "crop", 0)))["image"]
+      images = next(iter(finetuning_batches(config, labelled)))["image"]
   assert images.shape[-1] == channels and images.dtype == tf.float32
   assert 0 <= np.min(images) < 0.3 and 0.6 < np.max(images) <= 1
 

@@ -71,7 +71,7 @@ def test_heads_and_losses_against_numpy(rng, values):
       np.testing.assert_allclose(reconstruction, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     metrics[LEVELS_RECONSTRUCTION_LOSS] = np.mean(found)
     expected += 30 * np.mean(found)
-  total, reported = objective.loss({"target": tf.constant(target)}, outputs, maps)
+  total, reported = objective.loss({"target": tf.constant(target)}, outputs, maps, training=False)
   assert float(total) == pytest.approx(expected, rel=1e-4)
   assert {name: float(value) for name, value in reported.items()} == pytest.approx(
     metrics, rel=1e-4
