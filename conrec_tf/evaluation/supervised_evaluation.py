@@ -43,25 +43,11 @@ def supervised_evaluation(
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   kind = head_kind(len(source.class_names), options.ordinal_labels)
-  groups = source.eval.groups if full else None
-  return head_measures(logits, labels, kind, full, options.bootstrap_samples, options.seed, groups)
-
-
-def head_measures(
-  logits: np.ndarray,
-  labels: np.ndarray,
-  kind: Classes | Grades,
-  full: bool,
-  resamples: int = 0,
-  seed: int = 0,
-  groups: np.ndarray | None = None,
-) -> dict[str, Any]:
-  """Measures the logits `[N, K]` of images with labels int `[N]`; see `supervised_evaluation`."""
   outputs = kind.outputs_of_logits(logits)
-  accuracy = {
-    LABEL_ACCURACY: float(np.mean(kind.predictions(outputs, labels)["prediction"] == labels))
-  }
+  predicted = kind.predictions(outputs, labels)["prediction"]
+  accuracy = {LABEL_ACCURACY: float(np.mean(predicted == labels))}
   if full:
-    return accuracy | kind.measured(outputs, labels, LABEL, resamples, seed, groups)
+    protocol = (options.bootstrap_samples, options.seed, source.eval.groups)
+    return accuracy | kind.measured(outputs, labels, LABEL, *protocol)
   numbers = measures.numbers(kind.quick_measures, outputs, labels)
   return accuracy | {LABEL + name: value for name, value in numbers.items()}

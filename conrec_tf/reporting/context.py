@@ -40,15 +40,11 @@ class ReportContext:
 
   Attributes:
     runs: the runs; the first is what the report is about.
-    names: of the runs.
-    epochs: steps of an epoch, by run.
     network: the first run's.
     folder: where to write.
   """
 
   runs: list[RunRecord]
-  names: list[str]
-  epochs: list[int]
   network: Inspector
   folder: pathlib.Path
 

@@ -70,7 +70,6 @@ class Section:
 
 def render(
   runs: Sequence[RunRecord],
-  names: Sequence[str],
   sections: Sequence[Section],
   results: Table,
   methods: Table,
@@ -79,7 +78,6 @@ def render(
 
   Args:
     runs: the runs; the first is what the page is about.
-    names: of the runs.
     sections: in their order.
     results, methods: tables of all numbers, and of the paper's systems.
   """
@@ -87,7 +85,7 @@ def render(
   return ENVIRONMENT.get_template("report.html.jinja").render(
     run=run,
     title=f"{run.name} on {run.config.dataset}",
-    names=names,
+    names=[run.label for run in runs],
     sections=sections,
     highlights=_highlights(run),
     embedded=embedded,

@@ -1,6 +1,7 @@
 """Draws `report/` of a finished run: one page, its figures, its tables."""
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import logging
 import os
 import pathlib
@@ -13,7 +14,7 @@ from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, wr
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import Inspector, ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
-from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, run_names
+from conrec_tf.reporting.run_record import RunRecord, labels_of, read_other_runs, read_run_record
 from conrec_tf.reporting.sections import DrawSection
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,7 @@ def write_report(
     )
   with replacing(folder, PAGE) as temporary, io_as_usage_error(folder.parent), rc_style():
     temporary.mkdir()
-    context = ReportContext(runs, run_names(runs), _epochs(runs, source), network, temporary)
-    _write(context, sections)
+    _write(ReportContext(_compared(runs, source), network, temporary), sections)
   logger.info("Report in %s", folder / PAGE)
   return folder / PAGE
 
@@ -75,28 +75,33 @@ def _write(context: ReportContext, draws: Mapping[str, DrawSection]) -> None:
       section = draw(context)
       if section:
         sections.append(section)
-  results = tables.results_table(context.runs, context.names)
+  results = tables.results_table(context.runs)
   methods = tables.methods_table(context.runs)
   for name, text in {
     "results.csv": results.csv(),
     "methods.csv": methods.csv(),
     "methods.md": methods.markdown(),
-    PAGE: html_report.render(context.runs, context.names, sections, results, methods),
+    PAGE: html_report.render(context.runs, sections, results, methods),
   }.items():
     write_text(context.folder / name, text)
 
 
-def _epochs(runs: Sequence[RunRecord], source: DatasetSource) -> list[int]:
-  """Returns the steps of an epoch, by run; of other training splits, from the run's epochs."""
-  config = runs[0].config
-  lengths = []
-  for run in runs:
-    other = run.config
-    if other.train_split == config.train_split or other.train_steps:
-      lengths.append(steps_per_epoch(source.train, other.train_batch_size))
-    else:
-      lengths.append(max(1, run.step // other.train_epochs))
-  return lengths
+def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecord]:
+  """Returns runs with their labels and steps of an epoch.
+
+  Those of another training split are told from the run's epochs.
+  """
+  split = runs[0].config.train_split
+  return [
+    dataclasses.replace(
+      run,
+      label=label,
+      epoch_steps=steps_per_epoch(source.train, run.config.train_batch_size)
+      if run.config.train_split == split or run.config.train_steps
+      else max(1, run.step // run.config.train_epochs),
+    )
+    for run, label in zip(runs, labels_of(runs), strict=True)
+  ]
 
 
 def _warn_of_differences(runs: Sequence[RunRecord]) -> None:

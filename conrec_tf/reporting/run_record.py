@@ -42,6 +42,8 @@ class RunRecord:
     predictions: of the eval split's images, or None where they weren't kept.
     processes: the processes that trained, `{step, started, machine, versions}`, in order;
       none of a network that was evaluated alone.
+    label: what tells it from the other runs of a report.
+    epoch_steps: training steps of an epoch.
   """
 
   path: pathlib.Path
@@ -51,6 +53,8 @@ class RunRecord:
   result: dict[str, Any]
   predictions: ImagePredictions | None
   processes: list[dict[str, Any]]
+  label: str = ""
+  epoch_steps: int = 1
 
   @property
   def step(self) -> int:
@@ -182,8 +186,8 @@ def seed_folders(path: str | os.PathLike) -> list[pathlib.Path]:
   return [pathlib.Path(path) / seed_folder(seed) for seed in result.get(SEEDS, ())]
 
 
-def run_names(runs: Sequence[RunRecord]) -> list[str]:
-  """Returns a name for each run: its system's, and where systems come twice, its folder's too."""
+def labels_of(runs: Sequence[RunRecord]) -> list[str]:
+  """Returns a label for each run: its system's, and where systems come twice, its folder's too."""
   names = [run.name for run in runs]
   return [
     name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"

@@ -50,17 +50,15 @@ def methods_section(context: ReportContext) -> Section | None:
 
 def training_section(context: ReportContext) -> Section | None:
   """Draws losses, learning rate and speed; None where nothing was logged."""
-  pictures = curves.training_curves(context.runs, context.names, context.folder)
+  pictures = curves.training_curves(context.runs, context.folder)
   return Section("Training", pictures, small=True) if pictures else None
 
 
 def accuracy_section(context: ReportContext) -> Section:
   """Draws accuracy over epochs and labels."""
-  runs, names, folder = context.runs, context.names, context.folder
-  section = Section(
-    "Evaluations", [curves.accuracy_over_epochs(runs, names, context.epochs, folder)]
-  )
-  by_labels = [curves.few_labels(kind, runs, names, folder) for kind in curves.FEW_LABELS]
+  runs, folder = context.runs, context.folder
+  section = Section("Evaluations", [curves.accuracy_over_epochs(runs, folder)])
+  by_labels = [curves.few_labels(kind, runs, folder) for kind in curves.FEW_LABELS]
   section.pictures += filter(None, by_labels)
   if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:
     section.notes.append(

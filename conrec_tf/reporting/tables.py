@@ -57,7 +57,7 @@ class Table:
     return text.getvalue()
 
 
-def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+def results_table(runs: Sequence[RunRecord]) -> Table:
   """Tabulates all numbers of `result.json`, by run, with their intervals."""
   keys: list[str] = []
   for run in runs:
@@ -82,7 +82,7 @@ def results_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     )
     for key in keys
   ]
-  return Table(("", *names), rows, (GLOBAL_STEP, *keys))
+  return Table(("", *[run.label for run in runs]), rows, (GLOBAL_STEP, *keys))
 
 
 def methods_table(runs: Sequence[RunRecord]) -> Table:

@@ -139,7 +139,7 @@ def _on_square(image: np.ndarray, side: int) -> np.ndarray:
 
 def dice_section(context: ReportContext) -> Section:
   """Draws Dice over epochs, and tabulates the classes."""
-  picture = curves.accuracy_over_epochs(context.runs, context.names, context.epochs, context.folder)
+  picture = curves.accuracy_over_epochs(context.runs, context.folder)
   rows = [
     (
       row["class"],

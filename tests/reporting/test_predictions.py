@@ -80,7 +80,7 @@ def report(tmp_path):
     best = best if not standardise else "eval/best_standardised_linear_top_1_accuracy"
     result = {GLOBAL_STEP: STEP, best: 0.5}
     run = RunRecord(tmp_path, config, [], {}, result, read_predictions(directory, STEP), [])
-    return ReportContext([run], ["a run"], [1], inspector, tmp_path)
+    return ReportContext([run], inspector, tmp_path)
 
   return made
 

@@ -29,7 +29,6 @@ def confusion_matrix(
     counts: int `[K, K]`.
     class_names: K of them.
     classifier: what predicts, in words.
-    folder: where to write.
   """
   counts = np.asarray(counts)
   shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
@@ -79,19 +78,10 @@ def confused_pairs(
   totals = counts.sum(axis=1)
   np.fill_diagonal(counts, 0)
   order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
-  pairs = [
-    (int(row), int(column))
-    for row, column in zip(*np.unravel_index(order, counts.shape), strict=True)
-  ]
   return [
-    (
-      class_names[row],
-      class_names[column],
-      int(counts[row, column]),
-      counts[row, column] / totals[row],
-    )
-    for row, column in pairs
-    if counts[row, column]
+    (class_names[true], class_names[predicted], int(count), count / totals[true])
+    for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True)
+    if (count := counts[true, predicted])
   ]
 
 
@@ -110,7 +100,6 @@ def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
 
   Args:
     rows: see `class_accuracies`.
-    folder: where to write.
   """
   ranked = sorted(rows, key=lambda row: row[3])
   mean = 100 * float(np.mean([row[3] for row in rows]))

@@ -29,16 +29,8 @@ MOST_ANNOTATED = 3  # runs whose best and last values don't overlap
 FEWEST_TO_SMOOTH = 20  # values of a curve
 
 
-def training_curves(
-  runs: Sequence[RunRecord], names: Sequence[str], folder: pathlib.Path
-) -> list[Picture]:
-  """Draws what was logged while training, one for each quantity that a run has.
-
-  Args:
-    runs: the runs.
-    names: of the runs.
-    folder: where to write.
-  """
+def training_curves(runs: Sequence[RunRecord], folder: pathlib.Path) -> list[Picture]:
+  """Draws what was logged while training, one figure for each quantity that a run has."""
   pictures = []
   for key, metric in METRICS.items():
     curves = [run.curve(key) for run in runs]
@@ -46,7 +38,7 @@ def training_curves(
       continue
     drawn = figure()
     axes = drawn.subplots()
-    for index, ((steps, values), name) in enumerate(zip(curves, names, strict=True)):
+    for index, ((steps, values), run) in enumerate(zip(curves, runs, strict=True)):
       if not steps:
         continue
       style = series_style(index) | {
@@ -56,7 +48,7 @@ def training_curves(
       if key.startswith("train/") and len(steps) >= FEWEST_TO_SMOOTH:
         axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
         scaled = smoothed(scaled)
-      axes.plot(steps, scaled, label=name, **style)
+      axes.plot(steps, scaled, label=run.label, **style)
     for level in sorted(levels_of_chance(metric, [run.config for run in runs])):
       axes.axhline(metric.scale * level, color="0.4", linestyle=":", linewidth=1)
       axes.annotate(
@@ -72,7 +64,7 @@ def training_curves(
     axes.set(xlabel="training step", ylabel=metric.axis)
     if key in (IMAGES_PER_SECOND, DATA_WAIT):
       axes.set_ylim(bottom=0)
-    legend(axes, names)
+    _legend(axes, runs)
     text = metric.note.format(loss=runs[0].config.reconstruction_loss)
     pictures.append(
       save(drawn, folder, f"curve_{key.split('/')[-1]}", metric.title, text, drawing=True)
@@ -103,27 +95,16 @@ def levels_of_chance(metric: Metric, options: Iterable[Training]) -> set[float]:
   }
 
 
-def accuracy_over_epochs(
-  runs: Sequence[RunRecord],
-  names: Sequence[str],
-  epochs: Sequence[int],
-  folder: pathlib.Path,
-) -> Picture:
-  """Draws linear accuracy over epochs, with best and last (paper, Figure 5).
-
-  Args:
-    runs, names, folder: see `training_curves`.
-    epochs: the steps of an epoch, by run.
-  """
+def accuracy_over_epochs(runs: Sequence[RunRecord], folder: pathlib.Path) -> Picture:
+  """Draws the number that runs are compared by, over epochs (paper, Figure 5)."""
   metric = runs[0].metric
-  shown = metric_of(metric)
-  label, scale = shown.axis, shown.scale
+  label, scale = metric_of(metric).axis, metric_of(metric).scale
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
   highest = max(run.result.get(metric, 0.0) for run in runs)
-  for index, (run, name, epoch) in enumerate(zip(runs, names, epochs, strict=True)):
+  for index, run in enumerate(runs):
     points = {
-      step / epoch: scale * result[metric]
+      step / run.epoch_steps: scale * result[metric]
       for step, result in run.evaluations.items()
       if metric in result
     }
@@ -135,11 +116,11 @@ def accuracy_over_epochs(
       axes.axhline(
         scale * strongest, color=style["color"], linestyle=":", linewidth=1, label="_strongest"
       )
-    axes.plot([*start, *points], [*start.values(), *points.values()], label=name, **style)
+    axes.plot([*start, *points], [*start.values(), *points.values()], label=run.label, **style)
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
       continue
-    best, last = run.result.get(BEST_STEP, 0) / epoch, max(points)
+    best, last = run.result.get(BEST_STEP, 0) / run.epoch_steps, max(points)
     if best in points:
       axes.plot(
         best,
@@ -166,7 +147,7 @@ def accuracy_over_epochs(
       )
   axes.set(xlabel="epoch", ylabel=label)
   axes.margins(y=0.16)
-  legend(axes, names)
+  _legend(axes, runs)
   title = label.split(" (")[0].capitalize() + " over epochs"
   return save(
     drawn,
@@ -210,16 +191,8 @@ FEW_LABELS = {
 }
 
 
-def few_labels(
-  kind: str, runs: Sequence[RunRecord], names: Sequence[str], folder: pathlib.Path
-) -> Picture | None:
-  """Draws accuracy over the number of labels; None if it wasn't measured.
-
-  Args:
-    kind: one of `FEW_LABELS`; the figure's name.
-    runs, names: what is drawn.
-    folder: where to write.
-  """
+def few_labels(kind: str, runs: Sequence[RunRecord], folder: pathlib.Path) -> Picture | None:
+  """Draws accuracy over the number of labels, of a kind of `FEW_LABELS`; None if not measured."""
   drawing = FEW_LABELS[kind]
   curves = [run.result.get(drawing.key) for run in runs]
   if not any(curves):
@@ -231,14 +204,14 @@ def few_labels(
     label = f"{what} of prototypes (%)"
   drawn = figure((6.4, 4.0))
   axes = drawn.subplots()
-  for index, (rows, name) in enumerate(zip(curves, names, strict=True)):
+  for index, (rows, run) in enumerate(zip(curves, runs, strict=True)):
     if rows:
       rows = sorted(rows, key=drawing.x)
       axes.errorbar(
         [drawing.x(row) for row in rows],
         [metric.scale * row["mean"] for row in rows],
         [metric.scale * row["std"] for row in rows],
-        label=name,
+        label=run.label,
         capsize=4,
         **series_style(index),
       )
@@ -247,7 +220,7 @@ def few_labels(
   axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
   axes.set_xticks([], minor=True)
   axes.set(xlabel=drawing.x_label, ylabel=label)
-  legend(axes, names)
+  _legend(axes, runs)
   counts = [row["repetitions"] for rows in curves if rows for row in rows]
   return save(
     drawn,
@@ -259,7 +232,7 @@ def few_labels(
   )
 
 
-def legend(axes: Axes, names: Sequence[str]) -> None:
+def _legend(axes: Axes, runs: Sequence[RunRecord]) -> None:
   """Names the runs, where there are several."""
-  if len(names) > 1:
+  if len(runs) > 1:
     axes.legend()

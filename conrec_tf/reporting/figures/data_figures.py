@@ -33,7 +33,6 @@ def label_counts(
   Args:
     class_names: names of the labels.
     counts: int `[K]` by split.
-    folder: where to write.
   """
   order = np.argsort(-sum(counts.values()), kind="stable")
   text = "Images of each label."
@@ -63,7 +62,6 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
   Args:
     sizes: int `[N, 2]` (height, width) by split.
     image_size: what the network works at.
-    folder: where to write.
   """
   drawn = figure()
   axes = drawn.subplots()
@@ -100,7 +98,6 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
 
   Args:
     histogram: float `[C, n]`, shares of the pixels by value from 0 to 1.
-    folder: where to write.
   """
   drawn = figure()
   axes = drawn.subplots()
@@ -136,7 +133,6 @@ def some_images(
   Args:
     images: float `[h, w, C]` in [0, 1] each.
     titles: what stands below each.
-    folder: where to write.
   """
   columns = 6
   rows = -(-len(images) // columns)
@@ -159,7 +155,6 @@ def views(
   Args:
     rows: image `[h, w, C]`, its two views and the two inputs `[2, H, W, C]`.
     is_corrupted: whether inputs differ from views.
-    folder: where to write.
   """
   titles = ["image", "view 1", "view 2"] + ["input 1", "input 2"] * is_corrupted
   size = (len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25)
@@ -180,7 +175,6 @@ def look_alikes(
 
   Args:
     pairs: two images `[h, w, C]`, what stands below, whether they lie in different splits.
-    folder: where to write.
   """
   columns = 3
   rows = -(-len(pairs) // columns)

@@ -37,7 +37,6 @@ def embedding_map(
     labels: int `[N]`, or None.
     class_names: of the labels.
     seed: fixes which images are drawn, and the map.
-    folder: where to write.
   """
   chosen = np.random.default_rng(seed).permutation(len(embeddings))[:MOST_POINTS]
   points = project(embeddings[chosen], seed)

@@ -39,7 +39,6 @@ def reconstructions(
   Args:
     targets: float `[n, H, W, C]`.
     rows: `[(kind, corrupted, reconstruction)]`, float `[n, H, W, C]` each.
-    folder: where to write.
   """
   count = len(targets)
   size = (4 * CELL + 0.55, (CELL + 0.13) * count * len(rows) + 0.75)
@@ -83,7 +82,6 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
   Args:
     images: float `[n, H, W, C]`.
     weights: float `[n, h, w]`, relative to the image's mean.
-    folder: where to write.
   """
   columns = 3
   rows = -(-len(images) // columns)
@@ -128,7 +126,6 @@ def extremes(
     rows: `[(class name, accuracy, images)]`, with as many weak images at the end as strong
       ones at the beginning.
     classes: how many there are.
-    folder: where to write.
     has_attention: whether there are weights.
   """
   columns = max(len(images) for _, _, images in rows)
@@ -182,7 +179,6 @@ def neighbours(
   Args:
     rows: `[(query image, label or None, neighbours)]`.
     labelled: whether there are classes.
-    folder: where to write.
   """
   columns = 1 + len(rows[0][2])
   drawn, grid = image_grid(len(rows), columns, (columns * CELL, len(rows) * (CELL + 0.45) + 0.3))
