@@ -97,7 +97,7 @@ SHARE, LOSS, RANK, COUNT = "{:.2%}", "{:.4f}", "{:.2f}", "{:g}"
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-  """How a number is shown and compared.
+  """The words, formats and order of a number.
 
   Attributes:
     key: its name in files and logs.
@@ -130,12 +130,12 @@ class Metric:
 
   @property
   def scale(self) -> int:
-    """What values are multiplied by on an axis: shares are in per cent."""
+    """The factor of values on an axis: shares are in per cent."""
     return 100 if "%" in self.form else 1
 
   @property
   def is_loss(self) -> bool:
-    """Whether it is a loss, which needs no predictions."""
+    """True for a loss, which needs no predictions."""
     return self.form == LOSS and self.smaller_is_better
 
   def number(self, value: float) -> str:

@@ -1,1 +1,1 @@
-"""What frozen embeddings are worth: linear evaluation and other classifiers."""
+"""Evaluation of frozen embeddings: classifiers, measures and comparisons."""

@@ -22,7 +22,7 @@ Measure = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """How far one method is above another.
+  """The difference of two methods.
 
   Attributes:
     value: the difference of the means over trainings.
@@ -39,7 +39,7 @@ class Difference:
 
   @property
   def verdict(self) -> str:
-    """What that says of the first method: ahead, behind, or within noise."""
+    """The verdict on the first method: ahead, behind, or within noise."""
     low, high = self.interval
     return "ahead" if low > 0 else "behind" if high < 0 else "within noise"
 

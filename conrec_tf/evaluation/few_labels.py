@@ -1,4 +1,4 @@
-"""How far a few labels go: shares of the training labels, and a few images of each class."""
+"""Evaluation with few labels: shares of the training labels, and a few images of each class."""
 
 from collections.abc import Callable, Sequence
 import logging

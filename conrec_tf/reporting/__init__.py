@@ -1,1 +1,1 @@
-"""What a run learned: a page with pictures and tables, and TensorBoard."""
+"""The report of a run: a page with figures and tables, and TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a report is drawn from."""
+"""The material of a report: runs, and a network that is run when needed."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -36,7 +36,7 @@ class Inspector(Protocol):
 
 @dataclasses.dataclass
 class ReportContext:
-  """What a report is drawn from; what the network computes is computed when first needed.
+  """The material of a report; the network is run when its outputs are first needed.
 
   Attributes:
     runs: the runs; the first is what the report is about.
@@ -56,12 +56,12 @@ class ReportContext:
 
   @functools.cached_property
   def train(self) -> Labelled:
-    """Embeddings and labels of what a classifier learns from."""
+    """Embeddings and labels of the images that a classifier learns from."""
     return self.inspector.embed(self.inspector.train)
 
   @functools.cached_property
   def test(self) -> Labelled:
-    """Embeddings and labels of what it is measured on."""
+    """Embeddings and labels of the images that it is measured on."""
     return self.inspector.embed(self.inspector.test)
 
   @functools.cached_property
@@ -74,7 +74,7 @@ class ReportContext:
 
   @functools.cached_property
   def order(self) -> np.ndarray:
-    """Places of the test images, int `[N]`, shuffled."""
+    """The index of the test images, int `[N]`, shuffled."""
     seed = self.runs[0].config.seed
     return np.random.default_rng(seed).permutation(self.inspector.test.num_examples)
 

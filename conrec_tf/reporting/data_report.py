@@ -1,4 +1,4 @@
-"""Draws `data/` of a model_dir: a page of what the data holds and the network will see of it."""
+"""Draws `data/` of a model_dir: a page about a dataset, with the network's inputs."""
 
 import collections
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +39,7 @@ LONGEST_SIDE = 320  # pixels of a picture
 
 @dataclasses.dataclass
 class DataFindings:
-  """What was found of a dataset; each section draws its figures into a folder.
+  """The findings about a dataset; each section draws its figures into a folder.
 
   Attributes:
     options: say how views are made.
@@ -70,7 +70,7 @@ class DataFindings:
     return self._owners[found.image][0] is not self._owners[found.of][0]
 
   def leakage(self) -> str | None:
-    """Returns what is wrong with splits that have images in common, in a sentence, or None."""
+    """Returns a warning of images that splits have in common, or None."""
     crossing = self.crossing()
     if not crossing:
       return None
@@ -80,12 +80,13 @@ class DataFindings:
     examples = (f"{self._name(found.image)} like {self._name(found.of)}" for found in nearest)
     return (
       f"Images of {measured} that look like one of {learnt}: {len(crossing):,}, and the same pixel "
-      f"by pixel: {copies:,}. What was learnt is measured, and numbers come out too high. "
+      f"by pixel: {copies:,}. The network is evaluated on images that it has learnt from, and "
+      "numbers come out too high. "
       f"E.g. {'; '.join(examples)}"
     )
 
   def highlights(self) -> list[tuple[str, str]]:
-    """Returns the numbers that matter most: `[(words, number)]`."""
+    """Returns the numbers at the top of the page: `[(words, number)]`."""
     bad = len(self.source.bad) + sum(len(summary.bad) for summary in self.summaries)
     return [
       *((f"images in {s.split.name}", f"{s.split.num_examples:,}") for s in self.summaries),
@@ -97,7 +98,7 @@ class DataFindings:
     ]
 
   def problems(self, folder: pathlib.Path) -> Section:
-    """What is wrong with the data."""
+    """Lists bad images, images that splits share, and warnings."""
     reasons: dict[str, list[str]] = collections.defaultdict(list)
     bad: list[tuple[str, str]] = [*self.source.bad]
     for summary in self.summaries:
@@ -107,7 +108,7 @@ class DataFindings:
     section = Section("Problems", notes=[*filter(None, [self.leakage()]), *self.notices])
     if reasons:
       section.table = Table(
-        ("bad images, by why", "images", "e.g."),
+        ("bad images, by reason", "images", "e.g."),
         [
           (why, str(len(names)), ", ".join(names[:3]))
           for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
@@ -118,7 +119,7 @@ class DataFindings:
     return section
 
   def counts(self, folder: pathlib.Path) -> Section:
-    """Images by label and split."""
+    """Counts images by label and split."""
     section = Section("Labels and splits")
     if self.source.class_names:
       counts = {
@@ -139,7 +140,7 @@ class DataFindings:
     return section
 
   def pixels(self, folder: pathlib.Path) -> Section:
-    """Sizes, formats and values."""
+    """Summarises sizes, formats and values."""
     summaries = [summary for summary in self.summaries if len(summary.good)]
     if not summaries:
       return Section("Pixels")
@@ -179,7 +180,7 @@ class DataFindings:
     )
 
   def images(self, folder: pathlib.Path) -> Section:
-    """Some images, and what the network sees of them."""
+    """Draws some images, and the network's inputs that are made of them."""
     summary = self.summaries[0]
     if not len(summary.good):
       return Section("Images")
@@ -208,7 +209,7 @@ class DataFindings:
     return data_figures.views(rows, self.options.corruption != "none", folder)
 
   def look_alikes(self, folder: pathlib.Path) -> Section:
-    """Images that are there twice, by their looks."""
+    """Draws images that are there twice, by their perceptual hashes."""
     section = Section("Images that look alike")
     if not self.duplicates:
       return section
@@ -236,8 +237,8 @@ class DataFindings:
     ]
     section.pictures.append(data_figures.look_alikes(drawn, folder))
     section.notes.append(
-      "Look at them before leaving them out (--drop_duplicates, for folders): what looks alike to "
-      "a hash may be two photographs."
+      "Check them before leaving them out (--drop_duplicates, for folders): images with similar "
+      "hashes may be different photographs."
     )
     return section
 

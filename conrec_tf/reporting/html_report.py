@@ -41,7 +41,7 @@ TILES = (
     for name in (standardised_key(metric.key), metric.key)
     for tile in ((name, "last"), (best_key(name), "best"))
   ),
-  (UNTRAINED_STRONGEST, "of all readings"),
+  (UNTRAINED_STRONGEST, "of all its evaluations"),
   (untrained_key(EVAL_TOTAL_LOSS), "step 0"),
 )
 
@@ -77,7 +77,7 @@ def render(
   """Returns the text of `index.html`.
 
   Args:
-    runs: the runs; the first is what the page is about.
+    runs: the first is the one that the page describes.
     sections: in their order.
     results, methods: tables of all numbers, and of the paper's systems.
   """
@@ -100,7 +100,7 @@ def render(
 
 
 def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
-  """Returns what matters most: `[(words, number as text, key)]`."""
+  """Returns the numbers at the top of the page: `[(words, number as text, key)]`."""
   return [
     (
       f"{display_name(name.replace('best_', ''))}, {which}" + format_interval(run.result, name),
@@ -119,7 +119,7 @@ def embedded(picture: Picture) -> str:
 
 
 def _origin(run: RunRecord) -> list[tuple[str, str]]:
-  """Returns how a run came about: `[(what, text)]`."""
+  """Returns commands, machines and versions of a run: `[(name, text)]`."""
   path = shlex.quote(str(run.path))
   rows = [
     ("run", str(run.path)),

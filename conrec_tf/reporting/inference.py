@@ -1,4 +1,4 @@
-"""What a trained network computes of images, as arrays: all that figures need of it."""
+"""Computes for figures, as arrays, what a trained network makes of images."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -119,7 +119,7 @@ class ModelInspector:
 
   @property
   def has_attention(self) -> bool:
-    """Whether the pooling weighs locations."""
+    """True where the pooling weighs locations."""
     return hasattr(self.model.pooling, "attention")
 
   def attention(self, images: np.ndarray) -> np.ndarray:
@@ -130,7 +130,7 @@ class ModelInspector:
 
   @property
   def has_decoder(self) -> bool:
-    """Whether the network reconstructs images."""
+    """True where the network reconstructs images."""
     return self.model.decoder is not None
 
   def reconstruct(self, images: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -216,7 +216,7 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
 
 
 def classifier_words(metric: str) -> str:
-  """Returns what predicts, in words, from the name of the number that a run is compared by."""
+  """Returns the classifier, in words, from the name of the number that runs are compared by."""
   if metric.startswith(LABEL):
     return "the supervised head"
   reading = "standardised" if is_standardised(metric) else "raw"
@@ -224,7 +224,7 @@ def classifier_words(metric: str) -> str:
 
 
 def _splits(options: Experiment, eval_source: DatasetSource) -> tuple[Split, Split]:
-  """Returns what a classifier learns from, and what it is measured on."""
+  """Returns the splits that a classifier learns from and is measured on."""
   train = eval_source.train
   if not (options.cv_folds and options.is_pretraining):
     return train, eval_source.eval

@@ -17,7 +17,7 @@ METHODS = {
 
 
 class Published(NamedTuple):
-  """What the paper reaches on a dataset.
+  """The paper's numbers on a dataset.
 
   Attributes:
     pixels: height and width of the images.

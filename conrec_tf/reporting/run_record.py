@@ -63,7 +63,7 @@ class RunRecord:
 
   @property
   def measured(self) -> Measurement:
-    """What the result was measured on; of a run from before, with what settings."""
+    """The images and settings that the result was measured with; of older runs settings alone."""
     found = Measurement.of_result(self.result)
     if found.settings:
       return found

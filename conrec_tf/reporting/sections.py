@@ -1,4 +1,4 @@
-"""The sections of a report: what each shows, and of which images."""
+"""The sections of a report."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ EXTREMES = 2
 MOST_CLASSES = 6
 DrawSection = Callable[[ReportContext], Section | None]
 
-NO_CLASSES = "The data has no classes, so that nothing is said about them."
+NO_CLASSES = "The data has no classes."
 
 
 def methods_section(context: ReportContext) -> Section | None:
@@ -36,8 +36,8 @@ def methods_section(context: ReportContext) -> Section | None:
   table, notes = comparison_table(methods)
   if len(methods) > 1:
     notes.append(
-      "The interval holds what other images and, with several trainings, other seeds would "
-      "change; p is that of as large a difference by chance."
+      "The interval covers the variation over images and, with several trainings, over seeds; p "
+      "is the probability of as large a difference by chance."
     )
   write_text(context.folder / "comparison.csv", table.csv())
   return Section(
@@ -78,18 +78,21 @@ def representations_section(context: ReportContext) -> Section | None:
   return Section(
     "Representations",
     notes=[
-      "Regularisation and representation were chosen on a fifth of the training labels, held out; "
-      "the labels of the evaluation split chose nothing. Only the chosen one's number on the "
-      "evaluation split is a fair one."
+      "Regularisation and representation were chosen on a fifth of the training labels, held out, "
+      "without the labels of the evaluation split. Only the chosen one's number on the evaluation "
+      "split is unbiased."
     ],
     table=table,
-    table_title="Every layer, read by a classifier (%)",
+    table_title="Linear evaluation of every layer (%)",
   )
 
 
 def inputs_section(context: ReportContext) -> Section:
   """Draws reconstructions of corrupted images, and maps of the pooling's attention."""
-  inspector, section = context.inspector, Section("What it sees", notes=context.other_weights)
+  inspector, section = (
+    context.inspector,
+    Section("Reconstruction and attention", notes=context.other_weights),
+  )
   images = inspector.images(inspector.test, context.order[:ATTENDED])
   if inspector.has_decoder:
     targets = images[:RECONSTRUCTED]
@@ -104,7 +107,7 @@ def inputs_section(context: ReportContext) -> Section:
     )
   else:
     section.notes.append(
-      "No attention maps: this network pools by average, where all places count alike."
+      "No attention maps: this network pools by average, all locations have the same weight."
     )
   return section
 
@@ -167,7 +170,7 @@ def _origin_of_predictions(context: ReportContext) -> list[str]:
 
 
 def _share_of_images(inspector: ModelInspector) -> list[str]:
-  """Returns a note where not all images are looked at."""
+  """Returns a note where not all images are drawn from."""
   pairs = (
     (inspector.test, inspector.eval_source.eval),
     (inspector.train, inspector.eval_source.train),
@@ -180,8 +183,8 @@ def _share_of_images(inspector: ModelInspector) -> list[str]:
     (f"{part.num_examples:,}", f"{whole.num_examples:,}") for part, whole in pairs
   ]
   return [
-    f"The map is of {test} random ones of the {of_test} images of the evaluation split, and "
-    f"neighbours are looked for among {train} of the {of_train} training images."
+    f"The map shows {test} random ones of the {of_test} images of the evaluation split, and "
+    f"neighbours are the nearest among {train} of the {of_train} training images."
   ]
 
 
@@ -263,7 +266,7 @@ SECTIONS: dict[str, DrawSection] = {
   "methods": methods_section,
   "accuracy": accuracy_section,
   "representations": representations_section,
-  "what it sees": inputs_section,
+  "reconstruction and attention": inputs_section,
   "training curves": training_section,
   "classes": classes_section,
   "embeddings": embeddings_section,

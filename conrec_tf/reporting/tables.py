@@ -28,7 +28,7 @@ class Table:
   """A table of texts.
 
   Attributes:
-    header: names of the columns; the first one holds what a row is about.
+    header: names of the columns; the first one names the rows.
     rows: as long as the header; texts.
     keys: the name of the number that a row holds, by row; empty where there is none.
     texts: how many columns, from the first, hold words.
@@ -143,7 +143,7 @@ def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:
 
 
 def representations_table(rows: Sequence[dict[str, Any]]) -> Table:
-  """Tabulates a sweep over representations, the best on held-out labels first; in per cent."""
+  """Tabulates a sweep over representations in per cent, the best on held-out labels first."""
   ranked = sorted(rows, key=lambda row: -row["validation"])
   return Table(
     ("representation", "reading", "dimensions", "C", "held-out labels", "evaluation split", ""),

@@ -217,7 +217,7 @@ class Results:
 
 
 def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:
-  """Returns the highest of the readings of an untrained network, and which it is.
+  """Returns the highest number of an untrained network over scalings, and of which it is.
 
   Args:
     metrics: `{name: value}` of the untrained network, by their plain names.

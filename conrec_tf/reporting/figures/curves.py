@@ -154,17 +154,16 @@ def accuracy_over_epochs(runs: Sequence[RunRecord], folder: pathlib.Path) -> Pic
     folder,
     "accuracy_over_epochs",
     title,
-    "The star is the best evaluation, a "
-    "hollow mark the untrained network read in the same way, the dotted line the untrained network "
-    "read in the way that suits it best. Single evaluations swing: look at several. "
-    "After Figure 5 of the paper.",
+    "Star: the best evaluation. Hollow mark: the untrained network, evaluated alike. Dotted line: "
+    "the untrained network at its strongest, on raw or standardised embeddings. Single evaluations "
+    "fluctuate. After Figure 5 of the paper.",
     drawing=True,
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class _FewLabels:
-  """How a curve over the number of labels is drawn."""
+  """The words of a curve over the number of labels, and its axis."""
 
   key: str
   x: Callable[[dict[str, Any]], float]

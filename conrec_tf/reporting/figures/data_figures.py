@@ -87,8 +87,8 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
     folder,
     "sizes",
     "Sizes",
-    f"A mark for each size, larger where more images have it; grey lines: {image_size} pixels, "
-    "at which the network works.",
+    f"A mark for each size, larger where more images have it. Grey lines: {image_size} pixels, "
+    "the size that the network gets.",
     drawing=True,
   )
 
@@ -119,8 +119,8 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
     folder,
     "values",
     "Values",
-    "How often values occur, as the network gets them. What leaves most of the range empty is "
-    "seen by it as a dark or flat image.",
+    "Histogram of pixel values as the network gets them. Images whose values fill a small part of "
+    "the range are dark or flat to it.",
     drawing=True,
   )
 
@@ -150,7 +150,7 @@ def views(
   is_corrupted: bool,
   folder: pathlib.Path,
 ) -> Picture:
-  """Draws images and what the network is given of them.
+  """Draws images and the network's inputs that are made of them.
 
   Args:
     rows: image `[h, w, C]`, its two views and the two inputs `[2, H, W, C]`.
@@ -162,9 +162,9 @@ def views(
   for places, (image, targets, inputs) in zip(grid, rows, strict=True):
     for axes, shown in zip(places, [image, *targets, *inputs], strict=False):
       hide_axes(axes, shown)
-  text = "Two views of each image, as the flags given augment them"
+  text = "Two views of each image, augmented as by the given flags"
   if is_corrupted:
-    text += ", and those corrupted, which is what the network sees; it must give back the views"
+    text += ", and the corrupted views, which the network gets and reconstructs the views from"
   return save(drawn, folder, "views", "Views and inputs", f"{text}.")
 
 
@@ -192,6 +192,6 @@ def look_alikes(
     folder,
     "look_alikes",
     "Images that look alike",
-    "Pairs whose perceptual hashes hardly differ; an orange frame: in different splits, so that "
-    "what is evaluated was learnt from.",
+    "Pairs with nearly equal perceptual hashes. Orange frame: in different splits, so that the "
+    "network is evaluated on an image that it has learnt from.",
   )

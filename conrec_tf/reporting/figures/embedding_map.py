@@ -30,7 +30,7 @@ def embedding_map(
   seed: int,
   folder: pathlib.Path,
 ) -> Picture:
-  """Draws t-SNE of embeddings, coloured by class; of many classes the commonest are.
+  """Draws t-SNE of embeddings, coloured by class; of many classes the most frequent are.
 
   Args:
     embeddings: float `[N, F]`.
@@ -43,8 +43,8 @@ def embedding_map(
   drawn = figure((6.4, 5.0))
   axes = drawn.subplots()
   text = (
-    f"{len(chosen)} images of the evaluation split by t-SNE of their embeddings: near is "
-    "alike, distances across the map and axes mean nothing."
+    f"t-SNE of the embeddings of {len(chosen)} images of the evaluation split: neighbouring points "
+    "are similar; axes and large distances have no meaning."
   )
   if labels is None:
     axes.scatter(points[:, 0], points[:, 1], s=14, color=GREY, linewidths=0, rasterized=True)
@@ -64,7 +64,7 @@ def embedding_map(
         label="other classes",
         rasterized=True,
       )
-      text += f" The {len(shown)} commonest of {np.sum(counts > 0)} classes have colours."
+      text += f" The {len(shown)} most frequent of {np.sum(counts > 0)} classes are coloured."
     for index, label in enumerate(shown):
       style = series_style(index)
       axes.scatter(

@@ -107,9 +107,8 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
     folder,
     "attention",
     "Attention",
-    "What the pooling looks at: how much each "
-    "place counts in the embedding, 1 being the average of its image "
-    f"({weights.min():.2f} to {weights.max():.2f} here). Each image stands left of its "
+    "Weights of the pooling: how much each location counts in the embedding, relative to the mean "
+    f"of its image ({weights.min():.2f} to {weights.max():.2f} here). Each image is left of its "
     "weights.",
   )
 
@@ -147,8 +146,8 @@ def extremes(
       instead = f"\n{wrap_label(predicted, 17)}" if predicted else ""
       caption(place, f"{'✗' if predicted else '✓'} {100 * probability:.0f} %{instead}")
   text = (
-    "Left the images with the highest, right those with the lowest probability of their own "
-    "class; ✗ names what was said instead."
+    "Images with the highest probability of their own class on the left, those with the lowest on "
+    "the right; ✗ names the predicted class."
   )
   if classes > len(rows):
     text = (
@@ -160,12 +159,7 @@ def extremes(
     folder,
     "strongest_weakest",
     "Strongest and weakest images",
-    text
-    + (
-      " The upper half is the image, the lower one what the pooling looks at."
-      if has_attention
-      else ""
-    ),
+    text + (" Below each image are its attention weights." if has_attention else ""),
   )
 
 
@@ -202,9 +196,8 @@ def neighbours(
     folder,
     "neighbours",
     "Nearest neighbours",
-    "Random images of the evaluation "
-    "split, and the training images nearest to them, with the cosine of the "
-    f"angle between, the nearest first.{marks}",
+    "Random images of the evaluation split and the training images nearest to them, with the "
+    f"cosine similarity of their embeddings, the nearest first.{marks}",
   )
 
 
