@@ -1,6 +1,9 @@
 """What is known of a folder is kept, and no longer believed once a file has changed."""
 
+import contextlib
+import functools
 import os
+import sqlite3
 
 import numpy as np
 from PIL import Image
@@ -200,3 +203,29 @@ def test_files_of_one_name_keep_their_order_where_one_cannot_be_read(tmp_path, m
     assert scan.names[0] == "b/03.png" and not scan.digests[0].any()
     orders.append(scan.names)
   assert orders[0] == orders[1]
+
+
+def test_two_scans_at_once_both_keep_what_they_found(photos, monkeypatch):
+  """The second one begins and ends while the first one looks at a file."""
+  names, others = sorted(os.listdir(photos)), []
+
+  def describe(encoded):
+    if not others:
+      others.append(scanned(Folder(str(photos)), names))
+    return describe_image(encoded)
+
+  first = file_scan.scan_files(Folder(str(photos)), names, describe, 10**6)
+  assert first.errors == others[0].errors and first.is_good.sum() == others[0].is_good.sum() == 11
+  assert look(photos, monkeypatch)[1] == []
+
+
+def test_what_another_process_has_not_finished_writing_is_as_it_was(photos, monkeypatch):
+  look(photos, monkeypatch)
+  photograph(photos / "12.png", 30)
+  connect = functools.partial(sqlite3.connect, timeout=0.1)
+  with contextlib.closing(connect(file_scan.cache_path(str(photos)))) as other:
+    other.execute("DELETE FROM images")  # within a transaction that is never committed
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert look(photos, monkeypatch)[1] == ["12.png"]  # which can't be kept now
+  assert look(photos, monkeypatch)[1] == ["12.png"]
+  assert look(photos, monkeypatch)[1] == []
