@@ -21,7 +21,6 @@ from conrec_tf.metrics import (
   LINEAR_ACCURACY,
   LINEAR_AUROC,
   PREDICTIONS,
-  scaling_prefix,
 )
 
 
@@ -70,20 +69,6 @@ class LabelKind(abc.ABC):
     outputs = self.outputs(train, test, standardise, strength)
     found = measures.numbers(self.quick_measures, outputs, test[1])
     return {self.prefix + name: value for name, value in found.items()}
-
-  def final(
-    self,
-    train: Labelled,
-    test: Labelled,
-    standardise: bool,
-    resamples: int,
-    seed: int,
-    groups: np.ndarray | None = None,
-  ) -> dict[str, Any]:
-    """Returns the quick measures and those of the end, by whole names; see `measured`."""
-    outputs = self.outputs(train, test, standardise)
-    prefix = scaling_prefix(standardise) + self.prefix
-    return self.measured(outputs, test[1], prefix, resamples, seed, groups)
 
   def measured(
     self,

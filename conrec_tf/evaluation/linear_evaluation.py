@@ -1,4 +1,4 @@
-"""Linear evaluation (paper, section 2.5): what frozen embeddings are worth to a classifier."""
+"""Linear evaluation (paper, section 2.5): classifiers on frozen embeddings."""
 
 from collections.abc import Collection, Sequence
 import functools
@@ -77,7 +77,7 @@ def take(split: Labelled, indices: np.ndarray) -> Labelled:
 def held_out_labels(
   labels: np.ndarray, seed: int, groups: np.ndarray | None = None
 ) -> Sequence[np.ndarray]:
-  """Returns the places of the labels that are learnt from, and of a fifth that is held out.
+  """Returns the index of the labels that are learnt from, and of a fifth that is held out.
 
   Where counts allow each class is on both sides.
 
@@ -113,7 +113,7 @@ def full_evaluation(
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end.
 
-  They are neighbours, those of `LabelKind.final`, label fractions, few shots.
+  They are neighbours, those of `LabelKind.measured`, label fractions, few shots.
 
   Args:
     train: what the classifier learns from.
@@ -134,7 +134,12 @@ def full_evaluation(
     scores = probes.cross_validate(vote, train, evaluation.cv_folds, seed, groups[0])
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
   metrics: dict[str, Any] = dict(vote(train, test))
-  metrics |= kind.final(train, test, standardise, evaluation.bootstrap_samples, seed, groups[1])
+  outputs, prefix = (
+    kind.outputs(train, test, standardise),
+    scaling_prefix(standardise) + kind.prefix,
+  )
+  protocol = (evaluation.bootstrap_samples, seed, groups[1])
+  metrics |= kind.measured(outputs, test[1], prefix, *protocol)
   if evaluation.fractions:
     name = kind.metric.removeprefix(EVAL)
     metrics[LABEL_FRACTIONS] = few_labels.label_fraction_curve(

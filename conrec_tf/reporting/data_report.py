@@ -45,7 +45,7 @@ class DataFindings:
     options: say how views are made.
     source: the dataset.
     summaries: of its splits.
-    duplicates: their places count through all splits.
+    duplicates: indexed through all splits.
     notices: warnings that opening the data gave.
   """
 
@@ -57,9 +57,9 @@ class DataFindings:
 
   @functools.cached_property
   def _owners(self) -> list[tuple[SplitSummary, int]]:
-    """Split and place within it, by place through all splits."""
+    """The split and the index within it, by index through all splits."""
     return [
-      (summary, place) for summary in self.summaries for place in range(summary.split.num_examples)
+      (summary, index) for summary in self.summaries for index in range(summary.split.num_examples)
     ]
 
   def crossing(self) -> list[Duplicate]:
@@ -130,8 +130,8 @@ class DataFindings:
       section.table = Table(
         ("label", *counts),
         [
-          (name, *(str(count[place]) for count in counts.values()))
-          for place, name in enumerate(self.source.class_names[:LINES_SHOWN])
+          (name, *(str(count[index]) for count in counts.values()))
+          for index, name in enumerate(self.source.class_names[:LINES_SHOWN])
         ],
       )
       section.pictures.append(data_figures.label_counts(self.source.class_names, counts, folder))
@@ -184,8 +184,8 @@ class DataFindings:
     summary = self.summaries[0]
     if not len(summary.good):
       return Section("Images")
-    images = {place: _small(image) for place, image in sample(summary, self.source, IMAGES_SHOWN)}
-    titles = [self._label(summary, place) for place in images]
+    images = {index: _small(image) for index, image in sample(summary, self.source, IMAGES_SHOWN)}
+    titles = [self._label(summary, index) for index in images]
     shown = list(images.values())
     pictures = [data_figures.some_images(shown, titles, folder)]
     if self.options.is_pretraining:
@@ -229,8 +229,8 @@ class DataFindings:
       texts=2,
     )
     pairs = shown[:PAIRS_SHOWN]
-    places = {place for found in pairs for place in (found.image, found.of)}
-    images = {place: _small(image) for place, image in self.decoded(places)}
+    indices = {index for found in pairs for index in (found.image, found.of)}
+    images = {index: _small(image) for index, image in self.decoded(indices)}
     drawn = [
       (images[found.of], images[found.image], self._name(found.image), self._crosses(found))
       for found in pairs
@@ -242,22 +242,22 @@ class DataFindings:
     )
     return section
 
-  def decoded(self, places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields places through all splits and their images, one at a time; see `decoded_images`."""
+  def decoded(self, indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields indices through all splits and their images, one at a time; see `decoded_images`."""
     for summary in self.summaries:
-      own = {self._owners[at][1]: at for at in places if self._owners[at][0] is summary}
+      own = {self._owners[at][1]: at for at in indices if self._owners[at][0] is summary}
       for at, image in decoded_images(summary.split, self.source, np.array(list(own), int)):
         yield own[at], image
 
-  def _name(self, place: int) -> str:
-    summary, own = self._owners[place]
+  def _name(self, index: int) -> str:
+    summary, own = self._owners[index]
     names = summary.split.names
     return str(names[own]) if names is not None else f"{summary.split.name}, number {own}"
 
-  def _label(self, summary: SplitSummary, place: int) -> str:
+  def _label(self, summary: SplitSummary, index: int) -> str:
     if summary.labels is None:
-      return "" if summary.split.names is None else os.path.basename(summary.split.names[place])
-    return label_words(summary.labels[place], self.source.class_names)
+      return "" if summary.split.names is None else os.path.basename(summary.split.names[index])
+    return label_words(summary.labels[index], self.source.class_names)
 
 
 def write_data_report(found: DataFindings, parent: pathlib.Path) -> pathlib.Path:

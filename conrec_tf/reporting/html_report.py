@@ -142,21 +142,18 @@ def _times(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
   """Returns time by part, by run: `[(part, [text])]`."""
   times = [run.times() for run in runs]
   titles = {"data": "waiting for data", "step": "training steps", "evaluation": "evaluations"}
-  rows: list[tuple[str, list[str]]] = []
-  for part, title in titles.items():
-    rows.append(
-      (
-        title,
-        [
-          f"{duration(time[part])} ({time[part] / max(sum(time.values()), 1e-9):.0%})"
-          if part in time
-          else "not noted"
-          for time in times
-        ],
-      )
+  total = [max(sum(time.values()), 1e-9) for time in times]
+  rows = [
+    (
+      title,
+      [
+        f"{duration(time[part])} ({time[part] / whole:.0%})" if part in time else "not noted"
+        for time, whole in zip(times, total, strict=True)
+      ],
     )
-  rows.append(("together", [duration(sum(time.values())) for time in times]))
-  return rows
+    for part, title in titles.items()
+  ]
+  return [*rows, ("together", [duration(sum(time.values())) for time in times])]
 
 
 def _settings(run: RunRecord, wanted: Callable[[Any, Any], bool]) -> list[tuple[str, Any, str]]:

@@ -31,7 +31,7 @@ class Predictions:
 
   Attributes:
     split: where the images are from.
-    places: int `[N]`, theirs in the split.
+    index: theirs in the split, int `[N]`.
     labels, classes: int `[N]`, true and predicted.
     true_class_probability: float `[N]`, the probability of the true class.
     classifier: what it is, in words.
@@ -39,7 +39,7 @@ class Predictions:
   """
 
   split: Split
-  places: np.ndarray
+  index: np.ndarray
   labels: np.ndarray
   classes: np.ndarray
   true_class_probability: np.ndarray
@@ -99,7 +99,7 @@ class ModelInspector:
       columns = kind.predictions(kind.outputs(train, test, standardise), test[1])
     return Predictions(
       split=self.test,
-      places=np.arange(self.test.num_examples),
+      index=np.arange(self.test.num_examples),
       labels=columns["label"],
       classes=columns["prediction"],
       true_class_probability=columns["true_class_probability"],
@@ -110,12 +110,12 @@ class ModelInspector:
   def images(self, split: Split, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
     indices = np.asarray(indices, int)
-    wanted, places = np.unique(indices, return_inverse=True)
+    wanted, inverse = np.unique(indices, return_inverse=True)
     chosen = subset(split, wanted)
     batches = evaluation_batches(
       self.eval_source, chosen.records(), self.config.image_size, self.config.eval_batch_size
     )
-    return np.concatenate([images.numpy() for images, _ in batches])[places]
+    return np.concatenate([images.numpy() for images, _ in batches])[inverse]
 
   @property
   def has_attention(self) -> bool:
@@ -192,21 +192,21 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
   if kept is None or kept.true_class_probability is None or is_cross_validated:
     return None
   names = range(split.num_examples) if split.names is None else split.names
-  by_name = {str(name): place for place, name in enumerate(names)}
-  places = np.array([by_name.get(image, -1) for image in kept.images], int)
+  by_name = {str(name): position for position, name in enumerate(names)}
+  index = np.array([by_name.get(image, -1) for image in kept.images], int)
   labels = np.array(
     [int(label) for label in split.records().map(lambda record: record["label"])], int
   )
   if (
-    not len(places)
-    or places.min() < 0
-    or np.any(labels[places] != kept.labels)
+    not len(index)
+    or index.min() < 0
+    or np.any(labels[index] != kept.labels)
     or kept.predictions.max() >= len(source.class_names)
   ):
     return None
   return Predictions(
     split,
-    places,
+    index,
     kept.labels,
     kept.predictions,
     kept.true_class_probability,

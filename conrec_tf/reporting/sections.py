@@ -209,14 +209,14 @@ def embeddings_section(context: ReportContext) -> Section:
       None if not labelled else names[labels[query]],
       [
         (
-          near[place, rank],
-          1.0 - distances[place, rank],
+          near[row, rank],
+          1.0 - distances[row, rank],
           None if not labelled else names[train_labels[index]],
         )
-        for rank, index in enumerate(nearest[place])
+        for rank, index in enumerate(nearest[row])
       ],
     )
-    for place, (query, image) in enumerate(
+    for row, (query, image) in enumerate(
       zip(queries, inspector.images(inspector.test, queries), strict=True)
     )
   ]
@@ -231,13 +231,13 @@ def _extremes(context: ReportContext, accuracies: list[ClassAccuracy]) -> Pictur
   """Draws the strongest and the weakest images of classes."""
   inspector, found = context.inspector, context.predictions
   chosen = [_strongest_and_weakest(found, number) for number, *_ in _ends(accuracies)]
-  images = inspector.images(found.split, found.places[np.concatenate(chosen)])
+  images = inspector.images(found.split, found.index[np.concatenate(chosen)])
   weights = inspector.attention(images) if inspector.has_attention else [None] * len(images)
   pictures = iter(zip(images, weights, strict=True))
   rows = []
-  for (number, name, _, share), places in zip(_ends(accuracies), chosen, strict=True):
+  for (number, name, _, share), members in zip(_ends(accuracies), chosen, strict=True):
     shown = []
-    for index in places:
+    for index in members:
       said = found.classes[index]
       instead = None if said == number else inspector.class_names[said]
       shown.append((*next(pictures), found.true_class_probability[index], instead))

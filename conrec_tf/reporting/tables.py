@@ -15,6 +15,7 @@ from conrec_tf.metrics import (
   display_name,
   format_interval,
   format_value,
+  is_number,
   is_standardised,
   metric_of,
 )
@@ -59,16 +60,13 @@ class Table:
 
 def results_table(runs: Sequence[RunRecord]) -> Table:
   """Tabulates all numbers of `result.json`, by run, with their intervals."""
-  keys: list[str] = []
-  for run in runs:
-    keys += [
-      key
-      for key, value in run.result.items()
-      if key not in keys
-      and key != GLOBAL_STEP
-      and isinstance(value, (int, float))
-      and not isinstance(value, bool)
-    ]
+  numbers = [
+    key
+    for run in runs
+    for key, value in run.result.items()
+    if is_number(value) and not isinstance(value, bool) and key != GLOBAL_STEP
+  ]
+  keys = tuple(dict.fromkeys(numbers))
   rows: list[tuple[str, ...]] = [("steps trained", *[str(run.step) for run in runs])]
   rows += [
     (

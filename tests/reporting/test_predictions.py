@@ -11,7 +11,7 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.records import InMemory
 from conrec_tf.evaluation import probes
 from conrec_tf.evaluation.label_kinds import Classes, Grades
-from conrec_tf.metrics import GLOBAL_STEP, PREDICTIONS, best_key, scaling_prefix
+from conrec_tf.metrics import GLOBAL_STEP, best_key, scaling_prefix
 from conrec_tf.reporting import inference, sections, tables
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style
@@ -67,7 +67,7 @@ def report(tmp_path):
         (embed(np.array([row["image"] / 255 for row in split.records()])), label_of(split))
         for split in (source.train, source.eval)
       ]
-      columns = kind.final(*parts, standardise, resamples=0, seed=0)[PREDICTIONS]
+      columns = kind.predictions(kind.outputs(*parts, standardise), parts[1][1])
     directory = RunDirectory(tmp_path)
     if columns:
       names = source.eval.names
@@ -188,7 +188,7 @@ def test_kept_predictions_find_their_images_by_name(rng, report):
   run = context.runs[0]
   kept = read_predictions(RunDirectory(context.folder), STEP)
   run = RunRecord(run.path, run.config, [], {}, run.result, kept, [])
-  np.testing.assert_array_equal(kept_predictions(run, source).places, order)
+  np.testing.assert_array_equal(kept_predictions(run, source).index, order)
   other = source_of([0, 1, 2], labels, names=np.array([f"other {name}" for name in names], object))
   assert kept_predictions(run, other) is None
 

@@ -112,8 +112,8 @@ def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
   axes = drawn.subplots()
   values = [100 * row[3] for row in ranked]
   axes.barh(range(len(ranked)), values, color=PALETTE[0], height=0.7)
-  for place, (value, row) in enumerate(zip(values, ranked, strict=True)):
-    axes.text(value + 1, place, f"{value:.0f} ({row[2]})", va="center", fontsize=8)
+  for position, (value, row) in enumerate(zip(values, ranked, strict=True)):
+    axes.text(value + 1, position, f"{value:.0f} ({row[2]})", va="center", fontsize=8)
   axes.set_yticks(
     range(len(ranked)),
     [wrap_label(row[1], 22) for row in ranked],

@@ -76,8 +76,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
   """Returns the mean over a window of a twentieth of all values about each; `[N]` to `[N]`."""
   reach = max(1, len(values) // 40)
   sums = np.concatenate([[0.0], np.cumsum(values)])
-  places = np.arange(len(values))
-  first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+  positions = np.arange(len(values))
+  first, last = np.maximum(positions - reach, 0), np.minimum(positions + reach + 1, len(values))
   return (sums[last] - sums[first]) / (last - first)
 
 

@@ -47,7 +47,7 @@ def label_counts(
     color = PALETTE[number % len(PALETTE)]
     axes.barh(np.arange(len(order)), count[order], left=left, color=color, label=name)
     left += count[order]
-  names = [wrap_label(class_names[place], 24, 1) for place in order]
+  names = [wrap_label(class_names[index], 24, 1) for index in order]
   axes.set_yticks(np.arange(len(order)), names, fontsize=8)
   axes.invert_yaxis()
   axes.grid(axis="y", visible=False)
@@ -159,8 +159,8 @@ def views(
   titles = ["image", "view 1", "view 2"] + ["input 1", "input 2"] * is_corrupted
   size = (len(titles) * CELL, len(rows) * (CELL + 0.05) + 0.25)
   drawn, grid = image_grid(len(rows), len(titles), size, titles)
-  for places, (image, targets, inputs) in zip(grid, rows, strict=True):
-    for axes, shown in zip(places, [image, *targets, *inputs], strict=False):
+  for cells, (image, targets, inputs) in zip(grid, rows, strict=True):
+    for axes, shown in zip(cells, [image, *targets, *inputs], strict=False):
       hide_axes(axes, shown)
   text = "Two views of each image, augmented as by the given flags"
   if is_corrupted:
@@ -180,13 +180,13 @@ def look_alikes(
   rows = -(-len(pairs) // columns)
   drawn, grid = image_grid(rows, 2 * columns, (2.05 * columns * CELL, rows * (CELL + 0.35)))
   for number, (first, second, text, crosses) in enumerate(pairs):
-    places = grid[number // columns][2 * (number % columns) :][:2]
-    for axes, image in zip(places, (first, second), strict=True):
+    cells = grid[number // columns][2 * (number % columns) :][:2]
+    for axes, image in zip(cells, (first, second), strict=True):
       hide_axes(axes, image)
       if crosses:
         draw_frame(axes, PALETTE[1], 2.0)
     name = text if len(text) <= NAME_LENGTH else "…" + text[1 - NAME_LENGTH :]
-    caption(places[0], name, loc="left")
+    caption(cells[0], name, loc="left")
   return save(
     drawn,
     folder,

@@ -49,8 +49,8 @@ def reconstructions(
   for number, ((kind, corrupted, made), error) in enumerate(zip(rows, errors, strict=True)):
     for index in range(count):
       axes = grid[number * count + index]
-      for place, image in zip(axes, (targets[index], corrupted[index], made[index]), strict=False):
-        hide_axes(place, image)
+      for cell, image in zip(axes, (targets[index], corrupted[index], made[index]), strict=False):
+        hide_axes(cell, image)
       shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
       axes[3].set_title(
         f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
@@ -137,14 +137,14 @@ def extremes(
     part.suptitle(
       f"{name.replace('_', ' ')}, {100 * accuracy:.0f} % right", fontsize=9, x=0.02, ha="left"
     )
-    places = part.subplots(1, columns, squeeze=False)[0]
-    for place in places:
-      hide_axes(place)
-    for place, (image, weight, probability, predicted) in zip(places, images, strict=False):
-      hide_axes(place, image if weight is None else _one_over_other(image, weight, most))
-      draw_frame(place, WRONG if predicted else RIGHT, 2.0)
+    cells = part.subplots(1, columns, squeeze=False)[0]
+    for cell in cells:
+      hide_axes(cell)
+    for cell, (image, weight, probability, predicted) in zip(cells, images, strict=False):
+      hide_axes(cell, image if weight is None else _one_over_other(image, weight, most))
+      draw_frame(cell, WRONG if predicted else RIGHT, 2.0)
       instead = f"\n{wrap_label(predicted, 17)}" if predicted else ""
-      caption(place, f"{'✗' if predicted else '✓'} {100 * probability:.0f} %{instead}")
+      caption(cell, f"{'✗' if predicted else '✓'} {100 * probability:.0f} %{instead}")
   text = (
     "Images with the highest probability of their own class on the left, those with the lowest on "
     "the right; ✗ names the predicted class."
@@ -180,14 +180,14 @@ def neighbours(
     hide_axes(axes[0], query)
     draw_frame(axes[0], "black")
     caption(axes[0], wrap_label(name or "", 17) if labelled else "")
-    for place, (image, similarity, other) in zip(axes[1:], nearest, strict=True):
-      hide_axes(place, image)
+    for cell, (image, similarity, other) in zip(axes[1:], nearest, strict=True):
+      hide_axes(cell, image)
       text = f"{similarity:.2f}"
       if labelled:
         right = other == name
-        draw_frame(place, RIGHT if right else WRONG, 2.5)
+        draw_frame(cell, RIGHT if right else WRONG, 2.5)
         text = f"✓ {text}" if right else f"✗ {text}\n{wrap_label(other or '', 17)}"
-      caption(place, text)
+      caption(cell, text)
   grid[0][0].set_title("query", fontsize=9)
   grid[0][1].set_title("nearest …", fontsize=9, loc="left")
   marks = " ✗ and an orange frame mark other classes than the query's." if labelled else ""
