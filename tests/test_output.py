@@ -7,7 +7,7 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from conrec_tf.output import LastingOutput, outlive_readers
+from conrec_tf.output import LastingOutput, outlive_readers, progress_bar
 
 
 def closed_pipe():
@@ -85,3 +85,10 @@ def test_streams_are_made_to_last_once(monkeypatch):
   assert os.read(reading, 10) == "größer\n".encode()
   os.close(reading)
   stream.close()
+
+
+def test_a_progress_bar_counts_what_passes_and_shows_nothing_beside_a_terminal(capsys):
+  assert list(progress_bar("Reading", "files", 3, iter("abc"))) == ["a", "b", "c"]
+  with progress_bar("Reading", "files", 2) as bar:
+    bar.update()
+  assert capsys.readouterr() == ("", "")

@@ -196,16 +196,8 @@ def _git_revision() -> str | None:
     return None
   try:
     return subprocess.run(
-      [
-        "git",
-        "-C",
-        os.fspath(root),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-      ],
+      ["git", "describe", *"--always --dirty --abbrev=40 --exclude=*".split()],
+      cwd=root,
       capture_output=True,
       text=True,
       check=True,

@@ -18,7 +18,7 @@ from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.mask_classes import class_maps
-from conrec_tf.segmentation.masks import Mask, check_sizes, read_mask, shown_size
+from conrec_tf.segmentation.masks import Mask, check_size, read_mask, shown_size
 from conrec_tf.segmentation.pairs import paired_by_folders, paired_by_table
 
 
@@ -68,10 +68,8 @@ def open_masked_folder(options: SegmentationExperiment) -> DatasetSource:
   mask_names = {readable(name): readable(mask) for name, mask in pairs.masks.items()}
   for split in (source.train, source.eval):
     assert split.names is not None and split.shapes is not None
-    check_sizes(
-      (name, size, mask_names[name], maps[name])
-      for name, size in zip(map(str, split.names), split.shapes[:, :2], strict=True)
-    )
+    for name, size in zip(map(str, split.names), split.shapes[:, :2], strict=True):
+      check_size(name, size, mask_names[name], maps[name])
   return with_masks(source, class_names, maps, options.crops_per_image)
 
 

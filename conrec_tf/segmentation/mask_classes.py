@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -123,19 +124,21 @@ def found_mask_classes(read: Sequence[Mask], ignored: int) -> MaskClasses:
     ignored: the value of pixels that don't count; -1: none.
 
   Raises:
-    UsageError: a mask has colours, there are too many values for classes, or they don't mean the
-      same in all masks; see `check_kinds`.
+    UsageError: a mask has colours, or there are too many values for classes; values aren't those of
+      classes but what saving with losses makes of them; palettes differ; 0 is white and more than
+      black and white is there; or what is white, or 1, in some masks is another number in others.
   """
-  kinds = []
+  found = list[_Numbers]()
   for mask in read:
     if mask.pixels.ndim == 3:
       raise UsageError(
         "mask_classes must say which colour is which class, for masks in RGB. "
         f"Received: {mask.name}"
       )
-    kinds.append(mask_kind(mask, ignored))
-  check_kinds(kinds)
-  values = sorted({value for kind in kinds for value in kind.values})
+    found.append(_numbers_of(mask, ignored))
+  for check in (_check_values, _check_palettes, _check_white, _check_bits):
+    check(found)
+  values = sorted({value for one in found for value in one.values})
   names = [str(value) for value in values]
   _check_count(names, "all masks")
   return MaskClasses(tuple(names), {value: place for place, value in enumerate(values)})
@@ -234,54 +237,26 @@ def _check_count(names: Sequence[str], where: str | os.PathLike) -> None:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskKind:
-  """What is known of one mask.
+class _Numbers(NamedTuple):
+  """The numbers in a mask, but for that of pixels that don't count.
 
   Attributes:
-    name: of the file.
-    values: numbers in it, without that of pixels that don't count.
-    white: see `Mask`.
-    white_is_zero: see `Mask`.
-    colours: `{number: 0xrrggbb}` of those in it, where there is a palette.
-    is_clear: whether its values are those of classes, as far as one can see.
+    mask: the mask.
+    values: its numbers.
+    is_clear: whether these are those of classes, as far as one can see.
   """
 
-  name: str
+  mask: Mask
   values: frozenset[int]
-  white: int = BYTE
-  white_is_zero: bool = False
-  colours: dict[int, int] = dataclasses.field(default_factory=dict)
-  is_clear: bool = True
+  is_clear: bool
 
 
-def mask_kind(mask: Mask, ignored: int) -> MaskKind:
-  """Looks at a mask of numbers; `ignored` is that of pixels that don't count, -1: none."""
+def _numbers_of(mask: Mask, ignored: int) -> _Numbers:
   values = np.unique(mask.pixels)
   counted = [value for value in values.tolist() if value != ignored]
   gap = np.diff(counted).min(initial=CLEAR_GAP)
-  return MaskKind(
-    mask.name,
-    frozenset(counted),
-    mask.white,
-    mask.white_is_zero,
-    {} if mask.palette is None else {value: mask.palette_colour(value) for value in counted},
-    len(counted) <= MOST_CLASSES and (gap >= CLEAR_GAP or not mask.is_approximate(values)),
-  )
-
-
-def check_kinds(kinds: Sequence[MaskKind]) -> None:
-  """Checks that each value is a class, the same one in all masks.
-
-  Raises:
-    UsageError: values aren't those of classes but what saving with losses makes of them; palettes
-      differ; 0 is white and more than black and white is there; or what is white, or 1, in some
-      masks is another number in others.
-  """
-  _check_values(kinds)
-  _check_palettes(kinds)
-  _check_white(kinds)
-  _check_bits(kinds)
+  is_clear = len(counted) <= MOST_CLASSES and (gap >= CLEAR_GAP or not mask.is_approximate(values))
+  return _Numbers(mask, frozenset(counted), is_clear)
 
 
 def warn_of_low_bits(masks: Sequence[Mask]) -> None:
@@ -299,58 +274,61 @@ def warn_of_low_bits(masks: Sequence[Mask]) -> None:
     )
 
 
-def _check_values(kinds: Sequence[MaskKind]) -> None:
+def _check_values(found: Sequence[_Numbers]) -> None:
   values = set[int]()
-  for kind in kinds:
-    values |= kind.values
-    if not kind.is_clear or len(values) > MOST_CLASSES:
-      shown = sorted(values if kind.is_clear else kind.values)
+  for one in found:
+    values |= one.values
+    if not one.is_clear or len(values) > MOST_CLASSES:
+      shown = sorted(values if one.is_clear else one.values)
       raise UsageError(
         f"masks must hold at most {MOST_CLASSES} values, one for each class, or, saved with losses "
         "as JPEG or made smaller, be given classes by mask_classes, of which the nearest counts. "
-        f"Received: {len(shown)} with {kind.name}, {listed([*map(str, shown)])}"
+        f"Received: {len(shown)} with {one.mask.name}, {listed([*map(str, shown)])}"
       )
 
 
-def _check_palettes(kinds: Sequence[MaskKind]) -> None:
+def _check_palettes(found: Sequence[_Numbers]) -> None:
   first = dict[int, tuple[int, str]]()
-  for kind in kinds:
-    for value, colour in kind.colours.items():
-      other, name = first.setdefault(value, (colour, kind.name))
+  for one in found:
+    for value in one.values if one.mask.palette is not None else ():
+      colour = one.mask.palette_colour(value)
+      other, name = first.setdefault(value, (colour, one.mask.name))
       if other != colour:
         raise UsageError(
           "palettes of masks must be alike, or mask_classes say which colours (#rrggbb), or which "
           f"indices whatever their colours, are which class. Received: {value} is #{other:06x} in "
-          f"{name} and #{colour:06x} in {kind.name}"
+          f"{name} and #{colour:06x} in {one.mask.name}"
         )
 
 
-def _check_white(kinds: Sequence[MaskKind]) -> None:
-  for kind in kinds:
-    if kind.white_is_zero and not kind.values <= {0, kind.white}:
+def _check_white(found: Sequence[_Numbers]) -> None:
+  for one in found:
+    if one.mask.white_is_zero and not one.values <= {0, one.mask.white}:
       raise UsageError(
         "masks must store black as 0, or mask_classes say which value is which class, "
-        f"{kind.white} that of a stored 0. Received: WhiteIsZero, shown as "
-        f"{listed([str(value) for value in sorted(kind.values)])}, in {kind.name}"
+        f"{one.mask.white} that of a stored 0. Received: WhiteIsZero, shown as "
+        f"{listed([str(value) for value in sorted(one.values)])}, in {one.mask.name}"
       )
 
 
-def _check_bits(kinds: Sequence[MaskKind]) -> None:
+def _check_bits(found: Sequence[_Numbers]) -> None:
   """Raises UsageError for 0 and 1 beside 0 and 255, or numbers beside the same ones stretched."""
-  whites = sorted({kind.white for kind in kinds})
+  whites = sorted({one.mask.white for one in found})
   for low, high in itertools.combinations(whites, 2):
     seen = {
-      white: {value: kind.name for kind in kinds if kind.white == white for value in kind.values}
+      white: {
+        value: one.mask.name for one in found if one.mask.white == white for value in one.values
+      }
       for white in (low, high)
     }
     for value, name in seen[low].items():
       stretched = round(value * high / low)
       if value and value not in seen[high] and stretched in seen[high]:
         raise _unlike(value, name, stretched, seen[high][stretched])
-  ones = [kind.name for kind in kinds if kind.values - {0} == {1}]
+  ones = [one.mask.name for one in found if one.values - {0} == {1}]
   for white in whites:
-    full = [kind.name for kind in kinds if kind.values - {0} == {white}]
-    if white > 1 and ones and full and not any({1, white} <= kind.values for kind in kinds):
+    full = [one.mask.name for one in found if one.values - {0} == {white}]
+    if white > 1 and ones and full and not any({1, white} <= one.values for one in found):
       raise _unlike(1, ones[0], white, full[0])
 
 

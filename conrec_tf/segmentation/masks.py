@@ -115,22 +115,13 @@ def read_mask(content: bytes, name: str) -> Mask:
   )
 
 
-def check_sizes(sized: Iterable[tuple[str, Iterable[int], str, np.ndarray]]) -> None:
-  """Checks that masks are as large as their images.
-
-  Args:
-    sized: of each image its name, height and width as it is to be seen, its mask's name, and that
-      `[h, w]`.
-
-  Raises:
-    UsageError: one isn't.
-  """
-  for name, size, mask_name, mask in sized:
-    if mask.shape[:2] != tuple(size):
-      raise UsageError(
-        f"masks must be as large as their images, {shown_size(size)} for {name}, upright. "
-        f"Received: {shown_size(mask.shape[:2])} in {mask_name}"
-      )
+def check_size(name: str, size: Iterable[int], mask_name: str, mask: np.ndarray) -> None:
+  """Raises UsageError where a mask isn't as large as its image, height and width, is upright."""
+  if mask.shape[:2] != tuple(size):
+    raise UsageError(
+      f"masks must be as large as their images, {shown_size(size)} for {name}, upright. "
+      f"Received: {shown_size(mask.shape[:2])} in {mask_name}"
+    )
 
 
 def shown_size(size: Iterable[int]) -> str:

@@ -14,11 +14,7 @@ from conrec_tf.segmentation.tiling import predict_image
 
 
 class SegmentationHead(tf.keras.Model):
-  """A 1x1 convolution on the decoder's last level; `[B, H, W, f]` to logits `[B, H, W, K]`.
-
-  Args:
-    classes: K, how many there are.
-  """
+  """A 1x1 convolution on the decoder's last level; `[B, H, W, f]` to logits `[B, H, W, K]`."""
 
   def __init__(self, classes: int, **kwargs: Any) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
@@ -45,8 +41,7 @@ def segment_images(
   """Computes probabilities of images of any size at once, without tiles.
 
   Args:
-    model: a network with a decoder.
-    head: its segmentation head.
+    model, head: the network.
     images: float32 `[B, H, W, C]` in [0, 1]; padded by their border to the network's stride.
     training: whether batch norm takes the statistics of the batch.
 
@@ -68,16 +63,7 @@ def segment_images(
 
 
 def exported_segmentation(model: ConRec, head: tf.keras.Model | None, metadata: dict) -> Exported:
-  """Says what is exported of a segmenting network.
-
-  Args:
-    model: a built network with a decoder.
-    head: its built segmentation head.
-    metadata: that stands beside it.
-
-  Returns:
-    From images of any size, predicted at once, to probabilities float32 `[B, H, W, K]`.
-  """
+  """Returns what is exported: probabilities `[B, H, W, K]` of images of any size, at once."""
   assert isinstance(head, SegmentationHead)
   parts = parts_of(model, head)
   return Exported(
@@ -99,13 +85,7 @@ def build_segmentation_network(
 
 
 def build_segmentation_head(model: ConRec, channels: int, classes: int) -> SegmentationHead:
-  """Builds a head on a network with a decoder, with its variables.
-
-  Args:
-    model: a built network.
-    channels: of the images.
-    classes: how many there are.
-  """
+  """Builds a head with its variables on a built network, of images with so many channels."""
   head = SegmentationHead(classes, name="segmentation_head")
   side = 2 ** len(model.encoder.levels)
   segmentation_logits(model, head, tf.zeros([1, side, side, channels]))

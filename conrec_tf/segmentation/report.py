@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from conrec_tf.config import Config, Experiment
+from conrec_tf.config import Experiment, SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.files import write_text
 from conrec_tf.metrics import CLASSES, DICE
@@ -74,14 +74,13 @@ class SegmentationInspector:
 
   Args:
     config, eval_source: see the attributes.
-    model: the network.
-    head: its segmentation head.
-    step: that their weights are of.
+    model, head: the network.
+    step: that its weights are of.
   """
 
   def __init__(
     self,
-    config: Config,
+    config: SegmentationExperiment,
     eval_source: DatasetSource,
     model: ConRec,
     head: SegmentationHead,

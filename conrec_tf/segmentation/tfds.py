@@ -21,7 +21,7 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation.folder import with_masks
 from conrec_tf.segmentation.mask_classes import class_maps
-from conrec_tf.segmentation.masks import check_sizes, read_mask
+from conrec_tf.segmentation.masks import check_size, read_mask
 
 Example = tuple[str, bytes, bytes]  # a name, an encoded image, an encoded mask
 
@@ -55,10 +55,8 @@ def open_masked_tfds(options: SegmentationExperiment) -> DatasetSource:
       read.append(read_mask(mask, name))
   class_names, class_map_list = class_maps(read, options.mask_classes, options.ignored_mask_value)
   maps = {mask.name: class_map for mask, class_map in zip(read, class_map_list, strict=True)}
-  check_sizes(
-    (name, _upright_size(name, image), f"its {key}", maps[name])
-    for name, image, _ in itertools.chain.from_iterable(examples.values())
-  )
+  for name, image, _ in itertools.chain.from_iterable(examples.values()):
+    check_size(name, _upright_size(name, image), f"its {key}", maps[name])
   train, test = (
     _in_memory(split.name, examples[split.name]) for split in (source.train, source.eval)
   )
