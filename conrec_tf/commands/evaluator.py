@@ -21,11 +21,21 @@ from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
-from conrec_tf.training.preemption import GracefulShutdown
+from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import ChanceLevelNotice, hints
 from conrec_tf.training.task import TrainTask
 
 logger = logging.getLogger(__name__)
+
+
+class Bystander:
+  """A worker beside the chief: it takes the same steps, and leaves nothing behind."""
+
+  def __call__(self, *args: Any) -> None:
+    """Does nothing, where an `Evaluator` evaluates."""
+
+  open = log_training = save = finish = __call__
+  saving_when_stopped = contextlib.nullcontext
 
 
 class Evaluator:
@@ -33,6 +43,7 @@ class Evaluator:
 
   Attributes:
     step: the step of the last evaluation, or where training begins.
+    save: saves a checkpoint of a step.
     log: the run's log of metrics.
 
   Args:
@@ -57,9 +68,9 @@ class Evaluator:
     self._config, self._task, self._results = config, task, results
     self._directory = directory = RunDirectory(config.run_directory)
     self._checkpoints, self._shutdown = checkpoints, shutdown
-    self._trains = first_step < last_step
+    self._first_step, self._trains = first_step, first_step < last_step
     self._final_step = max(first_step, last_step)
-    self.step = first_step
+    self.step, self.save = first_step, checkpoints.save
     self.log = MetricsLog(directory.path, first_step)
     self._notice = ChanceLevelNotice(
       loss_of_equal_projections(
@@ -86,13 +97,8 @@ class Evaluator:
     from conrec_tf.reporting.tensorboard import TensorBoardWriter
 
     inspect, self._sections = TASKS[self._config.train_mode].drawing()
-    self._inspector = inspect(
-      self._config,
-      eval_source,
-      self._task.model,
-      self._task.networks.get("head"),
-      self._final_step,
-    )
+    model, head = self._task.model, self._task.networks.get("head")
+    self._inspector = inspect(self._config, eval_source, model, head, self._final_step)
     self._tensorboard = TensorBoardWriter(self.log.writer, self._inspector, self._directory.path)
     if self._trains:
       with log_and_continue("Grouping TensorBoard's scalars"):
@@ -114,6 +120,21 @@ class Evaluator:
     if is_new and self._tensorboard:
       with log_and_continue("Drawing for TensorBoard"):
         self._tensorboard.images(step)
+
+  @contextlib.contextmanager
+  def saving_when_stopped(self) -> Iterator[None]:
+    """Saves what was trained when a signal comes meanwhile.
+
+    Raises:
+      Preempted: one came; it says at which step.
+    """
+    try:
+      yield
+    except Preempted as preempted:
+      step = preempted.step or self.step
+      if step > self._first_step:
+        self._checkpoints.save(step)
+      raise Preempted(preempted.signum, step) from None
 
   def _evaluate(self, step: int, full: bool, trained: bool = True) -> tuple[bool, dict[str, Any]]:
     """Measures, unless that was done, and logs it; returns whether it is new, and the result.
@@ -154,13 +175,8 @@ class Evaluator:
         with log_and_continue("Writing embeddings and settings for TensorBoard"):
           self._tensorboard.finish(summary)
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
-          write_report(
-            directory.path,
-            config.compare_with,
-            source,
-            lambda step: self._inspector,
-            self._sections,
-          )
+          inspect = lambda step: self._inspector
+          write_report(directory.path, config.compare_with, source, inspect, self._sections)
     return summary
 
 

@@ -1,6 +1,6 @@
 """`--mode=train` and `--mode=train_then_eval`: one training, from data to report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import contextlib
 import logging
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.commands.evaluate import measure_elsewhere
-from conrec_tf.commands.evaluator import Evaluator
+from conrec_tf.commands.evaluator import Bystander, Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
-from conrec_tf.config import Config, Devices, Experiment, Training
+from conrec_tf.config import Bookkeeping, Config, Devices, Experiment, Training
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
@@ -126,56 +126,40 @@ def train_and_evaluate(
     iterator = iter(task.batches(WorkerShard(workers.index, workers.count, first_step)))
     runner.waited.assign(0.0)  # that was another process's time
 
-    def take_steps(
-      log: Callable[[dict[str, Any]], None],
-      evaluate: Callable[[int], None],
-      save: Callable[[int], None],
-    ) -> None:
-      events = [Event(config.checkpoint_steps or config.checkpoint_epochs * epoch, save)]
-      if config.mode == "train_then_eval":
-        interval = config.eval_every_epochs * epoch or last_step
-        events += [Event(interval, save), Event(interval, evaluate)]
-      if first_step >= last_step:
-        logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
-        return
-      train(
-        runner,
-        iterator,
-        first_step=first_step,
-        last_step=last_step,
-        log_steps=config.log_steps,
-        images_per_step=config.train_batch_size,
-        learning_rate=lambda: tf.convert_to_tensor(task.optimizer.learning_rate),
-        log=log,
-        events=events,
-        shutdown=shutdown,
-        ids=lambda step: _image_ids(config, source.train, step),
-        workers=workers,
-      )
-
     results = Results(place.directory, task.metric, task.selection_metric, place.measured)
     result = None
     if workers.is_chief and not place.is_own:
       with shutdown.interruptible():
         result = measure_elsewhere(task, results, first_step)
-    elif workers.is_chief:
-      evaluator = Evaluator(config, task, results, checkpoints, shutdown, first_step, last_step)
-      evaluator.open(eval_source)
-      try:
+    else:
+      observer: Evaluator | Bystander = Bystander()
+      if workers.is_chief:
+        observer = Evaluator(config, task, results, checkpoints, shutdown, first_step, last_step)
+      observer.open(eval_source)
+      with observer.saving_when_stopped():
         if _is_evaluation_due(config, first_step, epoch):
-          evaluator(first_step)
-        take_steps(evaluator.log_training, evaluator, checkpoints.save)
+          observer(first_step)
+        if first_step < last_step:
+          train(
+            runner,
+            iterator,
+            first_step=first_step,
+            last_step=last_step,
+            log_steps=config.log_steps,
+            images_per_step=config.train_batch_size,
+            learning_rate=lambda: tf.convert_to_tensor(task.optimizer.learning_rate),
+            log=observer.log_training,
+            events=_events(config, config, observer, epoch, last_step),
+            shutdown=shutdown,
+            ids=lambda step: _image_ids(config, source.train, step),
+            workers=workers,
+          )
+        else:
+          logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
         if config.mode == "train_then_eval":
           if first_step >= last_step:
-            evaluator(first_step)
-          result = evaluator.finish(source)
-      except Preempted as preempted:
-        step = preempted.step or evaluator.step
-        if step > first_step:
-          checkpoints.save(step)
-        raise Preempted(preempted.signum, step) from None
-    else:  # it leaves nothing behind
-      take_steps(lambda row: None, lambda step: None, lambda step: None)
+            observer(first_step)
+          result = observer.finish(source)
     if shutdown.received:  # while the last files were written
       raise Preempted(shutdown.received, last_step)
     return result
@@ -232,6 +216,22 @@ def _check_finished(directory: RunDirectory, changed: Sequence[str], last_step: 
       "model_dir must be new, or what is measured that of the run in it; --mode=eval measures "
       f"otherwise, in a folder of its own. Received: {'; '.join(changed)} for {directory.path}"
     )
+
+
+def _events(
+  options: Experiment,
+  bookkeeping: Bookkeeping,
+  observer: Evaluator | Bystander,
+  epoch: int,
+  last_step: int,
+) -> list[Event]:
+  """Returns what happens between steps, in its order: checkpoints, and after them evaluations."""
+  interval = bookkeeping.checkpoint_steps or bookkeeping.checkpoint_epochs * epoch
+  events = [Event(interval, observer.save)]
+  if options.mode == "train_then_eval":
+    interval = options.eval_every_epochs * epoch or last_step
+    events += [Event(interval, observer.save), Event(interval, observer)]
+  return events
 
 
 def _is_evaluation_due(options: Experiment, first_step: int, epoch: int) -> bool:
