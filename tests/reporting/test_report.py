@@ -179,7 +179,7 @@ def test_the_page_needs_nothing_else(folder):
 def test_comparing_two_runs(config, folder, other, monkeypatch):
   names = ("accuracy", "training curves")  # of the other run nothing else is drawn
   monkeypatch.setattr(
-    "conrec_tf.reporting.report.SECTIONS", {name: sections.SECTIONS[name] for name in names}
+    "conrec_tf.reporting.sections.SECTIONS", {name: sections.SECTIONS[name] for name in names}
   )
   shutil.copytree(folder, other / "copy")
   page, pictures = report(config, model_dir=str(other / "copy"), compare_with=str(other))
@@ -226,7 +226,7 @@ def as_run(path, folder, predictions, **values):
 
 
 def test_comparing_methods_over_seeds(config, folder, tmp_path, monkeypatch, caplog):
-  monkeypatch.setattr("conrec_tf.reporting.report.SECTIONS", {"m": sections.methods_section})
+  monkeypatch.setattr("conrec_tf.reporting.sections.SECTIONS", {"m": sections.methods_section})
   many, few = np.arange(24) < 20, np.arange(24) < 6
   simclr = {"pooling": "average", "reconstruction_weight": 0.0}
   for method, base, values in (("conrec", many, {}), ("simclr", few, simclr)):
