@@ -21,7 +21,7 @@ from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import network_digest, pretrained_network
+from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
   index_rows,
@@ -53,7 +53,7 @@ def run(config: Config) -> None:
       else.
   """
   directory = RunDirectory(config.run_directory)
-  pretrained = pretrained_network(config.checkpoint, config.run_directory, config.export_checkpoint)
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
   config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
   model: Embedder

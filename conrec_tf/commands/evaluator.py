@@ -165,7 +165,7 @@ class Evaluator:
     """Writes the summary, exports the network and draws the report; returns the summary."""
     config, directory = self._config, self._directory
     summary = self._results.write_summary(self._final_step)
-    pretrained = resolve_checkpoint(directory.path, config.export_checkpoint, "model_dir")
+    pretrained = resolve_checkpoint(directory.path, config.export_checkpoint)
     export_network(config, pretrained, directory)
     prune_exports(directory, pretrained.step, config.keep_hub_module_max)
     if self._tensorboard:  # the run is done and saved, whatever comes of drawing it

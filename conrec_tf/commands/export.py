@@ -9,7 +9,7 @@ from conrec_tf.pretrained.find import (
   MOMENTUM,
   PretrainedModel,
   momentum_network,
-  pretrained_network,
+  resolve_checkpoint,
 )
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -18,7 +18,7 @@ def run(config: Config) -> None:
   """Exports the network of `--checkpoint`, or the one in `model_dir`, to `model_dir`."""
   check_formats(config.export_formats)
   directory = config.run_directory
-  pretrained = pretrained_network(config.checkpoint, directory, config.export_checkpoint)
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, directory)
   export_network(config, pretrained, RunDirectory(directory))
 
 

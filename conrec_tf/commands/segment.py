@@ -19,7 +19,7 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.output import progress_bar
-from conrec_tf.pretrained.find import PretrainedModel, network_digest, pretrained_network
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.run_dir.measurement import write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import images_at
@@ -44,7 +44,7 @@ def run(config: Config) -> None:
     UsageError: the network doesn't segment or can't be read, or there are masks of another one.
   """
   directory = RunDirectory(config.run_directory)
-  pretrained = pretrained_network(config.checkpoint, config.run_directory, config.export_checkpoint)
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
   if pretrained.settings.get("train_mode") != "segment":
     raise UsageError(
       "checkpoint must be of a training with train_mode=segment, for mode=segment. "

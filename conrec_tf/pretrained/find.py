@@ -82,20 +82,21 @@ class PretrainedModel:
 
 
 def resolve_checkpoint(
-  path: str | os.PathLike, which: str = "last", flag: str = "checkpoint"
+  path: str | os.PathLike, which: str = "last", model_dir: str | os.PathLike = ""
 ) -> PretrainedModel:
-  """Finds the network that `--checkpoint` names.
+  """Finds the network that `--checkpoint` names, or without it that of `model_dir`.
 
   Args:
     path: a model_dir, the prefix of a checkpoint, the folder of a SavedModel, an ONNX file, or an
-      HDF5 file of the authors' implementation.
+      HDF5 file of the authors' implementation; empty for `model_dir`.
     which: last or best, of a model_dir.
-    flag: the flag that the path comes from, for messages.
+    model_dir: folder of the run, where there is no path.
 
   Raises:
     UsageError: it is none of these.
   """
-  path = os.path.expanduser(os.fspath(path)).removesuffix(".index")
+  flag = "checkpoint" if path else "model_dir or checkpoint"
+  path = os.path.expanduser(os.fspath(path or model_dir)).removesuffix(".index")
   if os.path.exists(os.path.join(path, "saved_model.pb")):
     ours = os.path.exists(os.path.join(path, "assets", METADATA))
     return _saved_model(path) if ours else PretrainedModel("external", path, values=EXTERNAL)
@@ -192,22 +193,6 @@ def _hdf5(path: str) -> PretrainedModel:
 
   original = AuthorsCheckpoint(path)
   return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)
-
-
-def pretrained_network(checkpoint: str, model_dir: str, which: str) -> PretrainedModel:
-  """Finds the network to embed with or to export: the one of `--checkpoint`, else of a run.
-
-  Args:
-    checkpoint: what `--checkpoint` says; empty for the network in `model_dir`.
-    model_dir: folder of the run.
-    which: last or best, of a model_dir.
-
-  Raises:
-    UsageError: there is none.
-  """
-  if checkpoint:
-    return resolve_checkpoint(checkpoint, which)
-  return resolve_checkpoint(model_dir, which, "model_dir or checkpoint")
 
 
 def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:
