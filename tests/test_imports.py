@@ -27,6 +27,13 @@ LEVELS = (
 ROOMS_OF_DATA = ("images", "files", "sources")  # each knows those before it
 TOP = {"__init__", "__main__"}  # they import what they offer, where it is asked for
 LONGEST_MODULE = 400  # lines
+MOST_NAMES = 14  # modules and packages of a folder; at the top there are more
+MOST_NAMES_AT_THE_TOP = 20
+# Functions take the section of options that they read, but for commands, which hand each its own.
+TAKES_ALL_OPTIONS = {
+  "run_dir.run_directory.start": "writes them all down",
+  "run_dir.results_place.results_place": "compares all that a result depends on with a run's",
+}
 
 
 def modules():
@@ -87,6 +94,28 @@ def test_only_the_command_line_reads_flags():
     if any(imported.startswith("absl") for imported in imports(path))
   }
   assert users == {"cli"}
+
+
+def test_few_functions_take_all_options():
+  takers = {
+    f"{name}.{node.name}"
+    for name, path in FILES.items()
+    if not name.startswith("config.")
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef)
+    for argument in (*node.args.args, *node.args.kwonlyargs)
+    if argument.annotation and ast.unparse(argument.annotation).strip("'\"") == "Config"
+  }
+  assert {name for name in takers if not name.startswith("commands.")} == set(TAKES_ALL_OPTIONS)
+
+
+def test_no_folder_holds_too_much():
+  for folder in {PACKAGE, *(path.parent for path in FILES.values())}:
+    names = {
+      path.stem for path in folder.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))
+    }
+    most = MOST_NAMES_AT_THE_TOP if folder == PACKAGE else MOST_NAMES
+    assert len(names - {"__init__", "__main__", "__pycache__"}) <= most, folder
 
 
 def test_modules_are_short():
