@@ -109,12 +109,9 @@ class ModelInspector:
 
   def images(self, split: Split, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
-    indices = np.asarray(indices, int)
-    wanted, inverse = np.unique(indices, return_inverse=True)
-    chosen = subset(split, wanted)
-    batches = evaluation_batches(
-      self.eval_source, chosen.records(), self.config.image_size, self.config.eval_batch_size
-    )
+    wanted, inverse = np.unique(np.asarray(indices, int), return_inverse=True)
+    sizes = self.config.image_size, self.config.eval_batch_size
+    batches = evaluation_batches(self.eval_source, split.rows.at(wanted), *sizes)
     return np.concatenate([images.numpy() for images, _ in batches])[inverse]
 
   @property
@@ -231,10 +228,10 @@ def _splits(options: Experiment, eval_source: DatasetSource) -> tuple[Split, Spl
   # The first of the folds: there is no eval split.
   labels = train.labels() if train.labels else np.zeros(train.num_examples, int)
   held = evaluation_folds(labels, options.cv_folds, options.seed, train.groups)[0]
-  return subset(train, np.flatnonzero(~held)), subset(train, np.flatnonzero(held))
+  return _subset(train, np.flatnonzero(~held)), _subset(train, np.flatnonzero(held))
 
 
-def subset(split: Split, indices: np.ndarray) -> Split:
+def _subset(split: Split, indices: np.ndarray) -> Split:
   """Returns the `Split` of some examples, in their order."""
   chosen = np.unique(indices)
   return Split(
@@ -250,4 +247,4 @@ def _some(split: Split) -> Split:
   if split.num_examples <= MOST_IMAGES:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]
-  return subset(split, indices)
+  return _subset(split, indices)

@@ -20,7 +20,7 @@ from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.metrics import BEST, EVAL, GLOBAL_STEP, METRICS
 from conrec_tf.reporting.context import Inspector
 from conrec_tf.reporting.figures.plot_style import to_rgb
-from conrec_tf.reporting.inference import ModelInspector, subset
+from conrec_tf.reporting.inference import ModelInspector
 
 LONGEST_SIDE = 128  # pixels
 PROJECTOR = "projector"
@@ -143,13 +143,12 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   """
   options, split = inspector.config, inspector.test
   chosen = np.random.default_rng(options.seed).permutation(split.num_examples)
-  split = subset(split, chosen[:MOST_POINTS])
   parts: list[np.ndarray] = []
   labels: list[np.ndarray] = []
   small: list[np.ndarray] = []
-  for images, label in evaluation_batches(
-    inspector.eval_source, split.records(), options.image_size, options.eval_batch_size
-  ):
+  records = split.rows.at(chosen[:MOST_POINTS])
+  sizes = options.image_size, options.eval_batch_size
+  for images, label in evaluation_batches(inspector.eval_source, records, *sizes):
     parts.append(inspector.model.embed(images, layer=options.ft_proj_selector).numpy())
     labels.extend(label.numpy())
     small.extend(to_rgb(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy())
