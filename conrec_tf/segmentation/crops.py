@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
+from conrec_tf.data.augmentation.color import apply_color
 from conrec_tf.segmentation.masks import IGNORED
 
 ELASTIC_POINTS = 4  # a side, of the displacements that are interpolated
@@ -62,7 +62,7 @@ def make_masked_crop(
   x += _centre(uniform[5], width, size * scale)
   view = sample_bilinear(image, y, x)
   if color is not None:
-    view = recolored(view, color)
+    view = apply_color(view, color)
   view = tf.ensure_shape(tf.clip_by_value(view, 0.0, 1.0), [size, size, image.shape[-1]])
   return view, tf.ensure_shape(sample_nearest(classes, y, x), [size, size])
 
@@ -106,15 +106,6 @@ def reflected(places: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
   period = tf.maximum(2 * (side - 1), 1)
   within = tf.math.floormod(places, period)
   return tf.minimum(within, period - within) % tf.maximum(side, 1)
-
-
-def recolored(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
-  """Jitters the colours of `[H, W, C]`; contrast and brightness where it isn't RGB."""
-  if view.shape[-1] == 3:
-    return apply_color(view, drawn)
-  planes = transpose(view, [2, 0, 1])
-  planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
-  return transpose(planes, [1, 2, 0])
 
 
 def _centre(uniform: tf.Tensor, side: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:

@@ -6,12 +6,15 @@ from conrec_tf.data.augmentation.control_flow import maybe_apply, switch_case
 
 
 def apply_color(view: tf.Tensor, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
-  """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, 3]`."""
+  """Jitters (in the drawn order, clipping after each) and removes colour; `[H, W, C]`."""
   # Planes are contiguous: several times faster than [H, W, 3] with its short last axis.
   planes = transpose(view, [2, 0, 1])
-  amounts = tf.stack([drawn[kind.__name__] for kind in KINDS])
-  planes = maybe_apply(drawn["jitter"], _jitter, planes, amounts, drawn["order"])
-  planes = maybe_apply(drawn["grey"], _grey, planes)
+  if view.shape[-1] == 3:
+    amounts = tf.stack([drawn[kind.__name__] for kind in KINDS])
+    planes = maybe_apply(drawn["jitter"], _jitter, planes, amounts, drawn["order"])
+    planes = maybe_apply(drawn["grey"], _grey, planes)
+  else:  # as the authors: one channel always changes in contrast, then brightness
+    planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
   return transpose(planes, [1, 2, 0])
 
 

@@ -11,7 +11,7 @@ import math
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.color import apply_color, brightness, contrast, transpose
+from conrec_tf.data.augmentation.color import apply_color, transpose
 from conrec_tf.data.augmentation.control_flow import maybe_apply
 from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
 
@@ -72,15 +72,9 @@ def make_view(
     view = flip(view, drawn["flip"])
   if random_flip == "horizontal_and_vertical":
     view = flip(view, drawn["flip_vertically"], axis=0)
-  if image.shape[-1] == 3:
-    view = apply_color(view, drawn)
-    if use_blur:
-      view = maybe_apply(drawn["blur"], _blur, view, drawn["sigma"])
-  else:
-    # As the authors: one channel is never blurred and always changes in contrast, then brightness.
-    planes = transpose(view, [2, 0, 1])
-    planes = brightness(contrast(planes, drawn["contrast"]), drawn["brightness"])
-    view = transpose(planes, [1, 2, 0])
+  view = apply_color(view, drawn)
+  if use_blur and image.shape[-1] == 3:  # as the authors: one channel is never blurred
+    view = maybe_apply(drawn["blur"], _blur, view, drawn["sigma"])
   view = tf.clip_by_value(view, 0.0, 1.0)
   return tf.ensure_shape(view, [image_size, image_size, image.shape[-1]])
 
