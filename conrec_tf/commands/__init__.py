@@ -1,4 +1,4 @@
-"""What each `--mode` does: one module for each, with a function `run(config)`."""
+"""One module for each `--mode`, with a function `run(config)`."""
 
 from collections.abc import Callable
 import importlib

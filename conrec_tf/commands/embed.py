@@ -69,20 +69,20 @@ def run(config: Config) -> None:
   make_output_folder(directory.path)
   options = dataclasses.asdict(config)
   write_manifest(folder, network_digest(pretrained), pretrained.step, options, splits, source)
-  places = {role: split.own_index for role, split in splits.items()}
+  indices = {role: split.own_index for role, split in splits.items()}
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   with (
-    progress_bar("Embedding", "images", sum(map(len, places.values()))) as bar,
+    progress_bar("Embedding", "images", sum(map(len, indices.values()))) as bar,
     failing_images_named(source),
   ):
     for role, split in splits.items():
       made = None
-      for path, images in _files(folder, role, places[role]):
+      for path, images in _files(folder, role, indices[role]):
         arrays = read_arrays(path, len(images))
         if arrays is None:
           if made is None:  # from here on, in one pass over the records
-            left = places[role][places[role] >= images[0]]
+            left = indices[role][indices[role] >= images[0]]
             made = embed_batches(config, model, source, split.rows.at(left))
           batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
           columns = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
@@ -115,14 +115,14 @@ def batch_size(options: Experiment) -> int:
 
 
 def _files(
-  folder: pathlib.Path, role: str, places: np.ndarray
+  folder: pathlib.Path, role: str, index: np.ndarray
 ) -> Iterator[tuple[pathlib.Path, np.ndarray]]:
-  """Yields (path, places of its images) for each file of a split."""
-  count = -(-len(places) // IMAGES_PER_FILE)
+  """Yields (path, index of its images) for each file of a split."""
+  count = -(-len(index) // IMAGES_PER_FILE)
   for number in range(count):
     yield (
       folder / f"{role}-{number:05}-of-{count:05}.npz",
-      places[number * IMAGES_PER_FILE :][:IMAGES_PER_FILE],
+      index[number * IMAGES_PER_FILE :][:IMAGES_PER_FILE],
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens at an evaluation in a training, and at its end: results, exports, report."""
+"""Evaluations in a training, and its end: results, exports, report."""
 
 from collections.abc import Iterator
 import contextlib

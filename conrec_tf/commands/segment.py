@@ -65,12 +65,12 @@ def run(config: Config) -> None:
   _describe(folder, config, config, pretrained, source.train, paths)
   for parent in {path.parent for path in paths.values()}:
     remove_leftovers(parent)
-  todo = np.array([place for place, path in paths.items() if not _is_done(path, config)], int)
+  todo = np.array([number for number, path in paths.items() if not _is_done(path, config)], int)
   began = time.monotonic()
   with failing_images_named(source):
     images = zip(todo, images_at(source, source.train, todo), strict=True)
-    for place, image in progress_bar("Segmenting", "images", len(todo), images):
-      _write(paths[place], segmenter(image), config.write_probabilities)
+    for number, image in progress_bar("Segmenting", "images", len(todo), images):
+      _write(paths[number], segmenter(image), config.write_probabilities)
   logger.info(
     "%d masks in %s (%d made now, %.1f images/s)",
     len(paths),
@@ -81,15 +81,15 @@ def run(config: Config) -> None:
 
 
 def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
-  """Returns where the mask of the image at each place goes: under its name, with its own ending.
+  """Returns where the mask of the image of each number goes: under its name, with its own ending.
 
   Raises:
     UsageError: two images differ in nothing but their endings.
   """
   assert split.names is not None
   paths, taken = dict[int, pathlib.Path](), dict[pathlib.Path, str]()
-  for place in split.own_index.tolist():
-    name = str(split.names[place])
+  for number in split.own_index.tolist():
+    name = str(split.names[number])
     *above, own = map(_fitting, without_ending(name).split(os.sep))
     path = folder.joinpath(*above, f"{own}.png")
     if path in taken:
@@ -97,7 +97,7 @@ def _paths(folder: pathlib.Path, split: Split) -> dict[int, pathlib.Path]:
         "data_dir must hold images that differ in more than their endings. "
         f"Received: {taken[path]} and {name}"
       )
-    taken[path], paths[place] = name, path
+    taken[path], paths[number] = name, path
   return paths
 
 
@@ -158,8 +158,8 @@ def _describe(
   decoding = {name: getattr(training, name) for name in ARCHITECTURE_OPTIONS}
   assert split.content is not None
   contents = {
-    path.relative_to(folder).as_posix(): split.content[place].tobytes().hex()
-    for place, path in paths.items()
+    path.relative_to(folder).as_posix(): split.content[number].tobytes().hex()
+    for number, path in paths.items()
   }
   known = RunDirectory(folder).read(CONTENTS) or {}
   changed = [name for name in known if contents.get(name, known[name]) != known[name]]

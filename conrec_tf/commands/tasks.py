@@ -1,4 +1,4 @@
-"""What a network can learn: a row of one table for each `--train_mode`."""
+"""The tasks that a network can learn: one row of a table for each `--train_mode`."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -43,7 +43,7 @@ def _drawn_masks() -> Drawing:
 
 @dataclasses.dataclass(frozen=True)
 class LearningTask:
-  """Everything that depends on what a network learns.
+  """One task of a network: everything that differs from the others.
 
   Attributes:
     load_dataset: opens the dataset to learn from; of the options, and whether evaluation crops,

@@ -1,1 +1,1 @@
-"""Segmentation: what learns the class of each pixel from masks, from files to the report."""
+"""Segmentation: a network learns the class of each pixel from masks; from files to the report."""

@@ -79,10 +79,10 @@ def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarr
   yield from images.as_numpy_iterator()
 
 
-def images_at(source: DatasetSource, split: Split, places: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields images float32 `[h, w, C]` in [0, 1] at some places of a split, in its order."""
+def images_at(source: DatasetSource, split: Split, index: np.ndarray) -> Iterator[np.ndarray]:
+  """Yields images float32 `[h, w, C]` in [0, 1] of an index of a split, in its order."""
 
-  records = split.rows.at(places)
+  records = split.rows.at(index)
   images = records.map(lambda record: _image(source, record), tf.data.AUTOTUNE, deterministic=True)
   yield from images.prefetch(1).as_numpy_iterator()
 

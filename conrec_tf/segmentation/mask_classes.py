@@ -1,4 +1,4 @@
-"""Which value or colour of masks is which class."""
+"""The classes of masks, and the values or colours that stand for them."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -141,7 +141,7 @@ def found_mask_classes(read: Sequence[Mask], ignored: int) -> MaskClasses:
   values = sorted({value for one in found for value in one.values})
   names = [str(value) for value in values]
   _check_count(names, "all masks")
-  return MaskClasses(tuple(names), {value: place for place, value in enumerate(values)})
+  return MaskClasses(tuple(names), {value: number for number, value in enumerate(values)})
 
 
 def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
@@ -171,12 +171,12 @@ def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
       f"mask_classes must hold values, for masks without colours. Received: colours for {mask.name}"
     )
   values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-  places, is_known = _nearest(mask, values, counts, classes)
+  of_values, is_known = _nearest(mask, values, counts, classes)
   remark = "" if is_known.all() else f"{_shown(values[~is_known], classes)} in {mask.name}"
-  lost = counts[(places == IGNORED) & ~is_known].sum() / counts.sum()
+  lost = counts[(of_values == IGNORED) & ~is_known].sum() / counts.sum()
   if lost:
     remark += f", where {lost:.2%} of the pixels, near none, don't count"
-  return places[inverse].reshape(pixels.shape), remark
+  return of_values[inverse].reshape(pixels.shape), remark
 
 
 def _nearest(
@@ -194,8 +194,8 @@ def _nearest(
   class_of = np.array(list(classes.values.values()), np.uint8)
   is_known, is_approximate = np.isin(values, known), mask.is_approximate(values)
   gap = min(
-    _distances(known[class_of != place], value, classes.colours).min(initial=np.inf)
-    for value, place in zip(known, class_of, strict=True)
+    _distances(known[class_of != own], value, classes.colours).min(initial=np.inf)
+    for value, own in zip(known, class_of, strict=True)
   )
   if is_approximate and gap < CLEAR_GAP and (mask.is_lossy or not is_known.all()):
     raise UsageError(
@@ -203,9 +203,9 @@ def _nearest(
       f"save those as PNG. Received: {mask.name}"
     )
   nearest, distance = np.zeros(len(values), np.int64), np.full(len(values), np.inf)
-  for place, value in enumerate(known):
+  for index, value in enumerate(known):
     of_this = _distances(values, value, classes.colours)
-    nearest[of_this < distance] = place
+    nearest[of_this < distance] = index
     distance = np.minimum(distance, of_this)
   allowed = LOSSY_DISTANCE if is_approximate else COLOUR_DISTANCE if classes.colours else 0.0
   is_near = is_known | ((distance <= allowed) & (2 * distance < gap))

@@ -27,7 +27,7 @@ NOISE = 16  # by which values of black and white that were saved with losses dif
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-  """What a mask file holds.
+  """The content of a mask file.
 
   Attributes:
     name: of the file, for messages.
@@ -143,10 +143,10 @@ def palette(count: int) -> np.ndarray:
   2010).
   """
   colours = np.zeros([count, 3], np.uint8)
-  for place in range(count):
+  for label in range(count):
     for level in range(3):
       for channel in range(3):
-        colours[place, channel] |= (place >> (3 * level + channel) & 1) << (7 - level)
+        colours[label, channel] |= (label >> (3 * level + channel) & 1) << (7 - level)
   return colours
 
 

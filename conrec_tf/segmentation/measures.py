@@ -26,7 +26,7 @@ INTERVAL = (2.5, 97.5)
 
 @dataclasses.dataclass(frozen=True)
 class ImageCounts:
-  """What is counted in one image, over the pixels that count.
+  """Counts of one image, over the pixels that count.
 
   Attributes:
     confusion: int64 `[K, K]`, pixels by true and by predicted class.
@@ -63,13 +63,13 @@ def count_image(
     histogram = np.bincount(true[counted] * BINS + second, minlength=2 * BINS).reshape(2, BINS)
   distances = np.full(outputs, np.nan)
   if with_distances:
-    for place in range(outputs):
-      sides = [(found == place) & counted for found in (true, predicted)]
+    for label in range(outputs):
+      sides = [(found == label) & counted for found in (true, predicted)]
       if all(side.any() for side in sides):
         surfaces = compute_surface_distances(*sides, spacing_mm=(1.0, 1.0))
-        distances[place] = compute_robust_hausdorff(surfaces, PERCENTILE)
+        distances[label] = compute_robust_hausdorff(surfaces, PERCENTILE)
       elif any(side.any() for side in sides):
-        distances[place] = math.hypot(*classes.shape)
+        distances[label] = math.hypot(*classes.shape)
   return ImageCounts(confusion, histogram, distances)
 
 
@@ -116,8 +116,8 @@ def segmentation_measures(
   }
   found[HAUSDORFF] = _mean(by_class["hausdorff_95"][1:])
   rows = [
-    {"class": name, **{key: _number(values[place]) for key, values in by_class.items()}}
-    for place, name in enumerate(class_names)
+    {"class": name, **{key: _number(values[label]) for key, values in by_class.items()}}
+    for label, name in enumerate(class_names)
   ]
   if not np.isnan(distances).all():
     one_sided = _is_one_sided(confusions)

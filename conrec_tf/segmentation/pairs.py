@@ -91,12 +91,12 @@ def paired_by_table(path: str, names: Sequence[str]) -> Pairs:
       twice, or some images have a split and some don't.
   """
   masks, valid_masks, splits = dict[str, str](), dict[str, str](), dict[str, str]()
-  places = files_by_name(names)
+  known = files_by_name(names)
   named = set[str]()
   for number, given in read_lines("mask_table", path, ("image", "mask"), ("field", "split")):
     where = f"line {number} of {path}"
     image, mask, valid_mask = (
-      _file(places, given.get(column, ""), column, where) for column in ("image", "mask", "field")
+      _file(known, given.get(column, ""), column, where) for column in ("image", "mask", "field")
     )
     if {image, mask} & named or image == mask:
       raise UsageError(
@@ -122,13 +122,13 @@ def paired_by_table(path: str, names: Sequence[str]) -> Pairs:
   )
 
 
-def _file(places: dict[str, str], text: str, column: str, where: str) -> str:
+def _file(known: dict[str, str], text: str, column: str, where: str) -> str:
   """Returns the file that a line names; only a field may be missing."""
   if not text and column == "field":
     return ""
-  if text not in places:
+  if text not in known:
     raise UsageError(
       "mask_table must name files of data_dir, by their paths below it or by names that one file "
       f"has. Received: {text or 'nothing'} as {column}, {where}"
     )
-  return places[text]
+  return known[text]

@@ -65,11 +65,11 @@ def open_masked_tfds(options: SegmentationExperiment) -> DatasetSource:
 
 
 def _examples(split: Split) -> list[Example]:
-  """Returns what a split holds; records have no names but their places."""
+  """Returns what a split holds; records have no names but their numbers."""
   records = split.records().as_numpy_iterator()
   return [
-    (f"{split.name} {place}", record["image"], record["mask"])
-    for place, record in enumerate(records)
+    (f"{split.name} {number}", record["image"], record["mask"])
+    for number, record in enumerate(records)
   ]
 
 

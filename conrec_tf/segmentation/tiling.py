@@ -71,7 +71,7 @@ def _spans(side: int, tile: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 def _ramp(start: int, end: int, side: int, overlap: int) -> np.ndarray:
   """Returns weights float32 `[end - start]`, rising and falling but at the image's border."""
-  places = np.arange(end - start, dtype=np.float32)
-  rise = (places + 1) / (overlap + 1) if start else np.ones_like(places)
-  fall = (places[::-1] + 1) / (overlap + 1) if end < side else np.ones_like(places)
+  offsets = np.arange(end - start, dtype=np.float32)
+  rise = (offsets + 1) / (overlap + 1) if start else np.ones_like(offsets)
+  fall = (offsets[::-1] + 1) / (overlap + 1) if end < side else np.ones_like(offsets)
   return np.minimum(1.0, np.minimum(rise, fall))
