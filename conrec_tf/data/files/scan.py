@@ -252,7 +252,10 @@ def cache_folder() -> pathlib.Path:
 
 
 def _read(path: pathlib.Path) -> list[tuple]:
-  """Returns the rows of the cache; a file that is damaged is removed."""
+  """Returns the rows of the cache; a file that is damaged or of the earlier format is removed."""
+  with contextlib.suppress(OSError):
+    for archive in path.parent.glob("folder-*.npz"):  # which nothing else would ever remove
+      archive.unlink(missing_ok=True)
   if not path.exists():
     return []
   try:

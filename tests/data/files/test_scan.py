@@ -111,6 +111,16 @@ def test_a_damaged_cache_is_made_anew(photos, monkeypatch, content):
   assert look(photos, monkeypatch)[1] == []
 
 
+def test_caches_of_the_earlier_format_are_removed_and_nothing_else(photos, monkeypatch):
+  folder = file_scan.cache_folder()
+  folder.mkdir(parents=True)
+  for name in ("folder-00ff.npz", "folder-11ff.npz", "labels-00ff.npy", "frames.npz"):
+    (folder / name).write_bytes(b"")
+  look(photos, monkeypatch)
+  own = file_scan.cache_path(str(photos)).name
+  assert sorted(os.listdir(folder)) == sorted([own, "labels-00ff.npy", "frames.npz"])
+
+
 def test_without_a_place_for_the_cache_it_works_all_the_same(photos, monkeypatch, tmp_path):
   (tmp_path / "file").write_bytes(b"")
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
