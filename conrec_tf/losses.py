@@ -1,4 +1,4 @@
-"""Losses: NT-Xent (Eq. 3) and reconstruction (Eq. 2) of the paper, the supervised one, masks."""
+"""Losses: contrastive (the paper's Eq. 3), of reconstructions (Eq. 2), of labels, of masks."""
 
 from collections.abc import Sequence
 import math

@@ -1,5 +1,9 @@
 """What `import conrec_tf` gives, and that it imports no library for it."""
 
+import inspect
+import pathlib
+import pkgutil
+import re
 import subprocess
 import sys
 
@@ -9,6 +13,9 @@ import conrec_tf
 import conrec_tf.commands.tasks
 import conrec_tf.config
 import conrec_tf.models
+
+PAGE = (pathlib.Path(__file__).parents[1] / "docs/api.md").read_text()
+DECIDED = re.findall(r"^\| `([\w.]+)(?:\(([\w, ]*)\))?`", PAGE, flags=re.MULTILINE)
 
 
 def loaded_after(code):
@@ -27,6 +34,13 @@ def test_public_names_are_those_of_their_modules():
   assert set(conrec_tf.__all__) <= set(dir(conrec_tf))
   with pytest.raises(AttributeError, match="no attribute 'train'"):
     conrec_tf.train  # noqa: B018
+
+
+@pytest.mark.parametrize("name, arguments", DECIDED)
+def test_decided_names_take_the_arguments_that_are_documented(name, arguments):
+  found = pkgutil.resolve_name(name)
+  wanted = [argument.strip() for argument in arguments.split(",") if argument]
+  assert list(inspect.signature(found).parameters)[: len(wanted)] == wanted
 
 
 def test_importing_and_configuring_imports_no_library():

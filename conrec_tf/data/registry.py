@@ -1,4 +1,4 @@
-"""Datasets by name: a folder of images, archives, or one of TensorFlow Datasets."""
+"""Opens datasets by name: image files in any storage, arrays, or one of TensorFlow Datasets."""
 
 from collections.abc import Callable
 import dataclasses
@@ -71,7 +71,7 @@ def load_eval_dataset(
 
 
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
-  """Opens a dataset without masks; see `image_source`."""
+  """Opens a dataset; None lets any number of image files fail, as `image_source` says."""
   if data.dataset in IMAGE_FILES:
     return IMAGE_FILES[data.dataset](data, max_undecodable)
   return open_npz(data) if data.dataset == "npz" else open_tfds(data)

@@ -1,1 +1,1 @@
-"""The files of a run: checkpoints, results, logs, and trained networks on disk."""
+"""The files of a run: checkpoints, results, logs, records of what numbers were measured on."""

@@ -37,7 +37,7 @@ class PretrainStep:
     objectives: whose losses are added up.
     evaluated: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of what the best checkpoint keeps.
-    only_to_resume: `{name: trackable}` of what else learns.
+    only_to_resume: `{name: trackable}` of what else a training needs to go on.
 
   Args:
     options: of the training.

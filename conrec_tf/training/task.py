@@ -43,7 +43,7 @@ class TrainTask:
   Attributes:
     model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
-    only_to_resume: `{name: trackable}` of what else learns.
+    only_to_resume: `{name: trackable}` of what else a training needs to go on.
     optimizer: its `iterations` is the global step.
     step: the training step.
     batches: makes the endless batches, or of a worker its shard of them.

@@ -1,4 +1,4 @@
-"""Options of a run, in sections: dataclass fields with explanations and ranges that are checked."""
+"""Makes options and sections of them: dataclass fields with explanations and checked ranges."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses

@@ -1,4 +1,4 @@
-"""Every option once, as one table: its name, default, range and one-line explanation.
+"""All sections of options as one table, and the unions of sections that functions take.
 
 The sections are the groups of `--help`, and lie in modules of their own beside this one; each
 field is one command-line flag of the same name.
