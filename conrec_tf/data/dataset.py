@@ -167,7 +167,6 @@ class DatasetSource:
   """A dataset as the pipeline sees it.
 
   Attributes:
-    name: the dataset's name.
     train, eval: `Split`.
     decode: record's image -> uint8 or uint16 `[h, w, channels]`.
     channels: how many; colour jitter in full needs 3.

@@ -31,7 +31,6 @@ class Duplicate(NamedTuple):
   """An image that looks like an earlier one.
 
   Attributes:
-    image: its number.
     of: number of the first image that it looks like.
     distance: bits of `BITS` in which their hashes differ.
     is_copy: whether all pixels are known to be the same.
@@ -51,7 +50,6 @@ def perceptual_hashes(
   Args:
     images: what `decode` takes; all of them can be decoded.
     decode: to uint8 or uint16 `[h, w, C]`.
-    description: of the progress bar.
   """
   import imagehash
   from PIL import Image
@@ -123,7 +121,6 @@ def with_copies(
   """Returns duplicates that say which of them are copies; those of one hash are looked at.
 
   Args:
-    duplicates: what `find_duplicates` returned.
     decoded: from numbers of images to each of them and its pixels, `[h, w, C]`.
   """
   alike = {at for found in duplicates if not found.distance for at in (found.image, found.of)}
@@ -141,13 +138,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:
-  """Leaves images out of a scan, and says which; hashes are kept with it.
-
-  Args:
-    store: where the files lie.
-    scan: of its images, in their order.
-    decode: see `decode_reduced`.
-  """
+  """Leaves images out of a scan, and says which; hashes are kept with it."""
   good = np.flatnonzero(scan.is_good)
   unknown = good[~scan.perceptual_hashes[good].any(axis=1)]
   if len(unknown):

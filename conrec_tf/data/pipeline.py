@@ -51,7 +51,6 @@ def pretraining_batches(
   on the position in the stream, so that any process can begin at any step.
 
   Args:
-    config: the options of the run.
     source: the dataset, or None to load the one that `config` names.
     shard: the part of each batch that this process takes.
 
@@ -75,7 +74,6 @@ def validation_batches(source: DatasetSource, augment: Augment, batch_size: int)
   in other views, where the last batch would be smaller.
 
   Args:
-    source: the dataset.
     augment: what `two_views` returned.
     batch_size: images of a batch, or fewer in a smaller split.
 
@@ -154,11 +152,6 @@ def finetuning_batches(
 ) -> tf.data.Dataset:
   """Returns endless batches of labelled images for finetuning, augmented without colour.
 
-  Args:
-    config: the options of the training.
-    source: the dataset; it has labels.
-    shard: the part of each batch that this process takes.
-
   Returns:
     `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
   """
@@ -196,8 +189,6 @@ def evaluation_batches(
   """Returns images once, without augmentation.
 
   Args:
-    source: the dataset.
-    records: of a split of it.
     image_size: height and width, pixels.
     batch_size: images of a batch; the last batch may be smaller.
 

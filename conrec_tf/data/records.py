@@ -17,7 +17,6 @@ class Numbered:
   """Records that are reached by their number.
 
   Args:
-    count: how many there are.
     lookup: the record of a number, an int64 scalar.
   """
 
@@ -79,7 +78,6 @@ class Streamed:
   """Records that can be read one after the other alone.
 
   Args:
-    count: how many there are.
     records: makes a finite `tf.data.Dataset` of them in a fixed order.
     shuffled: makes a `tf.data.Dataset` of (number, record) in an order that an int64 `[2]`
       determines, a number counting in the order of the files; None where that can't be done.

@@ -53,7 +53,6 @@ class SplitSummary:
   """Summary of a split.
 
   Attributes:
-    split: the split.
     shapes: int `[N, 4]`, heights, widths, channels, bits a channel; not above 0 for bad images.
     bad: why images can't be decoded, by number.
     labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, or None.

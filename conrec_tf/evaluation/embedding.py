@@ -27,8 +27,6 @@ def embed_split(
   """Embeds a split, in its order.
 
   Args:
-    model: the network.
-    source: the dataset.
     split: a split of it, whose records have labels.
     options: of the evaluation: the images' size, the batch's, what is taken of the network.
 

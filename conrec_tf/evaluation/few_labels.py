@@ -23,7 +23,6 @@ def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Genera
   Args:
     labels: int `[N]`, or `[N, L]` of several labels.
     fraction: in (0, 1].
-    rng: draws the examples.
   """
   if labels.ndim == 2:
     return np.sort(rng.permutation(len(labels))[: max(1, round(fraction * len(labels)))])
@@ -53,7 +52,6 @@ def label_fraction_curve(
 
   Args:
     score: function of a training split.
-    train: the whole training split.
     fractions: shares in (0, 1].
     repetitions: random subsets of each; the whole is measured once.
     seed: fixes the subsets, which so are the same for every method.
@@ -96,7 +94,6 @@ def few_shot_curve(
 
   Args:
     score: function of the classes int `[N]` predicted for the test images.
-    train: the whole training split.
     test: embeddings float `[N, F]`.
     shots: images of each class; a class that has fewer gives all that it has.
     repetitions: random subsets of each.

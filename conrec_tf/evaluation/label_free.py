@@ -107,7 +107,6 @@ def view_measures(
   """Measures how far apart clean views of an image are embedded, and how sharp it reconstructs.
 
   Args:
-    model: the network.
     batches: of two views, as `validation_batches` makes them; the first are enough.
     layer: what is embedded; see `ConRec.representation`.
 

@@ -83,7 +83,6 @@ class LabelKind(abc.ABC):
 
     Args:
       outputs: of any classifier, float `[N, K]`.
-      labels: of the images.
       prefix: what names of numbers begin with.
       resamples: of the images, for intervals; 0: none.
       seed: fixes the resamples.
@@ -103,7 +102,6 @@ class Classes(LabelKind):
   """One class of each image, int `[N]`; outputs are probabilities, 0 of classes never learnt.
 
   Attributes:
-    count: of the classes.
     ks: see `measures.accuracies`.
   """
 
@@ -148,9 +146,6 @@ class Grades(LabelKind):
   """One grade of each image, int `[N]`, whose order matters (paper, section 3.2).
 
   Outputs are probabilities of cumulative bits, see `probes.cumulative_bits`.
-
-  Attributes:
-    count: of the grades.
   """
 
   count: int
@@ -195,11 +190,7 @@ class Grades(LabelKind):
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabel(LabelKind):
-  """Any number of labels of each image, 0 or 1 of each, int `[N, L]`; outputs are probabilities.
-
-  Attributes:
-    names: of the labels.
-  """
+  """Any number of labels of each image, 0 or 1 of each, int `[N, L]`; outputs are probabilities."""
 
   names: tuple[str, ...]
 

@@ -40,8 +40,6 @@ def linear_evaluation(
   Args:
     train: what the classifier learns from.
     test: what it is measured on; unused with folds.
-    kind: of the labels.
-    evaluation: the options of it.
     measured: names of what `full_evaluation` has already measured on `test`, which is left out.
     groups: of the images of `train`, each in one fold or on one side, object `[N]`, or None.
     seed: fixes folds and share.
@@ -118,8 +116,6 @@ def full_evaluation(
   Args:
     train: what the classifier learns from.
     test: what it is measured on; unused with folds.
-    kind: of the labels.
-    evaluation: the options of it.
     groups: of the images of `train` and of `test`, each in one fold, and drawn for intervals.
     seed: fixes folds, subsets and resamples.
 

@@ -183,7 +183,6 @@ def numbers(
   """Returns the numbers of measures, by name, without those that aren't defined.
 
   Args:
-    measures: any number.
     outputs, labels: of the images, as measures take them.
   """
   return {
@@ -208,9 +207,7 @@ def intervals(
   fewer resamples where images and classes are many.
 
   Args:
-    measures: any number.
     outputs, labels: of the images, as measures take them.
-    resamples: how many.
     seed: fixes the draws.
     groups: names of what is drawn in place of images, object `[N]`, or None. Of a single group
       there are no intervals.
@@ -276,8 +273,6 @@ def resampled(
   """Yields how often each image was drawn, float `[resamples of a part, count]`.
 
   Args:
-    count: of the images.
-    resamples: how many.
     seed: fixes the draws.
     groups: names of what is drawn in place of images, object `[count]`, or None.
   """

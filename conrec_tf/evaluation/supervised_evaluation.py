@@ -28,10 +28,6 @@ def supervised_evaluation(
   """Measures a supervised head on the evaluation split of its dataset.
 
   Args:
-    model: the network.
-    head: the head on it.
-    source: the dataset, with labels.
-    options: of the training and its evaluations.
     full: whether to take the measures of the end too, and give the predictions.
 
   Returns:

@@ -43,8 +43,6 @@ def write_exports(
   """Writes a network in each format and compares what was written with it.
 
   Args:
-    exported: the functions of the network.
-    formats: names of formats.
     metadata: that is kept beside a SavedModel; see the function of that name.
     directory: where to write: `saved_model/<step>/`, `onnx/<step>.onnx`,
       `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
@@ -111,7 +109,6 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
   """Removes old SavedModels of a run.
 
   Args:
-    directory: the run's.
     step: whose SavedModel stays in any case.
     keep: how many stay, those of the most steps; 0: all.
   """
@@ -123,13 +120,7 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
 
 
 def metadata(config: Description, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:
-  """Returns what is kept beside a SavedModel, as a dict that JSON can hold.
-
-  Args:
-    config: the options of the network.
-    pretrained: the network on disk.
-    channels: of its images.
-  """
+  """Returns what is kept beside a SavedModel, as a dict that JSON can hold."""
   return {
     "global_step": pretrained.step,
     "channels": channels,
@@ -149,9 +140,6 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
 
 def check_formats(formats: Sequence[str]) -> None:
   """Finds out before a training whether its network can be exported after it.
-
-  Args:
-    formats: names of formats.
 
   Raises:
     UsageError: a package is missing.

@@ -16,9 +16,7 @@ def onnx_bytes(
   """Converts a function to an ONNX model.
 
   Args:
-    function: of images.
     spec: `tf.TensorSpec` of the images, float32; None where a size is free.
-    name: of the output.
 
   Returns:
     The model's file; its input is called images.
@@ -40,7 +38,6 @@ def tflite_bytes(
   """Converts a function to a TensorFlow Lite model.
 
   Args:
-    function: images -> embedding.
     spec: of the images, float32, of one fixed size; without a decoder the batch can be resized.
     dynamic_range: whether weights are quantised to 8 bits.
   """

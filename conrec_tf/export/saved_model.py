@@ -51,8 +51,6 @@ def save(exported: Exported, path: str | os.PathLike, metadata: dict[str, Any]) 
   """Writes a SavedModel to a folder that isn't there yet.
 
   Args:
-    exported: the functions of the network.
-    path: of the folder.
     metadata: becomes `assets/metadata.json`; `channels` and `image_size` are used.
   """
   root, signatures = reusable(exported, metadata["channels"], metadata["image_size"])
@@ -70,8 +68,6 @@ def reusable(
   """Makes a network an object after TensorFlow Hub's reusable SavedModel convention.
 
   Args:
-    exported: the functions of the network.
-    channels: of the images.
     size: height and width of images that are decoded.
 
   Returns:
@@ -126,8 +122,6 @@ def exported_representation(
   """Says what is exported of a network that embeds images.
 
   Args:
-    model: a built network.
-    head: a built supervised head, or None.
     metadata: that stands beside it. Used are channels, image_size, center_crop, image_bits,
       scaled_decoding and layer (of `ConRec.representation`).
 

@@ -24,7 +24,6 @@ def build_model(
   Sets the global random seed of Python, NumPy and TensorFlow.
 
   Args:
-    config: the options of the network.
     channels: channels of the images; None takes `config.channels`.
     with_decoder: whether it has a decoder, if `config` describes one.
     with_encoder_weights: whether the encoder starts from `config.encoder_weights`, if there are.
@@ -39,9 +38,6 @@ def build_head(config: Training, model: ConRec, channels: int, outputs: int) -> 
   """Builds the supervised head that `config` describes on a network, with its variables.
 
   Args:
-    config: the options of the network.
-    model: a built network.
-    channels: channels of the images.
     outputs: how many classes there are; grades have as many bits.
   """
   head = LinearHead(outputs, config.zero_init_logits_layer)

@@ -50,7 +50,6 @@ class DenseNetEncoder(tf.keras.Model):
 
     Args:
       images: float32 `[B, H, W, 1 or 3]` in [0, 1], at least 32 pixels a side.
-      training: whether batch norm uses the batch's statistics.
 
     Returns:
       features `[B, H/32, W/32, 1024]`, and of all levels the maps of the first three dense blocks:

@@ -65,7 +65,6 @@ class ProjectionHead(tf.keras.Model):
 
     Args:
       embedding: `[B, f]`.
-      training: whether batch norm uses the batch's statistics.
       layers: how many layers to apply; -1 for all.
     """
     x = embedding

@@ -102,7 +102,6 @@ class UNetEncoder(tf.keras.Model):
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1]; H and W multiples of 2**(depth - 1).
-      training: whether batch norm uses the batch's statistics.
 
     Returns:
       features `[B, H/2**(depth-1), W/2**(depth-1), base_filters * 2**(depth-1)]` and
@@ -209,9 +208,7 @@ class UNetDecoder(tf.keras.Model):
     """Reconstructs images.
 
     Args:
-      features: the encoder's features.
       skips: the encoder's skips, of which those of the deepest levels may be used alone.
-      training: whether batch norm uses the batch's statistics.
 
     Returns:
       reconstruction float32 `[B, H, W, channels]` in [0, 1] and maps, a list of what each level

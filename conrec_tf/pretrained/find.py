@@ -121,7 +121,6 @@ def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, A
   """Selects what describes the network of a run, as one that embeds images.
 
   Args:
-    settings: `{option: value}`.
     channels: of its images, or 0 if that isn't known.
   """
   values = {
@@ -236,7 +235,6 @@ def known_center_crops(
   """Returns how a run was evaluated, or else the network that it begins from.
 
   Args:
-    directory: the run's.
     eval_dataset: the dataset of linear evaluation where it isn't the training's, or nothing.
     checkpoint: the network that the run begins from, or nothing.
   """
@@ -279,9 +277,6 @@ def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
 
 def starting_network(checkpoint: str, encoder_weights: str) -> str:
   """Returns what tells the weights that a training starts from, wherever they lie.
-
-  Args:
-    checkpoint, encoder_weights: what the options say.
 
   Returns:
     A digest; empty where there are none, or they are gone.

@@ -16,12 +16,7 @@ PARTS = ("encoder", "pooling", "projection_head", "decoder")
 
 
 def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:
-  """Returns `{name: layer}` of a network's parts that have weights.
-
-  Args:
-    model: a built network.
-    head: a built supervised or segmentation head, or None.
-  """
+  """Returns `{name: layer}` of a network's parts that have weights."""
   parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
   return {name: part for name, part in parts.items() if part and part.weights}
 
@@ -33,8 +28,6 @@ def load_network(
 
   Args:
     pretrained: the network on disk; parts that the model lacks are left out.
-    model: a built network.
-    head: a built supervised or segmentation head, or None.
 
   Raises:
     UsageError: it can't be read, or is another network.

@@ -27,7 +27,6 @@ def warm_start(
   decoder with more skip connections than the trained one begins without their influence.
 
   Args:
-    pretrained: the trained network on disk.
     model: a built network; its weights change.
     options: those that `model` was built by.
     parts: names of those to take from, the encoder among them.

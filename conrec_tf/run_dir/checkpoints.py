@@ -28,7 +28,6 @@ class Checkpoints:
     folder: of the numbered checkpoints.
 
   Args:
-    model_dir: folder of the run.
     keep: how many numbered checkpoints to keep.
     keep_every: those of multiples of this step are kept for good; 0: none.
     networks: `{name: trackable}` of everything with weights.

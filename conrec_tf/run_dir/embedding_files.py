@@ -44,12 +44,10 @@ def write_manifest(
   """Writes what the embeddings are of, or checks that those in the folder are of the same.
 
   Args:
-    folder: of the embeddings.
     network: digest of the network.
     step: how many steps it was trained.
     options: `{option: value}` of the run.
     splits: `{role: split}` of what is embedded.
-    source: the dataset.
 
   Raises:
     UsageError: there are embeddings of other images, or by another network.
@@ -81,9 +79,6 @@ def index_rows(
   """Yields the rows of the index for the images of an archive.
 
   Args:
-    path: of the archive.
-    source: the dataset.
-    split: a split of it.
     images: int `[n]`, the images' places in the split.
     arrays: the archive's.
   """

@@ -21,7 +21,6 @@ class MetricsLog:
     writer: TensorBoard's writer of the run.
 
   Args:
-    model_dir: folder of the run.
     first_step: rows from the first of a later step, left by a run that was cut off, are dropped;
       with 0, all.
   """

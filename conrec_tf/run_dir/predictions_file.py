@@ -51,8 +51,6 @@ def write_predictions(
   """Writes the file of a step.
 
   Args:
-    directory: the run's.
-    step: of the network.
     columns: image, label, prediction and others, by name; of one length.
   """
   text = io.StringIO()
@@ -120,7 +118,6 @@ def multi_label_columns(
   Args:
     labels: int `[N, L]`, 0 or 1.
     probabilities: float `[N, L]`.
-    names: of the labels.
   """
   columns: dict[str, np.ndarray] = {}
   for place, name in enumerate(names):

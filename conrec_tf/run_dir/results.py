@@ -45,7 +45,6 @@ class Results:
     directory: where results measured so belong; see `results_place`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
-    measured: what the numbers are measured on.
   """
 
   def __init__(
@@ -64,7 +63,6 @@ class Results:
     """Returns the result of a step if it is there and was measured as these options ask.
 
     Args:
-      step: of the network.
       full: whether it must hold the slow measures of the end.
     """
     result = self._alike(step)
@@ -110,8 +108,6 @@ class Results:
     What an earlier evaluation of the step, measured alike, had in addition stays.
 
     Args:
-      step: of the network.
-      metrics: `{name: value}`.
       full: whether the slow measures of the end are among them.
       untrained_metrics: what the untrained network reaches, by the same names.
     """

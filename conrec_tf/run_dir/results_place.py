@@ -42,8 +42,6 @@ class ResultsPlace:
   """The place of results: with a run's own, or in a folder below it if measured otherwise.
 
   Attributes:
-    directory: the folder.
-    measured: what they are measured on.
     changed: in what that differs from the run's own results, in words.
     options: `{option: value}` of the evaluation, to be written where it differs.
   """
@@ -59,12 +57,7 @@ class ResultsPlace:
     return not self.changed
 
   def open(self, source: DatasetSource, eval_source: DatasetSource) -> None:
-    """Notes in the folder what results there are measured on; makes it if it isn't the run's.
-
-    Args:
-      source: dataset that the network learns from.
-      eval_source: dataset of linear evaluation.
-    """
+    """Notes in the folder what results there are measured on; makes it if it isn't the run's."""
     directory, record = self.directory, self.measured.record(full=True)
     known, has_results = _own_record(directory), bool(directory.evaluations())
     if self.changed:
@@ -101,8 +94,6 @@ def results_place(
   the run's own, where its settings and images are asked for.
 
   Args:
-    config: the options asked for.
-    run: the folder of a run.
     source, eval_source, network: see `measurement`.
   """
   measured = measurement(
@@ -141,9 +132,6 @@ def note_data(
   """Writes what a run began from: images' channels, crops, class names, digest, bad ones.
 
   Args:
-    directory: the folder of a run.
-    source: dataset that the network learns from.
-    eval_source: dataset of linear evaluation.
     network: digest of the network that it started from, if any.
   """
   directory.write_lines("bad_images.txt", list(map(str, source.bad)))
@@ -171,8 +159,6 @@ def write_summary_of(
 
   Args:
     directory: the folder that holds the trainings'.
-    results: of each training.
-    summary: of all of them.
     of_folds: whether each training is measured on images of its own; else all are measured alike.
 
   Raises:

@@ -37,11 +37,7 @@ SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is 
 
 
 class RunDirectory:
-  """A `model_dir` and what lies in it.
-
-  Args:
-    path: the folder; created by `start`.
-  """
+  """A `model_dir` and what lies in it."""
 
   def __init__(self, path: str | os.PathLike) -> None:
     self.path = pathlib.Path(path)
@@ -52,7 +48,6 @@ class RunDirectory:
     """Creates the folder, or checks that it belongs to the same training.
 
     Args:
-      config: the options of the run.
       data: digest of what is learnt from; empty where nothing is.
       class_names: of its labels; empty where there are none.
       network: what tells the weights that training starts from, or empty.
@@ -176,7 +171,6 @@ class RunDirectory:
     Others that can't be read are left out with a warning: these files only tell of a run.
 
     Args:
-      name: of the file.
       key: of a number that each row has.
 
     Raises:

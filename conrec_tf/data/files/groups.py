@@ -25,7 +25,6 @@ def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
   Args:
     labels: int `[count]`, of which each class gives the same share but keeps a single image for
       training; or `[count, L]` of several labels each, of which any are taken; or None.
-    count: how many images there are.
   """
   share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
   groups = labels if labels is not None and labels.ndim == 1 else np.zeros(count, int)
@@ -83,7 +82,6 @@ def held_out_share(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
   Args:
     labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`.
     groups: object `[N]`.
-    seed: fixes the folds.
 
   Raises:
     UsageError: there are too few groups.
@@ -119,8 +117,6 @@ def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -
 
   Args:
     labels, groups: see `held_out_share`.
-    count: of the folds.
-    seed: fixes them.
 
   Raises:
     UsageError: there are fewer groups than folds.

@@ -36,7 +36,6 @@ def read_label_table(
   where just one file has it. Other columns are left alone.
 
   Args:
-    path: of the table.
     names: of the files, below the folder.
     columns: of several labels, 0 or 1 each, in place of `label`; empty where there is one.
 
@@ -67,12 +66,8 @@ def add_rows(
   """Adds the lines of a table to `{name: row}`, and returns the images that aren't there.
 
   Args:
-    rows: to which is added.
     option: that the table is of, for messages.
-    path: of the table, for messages.
-    lines: of it.
     name_of: `{how the table names an image: name}`.
-    key: the column of that.
     columns: see `read_label_table`, as of what is raised.
   """
   missing = []
@@ -141,7 +136,6 @@ def read_lines(
 
   Args:
     option: whose file it is, for messages.
-    path: of the file.
     columns: that it must have, in any case.
     perhaps: that it may have, for messages.
 

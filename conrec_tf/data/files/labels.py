@@ -38,7 +38,6 @@ def ordered_labels(data: Data, labels: set[str], stated: tuple[str, ...] = ()) -
 
   Args:
     data: `label_order` and `ordinal_labels` count.
-    labels: the names.
     stated: all labels in the order of the data, of which some may be unused; or none.
 
   Raises:

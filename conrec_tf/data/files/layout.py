@@ -73,8 +73,6 @@ def folder_layout(data: Data, names: Sequence[str], root: str) -> Layout:
 
   Args:
     data: `label_mode`, `label_order` and `ordinal_labels` count.
-    names: of the files, below the root.
-    root: the folder, for messages.
 
   Raises:
     UsageError: files lie too deep, on several levels, or there is one label alone.
@@ -140,8 +138,6 @@ def sample_layout(
   """Returns splits and labels of samples that have their labels beside them.
 
   Args:
-    data: see `folder_layout`.
-    names: of the samples.
     labels: of each, one, empty for none, or several of each; nothing without labels.
     split_of: of each, or nothing.
     class_names: all labels in the order that counts unless `label_order` sets another; empty for

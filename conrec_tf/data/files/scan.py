@@ -153,8 +153,6 @@ def scan_files(
   `FileStore.order`.
 
   Args:
-    store: where they lie.
-    names: of the image files in it.
     describe: from a file's bytes to int32 `[4]`, as `image_describer` makes it.
     max_pixels: of the images that it takes; it may not have been the same at an earlier start.
     options: what the images depend on beside their files; what is known is kept for each choice.

@@ -46,11 +46,7 @@ class FileStore(Protocol):
 
 
 class Folder:
-  """Image files below a folder, by their path within it.
-
-  Args:
-    path: the folder.
-  """
+  """Image files below a folder, by their path within it."""
 
   def __init__(self, path: str) -> None:
     self.path = path

@@ -249,7 +249,6 @@ def _table(descriptor: Sequence[int], data: Any, dataset: Dataset) -> Table:
     descriptor: the number of entries, where 0 stands for 65536, the value that the first one is
       for, the bits of an entry.
     data: bytes in the file's order, or numbers of 16 bits; one or two entries in 16 bits.
-    dataset: the file.
   """
   count = descriptor[0] or 2**16
   if isinstance(data, bytes):

@@ -32,7 +32,6 @@ def read_image(
   """Decodes a file that isn't JPEG, PNG or a GIF that fills its canvas, turned upright.
 
   Args:
-    data: the file.
     bits: how many of their bits files of 16 use, which then fill 16; 0 for all.
     max_pixels: larger images fail before they are decoded.
     window: of DICOM and NIfTI, `centre,width`; empty for the file's own.

@@ -15,7 +15,6 @@ class Frames:
   """The images that a file holds.
 
   Attributes:
-    count: how many.
     read: from the number of one, from 0, to uint8 or uint16 `[h, w, C]`, C 1 or 3, whose
       values fill their bits.
     what: they are called, `frames` or `slices`.

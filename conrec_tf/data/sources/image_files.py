@@ -48,9 +48,6 @@ def image_source(
   """Makes a dataset of image files.
 
   Args:
-    data: the options of the images.
-    store: where the files lie.
-    names: of the files.
     layout: from names to what else is known of the files.
     max_undecodable: how many may fail to decode, as the option says it; None for any number.
     bad_companions: `{name: why}` of images that are bad as what belongs to them, a mask, is.

@@ -67,7 +67,6 @@ class FramesFolder(Folder):
   """A folder of which some files have been unpacked: `scan.dcm` is `scan.dcm/0000` and so on.
 
   Args:
-    path: the folder.
     made: `{file: what was made of it}`, of those that were unpacked.
     folder_of: from a file to the folder of its images.
   """
