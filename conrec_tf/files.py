@@ -125,10 +125,7 @@ def remove(path: pathlib.Path) -> None:
 def remove_leftovers(folder: str | os.PathLike) -> None:
   """Removes from a folder what processes that died were writing, and puts back what they replaced.
 
-  What can't be removed stays, and folders below aren't looked into.
-
-  Args:
-    folder: it may not be there.
+  What can't be removed stays, and folders below aren't looked into; it may not be there.
   """
   with contextlib.suppress(OSError):
     for name in os.listdir(folder):

@@ -85,10 +85,8 @@ class Split(Columns):
   def digest(self, class_names: Sequence[str]) -> str:
     """Returns what tells these images, their labels by name and their groups from any others.
 
-    Where the images lie, and what they are called, is not in it; their order is.
-
-    Args:
-      class_names: of the labels; empty where labels don't count.
+    Where the images lie, and what they are called, is not in it; their order is. Without names of
+    classes labels don't count.
     """
     digest = hashlib.sha256()
     if self.content is None:
@@ -223,8 +221,7 @@ class DatasetSource:
   def with_class_names(self, class_names: Sequence[str]) -> "DatasetSource":
     """Returns the dataset with labels, or classes of masks, that are numbered as a network's.
 
-    Args:
-      class_names: the network's, in its order; those that the dataset lacks stay without images.
+    Those of the network that the dataset lacks stay without images.
 
     Raises:
       UsageError: the dataset has labels that the network doesn't know.

@@ -124,17 +124,14 @@ def with_copies(
     decoded: from numbers of images to each of them and its pixels, `[h, w, C]`.
   """
   alike = {at for found in duplicates if not found.distance for at in (found.image, found.of)}
-  digests = {image: _digest(pixels) for image, pixels in decoded(alike)}
+  digests = {
+    image: (pixels.shape, pixels.dtype, hashlib.sha256(pixels.tobytes()).digest())
+    for image, pixels in decoded(alike)
+  }
   return [
     found._replace(is_copy=not found.distance and digests[found.image] == digests[found.of])
     for found in duplicates
   ]
-
-
-def _digest(pixels: np.ndarray) -> bytes:
-  """Returns what tells pixels from others, of whatever shape and type."""
-  described = f"{pixels.shape} {pixels.dtype}".encode()
-  return hashlib.sha256(described + pixels.tobytes()).digest()
 
 
 def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:

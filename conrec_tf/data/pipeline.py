@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+import inspect
 import math
 from typing import Any
 
@@ -25,20 +26,10 @@ from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, Record], Record]
 
-VIEW_OPTIONS = (
-  "crop_min_area",
-  "random_flip",
-  "random_rotation",
-  "color_jitter_strength",
-  "color_jitter_probability",
-  "brightness_jitter",
-  "contrast_jitter",
-  "saturation_jitter",
-  "hue_jitter",
-  "grey_probability",
-  "use_blur",
-  "blur_probability",
-)
+# What `make_view` takes that are options.
+VIEW_OPTIONS = [
+  name for name in inspect.signature(make_view).parameters if hasattr(Augmentation, name)
+]
 
 
 def pretraining_batches(
@@ -68,17 +59,13 @@ def pretraining_batches(
 
 
 def validation_batches(source: DatasetSource, augment: Augment, batch_size: int) -> tf.data.Dataset:
-  """Returns the eval split in its own order, in two views as for pre-training.
+  """Returns the eval split in its own order, in two views as of `pretraining_batches`.
 
   All batches are of one size, as the contrastive loss depends on it: the first images come again,
-  in other views, where the last batch would be smaller.
+  in other views, where the last batch would be smaller. There are fewer in that of a smaller split.
 
   Args:
     augment: what `two_views` returned.
-    batch_size: images of a batch, or fewer in a smaller split.
-
-  Returns:
-    See `pretraining_batches`.
   """
   batch_size = min(batch_size, source.eval.num_examples)
   count = math.ceil(source.eval.num_examples / batch_size) * batch_size
@@ -152,8 +139,7 @@ def finetuning_batches(
 ) -> tf.data.Dataset:
   """Returns endless batches of labelled images for finetuning, augmented without colour.
 
-  Returns:
-    `tf.data.Dataset` of `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
+  They are `{image, label}`: float32 `[B, H, W, C]` in [0, 1] and int64 `[B]`.
   """
   make, reduction = {
     "crop": (make_cropped, cropped_reduction),

@@ -51,11 +51,7 @@ class Numbered:
 
 
 class InMemory(Numbered):
-  """Records that lie in memory.
-
-  Args:
-    columns: `{image, label}`, arrays of one length; without label where there is none.
-  """
+  """Records that lie in memory: `{image, label}`, arrays of one length, or without label."""
 
   def __init__(self, columns: dict[str, np.ndarray]) -> None:
     super().__init__(

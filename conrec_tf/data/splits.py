@@ -216,16 +216,12 @@ def check_splits(data: Data, source: DatasetSource, in_folds: bool) -> None:
     splits = [learnt]
   else:
     splits = [learnt] + [measured] * (measured.name != learnt.name)
-    check_apart(learnt, measured, *_options(data))
+    names = "train_split", "eval_split"
+    if data.eval_dataset:
+      names = "eval_train_split", "eval_test_split" if data.eval_test_split else "eval_split"
+    check_apart(learnt, measured, *names)
   for split in splits:
     warn_of_missing_labels(split, source.class_names)
-
-
-def _options(data: Data) -> tuple[str, str]:
-  """Returns the options that name what is learnt from, and what is measured."""
-  if not data.eval_dataset:
-    return "train_split", "eval_split"
-  return "eval_train_split", "eval_test_split" if data.eval_test_split else "eval_split"
 
 
 def check_apart(learnt: Split, measured: Split, first: str, second: str) -> None:

@@ -24,11 +24,7 @@ class Embedder(Protocol):
 def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
-  """Embeds a split, in its order.
-
-  Args:
-    split: a split of it, whose records have labels.
-    options: of the evaluation: the images' size, the batch's, what is taken of the network.
+  """Embeds a split whose records have labels, in its order.
 
   Returns:
     Embeddings float32 `[N, F]` and labels int64 `[N]`.
@@ -45,9 +41,6 @@ def all_representations(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
   """Computes everything of a network that a classifier could see, in one pass over a split.
-
-  Args:
-    model, source, split, options: see `embed_split`.
 
   Returns:
     Embeddings float32 `[N, F]` by name, and labels int64 `[N]`.

@@ -78,10 +78,7 @@ def uniformity(embeddings: np.ndarray) -> float:
 def alignment(first: np.ndarray, second: np.ndarray) -> float:
   """Returns the mean squared distance of two views' embeddings on the sphere (arXiv 2005.10242).
 
-  It is in [0, 4]; 0 where views of an image are embedded alike.
-
-  Args:
-    first, second: embeddings float `[N, F]` of either view.
+  It is in [0, 4]; 0 where views of an image are embedded alike, both float `[N, F]`.
   """
   directions = [
     views / np.maximum(np.linalg.norm(views, axis=1, keepdims=True), EPSILON)
@@ -135,11 +132,7 @@ def view_measures(
 def gradient_energy(images: np.ndarray) -> np.ndarray:
   """Returns the mean squared difference of pixels from the next ones, down and to the right.
 
-  Args:
-    images: float `[B, H, W, C]`.
-
-  Returns:
-    float `[B]`; 0 for an even image.
+  Of images float `[B, H, W, C]` it is float `[B]`; 0 for an even image.
   """
   return sum(np.mean(np.square(np.diff(images, axis=axis)), axis=(1, 2, 3)) for axis in (1, 2))
 

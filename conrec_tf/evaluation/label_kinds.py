@@ -52,6 +52,10 @@ class LabelKind(abc.ABC):
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Returns what is predicted for each image, an array by name."""
 
+  def of_each_label(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns what is measured of each of several labels; nothing of any other kind."""
+    return {}
+
   def vote(
     self, train: Labelled, test: Labelled, neighbours: int, temperature: float
   ) -> dict[str, float]:
@@ -94,7 +98,8 @@ class LabelKind(abc.ABC):
     if resamples:
       drawn = measures.intervals(taken, outputs, labels, resamples, seed, groups)
       found[INTERVALS] = {prefix + name: ends for name, ends in drawn.items()}
-    return {**found, PREDICTIONS: self.predictions(outputs, labels)}
+    found[PREDICTIONS] = self.predictions(outputs, labels)
+    return found | self.of_each_label(outputs, labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,16 +207,8 @@ class MultiLabel(LabelKind):
   ) -> np.ndarray:
     return probes.multi_label_scores(train, test, standardise, strength)
 
-  def measured(
-    self,
-    outputs: np.ndarray,
-    labels: np.ndarray,
-    prefix: str,
-    resamples: int = 0,
-    seed: int = 0,
-    groups: np.ndarray | None = None,
-  ) -> dict[str, Any]:
-    """Returns means over labels, their intervals, the predictions, and measures of each label."""
+  def of_each_label(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns measures of each label, without those that aren't defined."""
     by_label = measures.label_measures(outputs, labels, np.ones([1, len(labels)]))
     rows = [
       {
@@ -222,7 +219,7 @@ class MultiLabel(LabelKind):
       for column, name in enumerate(self.names)
     ]
     rows = [{key: value for key, value in row.items() if value == value} for row in rows]  # not NaN
-    return {**super().measured(outputs, labels, prefix, resamples, seed, groups), LABELS: rows}
+    return {LABELS: rows}
 
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"labels": labels, "probabilities": outputs}

@@ -180,11 +180,7 @@ SORTING = (rank_measures, multi_label_measures)  # which take long for many imag
 def numbers(
   measures: Iterable[Measure], outputs: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-  """Returns the numbers of measures, by name, without those that aren't defined.
-
-  Args:
-    outputs, labels: of the images, as measures take them.
-  """
+  """Returns the numbers of measures, by name, without those that aren't defined."""
   return {
     name: float(value)
     for measure in measures

@@ -27,8 +27,7 @@ def supervised_evaluation(
 ) -> dict[str, Any]:
   """Measures a supervised head on the evaluation split of its dataset.
 
-  Args:
-    full: whether to take the measures of the end too, and give the predictions.
+  With `full`, it takes the measures of the end too, and gives the predictions.
 
   Returns:
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and

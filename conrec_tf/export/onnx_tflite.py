@@ -13,13 +13,9 @@ import tensorflow as tf
 def onnx_bytes(
   function: Callable[[tf.Tensor], tf.Tensor], spec: tf.TensorSpec, name: str = "embedding"
 ) -> bytes:
-  """Converts a function to an ONNX model.
+  """Converts a function of images to the file of an ONNX model, whose input is called images.
 
-  Args:
-    spec: `tf.TensorSpec` of the images, float32; None where a size is free.
-
-  Returns:
-    The model's file; its input is called images.
+  The images are float32; their sizes are None in `spec` where they are free.
   """
   import tf2onnx  # an optional package
 

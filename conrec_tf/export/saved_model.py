@@ -50,8 +50,7 @@ class Exported:
 def save(exported: Exported, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
   """Writes a SavedModel to a folder that isn't there yet.
 
-  Args:
-    metadata: becomes `assets/metadata.json`; `channels` and `image_size` are used.
+  The metadata become `assets/metadata.json`; `channels` and `image_size` are used.
   """
   root, signatures = reusable(exported, metadata["channels"], metadata["image_size"])
   with tempfile.TemporaryDirectory() as folder:

@@ -83,9 +83,6 @@ class ConRec(tf.keras.Model):
       num_views: how many views of each image the batch holds; see there too.
       contrastive_images: of the shape of `images`; what is embedded and projected in their place.
         The encoder sees both at once, so that both are in batch norm's statistics.
-
-    Returns:
-      `Outputs`.
     """
     return self.with_maps(images, training, seed, num_views, contrastive_images)[0]
 

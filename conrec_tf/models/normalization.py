@@ -9,12 +9,7 @@ from conrec_tf.distribute import replicas
 
 
 def batch_norm(synchronized: bool, **values: Any) -> tf.keras.layers.BatchNormalization:
-  """Returns Keras' batch norm or, with several replicas, one over the batches of all of them.
-
-  Args:
-    synchronized: whether it is over all of them.
-    **values: arguments of `tf.keras.layers.BatchNormalization`.
-  """
+  """Returns Keras' batch norm of some arguments or, with several replicas, one over all of them."""
   if replicas.num_replicas() == 1:
     return tf.keras.layers.BatchNormalization(**values)
   return SyncBatchNormalization(synchronized, **values)
@@ -23,12 +18,9 @@ def batch_norm(synchronized: bool, **values: Any) -> tf.keras.layers.BatchNormal
 def recompute_statistics(
   model: tf.keras.Model, forward: Callable[[tf.Tensor], Any], batches: Iterable[tf.Tensor]
 ) -> None:
-  """Sets the moving statistics of a network's batch norms to their means over batches.
+  """Sets the moving statistics of a network's batch norms to their means over batches of images.
 
-  Args:
-    model: the network, on one device.
-    forward: runs it in training mode on a batch.
-    batches: images.
+  The network is on one device, and `forward` runs it in training mode.
   """
   layers = [
     layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)

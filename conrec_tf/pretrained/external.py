@@ -89,7 +89,10 @@ class ExternalNetwork:
       raise UsageError(
         f"image_channels must be {self.channels} for {self._path}. Received: {pixels.shape[-1]}"
       )
-    return tf.constant(_vectors(self._call(pixels, self._channels_first), self._channels_first))
+    given = self._call(pixels, self._channels_first)
+    if given.ndim == 4:
+      given = given.mean(axis=(2, 3) if self._channels_first else (1, 2))
+    return tf.constant(given[:, 0] if given.ndim == 3 else given)
 
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns what `embed` does, by name: there is nothing else to choose from."""
@@ -154,12 +157,6 @@ def open_external(options: Training, path: str) -> ExternalNetwork:
   return ExternalNetwork(
     path, options.external_scaling, options.external_output, options.image_size
   )
-
-
-def _vectors(given: np.ndarray, channels_first: bool) -> np.ndarray:
-  if given.ndim == 4:
-    return given.mean(axis=(2, 3) if channels_first else (1, 2))
-  return given[:, 0] if given.ndim == 3 else given
 
 
 def _saved_model(path: str, output: str) -> tuple[Function, Shape, np.dtype]:

@@ -120,8 +120,7 @@ def resolve_checkpoint(
 def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, Any]:
   """Selects what describes the network of a run, as one that embeds images.
 
-  Args:
-    channels: of its images, or 0 if that isn't known.
+  The channels of its images are 0 if that isn't known.
   """
   values = {
     "train_mode": "pretrain",
@@ -276,10 +275,9 @@ def _external_data(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def starting_network(checkpoint: str, encoder_weights: str) -> str:
-  """Returns what tells the weights that a training starts from, wherever they lie.
+  """Returns a digest of the weights that a training starts from, wherever they lie.
 
-  Returns:
-    A digest; empty where there are none, or they are gone.
+  It is empty where there are none, or they are gone.
   """
   try:
     if checkpoint:

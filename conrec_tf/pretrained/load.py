@@ -24,10 +24,7 @@ def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.
 def load_network(
   pretrained: PretrainedModel, model: ConRec, head: tf.keras.Model | None = None
 ) -> None:
-  """Gives a network the weights of a pretrained one.
-
-  Args:
-    pretrained: the network on disk; parts that the model lacks are left out.
+  """Gives a network the weights of a pretrained one; parts that it lacks are left out.
 
   Raises:
     UsageError: it can't be read, or is another network.

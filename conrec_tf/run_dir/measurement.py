@@ -58,11 +58,7 @@ class Measurement:
     return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
   def record(self, full: bool) -> dict[str, Any]:
-    """Returns what a result says of itself.
-
-    Args:
-      full: whether it is one of the end.
-    """
+    """Returns what a result, with `full` one of the end, says of itself."""
     settings = self.settings | (self.at_the_end if full else {})
     return {EVALUATED_WITH: settings, **({MEASURED_ON: self.data} if self.data else {})}
 
@@ -70,9 +66,6 @@ class Measurement:
     """Returns in what a result was measured otherwise, in words; nothing where it wasn't.
 
     What a result from before didn't note counts as what is asked for.
-
-    Args:
-      result: with the keys of `record`.
     """
     data = result.get(MEASURED_ON, {})
     words: list[str] = []

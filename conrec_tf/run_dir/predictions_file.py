@@ -48,11 +48,7 @@ def file_name(step: int) -> str:
 def write_predictions(
   directory: RunDirectory, step: int, columns: dict[str, Sequence | np.ndarray]
 ) -> None:
-  """Writes the file of a step.
-
-  Args:
-    columns: image, label, prediction and others, by name; of one length.
-  """
+  """Writes the file of a step: image, label, prediction and others, columns of one length."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(columns)
@@ -113,12 +109,7 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
 def multi_label_columns(
   labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-  """Returns the columns of several labels.
-
-  Args:
-    labels: int `[N, L]`, 0 or 1.
-    probabilities: float `[N, L]`.
-  """
+  """Returns the columns of several labels, int 0 or 1, and their probabilities, `[N, L]` both."""
   columns: dict[str, np.ndarray] = {}
   for place, name in enumerate(names):
     columns |= {name: labels[:, place], name + PROBABILITY: probabilities[:, place]}

@@ -62,8 +62,7 @@ class Results:
   def cached(self, step: int, full: bool = False) -> dict[str, Any] | None:
     """Returns the result of a step if it is there and was measured as these options ask.
 
-    Args:
-      full: whether it must hold the slow measures of the end.
+    With `full`, it must hold the slow measures of the end.
     """
     result = self._alike(step)
     needed = {self._metric, self._selection} if step else set()
@@ -84,13 +83,17 @@ class Results:
       if not self._measured.differences(result)
     }
 
+  def _scores(self, evaluations: dict[int, dict[str, Any]]) -> dict[int, float]:
+    """Returns `{step: worth}` by what the best checkpoint is chosen by, where that is known."""
+    return {
+      at: selection_score(self._selection, result[self._selection])
+      for at, result in evaluations.items()
+      if is_number(result.get(self._selection))
+    }
+
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
     """Returns whether a result beats those of earlier steps, and none of a later step beats it."""
-    worth = {
-      at: selection_score(self._selection, other[self._selection])
-      for at, other in self._evaluations().items()
-      if is_number(other.get(self._selection))
-    }
+    worth = self._scores(self._evaluations())
     mine = selection_score(self._selection, result[self._selection])
     return all(
       mine > other if at < step else mine >= other for at, other in worth.items() if at != step
@@ -141,11 +144,7 @@ class Results:
   def write_summary(self, step: int) -> dict[str, Any]:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""
     evaluations = self._evaluations(step)
-    selected = {
-      at: selection_score(self._selection, result[self._selection])
-      for at, result in evaluations.items()
-      if is_number(result.get(self._selection))
-    }
+    selected = self._scores(evaluations)
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
     if self._metric in evaluations[step]:
@@ -221,13 +220,10 @@ def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, st
   """
   name = metric.replace(STANDARDISED, EVAL)
   readings = {
-    words: read(name)
-    for words, read in {
-      "raw": lambda name: name,
-      "standardised": standardised_key,
-      "recomputed batch norm": recomputed_key,
-      "recomputed batch norm, standardised": lambda name: recomputed_key(standardised_key(name)),
-    }.items()
+    "raw": name,
+    "standardised": standardised_key(name),
+    "recomputed batch norm": recomputed_key(name),
+    "recomputed batch norm, standardised": recomputed_key(standardised_key(name)),
   }
   found = {words: metrics[key] for words, key in readings.items() if key in metrics}
   if metric_of(name).smaller_is_better or not found:

@@ -91,10 +91,7 @@ def results_place(
 
   The first results of a run are its own, unless they are of other images than it began with or of
   another network. Those of a run from before noted nothing of their data: they count as measured on
-  the run's own, where its settings and images are asked for.
-
-  Args:
-    source, eval_source, network: see `measurement`.
+  the run's own, where its settings and images are asked for. See also `measurement`.
   """
   measured = measurement(
     config.evaluation_settings,
@@ -131,8 +128,7 @@ def note_data(
 ) -> None:
   """Writes what a run began from: images' channels, crops, class names, digest, bad ones.
 
-  Args:
-    network: digest of the network that it started from, if any.
+  That is also the digest of the network that it started from, if any.
   """
   directory.write_lines("bad_images.txt", list(map(str, source.bad)))
   directory.write_lines("class_names.txt", eval_source.class_names)

@@ -168,10 +168,8 @@ class RunDirectory:
   def rows(self, name: str, key: str) -> list[dict[str, Any]]:
     """Returns the rows of a file of JSON lines; a last one that is half written is left out.
 
-    Others that can't be read are left out with a warning: these files only tell of a run.
-
-    Args:
-      key: of a number that each row has.
+    Others that can't be read, or lack a number `key`, are left out with a warning: these files only
+    tell of a run.
 
     Raises:
       UsageError: the file can't be opened.

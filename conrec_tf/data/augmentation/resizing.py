@@ -8,11 +8,7 @@ LARGEST_UNCROPPED = 32
 
 
 def largest_reduction(side: tf.Tensor, image_size: int) -> tf.Tensor:
-  """Returns the largest of `REDUCTIONS` that leaves at least `image_size` pixels a side.
-
-  Args:
-    side: int32 of any shape: what will be resized to that size, pixels.
-  """
+  """Returns the largest of `REDUCTIONS` that leaves sides, int32 of any shape, so many pixels."""
   fits = tf.reduce_min(side) >= tf.constant(REDUCTIONS) * image_size
   return tf.reduce_max(tf.where(fits, REDUCTIONS, 1))
 

@@ -163,8 +163,9 @@ def sample_layout(
 
 def _unlabelled(splits: list[str] | None, count: int) -> Layout:
   """Returns the layout of images without labels, of which a share is held out without splits."""
-  found = _shares(None, count) if splits is None else np.array(splits)
-  return Layout(found, np.zeros(count, np.int64), ())
+  if splits is None:
+    splits = np.where(holdout_mask(None, count), "test", "train").tolist()
+  return Layout(np.array(splits), np.zeros(count, np.int64), ())
 
 
 def _labelled(
@@ -235,12 +236,8 @@ def _in_splits(
   elif groups is not None:
     found = held_out_groups(labels, groups, class_names)
   else:
-    found = _shares(labels, len(labels))
+    found = np.where(holdout_mask(labels, len(labels)), "test", "train")
   return Layout(found, labels, class_names, None if groups is None else np.array(groups, object))
-
-
-def _shares(labels: np.ndarray | None, count: int) -> np.ndarray:
-  return np.where(holdout_mask(labels, count), "test", "train")
 
 
 def _depths_text(names: Sequence[str]) -> str:

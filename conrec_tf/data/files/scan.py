@@ -169,7 +169,10 @@ def scan_files(
   _add_digests(store, scan)
   scan.reorder(_order(store, scan))
   _look_at(store, scan, np.flatnonzero(scan.shapes[:, 2] < 0).tolist(), describe)
-  _pass_over_others(scan)
+  others = {name for name, error in scan.errors.items() if error == NO_IMAGE}
+  if others:  # they may look like images
+    logger.info("Passed over %d DICOM files without images, e.g. %s", len(others), min(others))
+    scan.reorder([index for index, name in enumerate(scan.names) if name not in others])
   return scan
 
 
@@ -217,14 +220,6 @@ def _content(store: FileStore, name: str) -> bytes:
   with contextlib.suppress(OSError):
     return store.content(name)
   return store.content(name)
-
-
-def _pass_over_others(scan: FileScan) -> None:
-  """Leaves out files that are no images though they may look like it, and counts them."""
-  others = {name for name, error in scan.errors.items() if error == NO_IMAGE}
-  if others:
-    logger.info("Passed over %d DICOM files without images, e.g. %s", len(others), min(others))
-    scan.reorder([index for index, name in enumerate(scan.names) if name not in others])
 
 
 def decoders() -> str:

@@ -34,8 +34,7 @@ def as_bad_image() -> Iterator[None]:
 def reason(error: Exception) -> str:
   """Returns in a few words and on one line why a file can't be decoded.
 
-  Args:
-    error: of a library, or of TensorFlow, which a `BadImage` may have gone through.
+  The error is a library's, or TensorFlow's, which a `BadImage` may have gone through.
   """
   if isinstance(error, MemoryError):
     return NO_MEMORY

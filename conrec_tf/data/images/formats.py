@@ -54,7 +54,8 @@ def read_image(
     if data.startswith(SIGNATURES):
       return read_tiff(data, bits, max_pixels)
     if data.startswith(JPEG_XL):
-      image = _of_1_to_4_channels(library("imagecodecs", "JPEG XL").jpegxl_decode(data))
+      image = np.atleast_3d(library("imagecodecs", "JPEG XL").jpegxl_decode(data))
+      image = image[..., : image.shape[-1] - (image.shape[-1] in (2, 4))]  # the last is alpha
       check_size(image.shape[0], image.shape[1], max_pixels)
     else:
       image = read_by_pillow(data, max_pixels)
@@ -107,10 +108,3 @@ def holds_no_image(data: bytes) -> bool:
     is_image = "Image" in kind.name or kind.name in KINDS_WITH_PIXELS
     return kind.name != str(kind) and not is_image and "Rows" not in dataset
   return False
-
-
-def _of_1_to_4_channels(image: np.ndarray) -> np.ndarray:
-  """Drops alpha, the last of 2 or 4 channels."""
-  if image.ndim == 2:
-    image = image[..., np.newaxis]
-  return image[..., : image.shape[-1] - (image.shape[-1] in (2, 4))]

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,22 +57,22 @@ def image_source(
       split isn't there.
   """
   scan, bad = _scanned(data, store, names, max_undecodable, bad_companions or {})
-  decoding = _decoding(data, scan)
+  channels, stored, upright, reduced = _decoding(data, scan)
   if data.drop_duplicates:
-    drop_duplicates(store, scan, decoding.reduced)
+    drop_duplicates(store, scan, reduced)
   found = layout(scan.names)
   locations, read = store.locations(scan.names), store.read
   if data.cache_dataset:
     logger.info("Keeping the images in memory: %.0f MB", scan.sizes.clip(0).sum() / 1e6)
     locations, read = _contents(store, scan), tf.identity
   looked_at = [scan.names[index] for index in np.flatnonzero(scan.is_good)[:LOOKED_AT]]
-  _warn_of_dark_or_white_images(store, decoding.stored, looked_at, data.image_bits)
+  _warn_of_dark_or_white_images(store, stored, looked_at, data.image_bits)
   split = _splits(scan, found, locations)
   return DatasetSource(
     name=os.path.basename(os.path.abspath(store.path)),
-    channels=decoding.channels,
-    decode=lambda image: decoding.upright(read(image)),
-    decode_reduced=(lambda image, decode_size: decoding.reduced(read(image), decode_size))
+    channels=channels,
+    decode=lambda image: upright(read(image)),
+    decode_reduced=(lambda image, decode_size: reduced(read(image), decode_size))
     if data.scaled_decoding
     else None,
     train=split("train_split", data.train_split),
@@ -123,17 +123,11 @@ def _contents(store: FileStore, scan: FileScan) -> np.ndarray:
   return contents
 
 
-class _Decoding(NamedTuple):
-  """Functions that decode files, as `decode_stored`, `decode_image`, `decode_reduced` do."""
+def _decoding(data: Data, scan: FileScan) -> tuple[int, Decode, Decode, DecodeReduced]:
+  """Returns how many channels all files are decoded to, and what does so.
 
-  channels: int
-  stored: Decode
-  upright: Decode
-  reduced: DecodeReduced
-
-
-def _decoding(data: Data, scan: FileScan) -> _Decoding:
-  """Returns what decodes files to as many channels and bits for all of them."""
+  These do as `decode_stored`, `decode_image` and `decode_reduced`, to the same bits for all files.
+  """
   channels = _channels(data, scan)
   as_uint16 = bool(np.any(scan.shapes[:, 3] > 8))
   options: dict[str, Any] = dict(
@@ -150,7 +144,7 @@ def _decoding(data: Data, scan: FileScan) -> _Decoding:
   def reduced(encoded: tf.Tensor, decode_size: DecodeSize) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_reduced(encoded, decode_size, stored, channels, data.max_pixels, as_uint16)
 
-  return _Decoding(channels, stored, functools.partial(decode_image, **options), reduced)
+  return channels, stored, functools.partial(decode_image, **options), reduced
 
 
 def _splits(scan: FileScan, layout: Layout, locations: np.ndarray) -> Callable[[str, str], Split]:
@@ -232,17 +226,13 @@ def _digest(scan: FileScan, layout: Layout) -> str:
   for name, size, split, label in zip(
     scan.names, scan.sizes, layout.splits, layout.labels, strict=True
   ):
-    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{_shown(label)}\0"))
+    shown = "".join(map(str, np.atleast_1d(label)))
+    digest.update(os.fsencode(f"{base_name(name)}\0{size}\0{split}\0{shown}\0"))
   if layout.groups is not None:
     digest.update(repr(["groups", *layout.groups.tolist()]).encode())
   if not scan.is_good.all():
     digest.update(repr(["bad", *np.flatnonzero(~scan.is_good).tolist()]).encode())
   return digest.hexdigest()
-
-
-def _shown(label: np.ndarray) -> str:
-  """Returns a class number, or several labels as 0 and 1, as text."""
-  return str(label) if not label.ndim else "".join(map(str, label))
 
 
 def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Images in Parquet files, as Hugging Face's library `datasets` writes them."""
 
+import collections
 from collections.abc import Iterator, Sequence
 import os
 import posixpath
 import re
-from typing import NamedTuple
 
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
@@ -25,18 +25,6 @@ from conrec_tf.files import is_output_folder
 
 ENDING = ".parquet"
 OF_DATASETS = re.compile(r"(\w+(?:\.\w+)*)-\d{5}-of-\d{5}(?:-\w+)?")  # split, number, of how many
-
-
-class Shard(NamedTuple):
-  """Labels and names of the images of one file.
-
-  Attributes:
-    labels: of the rows; None without labels.
-    paths: of the files that the images once were, by row; empty where that isn't known.
-  """
-
-  labels: list[Label] | None
-  paths: list[str]
 
 
 def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
@@ -62,11 +50,12 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
   splits: dict[str, str] = {}
   of_files = {prefix: split_of(prefix) for prefix in files}
   for number, (prefix, shard, copy) in enumerate(zip(files, shards, copies, strict=True)):
-    for row, name in enumerate(image_names(prefix, shard.paths)):
+    given, paths = shard
+    for row, name in enumerate(image_names(prefix, paths)):
       files_by_name[name] = number, ArchivedFile(name, int(copy.offsets[row]), int(copy.sizes[row]))
       splits[name] = of_files[prefix]
-      if shard.labels is not None:
-        labels[name] = shard.labels[row]
+      if given is not None:
+        labels[name] = given[row]
   if not files_by_name:
     raise UsageError(f"data_dir must hold images. Received: {len(files)} files without rows")
   named = has_splits({prefix + ENDING: split for prefix, split in of_files.items()})
@@ -148,8 +137,8 @@ def _said(chosen: Chosen) -> str:
   return f"{chosen.image} and {chosen.label or 'no label'}{classes}"
 
 
-def _shard(path: str, columns: Chosen) -> Shard:
-  """Reads labels and paths of a file, without its images."""
+def _shard(path: str, columns: Chosen) -> tuple[list[Label] | None, list[str]]:
+  """Reads the labels of a file's rows, if it has any, and the paths that its images once had."""
   with parquet_file(path) as file:
     count = file.metadata.num_rows
     leaf = f"{columns.image}.path"
@@ -161,7 +150,7 @@ def _shard(path: str, columns: Chosen) -> Shard:
     if columns.label:
       values = file.read([columns.label]).column(0).to_pylist()
       labels = labels_of(values, columns.class_names, f"{columns.label} of {path}")
-  return Shard(labels, paths)
+  return labels, paths
 
 
 def image_names(prefix: str, paths: Sequence[str]) -> list[str]:
@@ -171,9 +160,7 @@ def image_names(prefix: str, paths: Sequence[str]) -> list[str]:
   without paths: of one base name, images are ordered by content.
   """
   parts = [posixpath.normpath("/" + path.replace("\0", " ")).lstrip("/") for path in paths]
-  seen = dict[str, int]()
-  for part in parts:
-    seen[part] = seen.get(part, 0) + 1
+  seen = collections.Counter(parts)
   return [
     os.path.join(prefix, part if part and seen[part] == 1 else f"{row:06}/{part or 'image'}")
     for row, part in enumerate(parts)

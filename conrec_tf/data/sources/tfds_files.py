@@ -47,11 +47,9 @@ def check_files(builder: tfds.core.DatasetBuilder, expression: str) -> None:
 
 
 def fault(builder: tfds.core.DatasetBuilder, expression: str) -> str:
-  """Reads all records of a split's files, and returns which file is damaged.
+  """Reads all records of a split's files; returns `<path> (<why>)` of a damaged one, or nothing.
 
-  Returns:
-    `<path> (<why>)`; empty where all files hold what they should, or are of another format than
-    tfrecord and array_record.
+  Of another format than tfrecord and array_record, it looks no further than at sizes.
   """
   counting = {FileFormat.TFRECORD: _tfrecords, FileFormat.ARRAY_RECORD: _array_records}
   count_records = counting.get(builder.info.file_format)
@@ -66,11 +64,8 @@ def fault(builder: tfds.core.DatasetBuilder, expression: str) -> str:
 
 
 def damaged_description(folder: str) -> str:
-  """Returns which of the JSON files that describe prepared datasets in a folder can't be read.
-
-  Returns:
-    `<path> (<why>)`; empty where all can be.
-  """
+  """Returns `<path> (<why>)` of a JSON file in a folder that can't be read, of those that describe
+  prepared datasets; empty where all can be."""
   for name, key in (("dataset_info.json", "splits"), ("features.json", "pythonClassName")):
     for path in sorted(pathlib.Path(folder).rglob(name)):
       try:

@@ -146,10 +146,8 @@ def names_of_images(file: str, count: int) -> list[str]:
 def unpacked_folder(data: Data, root: str, files: Sequence[str]) -> tuple[FramesFolder, list[str]]:
   """Unpacks files of several images as `--dicom_frames` says, with a progress bar in a terminal.
 
-  A file that can't be unpacked is one image, which fails with the reason.
-
-  Returns:
-    Where the images lie, and their names.
+  It returns where the images lie, and their names. A file that can't be unpacked is one image,
+  which fails with the reason.
 
   Raises:
     UsageError: the cache can't be written.
@@ -200,10 +198,12 @@ def _make(data: Data, root: str, folder: pathlib.Path, files: Sequence[str]) -> 
   wanted = []
   for file, size, changed in zip(files, sizes.tolist(), times.tolist(), strict=True):
     known = index.get(file)
-    is_known = known and (known.size, known.time) == (size, changed) and size >= 0 <= changed
-    if not known or not is_known or known.circumstances not in ("", circumstances):
-      wanted.append((file, size, changed))
-    elif known.images and not _is_whole(folder / _key(file), known.images):
+    is_same = known and (known.size, known.time) == (size, changed) and size >= 0 <= changed
+    if (
+      not (known and is_same and known.circumstances in ("", circumstances))
+      or known.images
+      and not _is_whole(folder / _key(file), known.images)
+    ):
       wanted.append((file, size, changed))
   kept = time.monotonic()
   try:
