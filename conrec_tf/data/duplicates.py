@@ -120,8 +120,7 @@ def with_copies(
 ) -> list[Duplicate]:
   """Returns duplicates that say which of them are copies; those of one hash are looked at.
 
-  Args:
-    decoded: from numbers of images to each of them and its pixels, `[h, w, C]`.
+  `decoded` leads from numbers of images to each of them and its pixels, `[h, w, C]`.
   """
   alike = {at for found in duplicates if not found.distance for at in (found.image, found.of)}
   digests = {

@@ -69,13 +69,8 @@ def validation_batches(source: DatasetSource, augment: Augment, batch_size: int)
   """
   batch_size = min(batch_size, source.eval.num_examples)
   count = math.ceil(source.eval.num_examples / batch_size) * batch_size
-  images = (
-    source.eval.records()
-    .repeat()
-    .take(count)
-    .enumerate()
-    .map(augment, tf.data.AUTOTUNE, deterministic=True)
-  )
+  records = source.eval.records().repeat().take(count).enumerate()
+  images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -172,14 +167,9 @@ def _shuffled_batches(
 def evaluation_batches(
   source: DatasetSource, records: tf.data.Dataset, image_size: int, batch_size: int
 ) -> tf.data.Dataset:
-  """Returns images once, without augmentation.
+  """Returns images once, without augmentation; the last batch may be smaller.
 
-  Args:
-    image_size: height and width, pixels.
-    batch_size: images of a batch; the last batch may be smaller.
-
-  Returns:
-    `tf.data.Dataset` of images float32 `[B, H, W, C]` in [0, 1] and labels int64 `[B]`, or 0.
+  Images are float32 `[B, H, W, C]` in [0, 1] and labels int64 `[B]`, or 0.
   """
 
   def prepare(record: Record) -> tuple[tf.Tensor, tf.Tensor]:

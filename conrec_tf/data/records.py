@@ -14,11 +14,7 @@ Change = Callable[[Record], Record]
 
 
 class Numbered:
-  """Records that are reached by their number.
-
-  Args:
-    lookup: the record of a number, an int64 scalar.
-  """
+  """Records that are reached by their number, an int64 scalar."""
 
   def __init__(self, count: int, lookup: Callable[[tf.Tensor], Record]) -> None:
     self._count, self.lookup = count, lookup

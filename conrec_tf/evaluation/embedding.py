@@ -24,11 +24,7 @@ class Embedder(Protocol):
 def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
-  """Embeds a split whose records have labels, in its order.
-
-  Returns:
-    Embeddings float32 `[N, F]` and labels int64 `[N]`.
-  """
+  """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
   embeddings, labels, layer = [], [], options.ft_proj_selector
   sizes = options.image_size, options.eval_batch_size
   for images, label in evaluation_batches(source, split.records(), *sizes):
@@ -42,8 +38,7 @@ def all_representations(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
   """Computes everything of a network that a classifier could see, in one pass over a split.
 
-  Returns:
-    Embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
+  These are embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
   """
   rows, labels = [], []
   sizes = options.image_size, options.eval_batch_size

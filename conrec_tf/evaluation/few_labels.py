@@ -48,16 +48,13 @@ def label_fraction_curve(
   repetitions: int,
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Measures how a score grows with the number of labels (paper, Figure 2).
+  """Returns rows of how a score grows with the number of labels (paper, Figure 2).
 
   Args:
     score: function of a training split.
     fractions: shares in (0, 1].
     repetitions: random subsets of each; the whole is measured once.
     seed: fixes the subsets, which so are the same for every method.
-
-  Returns:
-    A list of `{fraction, labels, repetitions, mean, std}`.
   """
   rows = []
   for fraction in fractions:
@@ -86,7 +83,7 @@ def few_shot_curve(
   standardise: bool,
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Measures prototypes of a few images of each class (arXiv 1911.04623).
+  """Returns rows of what prototypes of a few images of each class reach (arXiv 1911.04623).
 
   A prototype is the mean of a class' embeddings; an image belongs to the nearest one. Embeddings
   are centred by the mean of all training images, whose labels that doesn't need, and brought to
@@ -99,9 +96,6 @@ def few_shot_curve(
     repetitions: random subsets of each.
     standardise: whether embeddings are also divided by their deviation before.
     seed: fixes the subsets, which so are the same for every method.
-
-  Returns:
-    A list of `{images, labels, repetitions, mean, std}`.
   """
   scaler = StandardScaler(with_std=standardise).fit(train[0])
   known, asked = (normalize(scaler.transform(part)) for part in (train[0], test))

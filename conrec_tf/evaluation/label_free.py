@@ -138,14 +138,11 @@ def gradient_energy(images: np.ndarray) -> np.ndarray:
 
 
 def validation_losses(loss_fn: LossFn, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, float]:
-  """Measures the pre-training losses, for data without labels.
+  """Returns means of the pre-training losses over batches, for data without labels.
 
   Args:
     loss_fn: from a batch to the loss, of a network in inference mode, and `{metric name: scalar}`.
     batches: `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
-
-  Returns:
-    `{name: number}`, means over the batches.
   """
 
   @tf.function(autograph=False)

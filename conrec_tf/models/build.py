@@ -37,8 +37,7 @@ def build_model(
 def build_head(config: Training, model: ConRec, channels: int, outputs: int) -> LinearHead:
   """Builds the supervised head that `config` describes on a network, with its variables.
 
-  Args:
-    outputs: how many classes there are; grades have as many bits.
+  It has as many outputs as there are classes; grades have as many bits.
   """
   head = LinearHead(outputs, config.zero_init_logits_layer)
   images = tf.zeros([1, config.image_size, config.image_size, channels])

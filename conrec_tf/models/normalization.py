@@ -62,10 +62,6 @@ class SyncBatchNormalization(tf.keras.layers.BatchNormalization):
 
   Moving statistics are the first replica's: equal on all if synchronized, and read without
   asking the others, so that one process alone can evaluate and save.
-
-  Args:
-    synchronized: whether statistics are those of all replicas' batches.
-    **kwargs: of `tf.keras.layers.BatchNormalization`.
   """
 
   def __init__(self, synchronized: bool, **kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -279,11 +280,9 @@ def starting_network(checkpoint: str, encoder_weights: str) -> str:
 
   It is empty where there are none, or they are gone.
   """
-  try:
+  with contextlib.suppress(UsageError, OSError):  # a run that goes on doesn't need them any more
     if checkpoint:
       return network_digest(resolve_checkpoint(checkpoint))
     if encoder_weights:
       return hashlib.sha256(pathlib.Path(encoder_weights).read_bytes()).hexdigest()
-  except (UsageError, OSError):  # a run that goes on doesn't need them any more
-    pass
   return ""

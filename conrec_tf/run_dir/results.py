@@ -1,5 +1,6 @@
 """Results of evaluations: files in `model_dir`, and the table at the end."""
 
+import dataclasses
 import logging
 import math
 import textwrap
@@ -38,26 +39,20 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 logger = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
 class Results:
   """The evaluations of a run, as far as they were measured alike.
 
-  Args:
+  Attributes:
     directory: where results measured so belong; see `results_place`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
   """
 
-  def __init__(
-    self,
-    directory: RunDirectory,
-    metric: str,
-    selection_metric: str,
-    measured: Measurement,
-  ) -> None:
-    self._directory = directory
-    self._metric = metric
-    self._selection = selection_metric
-    self._measured = measured
+  directory: RunDirectory
+  metric: str
+  selection_metric: str
+  measured: Measurement
 
   def cached(self, step: int, full: bool = False) -> dict[str, Any] | None:
     """Returns the result of a step if it is there and was measured as these options ask.
@@ -65,36 +60,36 @@ class Results:
     With `full`, it must hold the slow measures of the end.
     """
     result = self._alike(step)
-    needed = {self._metric, self._selection} if step else set()
+    needed = {self.metric, self.selection_metric} if step else set()
     if not result or not all(is_number(result.get(name)) for name in needed):
       return None
-    return None if full and self._measured.lacks(result) else result
+    return None if full and self.measured.lacks(result) else result
 
   def _alike(self, step: int) -> dict[str, Any]:
     """Returns the result of a step, or nothing where there is none that was measured alike."""
-    result = self._directory.result(step)
-    return {} if self._measured.differences(result) else result
+    result = self.directory.result(step)
+    return {} if self.measured.differences(result) else result
 
   def _evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
     """Returns `{step: result}` of those that were measured alike, up to a step."""
     return {
       step: result
-      for step, result in self._directory.evaluations(last_step).items()
-      if not self._measured.differences(result)
+      for step, result in self.directory.evaluations(last_step).items()
+      if not self.measured.differences(result)
     }
 
   def _scores(self, evaluations: dict[int, dict[str, Any]]) -> dict[int, float]:
     """Returns `{step: worth}` by what the best checkpoint is chosen by, where that is known."""
     return {
-      at: selection_score(self._selection, result[self._selection])
+      at: selection_score(self.selection_metric, result[self.selection_metric])
       for at, result in evaluations.items()
-      if is_number(result.get(self._selection))
+      if is_number(result.get(self.selection_metric))
     }
 
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
     """Returns whether a result beats those of earlier steps, and none of a later step beats it."""
     worth = self._scores(self._evaluations())
-    mine = selection_score(self._selection, result[self._selection])
+    mine = selection_score(self.selection_metric, result[self.selection_metric])
     return all(
       mine > other if at < step else mine >= other for at, other in worth.items() if at != step
     )
@@ -119,20 +114,20 @@ class Results:
       if PREDICTIONS in found:
         columns = found.pop(PREDICTIONS)
         count = len(next(iter(columns.values())))
-        columns[MEASURED_ON] = [self._measured.digest] * count
-        write_predictions(self._directory, step, columns)
+        columns[MEASURED_ON] = [self.measured.digest] * count
+        write_predictions(self.directory, step, columns)
     if baseline:
-      strongest = strongest_untrained(baseline, self._metric)
+      strongest = strongest_untrained(baseline, self.metric)
       baseline = {untrained_key(name): value for name, value in baseline.items()}
       if strongest:
         baseline |= dict(
           zip((UNTRAINED_STRONGEST, UNTRAINED_STRONGEST_READING), strongest, strict=True)
         )
     metrics = baseline | metrics
-    result = {GLOBAL_STEP: step, **metrics, **self._measured.record(full)}
+    result = {GLOBAL_STEP: step, **metrics, **self.measured.record(full)}
     if full:
-      result = self._measured.merged(self._alike(step), result)
-    self._directory.write(f"result_{step}.json", result)
+      result = self.measured.merged(self._alike(step), result)
+    self.directory.write(f"result_{step}.json", result)
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
       for name, value in metrics.items()
@@ -147,18 +142,18 @@ class Results:
     selected = self._scores(evaluations)
     best_step = max(selected, key=lambda at: selected[at]) if selected else step
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
-    if self._metric in evaluations[step]:
+    if self.metric in evaluations[step]:
       result |= {
-        best_key(self._metric): evaluations[best_step][self._metric],
+        best_key(self.metric): evaluations[best_step][self.metric],
         BEST_STEP: best_step,
-        BEST_SELECTED_BY: self._selection,
+        BEST_SELECTED_BY: self.selection_metric,
       }
-    self._directory.write("result.json", result)
+    self.directory.write("result.json", result)
     rows = self._summary_rows(evaluations, step, best_step)
     width = max(len(words) for words, *_ in rows) + 2
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
-    logger.info("Results in %s", self._directory.path / "result.json")
+    logger.info("Results in %s", self.directory.path / "result.json")
     return result
 
   def _summary_rows(
@@ -176,7 +171,7 @@ class Results:
     ]
     if UNTRAINED_STRONGEST in first:
       words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
-      rows.append((words, format_value(self._metric, first[UNTRAINED_STRONGEST]), 0, ""))
+      rows.append((words, format_value(self.metric, first[UNTRAINED_STRONGEST]), 0, ""))
     last = evaluations[step]
     rows += [
       (display_name(name), format_value(name, value), step, format_interval(last, name))
@@ -198,16 +193,16 @@ class Results:
         words = f"chosen on held-out labels: {row['representation']}, {reading}"
         note = f", C = {row['strength']:g}"
         rows.append((words, format_value(REPRESENTATIONS, row["test"]), step, note))
-    if self._metric in last:
+    if self.metric in last:
       chosen = (
         "on the validation share"
-        if "validation" in self._selection
-        else f"by {display_name(self._selection)}"
-        if self._selection in LABEL_FREE
+        if "validation" in self.selection_metric
+        else f"by {display_name(self.selection_metric)}"
+        if self.selection_metric in LABEL_FREE
         else "on the evaluation split"
       )
-      value = format_value(self._metric, evaluations[best_step][self._metric])
-      rows.append((f"best {chosen}, {display_name(self._metric)}", value, best_step, ""))
+      value = format_value(self.metric, evaluations[best_step][self.metric])
+      rows.append((f"best {chosen}, {display_name(self.metric)}", value, best_step, ""))
     return rows
 
 

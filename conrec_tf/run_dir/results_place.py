@@ -151,11 +151,8 @@ def write_summary_of(
 ) -> None:
   """Writes `result.json` of several trainings, unless they were measured otherwise than before.
 
-  In that case it goes into a folder of its own, as the trainings' results do.
-
-  Args:
-    directory: the folder that holds the trainings'.
-    of_folds: whether each training is measured on images of its own; else all are measured alike.
+  In that case it goes into a folder of its own, as the trainings' results do. `of_folds`, each
+  training is measured on images of its own; else all are measured alike.
 
   Raises:
     UsageError: trainings that should be measured alike weren't, or are of different steps.

@@ -157,10 +157,9 @@ def _paste(view: tf.Tensor, box: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def draw_in_painting(seed: tf.Tensor, shape: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
-  """Draws up to 5 rectangles of 14 % to 20 % of a side, each of one random colour.
+  """Draws up to 5 rectangles of 14 % to 20 % of a side, each of one random colour `[5, C]`.
 
-  Returns:
-    boxes int32 `[5, 4]` (top, left, bottom, right), empty where there is none; colours `[5, C]`.
+  Boxes are int32 `[5, 4]` (top, left, bottom, right), empty where there is none.
   """
   height, width, channels = shape
   uniform = tf.random.stateless_uniform([MAX_RECTANGLES, 5 + channels], seed)
@@ -176,10 +175,9 @@ def draw_in_painting(seed: tf.Tensor, shape: Sequence[int]) -> tuple[tf.Tensor, 
 
 
 def draw_out_painting(seed: tf.Tensor, shape: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
-  """Draws 1 to 5 kept rectangles of 4/7 to 5/7 of a side, and the colour of the rest.
+  """Draws 1 to 5 kept rectangles of 4/7 to 5/7 of a side, and the colour `[C]` of the rest.
 
-  Returns:
-    boxes int32 `[5, 4]`, empty where there is none, and colour float32 `[C]`.
+  Boxes are int32 `[5, 4]`, empty where there is none.
   """
   height, width, channels = shape
   uniform = tf.random.stateless_uniform([MAX_RECTANGLES * 5 + channels], seed)
@@ -200,8 +198,7 @@ def draw_blocks(
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Draws up to 15 blocks of 1 pixel to 20 % of a side, and the keys that order their pixels.
 
-  Returns:
-    boxes int32 `[15, 4]`, empty where there is none; keys float32 `[sum of areas]` in [0, 1).
+  Boxes are int32 `[15, 4]`, empty where there is none; keys float32 `[sum of areas]` in [0, 1).
   """
   box_seed, key_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   uniform = tf.random.stateless_uniform([MAX_BLOCKS, 5], box_seed)

@@ -1,53 +1,27 @@
 """Circles-Square (paper, section 3.1): what matters is the relation of two objects."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 from PIL import Image, ImageDraw
-import tensorflow_datasets as tfds
 
-SIZE = 128
+from conrec_tf.data.builders.drawn import SIZE, DrawnPictures
+
 ACROSS = (16, 42)
 GAP = 10
 
-Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
-
-class CirclesSquare(tfds.core.GeneratorBasedBuilder):
+class CirclesSquare(DrawnPictures):
   """Two circles, a square and a circle, or two squares; white on black.
 
   Drawn locally from a fixed seed, classes equally frequent: 600 train images and
   399 test images, 133 a class (the paper says 400).
   """
 
-  VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "600 train and 399 test images."}
+  COUNTS = {"train": 600, "test": 399}
   CLASSES = ("two_circles", "square_and_circle", "two_squares")
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
-          "label": tfds.features.ClassLabel(names=self.CLASSES),
-        }
-      ),
-      supervised_keys=("image", "label"),
-      homepage="https://arxiv.org/abs/2104.04323",
-    )
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    del dl_manager  # nothing to download
-    return {"train": self._generate_examples(0, 600), "test": self._generate_examples(1, 399)}
-
-  def _generate_examples(self, stream: int, count: int) -> Examples:
-    for index in range(count):
-      label = index % 3
-      yield (
-        index,
-        {"image": draw(np.random.default_rng([stream, index]), squares=label), "label": label},
-      )
+  def picture(self, rng: np.random.Generator, label: int) -> np.ndarray:
+    return draw(rng, squares=label)
 
 
 def draw(rng: np.random.Generator, squares: int) -> np.ndarray:

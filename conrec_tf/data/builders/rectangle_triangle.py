@@ -1,24 +1,20 @@
 """Rectangle-Triangle (paper, section 3.1): two fine details, four classes."""
 
-from collections.abc import Iterator
 import math
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-import tensorflow_datasets as tfds
 
-SIZE = 128
+from conrec_tf.data.builders.drawn import SIZE, DrawnPictures
+
 SIDE_RANGE = (64, 88)
 MARGIN = 20
 CORNER_RADIUS = 20
 TRIANGLE_MARGIN = 4
 SMALLEST_TRIANGLE = 16
 
-Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
-
-class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
+class RectangleTriangle(DrawnPictures):
   """A white rectangle with right or round corners, a black triangle inside it.
 
   Drawn locally from a fixed seed, 1000 train and 500 test images, classes
@@ -26,33 +22,15 @@ class RectangleTriangle(tfds.core.GeneratorBasedBuilder):
   description and the geometry of the authors' generator.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "1000 train and 500 test images."}
-  CORNERS = ("right_corners", "round_corners")
-  TRIANGLES = ("right_triangle", "equilateral_triangle")
+  COUNTS = {"train": 1000, "test": 500}
+  CLASSES = (
+    *("right_corners_right_triangle", "right_corners_equilateral_triangle"),
+    *("round_corners_right_triangle", "round_corners_equilateral_triangle"),
+  )
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    names = [f"{corners}_{triangle}" for corners in self.CORNERS for triangle in self.TRIANGLES]
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "image": tfds.features.Image(shape=(SIZE, SIZE, 1), encoding_format="png"),
-          "label": tfds.features.ClassLabel(names=names),
-        }
-      ),
-      supervised_keys=("image", "label"),
-      homepage="https://arxiv.org/abs/2104.04323",
-    )
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
-    del dl_manager  # nothing to download
-    return {"train": self._generate_examples(0, 1000), "test": self._generate_examples(1, 500)}
-
-  def _generate_examples(self, stream: int, count: int) -> Examples:
-    for index in range(count):
-      label = index % 4
-      image = draw(np.random.default_rng([stream, index]), label >= 2, label % 2 == 1)
-      yield index, {"image": image, "label": label}
+  def picture(self, rng: np.random.Generator, label: int) -> np.ndarray:
+    return draw(rng, round_corners=label >= 2, equilateral=label % 2 == 1)
 
 
 def draw(rng: np.random.Generator, round_corners: bool, equilateral: bool) -> np.ndarray:

@@ -113,10 +113,8 @@ def held_out_share(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
 def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
   """Returns the fold of each image, int `[N]`, none of them empty and each group in one.
 
-  Folds have shares of labels as alike as groups allow, or of several labels as chance makes them.
-
-  Args:
-    labels, groups: see `held_out_share`.
+  Folds have shares of labels as alike as groups allow, or of several labels as chance makes them;
+  see `held_out_share`.
 
   Raises:
     UsageError: there are fewer groups than folds.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures
+import itertools
 import os
 from typing import Protocol
 
@@ -55,14 +56,10 @@ class Folder:
   def stats(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Looks at files by several threads, many at a time, as each costs next to nothing."""
     paths = list(paths_below(self.path, names))
-    parts = [
-      paths[start : start + STATS_AT_A_TIME] for start in range(0, len(paths), STATS_AT_A_TIME)
-    ]
+    parts = [paths[at : at + STATS_AT_A_TIME] for at in range(0, len(paths), STATS_AT_A_TIME)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-      stats = [
-        stat for part in pool.map(lambda part: list(map(_stat, part)), parts) for stat in part
-      ]
-    sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
+      found = itertools.chain(*pool.map(lambda part: list(map(_stat, part)), parts))
+      sizes, times = np.array(list(found), np.int64).reshape(-1, 2).T
     return sizes, times
 
   def locations(self, names: Sequence[str]) -> np.ndarray:

@@ -110,8 +110,7 @@ def _walk(root: str) -> Iterator[str]:
 def split_of(name: str) -> str:
   """Returns the split that a file's name says, or one of its folders; else nothing.
 
-  Args:
-    name: below data_dir, without ending; `datasets` writes `data/<split>-00000-of-00003`.
+  The name is below data_dir, without ending; `datasets` writes `data/<split>-00000-of-00003`.
   """
   folder, base = os.path.split(name)
   of_datasets = OF_DATASETS.fullmatch(base)
