@@ -58,18 +58,18 @@ def main():
   print(f"{'bits':>5}" + "".join(f"{kind:>16}" for kind in kinds) + f"{'others':>10}")
   for distance in DISTANCES:
     found = find_duplicates(hashes, distance)
-    later = {duplicate.place for duplicate in found}
+    later = {duplicate.image for duplicate in found}
     shares = [
       np.mean([len(files) + kind * args.copies + place in later for place in range(args.copies)])
       for kind in range(len(kinds))
     ]
-    others = sum(duplicate.place < len(files) for duplicate in found)
+    others = sum(duplicate.image < len(files) for duplicate in found)
     mark = " (used)" if distance == FARTHEST else ""
     print(f"{distance:>5}" + "".join(f"{share:>16.0%}" for share in shares) + f"{others:>10}{mark}")
     if distance == FARTHEST:
       for duplicate in found:
-        if duplicate.place < len(files):
-          print("     ", paths[duplicate.place].name, paths[duplicate.of].name, duplicate.distance)
+        if duplicate.image < len(files):
+          print("     ", paths[duplicate.image].name, paths[duplicate.of].name, duplicate.distance)
 
 
 if __name__ == "__main__":

@@ -109,9 +109,10 @@ def segmentation_flags(start, loss, masks, seed):
   return [*SEGMENTATION, *ALWAYS, *asked, *taken, f"--seed={seed}"]
 
 
-def segment(images, start, loss, masks, seed, folder, cores):
-  """Learns from masks, and writes what was reached."""
-  path = result_path(start, loss, masks, seed)
+def segment(images, job, folder, cores):
+  """Learns from masks as one of `all_jobs` says, and writes what was reached."""
+  start, loss, masks, seed = job
+  path = result_path(*job)
   model_dir = folder / path.stem
   flags = segmentation_flags(start, loss, masks, seed)
   where = [f"--data_dir={images}"]
@@ -216,7 +217,7 @@ def main():
     lambda name, cores: pretrain(images, name, args.runs, cores), list(PRETRAININGS), args.jobs
   )
   on_shares_of_cores(
-    lambda job, cores: segment(images, *job, args.runs, cores),
+    lambda job, cores: segment(images, job, args.runs, cores),
     [job for job in all_jobs(seeds) if not result_path(*job).exists()],
     args.jobs,
   )

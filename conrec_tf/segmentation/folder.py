@@ -34,7 +34,7 @@ def open_masked_folder(options: SegmentationExperiment) -> DatasetSource:
 
   Raises:
     UsageError: an image or a mask stands alone, their sizes differ, a mask holds something else
-      than classes, or the images can't be opened; see `open_image_folder`.
+      than classes, or the images can't be opened; see `image_source`.
   """
   root = existing_path(options.data_dir, options.dataset, "a folder of images and masks")
   files, store, table = image_files(root), Folder(root), options.mask_table
@@ -124,7 +124,7 @@ def open_images_to_segment(data: Data) -> DatasetSource:
   """Opens all images below a folder as one split, without labels; masks beside `images` are not.
 
   Raises:
-    UsageError: the images can't be opened; see `open_image_folder`.
+    UsageError: the images can't be opened; see `image_source`.
   """
   root = existing_path(data.data_dir, data.dataset, "a folder of images")
   files = without_masks(image_files(root))

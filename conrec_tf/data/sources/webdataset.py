@@ -92,7 +92,7 @@ def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
 
   Raises:
     UsageError: there are no archives or no images, one isn't whole, some images have a label and
-      others none, or see `open_image_folder`.
+      others none, or see `image_source`.
   """
   path = os.path.expanduser(data.data_dir)
   shards = _shards(path)

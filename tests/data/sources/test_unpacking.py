@@ -322,4 +322,4 @@ def test_formats_are_those_of_the_files(scans):
 )
 def test_all_frames_are_refused_where_masks_or_archives_are_read(values):
   with pytest.raises(UsageError, match="dicom_frames must be middle or empty .* Received: all"):
-    Config(**values, dicom_frames="all").check()
+    Config(**values, dicom_frames="all")
