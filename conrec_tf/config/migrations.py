@@ -103,10 +103,9 @@ def current_flags(arguments: Iterable[str]) -> list[str]:
 
 
 def named_settings(fingerprint: dict[str, Any]) -> dict[str, Any]:
-  """Returns what the name of a default folder is made of: the same command finds its run again.
+  """Returns what the name of a default folder is made of, of what determines training.
 
-  Args:
-    fingerprint: `{name: value}` of what determines training.
+  So the same command finds its run again.
   """
   return {
     FIRST_NAMES.get(name, name): value

@@ -153,11 +153,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def _compared(name: str, expected: np.ndarray, found: np.ndarray) -> float:
-  """Returns the largest difference of an export's embeddings from the network's.
-
-  Raises:
-    UsageError: it is more than rounding.
-  """
+  """Returns the largest difference of an export's embeddings from the network's: rounding alone."""
   difference = float(np.max(np.abs(found - expected)))
   limit = TOLERANCE[name] * float(np.max(np.abs(expected)))
   if not difference <= limit:

@@ -12,13 +12,9 @@ Rule = tuple[Any, str, Any]
 
 
 def left_out(config: Any, names: Sequence[str], needed: Any, unless: str) -> Iterator[Rule]:
-  """Yields rules that options are at their defaults where nothing uses them.
+  """Yields rules that options are at their defaults unless they are needed.
 
-  Args:
-    config: all options.
-    names: of those.
-    needed: whether something uses them.
-    unless: when that is, for messages.
+  When that is, `unless` says in messages.
   """
   for name in names:
     value = getattr(config, name)
@@ -94,11 +90,7 @@ def section_with(kind: type[Section], options: Any, **changes: Any) -> Section:
 
 
 def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:
-  """Returns the allowed values of an enumeration and what each means; nothing for other options.
-
-  Args:
-    field: a field that `option` made.
-  """
+  """Returns the allowed values of an enumeration and what each means; nothing for other options."""
   choices = field.metadata["choices"] or {}
   return [(_shown(value), words) for value, words in choices.items()]
 
@@ -108,12 +100,7 @@ def _shown(value: Any) -> str:
 
 
 def meaning(field: dataclasses.Field, value: Any) -> str:
-  """Returns the explanation of an option and, of an enumeration, that of a value.
-
-  Args:
-    field: a field that `option` made.
-    value: its value.
-  """
+  """Returns the explanation of an option and, of an enumeration, that of a value."""
   name = _shown(value)
   chosen = [f"{name}: {words}." for choice, words in explained_choices(field) if choice == name]
   return " ".join([field.metadata["help"], *chosen])
@@ -121,10 +108,6 @@ def meaning(field: dataclasses.Field, value: Any) -> str:
 
 def check_range(field: dataclasses.Field, value: Any) -> None:
   """Checks the type and the range of a value.
-
-  Args:
-    field: a field that `option` made.
-    value: its value.
 
   Raises:
     UsageError: the value isn't of the field's type, or out of its range.

@@ -212,11 +212,7 @@ def _look_at(store: FileStore, scan: FileScan, index: list[int], describe: Descr
 
 
 def _content(store: FileStore, name: str) -> bytes:
-  """Reads a file, a second time if need be, as network disks fail for a moment.
-
-  Raises:
-    OSError: it can't be read.
-  """
+  """Reads a file, a second time if need be, as network disks fail for a moment."""
   with contextlib.suppress(OSError):
     return store.content(name)
   return store.content(name)

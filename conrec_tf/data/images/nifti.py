@@ -82,11 +82,7 @@ def _limits(header: Any, window: str) -> tuple[float, float] | None:
 
 
 def _slice_shape(header: Any, max_pixels: int) -> tuple[int, int, int]:
-  """Returns height, width and number of the slices.
-
-  Raises:
-    ValueError: there are too many axes or too many pixels, or none.
-  """
+  """Returns height, width and number of the slices; refuses too many axes or pixels, or none."""
   shape = list(header.get_data_shape())
   while len(shape) > 3 and shape[-1] == 1:
     shape.pop()
@@ -108,11 +104,7 @@ def _start(data: bytes) -> bytes:
 
 
 def _class(start: bytes) -> Any:
-  """Returns nibabel's class of NIfTI-1 or NIfTI-2 files.
-
-  Raises:
-    ValueError: it is neither, or one of a pair of files.
-  """
+  """Returns nibabel's class of NIfTI-1 or NIfTI-2 files; refuses any other, and one of a pair."""
   for (offset, text), kind in zip(
     NIFTI.items(), (nibabel.Nifti1Image, nibabel.Nifti2Image), strict=True
   ):

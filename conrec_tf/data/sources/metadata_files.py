@@ -114,11 +114,7 @@ def _lines(path: str) -> list[Line]:
 
 
 def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
-  """Returns rows as text, empty for null.
-
-  Raises:
-    UsageError: a label is neither text nor a number.
-  """
+  """Returns rows as text, empty for null; a label must be text or a number."""
   lines = list[Line]()
   for number, row in values:
     columns = row.items() if isinstance(row, Mapping) else ()

@@ -251,11 +251,7 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
 def _multi_hot_labels(
   labels: dict[str, np.ndarray], names: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-  """Returns names of several labels, and them.
-
-  Raises:
-    UsageError: splits or names differ in their number, or each image has one label, as of classes.
-  """
+  """Returns names of several labels, and them: as many in all splits, and not one of each image."""
   shapes = {part.shape[1:] for part in labels.values()}
   if len(shapes) > 1:
     raise UsageError(

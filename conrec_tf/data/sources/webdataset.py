@@ -167,11 +167,7 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
 
 
 def _labels(store: TarShards, label_files: Mapping[str, Sequence[str]]) -> dict[str, Label]:
-  """Reads the labels of images; those that have none are left out.
-
-  Raises:
-    UsageError: one isn't a label, or some images have one and others lists of several.
-  """
+  """Reads the labels of images, one or a list of each; those that have none are left out."""
   labels: dict[str, Label] = {}
   for image, names in label_files.items():
     found = (read_label(name, store.content(name)) for name in names)
