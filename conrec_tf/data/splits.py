@@ -274,8 +274,7 @@ def warn_of_missing_labels(split: Split, class_names: Sequence[str]) -> None:
   if split.labels is None or not class_names:
     return
   there = multi_hot(split.labels(), len(class_names)).any(axis=0)
-  missing = [name for name, known in zip(class_names, there, strict=True) if not known]
-  if missing:
+  if missing := [name for name, known in zip(class_names, there, strict=True) if not known]:
     logger.warning(
       "%s has no images of %d of %d labels: %s",
       split.name,

@@ -26,9 +26,6 @@ class Workers:
   Attributes:
     index: which of them this is; 0 is the chief, who alone writes, evaluates and exports.
     count: how many there are.
-
-  Args:
-    strategy: `tf.distribute.Strategy`.
   """
 
   def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -70,9 +67,7 @@ class Workers:
   def sync_stop_signal(self, steps: int, signum: int | None) -> tuple[int, int | None]:
     """Returns how many steps to run next and which signal to stop for, the same for all workers.
 
-    Args:
-      steps: what this one would take.
-      signum: the signal that came here, or None.
+    It is given what this one would take, and the signal that came here, or None.
     """
     if self.count == 1:
       return steps, signum

@@ -25,12 +25,11 @@ def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
   """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
-  embeddings, labels, layer = [], [], options.ft_proj_selector
-  sizes = options.image_size, options.eval_batch_size
-  for images, label in evaluation_batches(source, split.records(), *sizes):
-    embeddings.append(model.embed(images, layer=layer).numpy())
-    labels.append(label.numpy())
-  return np.concatenate(embeddings), np.concatenate(labels)
+  sizes, layer = (options.image_size, options.eval_batch_size), options.ft_proj_selector
+  batches = evaluation_batches(source, split.records(), *sizes)
+  rows = [(model.embed(images, layer=layer).numpy(), label) for images, label in batches]
+  embeddings, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
+  return embeddings, labels
 
 
 def all_representations(

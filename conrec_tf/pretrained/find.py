@@ -102,8 +102,12 @@ def resolve_checkpoint(
     ours = os.path.exists(os.path.join(path, "assets", METADATA))
     return _saved_model(path) if ours else PretrainedModel("external", path, values=EXTERNAL)
   if os.path.isfile(path):
-    is_onnx = path.endswith(".onnx")
-    return PretrainedModel("external", path, values=EXTERNAL) if is_onnx else _hdf5(path)
+    if path.endswith(".onnx"):
+      return PretrainedModel("external", path, values=EXTERNAL)
+    from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
+
+    original = AuthorsCheckpoint(path)
+    return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)
   folder = os.path.join(path, BEST if which == "best" else CHECKPOINTS)
   prefix = (prefixes(folder) or [path])[-1]
   if not os.path.exists(prefix + ".index"):
@@ -185,13 +189,6 @@ def _saved_model(path: str) -> PretrainedModel:
       f"checkpoint must be a SavedModel whose assets/{METADATA} can be read, or has none "
       f"of that name. Received: {path}"
     ) from error
-
-
-def _hdf5(path: str) -> PretrainedModel:
-  from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint  # h5py only for such files
-
-  original = AuthorsCheckpoint(path)
-  return PretrainedModel("hdf5", path, values=original.values, channels=original.channels)
 
 
 def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:

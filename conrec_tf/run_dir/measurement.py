@@ -207,8 +207,8 @@ def write_description(
     logger.info(
       "%s is of an earlier version, which noted less: what it lacks counts as it is now", folder
     )
-  changed = changed_words({**dict.fromkeys(description), **known} if before else {}, description)
-  if changed:
+  noted = {**dict.fromkeys(description), **known} if before else {}
+  if changed := changed_words(noted, description):
     raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
   with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)

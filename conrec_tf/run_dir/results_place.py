@@ -165,8 +165,7 @@ def write_summary_of(
     measured = dataclasses.replace(measured, data=measured.data | joined if all(evals) else {})
   else:
     _check_alike(directory, results)
-  differs = measured.differences(directory.read("result.json") or {})
-  if differs:
+  if differs := measured.differences(directory.read("result.json") or {}):
     directory = RunDirectory(directory.path / ELSEWHERE / measured.digest)
     logger.info(
       "Measured otherwise than before (%s), and so kept apart, in %s",

@@ -183,8 +183,7 @@ class RunDirectory:
       ) from error
     whole = [line for line in lines if line.endswith(b"\n")]
     rows = [_row(line, key) for line in whole]
-    unreadable = [number for number, row in enumerate(rows, start=1) if row is None]
-    if unreadable:
+    if unreadable := [number for number, row in enumerate(rows, start=1) if row is None]:
       logger.warning(
         "%d of %d lines of %s can't be read and are left out, the first is line %d",
         len(unreadable),

@@ -65,8 +65,7 @@ def warn_of_near_twins(what: str, names: Iterable[str]) -> None:
   alike: dict[str, list[str]] = {}
   for name in sorted(set(names)):
     alike.setdefault("".join(name.split()).casefold(), []).append(name)
-  twins = [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]
-  if twins:
+  if twins := [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]:
     logger.warning(
       "Names of %s differ in case or blanks alone and count as different: %s", what, listed(twins)
     )

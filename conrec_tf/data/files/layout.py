@@ -152,8 +152,7 @@ def sample_layout(
     logger.info("%d images without labels%s", len(names), held_out)
     return _unlabelled(splits, len(names))
   given = [labels[name] for name in names]
-  several = [label for label in given if isinstance(label, tuple)]
-  if several:
+  if several := [label for label in given if isinstance(label, tuple)]:
     used = {name for label in several for name in label}
     class_names = _class_names(data, used, data.data_dir, class_names)
     has = np.array([[name in label for name in class_names] for label in several], np.int64)

@@ -169,8 +169,9 @@ def scan_files(
   _add_digests(store, scan)
   scan.reorder(_order(store, scan))
   _look_at(store, scan, np.flatnonzero(scan.shapes[:, 2] < 0).tolist(), describe)
-  others = {name for name, error in scan.errors.items() if error == NO_IMAGE}
-  if others:  # they may look like images
+  if others := {
+    name for name, error in scan.errors.items() if error == NO_IMAGE
+  }:  # they may look like images
     logger.info("Passed over %d DICOM files without images, e.g. %s", len(others), min(others))
     scan.reorder([index for index, name in enumerate(scan.names) if name not in others])
   return scan

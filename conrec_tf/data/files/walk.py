@@ -90,8 +90,7 @@ def images_and_tables(root: str) -> tuple[list[str], list[str]]:
       len(outputs),
       min(outputs),
     )
-  at_root = folders[""].others
-  if at_root:
+  if at_root := folders[""].others:
     logger.info("Left out %d files that aren't images, e.g. %s", len(at_root), min(at_root))
   _warn_of_lost_files({name: folder for name, folder in folders.items() if name})
   return images, sorted(name for folder in folders.values() for name in folder.tables)

@@ -77,8 +77,7 @@ def _files(root: str) -> dict[str, str]:
   names = sorted(_walk(root))
   found = [name for name in names if name.endswith(ENDING)]
   if not found:
-    arrow = next((name for name in names if name.endswith(".arrow")), "")
-    if arrow:
+    if arrow := next((name for name in names if name.endswith(".arrow")), ""):
       raise UsageError(
         "data_dir must hold .parquet files, for dataset=parquet; of what save_to_disk wrote, "
         "export each split, datasets.load_from_disk(folder)['train'].to_parquet('train.parquet'). "

@@ -47,8 +47,7 @@ def archived_files(path: str) -> tuple[list[ArchivedFile], list[str]]:
   by_name = {posixpath.normpath(member.name): member for member in members}
   files, others = list[ArchivedFile](), list[str]()
   for member in members:
-    found = _followed(member, by_name)
-    if found:
+    if found := _followed(member, by_name):
       sparse: Any = found.sparse  # pairs, whatever typeshed says
       pieces = None if sparse is None else tuple(sparse)
       files.append(ArchivedFile(member.name, found.offset_data, found.size, pieces))

@@ -117,8 +117,7 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   except Exception as error:  # TFDS has no common class for a bad name, version or config.
     folder = os.path.join(os.path.expanduser(data_dir) or DATA_DIR, re.split("[:/]", name)[0])
-    description = damaged_description(folder)
-    if description:
+    if description := damaged_description(folder):
       raise UsageError(
         "dataset must have its description as it was prepared; copy or prepare it anew. "
         f"Received: {name} with {description}"

@@ -34,8 +34,7 @@ def check_files(builder: tfds.core.DatasetBuilder, expression: str) -> None:
     lengths[path] = size
   if builder.info.file_format == FileFormat.ARRAY_RECORD:
     for path, count in expected.items():
-      what = _said(path, count, lambda path: _array_reader(path).num_records())
-      if what:
+      if what := _said(path, count, lambda path: _array_reader(path).num_records()):
         raise damaged(builder, what)
   elif builder.info.file_format == FileFormat.TFRECORD:  # others compress
     for split in builder.info.splits.values():
@@ -57,8 +56,7 @@ def fault(builder: tfds.core.DatasetBuilder, expression: str) -> str:
     size = _size(path)
     if isinstance(size, str):
       return f"{path} ({size})"
-    what = _said(path, expected, count_records) if count_records else ""
-    if what:
+    if count_records and (what := _said(path, expected, count_records)):
       return what
   return ""
 

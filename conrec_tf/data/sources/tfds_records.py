@@ -101,10 +101,9 @@ def tfds_split(
     def in_file_order() -> tf.data.Dataset:
       return files.in_order().map(named)
 
-    rows = Streamed(num_examples, records)
-    if file_format == FileFormat.TFRECORD:
-      shuffled = functools.partial(_shuffled, files, named, block_size)
-      rows = Streamed(num_examples, records, shuffled, in_file_order)
+    shuffled = functools.partial(_shuffled, files, named, block_size)
+    in_files = (shuffled, in_file_order) if file_format == FileFormat.TFRECORD else ()
+    rows = Streamed(num_examples, records, *in_files)
   size = num_examples * record_bytes
   if cache:
     logger.info("Keeping %s in memory: %.0f MB", expression, size / 1e6)

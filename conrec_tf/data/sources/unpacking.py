@@ -173,8 +173,7 @@ def unpacked_folder(data: Data, root: str, files: Sequence[str]) -> tuple[Frames
     for file in files
     for name in (names_of_images(file, made[file].images) if file in made else [file])
   ]
-  good = [found for found in made.values() if not found.circumstances]
-  if good:
+  if good := [found for found in made.values() if not found.circumstances]:
     logger.info(
       "%d files of several images are %d images, %.0f MB in %s; splits, labels and groups are "
       "those of the files",
