@@ -81,7 +81,6 @@ def held_out_labels(
 
   Args:
     labels: int `[N]`, or `[N, L]` of several labels each, where the fifth is any.
-    seed: fixes the share.
     groups: object `[N]`, each on one side; see `held_out_share`. Or None.
 
   Raises:

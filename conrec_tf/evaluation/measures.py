@@ -119,7 +119,6 @@ def quadratic_weighted_kappa(
   Args:
     grades: predicted, int `[N]` in [0, count).
     labels: int `[N]`, likewise.
-    weights: how often each image counts, float `[B, N]`.
     count: of the grades.
   """
   penalties = ((np.arange(count)[:, np.newaxis] - np.arange(count)) ** 2).astype(float)
@@ -142,7 +141,6 @@ def label_measures(
   Args:
     scores: float `[N, L]`, in [0, 1].
     labels: int `[N, L]`, 0 or 1.
-    weights: how often each image counts, float `[B, N]`.
   """
   rows = []
   for score, has_label in zip(scores.T, labels.T == 1, strict=True):
@@ -204,7 +202,6 @@ def intervals(
 
   Args:
     outputs, labels: of the images, as measures take them.
-    seed: fixes the draws.
     groups: names of what is drawn in place of images, object `[N]`, or None. Of a single group
       there are no intervals.
   """
@@ -269,7 +266,6 @@ def resampled(
   """Yields how often each image was drawn, float `[resamples of a part, count]`.
 
   Args:
-    seed: fixes the draws.
     groups: names of what is drawn in place of images, object `[count]`, or None.
   """
   rng = np.random.default_rng(seed)
@@ -317,7 +313,6 @@ def _ranks(
   Args:
     scores: float `[N]`.
     positive: bool `[N]`.
-    weights: how often each image counts, float `[B, N]`.
   """
   order = np.argsort(-scores, kind="stable")
   starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # of images with one score

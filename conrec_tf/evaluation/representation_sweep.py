@@ -37,7 +37,6 @@ def sweep(
     score: what a classifier reaches; larger is better.
     train, test: embeddings float `[N, F]` by name of the representation.
     labels: int `[N]`, or 0 and 1 of several labels, `[N, L]`, of training and test split.
-    seed: fixes the held-out share.
     groups: of the training images, each on one side of it, object `[N]`, or None.
 
   Returns:

@@ -169,11 +169,7 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
-    base_filters: filters of the first level, as of the encoder.
-    depth: number of levels of the encoder.
-    batch_norm_decay: momentum of the moving statistics.
-    gradient_checkpointing: whether the gradient computes inner maps again, in less memory.
-    global_bn: whether batch norm looks at the batches of all replicas.
+    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: see `UNetEncoder`.
     skip_connections: all, deep (that of the deepest level that has one) or none.
   """
 

@@ -185,8 +185,7 @@ class Data:
   def of_eval_dataset(self, channels: int) -> "Data":
     """Returns what a run says of `eval_dataset`, under the names that `dataset`'s options have.
 
-    Args:
-      channels: that images are converted to, or 0 for what they have.
+    Its images are converted to so many channels, or with 0 keep what they have.
     """
     data_dir = self.eval_data_dir or self.data_dir
     changes: dict[str, Any] = dict(
