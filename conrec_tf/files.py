@@ -147,7 +147,6 @@ def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> It
   """Says in one line that a folder can't be written, full disks included.
 
   Args:
-    folder: what is written to.
     *errors: exception classes that mean the same as an OSError there.
 
   Raises:

@@ -114,8 +114,6 @@ def measure_elsewhere(task: TrainTask, results: Results, step: int) -> dict[str,
 
   Args:
     task: what was trained, with the weights of its last step.
-    results: that are measured so.
-    step: of the weights.
   """
   if results.cached(step, full=True) is None:
     _evaluate(task, results, False, step, full=True)

@@ -47,10 +47,6 @@ class Evaluator:
     log: the run's log of metrics.
 
   Args:
-    config: the options of the run.
-    task: what is trained.
-    results: the run's.
-    checkpoints: the run's.
     shutdown: entered; a signal breaks off an evaluation.
     first_step, last_step: where training begins and ends.
   """

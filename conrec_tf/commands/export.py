@@ -27,11 +27,6 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
 
   The network is float32 without synchronised batch norm, whatever it was trained in.
 
-  Args:
-    config: the options of the run; see `portable_network`.
-    pretrained: the network.
-    directory: where to write.
-
   Raises:
     UsageError: it can't be read or written, or what was written computes something else.
   """

@@ -73,12 +73,6 @@ def restore_inspector(
 ) -> Inspector:
   """Restores the network of a run at a step, or where those weights are gone the best one.
 
-  Args:
-    config: the options of the run.
-    source: dataset that it learnt from.
-    eval_source: dataset of linear evaluation.
-    step: of the last weights.
-
   Raises:
     UsageError: there are no weights, or they can't be read.
   """

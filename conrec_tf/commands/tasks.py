@@ -85,16 +85,7 @@ TASKS = {
 
 
 def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
-  """Loads the dataset that `config.dataset` names, with masks if the network learns from those.
-
-  Args:
-    config: the options of the run.
-    center_crop: whether evaluation crops, as a network is known to have been evaluated; None
-      decides by the data. `config.eval_crop` comes first.
-
-  Raises:
-    UsageError: it can't be opened; see the module of each kind.
-  """
+  """Loads the dataset, with masks if the network learns from those; see `registry.load_dataset`."""
   return TASKS[config.train_mode].load_dataset(config, center_crop)
 
 
@@ -111,12 +102,6 @@ def build_training(
   config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
 ) -> TrainTask:
   """Builds the training that `config` describes; call it within the strategy's scope.
-
-  Args:
-    config: the options of the run.
-    source: dataset to learn from.
-    eval_source: dataset of evaluation.
-    last_step: where training ends.
 
   Raises:
     UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
@@ -140,7 +125,6 @@ def portable_network(
   Args:
     config: the options of the run; of the network's own settings only `image_size` and
       `ft_proj_selector` can be changed, and all if it doesn't tell them itself.
-    pretrained: the network on disk.
 
   Returns:
     The description of the network, the network, and its head or None.

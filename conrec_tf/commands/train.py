@@ -52,7 +52,6 @@ def start_workers(
   """Builds the strategy of a training; all workers but the chief log nothing but warnings.
 
   Args:
-    devices, training: the options of the run.
     formats: of the exports at its end, if it exports.
 
   Raises:
@@ -78,8 +77,6 @@ def train_and_evaluate(
   start; what was written after the newest checkpoint is written again.
 
   Args:
-    config: the options of the run.
-    strategy: where it trains.
     workers: the processes of the strategy; the chief alone leaves anything in `model_dir`.
 
   Returns:

@@ -263,10 +263,6 @@ class DataFindings:
 def write_data_report(found: DataFindings, parent: pathlib.Path) -> pathlib.Path:
   """Writes the page and its figures; returns its `index.html`.
 
-  Args:
-    found: what there is to show.
-    parent: where the folder is to be.
-
   Raises:
     UsageError: the folder can't be written.
   """

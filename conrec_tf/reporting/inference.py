@@ -51,15 +51,12 @@ class ModelInspector:
   """Runs the network of a run on images of its evaluation dataset.
 
   Attributes:
-    config: the options of the training and its evaluations.
     eval_source: dataset of linear evaluation.
-    model: the network.
     step: that its weights are of.
     class_names: of the labels; empty without labels.
     train, test: what a classifier learns from and is measured on; parts of large splits.
 
   Args:
-    config, eval_source, model, step: see the attributes.
     head: the supervised head of a finetuned network, or None.
   """
 
@@ -178,7 +175,6 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
   """Returns the predictions that a run's numbers are of.
 
   Args:
-    run: the run.
     source: the dataset of its evaluation, with one class of each image.
 
   Returns:

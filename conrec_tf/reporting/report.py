@@ -34,7 +34,6 @@ def write_report(
   """Draws the report of a run; returns its `index.html`.
 
   Args:
-    run_directory: the folder of the run.
     compare_with: folders of other runs, as the option says them.
     source: dataset that it learnt from.
     inspect: returns its network as of a step, or with the best weights where those are gone.

@@ -112,7 +112,6 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   """Reads the run in a `model_dir`.
 
   Args:
-    path: the folder.
     flag: where its name comes from, for messages.
 
   Raises:

@@ -35,8 +35,6 @@ class TensorBoardWriter:
 
   Args:
     writer: that the scalars go to.
-    inspector: of the network in training.
-    folder: of the run.
   """
 
   def __init__(
@@ -105,11 +103,7 @@ class TensorBoardWriter:
 
 
 def _groups(logged: Collection[str]) -> dict[str, dict[str, str]]:
-  """Returns regular expressions of tags by chart, by the title of a group.
-
-  Args:
-    logged: names of what training steps report and of the number that counts.
-  """
+  """Returns regular expressions of tags by chart, by the title of a group."""
   groups: dict[str, dict[str, str]] = {}
   for key, metric in METRICS.items():
     if metric.group and (key in logged or "/" not in key):
@@ -135,12 +129,7 @@ def _write(tag: str, rows: Sequence[Sequence[np.ndarray]]) -> None:
 
 
 def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
-  """Writes `projector/` and `projector_config.pbtxt` for some images of the evaluation split.
-
-  Args:
-    inspector: of the network.
-    folder: of the run.
-  """
+  """Writes `projector/` and `projector_config.pbtxt` for some images of the evaluation split."""
   options, split = inspector.config, inspector.test
   chosen = np.random.default_rng(options.seed).permutation(split.num_examples)
   parts: list[np.ndarray] = []

@@ -21,8 +21,6 @@ def segmentation_batches(
   """Returns endless batches of random crops; see `make_masked_crop`.
 
   Args:
-    options: of the options.
-    source: the dataset; it has masks.
     shard: the part of each batch that this process takes.
 
   Returns:

@@ -80,7 +80,6 @@ def with_masks(
 
   Args:
     source: the dataset; its splits name their images.
-    class_names: of the masks.
     maps: `{image: class map}`, uint8 `[h, w]`, in the order that the dataset is told by.
     crops: how often the training split holds each image.
   """
@@ -103,7 +102,6 @@ def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dic
   """Reads masks of classes, or of which pixels are valid.
 
   Args:
-    store: where they lie.
     files: `{image: file}`.
 
   Returns:

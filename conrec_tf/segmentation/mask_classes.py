@@ -49,7 +49,6 @@ def class_maps(
   """Returns the names of the classes of masks and, of each mask, the class of each pixel.
 
   Args:
-    read: the masks.
     path: of a CSV file, see `read_mask_classes`; empty: see `found_mask_classes`.
     ignored: the value of pixels that don't count; -1: none.
 
@@ -120,7 +119,6 @@ def found_mask_classes(read: Sequence[Mask], ignored: int) -> MaskClasses:
   """Finds the values of masks; each is a class, named as itself, in the order of values.
 
   Args:
-    read: the masks.
     ignored: the value of pixels that don't count; -1: none.
 
   Raises:
@@ -150,10 +148,6 @@ def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
   A value that is no class is taken for the nearest, up to a distance and less than half way to
   another class: `LOSSY_DISTANCE` where values were saved with losses, of which a few pixels that
   are further away don't count; else `COLOUR_DISTANCE` of colours, and none of numbers.
-
-  Args:
-    mask: the mask.
-    classes: which value is which.
 
   Returns:
     The classes, and what was taken for the nearest, as text; empty if nothing was.
@@ -185,10 +179,8 @@ def _nearest(
   """Returns of each value of a mask its class, uint8, and whether it is exactly that, bool.
 
   Args:
-    mask: the mask.
     values: its different numbers or colours, sorted.
     counts: their pixels.
-    classes: which value is which.
   """
   known = np.array(list(classes.values), np.int64)
   class_of = np.array(list(classes.values.values()), np.uint8)

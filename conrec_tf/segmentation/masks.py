@@ -81,7 +81,6 @@ def read_mask(content: bytes, name: str) -> Mask:
   that are stored, which libraries stretch to 255.
 
   Args:
-    content: of the file.
     name: of the file, for messages.
 
   Raises:
@@ -161,7 +160,6 @@ def log_balance(names: Sequence[str], maps: Sequence[np.ndarray]) -> None:
   """Logs which share of the pixels is of which class, and warns of classes without any.
 
   Args:
-    names: of the classes.
     maps: uint8 `[h, w]`, of the training masks.
   """
   counts = [np.bincount(found.ravel(), minlength=IGNORED)[: len(names)] for found in maps]

@@ -83,8 +83,6 @@ def segmentation_measures(
   the background. Beside distances stands how many images count with their diagonal.
 
   Args:
-    images: of each, its counts.
-    class_names: of the K classes.
     resamples: of the images, for 95 % intervals; 0: none.
     seed: fixes the resamples.
 

@@ -41,7 +41,6 @@ def segment_images(
   """Computes probabilities of images of any size at once, without tiles.
 
   Args:
-    model, head: the network.
     images: float32 `[B, H, W, C]` in [0, 1]; padded by their border to the network's stride.
     training: whether batch norm takes the statistics of the batch.
 
@@ -97,7 +96,6 @@ class Segmenter:
 
   Args:
     model: a network with a decoder.
-    head: its segmentation head.
     tile: larger images are predicted in tiles of this side, pixels.
     flips: whether to average over mirror images.
   """

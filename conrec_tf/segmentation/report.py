@@ -68,14 +68,8 @@ class SegmentationInspector:
   """Runs the network of a run on the images of its evaluation split.
 
   Attributes:
-    config: the options of the run.
     eval_source: the dataset with masks.
     class_names: of the masks.
-
-  Args:
-    config, eval_source: see the attributes.
-    model, head: the network.
-    step: that its weights are of.
   """
 
   def __init__(

@@ -18,9 +18,7 @@ class SegmentationStep:
   """One step on `{image, classes}`: float32 `[B, H, W, C]` and int32 `[B, H, W]`.
 
   Args:
-    options: of the training.
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
-    head: the segmentation head.
     optimizer: its `iterations` is the global step.
     skip_non_finite: whether a step that isn't finite is left out.
   """

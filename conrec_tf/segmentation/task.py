@@ -43,10 +43,7 @@ def segmentation_task(
   """Builds the task of learning from masks; call it within the strategy's scope.
 
   Args:
-    options: of the training.
-    source: dataset with masks.
     eval_source: the same, with each image once.
-    last_step: where training ends.
     start: the network that it starts from, or None.
     skip_non_finite: whether a step that isn't finite is left out.
 

@@ -36,12 +36,6 @@ def evaluate_linearly(
 ) -> dict[str, Any]:
   """Takes the quick measures of linear evaluation or, if `full`, the slow ones too.
 
-  Args:
-    options: of the training and its evaluations.
-    model: the network.
-    source: the dataset of linear evaluation.
-    full: whether to take the measures of the end.
-
   Returns:
     `{name: value}`; see `linear_evaluation` and `full_evaluation`.
   """
@@ -125,9 +119,7 @@ def evaluate_recomputed(
   Without that its statistics are those that it was built with, and its embeddings nearly alike.
 
   Args:
-    options: of the training and its evaluations.
     model: the untrained network; its statistics are changed, and its dropout.
-    source: the dataset of linear evaluation.
 
   Returns:
     `{name: number}`, the quick measures under `recomputed` names.

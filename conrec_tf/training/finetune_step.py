@@ -25,11 +25,8 @@ class FinetuneStep:
   """One step on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`.
 
   Args:
-    options: of the training.
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
-    head: the supervised head.
     optimizer: its `iterations` is the global step.
-    num_classes: how many there are.
     skip_non_finite: whether a step that isn't finite is left out.
   """
 

@@ -15,13 +15,7 @@ NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
 
 
 def check_labels(options: Experiment, source: DatasetSource, eval_source: DatasetSource) -> None:
-  """Raises UsageError where labels are missing, of another kind than the options need, or alike.
-
-  Args:
-    options: of the training and its evaluations.
-    source: dataset to learn from.
-    eval_source: dataset of linear evaluation.
-  """
+  """Raises UsageError where labels are missing, of another kind than the options need, or alike."""
   if options.has_supervised_head and not source.class_names:
     raise UsageError(
       "dataset must have labels for finetuning and for "
@@ -131,8 +125,6 @@ def check_learnt_labels(
   A training that goes on checks that where it starts.
 
   Args:
-    options: of the training.
-    directory: the run's.
     class_names: of the data to measure or draw the network on.
   """
   if options.mode not in ("eval", "report") or not options.has_outputs:

@@ -78,9 +78,7 @@ def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
   """Returns the learning rate after SimCLR's scaling: base * sqrt(batch), * batch / 256, or base.
 
   Args:
-    base: learning rate before scaling.
     scaling: sqrt, linear or none.
-    batch_size: images of a step.
   """
   return base * {"sqrt": math.sqrt(batch_size), "linear": batch_size / 256, "none": 1.0}[scaling]
 
@@ -91,7 +89,6 @@ def build_optimizer(
   """Builds the optimizer that the options describe.
 
   Args:
-    optimization: its options.
     examples: images of an epoch, for the warm-up.
     last_step: where a cosine schedule ends.
     head: variables of a supervised head, which LARS leaves out.

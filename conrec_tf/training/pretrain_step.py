@@ -40,7 +40,6 @@ class PretrainStep:
     only_to_resume: `{name: trackable}` of what else a training needs to go on.
 
   Args:
-    options: of the training.
     model: the network, with the weights that it starts from.
     optimizer: its `iterations` is the global step.
     head: a supervised head to train beside the network, or None. Batches then also have

@@ -82,8 +82,6 @@ def build_network(
   """Builds the network that the options describe, and its supervised head, or None.
 
   Args:
-    options: of the training.
-    channels: of the images.
     classes: how many there are; 0: there is no head in any case.
   """
   model = build_model(options, channels)
@@ -102,11 +100,8 @@ def pretraining_task(
   """Builds a pre-training; call it within the strategy's scope.
 
   Args:
-    config: the options of the run.
-    source: dataset to learn from.
     eval_source: dataset of linear evaluation; without labels the eval split's losses are
       measured instead.
-    last_step: where training ends.
     start: the network that it starts from, or None.
     skip_non_finite: whether a step that isn't finite is left out.
 

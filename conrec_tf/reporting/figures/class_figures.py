@@ -27,7 +27,6 @@ def confusion_matrix(
 
   Args:
     counts: int `[K, K]`.
-    class_names: K of them.
     classifier: what predicts, in words.
   """
   counts = np.asarray(counts)
@@ -96,11 +95,7 @@ def class_accuracies(counts: np.ndarray, class_names: Sequence[str]) -> list[Cla
 
 
 def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
-  """Draws accuracy by class, sorted; of many classes the ends.
-
-  Args:
-    rows: see `class_accuracies`.
-  """
+  """Draws accuracy by class, sorted; of many classes the ends."""
   ranked = sorted(rows, key=lambda row: row[3])
   mean = 100 * float(np.mean([row[3] for row in rows]))
   half = NAMED // 2

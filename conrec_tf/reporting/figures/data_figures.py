@@ -31,7 +31,6 @@ def label_counts(
   """Draws how many images each label has, by split; of many labels the rarest and most frequent.
 
   Args:
-    class_names: names of the labels.
     counts: int `[K]` by split.
   """
   order = np.argsort(-sum(counts.values()), kind="stable")

@@ -35,7 +35,6 @@ def embedding_map(
   Args:
     embeddings: float `[N, F]`.
     labels: int `[N]`, or None.
-    class_names: of the labels.
     seed: fixes which images are drawn, and the map.
   """
   chosen = np.random.default_rng(seed).permutation(len(embeddings))[:MOST_POINTS]

@@ -116,7 +116,6 @@ def image_grid(
 
   Args:
     rows, columns: how many images stand below and beside each other.
-    size: of the figure.
     titles: of the first columns.
     options: of `Figure.subplots`.
   """

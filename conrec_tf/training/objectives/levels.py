@@ -65,7 +65,6 @@ class LevelHeads(tf.keras.Model):
   """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones.
 
   Args:
-    options: of the training.
     channels: of a reconstruction.
   """
 

@@ -24,7 +24,6 @@ class PretrainingObjective:
     only_to_resume: `{name: trackable}` of what else a training needs to go on.
 
   Args:
-    options: of the training.
     model: the network, built.
     channels: of the images.
   """
