@@ -16,6 +16,7 @@ import argparse
 import glob
 import itertools
 import json
+import math
 import os
 import pathlib
 import random
@@ -154,15 +155,18 @@ def half_written(model_dir):
   return bool(unfinished) or any(is_temporary(path.name) for path in model_dir.rglob(".*"))
 
 
-def kill_until_done(data, model_dir, work, rng):
-  """Kills and starts again until a training ends; returns kills, and those that hit a write."""
+def kill_until_done(data, model_dir, work, rng, most=math.inf):
+  """Kills and starts again until a training ends; returns kills, and those that hit a write.
+
+  After `most` kills it is left to end.
+  """
   kills = writes = 0
   while True:
     process = start(data, model_dir)
     if next((line for line in process.stdout if line.startswith("Run ")), None) is None:
       raise RuntimeError("the training doesn't start")
     try:
-      process.communicate(timeout=rng.uniform(0.0, work))
+      process.communicate(timeout=rng.uniform(0.0, work) if kills < most else None)
       finish(process)
       return kills, writes
     except subprocess.TimeoutExpired:
