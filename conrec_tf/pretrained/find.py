@@ -29,6 +29,12 @@ OF_RECONSTRUCTION = (
   "adversarial",
   "discriminator",
 )
+# What else describes a network without its head, by what it learnt.
+EMBEDS = {"contrastive_weight": 1.0, "reconstruction_weight": 0.0, "corruption": "none"}
+WITHOUT_HEAD = {
+  "finetune": EMBEDS,
+  "segment": {**EMBEDS, "pooling": "average", "proj_head_mode": "none"},  # its encoder
+}
 OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",
@@ -133,14 +139,11 @@ def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, A
   }
   if channels in (1, 3):
     values["image_channels"] = channels
-  if settings.get("train_mode") == "finetune":
-    values.update(contrastive_weight=1.0, reconstruction_weight=0.0, corruption="none")
-    if not settings["ft_proj_selector"]:
-      values["proj_head_mode"] = "none"
-  elif settings.get("train_mode") == "segment":  # what it embeds is its encoder's
-    values.update(pooling="average", proj_head_mode="none", reconstruction_weight=0.0)
-    values.update(contrastive_weight=1.0, corruption="none")
-  elif not settings.get("contrastive_weight", True):
+  learnt = settings.get("train_mode", "pretrain")
+  values.update(WITHOUT_HEAD.get(learnt, {}))
+  if learnt == "finetune" and not settings["ft_proj_selector"]:
+    values["proj_head_mode"] = "none"
+  elif learnt == "pretrain" and not settings.get("contrastive_weight", True):
     values["pooling"] = "average"
   return values
 
