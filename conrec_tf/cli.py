@@ -85,7 +85,9 @@ def main() -> None:
 def help_text() -> str:
   """Returns what `--help` prints."""
   program = "conrec" if os.path.basename(sys.argv[0]) == "conrec" else "python run.py"
-  parts = [INTRODUCTION.format(program=program, presets=_wrapped_preset_names())]
+  names = ", ".join(name.removesuffix(".cfg") for name in presets())
+  wrapped = "\n  ".join(textwrap.wrap(f"(.cfg) {names}", width=86))
+  parts = [INTRODUCTION.format(program=program, presets=wrapped)]
   for section in SECTIONS:
     parts.append(f"{section.__name__}: {section.__doc__}")
     for field in dataclasses.fields(section):
@@ -110,11 +112,6 @@ def _explained(field: dataclasses.Field) -> str:
 def presets() -> dict[str, pathlib.Path]:
   """Returns the flagfiles that come with the package, `{name: path}`, e.g. simclr.cfg."""
   return {path.name: path for path in sorted(PRESETS.glob("*.cfg"))}
-
-
-def _wrapped_preset_names() -> str:
-  names = ", ".join(name.removesuffix(".cfg") for name in presets())
-  return "\n  ".join(textwrap.wrap(f"(.cfg) {names}", width=86))
 
 
 def _parse(argv: list[str]) -> list[str]:

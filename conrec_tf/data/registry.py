@@ -28,7 +28,6 @@ def load_dataset(config: Experiment, center_crop: bool | None = None) -> Dataset
   """Loads the dataset that `config.dataset` names, without masks.
 
   Args:
-    config: the options of the run.
     center_crop: whether evaluation crops, as a network is known to have been evaluated; None
       decides by the data. `config.eval_crop` comes first.
 

@@ -67,9 +67,7 @@ def training_records(
   """Returns the endless stream of (position, record), int64 scalar and `{image, label}`.
 
   Args:
-    split: what is learnt from.
     batch_size: images of a batch, of all workers together.
-    seed: seed of the run.
     shard: the part of each batch, and where to begin.
 
   Raises:
@@ -79,7 +77,7 @@ def training_records(
   size = batch_size // shard.num_workers
   rows = split.rows
   if isinstance(rows, Streamed):
-    return _streamed_records(split, batch_size, per_epoch, seed, shard)
+    return _streamed_records(split, batch_size, seed, shard)
 
   def record(number: tf.Tensor) -> tuple[tf.Tensor, Record]:
     position = number // size * batch_size + shard.worker * size + number % size
@@ -127,7 +125,7 @@ def batch_ids(split: Split, batch_size: int, seed: int, step: int) -> list[int]:
 
 
 def _streamed_records(
-  split: Split, batch_size: int, per_epoch: int, seed: int, shard: WorkerShard
+  split: Split, batch_size: int, seed: int, shard: WorkerShard
 ) -> tf.data.Dataset:
   """Returns `training_records` of a split whose records only stream."""
   first = shard.first_step * batch_size

@@ -89,7 +89,6 @@ class LabelKind(abc.ABC):
       outputs: of any classifier, float `[N, K]`.
       prefix: what names of numbers begin with.
       resamples: of the images, for intervals; 0: none.
-      seed: fixes the resamples.
       groups: of the images, drawn in their place, object `[N]`, or None.
     """
     taken = (*self.quick_measures, *self.final_measures)

@@ -113,8 +113,6 @@ def full_evaluation(
   They are neighbours, those of `LabelKind.measured`, label fractions, few shots.
 
   Args:
-    train: what the classifier learns from.
-    test: what it is measured on; unused with folds.
     groups: of the images of `train` and of `test`, each in one fold, and drawn for intervals.
     seed: fixes folds, subsets and resamples.
 

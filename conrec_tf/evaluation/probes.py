@@ -56,8 +56,6 @@ def knn_accuracy(
   """Returns the accuracy of the vote of the nearest neighbours by cosine.
 
   Args:
-    train: embeddings and labels that vote.
-    test: embeddings and labels that are voted on.
     neighbours: how many vote; all of `train` if it is smaller.
     temperature: of votes that weigh exp(cosine / temperature) (arXiv 1805.01978); 0: all votes
       weigh the same.
@@ -97,8 +95,6 @@ def multi_label_scores(
   Args:
     train: what they learn from; labels are 0 or 1, `[M, L]`.
     test: what they predict; its labels are unused.
-    standardise: whether the classifier sees standardised embeddings.
-    strength: see `linear_scores`.
   """
   return _one_against_rest(*train, standardise, strength).predict_proba(test[0])
 
@@ -152,10 +148,6 @@ def cross_validate(
 
   Args:
     score: function of (training split, held-out split).
-    split: all examples.
-    folds: see `evaluation_folds`.
-    seed: see `evaluation_folds`.
-    groups: see `evaluation_folds`.
 
   Raises:
     UsageError: there are more folds than examples, or groups.
@@ -175,7 +167,6 @@ def evaluation_folds(
   Args:
     labels: int `[N]`, or `[N, L]` of several labels.
     folds: at least 2.
-    seed: fixes the folds.
     groups: object `[N]`, each in one fold, or None; see `group_folds`.
 
   Raises:

@@ -127,8 +127,6 @@ class ConRec(tf.keras.Model):
 
     Args:
       images: float32 `[B, H, W, C]` in [0, 1].
-      training: whether batch norm uses the batch's statistics and dropout drops.
-      seed: integer `[2]` for dropout; see `AttentionPooling`.
       layer: 0 for the embedding `[B, F]` of `Outputs`, n for the output of the projection
         head's n-th layer, -1 of its last.
 

@@ -17,7 +17,6 @@ class DenseNetEncoder(tf.keras.Model):
   Args:
     weights: empty for random ones, imagenet (Keras' cache or download), or the path of
       an .h5 file in Keras' format without top.
-    global_bn: whether batch norm looks at the batches of all replicas.
     all_levels: whether the maps of the first three dense blocks are outputs too.
 
   Raises:

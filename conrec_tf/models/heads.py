@@ -20,7 +20,6 @@ class ProjectionHead(tf.keras.Model):
     num_layers: layers of a nonlinear head.
     out_dim: width of the projection.
     batch_norm_decay: momentum of the moving statistics.
-    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
   def __init__(

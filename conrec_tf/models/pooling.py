@@ -35,7 +35,6 @@ class AttentionPooling(tf.keras.Model):
 
   Args:
     dropout: rate of the dropout on the gate's input.
-    global_bn: whether batch norm looks at the batches of all replicas.
   """
 
   def __init__(self, dropout: float = 0.5, global_bn: bool = True, **kwargs: Any) -> None:

@@ -19,12 +19,7 @@ from conrec_tf.reporting.run_record import RunRecord
 
 
 class Inspector(Protocol):
-  """A network that is ready to be run on images for figures.
-
-  Attributes:
-    config: the options of the training and its evaluations.
-    eval_source: its dataset of evaluation.
-  """
+  """A network that is ready to be run on images for figures."""
 
   config: Experiment
   eval_source: DatasetSource
@@ -41,7 +36,6 @@ class ReportContext:
   Attributes:
     runs: the runs; the first is what the report is about.
     network: the first run's.
-    folder: where to write.
   """
 
   runs: list[RunRecord]

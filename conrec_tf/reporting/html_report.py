@@ -78,7 +78,6 @@ def render(
 
   Args:
     runs: the first is the one that the page describes.
-    sections: in their order.
     results, methods: tables of all numbers, and of the paper's systems.
   """
   run = runs[0]

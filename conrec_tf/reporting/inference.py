@@ -55,9 +55,6 @@ class ModelInspector:
     step: that its weights are of.
     class_names: of the labels; empty without labels.
     train, test: what a classifier learns from and is measured on; parts of large splits.
-
-  Args:
-    head: the supervised head of a finetuned network, or None.
   """
 
   def __init__(
@@ -83,7 +80,6 @@ class ModelInspector:
 
     Args:
       train, test: what `embed` returned for either split.
-      standardise: whether the classifier sees standardised embeddings.
     """
     if self._head and not self.config.is_pretraining:
       metric = LABEL_ACCURACY

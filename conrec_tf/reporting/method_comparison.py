@@ -57,9 +57,6 @@ def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
 def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
   """Compares the first method with each other one, and logs what comes of it.
 
-  Args:
-    methods: at least one.
-
   Returns:
     The table, in per cent but for losses, and what could not be compared or isn't in it.
   """

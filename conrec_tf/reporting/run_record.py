@@ -147,7 +147,6 @@ def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
 
   Args:
     names: model_dirs, separated by commas; of several seeds' folder, each seed's run is read.
-    run: what they are compared with.
 
   Raises:
     UsageError: one of them is no run, or of another dataset.

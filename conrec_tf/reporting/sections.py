@@ -89,10 +89,8 @@ def representations_section(context: ReportContext) -> Section | None:
 
 def inputs_section(context: ReportContext) -> Section:
   """Draws reconstructions of corrupted images, and maps of the pooling's attention."""
-  inspector, section = (
-    context.inspector,
-    Section("Reconstruction and attention", notes=context.other_weights),
-  )
+  inspector = context.inspector
+  section = Section("Reconstruction and attention", notes=context.other_weights)
   images = inspector.images(inspector.test, context.order[:ATTENDED])
   if inspector.has_decoder:
     targets = images[:RECONSTRUCTED]

@@ -74,11 +74,7 @@ class TensorBoardWriter:
     self._writer.flush()
 
   def finish(self, result: dict[str, Any]) -> None:
-    """Writes hyper-parameters with the final metrics, and the embeddings for the projector.
-
-    Args:
-      result: what `result.json` holds.
-    """
+    """Writes hyper-parameters with the metrics of `result.json`, and the projector's embeddings."""
     config = self._inspector.config
     fields = [field for field in dataclasses.fields(config) if field.metadata["changes_training"]]
     # TensorBoard shows the first few: those that aren't the defaults.

@@ -44,8 +44,6 @@ def write_manifest(
   """Writes what the embeddings are of, or checks that those in the folder are of the same.
 
   Args:
-    network: digest of the network.
-    step: how many steps it was trained.
     options: `{option: value}` of the run.
     splits: `{role: split}` of what is embedded.
 
@@ -80,7 +78,6 @@ def index_rows(
 
   Args:
     images: int `[n]`, the images' places in the split.
-    arrays: the archive's.
   """
   labels = arrays.get("label", np.full(len(images), UNKNOWN))
   for row, (image, label) in enumerate(zip(images, labels, strict=True)):

@@ -224,7 +224,6 @@ def numbered(folder: str | os.PathLike, start: str = "", end: str = "") -> dict[
 
   Args:
     folder: it may not be there.
-    start, end: of the names.
   """
   pattern = re.compile(f"{re.escape(start)}(0|[1-9][0-9]*){re.escape(end)}")
   try:

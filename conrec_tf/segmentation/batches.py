@@ -20,9 +20,6 @@ def segmentation_batches(
 ) -> tf.data.Dataset:
   """Returns endless batches of random crops; see `make_masked_crop`.
 
-  Args:
-    shard: the part of each batch that this process takes.
-
   Returns:
     `tf.data.Dataset` of `{image, classes}`: float32 `[B, H, W, C]` in [0, 1] and int32
     `[B, H, W]`.

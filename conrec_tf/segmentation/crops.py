@@ -72,8 +72,7 @@ def sample_bilinear(image: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 
   Args:
     image: uint8 or uint16 `[h, w, C]`.
-    y: float32 `[H, W]`, 0 is the centre of the first pixel.
-    x: the same.
+    y, x: float32 `[H, W]`, 0 is the centre of the first pixel.
 
   Returns:
     float32 `[H, W, C]` in [0, 1].

@@ -118,9 +118,6 @@ def read_mask_classes(path: str) -> MaskClasses:
 def found_mask_classes(read: Sequence[Mask], ignored: int) -> MaskClasses:
   """Finds the values of masks; each is a class, named as itself, in the order of values.
 
-  Args:
-    ignored: the value of pixels that don't count; -1: none.
-
   Raises:
     UsageError: a mask has colours, or there are too many values for classes; values aren't those of
       classes but what saving with losses makes of them; palettes differ; 0 is white and more than
@@ -233,7 +230,6 @@ class _Numbers(NamedTuple):
   """The numbers in a mask, but for that of pixels that don't count.
 
   Attributes:
-    mask: the mask.
     values: its numbers.
     is_clear: whether these are those of classes, as far as one can see.
   """

@@ -60,11 +60,7 @@ class Mask:
     return (red << 16) | (green << 8) | blue
 
   def is_approximate(self, values: np.ndarray) -> bool:
-    """Returns whether values aren't exactly those of classes, as after saving with losses.
-
-    Args:
-      values: the different numbers or colours of the mask, sorted.
-    """
+    """Returns whether a mask's values aren't exactly those of classes, as after lossy saving."""
     if self.is_lossy or len(values) > MOST_CLASSES:
       return True
     if self.pixels.ndim == 3 or self.palette is not None:
@@ -79,9 +75,6 @@ def read_mask(content: bytes, name: str) -> Mask:
 
   Palettes aren't looked up: their indices are the numbers. Of fewer than 8 bits numbers are those
   that are stored, which libraries stretch to 255.
-
-  Args:
-    name: of the file, for messages.
 
   Raises:
     BadImage: it can't be decoded.

@@ -114,7 +114,13 @@ def segmentation_measures(
   }
   found[HAUSDORFF] = _mean(by_class["hausdorff_95"][1:])
   rows = [
-    {"class": name, **{key: _number(values[label]) for key, values in by_class.items()}}
+    {
+      "class": name,
+      **{
+        key: None if np.isnan(values[label]) else float(values[label])
+        for key, values in by_class.items()
+      },
+    }
     for label, name in enumerate(class_names)
   ]
   if not np.isnan(distances).all():
@@ -136,10 +142,9 @@ def segmentation_measures(
 
 
 def area_under_curve(histogram: np.ndarray) -> float:
-  """Returns the area under the ROC curve of scores in bins; NaN without either class.
+  """Returns the area under the ROC curve; NaN without either class.
 
-  Args:
-    histogram: `[2, bins]`, of the negatives and of the positives.
+  The histogram `[2, bins]` is of the scores of negatives and of positives.
   """
   negatives, positives = histogram
   if not negatives.sum() or not positives.sum():
@@ -179,7 +184,3 @@ def _mean(values: np.ndarray) -> float:
   """Returns the mean of what isn't NaN; NaN of nothing."""
   known = values[~np.isnan(values)]
   return float(known.mean()) if len(known) else float("nan")
-
-
-def _number(value: float) -> float | None:
-  return None if np.isnan(value) else float(value)

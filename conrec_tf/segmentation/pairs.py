@@ -40,7 +40,6 @@ def paired_by_folders(files: Sequence[str], root: str) -> Pairs:
 
   Args:
     files: paths below the root.
-    root: the folder, for messages.
 
   Raises:
     UsageError: there are no such folders, or a file of one has none in the other.
@@ -84,7 +83,6 @@ def paired_by_table(path: str, names: Sequence[str]) -> Pairs:
 
   Args:
     path: of the CSV file, UTF-8.
-    names: of the files, below the folder.
 
   Raises:
     UsageError: the file can't be read or lacks a column, an image or mask is missing or named

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 import dataclasses
 import heapq
 import itertools
-import pathlib
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from conrec_tf.models import ConRec
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.plot_style import (
-  Picture,
   Sheet,
   caption,
   hide_axes,
@@ -69,7 +67,6 @@ class SegmentationInspector:
 
   Attributes:
     eval_source: the dataset with masks.
-    class_names: of the masks.
   """
 
   def __init__(
@@ -149,13 +146,9 @@ def dice_section(context: ReportContext) -> Section:
 
 
 def segmentations_section(context: ReportContext) -> Section:
-  """Draws the worst images of the evaluation split."""
-  assert isinstance(context.network, SegmentationInspector)
-  return Section("Segmentations", [draw_worst(context.network, context.folder)])
-
-
-def draw_worst(inspector: SegmentationInspector, folder: pathlib.Path) -> Picture:
   """Draws the images with the lowest Dice beside their masks and what the network says."""
+  inspector = context.network
+  assert isinstance(inspector, SegmentationInspector)
   found, names = inspector.worst(WORST), inspector.class_names
   heights = [segmented.image.shape[0] / segmented.image.shape[1] for segmented in found]
   size = (3 * WIDTH, WIDTH * sum(heights) + 0.35 * len(found) + 0.5)
@@ -171,14 +164,15 @@ def draw_worst(inspector: SegmentationInspector, folder: pathlib.Path) -> Pictur
     f"{name} #{rgb.tobytes().hex()}"
     for name, rgb in zip(names[1:], palette(len(names))[1:], strict=True)
   )
-  return save(
+  picture = save(
     drawn,
-    folder,
+    context.folder,
     "segmentations",
     "Segmentations",
     f"Of {inspector.eval_source.eval.num_examples} images those with the lowest Dice, the lowest "
     f"first. Colours: {colours}; grey doesn't count.",
   )
+  return Section("Segmentations", [picture])
 
 
 # In the order of the page.

@@ -20,7 +20,6 @@ class SegmentationStep:
   Args:
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
     optimizer: its `iterations` is the global step.
-    skip_non_finite: whether a step that isn't finite is left out.
   """
 
   def __init__(

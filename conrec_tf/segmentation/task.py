@@ -44,8 +44,6 @@ def segmentation_task(
 
   Args:
     eval_source: the same, with each image once.
-    start: the network that it starts from, or None.
-    skip_non_finite: whether a step that isn't finite is left out.
 
   Raises:
     UsageError: `start` or the number of `options.class_weights` doesn't fit.
@@ -69,14 +67,12 @@ def segmentation_task(
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},
-    only_to_resume={},
     optimizer=optimizer,
     step=SegmentationStep(options, model, head, optimizer, skip_non_finite),
     batches=functools.partial(segmentation_batches, options, source),
     evaluate=functools.partial(
       evaluate_segmentation, segmenter, eval_source, options.bootstrap_samples, options.seed
     ),
-    evaluate_untrained=None,
     metric=DICE,
     selection_metric=DICE,
   )

@@ -53,7 +53,6 @@ class StepRunner(tf.Module):
 
   Args:
     strategy: where the step runs; this isn't made in its scope.
-    step: the training step.
     jit_compile: whether XLA compiles the step.
   """
 
@@ -131,12 +130,9 @@ def train(
   """Trains from `first_step` to exactly `last_step`.
 
   Args:
-    runner: what takes steps.
     iterator: over endless batches.
     first_step: steps already taken.
-    last_step: where to stop.
     log_steps: steps between two rows of metrics.
-    images_per_step: for images/s.
     learning_rate: gives the current one, a scalar.
     log: takes rows of metrics, `{name: number}` with the `global_step`.
     events: what happens on the way, called in this order after the row of metrics; at

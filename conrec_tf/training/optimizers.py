@@ -75,11 +75,7 @@ class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
-  """Returns the learning rate after SimCLR's scaling: base * sqrt(batch), * batch / 256, or base.
-
-  Args:
-    scaling: sqrt, linear or none.
-  """
+  """Scales a learning rate as SimCLR: base * sqrt(batch), base * batch / 256, or base."""
   return base * {"sqrt": math.sqrt(batch_size), "linear": batch_size / 256, "none": 1.0}[scaling]
 
 
@@ -120,11 +116,6 @@ def penalized_variables(
 
   AdamW decays by itself, and LARS all but the supervised head; with other optimizers all decay
   through the loss. Biases and batch norm, which are vectors, never decay.
-
-  Args:
-    optimizer: lars, momentum, adam or adamw.
-    variables: all trainable ones.
-    head: those of a supervised head among them.
   """
   decayed = {"lars": head, "adamw": ()}.get(optimizer, variables)
   return [variable for variable in decayed if variable.shape.rank >= 2]

@@ -46,7 +46,6 @@ class PretrainStep:
       `label` `[B]`.
     channels: of the images; None takes `options.channels`.
     last_step: where training ends, for what follows a schedule beside the optimizer.
-    skip_non_finite: whether a step that isn't finite is left out.
   """
 
   def __init__(

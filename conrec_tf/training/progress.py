@@ -27,9 +27,6 @@ class Progress:
 
   The time left is reckoned from all steps but those before the first row, in which the step is
   traced and compiled.
-
-  Args:
-    first_step, last_step: the range, for the time left.
   """
 
   SECONDS_BETWEEN_PLAIN_LINES = 10.0
@@ -95,7 +92,6 @@ class ChanceLevelNotice:
   Args:
     chance: the loss of projections that are all alike.
     first_step, last_step: where this process begins, and where the training ends.
-    hints: what to try.
   """
 
   def __init__(

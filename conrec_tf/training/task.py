@@ -43,27 +43,26 @@ class TrainTask:
   Attributes:
     model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
-    only_to_resume: `{name: trackable}` of what else a training needs to go on.
     optimizer: its `iterations` is the global step.
-    step: the training step.
     batches: makes the endless batches, or of a worker its shard of them.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
-    evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
-      `{name: value}`; None where that says nothing.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
+    only_to_resume: `{name: trackable}` of what else a training needs to go on.
+    evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
+      `{name: value}`; None where that says nothing.
   """
 
   model: ConRec
   networks: dict[str, tf.keras.Model | tf.Variable]
-  only_to_resume: dict[str, Any]
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
   batches: Callable[[WorkerShard], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
-  evaluate_untrained: Callable[[], dict[str, Any]] | None
   metric: str
   selection_metric: str
+  only_to_resume: dict[str, Any] = dataclasses.field(default_factory=dict)
+  evaluate_untrained: Callable[[], dict[str, Any]] | None = None
 
 
 def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[int, int]:
@@ -187,12 +186,10 @@ def finetuning_task(
   return TrainTask(
     model=model,
     networks={"model": model, "head": head},
-    only_to_resume={},
     optimizer=optimizer,
     step=FinetuneStep(config, model, head, optimizer, num_classes, skip_non_finite),
     batches=functools.partial(finetuning_batches, config, source),
     evaluate=functools.partial(evaluate_head, config, model, head, source.without_stand_ins),
-    evaluate_untrained=None,
     metric=metric,
     selection_metric=metric,
   )

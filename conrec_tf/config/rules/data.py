@@ -14,19 +14,16 @@ def data_rules(config: Options) -> Iterator[Rule]:
   for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
     path = getattr(config, name)
     yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
-  yield (
-    config.dataset in OWN_DATASETS and "://" in config.data_dir,
-    f"data_dir must be a path for dataset={config.dataset}; mount buckets, e.g. by rclone or "
-    "gcsfuse",
-    config.data_dir,
-  )
-  eval_dir = config.eval_data_dir or config.data_dir
-  yield (
-    config.eval_dataset in OWN_DATASETS and "://" in eval_dir,
-    f"eval_data_dir must be a path for eval_dataset={config.eval_dataset}; mount buckets, e.g. by "
-    "rclone or gcsfuse",
-    eval_dir,
-  )
+  for name, path, option in (
+    ("data_dir", config.data_dir, "dataset"),
+    ("eval_data_dir", config.eval_data_dir or config.data_dir, "eval_dataset"),
+  ):
+    dataset = getattr(config, option)
+    yield (
+      dataset in OWN_DATASETS and "://" in path,
+      f"{name} must be a path for {option}={dataset}; mount buckets, e.g. by rclone or gcsfuse",
+      path,
+    )
   for name, dataset in (("data_dir", config.dataset), ("eval_data_dir", config.eval_dataset)):
     path = getattr(config, name)
     yield (
@@ -90,18 +87,15 @@ def data_rules(config: Options) -> Iterator[Rule]:
     "max_undecodable must be numbers or shares such as 1%, separated by commas",
     config.max_undecodable,
   )
-  yield (
-    config.label_mode == "none" and config.train_mode == "finetune" and config.opens_training_data,
-    "label_mode must be auto or folders for train_mode=finetune",
-    config.label_mode,
-  )
-  yield (
-    config.label_mode == "none"
-    and config.lineareval_while_pretraining
-    and config.opens_training_data,
-    "label_mode must be auto or folders for lineareval_while_pretraining",
-    config.label_mode,
-  )
+  for learns, what in (
+    (config.train_mode == "finetune", "train_mode=finetune"),
+    (config.lineareval_while_pretraining, "lineareval_while_pretraining"),
+  ):
+    yield (
+      config.label_mode == "none" and learns and config.opens_training_data,
+      f"label_mode must be auto or folders for {what}",
+      config.label_mode,
+    )
   for name, most in (
     ("brightness_jitter", 1.0),
     ("contrast_jitter", 1.0),

@@ -1,22 +1,15 @@
 """Values of options of segmentation that exclude each other."""
 
 from collections.abc import Iterator
+import dataclasses
 
 from conrec_tf.config.options.option import Rule, left_out
+from conrec_tf.config.options.segmentation import Segmentation
 from conrec_tf.config.options.table import Options
 
-OPTIONS = (
-  "segment_from",
-  "mask_key",
-  "mask_table",
-  "mask_classes",
-  "ignored_mask_value",
-  "crops_per_image",
-  "segment_loss",
-  "dice_weight",
-  "class_weights",
-  "scale_jitter",
-  "elastic_deformation",
+ELSEWHERE = ("tile_size", "test_time_flips", "write_probabilities")  # which mode=segment reads
+OPTIONS = tuple(
+  field.name for field in dataclasses.fields(Segmentation) if field.name not in ELSEWHERE
 )
 
 

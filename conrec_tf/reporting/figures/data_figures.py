@@ -60,7 +60,6 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
 
   Args:
     sizes: int `[N, 2]` (height, width) by split.
-    image_size: what the network works at.
   """
   drawn = figure()
   axes = drawn.subplots()
@@ -131,7 +130,6 @@ def some_images(
 
   Args:
     images: float `[h, w, C]` in [0, 1] each.
-    titles: what stands below each.
   """
   columns = 6
   rows = -(-len(images) // columns)

@@ -124,8 +124,6 @@ def extremes(
   Args:
     rows: `[(class name, accuracy, images)]`, with as many weak images at the end as strong
       ones at the beginning.
-    classes: how many there are.
-    has_attention: whether there are weights.
   """
   columns = max(len(images) for _, _, images in rows)
   weights = [image[1] for _, _, images in rows for image in images if image[1] is not None]
@@ -172,7 +170,6 @@ def neighbours(
 
   Args:
     rows: `[(query image, label or None, neighbours)]`.
-    labelled: whether there are classes.
   """
   columns = 1 + len(rows[0][2])
   drawn, grid = image_grid(len(rows), columns, (columns * CELL, len(rows) * (CELL + 0.45) + 0.3))

@@ -115,7 +115,6 @@ def image_grid(
   """Returns a figure of (width, height) in inches, and its axes `[rows, columns]` for images.
 
   Args:
-    rows, columns: how many images stand below and beside each other.
     titles: of the first columns.
     options: of `Figure.subplots`.
   """
@@ -163,7 +162,6 @@ def overlay_heatmap(image: np.ndarray, weights: np.ndarray, most: float) -> np.n
   Args:
     image: float `[H, W, C]` in [0, 1].
     weights: float `[H, W]`.
-    most: the weight of the brightest colour.
 
   Returns:
     float `[H, W, 3]` in [0, 1].

@@ -13,11 +13,7 @@ from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObje
 
 
 class Levels(PretrainingObjective):
-  """Means over the inner levels of contrastive and reconstruction losses.
-
-  Attributes:
-    heads: on the network's levels.
-  """
+  """Means over the inner levels of contrastive and reconstruction losses."""
 
   def __init__(self, options: Training, model: ConRec, channels: int) -> None:
     super().__init__(options, model, channels)
@@ -62,11 +58,7 @@ class Levels(PretrainingObjective):
 
 
 class LevelHeads(tf.keras.Model):
-  """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones.
-
-  Args:
-    channels: of a reconstruction.
-  """
+  """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones."""
 
   def __init__(self, options: Training, channels: int, **kwargs: Any) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)

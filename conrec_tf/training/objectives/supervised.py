@@ -14,7 +14,6 @@ class SupervisedHead(PretrainingObjective):
 
   Args:
     head: the head, built; batches have labels.
-    options, model, channels: see `PretrainingObjective`.
   """
 
   metrics = (SUPERVISED_LOSS, SUPERVISED_ACCURACY)
