@@ -112,8 +112,7 @@ def run(config: Config) -> None:
 def measure_elsewhere(task: TrainTask, results: Results, step: int) -> dict[str, Any]:
   """Measures a finished training otherwise than its own results are; returns the summary.
 
-  Args:
-    task: what was trained, with the weights of its last step.
+  The task has the weights of its last step.
   """
   if results.cached(step, full=True) is None:
     _evaluate(task, results, False, step, full=True)

@@ -95,7 +95,6 @@ def few_shot_curve(
     shots: images of each class; a class that has fewer gives all that it has.
     repetitions: random subsets of each.
     standardise: whether embeddings are also divided by their deviation before.
-    seed: fixes the subsets, which so are the same for every method.
   """
   scaler = StandardScaler(with_std=standardise).fit(train[0])
   known, asked = (normalize(scaler.transform(part)) for part in (train[0], test))

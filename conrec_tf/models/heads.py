@@ -18,8 +18,6 @@ class ProjectionHead(tf.keras.Model):
   Args:
     mode: nonlinear, linear (one layer) or none (the embedding itself).
     num_layers: layers of a nonlinear head.
-    out_dim: width of the projection.
-    batch_norm_decay: momentum of the moving statistics.
   """
 
   def __init__(

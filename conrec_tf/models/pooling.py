@@ -98,7 +98,6 @@ def seeded_dropout(
 
   Args:
     x: float `[N, ...]`.
-    rate: share to drop.
     seed: integer `[2]`; without one it isn't repeatable.
     num_views: see `AttentionPooling.attention`.
   """
@@ -119,7 +118,6 @@ def replica_slice_of_uniform(shape: tf.Tensor, seed: tf.Tensor, num_views: int) 
   Args:
     shape: `[N, ...]` of the replica; all have N * count rows.
     seed: integer `[2]`.
-    num_views: see `AttentionPooling.attention`.
   """
   if replicas.num_replicas() == 1:
     return tf.random.stateless_uniform(shape, seed)

@@ -127,10 +127,10 @@ def _origin(run: RunRecord) -> list[tuple[str, str]]:
     ("this page again", f"python run.py --mode=report --model_dir={path}"),
   ]
   for process in run.processes:
-    rows += [(f"trained from step {process['step']}", process["started"])]
-    rows += [(part, text) for part, text in process["machine"].items()]
     rows += [
-      ("versions", ", ".join(f"{name} {version}" for name, version in process["versions"].items()))
+      (f"trained from step {process['step']}", process["started"]),
+      *process["machine"].items(),
+      ("versions", ", ".join(f"{name} {version}" for name, version in process["versions"].items())),
     ]
   if not run.processes:
     rows += [("machine and versions", "not noted by this run")]

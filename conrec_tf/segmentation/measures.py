@@ -84,7 +84,6 @@ def segmentation_measures(
 
   Args:
     resamples: of the images, for 95 % intervals; 0: none.
-    seed: fixes the resamples.
 
   Returns:
     `{name: value}`, among them rows by class, and intervals as `{name: [low, high]}`.

@@ -28,7 +28,6 @@ def draw(rng: np.random.Generator, squares: int) -> np.ndarray:
   """Draws one picture.
 
   Args:
-    rng: draws all random numbers.
     squares: how many of the two objects are squares, 0 to 2; the others are circles.
 
   Returns:

@@ -37,7 +37,6 @@ def draw(rng: np.random.Generator, round_corners: bool, equilateral: bool) -> np
   """Draws one picture.
 
   Args:
-    rng: draws all random numbers.
     round_corners: whether the rectangle's corners are round (radius 20 pixels).
     equilateral: whether the triangle is equilateral; else right-angled with legs
       of independent lengths.

@@ -41,7 +41,6 @@ def tfds_split(
   """Returns a split of a prepared dataset: in memory, by number, or streamed, as its size allows.
 
   Args:
-    flag: the flag that `expression` comes from, for messages.
     expression: as TFDS writes them.
     keys: names of the features by those of a `Record`.
     cache: whether to hold the split in memory whatever its size.

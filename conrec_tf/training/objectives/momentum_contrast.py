@@ -135,8 +135,6 @@ def moco_logits(
   Args:
     queries: float `[2B, D]`, view-major.
     keys: float `[2B, D]`, view-major, of the momentum network; no gradient reaches it.
-    temperature: positive.
-    hidden_norm: whether rows are first normalised to unit length.
     queue: float `[K, D]`, keys of earlier batches, or None.
 
   Returns:
