@@ -52,8 +52,9 @@ def load_eval_dataset(
   (-1) are left out. What is wrong with its splits is said; see `check_splits`.
 
   Args:
-    config, center_crop: see `load_dataset`.
+    config: the options of the run.
     source: dataset that the network learns from; the other one gets as many channels.
+    center_crop: see `load_dataset`.
 
   Raises:
     UsageError: it can't be opened or has no labels, or groups stand in both of its splits.

@@ -201,7 +201,8 @@ def intervals(
   fewer resamples where images and classes are many.
 
   Args:
-    outputs, labels: of the images, as measures take them.
+    outputs: of the images, as measures take them.
+    labels: likewise.
     groups: names of what is drawn in place of images, object `[N]`, or None. Of a single group
       there are no intervals.
   """

@@ -165,11 +165,11 @@ def transposed_kernel(kernel: tf.Tensor) -> tf.Tensor:
 class UNetDecoder(tf.keras.Model):
   """Expanding path: upsample, join with the skip, two 3x3 blocks; last a 1x1 sigmoid.
 
-  As the authors: a skip first goes through a 1x1 block of the same width.
+  As the authors: a skip first goes through a 1x1 block of the same width. Other arguments than
+  these are those of `UNetEncoder`.
 
   Args:
     channels: channels of the reconstruction.
-    base_filters, depth, batch_norm_decay, gradient_checkpointing, global_bn: see `UNetEncoder`.
     skip_connections: all, deep (that of the deepest level that has one) or none.
   """
 

@@ -72,7 +72,8 @@ def sample_bilinear(image: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 
   Args:
     image: uint8 or uint16 `[h, w, C]`.
-    y, x: float32 `[H, W]`, 0 is the centre of the first pixel.
+    y: float32 `[H, W]`, 0 is the centre of the first pixel.
+    x: likewise.
 
   Returns:
     float32 `[H, W, C]` in [0, 1].

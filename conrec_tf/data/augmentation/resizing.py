@@ -19,8 +19,10 @@ def reduced_box(
   """Returns a box of an image as a box of the same image reduced, to the nearest pixel.
 
   Args:
-    offset, size: int32 `[2]` each, (y, x) and (height, width).
-    full_size, reduced_size: int32 `[2]`, of the image.
+    offset: int32 `[2]`, (y, x).
+    size: int32 `[2]`, (height, width).
+    full_size: of the image, likewise.
+    reduced_size: of the reduced one.
   """
   scale = tf.cast(reduced_size, tf.float32) / tf.cast(full_size, tf.float32)
   begin, end = (

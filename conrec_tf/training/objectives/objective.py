@@ -57,7 +57,8 @@ class PretrainingObjective:
 
     Args:
       batch: float32 `corrupted` and `target`, `[2B, H, W, C]` in [0, 1], view-major.
-      outputs, maps: of the network for it.
+      outputs: of the network for it.
+      maps: its inner levels.
       training: whether an update follows.
     """
     raise NotImplementedError
