@@ -28,7 +28,7 @@ test:  ## run the quick tests, or some: TESTS=tests/models
 	$(BIN)/pytest --durations=10 $(TESTS)
 
 slow:  ## run the slow tests
-	$(BIN)/pytest -m slow --dist=loadgroup -n 3 --durations=10  # while one waits, others compute
+	$(BIN)/pytest -m slow --dist=loadgroup --durations=10
 
 bench:  ## time a training step against the plain network
 	$(BIN)/python -m benchmarks.step

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 
@@ -316,14 +317,17 @@ def runs():
   commands.train.build_strategy = lambda config, _: strategy_of(2 if config.devices else 1)
   with tempfile.TemporaryDirectory() as folder:
     values = dict(data_dir=folder, train_split="train[:48]", eval_split="test[:24]", log_steps=1)
-    for name, replicas, steps in (
-      ("whole", 2, 8),
-      ("parts", 2, 5),
-      ("parts", 2, 8),
-      ("moved", 2, 5),
-      ("moved", 1, 8),
-    ):
-      commands.run(make_config(replicas, train_steps=steps, model_dir=f"{folder}/{name}", **values))
+
+    def run(name, replicas, steps):
+      path = f"{folder}/{name}"
+      commands.run(make_config(replicas, train_steps=steps, model_dir=path, **values))
+
+    run("whole", 2, 8)  # with exports and the report
+    values.update(report=False, export_format="")
+    run("parts", 2, 5)
+    shutil.copytree(f"{folder}/parts", f"{folder}/moved")
+    run("parts", 2, 8)
+    run("moved", 1, 8)
     return {name: what_is_left(f"{folder}/{name}") for name in ("whole", "parts", "moved")}
 
 
