@@ -133,9 +133,9 @@ def start(data, model_dir):
   )
 
 
-def finish(process):
-  """Waits for a process that must succeed."""
-  output, _ = process.communicate()
+def finish(process, timeout=None):
+  """Waits for a process that must succeed, so many seconds at most."""
+  output, _ = process.communicate(timeout=timeout)
   if process.returncode:
     raise RuntimeError(output)
 
@@ -166,8 +166,7 @@ def kill_until_done(data, model_dir, work, rng, most=math.inf):
     if next((line for line in process.stdout if line.startswith("Run ")), None) is None:
       raise RuntimeError("the training doesn't start")
     try:
-      process.communicate(timeout=rng.uniform(0.0, work) if kills < most else None)
-      finish(process)
+      finish(process, rng.uniform(0.0, work) if kills < most else None)
       return kills, writes
     except subprocess.TimeoutExpired:
       until = time.monotonic() + SECONDS_FOR_A_WRITE * (kills % 2)
