@@ -17,7 +17,7 @@ from absl.logging import converter
 
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
-from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.option import explained_choices, shown, written
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import outlive_readers
@@ -73,12 +73,11 @@ def main() -> None:
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
-    str: flags.DEFINE_string,
   }
   for section in SECTIONS:
     for field in dataclasses.fields(section):
-      define = define_by_type[field.type]
-      define(field.name, field.default, _explained(field), module_name=section.__name__)
+      define = define_by_type.get(field.type, flags.DEFINE_string)  # text of lists too
+      define(field.name, written(field.default), _explained(field), module_name=section.__name__)
   app.run(lambda argv: _report_errors(_run, argv), flags_parser=_parse)
 
 
@@ -92,7 +91,7 @@ def help_text() -> str:
     parts.append(f"{section.__name__}: {section.__doc__}")
     for field in dataclasses.fields(section):
       text = f"--{field.name}: {field.metadata['help']}"
-      text += f" (default: {'empty' if field.default == '' else field.default})"
+      text += f" (default: {shown(field.default)})"
       parts.append(textwrap.fill(text, width=88, initial_indent="  ", subsequent_indent="      "))
       parts += [
         textwrap.fill(f"{value}: {words}", 88, initial_indent=" " * 6, subsequent_indent=" " * 10)

@@ -5,8 +5,9 @@ python docs/generate_options.py
 
 import dataclasses
 import pathlib
+from typing import get_args
 
-from conrec_tf.config.options.option import explained_choices
+from conrec_tf.config.options.option import explained_choices, shown
 from conrec_tf.config.options.table import SECTIONS
 
 PAGE = pathlib.Path(__file__).parent / "options.md"
@@ -32,8 +33,9 @@ def page() -> str:
 
 def _entry(field: dataclasses.Field) -> str:
   rules = field.metadata
-  default = "empty" if field.default == "" else f"`{field.default}`"
-  facts = [f"`{getattr(field.type, '__name__', field.type)}`", f"default {default}"]
+  default = shown(field.default)
+  kind = field.type if get_args(field.type) else field.type.__name__
+  facts = [f"`{kind}`", f"default {default if default == 'empty' else f'`{default}`'}"]
   for name, words in (
     ("low", "at least"),
     ("above", "above"),

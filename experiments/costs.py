@@ -28,14 +28,14 @@ from experiments.table import COSTS  # noqa: E402
 
 def config_of(flags):
   """The options that flags like `--learning_rate=0.1` and `--standardize_embeddings` say."""
-  texts = dict(flag.removeprefix("--").partition("=")[::2] for flag in flags)
-  return Config(
-    mixed_precision="float32",
-    **{
-      name: not text if OPTIONS[name].type is bool else OPTIONS[name].type(text)
-      for name, text in texts.items()
-    },
-  )
+  texts = {"mixed_precision": "float32"}
+  texts |= dict(flag.removeprefix("--").partition("=")[::2] for flag in flags)
+  values = {
+    name: not text if kind is bool else kind(text) if kind in (int, float) else text
+    for name, text in texts.items()
+    for kind in [OPTIONS[name].type]
+  }
+  return Config(**values)
 
 
 def timed_step(config):

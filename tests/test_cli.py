@@ -11,9 +11,9 @@ from conrec_tf.cli import USE_INSTEAD
 from conrec_tf.config.options.table import OPTIONS
 
 PRINT_CONFIG = """
-import dataclasses, json, sys
+import json, sys
 from conrec_tf import cli, commands
-commands.command = lambda config: lambda config: print(json.dumps(dataclasses.asdict(config)))
+commands.command = lambda config: lambda config: print(json.dumps(config.settings))
 sys.argv = ["run.py", *sys.argv[1:]]
 cli.main()
 """

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options.table import OPTIONS
 from experiments import costs, drive, jobs, label_free, recipe, released_network, table, table1
 from experiments.studies import STUDIES, Study
 
@@ -186,8 +185,7 @@ def test_segmentations_take_other_images_on_other_seeds():
     taken = []
     for seed in drive.SEEDS:
       flags = [*drive.segmentation_flags(start, "dice", 5, seed), "--data_dir=drive"]
-      texts = dict(flag.removeprefix("--").split("=") for flag in flags)
-      taken.append(Config(**{k: OPTIONS[k].type(v) for k, v in texts.items()}).train_split)
+      taken.append(costs.config_of(flags).train_split)
     assert taken == ["train[0:5]", "train[5:10]", "train[10:15]"]
   assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", "dice", 20, 2)
   assert "--segment_from=encoder" in drive.segmentation_flags("encoder", "dice", 1, 0)

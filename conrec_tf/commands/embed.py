@@ -1,7 +1,6 @@
 """`--mode=embed`: images of any dataset through a trained network, into files."""
 
 from collections.abc import Iterator
-import dataclasses
 import itertools
 import logging
 import pathlib
@@ -67,7 +66,7 @@ def run(config: Config) -> None:
   if source.eval.name == source.train.name:
     del splits["eval"]
   make_output_folder(directory.path)
-  options = dataclasses.asdict(config)
+  options = config.settings
   write_manifest(folder, network_digest(pretrained), pretrained.step, options, splits, source)
   indices = {role: split.own_index for role, split in splits.items()}
   began, done = time.monotonic(), 0

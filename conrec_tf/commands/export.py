@@ -16,7 +16,7 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 
 def run(config: Config) -> None:
   """Exports the network of `--checkpoint`, or the one in `model_dir`, to `model_dir`."""
-  check_formats(config.export_formats)
+  check_formats(config.export_format)
   directory = config.run_directory
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, directory)
   export_network(config, pretrained, RunDirectory(directory))
@@ -30,7 +30,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
   Raises:
     UsageError: it can't be read or written, or what was written computes something else.
   """
-  if not config.export_formats:
+  if not config.export_format:
     return
   if config.export_weights == MOMENTUM:
     pretrained = momentum_network(pretrained)
@@ -38,4 +38,4 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     own, model, head = portable_network(config, pretrained)
   described = metadata(own, pretrained, pretrained.channels or config.channels)
   exported = TASKS[own.train_mode].export(model, head, described)
-  write_exports(exported, config.export_formats, described, directory)
+  write_exports(exported, config.export_format, described, directory)

@@ -48,9 +48,8 @@ def run(config: Config) -> None:
     )
   folder, compared = directory.path, config.compare_with
   if config.seeds:
-    others = [str(folder / seed_folder(seed)) for seed in config.seed_list[1:]]
-    compared = ",".join([*others, *filter(None, [compared])])
-    first = config.seed_list[0]
+    first, *others = config.seeds
+    compared = (*(str(folder / seed_folder(seed)) for seed in others), *compared)
     config = config.of_seed(first, seed_folder(first)).to_report()
     directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)

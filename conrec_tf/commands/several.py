@@ -30,7 +30,7 @@ def run(config: Config) -> None:
   Raises:
     UsageError: there are fewer images or groups than folds.
   """
-  strategy, workers = start_workers(config, config, config.export_formats)
+  strategy, workers = start_workers(config, config, config.export_format)
   trainings = list(_trainings(config))
   if not config.seeds:  # where there can't be such folds, nothing is left behind
     load_dataset(trainings[0][1])
@@ -49,7 +49,7 @@ def run(config: Config) -> None:
     _write_folds(directory, results, supervised_metric(config.ordinal_labels))
     return
   summary = summarize(results)
-  write_summary_of(directory, results, {SEEDS: list(config.seed_list), **summary})
+  write_summary_of(directory, results, {SEEDS: list(config.seeds), **summary})
   _log(summary, len(results))
   if config.report:
     with log_and_continue("Drawing the report, which --mode=report tries again,"):
@@ -58,8 +58,8 @@ def run(config: Config) -> None:
 
 def _trainings(config: Config) -> Iterator[tuple[str, Config]]:
   """Yields a title and the options of each training: of each seed, or of each fold."""
-  for number, seed in enumerate(config.seed_list, 1):
-    title = f"Seed {seed}, {number} of {len(config.seed_list)}"
+  for number, seed in enumerate(config.seeds, 1):
+    title = f"Seed {seed}, {number} of {len(config.seeds)}"
     yield title, config.of_seed(seed, seed_folder(seed))
   # Unlike the authors, because data may be in the order of its labels: folds are random, and not
   # consecutive shares.

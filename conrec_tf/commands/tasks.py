@@ -134,7 +134,7 @@ def portable_network(
   """
   own = Description.from_settings(
     {
-      **(pretrained.settings or dataclasses.asdict(config)),
+      **(pretrained.settings or config.settings),
       "mode": "export",
       "mixed_precision": "float32",
       "gradient_checkpointing": False,

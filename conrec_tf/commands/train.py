@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 def run(config: Config) -> None:
   """Trains; in mode train_then_eval also evaluates, exports and reports."""
-  strategy, workers = start_workers(config, config, config.export_formats)
+  strategy, workers = start_workers(config, config, config.export_format)
   with workers.raise_on_lost_worker():
     train_and_evaluate(config, strategy, workers)
 

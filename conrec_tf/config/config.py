@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from conrec_tf.config.migrations import current_settings, named_settings
 from conrec_tf.config.options.data import OWN_DATASETS
-from conrec_tf.config.options.option import check_range
+from conrec_tf.config.options.option import check_range, read, written
 from conrec_tf.config.options.table import OPTIONS, Options
 from conrec_tf.config.rules import rules
 from conrec_tf.errors import UsageError
@@ -30,6 +30,8 @@ AT_THE_END = (
 class Config(Options):
   """All options of one run, flat: `Config(image_size=128, base_filters=64)`.
 
+  A list may be a text too, with commas between, as flags and files have it.
+
   Raises:
     UsageError: a value is out of its range or two values contradict each other;
       the message says what was expected and ends with what was received.
@@ -37,18 +39,18 @@ class Config(Options):
 
   def __post_init__(self) -> None:
     for name, field in OPTIONS.items():
-      value = getattr(self, name)
+      value = written(getattr(self, name))
       if field.metadata["path"] and isinstance(value, str) and "~" in value:
-        paths = [os.path.expanduser(path) for path in value.split(",")]
-        object.__setattr__(self, name, ",".join(paths))
-    for field in dataclasses.fields(self):
-      check_range(field, getattr(self, field.name))
+        value = ",".join(os.path.expanduser(path) for path in value.split(","))
+      value = read(field, value)
+      check_range(field, value)
+      object.__setattr__(self, name, value)
     self._check_together()
 
   def _check_together(self) -> None:
     for wrong, expected, received in rules(self):
       if wrong:
-        raise UsageError(f"{expected}. Received: {received}")
+        raise UsageError(f"{expected}. Received: {written(received)}")
 
   @classmethod
   def from_settings(cls, settings: dict[str, Any]) -> Self:
@@ -62,7 +64,7 @@ class Config(Options):
   def of_seed(self, seed: int, folder: str) -> Self:
     """Returns the options of one of the trainings of `seeds`, in a folder of `model_dir`."""
     path = os.path.join(self.run_directory, folder)
-    return dataclasses.replace(self, seed=seed, seeds="", model_dir=path)
+    return dataclasses.replace(self, seed=seed, seeds=(), model_dir=path)
 
   def of_fold(self, repetition: int, fold: int) -> Self:
     """Returns the options of one finetuning of a cross-validation, in a folder of `model_dir`."""
@@ -96,6 +98,11 @@ class Config(Options):
     return dataclasses.replace(self, lineareval_while_pretraining=False, encoder_weights="")
 
   @property
+  def settings(self) -> dict[str, Any]:
+    """`{name: value}` of all options as they are written down."""
+    return {name: written(getattr(self, name)) for name in OPTIONS}
+
+  @property
   def depends_on_length(self) -> bool:
     """True where a step depends on the step where training ends.
 
@@ -120,9 +127,9 @@ class Config(Options):
     free = set() if self.depends_on_length else set(LENGTH)
     free |= {"global_bn"} if self.strategy == "one_device" else set()
     return {
-      field.name: getattr(self, field.name)
-      for field in dataclasses.fields(self)
-      if field.metadata["changes_training"] and field.name not in free
+      name: value
+      for name, value in self.settings.items()
+      if OPTIONS[name].metadata["changes_training"] and name not in free
     }
 
   @property
@@ -142,9 +149,8 @@ class Config(Options):
       "select_best_on",
       *(("tile_size", "test_time_flips") if self.is_segmenting else ()),
     )
-    always, at_the_end = (
-      {name: getattr(self, name) for name in group} for group in (names, AT_THE_END)
-    )
+    settings = self.settings
+    always, at_the_end = ({name: settings[name] for name in group} for group in (names, AT_THE_END))
     return always, at_the_end
 
   @property

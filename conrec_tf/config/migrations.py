@@ -4,6 +4,7 @@ from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
+from conrec_tf.config.options.option import read, written
 from conrec_tf.config.options.segmentation import Segmentation
 from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
@@ -16,7 +17,7 @@ ADDED: dict[str, Any] = {
   for name, field in OPTIONS.items()
   if field.metadata["before"] is not None
 }
-UNREAD = {field.name: field.default for field in dataclasses.fields(Segmentation)}
+UNREAD = {field.name: written(field.default) for field in dataclasses.fields(Segmentation)}
 
 # The name of a default folder depends on what determines training: on an option under the first
 # name that it had, and on none that stands at the value that it has here.
@@ -91,7 +92,11 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
         f"{name} must be left out of a run's settings: the option is gone. "
         f"Received: {settings[name]}"
       )
-  kept = {name: value for name, value in settings.items() if name not in REMOVED}
+  kept = {
+    name: written(read(OPTIONS[name], value)) if name in OPTIONS else value
+    for name, value in settings.items()
+    if name not in REMOVED
+  }
   unread = {} if kept.get("train_mode") == "segment" else UNREAD
   return {**ADDED, **kept, **unread}
 

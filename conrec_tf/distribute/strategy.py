@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Devices, Optimization
+from conrec_tf.config.options.option import written
 from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,13 @@ def build_strategy(devices: Devices, optimization: Optimization) -> tf.distribut
   return strategy
 
 
-def set_up_devices(devices: str, deterministic: bool = False) -> None:
+def set_up_devices(devices: Sequence[int], deterministic: bool = False) -> None:
   """Hides all GPUs but the chosen ones; must come before TensorFlow computes anything.
 
   Their memory is taken as it is needed, so that others can use what is left.
 
   Args:
-    devices: numbers of GPUs, separated by commas; empty for all.
+    devices: numbers of GPUs; empty for all.
     deterministic: whether operations give the same bits in each run, on a GPU too.
 
   Raises:
@@ -63,7 +64,7 @@ def set_up_devices(devices: str, deterministic: bool = False) -> None:
       tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def one_device(devices: str = "", jit_compile: bool = False) -> tf.distribute.Strategy:
+def one_device(devices: Sequence[int] = (), jit_compile: bool = False) -> tf.distribute.Strategy:
   """Returns a strategy on the first GPU that isn't hidden if there is one, else on the CPU.
 
   Args:
@@ -82,7 +83,7 @@ def one_device(devices: str = "", jit_compile: bool = False) -> tf.distribute.St
   return tf.distribute.OneDeviceStrategy(device)
 
 
-def _device_names(devices: str) -> list[str]:
+def _device_names(devices: Sequence[int]) -> list[str]:
   """Returns the GPUs that aren't hidden or, without any, those of `devices` among the CPUs."""
   gpus = tf.config.list_logical_devices("GPU")
   if gpus:
@@ -91,12 +92,13 @@ def _device_names(devices: str) -> list[str]:
   return [f"/cpu:{number}" for number in _chosen(devices, available, "CPU")]
 
 
-def _chosen(devices: str, available: Sequence[int], kind: str) -> Sequence[int]:
+def _chosen(devices: Sequence[int], available: Sequence[int], kind: str) -> Sequence[int]:
   """Returns the numbers in `devices`, or all that are available."""
-  chosen = [int(text) for text in devices.split(",") if text] or available
+  chosen = devices or available
   if not set(chosen) <= set(available):
     raise UsageError(
-      f"devices must be among {', '.join(map(str, available))} ({kind}). Received: {devices}"
+      f"devices must be among {', '.join(map(str, available))} ({kind}). "
+      f"Received: {written(devices)}"
     )
   return chosen
 

@@ -70,7 +70,7 @@ def label_fraction_curve(
         len(chosen),
         round(fraction * len(train[1])),
       )
-    rows.append({"fraction": fraction, **_summary(len(chosen), scores)})
+    rows.append({"fraction": float(fraction), **_summary(len(chosen), scores)})
   return rows
 
 

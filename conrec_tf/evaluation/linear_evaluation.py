@@ -133,21 +133,21 @@ def full_evaluation(
   )
   protocol = (evaluation.bootstrap_samples, seed, groups[1])
   metrics |= kind.measured(outputs, test[1], prefix, *protocol)
-  if evaluation.fractions:
+  if evaluation.label_fractions:
     name = kind.metric.removeprefix(EVAL)
     metrics[LABEL_FRACTIONS] = few_labels.label_fraction_curve(
       lambda subset: kind.quick(subset, test, standardise)[name],
       train,
-      evaluation.fractions,
+      evaluation.label_fractions,
       repeats,
       seed,
     )
-  if evaluation.shots and not isinstance(kind, MultiLabel):
+  if evaluation.few_shots and not isinstance(kind, MultiLabel):
     metrics[FEW_SHOTS] = few_labels.few_shot_curve(
       functools.partial(kind.agreement, test[1]),
       train,
       test[0],
-      evaluation.shots,
+      evaluation.few_shots,
       repeats,
       standardise,
       seed,

@@ -1,7 +1,6 @@
 """Exports a trained network in each `--export_format`, and compares what was written."""
 
 from collections.abc import Callable, Sequence
-import dataclasses
 import importlib.util
 import logging
 import os
@@ -132,7 +131,7 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
     "network": pretrained.network,
     "class_names": list(pretrained.class_names),
     "result": pretrained.result,
-    "flags": pretrained.settings or dataclasses.asdict(config),
+    "flags": pretrained.settings or config.settings,
     "git_revision": _git_revision(),
     "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},
   }

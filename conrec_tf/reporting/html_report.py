@@ -8,8 +8,8 @@ from typing import Any
 
 import jinja2
 
-from conrec_tf.config import Config
-from conrec_tf.config.options.option import meaning
+from conrec_tf.config.options.option import meaning, written
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.metrics import (
   EVAL_TOTAL_LOSS,
   METRICS,
@@ -158,7 +158,7 @@ def _times(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
 def _settings(run: RunRecord, wanted: Callable[[Any, Any], bool]) -> list[tuple[str, Any, str]]:
   """Returns settings of a run: `[(name, value, explanation)]`."""
   return [
-    (field.name, value, meaning(field, value))
-    for field in dataclasses.fields(Config)
-    if field.name != "model_dir" and wanted(value := getattr(run.config, field.name), field.default)
+    (name, value, meaning(OPTIONS[name], value))
+    for name, value in run.config.settings.items()
+    if name != "model_dir" and wanted(value, written(OPTIONS[name].default))
   ]

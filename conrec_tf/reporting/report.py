@@ -25,7 +25,7 @@ CHARACTERS_SHOWN = 20
 
 def write_report(
   run_directory: str | os.PathLike,
-  compare_with: str,
+  compare_with: Sequence[str],
   source: DatasetSource,
   inspect: Callable[[int], Inspector],
   sections: Mapping[str, DrawSection],
@@ -34,7 +34,7 @@ def write_report(
   """Draws the report of a run; returns its `index.html`.
 
   Args:
-    compare_with: folders of other runs, as the option says them.
+    compare_with: folders of other runs.
     source: dataset that it learnt from.
     inspect: returns its network as of a step, or with the best weights where those are gone.
     sections: draw the page, by name and in its order.

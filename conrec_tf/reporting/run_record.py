@@ -142,20 +142,19 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   )
 
 
-def read_other_runs(names: str, run: RunRecord) -> list[RunRecord]:
+def read_other_runs(names: Sequence[str], run: RunRecord) -> list[RunRecord]:
   """Reads the runs of `compare_with`.
 
   Args:
-    names: model_dirs, separated by commas; of several seeds' folder, each seed's run is read.
+    names: model_dirs; of several seeds' folder, each seed's run is read.
 
   Raises:
     UsageError: one of them is no run, or of another dataset.
   """
   others = [
     read_run_record(path, "compare_with")
-    for name in names.split(",")
-    if name.strip()
-    for path in seed_folders(name.strip()) or [pathlib.Path(name.strip())]
+    for name in names
+    for path in seed_folders(name) or [pathlib.Path(name)]
   ]
   for other in others:
     if not (run.measured.data and other.measured.data) and _data(other.config) != _data(run.config):
@@ -197,10 +196,11 @@ def differences(run: RunRecord, others: Sequence[RunRecord]) -> list[tuple[str, 
   """Returns options in which runs differ from one: `[(name, value, values of the others)]`."""
   skipped = {"model_dir", "compare_with", "mode", "data_dir"}
   rows = []
-  for field in dataclasses.fields(Config):
-    values = [getattr(record.config, field.name) for record in (run, *others)]
-    if field.name not in skipped and len({str(value) for value in values}) > 1:
-      rows.append((field.name, values[0], values[1:]))
+  settings = [record.config.settings for record in (run, *others)]
+  for name in settings[0]:
+    values = [each[name] for each in settings]
+    if name not in skipped and len({str(value) for value in values}) > 1:
+      rows.append((name, values[0], values[1:]))
   return rows
 
 

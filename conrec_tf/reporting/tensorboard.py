@@ -1,7 +1,6 @@
 """TensorBoard beyond scalars: grouped charts, images at evaluations, hyper-parameters."""
 
 from collections.abc import Collection, Sequence
-import dataclasses
 import math
 import pathlib
 from typing import Any
@@ -14,6 +13,8 @@ from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image import metadata
 import tensorflow as tf
 
+from conrec_tf.config.options.option import written
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.files import io_as_usage_error, replacing, write_text
@@ -76,10 +77,10 @@ class TensorBoardWriter:
   def finish(self, result: dict[str, Any]) -> None:
     """Writes hyper-parameters with the metrics of `result.json`, and the projector's embeddings."""
     config = self._inspector.config
-    fields = [field for field in dataclasses.fields(config) if field.metadata["changes_training"]]
+    names = [name for name, field in OPTIONS.items() if field.metadata["changes_training"]]
     # TensorBoard shows the first few: those that aren't the defaults.
-    fields.sort(key=lambda field: getattr(config, field.name) == field.default)
-    values = {field.name: getattr(config, field.name) for field in fields}
+    names.sort(key=lambda name: getattr(config, name) == OPTIONS[name].default)
+    values = {name: written(getattr(config, name)) for name in names}
     metrics = {
       name: value
       for name, value in result.items()

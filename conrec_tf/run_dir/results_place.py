@@ -101,7 +101,8 @@ def results_place(
     network=network,
   )
   stored = current_settings(run.read("config.json") or {})
-  read = {name: getattr(config, name) for name in READ_OF_TRAINING}
+  settings = config.settings
+  read = {name: settings[name] for name in READ_OF_TRAINING}
   if "auto" in (read["mixed_precision"], stored.get("mixed_precision")):
     del read["mixed_precision"]
   changed = changed_words(stored, read)
@@ -120,7 +121,7 @@ def results_place(
     return ResultsPlace(run, measured)
   digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]
   folder = run.path / ELSEWHERE / f"{_data_name(config)}-{digest}"
-  return ResultsPlace(RunDirectory(folder), measured, tuple(changed), dataclasses.asdict(config))
+  return ResultsPlace(RunDirectory(folder), measured, tuple(changed), config.settings)
 
 
 def note_data(

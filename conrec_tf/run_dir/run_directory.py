@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import functools
@@ -88,8 +87,8 @@ class RunDirectory:
         f"labels, groups, which of them can't be decoded). Received: {received} for {self.path}"
       )
     make_output_folder(self.path)
-    self.write("config.json", dataclasses.asdict(config))
-    write_text(self.path / "flags.cfg", flagfile(dataclasses.asdict(config)))
+    self.write("config.json", config.settings)
+    write_text(self.path / "flags.cfg", flagfile(config.settings))
 
   @property
   def has_checkpoints(self) -> bool:

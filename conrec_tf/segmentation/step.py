@@ -56,7 +56,7 @@ class SegmentationStep:
         classes,
         options.segment_loss,
         dice_weight=options.dice_weight,
-        class_weights=options.class_weight_list,
+        class_weights=options.class_weights,
       )
       decay = l2_penalty(self._penalized, options.weight_decay)
       total = loss + decay

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 from conrec_tf.config import SegmentationExperiment
+from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import DICE
@@ -48,11 +49,11 @@ def segmentation_task(
   Raises:
     UsageError: `start` or the number of `options.class_weights` doesn't fit.
   """
-  weights, classes = options.class_weight_list, source.class_names
+  weights, classes = options.class_weights, source.class_names
   if weights and len(weights) != len(classes):
     raise UsageError(
       f"class_weights must have one for each class, {', '.join(classes)}. "
-      f"Received: {options.class_weights}"
+      f"Received: {written(weights)}"
     )
   model = build_model(options, source.channels)
   if start:

@@ -54,7 +54,7 @@ def test_each_training_gets_its_seed_and_folder(tiny, monkeypatch, caplog):
   config = Config(**tiny, seeds="0,2")
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(config)
-  assert seen == [(0, "", "seed_0"), (2, "", "seed_2")]
+  assert seen == [(0, (), "seed_0"), (2, (), "seed_2")]
   summary = json.loads((pathlib.Path(config.model_dir) / "result.json").read_text())
   assert summary["eval/linear_top_1_accuracy"] == pytest.approx(0.6)
   assert "linear top 1 accuracy    60.00% ± 14.14%" in caplog.text

@@ -209,7 +209,7 @@ def test_sections_make_up_the_config():
   names = [field.name for section in SECTIONS for field in dataclasses.fields(section)]
   assert names == [field.name for field in dataclasses.fields(Config)] == list(OPTIONS)
   assert all(section.__doc__ for section in SECTIONS)
-  json.dumps(dataclasses.asdict(Config()))
+  json.dumps(Config().settings)
 
 
 def test_config_imports_no_library():
@@ -229,7 +229,7 @@ def test_the_home_folder_is_that_of_the_shell(monkeypatch):
   )
   assert (config.model_dir, config.run_directory) == ("/home/someone/runs/a",) * 2
   assert config.data_dir == "/home/someone/tfds" and config.checkpoint == "/home/someone/b"
-  assert config.compare_with == "/home/someone/c,/home/someone/d,e~"
+  assert config.compare_with == ("/home/someone/c", "/home/someone/d", "e~")
 
 
 def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_from_being_shown():
@@ -240,7 +240,7 @@ def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_f
 def test_trainings_of_seeds_and_folds_have_folders_of_their_own():
   config = Config(seeds="3,5", model_dir="runs/a")
   one = config.of_seed(5, "seed_5")
-  assert (one.seed, one.seeds, one.model_dir) == (5, "", "runs/a/seed_5")
+  assert (one.seed, one.seeds, one.model_dir) == (5, (), "runs/a/seed_5")
   config = Config(train_mode="finetune", cv_folds=4, seed=7, model_dir="runs/a")
   one = config.of_fold(2, 3)
   assert (one.seed, one.cv_folds, one.cv_fold) == (9, 0, "3/4")

@@ -1,9 +1,11 @@
 """Every option refuses what is out of its own type, choices or range."""
 
+from typing import get_args
+
 import pytest
 
 from conrec_tf.config import Config
-from conrec_tf.config.options.option import explained_choices, meaning
+from conrec_tf.config.options.option import explained_choices, meaning, read, written
 from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.errors import UsageError
 
@@ -49,23 +51,26 @@ BESIDE = {
   "cv_fold": dict(train_mode="finetune"),
 }
 OTHER_TYPE = {str: 7, int: 1.5, float: "0.5", bool: 1}
+LISTS = [name for name, field in OPTIONS.items() if get_args(field.type)]
 
 
 def wrong_values(field):
   """Yields values that the field's own declaration forbids."""
   rules = field.metadata
-  yield OTHER_TYPE[field.type]
+  yield OTHER_TYPE.get(field.type, 7)
   if field.type is float:
     yield float("inf")
     yield True
+  if field.name in READ_TEXTS:
+    yield READ_TEXTS[field.name]
+  if field.name in LISTS:
+    return
   if rules["choices"]:
     yield "no choice" if field.type is str else max(rules["choices"]) + 1
   tiny = 1 if field.type is int else 1e-6
   for name, step in (("low", -tiny), ("high", tiny), ("above", 0), ("below", 0)):
     if rules[name] is not None:
       yield field.type(rules[name] + step)
-  if field.name in READ_TEXTS:
-    yield READ_TEXTS[field.name]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -80,7 +85,9 @@ def test_a_wrong_value_is_refused_by_name_with_what_was_received(name):
 
 def test_every_text_has_choices_or_rules_or_is_free():
   texts = {
-    name for name, field in OPTIONS.items() if field.type is str and not field.metadata["choices"]
+    name
+    for name, field in OPTIONS.items()
+    if name in LISTS or field.type is str and not field.metadata["choices"]
   }
   assert texts == FREE_TEXTS | READ_TEXTS.keys() and not FREE_TEXTS & READ_TEXTS.keys()
 
@@ -88,13 +95,57 @@ def test_every_text_has_choices_or_rules_or_is_free():
 def test_every_number_has_a_range():
   limits = ("choices", "low", "high", "above", "below")
   for field in OPTIONS.values():
-    assert field.type in (str, bool) or any(field.metadata[name] is not None for name in limits)
+    assert field.type in (str, bool, tuple[str, ...]) or any(
+      field.metadata[name] is not None for name in limits
+    )
 
 
 def test_every_choice_is_explained():
   for field in OPTIONS.values():
     assert all(value and words for value, words in explained_choices(field)), field.name
-    assert field.metadata["choices"] is None or field.default in field.metadata["choices"]
+    if field.metadata["choices"]:
+      defaults = field.default if field.name in LISTS else [field.default]
+      assert set(defaults) <= field.metadata["choices"].keys(), field.name
+
+
+@pytest.mark.parametrize(
+  "name, text, items",
+  [
+    ("seeds", " 3,5", (3, 5)),
+    ("few_shots", "1,,2,", (1, 2)),
+    ("label_fractions", "0.25,1", (0.25, 1.0)),
+    ("class_weights", "1,2.5", (1.0, 2.5)),
+    ("label_order", "none, mild", ("none", "mild")),
+    ("export_format", " ,", ()),
+  ],
+)
+def test_a_list_is_read_from_text_and_written_as_it_was(name, text, items):
+  assert read(OPTIONS[name], text) == items
+  assert written(items) == ",".join(map(str, items)) == written(list(items))
+  again = written(read(OPTIONS[name], text))
+  assert again == ",".join(part.strip() for part in text.split(",") if part.strip())
+
+
+def test_lists_are_given_as_text_list_or_tuple():
+  for given in ("0,2", [0, 2], (0, 2)):
+    config = Config(seeds=given)
+    assert config.seeds == (0, 2) and config.settings["seeds"] == "0,2"
+
+
+@pytest.mark.parametrize(
+  "name, wrong, expected",
+  [
+    ("few_shots", "1,0", "whole numbers from 1, separated by commas"),
+    ("label_fractions", "0.5,0", "numbers above 0 and up to 1, separated by commas"),
+    ("label_fractions", "1.5", "numbers above 0 and up to 1, separated by commas"),
+    ("class_weights", "1,inf", "numbers above 0, separated by commas"),
+    ("seeds", "0,1.5", "whole numbers from 0, separated by commas"),
+    ("export_format", "onnx,png", "made of saved_model, onnx, tflite"),
+  ],
+)
+def test_each_item_of_a_list_is_in_range(name, wrong, expected):
+  with pytest.raises(UsageError, match=f"^{name} must be {expected}. Received: {wrong}$"):
+    Config(**BESIDE.get(name, {}), **{name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -102,6 +153,7 @@ def test_every_choice_is_explained():
   [
     ("pooling", "average", "Pooling of features to an embedding. average: by the mean."),
     ("image_channels", 0, "Channels of the images. 0: what the dataset holds."),
+    ("export_format", ("onnx",), "Empty: none. onnx: ONNX, which needs requirements-onnx.txt."),
     ("dicom_frames", "", "are images. empty: none: files of several are refused."),
     ("temperature", 0.2, "Temperature of the contrastive loss. Paper: 0.5."),
   ],

@@ -111,6 +111,7 @@ METHODS = {
 }
 RECIPE = "own_images"
 FIELDS = ("photographs", "radiographs", "retinas", "histology")
+NUMBERS = (int, float)
 OTHER_METHODS = {"supervised_unet", "supervised_densenet121", "densenet121_imagenet"}
 
 
@@ -122,7 +123,7 @@ def parse(*names):
       if not line.startswith("#"):
         flag, text = line.removeprefix("--").split("=", 1)
         kind = Config.__dataclass_fields__[flag].type
-        values[flag] = text == "True" if kind is bool else kind(text)
+        values[flag] = text == "True" if kind is bool else kind(text) if kind in NUMBERS else text
   return Config(**values)
 
 
@@ -211,7 +212,7 @@ def test_each_field_states_all_of_its_augmentation():
 
 def test_flagfile_of_a_run_repeats_its_config(tmp_path):
   config = Config(seed=4, use_blur=False, temperature=0.1)
-  (tmp_path / "flags.cfg").write_text(flagfile(dataclasses.asdict(config)))
+  (tmp_path / "flags.cfg").write_text(flagfile(config.settings))
   assert parse(tmp_path / "flags") == config
 
 

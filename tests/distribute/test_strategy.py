@@ -170,12 +170,12 @@ def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
   monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
   monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
-  set_up_devices("2,1")
+  set_up_devices((2, 1))
   assert seen == [["c", "b"]] and grow == ["c", "b"]
-  set_up_devices("")
+  set_up_devices(())
   assert len(seen) == 1 and grow[2:] == ["a", "b", "c"]
   with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
-    set_up_devices("3")
+    set_up_devices((3,))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):
       dict(strategy="mirrored", gradient_checkpointing=True),
       "gradient_checkpointing must be false for strategy=mirrored",
     ),
-    (dict(devices="a"), "devices must be different numbers"),
+    (dict(devices="a"), "devices must be whole numbers from 0"),
     (dict(strategy="mirrored", devices="0,0"), "devices must be different numbers"),
     (dict(devices="0,1"), "devices must be one for strategy=one_device"),
     (dict(strategy="multi_worker_mirrored", devices="0"), "CUDA_VISIBLE_DEVICES"),

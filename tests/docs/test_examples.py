@@ -16,6 +16,7 @@ from conrec_tf.pretrained.find import EXTERNAL
 
 PAGES = [ROOT / "README.md", ROOT / "flags/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_ABSL = {"flagfile", "verbosity"}
+NUMBERS = (int, float)
 PLACEHOLDERS = {"<model_dir>": "runs/a", "<another folder>": "runs/b"}
 
 
@@ -51,7 +52,7 @@ def option_values(flags):
       values[name.removeprefix("no")] = False
     elif name not in OF_ABSL and text != "...":
       kind = OPTIONS[name].type
-      values[name] = text != "False" if kind is bool else kind(text)
+      values[name] = text != "False" if kind is bool else kind(text) if kind in NUMBERS else text
   return values
 
 

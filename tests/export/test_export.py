@@ -205,7 +205,7 @@ def test_saved_model_has_metadata(exported):
   path, config, _, _ = exported
   metadata = json.loads((path / "assets/metadata.json").read_text())
   assert metadata["class_names"] == list("abcde") and metadata["image_size"] == 24
-  assert metadata["flags"] == dataclasses.asdict(config) and metadata["global_step"] == 7
+  assert metadata["flags"] == config.settings and metadata["global_step"] == 7
   assert metadata["result"]["eval/knn_accuracy"] == 0.5
   assert {"git_revision", "versions", "channels"} <= set(metadata)
 

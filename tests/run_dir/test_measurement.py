@@ -146,7 +146,7 @@ def test_other_weights_or_readings_of_a_network_are_kept_apart(
   run = RunDirectory(tmp_path / "run")
   run.path.mkdir()
   config = Config(**archive(), mode="eval", **known)
-  run.write("config.json", dataclasses.asdict(config))
+  run.write("config.json", config.settings)
   other = dataclasses.replace(config, **{name: value})
   source = load_dataset(config)
   assert results_place(config, run, source, source).is_own
@@ -185,7 +185,7 @@ def test_the_first_results_are_the_runs_own_and_others_are_kept_apart(archive, t
 def test_a_network_looked_at_otherwise_is_measured_apart(archive, tmp_path):
   run = RunDirectory(tmp_path / "run")
   place(run, **archive())
-  run.write("config.json", dataclasses.asdict(Config(**archive())))
+  run.write("config.json", Config(**archive()).settings)
   run.write("result_5.json", {"global_step": 5})
   assert place(run, **archive()).is_own
   assert place(run, **{**archive(), "image_size": 32}).changed == ("image_size: 24 -> 32",)
@@ -196,7 +196,7 @@ def test_a_run_from_before_counts_as_measured_on_its_own_data(archive, tmp_path,
   run = RunDirectory(tmp_path / "run")
   run.path.mkdir()
   config = Config(**archive())
-  run.write("config.json", dataclasses.asdict(config))
+  run.write("config.json", config.settings)
   run.write("images.json", {"digest": load_dataset(config).digest})
   run.write("result_5.json", {"global_step": 5, "eval/a": 0.5})
   assert not place(run, **archive(), eval_split="test[:2]").is_own

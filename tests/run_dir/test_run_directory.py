@@ -1,4 +1,3 @@
-import dataclasses
 import errno
 import fcntl
 import json
@@ -15,7 +14,7 @@ from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, flagfile, numb
 def test_start_writes_the_configuration(tmp_path):
   config = Config(seed=3)
   RunDirectory(tmp_path / "a" / "run").start(config)
-  assert json.loads((tmp_path / "a/run/config.json").read_text()) == dataclasses.asdict(config)
+  assert json.loads((tmp_path / "a/run/config.json").read_text()) == config.settings
   lines = (tmp_path / "a/run/flags.cfg").read_text().splitlines()
   assert "--seed=3" in lines and "--use_blur=True" in lines
   assert not any(line.startswith("--model_dir") for line in lines)
@@ -23,7 +22,7 @@ def test_start_writes_the_configuration(tmp_path):
 
 
 def test_flagfile_has_every_flag():
-  options = dataclasses.asdict(Config())
+  options = Config().settings
   assert len(flagfile(options).splitlines()) == len(options) - 1
 
 
@@ -104,13 +103,13 @@ def test_labels_that_are_others_are_named(tmp_path):
 def test_options_of_segmentation_of_another_version_do_not_keep_a_pretraining_from_going_on(
   tmp_path,
 ):
-  settings = dataclasses.asdict(Config(model_dir=str(tmp_path)))
+  settings = Config(model_dir=str(tmp_path)).settings
   other = {"segment_loss": "focal", "scale_jitter": 0.5, "tile_size": 64}  # once a default, say
   RunDirectory(tmp_path).write("config.json", {**settings, **other})
   assert Config.from_settings({**settings, **other}) == Config(model_dir=str(tmp_path))
   RunDirectory(tmp_path).start(Config(model_dir=str(tmp_path)))
   masks = dict(train_mode="segment", dataset="image_folder", data_dir="images")
-  segmentation = dataclasses.asdict(Config(**masks, segment_loss="focal"))
+  segmentation = Config(**masks, segment_loss="focal").settings
   assert Config.from_settings(segmentation).segment_loss == "focal"
   RunDirectory(tmp_path).write("config.json", segmentation)
   with pytest.raises(UsageError, match="segment_loss: focal -> dice"):

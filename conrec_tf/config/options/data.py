@@ -141,13 +141,13 @@ class Data:
     "say), of which none lies in two splits.",
     by_content=True,
   )
-  label_columns: str = option(
-    "",
+  label_columns: tuple[str, ...] = option(
+    (),
     "Columns of label_table or of metadata.csv that say 0 or 1 of several labels each image may "
     "have, separated by commas, in place of the column label.",
   )
-  label_order: str = option(
-    "",
+  label_order: tuple[str, ...] = option(
+    (),
     "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
     "natural order. Of eval_dataset it counts where it names the labels there.",
   )
@@ -172,11 +172,6 @@ class Data:
   def channels(self) -> int:
     """Channels of the images if `image_channels` leaves them to the dataset."""
     return self.image_channels or (1 if self.dataset in SYNTHETIC_DATASETS else 3)
-
-  @property
-  def label_column_names(self) -> tuple[str, ...]:
-    """`label_columns` as a tuple of names."""
-    return tuple(text.strip() for text in self.label_columns.split(",") if text.strip())
 
   def with_splits(self, learnt: str, measured: str) -> "Data":
     """Returns the same data with other splits."""

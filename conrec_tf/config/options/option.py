@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, get_args
 
 from conrec_tf.errors import UsageError
 
@@ -23,7 +23,7 @@ def left_out(config: Any, names: Sequence[str], needed: Any, unless: str) -> Ite
 
 
 def option(
-  default: str | int | float | bool,
+  default: str | int | float | bool | tuple[Any, ...],
   help: str,
   *,
   choices: Mapping[Any, str] | None = None,
@@ -40,15 +40,15 @@ def option(
   """Returns a dataclass field that carries its explanation and range as metadata.
 
   Args:
-    default: the default value; its type is the type of the field.
+    default: the default value; its type is the type of the field, and of a list a tuple.
     help: one or two sentences for `--help`.
     choices: the allowed values of an enumeration, and what each means, in a few words.
-    low, high: inclusive bounds.
+    low, high: inclusive bounds; those of a list are of each of its items, as are its choices.
     above, below: exclusive bounds.
     changes_training: whether another value leads to other trained weights.
     architecture: whether the value belongs to the description of a trained network: its layers,
       and what it takes and gives.
-    path: whether the value is a path, or several with commas between, of which ~ is expanded.
+    path: whether the value is a path, or several, of which ~ is expanded.
     by_content: whether the value is the path of a table that says something of the images. A run
       knows that by the digest of its data, so that the table may move, but not change.
     before: of an option that came later, the value that stands for what runs did without it.
@@ -92,16 +92,41 @@ def section_with(kind: type[Section], options: Any, **changes: Any) -> Section:
 def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:
   """Returns the allowed values of an enumeration and what each means; nothing for other options."""
   choices = field.metadata["choices"] or {}
-  return [(_shown(value), words) for value, words in choices.items()]
+  return [(shown(value), words) for value, words in choices.items()]
 
 
-def _shown(value: Any) -> str:
-  return "empty" if value == "" else str(value)
+def read(field: dataclasses.Field, value: Any) -> Any:
+  """Returns the value of an option, of a list from a text with commas between.
+
+  A text that can't be read stays as it is, for `check_range` to refuse.
+  """
+  items = get_args(field.type)[:1]
+  if not items or not isinstance(value, str):
+    return value
+  kind = _number if items[0] is float else items[0]
+  try:
+    return tuple(kind(text.strip()) for text in value.split(",") if text.strip())
+  except ValueError:
+    return value
+
+
+def _number(text: str) -> float:
+  return int(text) if text.isdecimal() else float(text)  # to be written as it was
+
+
+def written(value: Any) -> Any:
+  """Returns a value as flags and files have it: a list as a text with commas between."""
+  return ",".join(map(str, value)) if isinstance(value, tuple | list) else value
+
+
+def shown(value: Any) -> str:
+  """Returns a value for help and messages."""
+  return "empty" if value in ("", ()) else str(written(value))
 
 
 def meaning(field: dataclasses.Field, value: Any) -> str:
   """Returns the explanation of an option and, of an enumeration, that of a value."""
-  name = _shown(value)
+  name = shown(value)
   chosen = [f"{name}: {words}." for choice, words in explained_choices(field) if choice == name]
   return " ".join([field.metadata["help"], *chosen])
 
@@ -112,7 +137,30 @@ def check_range(field: dataclasses.Field, value: Any) -> None:
   Raises:
     UsageError: the value isn't of the field's type, or out of its range.
   """
-  rules, wanted = field.metadata, field.type
+  items = get_args(field.type)[:1]
+  if not items:
+    expected, received = _expected(field, field.type, value), repr(value)
+  elif not isinstance(value, tuple) or any(_expected(field, items[0], item) for item in value):
+    expected, received = _expected_items(field, items[0]), written(value)
+  else:
+    return
+  if expected:
+    raise UsageError(f"{field.name} must be {expected}. Received: {received}")
+
+
+def _expected_items(field: dataclasses.Field, wanted: type) -> str:
+  rules = field.metadata
+  if rules["choices"] is not None:
+    return "made of " + ", ".join(rules["choices"])
+  words = {int: "whole numbers", float: "numbers", str: "texts"}[wanted]
+  for name, limit in (("low", "from"), ("above", "above"), ("high", "and up to")):
+    words += f" {limit} {rules[name]:g}" if rules[name] is not None else ""
+  return f"{words}, separated by commas"
+
+
+def _expected(field: dataclasses.Field, wanted: Any, value: Any) -> str | None:
+  """Returns what a value of a type should be, in words, where it isn't."""
+  rules = field.metadata
   if wanted is float and isinstance(value, int) and not isinstance(value, bool):
     value = float(value)
   expected = None
@@ -130,19 +178,4 @@ def check_range(field: dataclasses.Field, value: Any) -> None:
     expected = f"below {rules['below']}"
   elif value in (float("inf"), float("-inf")):
     expected = "finite"
-  if expected:
-    raise UsageError(f"{field.name} must be {expected}. Received: {value!r}")
-
-
-def whole_numbers(text: str) -> tuple[int, ...]:
-  """Returns numbers separated by commas, or -1 for what is none."""
-  parts = [part.strip() for part in text.split(",") if part.strip()]
-  return tuple(int(part) if part.isdecimal() else -1 for part in parts)
-
-
-def number_or_zero(text: str) -> float:
-  """Returns a text as a float, or 0 if it is none."""
-  try:
-    return float(text)
-  except ValueError:
-    return 0.0
+  return expected

@@ -1,6 +1,6 @@
 """Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
 
-from conrec_tf.config.options.option import number_or_zero, option, section, whole_numbers
+from conrec_tf.config.options.option import option, section
 
 
 @section
@@ -60,8 +60,8 @@ class Task:
     "train_then_eval model_dir/report.",
     changes_training=False,
   )
-  compare_with: str = option(
-    "",
+  compare_with: tuple[str, ...] = option(
+    (),
     "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
     "separated by commas.",
     changes_training=False,
@@ -73,10 +73,11 @@ class Task:
     low=0,
     high=2**31 - 1,
   )
-  seeds: str = option(
-    "",
+  seeds: tuple[int, ...] = option(
+    (),
     "Several seeds, separated by commas, for mode=train_then_eval: each has its training in "
     "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
+    low=0,
     changes_training=False,
   )
 
@@ -94,11 +95,6 @@ class Task:
   def is_segmenting(self) -> bool:
     """True where the network learns from masks."""
     return self.train_mode == "segment"
-
-  @property
-  def seed_list(self) -> tuple[int, ...]:
-    """`seeds` as numbers; what can't be read is -1."""
-    return whole_numbers(self.seeds)
 
 
 @section
@@ -118,9 +114,10 @@ class Devices:
     },
     changes_training=False,
   )
-  devices: str = option(
-    "",
+  devices: tuple[int, ...] = option(
+    (),
     "Numbers of GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
+    low=0,
     changes_training=False,
   )
 
@@ -187,15 +184,18 @@ class Evaluation:
     },
     changes_training=False,
   )
-  label_fractions: str = option(
-    "",
+  label_fractions: tuple[float, ...] = option(
+    (),
     "Shares of the training labels to learn from at the end, e.g. 0.01,0.1,0.25,0.5,1.0. "
     "Empty: none.",
+    above=0.0,
+    high=1.0,
     changes_training=False,
   )
-  few_shots: str = option(
-    "",
+  few_shots: tuple[int, ...] = option(
+    (),
     "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none.",
+    low=1,
     changes_training=False,
   )
   num_repeats: int = option(
@@ -245,16 +245,6 @@ class Evaluation:
   )
 
   @property
-  def fractions(self) -> tuple[float, ...]:
-    """`label_fractions` as floats; what can't be read is 0."""
-    return tuple(number_or_zero(text) for text in self.label_fractions.split(",") if text.strip())
-
-  @property
-  def shots(self) -> tuple[int, ...]:
-    """`few_shots` as numbers; what can't be read is -1."""
-    return whole_numbers(self.few_shots)
-
-  @property
   def fold(self) -> tuple[int, int]:
     """`cv_fold` as the number of the fold, from 0, and how many there are; else 0 of 0."""
     number, _, count = self.cv_fold.partition("/")
@@ -266,10 +256,14 @@ class Evaluation:
 class Export:
   """The trained network for use elsewhere."""
 
-  export_format: str = option(
-    "saved_model",
-    "Formats to write, separated by commas: saved_model, onnx (needs "
-    "requirements-onnx.txt), tflite (float32, and dynamic-range quantised). Empty: none.",
+  export_format: tuple[str, ...] = option(
+    ("saved_model",),
+    "Formats to write, separated by commas. Empty: none.",
+    choices={
+      "saved_model": "TensorFlow's SavedModel",
+      "onnx": "ONNX, which needs requirements-onnx.txt",
+      "tflite": "TensorFlow Lite, in float32 and dynamic-range quantised",
+    },
     changes_training=False,
   )
   export_checkpoint: str = option(
@@ -293,8 +287,3 @@ class Export:
   keep_hub_module_max: int = option(
     1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
   )
-
-  @property
-  def export_formats(self) -> tuple[str, ...]:
-    """`export_format` as a tuple of names."""
-    return tuple(text.strip() for text in self.export_format.split(",") if text.strip())

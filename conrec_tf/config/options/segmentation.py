@@ -1,6 +1,6 @@
 """Options of segmentation: masks, its loss, and how whole images are predicted."""
 
-from conrec_tf.config.options.option import number_or_zero, option, section
+from conrec_tf.config.options.option import option, section
 
 
 @section
@@ -54,9 +54,10 @@ class Segmentation:
     },
   )
   dice_weight: float = option(1.0, "Weight of Dice beside cross entropy.", low=0.0)
-  class_weights: str = option(
-    "",
+  class_weights: tuple[float, ...] = option(
+    (),
     "Weights of the classes in the loss, in their order, separated by commas. Empty: all alike.",
+    above=0.0,
   )
   scale_jitter: float = option(
     0.25,
@@ -87,8 +88,3 @@ class Segmentation:
     "Average predictions over the image and its mirror images, left-right and upside down.",
     changes_training=False,
   )
-
-  @property
-  def class_weight_list(self) -> tuple[float, ...]:
-    """`class_weights` as floats; what can't be read is 0."""
-    return tuple(number_or_zero(text) for text in self.class_weights.split(",") if text.strip())

@@ -5,14 +5,14 @@ import os
 import re
 
 from conrec_tf.config.options.data import OWN_DATASETS
-from conrec_tf.config.options.option import Rule
+from conrec_tf.config.options.option import Rule, written
 from conrec_tf.config.options.table import Options
 
 
 def data_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
   for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
-    path = getattr(config, name)
+    path = written(getattr(config, name))
     yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
   for name, path, option in (
     ("data_dir", config.data_dir, "dataset"),
@@ -39,9 +39,9 @@ def data_rules(config: Options) -> Iterator[Rule]:
     "label_table must be empty unless dataset is image_folder, with labels",
     config.label_table,
   )
-  columns = config.label_column_names
+  columns = config.label_columns
   yield (
-    config.label_columns
+    columns
     and (
       not config.label_table
       and (config.dataset != "image_folder" or config.label_mode != "auto")
@@ -49,13 +49,13 @@ def data_rules(config: Options) -> Iterator[Rule]:
     ),
     "label_columns must be at least two different columns of label_table or of metadata files of "
     "an image folder, separated by commas",
-    config.label_columns,
+    columns,
   )
   yield (
-    config.label_columns and (config.label_order or config.ordinal_labels),
+    columns and (config.label_order or config.ordinal_labels),
     "label_columns must be empty with label_order and ordinal_labels, which are for one class of "
     "each image",
-    config.label_columns,
+    columns,
   )
   yield (
     config.drop_duplicates and config.dataset not in ("image_folder", "webdataset", "parquet"),

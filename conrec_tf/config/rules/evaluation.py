@@ -8,9 +8,8 @@ from conrec_tf.config.options.table import Options
 
 def evaluation_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
-  seeds = config.seed_list
   yield (
-    config.seeds and (len(set(seeds)) < max(2, len(seeds)) or min(seeds) < 0),
+    config.seeds and len(set(config.seeds)) < max(2, len(config.seeds)),
     "seeds must be at least two different numbers from 0, separated by commas",
     config.seeds,
   )
@@ -33,16 +32,6 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     "cv_fold must be a fold from 0 and how many there are, e.g. 0/5, for train_mode=finetune "
     "without cv_folds",
     config.cv_fold,
-  )
-  yield (
-    not all(0 < fraction <= 1 for fraction in config.fractions),
-    "label_fractions must be numbers above 0 and up to 1, separated by commas",
-    config.label_fractions,
-  )
-  yield (
-    config.few_shots and min(config.shots) < 1,
-    "few_shots must be whole numbers from 1, separated by commas",
-    config.few_shots,
   )
   yield (
     config.eval_dataset and not config.is_pretraining,

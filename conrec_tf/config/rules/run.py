@@ -1,13 +1,11 @@
 """Values of options of files, exports and devices that exclude each other."""
 
 from collections.abc import Iterator
-import re
 
 from conrec_tf.config.options.option import Rule
-from conrec_tf.config.options.table import Options
+from conrec_tf.config.options.table import OPTIONS, Options
 
 PATTERNS = "*?[]"
-EXPORT_FORMATS = ("saved_model", "onnx", "tflite")
 
 
 def run_rules(config: Options) -> Iterator[Rule]:
@@ -19,39 +17,31 @@ def run_rules(config: Options) -> Iterator[Rule]:
       f"{name} must not contain any of {' '.join(PATTERNS)}, which TensorFlow takes for patterns",
       path,
     )
+  formats = ", ".join(OPTIONS["export_format"].metadata["choices"])
   yield (
-    not set(config.export_formats) <= set(EXPORT_FORMATS),
-    f"export_format must be made of {', '.join(EXPORT_FORMATS)}",
-    config.export_format,
-  )
-  yield (
-    config.mode == "export" and not config.export_formats,
-    f"export_format must be one or more of {', '.join(EXPORT_FORMATS)} for mode=export",
+    config.mode == "export" and not config.export_format,
+    f"export_format must be one or more of {formats} for mode=export",
     "none",
   )
   yield from _device_rules(config)
 
 
 def _device_rules(config: Options) -> Iterator[Rule]:
-  strategy, devices = config.strategy, [text.strip() for text in config.devices.split(",")]
+  strategy, devices = config.strategy, config.devices
   yield (
-    config.devices
-    and (
-      not all(re.fullmatch(r"\d+", text) for text in devices)
-      or len(set(map(int, devices))) < len(devices)
-    ),
+    len(set(devices)) < len(devices),
     "devices must be different numbers, separated by commas",
-    config.devices,
+    devices,
   )
   yield (
-    config.devices and strategy not in ("one_device", "mirrored"),
+    devices and strategy not in ("one_device", "mirrored"),
     f"devices must be empty for strategy={strategy}; CUDA_VISIBLE_DEVICES selects GPUs there",
-    config.devices,
+    devices,
   )
   yield (
     len(devices) > 1 and strategy == "one_device",
     "devices must be one for strategy=one_device; mirrored takes several",
-    config.devices,
+    devices,
   )
   for name in ("jit_compile", "gradient_checkpointing"):
     yield (

@@ -32,11 +32,6 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     config.dataset,
   )
   yield (
-    config.class_weights and not all(weight > 0 for weight in config.class_weight_list),
-    "class_weights must be positive numbers, separated by commas",
-    config.class_weights,
-  )
-  yield (
     config.dice_weight != 1.0 and config.segment_loss != "cross_entropy_dice",
     "dice_weight must be left out unless segment_loss=cross_entropy_dice",
     config.dice_weight,

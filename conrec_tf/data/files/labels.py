@@ -11,6 +11,7 @@ import unicodedata
 import numpy as np
 
 from conrec_tf.config import Data
+from conrec_tf.config.options.option import written
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
@@ -44,13 +45,13 @@ def ordered_labels(data: Data, labels: set[str], stated: tuple[str, ...] = ()) -
     UsageError: `label_order` must fit, and doesn't hold just these labels.
   """
   labels = set(stated) or labels
-  given = tuple(name.strip() for name in data.label_order.split(",")) if data.label_order else ()
+  given = data.label_order
   if given and set(given) == labels and len(given) == len(labels):
     return given
   if given and data.names_must_fit:
     raise UsageError(
       f"label_order must name each label once: {listed(sorted(labels, key=natural))}. "
-      f"Received: {data.label_order}"
+      f"Received: {written(given)}"
     )
   found = stated or tuple(sorted(labels, key=natural))
   if data.ordinal_labels and not all(re.search(r"\d", name) for name in found):

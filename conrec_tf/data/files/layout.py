@@ -123,7 +123,7 @@ def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layo
   splits, groups = columns["split"], columns["group"]
   if data.label_columns:
     several = np.array([rows[name].multi_hot for name in names], np.int64)
-    return _multi_hot_layout(data.label_column_names, several, splits, groups)
+    return _multi_hot_layout(data.label_columns, several, splits, groups)
   labels, origin = [rows[name].label for name in names], data.label_table or data.data_dir
   return _labelled(data, labels, splits, groups, origin, given="the table gives")
 

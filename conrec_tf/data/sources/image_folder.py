@@ -4,6 +4,7 @@ from collections.abc import Callable
 import logging
 
 from conrec_tf.config import Data
+from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.label_table import Row, read_label_table
 from conrec_tf.data.files.layout import (
@@ -40,7 +41,7 @@ def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
   """
   root = existing_path(data.data_dir, data.dataset, "a folder of images")
   files, tables = images_and_tables(root)
-  columns = data.label_column_names
+  columns = data.label_columns
   rows: dict[str, Row] = {}
   if data.label_table:
     rows = read_label_table(data.label_table, files, columns)
@@ -51,7 +52,7 @@ def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
   if columns and not rows:
     raise UsageError(
       "label_columns must be of a label_table, or of metadata.csv or .jsonl in data_dir. "
-      f"Received: {data.label_columns}"
+      f"Received: {written(columns)}"
     )
 
   of_files: Callable[[list[str]], Layout]
