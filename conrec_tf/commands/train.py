@@ -120,7 +120,6 @@ def train_and_evaluate(
     )
     first_step = checkpoints.restore()
     workers.assert_same_step(first_step)
-    iterator = iter(task.batches(WorkerShard(workers.index, workers.count, first_step)))
     runner.waited.assign(0.0)  # that was another process's time
 
     results = Results(place.directory, task.metric, task.selection_metric, place.measured)
@@ -139,9 +138,11 @@ def train_and_evaluate(
         if first_step < last_step:
           train(
             runner,
-            iterator,
+            lambda step, size: iter(
+              task.batches(WorkerShard(workers.index, workers.count, step), size)
+            ),
             first_step=first_step,
-            last_step=last_step,
+            phases=config.size_phases(last_step),
             log_steps=config.log_steps,
             images_per_step=config.train_batch_size,
             learning_rate=lambda: tf.convert_to_tensor(task.optimizer.learning_rate),

@@ -106,15 +106,15 @@ class Config(Options):
   def depends_on_length(self) -> bool:
     """True where a step depends on the step where training ends.
 
-    It does where something follows a cosine over the whole training. Warm-up and the start of the
-    adversarial loss are counted from the beginning.
+    It does where something follows a cosine over the whole training, or images grow after shares of
+    it. Warm-up and the start of the adversarial loss are counted from the beginning.
     """
     momentum = (
       self.is_pretraining
       and self.contrastive_method == "moco"
       and self.moco_momentum_schedule == "cosine"
     )
-    return momentum or self.learning_rate_schedule == "cosine"
+    return momentum or self.learning_rate_schedule == "cosine" or bool(self.image_size_schedule)
 
   @property
   def training_fingerprint(self) -> dict[str, Any]:

@@ -33,7 +33,10 @@ VIEW_OPTIONS = [
 
 
 def pretraining_batches(
-  config: Experiment, source: DatasetSource | None = None, shard: WorkerShard = WHOLE
+  config: Experiment,
+  source: DatasetSource | None = None,
+  shard: WorkerShard = WHOLE,
+  image_size: int | None = None,
 ) -> tf.data.Dataset:
   """Returns endless batches of two augmented views for pre-training.
 
@@ -44,6 +47,8 @@ def pretraining_batches(
   Args:
     source: the dataset, or None to load the one that `config` names.
     shard: the part of each batch that this process takes.
+    image_size: height and width of the views, pixels; None takes `config.image_size`. What is
+      drawn doesn't depend on it: a smaller view shows the same part of the image.
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
@@ -54,7 +59,8 @@ def pretraining_batches(
   """
   source = source or load_dataset(config)
   with_labels = config.lineareval_while_pretraining
-  augment = two_views(source, config, config.image_size, config.seed, with_labels)
+  size = image_size or config.image_size
+  augment = two_views(source, config, size, config.seed, with_labels)
   return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
 
 
@@ -130,7 +136,10 @@ def _view_function(image_size: int, *values: Any) -> Callable[..., tf.Tensor]:
 
 
 def finetuning_batches(
-  config: Training, source: DatasetSource, shard: WorkerShard = WHOLE
+  config: Training,
+  source: DatasetSource,
+  shard: WorkerShard = WHOLE,
+  image_size: int | None = None,
 ) -> tf.data.Dataset:
   """Returns endless batches of labelled images for finetuning, augmented without colour.
 
@@ -140,15 +149,15 @@ def finetuning_batches(
     "crop": (make_cropped, cropped_reduction),
     "zoom": (make_zoomed, zoomed_reduction),
   }[config.supervised_augmentation]
-  seed, image_size = config.seed, config.image_size
+  seed, size = config.seed, image_size or config.image_size
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: Record) -> Record:
     seeds = tf.stack([tf.constant(seed, tf.int64), position])
     image, full_size = source.decode_for(
-      record["image"], lambda size: reduction(size, seeds, image_size)
+      record["image"], lambda full_size: reduction(full_size, seeds, size)
     )
-    image = make(image, seeds, image_size=image_size, full_size=full_size)
+    image = make(image, seeds, image_size=size, full_size=full_size)
     return {"image": image, "label": record["label"]}
 
   return _shuffled_batches(source, config.train_batch_size, seed, augment, shard)

@@ -16,9 +16,15 @@ COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an ima
 
 
 def segmentation_batches(
-  options: SegmentationExperiment, source: DatasetSource, shard: WorkerShard = WHOLE
+  options: SegmentationExperiment,
+  source: DatasetSource,
+  shard: WorkerShard = WHOLE,
+  image_size: int | None = None,
 ) -> tf.data.Dataset:
   """Returns endless batches of random crops; see `make_masked_crop`.
+
+  Args:
+    image_size: height and width of the crops, pixels; None takes `options.image_size`.
 
   Returns:
     `tf.data.Dataset` of `{image, classes}`: float32 `[B, H, W, C]` in [0, 1] and int32
@@ -48,7 +54,7 @@ def segmentation_batches(
       source.decode(record["image"]),
       _classes(source, record),
       crop_seed,
-      size=options.image_size,
+      size=image_size or options.image_size,
       scale_jitter=options.scale_jitter,
       random_flip=options.random_flip,
       random_rotation=options.random_rotation,

@@ -1,11 +1,13 @@
 """The one training loop: steps, metrics, progress; it knows no loss and no network."""
 
 from collections.abc import Callable, Sequence
+import logging
 import time
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.distribute.strategy import first_local_result, split_batch
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
@@ -19,6 +21,8 @@ from conrec_tf.metrics import (
 )
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 SECONDS_IN_GRAPH = 2.0  # how long a signal may wait
 
@@ -114,10 +118,10 @@ class StepRunner(tf.Module):
 
 def train(
   runner: StepRunner,
-  iterator: tf.data.Iterator,
+  batches: Callable[[int, int], tf.data.Iterator],
   *,
   first_step: int,
-  last_step: int,
+  phases: Sequence[SizePhase],
   log_steps: int,
   images_per_step: int,
   learning_rate: Callable[[], tf.Tensor],
@@ -127,16 +131,17 @@ def train(
   ids: Callable[[int], str],
   workers: Workers,
 ) -> None:
-  """Trains from `first_step` to exactly `last_step`.
+  """Trains from `first_step` to exactly the end of the last phase.
 
   Args:
-    iterator: over endless batches.
+    batches: from the steps already taken and a size in pixels to an iterator over endless batches.
     first_step: steps already taken.
+    phases: the sizes of the whole training, one after the other; the step is traced once for each.
     log_steps: steps between two rows of metrics.
     learning_rate: gives the current one, a scalar.
     log: takes rows of metrics, `{name: number}` with the `global_step`.
     events: what happens on the way, called in this order after the row of metrics; at
-      `last_step` all of them are.
+      the last step all of them are.
     shutdown: entered.
     ids: function of a step that names its images.
     workers: all of them train and have events at the same steps.
@@ -145,13 +150,20 @@ def train(
     UsageError: a loss or gradient isn't finite.
     Preempted: a signal came; no event of that step has been called.
   """
-  progress = Progress(first_step, last_step)
+  progress, last_step, size = Progress(first_step, phases), phases[-1].last_step, 0
   step, since, logged = first_step, time.monotonic(), first_step
   intervals = [log_steps] + [event.interval for event in events]
-  steps_per_execution = 1
   while step < last_step:
+    phase = next(each for each in phases if step < each.last_step)
+    if phase.image_size != size:
+      if size:
+        progress.pause()
+        progress.begin(step)
+        logger.info("Images of %d pixels after step %d", phase.image_size, step)
+      size, steps_per_execution = phase.image_size, 1
+      iterator = batches(step, size)
     until_due = [interval - step % interval for interval in intervals]
-    count = min([last_step - step, steps_per_execution, *until_due])
+    count = min([phase.last_step - step, steps_per_execution, *until_due])
     began = time.monotonic()
     runner(iterator, tf.constant(count))
     steps_per_execution = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))

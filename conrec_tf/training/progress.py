@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from conrec_tf.config import Training
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.metrics import CONTRAST_LOSS, GLOBAL_STEP, METRICS
 
 logger = logging.getLogger(__name__)
@@ -25,19 +26,25 @@ SHORT_LABELS = {"step": "{}"} | {
 class Progress:
   """Shows one live line in a terminal; in a file, a plain line now and then.
 
-  The time left is reckoned from all steps but those before the first row, in which the step is
-  traced and compiled.
+  The time left is reckoned from all steps of a size but those before its first row, in which the
+  step is traced and compiled, as if steps took as long as their images have pixels.
+
+  Args:
+    phases: the sizes of the whole training.
   """
 
   SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
-  def __init__(self, first_step: int, last_step: int) -> None:
-    self._first, self._last = first_step, last_step
-    self._began = time.monotonic()
-    self._compiled = False
+  def __init__(self, first_step: int, phases: Sequence[SizePhase]) -> None:
+    self._phases, self._last = phases, phases[-1].last_step
+    self.begin(first_step)
     self._shown = -math.inf
     self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
     self._open = False
+
+  def begin(self, step: int) -> None:
+    """Takes up the time anew, at the first step and where another size begins."""
+    self._first, self._began, self._compiled = step, time.monotonic(), False
 
   def exclude(self, seconds: float) -> None:
     """Leaves out time that wasn't spent on steps."""
@@ -47,7 +54,7 @@ class Progress:
     """Shows a row of metrics, `{name: number}`, and the time left."""
     step = row[GLOBAL_STEP]
     now = time.monotonic()
-    left = (now - self._began) / (step - self._first) * (self._last - step)
+    left = (now - self._began) / self._work(self._first, step) * self._work(step, self._last)
     if not self._compiled:
       self._compiled, self._first, self._began = True, step, now
     if self._live:
@@ -64,6 +71,14 @@ class Progress:
     elif now - self._shown > self.SECONDS_BETWEEN_PLAIN_LINES or step == self._last:
       logger.info("  ".join(self._parts(row, left, LABELS)))
       self._shown = now
+
+  def _work(self, after: int, last: int) -> int:
+    """Returns the pixels of an image of each step, added up, of those after one to another."""
+    firsts = [0, *(phase.last_step for phase in self._phases)]
+    return sum(
+      max(0, min(last, phase.last_step) - max(after, first)) * phase.image_size**2
+      for first, phase in zip(firsts, self._phases, strict=False)
+    )
 
   def _parts(self, row: dict[str, Any], left: float, labels: dict[str, str]) -> list[str]:
     return [

@@ -44,7 +44,7 @@ class TrainTask:
     model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
     optimizer: its `iterations` is the global step.
-    batches: makes the endless batches, or of a worker its shard of them.
+    batches: makes the endless batches, or of a worker its shard of them, of a size in pixels.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
@@ -57,7 +57,7 @@ class TrainTask:
   networks: dict[str, tf.keras.Model | tf.Variable]
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
-  batches: Callable[[WorkerShard], tf.data.Dataset]
+  batches: Callable[[WorkerShard, int], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
   metric: str
   selection_metric: str

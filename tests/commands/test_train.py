@@ -1,11 +1,13 @@
-"""The workers of a training."""
+"""The workers of a training, and the sizes of its images."""
 
 import logging
 import os
 
+from conrec_tf import commands
 from conrec_tf.commands import train
 from conrec_tf.config import Config
 from conrec_tf.distribute.workers import Workers
+from conrec_tf.evaluation import embedding
 
 
 def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkeypatch):
@@ -19,3 +21,21 @@ def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkey
   finally:
     logger.setLevel(level)
   assert not os.path.exists(config.model_dir)
+
+
+def test_images_grow_in_training_and_evaluations_see_the_last_size(tiny, monkeypatch, caplog):
+  evaluated, batches = [], embedding.evaluation_batches
+
+  def noted(source, records, image_size, batch_size):
+    evaluated.append(image_size)
+    return batches(source, records, image_size, batch_size)
+
+  monkeypatch.setattr(embedding, "evaluation_batches", noted)
+  options = dict(corruption="none", eval_every_epochs=1, train_steps=9)
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(Config(**{**tiny, **options}, image_size_schedule="12:0.4,16:0.4"))
+  assert [text for text in caplog.messages if text.startswith("Images of")] == [
+    "Images of 16 pixels after step 4",
+    "Images of 24 pixels after step 7",
+  ]
+  assert len(evaluated) > 4 and set(evaluated) == {24}

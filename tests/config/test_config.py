@@ -52,6 +52,24 @@ from conrec_tf.errors import UsageError
       "multi_level_reconstruction_weight and unet_depth=4. Received: 40",
     ),
     (
+      dict(image_size_schedule="32:0.5,36:0.3"),
+      "each size of image_size_schedule must be a multiple of 8 for unet_depth=4. Received: 36",
+    ),
+    (
+      dict(image_size_schedule="16:0.5"),
+      "each size of image_size_schedule must be at least 21 for corruption=models_genesis. "
+      "Received: 16",
+    ),
+    *(
+      (
+        dict(image_size_schedule=text),
+        "image_size_schedule must be sizes from 8 pixels, each with the share of the steps that "
+        "it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size. "
+        f"Received: {text}",
+      )
+      for text in ("32", "32:0.5,48", "32:0.5,48:0.5", "32:0", "32:nan", "half:0.5", "4:0.5")
+    ),
+    (
       dict(mode="export", export_format=" ,"),
       "export_format must be one or more of saved_model, onnx, tflite for mode=export. "
       "Received: none",
@@ -157,9 +175,10 @@ def test_default_model_dir_is_a_function_of_what_determines_training():
       ),
       True,
     ),
+    (dict(learning_rate_schedule="constant", image_size_schedule="32:0.5"), True),
   ],
 )
-def test_a_run_is_the_same_with_more_steps_unless_something_follows_a_cosine(values, depends):
+def test_a_run_is_the_same_with_more_steps_unless_something_follows_the_whole(values, depends):
   config, longer = Config(**values), Config(**values, train_steps=99)
   assert config.depends_on_length == depends
   assert (config.training_fingerprint != longer.training_fingerprint) == depends
@@ -171,6 +190,14 @@ def test_momentum_that_follows_a_cosine_leaves_the_default_model_dir_as_it_was()
   )
   assert Config(**values).run_directory == "runs/rectangle_triangle-conrec-b3d67138"
   assert Config(**values, train_steps=99).run_directory == Config(**values).run_directory
+
+
+def test_sizes_end_after_their_shares_of_the_steps():
+  config = Config(image_size_schedule=" 32:0.5 ,48:0.25", image_size=64)
+  assert config.size_phases(10) == [(5, 32), (8, 48), (10, 64)]
+  assert config.size_phases(1) == [(0, 32), (1, 48), (1, 64)]
+  assert Config().size_phases(7) == [(7, 64)]
+  assert config.run_directory != Config().run_directory
 
 
 def test_smaller_images_are_embedded_than_could_be_learnt_from():

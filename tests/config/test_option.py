@@ -41,6 +41,7 @@ READ_TEXTS = {
   "dicom_window": "40",
   "export_format": "png",
   "few_shots": "0",
+  "image_size_schedule": "32:1",
   "label_fractions": "2",
   "max_undecodable": "many",
   "seeds": "1,1",

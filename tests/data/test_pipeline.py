@@ -36,6 +36,17 @@ def test_one_seed_one_stream(tiny):
   assert not np.array_equal(first[0]["corrupted"], other[0]["corrupted"])
 
 
+def test_smaller_views_show_the_same_parts_of_the_same_images(tiny):
+  config = Config(**tiny, corruption="none")
+  large, small = (
+    next(pipeline.pretraining_batches(config, image_size=size).as_numpy_iterator())["target"]
+    for size in (48, 24)
+  )
+  assert small.shape == (8, 2, 24, 24, 1) and large.shape == (8, 2, 48, 48, 1)
+  means = large.reshape(8, 2, 24, 2, 24, 2, 1).mean(axis=(3, 5))
+  assert np.abs(means - small).mean() < 0.02 < np.abs(means - small[::-1]).mean()
+
+
 def test_batch_larger_than_the_split(tiny):
   config = Config(**{**tiny, "train_batch_size": 49})
   with pytest.raises(UsageError, match=r"at most 48, the images in train\[:48\]. Received: 49"):

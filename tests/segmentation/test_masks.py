@@ -244,6 +244,8 @@ def test_batches_depend_on_seed_and_position_alone(folder):
   )
   np.testing.assert_array_equal(first, second)
   assert not np.array_equal(first[0], first[1])
+  batch = next(iter(segmentation_batches(config, source, image_size=16)))
+  assert batch["image"].shape[1:3] == batch["classes"].shape[1:] == (16, 16)
 
 
 def test_masks_are_no_images_to_learn_from(folder, caplog):

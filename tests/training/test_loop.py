@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
@@ -38,12 +39,19 @@ STRATEGY = build_strategy(Config(), Config())
 
 
 def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shutdown=None):
-  runner = StepRunner(STRATEGY, CountingStep())
+  phases = [SizePhase(last_step, 8)]
+  take_steps(tmp_path, lambda *_: iter(batches), phases, log_steps, events, first_step, shutdown)
+  return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+
+
+def take_steps(
+  tmp_path, batches, phases, log_steps, events=(), first_step=0, shutdown=None, runner=None
+):
   train(
-    runner,
-    iter(batches),
+    runner or StepRunner(STRATEGY, CountingStep()),
+    batches,
     first_step=first_step,
-    last_step=last_step,
+    phases=phases,
     log_steps=log_steps,
     images_per_step=16,
     learning_rate=lambda: 0.3,
@@ -53,7 +61,6 @@ def run(tmp_path, batches, last_step, log_steps=4, events=(), first_step=0, shut
     ids=lambda step: f"of step {step}",
     workers=Workers(STRATEGY),
   )
-  return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_steps_rows_and_events_come_at_their_steps(tmp_path):
@@ -82,6 +89,39 @@ def test_steps_rows_and_events_come_at_their_steps(tmp_path):
     ("evaluate", 11),
     ("save", 11),
   ]
+
+
+class SizeStep(CountingStep):
+  """Reports the size of the images; keeps the sizes that it was traced with."""
+
+  def __init__(self):
+    self.traced = []
+
+  def __call__(self, batch):
+    self.traced.append(batch.shape[1])
+    return super().__call__(tf.cast(tf.shape(batch)[1], tf.float32))
+
+
+@pytest.mark.parametrize("first_step", [0, 3, 4, 5, 6, 9])
+def test_sizes_change_after_their_steps_and_are_traced_once(tmp_path, first_step):
+  step, opened = SizeStep(), []
+
+  def batches(taken, size):
+    opened.append((taken, size))
+    return iter(tf.data.Dataset.from_tensors(tf.zeros([2, size])).repeat())
+
+  phases = [SizePhase(4, 2), SizePhase(4, 7), SizePhase(6, 3), SizePhase(8, 2), SizePhase(11, 5)]
+  runner = StepRunner(STRATEGY, step)
+  take_steps(tmp_path, batches, phases, log_steps=1, first_step=first_step, runner=runner)
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  sizes = {row["global_step"]: row["train/total_loss"] for row in rows}
+  whole = [2, 2, 2, 2, 3, 3, 2, 2, 5, 5, 5]
+  assert sizes == {taken + 1: whole[taken] for taken in range(first_step, 11)}
+  switches = [(4, 3), (6, 2), (8, 5)]
+  assert opened[0] == (first_step, whole[first_step])
+  assert opened[1:] == [switch for switch in switches if switch[0] > first_step]
+  traced = {number: step.traced.count(number) for number in step.traced}
+  assert len(set(traced.values())) == 1 and traced.keys() == set(whole[first_step:])
 
 
 def test_rows_are_tensorboard_scalars(tmp_path):

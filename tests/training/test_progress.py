@@ -7,6 +7,7 @@ import time
 import pytest
 
 from conrec_tf.config import Config
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.training.progress import ChanceLevelNotice, Progress, duration, hints
 
@@ -23,7 +24,7 @@ ROW = {
 
 
 def test_a_file_gets_plain_lines_now_and_then(caplog):
-  progress = Progress(0, 200)
+  progress = Progress(0, [SizePhase(200, 64)])
   with caplog.at_level(logging.INFO, "conrec_tf"):
     for step in (100, 101, 200):
       progress.show({"global_step": step, "train/total_loss": 1.23456, "images_per_second": 80.0})
@@ -36,7 +37,7 @@ def test_a_file_gets_plain_lines_now_and_then(caplog):
 def test_the_time_left_is_reckoned_without_what_compiling_took(monkeypatch, caplog):
   clock = iter([0.0, 60.0, 80.0, 100.0, 120.0])  # began; 50 steps and compiling; 20 s for 50 each
   monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-  progress = Progress(0, 1000)
+  progress = Progress(0, [SizePhase(1000, 64)])
   with caplog.at_level(logging.INFO, "conrec_tf"):
     for step in (50, 100, 150):
       progress.show({"global_step": step})
@@ -47,6 +48,25 @@ def test_the_time_left_is_reckoned_without_what_compiling_took(monkeypatch, capl
     "step 100/1000  6:00 left",
     "step 150/1000  5:40 left",
     "step 150/1000  5:40 left",
+  ]
+
+
+def test_the_time_left_is_reckoned_by_pixels_and_anew_for_each_size(monkeypatch, caplog):
+  clock = iter([0.0, 9.0, 19.0, 20.0, 60.0, 90.0])
+  monkeypatch.setattr(Progress, "SECONDS_BETWEEN_PLAIN_LINES", 0.0)
+  monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+  progress = Progress(0, [SizePhase(30, 32), SizePhase(50, 64)])
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    progress.show({"global_step": 10})  # with tracing
+    progress.show({"global_step": 20})  # 1 s a step: 10 more, and 20 of four times the pixels
+    progress.begin(30)
+    progress.show({"global_step": 40})  # with tracing
+    progress.show({"global_step": 45})  # 6 s a step
+  assert [record.message for record in caplog.records] == [
+    "step 10/50  1:30 left",
+    "step 20/50  1:30 left",
+    "step 40/50  0:40 left",
+    "step 45/50  0:30 left",
   ]
 
 
@@ -74,7 +94,7 @@ def test_a_live_line_fits_the_terminal(monkeypatch, capsys, columns, line):
   monkeypatch.setattr(time, "monotonic", lambda: 0.0)
   logging.getLogger("conrec_tf").setLevel(logging.INFO)
   try:
-    progress = Progress(0, 62000)
+    progress = Progress(0, [SizePhase(62000, 64)])
     for step in (12400, 12401):
       progress.show({"global_step": step, **ROW})
     progress.pause()

@@ -51,7 +51,22 @@ TRAININGS = {
   ),
   "float16": ("npz", dict(mixed_precision="mixed_float16", gradient_checkpointing=True)),
   "bfloat16": ("npz", dict(mixed_precision="mixed_bfloat16", global_bn=False)),
-  "finetuned": ("tfds_streamed", dict(train_mode="finetune", optimizer="momentum")),
+  "growing": (
+    "image_folder",
+    dict(
+      image_size=32,
+      image_size_schedule="24:0.2,28:0.4",
+      contrastive_method="moco",
+      moco_queue_length=32,
+      adversarial_weight=1.0,
+      multi_level_reconstruction_weight=10.0,
+      unet_depth=3,
+    ),
+  ),
+  "finetuned": (
+    "tfds_streamed",
+    dict(train_mode="finetune", optimizer="momentum", image_size_schedule="16:0.5"),
+  ),
   "graded": ("npz", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
   "segmented": ("masks", dict(optimizer="momentum")),
 }
@@ -63,6 +78,7 @@ BESIDE = {
   "momentum": {"momentum"},
   "adversarial": {"discriminator", "discriminator_optimizer"},
   "levels": {"level_heads"},
+  "growing": {"level_heads", "momentum", "queue", "discriminator", "discriminator_optimizer"},
   "finetuned": {"head"},
   "graded": {"head"},
   "segmented": {"head"},
@@ -116,10 +132,12 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   everything = tf.train.Checkpoint(**task.networks, **others)
 
   def train_from(step, save):
-    iterator = iter(task.batches(WorkerShard(first_step=step)))
-    for taken in range(step, STEPS):
-      save(taken)
-      runner(iterator, tf.constant(1))
+    for phase in config.size_phases(STEPS):
+      iterator = iter(task.batches(WorkerShard(first_step=step), phase.image_size))
+      for taken in range(step, phase.last_step):
+        save(taken)
+        runner(iterator, tf.constant(1))
+      step = max(step, phase.last_step)
     return values_of(everything, tmp_path / "end")
 
   expected = train_from(0, checkpoints.save)

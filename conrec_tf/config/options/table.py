@@ -8,13 +8,14 @@ its presets.
 """
 
 import dataclasses
+import itertools
 
 from conrec_tf.config.options.data import Augmentation, Data
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.option import section
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.options.segmentation import Segmentation
-from conrec_tf.config.options.training import Model, Optimization
+from conrec_tf.config.options.training import Model, Optimization, SizePhase
 
 SECTIONS = (
   Task,
@@ -45,6 +46,17 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
   def starts_trained(self) -> bool:
     """True where pre-training starts from weights that have learnt before."""
     return bool(self.checkpoint or self.encoder_weights)
+
+  @property
+  def training_sizes(self) -> tuple[int, ...]:
+    """The sizes that images of training have, one after the other; the last is `image_size`."""
+    return (*(size for size, _ in self.size_shares), self.image_size)
+
+  def size_phases(self, last_step: int) -> list[SizePhase]:
+    """Returns the sizes of a training of so many steps, each with the step that it ends at."""
+    shares = itertools.accumulate(share for _, share in self.size_shares)
+    ends = [*(round(share * last_step) for share in shares), last_step]
+    return [SizePhase(*each) for each in zip(ends, self.training_sizes, strict=True)]
 
   @property
   def has_supervised_head(self) -> bool:

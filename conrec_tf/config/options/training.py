@@ -1,6 +1,20 @@
 """Options of the network and how it is optimized."""
 
-from conrec_tf.config.options.option import option, section
+from typing import NamedTuple
+
+from conrec_tf.config.options.option import number_or_zero, option, section
+
+
+class SizePhase(NamedTuple):
+  """A part of a training in which all batches are of one size.
+
+  Attributes:
+    last_step: the last step of it, counted from the beginning of the training.
+    image_size: height and width of the images, pixels.
+  """
+
+  last_step: int
+  image_size: int
 
 
 @section
@@ -123,6 +137,12 @@ class Optimization:
   )
   train_epochs: int = option(35, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
+  image_size_schedule: str = option(
+    "",
+    "Sizes in pixels that training begins with, before image_size, and the share of the steps that "
+    "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations are at image_size. Empty: none.",
+    before="",
+  )
   optimizer: str = option(
     "adamw",
     "Optimizer of the weights.",
@@ -184,3 +204,9 @@ class Optimization:
   )
   deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
+
+  @property
+  def size_shares(self) -> tuple[tuple[int, float], ...]:
+    """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
+    parts = [part.partition(":") for part in self.image_size_schedule.split(",") if part.strip()]
+    return tuple((int(number_or_zero(size)), number_or_zero(share)) for size, _, share in parts)

@@ -4,36 +4,18 @@ from collections.abc import Iterator
 
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import Options
-from conrec_tf.config.rules.objective import SHORTEST_SIDE_FOR_SSIM
 
+SHORTEST_SIDE = 8
+SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 SHORTEST_SIDE_FOR_DENSENET = 32
 
 
 def network_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
-  stride = 2 ** (config.unet_depth - 1)
-  unet, size = config.encoder == "unet", config.image_size
+  unet = config.encoder == "unet"
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
-  yield (
-    unet and size % stride,
-    f"image_size must be a multiple of {stride} for unet_depth={config.unet_depth}",
-    size,
-  )
-  for applies, least, name in (
-    (config.encoder == "densenet121", SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"),
-    (
-      config.opens_training_data and config.is_pretraining and config.corruption != "none",
-      SHORTEST_SIDE_FOR_CORRUPTION,
-      f"corruption={config.corruption}",
-    ),
-    (
-      config.opens_training_data and config.reconstruction_loss == "ssim",
-      SHORTEST_SIDE_FOR_SSIM,
-      "reconstruction_loss=ssim",
-    ),
-  ):
-    yield applies and size < least, f"image_size must be at least {least} for {name}", size
+  yield from _size_rules(config)
   yield (
     config.encoder != "densenet121" and config.encoder_weights,
     f"encoder_weights must be empty for encoder={config.encoder}",
@@ -75,4 +57,46 @@ def network_rules(config: Options) -> Iterator[Rule]:
     config.checkpoint and config.encoder_weights and config.is_pretraining,
     "encoder_weights must be empty with a checkpoint, which has its own",
     config.encoder_weights,
+  )
+
+
+def _size_rules(config: Options) -> Iterator[Rule]:
+  shares = [share for _, share in config.size_shares]
+  yield (
+    any(size < SHORTEST_SIDE for size in config.training_sizes)
+    or not all(0 < share < 1 for share in shares)
+    or sum(shares) >= 1,
+    f"image_size_schedule must be sizes from {SHORTEST_SIDE} pixels, each with the share of the "
+    "steps that it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size",
+    config.image_size_schedule,
+  )
+  stride = 2 ** (config.unet_depth - 1)
+  first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]
+  for name, size in (("image_size", config.image_size), *first):
+    yield (
+      config.encoder == "unet" and size % stride,
+      f"{name} must be a multiple of {stride} for unet_depth={config.unet_depth}",
+      size,
+    )
+    for applies, least, what in _least_sizes(config):
+      yield applies and size < least, f"{name} must be at least {least} for {what}", size
+
+
+def _least_sizes(config: Options) -> Iterator[tuple[bool, int, str]]:
+  """Yields (whether it applies, the smallest height and width, for what)."""
+  yield config.encoder == "densenet121", SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"
+  if not config.opens_training_data:
+    return
+  yield (
+    config.is_pretraining and config.corruption != "none",
+    SHORTEST_SIDE_FOR_CORRUPTION,
+    f"corruption={config.corruption}",
+  )
+  ssim = config.reconstruction_loss == "ssim"
+  yield ssim, SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"
+  yield (
+    ssim and bool(config.multi_level_reconstruction_weight),
+    SHORTEST_SIDE_FOR_SSIM * 2 ** (config.unet_depth - 2),  # for the smallest inner level
+    "reconstruction_loss=ssim with multi_level_reconstruction_weight and "
+    f"unet_depth={config.unet_depth}",
   )

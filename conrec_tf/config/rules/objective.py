@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import Options
 
-SHORTEST_SIDE_FOR_SSIM = 11
-
 
 def objective_rules(config: Options) -> Iterator[Rule]:
   """Yields (whether it is wrong, what is expected, what was received)."""
@@ -63,15 +61,6 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three levels "
     "or more",
     config.multi_level_reconstruction_weight,
-  )
-  least = SHORTEST_SIDE_FOR_SSIM * 2 ** (config.unet_depth - 2)  # for the smallest inner level
-  yield (
-    config.multi_level_reconstruction_weight
-    and config.reconstruction_loss == "ssim"
-    and config.image_size < least,
-    f"image_size must be at least {least} for reconstruction_loss=ssim with "
-    f"multi_level_reconstruction_weight and unet_depth={config.unet_depth}",
-    config.image_size,
   )
   contrasts = config.is_pretraining and config.contrastive_weight and not moco
   yield (
