@@ -1,8 +1,9 @@
 """Options of the network and how it is optimized."""
 
+import re
 from typing import NamedTuple
 
-from conrec_tf.config.options.option import number_or_zero, option, section
+from conrec_tf.config.options.option import option, section
 
 
 class SizePhase(NamedTuple):
@@ -208,5 +209,6 @@ class Optimization:
   @property
   def size_shares(self) -> tuple[tuple[int, float], ...]:
     """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
-    parts = [part.partition(":") for part in self.image_size_schedule.split(",") if part.strip()]
-    return tuple((int(number_or_zero(size)), number_or_zero(share)) for size, _, share in parts)
+    texts = [text for text in self.image_size_schedule.split(",") if text.strip()]
+    found = [re.fullmatch(r"\s*(\d+):(\d*\.?\d+)\s*", text) for text in texts]
+    return tuple((int(part[1]), float(part[2])) if part else (0, 0.0) for part in found)
