@@ -138,8 +138,8 @@ class Optimization:
   )
   train_epochs: int = option(35, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
-  image_size_schedule: str = option(
-    "",
+  image_size_schedule: tuple[str, ...] = option(
+    (),
     "Sizes in pixels that training begins with, before image_size, and the share of the steps that "
     "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations are at image_size. Empty: none.",
     before="",
@@ -209,6 +209,5 @@ class Optimization:
   @property
   def size_shares(self) -> tuple[tuple[int, float], ...]:
     """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
-    texts = [text for text in self.image_size_schedule.split(",") if text.strip()]
-    found = [re.fullmatch(r"\s*(\d+):(\d*\.?\d+)\s*", text) for text in texts]
+    found = [re.fullmatch(r"(\d+):(\d*\.?\d+)", text) for text in self.image_size_schedule]
     return tuple((int(part[1]), float(part[2])) if part else (0, 0.0) for part in found)
