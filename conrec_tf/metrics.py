@@ -9,6 +9,7 @@ untrained network, of standardised embeddings.
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+import math
 import re
 from typing import Any
 
@@ -17,6 +18,7 @@ TOTAL_LOSS = "train/total_loss"
 CONTRAST_LOSS = "train/contrast_loss"
 CONTRAST_ACCURACY = "train/contrast_acc"
 CONTRAST_ENTROPY = "train/contrast_entropy"
+LOCAL_CROP_LOSS = "train/local_crop_loss"
 RECONSTRUCTION_LOSS = "train/reconstruction_loss"
 LEVELS_CONTRAST_LOSS = "train/levels_contrast_loss"
 LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
@@ -191,6 +193,12 @@ METRICS = {
       form=LOSS,
       group="Contrastive",
       charts={"entropy": ""},
+    ),
+    _loss(
+      *(LOCAL_CROP_LOSS, "loss of local crops (nats)", "Contrastive loss of local crops"),
+      chance=lambda images, equal: 2.0 * math.log(2 * images - 2),
+      group="Contrastive",
+      charts={"local crops": ""},
     ),
     _loss(
       *(RECONSTRUCTION_LOSS, "reconstruction loss", "Reconstruction loss"),

@@ -4,11 +4,11 @@ from collections.abc import Callable
 import functools
 import inspect
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from conrec_tf.config import Augmentation, Experiment, Training
+from conrec_tf.config import Augmentation, Experiment, Objective, Training
 from conrec_tf.data.augmentation.corruption import corrupt
 from conrec_tf.data.augmentation.finetune import (
   cropped_reduction,
@@ -26,9 +26,11 @@ from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, Record], Record]
 
-# What `make_view` takes that are options.
+# What `make_view` takes that are options, of views of any size.
 VIEW_OPTIONS = [
-  name for name in inspect.signature(make_view).parameters if hasattr(Augmentation, name)
+  name
+  for name in inspect.signature(make_view).parameters
+  if hasattr(Augmentation, name) and name != "crop_min_area"
 ]
 
 
@@ -52,15 +54,16 @@ def pretraining_batches(
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
-    `lineareval_while_pretraining` also `label`, int64 `[B]`. B is the part of the batch.
+    `local_crops` also `local_crops`, float32 `[B, N, h, w, C]`, and with
+    `lineareval_while_pretraining` `label`, int64 `[B]`. B is the part of the batch.
 
   Raises:
     UsageError: the batch is larger than the split.
   """
   source = source or load_dataset(config)
   with_labels = config.lineareval_while_pretraining
-  size = image_size or config.image_size
-  augment = two_views(source, config, size, config.seed, with_labels)
+  size, local = image_size or config.image_size, local_crops(config)
+  augment = two_views(source, config, size, config.seed, with_labels, local)
   return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
 
 
@@ -80,21 +83,71 @@ def validation_batches(source: DatasetSource, augment: Augment, batch_size: int)
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
+class Crops(NamedTuple):
+  """Random crops of an image that are resized to one size.
+
+  Attributes:
+    number: how many.
+    size: height and width, pixels.
+    min_area, max_area: the smallest and the largest share of the image's area.
+  """
+
+  number: int
+  size: int
+  min_area: float
+  max_area: float
+
+  def reduction(self, full_size: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Returns by how much an image can be reduced for them; seeds are int64 `[number, 2]`."""
+    return view_reduction(full_size, tf.unstack(seeds), *self[1:])
+
+  def function(self, options: Augmentation) -> Callable[..., tf.Tensor]:
+    """Returns the function of (image, seed, full_size) that makes one, traced once."""
+    values = {name: getattr(options, name) for name in VIEW_OPTIONS}
+    return _view_function(
+      **values, image_size=self.size, crop_min_area=self.min_area, crop_max_area=self.max_area
+    )
+
+
+def local_crops(objective: Objective) -> Crops | None:
+  """Returns the small crops that a training compares with whole views, or None."""
+  if not objective.local_crops:
+    return None
+  return Crops(
+    objective.local_crops,
+    objective.local_crop_size,
+    objective.local_crop_min_area,
+    objective.local_crop_max_area,
+  )
+
+
 def two_views(
   source: DatasetSource,
   options: Augmentation,
   image_size: int,
   seed: int,
   with_labels: bool = False,
+  local: Crops | None = None,
 ) -> Augment:
-  """Returns the function of (position in the stream, record) that makes a training example."""
-  view_of = _view_function(image_size, *(getattr(options, name) for name in VIEW_OPTIONS))
+  """Returns the function of (position in the stream, record) that makes a training example.
+
+  Args:
+    options: of the views.
+    image_size: height and width of the two views, pixels.
+    with_labels: whether an example has its label.
+    local: crops that come beside the views, as `local_crops`.
+  """
+  whole = Crops(2, image_size, options.crop_min_area, 1.0)
+  view_of = whole.function(options)
 
   def augment(position: tf.Tensor, record: Record) -> Record:
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(seed, tf.int64), position]), 4
     )
-    view_seeds = tf.unstack(seeds[:2])
+    drawn = {whole: seeds[:2]}
+    if local:
+      local_seed = tf.random.experimental.stateless_fold_in(seeds[1], local.number)
+      drawn[local] = tf.random.experimental.stateless_split(local_seed, local.number)
     if options.window_size:
       window_seed = tf.random.experimental.stateless_fold_in(seeds[0], options.window_size)
       image = random_window(source.decode(record["image"]), options.window_size, window_seed)
@@ -102,9 +155,9 @@ def two_views(
     else:
       image, full_size = source.decode_for(
         record["image"],
-        lambda size: view_reduction(size, view_seeds, image_size, options.crop_min_area),
+        lambda size: tf.reduce_min([crops.reduction(size, of) for crops, of in drawn.items()]),
       )
-    targets = [view_of(image, seed, full_size) for seed in view_seeds]
+    targets = [view_of(image, each, full_size) for each in tf.unstack(drawn[whole])]
     if options.corruption == "none":
       corrupted = targets
     else:
@@ -112,11 +165,16 @@ def two_views(
         _corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
       ]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
+    if local:
+      crop_of = local.function(options)
+      crops = [crop_of(image, each, full_size) for each in tf.unstack(drawn[local])]
+      batch["local_crops"] = tf.stack(crops)
     if with_labels:
       batch["label"] = record["label"]
     return batch
 
-  return source.traced_once(("two views", options, image_size, seed, with_labels), augment)
+  key = "two views", options, image_size, seed, with_labels, local
+  return source.traced_once(key, augment)
 
 
 # Traced once for both views and all datasets.
@@ -124,13 +182,12 @@ _corrupted_view = tf.function(corrupt, autograph=False)
 
 
 @functools.cache
-def _view_function(image_size: int, *values: Any) -> Callable[..., tf.Tensor]:
-  """Returns `make_view` of (image, seed, full_size) as a graph, for values of `VIEW_OPTIONS`."""
-  options = dict(zip(VIEW_OPTIONS, values, strict=True))
+def _view_function(**options: Any) -> Callable[..., tf.Tensor]:
+  """Returns `make_view` of (image, seed, full_size) as a graph."""
 
   @tf.function(autograph=False)
   def view_of(image: tf.Tensor, seed: tf.Tensor, full_size: tf.Tensor) -> tf.Tensor:
-    return make_view(image, seed, full_size=full_size, image_size=image_size, **options)
+    return make_view(image, seed, full_size=full_size, **options)
 
   return view_of
 

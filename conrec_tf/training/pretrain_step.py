@@ -13,6 +13,7 @@ from conrec_tf.pretrained.find import AVERAGE
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.objectives.adversarial import Adversarial
 from conrec_tf.training.objectives.levels import Levels
+from conrec_tf.training.objectives.local_crops import LocalCrops
 from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
 from conrec_tf.training.objectives.objective import Batch, PretrainingObjective
 from conrec_tf.training.objectives.paper import Contrastive, Reconstruction
@@ -27,6 +28,7 @@ OBJECTIVES: tuple[type[PretrainingObjective], ...] = (
   Reconstruction,
   Levels,
   Adversarial,
+  LocalCrops,
 )
 
 

@@ -24,6 +24,18 @@ def test_batches(tiny):
   assert not np.array_equal(batch["target"][:, 0], batch["target"][:, 1])
 
 
+def test_local_crops_come_beside_the_same_views(tiny):
+  values = dict(local_crops=3, local_crop_size=16, local_crop_min_area=0.05)
+  plain, batch = (take(Config(**tiny, **more), 1)[0] for more in ({}, values))
+  assert set(batch) == {*plain, "local_crops"}
+  for name, views in plain.items():
+    np.testing.assert_array_equal(batch[name], views)
+  crops = batch["local_crops"]
+  assert crops.shape == (8, 3, 16, 16, 1) and crops.dtype == np.float32
+  assert crops.min() >= 0 and crops.max() <= 1
+  assert len({crop.tobytes() for crop in crops.reshape(-1, 16 * 16)}) > 20
+
+
 def test_simclr_is_not_corrupted(tiny):
   batch = take(Config(**tiny, corruption="none"), 1)[0]
   np.testing.assert_array_equal(batch["corrupted"], batch["target"])

@@ -44,6 +44,7 @@ TRAININGS = {
     "npz",
     dict(PAPER, contrastive_method="moco", moco_momentum_schedule="cosine", base_filters=4),
   ),
+  "local_crops": ("npz", dict(local_crops=2, local_crop_size=16)),
   "adversarial": ("npz", dict(adversarial_weight=1.0, adversarial_start_step=2, unet_depth=3)),
   "levels": (
     "image_folder",

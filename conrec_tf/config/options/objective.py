@@ -81,6 +81,40 @@ class Objective:
     "resolution (after arXiv 2301.00772); 0: of the last alone.",
     low=0.0,
   )
+  local_crops: int = option(
+    0,
+    "Small crops of each image that are compared with the views of all images, beside those; 0: "
+    "none (multi-crop, arXiv 2006.09882).",
+    low=0,
+    high=64,
+    before=0,
+  )
+  local_crop_size: int = option(
+    32,
+    "Height and width of local crops, a multiple of 2^(unet_depth - 1).",
+    low=4,
+    before=32,
+  )
+  local_crop_min_area: float = option(
+    0.08,
+    "Smallest share of an image's area that a local crop shows.",
+    above=0.0,
+    high=1.0,
+    before=0.08,
+  )
+  local_crop_max_area: float = option(
+    0.5,
+    "Largest share of an image's area that a local crop shows.",
+    above=0.0,
+    high=1.0,
+    before=0.5,
+  )
+  local_crop_weight: float = option(
+    2.0,
+    "Weight of the contrastive loss of local crops.",
+    above=0.0,
+    before=2.0,
+  )
   adversarial_weight: float = option(
     0.0,
     "Weight of a discriminator's judgement of the reconstruction, patch by patch (arXiv "

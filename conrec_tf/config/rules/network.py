@@ -72,19 +72,26 @@ def _size_rules(config: Options) -> Iterator[Rule]:
   )
   stride = 2 ** (config.unet_depth - 1)
   first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]
-  for name, size in (("image_size", config.image_size), *first):
+  whole = [("image_size", config.image_size), *first]
+  local = [("local_crop_size", config.local_crop_size)] if config.local_crops else []
+  for name, size in (*whole, *local):
     yield (
       config.encoder == "unet" and size % stride,
       f"{name} must be a multiple of {stride} for unet_depth={config.unet_depth}",
       size,
     )
+    yield (
+      config.encoder == "densenet121" and size < SHORTEST_SIDE_FOR_DENSENET,
+      f"{name} must be at least {SHORTEST_SIDE_FOR_DENSENET} for encoder=densenet121",
+      size,
+    )
+  for name, size in whole:
     for applies, least, what in _least_sizes(config):
       yield applies and size < least, f"{name} must be at least {least} for {what}", size
 
 
 def _least_sizes(config: Options) -> Iterator[tuple[bool, int, str]]:
   """Yields (whether it applies, the smallest height and width, for what)."""
-  yield config.encoder == "densenet121", SHORTEST_SIDE_FOR_DENSENET, "encoder=densenet121"
   if not config.opens_training_data:
     return
   yield (

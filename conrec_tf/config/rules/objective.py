@@ -44,6 +44,22 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     moco and config.contrastive_weight,
     "unless contrastive_method=moco",
   )
+  yield (
+    config.local_crops and not (config.is_pretraining and config.contrastive_weight),
+    "local_crops must be 0 unless a training has a contrastive loss",
+    config.local_crops,
+  )
+  yield from left_out(
+    config,
+    ("local_crop_size", "local_crop_min_area", "local_crop_max_area", "local_crop_weight"),
+    config.local_crops,
+    "unless there are local_crops",
+  )
+  yield (
+    config.local_crop_min_area > config.local_crop_max_area,
+    "local_crop_min_area must be at most local_crop_max_area",
+    f"{config.local_crop_min_area} and {config.local_crop_max_area}",
+  )
   reconstructs = config.is_pretraining and config.reconstruction_weight
   yield (
     config.adversarial_weight and not reconstructs,

@@ -27,6 +27,7 @@ def make_view(
   image_size: int,
   full_size: tf.Tensor | None = None,
   crop_min_area: float = MIN_AREA,
+  crop_max_area: float = 1.0,
   random_flip: str = "horizontal",
   random_rotation: float = 0.0,
   color_jitter_strength: float = 1.0,
@@ -46,6 +47,7 @@ def make_view(
     seed: integer `[2]`; the same seed gives the same view.
     image_size: height and width of the view, pixels.
     full_size: int32 `[2]`, height and width before `image` was reduced; None if it wasn't.
+    crop_max_area: the largest share of the image's area that it shows.
 
   The others are the options of these names; of one channel, brightness and contrast alone change.
 
@@ -64,7 +66,7 @@ def make_view(
   )
   size = tf.shape(image)[:2]
   full_size = size if full_size is None else full_size
-  box = reduced_box(*view_crop(seed, full_size, crop_min_area), full_size, size)
+  box = reduced_box(*view_crop(seed, full_size, crop_min_area, crop_max_area), full_size, size)
   view = crop_and_resize(image, *box, image_size)
   if random_rotation:
     view = rotate(view, drawn["angle"])
@@ -80,18 +82,22 @@ def make_view(
 
 
 def view_reduction(
-  full_size: tf.Tensor, seeds: Sequence[tf.Tensor], image_size: int, crop_min_area: float
+  full_size: tf.Tensor,
+  seeds: Sequence[tf.Tensor],
+  image_size: int,
+  crop_min_area: float,
+  crop_max_area: float = 1.0,
 ) -> tf.Tensor:
   """Returns by how much an image can be reduced so that the views of some seeds lose no pixels."""
-  sizes = [view_crop(seed, full_size, crop_min_area)[1] for seed in seeds]
+  sizes = [view_crop(seed, full_size, crop_min_area, crop_max_area)[1] for seed in seeds]
   return largest_reduction(tf.stack(sizes), image_size)
 
 
 def view_crop(
-  seed: tf.Tensor, full_size: tf.Tensor, min_area: float
+  seed: tf.Tensor, full_size: tf.Tensor, min_area: float, max_area: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Draws the box that a view of this seed shows of an image; see `draw_crop`."""
-  return draw_crop(_seeds(seed)[1], tf.concat([full_size, [1]], 0), min_area)
+  return draw_crop(_seeds(seed)[1], tf.concat([full_size, [1]], 0), min_area, max_area)
 
 
 def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
@@ -100,14 +106,14 @@ def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
 
 
 def draw_crop(
-  seed: tf.Tensor, image_shape: tf.Tensor, min_area: float = MIN_AREA
+  seed: tf.Tensor, image_shape: tf.Tensor, min_area: float = MIN_AREA, max_area: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Draws a box of a share of the area, up to all of it, with aspect ratio 3/4 to 4/3.
+  """Draws a box of a share of the area, with aspect ratio 3/4 to 4/3.
 
   Args:
     seed: integer `[2]`.
     image_shape: int32 `[3]`.
-    min_area: the smallest share.
+    min_area, max_area: the smallest and the largest share.
 
   Returns:
     offset (y, x) and size (height, width), int32 `[2]` each, pixels.
@@ -118,7 +124,7 @@ def draw_crop(
     seed,
     min_object_covered=0.0,
     aspect_ratio_range=ASPECT_RATIO_RANGE,
-    area_range=(min_area, 1.0),
+    area_range=(min_area, max_area),
     max_attempts=100,
   )
   return begin[:2], size[:2]

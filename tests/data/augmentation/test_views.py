@@ -174,6 +174,13 @@ def test_crops_are_at_least_as_large_as_asked():
   assert 0.49 < area.min() < 0.52 and 0.95 < area.max() <= 1.0
 
 
+def test_crops_are_at_most_as_large_as_asked():
+  full_size = tf.constant([300, 400])
+  crops = draws(lambda seed: views.view_crop(seed, full_size, 0.1, 0.4))
+  area = crops[1].numpy().prod(1) / (300 * 400)
+  assert 0.09 < area.min() < 0.12 and 0.35 < area.max() < 0.41
+
+
 def test_probabilities_and_ranges_of_colour():
   drawn = draws(lambda seed: views.draw_color(seed, (0.3, 0.6, 0.1), (0.1, 0.2, 0.3, 0.05)))
   for name, probability in dict(jitter=0.3, grey=0.6, blur=0.1).items():
