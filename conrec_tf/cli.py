@@ -123,9 +123,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _parse_flags(argv: list[str]) -> list[str]:
   try:
-    arguments = _expanded(argv[1:])
-    FLAGS([argv[0], *arguments])
-    rest = FLAGS([argv[0], *_flags_of_run(), *arguments])
+    rest = FLAGS([argv[0], *_expanded(argv[1:])])
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname.removeprefix("no"))
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
@@ -137,6 +135,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
     ) from error
   if len(rest) > 1:
     raise UsageError(f"arguments must be flags such as --mode=train. Received: {rest[1]}")
+  for name, value in _values_of_run().items():
+    if name in OPTIONS and not FLAGS[name].present:
+      FLAGS[name].value = value
   _config()
   return rest
 
@@ -158,35 +159,32 @@ def _with_preset_paths(arguments: list[str]) -> list[str]:
   return replaced
 
 
-def _flags_of_run() -> list[str]:
-  """Returns what a run or a network says of itself; the command line comes after and counts."""
+def _values_of_run() -> dict[str, Any]:
+  """Returns what a run or a network says of itself, for what the command line leaves open."""
   mode = str(FLAGS.mode)
   checkpoint, model_dir = (os.path.expanduser(path) for path in (FLAGS.checkpoint, FLAGS.model_dir))
-  flagfile = os.path.join(model_dir, "flags.cfg")
   run = RunDirectory(model_dir)
   raw = (run.read("config.json") or {}) if model_dir else {}
   stored = current_settings(raw)
-  # What the flags.cfg of an earlier run can't say.
-  arguments = [f"--{name}={value}" for name, value in ADDED.items() if raw and name not in raw]
-  if model_dir and mode in MODES_OF_A_RUN and os.path.exists(flagfile):
-    arguments += _expanded([f"--flagfile={flagfile}"])
+  # Of a run that goes on, what an earlier state couldn't say.
+  values = {name: value for name, value in ADDED.items() if raw and name not in raw}
+  if mode in MODES_OF_A_RUN:
+    values = dict(stored)
     if stored.get("mode") != "eval":  # else it is what was evaluated
-      arguments.append("--checkpoint=")  # where it began
+      values["checkpoint"] = ""  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
     if mode == "embed" and channels in (1, 3):
-      arguments.append(f"--image_channels={channels}")
+      values["image_channels"] = channels
   if checkpoint and mode != "check_data":
     goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints
     if goes_on:  # whether what it began from is still there or not
-      values = {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
+      values |= {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
     else:
       pretrained = resolve_checkpoint(checkpoint)
       asked = FLAGS.train_mode if FLAGS["train_mode"].present else ""
-      values = pretrained.values
-      if mode == "eval" and asked in ("", pretrained.train_mode):
-        values = pretrained.values_with_head
-    arguments += [f"--{name}={value}" for name, value in values.items()]
-  return arguments
+      with_head = mode == "eval" and asked in ("", pretrained.train_mode)
+      values |= pretrained.values_with_head if with_head else pretrained.values
+  return values
 
 
 def _config() -> Config:

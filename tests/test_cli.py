@@ -1,5 +1,6 @@
 """What the command line understands, without a training."""
 
+import json
 import re
 import subprocess
 import sys
@@ -48,13 +49,17 @@ def test_flags_after_a_preset_change_it(tmp_path):
   assert '"pooling": "attention"' in done.stdout and '"corruption": "none"' in done.stdout
 
 
-def test_flags_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
-  """A flags.cfg that happens to lie in the current folder is no run's."""
-  (tmp_path / "flags.cfg").write_text("--temperature=0.25\n")
+def test_settings_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
+  """A config.json that happens to lie in the current folder is no run's."""
+  stored = {"temperature": 0.25, "seeds": "0,1", "of_a_later_state": 1}
+  (tmp_path / "config.json").write_text(json.dumps(stored))
   done = parse("--mode=eval", cwd=tmp_path)
   assert done.returncode == 0 and '"temperature": 0.2' in done.stdout, done.stderr
-  done = parse("--mode=eval", f"--model_dir={tmp_path}", cwd=tmp_path)
+  done = parse("--mode=report", f"--model_dir={tmp_path}", cwd=tmp_path)
   assert done.returncode == 0 and '"temperature": 0.25' in done.stdout, done.stderr
+  assert '"seeds": "0,1"' in done.stdout
+  done = parse("--mode=report", f"--model_dir={tmp_path}", "--temperature=0.3", cwd=tmp_path)
+  assert '"temperature": 0.3' in done.stdout
 
 
 def test_help_may_be_cut_off():

@@ -66,25 +66,9 @@ class ConRec(tf.keras.Model):
     self.decoder = decoder
     self.all_levels = representation_levels == "all"
 
-  def call(
-    self,
-    images: tf.Tensor,
-    training: bool = False,
-    seed: tf.Tensor | None = None,
-    num_views: int = 1,
-    contrastive_images: tf.Tensor | None = None,
-  ) -> Outputs:
-    """Embeds, projects and reconstructs images.
-
-    Args:
-      images: float32 `[B, H, W, C]` in [0, 1].
-      training: whether batch norm uses the batch's statistics and dropout drops.
-      seed: integer `[2]` for dropout; see `AttentionPooling`.
-      num_views: how many views of each image the batch holds; see there too.
-      contrastive_images: of the shape of `images`; what is embedded and projected in their place.
-        The encoder sees both at once, so that both are in batch norm's statistics.
-    """
-    return self.with_maps(images, training, seed, num_views, contrastive_images)[0]
+  def call(self, images: tf.Tensor, training: bool = False) -> Outputs:
+    """Embeds, projects and reconstructs images; see `with_maps`."""
+    return self.with_maps(images, training)[0]
 
   def with_maps(
     self,
@@ -94,7 +78,16 @@ class ConRec(tf.keras.Model):
     num_views: int = 1,
     contrastive_images: tf.Tensor | None = None,
   ) -> tuple[Outputs, FeatureLevels]:
-    """Computes what `call` does, and returns what lies between too."""
+    """Embeds, projects and reconstructs images, and returns what lies between too.
+
+    Args:
+      images: float32 `[B, H, W, C]` in [0, 1].
+      training: whether batch norm uses the batch's statistics and dropout drops.
+      seed: integer `[2]` for dropout; see `AttentionPooling`.
+      num_views: how many views of each image the batch holds; see there too.
+      contrastive_images: of the shape of `images`; what is embedded and projected in their place.
+        The encoder sees both at once, so that both are in batch norm's statistics.
+    """
     if contrastive_images is None:
       maps = contrastive_maps = self.encoder(images, training=training)
     else:

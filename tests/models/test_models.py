@@ -274,14 +274,15 @@ def test_the_decoder_without_shallow_skips(rng, skip_connections, used):
 def test_clean_images_are_embedded_in_place_of_corrupted_ones(rng):
   model = build_model(Config(base_filters=2, unet_depth=2, representation_levels="last"))
   corrupted, clean = rng.uniform(size=(2, 4, 16, 16, 1)).astype(np.float32)
-  both = model(corrupted, contrastive_images=clean)
+  both, _ = model.with_maps(corrupted, contrastive_images=clean)
   np.testing.assert_allclose(both.projection, model(clean).projection, rtol=1e-4, atol=1e-6)
   np.testing.assert_allclose(both.reconstruction, model(corrupted).reconstruction, atol=1e-5)
   # In training both halves are in the statistics: the same as a batch of all.
   whole, _ = model.encoder(np.concatenate([corrupted, clean]), training=True)
-  again = model(corrupted, training=True, seed=tf.constant([0, 0]), contrastive_images=clean)
+  values = dict(training=True, contrastive_images=clean)
+  again, _ = model.with_maps(corrupted, seed=tf.constant([0, 0]), **values)
   model.pooling.dropout = 0.0
-  without = model(corrupted, training=True, contrastive_images=clean)
+  without, _ = model.with_maps(corrupted, **values)
   expected = model.pooling(whole[4:], training=True)
   np.testing.assert_allclose(without.embedding, expected, rtol=1e-4, atol=1e-5)
   assert again.embedding.shape == without.embedding.shape

@@ -126,7 +126,8 @@ def test_three_steps_against_numpy(values):
     keys = momentum.keys(views, training=True).numpy()
     inputs = [tf.concat([batch[n][:, 0], batch[n][:, 1]], 0) for n in ("corrupted", "target")]
     clean = inputs[1] if config.contrastive_inputs == "clean" else None
-    outputs = model(inputs[0], training=True, num_views=2, contrastive_images=clean)
+    values = dict(num_views=2, contrastive_images=clean)
+    outputs, _ = model.with_maps(inputs[0], training=True, **values)
     queries = outputs.projection.numpy()
     for network, before in zip((momentum.network, model), statistics, strict=True):
       network.set_weights(before)
