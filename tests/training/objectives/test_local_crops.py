@@ -73,7 +73,7 @@ def test_a_step_adds_their_loss_alone(method):
     model, step = make_step(contrastive_method=method, **values)
     views = view_major(batch["corrupted"])
     statistics = model.get_weights()
-    projections = model(views, training=True, num_views=2).projection.numpy()
+    projections = model.with_maps(views, training=True, num_views=2)[0].projection.numpy()
     crops = tf.concat(tf.unstack(batch["local_crops"], axis=1), axis=0)
     features, _ = model.encoder(crops, training=True)
     of_crops = model.projection_head(model.pooling(features, training=True), training=True).numpy()
