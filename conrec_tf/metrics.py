@@ -25,6 +25,7 @@ LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
 ADVERSARIAL_LOSS = "train/adversarial_loss"
 DISCRIMINATOR_LOSS = "train/discriminator_loss"
 DISCRIMINATOR_ACCURACY = "train/discriminator_acc"
+GRADIENT_COSINE = "train/gradient_cosine"
 SEGMENTATION_LOSS = "train/segmentation_loss"
 SEGMENTATION_ACCURACY = "train/pixel_acc"
 SUPERVISED_LOSS = "train/supervised_loss"
@@ -231,6 +232,15 @@ METRICS = {
       group="Discriminator",
       charts={"accuracy": "", "losses": "train/(adversarial|discriminator)_loss"},
     ),
+    Metric(
+      *(GRADIENT_COSINE, "cosine", "Gradients of contrast and reconstruction"),
+      form=LOSS,
+      line="cosine {:.2f}",
+      short_line="cos {:.2f}",
+      note="In the encoder; below 0 the two losses pull its weights apart.",
+      group="Gradients",
+      charts={"cosine": "", "cosine by level": "train/level_._gradient_cosine"},
+    ),
     _loss(
       *(SEGMENTATION_LOSS, "segmentation loss", "Segmentation loss"),
       group="Segmentation",
@@ -306,19 +316,24 @@ METRICS = {
 def metric_of(key: str) -> Metric:
   """Returns what is known of a number, by its key or a variant of it; its axis is the variant's.
 
-  A number without a record of its own is a step, a loss, an entropy or else a share, as the end of
-  its key says.
+  A number without a record of its own is a step, a loss, an entropy, a cosine or else a share, as
+  the end of its key says.
   """
   plain = VARIANT.sub(EVAL, key.removesuffix("_std"))
   metric = METRICS.get(plain, Metric(plain))
   if plain not in METRICS and plain.endswith("step"):
     metric = Metric(plain, form="{}")
-  elif plain not in METRICS and plain.endswith(("loss", "entropy")):
+  elif plain not in METRICS and plain.endswith(("loss", "entropy", "cosine")):
     metric = Metric(plain, form=LOSS, smaller_is_better=plain.endswith("loss"))
   words, bracket, unit = metric.axis.partition(" (")
   if words and is_standardised(key):
     words += ", standardised embeddings"
   return dataclasses.replace(metric, axis=words + bracket + unit or display_name(key))
+
+
+def level_cosine(level: int) -> str:
+  """Returns the key of `GRADIENT_COSINE` in one level of the encoder, from 1."""
+  return GRADIENT_COSINE.replace("/", f"/level_{level}_")
 
 
 def supervised_metric(ordinal: bool) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from conrec_tf.config import Config, Description, Experiment, Training
+from conrec_tf.config import Bookkeeping, Config, Description, Experiment, Training
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.summary import failing_images_named
@@ -49,8 +49,8 @@ class LearningTask:
     load_dataset: opens the dataset to learn from; of the options, and whether evaluation crops,
       where that is known.
     build_training: builds a training, within the strategy's scope; of the options, the datasets to
-      learn from and of evaluation, the last step, the network that it starts from or None, and
-      whether a step that isn't finite is left out.
+      learn from and of evaluation, the last step, the network that it starts from or None, and what
+      happens on the way.
     build_network: builds the network and its head alone; of the options, the images' channels and
       the number of classes.
     export: returns what is exported; of the network, its head and the metadata beside it.
@@ -61,7 +61,7 @@ class LearningTask:
 
   load_dataset: Callable[[Config, bool | None], DatasetSource]
   build_training: Callable[
-    [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, bool], TrainTask
+    [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, Bookkeeping], TrainTask
   ]
   build_network: Callable[[Training, int, int], tuple[ConRec, Head]]
   export: Callable[[ConRec, Head, dict[str, Any]], Exported]
@@ -112,7 +112,7 @@ def build_training(
   starts = trains and config.checkpoint and not directory.has_checkpoints
   start = resolve_checkpoint(config.checkpoint) if starts else None
   build = TASKS[config.train_mode].build_training
-  training = build(config, source, eval_source, last_step, start, config.on_nan == "skip")
+  training = build(config, source, eval_source, last_step, start, config)
   evaluate = failing_images_named(source, eval_source)(training.evaluate)
   return dataclasses.replace(training, evaluate=evaluate)
 

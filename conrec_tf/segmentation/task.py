@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from conrec_tf.config import SegmentationExperiment
+from conrec_tf.config import Bookkeeping, SegmentationExperiment
 from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
@@ -39,7 +39,7 @@ def segmentation_task(
   eval_source: DatasetSource,
   last_step: int,
   start: PretrainedModel | None,
-  skip_non_finite: bool,
+  bookkeeping: Bookkeeping,
 ) -> TrainTask:
   """Builds the task of learning from masks; call it within the strategy's scope.
 
@@ -69,7 +69,7 @@ def segmentation_task(
     model=model,
     networks={"model": model, "head": head},
     optimizer=optimizer,
-    step=SegmentationStep(options, model, head, optimizer, skip_non_finite),
+    step=SegmentationStep(options, model, head, optimizer, bookkeeping.skips_non_finite),
     batches=functools.partial(segmentation_batches, options, source),
     evaluate=functools.partial(
       evaluate_segmentation, segmenter, eval_source, options.bootstrap_samples, options.seed

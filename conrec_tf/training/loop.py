@@ -21,6 +21,7 @@ from conrec_tf.metrics import (
 )
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import Progress
+from conrec_tf.training.update_step import LatestValue
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class StepRunner(tf.Module):
   def _is_logged(name: str, metric: tf.keras.metrics.Metric) -> bool:
     if isinstance(metric, tf.keras.metrics.Mean):
       return metric.count > 0  # of nothing there is no mean
+    if isinstance(metric, LatestValue):
+      return not tf.math.is_nan(metric.result())
     if name == SKIPPED_UPDATES:
       return metric.result() > 0
     return name != FIRST_NON_FINITE_STEP

@@ -1,6 +1,6 @@
 """The pre-training step: views in, the sum of the objectives' losses, one update (paper, Eq. 1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,10 +12,11 @@ from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_m
 from conrec_tf.pretrained.find import AVERAGE
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.objectives.adversarial import Adversarial
+from conrec_tf.training.objectives.gradient_conflict import GradientConflict
 from conrec_tf.training.objectives.levels import Levels
 from conrec_tf.training.objectives.local_crops import LocalCrops
 from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
-from conrec_tf.training.objectives.objective import Batch, PretrainingObjective
+from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
 from conrec_tf.training.objectives.paper import Contrastive, Reconstruction
 from conrec_tf.training.objectives.supervised import SupervisedHead
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
@@ -48,6 +49,7 @@ class PretrainStep:
       `label` `[B]`.
     channels: of the images; None takes `options.channels`.
     last_step: where training ends, for what follows a schedule beside the optimizer.
+    conflict_interval: steps between two comparisons of the losses' gradients; 0: none.
   """
 
   def __init__(
@@ -60,6 +62,7 @@ class PretrainStep:
     channels: int | None = None,
     last_step: int = 0,
     skip_non_finite: bool = False,
+    conflict_interval: int = 0,
   ) -> None:
     self._options, self._model, self._optimizer = options, model, optimizer
     channels = channels or options.channels
@@ -93,11 +96,13 @@ class PretrainStep:
       self.networks |= objective.networks
       self.only_to_resume |= objective.only_to_resume
     self._update = NonFiniteGuard(optimizer, self._variables, untrained, skip=skip_non_finite)
+    self._conflict = GradientConflict(model, conflict_interval) if conflict_interval else None
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
     names = [name for objective in self.objectives for name in objective.metrics]
-    return {**mean_metrics(TOTAL_LOSS, *names, WEIGHT_DECAY), **self._update.metrics()}
+    metrics = {**mean_metrics(TOTAL_LOSS, *names, WEIGHT_DECAY), **self._update.metrics()}
+    return metrics | self._conflict.metrics() if self._conflict else metrics
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -106,14 +111,17 @@ class PretrainStep:
     seed = tf.stack([tf.constant(self._options.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
     batch = _view_major(batch)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=self._conflict is not None) as tape:
       outputs, maps = self._outputs(self._model, batch, training=True, seed=seed)
-      total, metrics = _sum(
+      losses = [
         objective.loss(batch, outputs, maps, training=True) for objective in self.objectives
-      )
+      ]
+      total, metrics = _sum(losses)
       decay = l2_penalty(self._penalized, self._options.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
+      parts = self._parts(losses) if self._conflict else {}
+    conflict = self._conflict(tape, parts, self._optimizer.iterations + 1) if self._conflict else {}
     reported = self._update(
       total,
       tape.gradient(scaled, self._variables),
@@ -123,9 +131,9 @@ class PretrainStep:
     others = [objective.after_update(batch, outputs) for objective in self.objectives]
     if self._average:
       self._average.update()
-    return merged_reports([reported, *filter(None, others)])
+    return merged_reports([reported, *filter(None, others)]) | conflict
 
-  def validation_loss(self, model: ConRec, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  def validation_loss(self, model: ConRec, batch: Batch) -> Loss:
     """Computes loss and metrics of a network in inference mode.
 
     What its inner levels, a discriminator or a head add in training isn't in it.
@@ -134,6 +142,14 @@ class PretrainStep:
     outputs, maps = self._outputs(model, batch)
     validated = [objective for objective in self.objectives if objective.in_validation]
     return _sum(objective.loss(batch, outputs, maps, training=False) for objective in validated)
+
+  def _parts(self, losses: Sequence[Loss]) -> dict[str, tf.Tensor]:
+    """Returns the contrastive and the reconstruction part of the loss, as it is differentiated."""
+    parts = dict.fromkeys(("contrastive", "reconstruction"), tf.zeros([]))
+    for objective, (loss, _) in zip(self.objectives, losses, strict=True):
+      if objective.part:
+        parts[objective.part] += loss
+    return {name: self._update.scaled(part) for name, part in parts.items()}
 
   def _outputs(
     self, model: ConRec, batch: Batch, training: bool = False, seed: tf.Tensor | None = None
@@ -154,9 +170,7 @@ def _view_major(batch: Batch) -> Batch:
   return {**batch, **{name: view_major(batch[name]) for name in ("corrupted", "target")}}
 
 
-def _sum(
-  losses: Iterator[tuple[tf.Tensor, dict[str, tf.Tensor]]],
-) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+def _sum(losses: Iterable[Loss]) -> Loss:
   """Adds up losses; returns the sum and all their metrics."""
   total, metrics = 0.0, dict[str, tf.Tensor]()
   for loss, measures in losses:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Experiment, Optimization, Training
+from conrec_tf.config import Bookkeeping, Experiment, Optimization, Training
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import (
   finetuning_batches,
@@ -94,7 +94,7 @@ def pretraining_task(
   eval_source: DatasetSource,
   last_step: int,
   start: PretrainedModel | None,
-  skip_non_finite: bool,
+  bookkeeping: Bookkeeping,
 ) -> TrainTask:
   """Builds a pre-training; call it within the strategy's scope.
 
@@ -102,7 +102,7 @@ def pretraining_task(
     eval_source: dataset of linear evaluation; without labels the eval split's losses are
       measured instead.
     start: the network that it starts from, or None.
-    skip_non_finite: whether a step that isn't finite is left out.
+    bookkeeping: what is logged on the way, and whether a step that isn't finite is left out.
 
   Raises:
     UsageError: `start` can't be restored.
@@ -122,7 +122,8 @@ def pretraining_task(
     head,
     channels=source.channels,
     last_step=last_step,
-    skip_non_finite=skip_non_finite,
+    skip_non_finite=bookkeeping.skips_non_finite,
+    conflict_interval=bookkeeping.conflict_interval,
   )
   evaluated = step.evaluated
   labelled = bool(eval_source.class_names)
@@ -170,7 +171,7 @@ def finetuning_task(
   eval_source: DatasetSource,
   last_step: int,
   start: PretrainedModel | None,
-  skip_non_finite: bool,
+  bookkeeping: Bookkeeping,
 ) -> TrainTask:
   """Builds a finetuning, which is measured on `source` itself; see `pretraining_task`."""
   model = build_model(config, source.channels)
@@ -187,7 +188,7 @@ def finetuning_task(
     model=model,
     networks={"model": model, "head": head},
     optimizer=optimizer,
-    step=FinetuneStep(config, model, head, optimizer, num_classes, skip_non_finite),
+    step=FinetuneStep(config, model, head, optimizer, num_classes, bookkeeping.skips_non_finite),
     batches=functools.partial(finetuning_batches, config, source),
     evaluate=functools.partial(evaluate_head, config, model, head, source.without_stand_ins),
     metric=metric,

@@ -148,6 +148,29 @@ class FirstNonFiniteStep(tf.keras.metrics.Metric):
     return tf.identity(self._first)
 
 
+class LatestValue:
+  """The latest value since it was reset that isn't NaN; else NaN.
+
+  It isn't in checkpoints: it is of a step that is logged, and gone before one is saved, so that a
+  run can go on with it or without it.
+  """
+
+  def __init__(self) -> None:
+    self._value = tf.Variable(float("nan"), trainable=False)
+
+  def update_state(self, value: tf.Tensor) -> None:
+    """Takes a value, float32 scalar."""
+    self._value.assign(tf.where(tf.math.is_nan(value), self._value, value))
+
+  def result(self) -> tf.Tensor:
+    """Returns the value, float32 scalar."""
+    return tf.identity(self._value)
+
+  def reset_state(self) -> None:
+    """Forgets the value."""
+    self._value.assign(float("nan"))
+
+
 def merged_reports(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Merges what the guards of several networks report of a step.
 

@@ -190,6 +190,7 @@ def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):
     (dict(devices="0,1"), "devices must be one for strategy=one_device"),
     (dict(strategy="multi_worker_mirrored", devices="0"), "CUDA_VISIBLE_DEVICES"),
     (dict(strategy="mirrored", jit_compile=True), "jit_compile must be false for"),
+    (dict(strategy="mirrored", log_gradient_conflict=True), "log_gradient_conflict must be false"),
   ],
 )
 def test_contradicting_device_flags_are_refused(values, message):

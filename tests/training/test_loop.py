@@ -15,7 +15,7 @@ from conrec_tf.metrics import FIRST_NON_FINITE_STEP
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.training.loop import Event, StepRunner, train
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.update_step import FirstNonFiniteStep, mean_metrics
+from conrec_tf.training.update_step import FirstNonFiniteStep, LatestValue, mean_metrics
 
 
 class CountingStep:
@@ -196,3 +196,30 @@ def test_metrics_travel_with_the_checkpoint(tmp_path):
   tf.train.Checkpoint(runner=other).restore(path)
   assert other.collect()[0] == {"train/total_loss": 1.5}
   assert other.collect()[0] == {}
+
+
+class WatchedStep(CountingStep):
+  """Reports every second batch by itself too."""
+
+  def metrics(self):
+    return {**super().metrics(), "train/latest": LatestValue()}
+
+  def __call__(self, batch):
+    reported = super().__call__(batch)
+    latest = tf.where(batch % 2 == 1, reported["train/total_loss"], float("nan"))
+    return {**reported, "train/latest": latest}
+
+
+def test_a_run_goes_on_with_a_value_that_is_logged_alone_and_without_it(tmp_path):
+  for number, kind in enumerate((CountingStep, WatchedStep, CountingStep)):
+    runner = StepRunner(STRATEGY, kind())
+    checkpoint = tf.train.Checkpoint(runner=runner)
+    if number:
+      checkpoint.read(str(tmp_path / f"ckpt-{number}")).assert_existing_objects_matched()
+    iterator = iter(tf.data.Dataset.range(5))
+    runner(iterator, tf.constant(5))
+    latest = {"train/latest": 3.0} if kind is WatchedStep else {}
+    assert runner.collect()[0] == {"train/total_loss": 2.0, **latest}
+    runner(iter(tf.data.Dataset.range(1)), tf.constant(1))
+    assert runner.collect()[0] == {"train/total_loss": 0.0}
+    checkpoint.write(str(tmp_path / f"ckpt-{number + 1}"))

@@ -143,6 +143,13 @@ class Bookkeeping:
     low=0,
     changes_training=False,
   )
+  log_gradient_conflict: bool = option(
+    False,
+    "Log the cosine between the gradients of the contrastive and the reconstruction loss, in the "
+    "whole encoder and in each of its levels: below 0 they disagree. A step that is logged takes "
+    "nearly twice as long.",
+    changes_training=False,
+  )
   on_nan: str = option(
     "stop",
     "Response to a step whose loss or gradient isn't finite.",
@@ -152,6 +159,16 @@ class Bookkeeping:
     },
     changes_training=False,
   )
+
+  @property
+  def skips_non_finite(self) -> bool:
+    """True where a step that isn't finite is left out."""
+    return self.on_nan == "skip"
+
+  @property
+  def conflict_interval(self) -> int:
+    """Steps between two comparisons of the losses' gradients; 0: none."""
+    return self.log_steps if self.log_gradient_conflict else 0
 
 
 @section

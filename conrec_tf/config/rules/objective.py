@@ -62,6 +62,11 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   )
   reconstructs = config.is_pretraining and config.reconstruction_weight
   yield (
+    config.log_gradient_conflict and not (reconstructs and config.contrastive_weight),
+    "log_gradient_conflict must be false unless images are contrasted and reconstructed",
+    "true",
+  )
+  yield (
     config.adversarial_weight and not reconstructs,
     "adversarial_weight must be 0 where nothing is reconstructed",
     config.adversarial_weight,

@@ -24,6 +24,11 @@ def run_rules(config: Options) -> Iterator[Rule]:
     "none",
   )
   yield from _device_rules(config)
+  yield (
+    config.log_gradient_conflict and config.jit_compile,
+    "log_gradient_conflict must be false with jit_compile, which then computes other bits",
+    "true",
+  )
 
 
 def _device_rules(config: Options) -> Iterator[Rule]:
@@ -43,7 +48,7 @@ def _device_rules(config: Options) -> Iterator[Rule]:
     "devices must be one for strategy=one_device; mirrored takes several",
     devices,
   )
-  for name in ("jit_compile", "gradient_checkpointing"):
+  for name in ("jit_compile", "gradient_checkpointing", "log_gradient_conflict"):
     yield (
       getattr(config, name) and strategy != "one_device",
       f"{name} must be false for strategy={strategy}",

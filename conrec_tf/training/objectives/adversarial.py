@@ -23,6 +23,7 @@ class Adversarial(PretrainingObjective):
     optimizer: its Adam, at a constant rate.
   """
 
+  part = "reconstruction"
   metrics = (ADVERSARIAL_LOSS, DISCRIMINATOR_LOSS, DISCRIMINATOR_ACCURACY)
 
   @staticmethod

@@ -18,6 +18,7 @@ class LocalCrops(PretrainingObjective):
   those are for whole images.
   """
 
+  part = "contrastive"
   metrics = (LOCAL_CROP_LOSS,)
 
   @staticmethod

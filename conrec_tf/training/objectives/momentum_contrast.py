@@ -33,6 +33,7 @@ class MomentumContrast(PretrainingObjective):
       batch's other keys are enough.
   """
 
+  part = "contrastive"
   in_validation = True
   metrics = (CONTRAST_LOSS, CONTRAST_ACCURACY, CONTRAST_ENTROPY)
 

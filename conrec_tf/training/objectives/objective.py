@@ -16,6 +16,7 @@ class PretrainingObjective:
   """A term of the loss, and what learns for it beside the network.
 
   Attributes:
+    part: contrastive or reconstruction, if it is that part of the loss of the network's outputs.
     in_validation: whether held-out images have this loss too; else it is of training alone.
     metrics: names of the scalars that it reports.
     variables: what the network's optimizer trains for it.
@@ -28,6 +29,7 @@ class PretrainingObjective:
     channels: of the images.
   """
 
+  part = ""
   in_validation = False
   metrics: Sequence[str]
 

@@ -15,6 +15,7 @@ from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObje
 class Contrastive(PretrainingObjective):
   """NT-Xent (paper, Eq. 3), or the decoupled loss, of a batch's projections."""
 
+  part = "contrastive"
   in_validation = True
   metrics = (CONTRAST_LOSS, CONTRAST_ACCURACY, CONTRAST_ENTROPY)
 
@@ -38,6 +39,7 @@ class Contrastive(PretrainingObjective):
 class Reconstruction(PretrainingObjective):
   """The distance of the reconstruction from the clean view (paper, Eq. 2)."""
 
+  part = "reconstruction"
   in_validation = True
   metrics = (RECONSTRUCTION_LOSS,)
 
