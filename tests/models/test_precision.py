@@ -15,6 +15,7 @@ from conrec_tf.training.pretrain_step import PretrainStep
     ("GenuineIntel", "avx2 avx512_bf16", [], "float32"),
     ("AuthenticAMD", "avx2 avx512_bf16", [], "mixed_bfloat16"),
     ("AuthenticAMD", "avx2", [], "float32"),
+    (None, None, [], "float32"),
     ("GenuineIntel", "amx_bf16", ["GPU:0"], "float32"),
   ],
 )
@@ -22,7 +23,8 @@ def test_auto_is_bfloat16_on_processors_that_are_fast_in_it(
   monkeypatch, tmp_path, vendor, flags, gpus, chosen
 ):
   path = tmp_path / "cpuinfo"
-  path.write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
+  if vendor:
+    path.write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
   monkeypatch.setattr(precision, "CPU_INFO", path)
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
   assert precision.resolve_precision("auto") == chosen
@@ -98,22 +100,3 @@ def test_overflowing_gradients_are_left_out_and_the_scale_falls():
     if variable.name in trainable:
       np.testing.assert_array_equal(variable, value)
   assert float(optimizer.loss_scale) == scale / 2
-
-
-@pytest.mark.parametrize(
-  "vendor, flags, expected",
-  [
-    ("AuthenticAMD", "fpu avx512f avx512_bf16", "mixed_bfloat16"),
-    ("GenuineIntel", "fpu avx512f avx512_bf16", "float32"),
-    ("GenuineIntel", "fpu avx512f avx512_bf16 amx_bf16", "mixed_bfloat16"),
-    ("AuthenticAMD", "fpu avx512f", "float32"),
-    (None, None, "float32"),
-  ],
-)
-def test_auto(tmp_path, monkeypatch, vendor, flags, expected):
-  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-  monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
-  if flags:
-    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n")
-  assert precision.resolve_precision("auto") == expected
-  assert precision.resolve_precision("mixed_float16") == "mixed_float16"

@@ -126,35 +126,16 @@ def test_before_its_start_the_network_learns_as_without():
   assert int(adversary.optimizer.iterations) == 3  # it learnt from the first
 
 
-def test_eager_equals_graph():
-  found = []
-  for wrap in (lambda step: step, tf.function):
-    model, adversary, step = make_step(adversarial_weight=1.0)
-    call = wrap(step)
-    for number in range(2):
-      call(make_batch(number))
-    found.append(model.get_weights() + adversary.discriminator.get_weights())
-  for eager, graph in zip(*found, strict=True):
-    # Adam's first steps enlarge the rounding of small gradients, which differs by processor.
-    np.testing.assert_allclose(eager, graph, rtol=5e-3, atol=1e-4)
-
-
-def test_a_step_that_is_not_finite_changes_neither_network():
+def test_a_discriminator_that_is_not_finite_changes_neither_network():
   model, adversary, step = make_step(adversarial_weight=1.0, on_nan="skip")
   step(make_batch())
-  for bad in ("corrupted", "target", "discriminator"):
-    batch = make_batch(1)
-    if bad == "discriminator":
-      bias = adversary.discriminator.convolutions[-1].bias
-      bias.assign(bias * np.nan)
-    else:
-      batch[bad] *= np.nan
-    weights = model.get_weights(), adversary.discriminator.get_weights()
-    reported = step(batch)
-    for before, network in zip(weights, (model, adversary.discriminator), strict=True):
-      for weight, value in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, value, bad)
-    assert float(reported[SKIPPED_UPDATES]) == 1, bad
+  bias = adversary.discriminator.convolutions[-1].bias
+  bias.assign(bias * np.nan)
+  before = model.get_weights() + adversary.discriminator.get_weights()
+  assert float(step(make_batch(1))[SKIPPED_UPDATES]) == 1
+  after = model.get_weights() + adversary.discriminator.get_weights()
+  for weight, value in zip(before, after, strict=True):
+    np.testing.assert_array_equal(weight, value)
 
 
 def test_a_discriminator_that_is_not_finite_is_reported():

@@ -115,28 +115,6 @@ def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
     assert np.mean(changed) > 0.7  # biases before batch norm stay
 
 
-@pytest.mark.slow
-def test_eager_equals_graph():
-  found = []
-  for wrap in (lambda step: step, tf.function):
-    model, heads, step = make_step(**BOTH)
-    call = wrap(step)
-    for number in range(2):
-      call(make_batch(number))
-    found.append(model.get_weights() + heads.get_weights())
-  for eager, graph in zip(*found, strict=True):
-    np.testing.assert_allclose(eager, graph, rtol=1e-3, atol=1e-5)
-
-
-def test_a_step_that_is_left_out_leaves_the_heads_statistics():
-  _, heads, step = make_step(on_nan="skip", **BOTH)
-  step(make_batch())
-  before, batch = heads.get_weights(), make_batch(1)
-  step({**batch, "corrupted": batch["corrupted"] * np.nan})
-  for weight, value in zip(before, heads.get_weights(), strict=True):
-    np.testing.assert_array_equal(weight, value)
-
-
 @pytest.mark.parametrize(
   "values, message",
   [

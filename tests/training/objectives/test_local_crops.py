@@ -102,25 +102,6 @@ def test_a_step_adds_their_loss_alone(method):
     np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-6)
 
 
-def test_eager_equals_graph():
-  results = []
-  for wrap in (lambda function: function, tf.function):
-    model, step = make_step(local_crops=3)
-    call = wrap(step)
-    metrics = [float(call(make_batch())[LOSS]) for _ in range(2)]
-    results.append([metrics, *model.get_weights()])
-  for eager, graph in zip(*results, strict=True):
-    np.testing.assert_allclose(eager, graph, rtol=1e-3, atol=1e-4)
-
-
-def test_a_step_that_is_left_out_changes_nothing():
-  model, step = make_step(local_crops=3, on_nan="skip")
-  before, batch = model.get_weights(), make_batch()
-  step({**batch, "local_crops": batch["local_crops"] * np.nan})
-  for value, expected in zip(model.get_weights(), before, strict=True):
-    np.testing.assert_array_equal(value, expected)
-
-
 def test_held_out_images_have_no_such_loss():
   model, step = make_step(local_crops=3)
   batch = {name: views for name, views in make_batch().items() if name != "local_crops"}

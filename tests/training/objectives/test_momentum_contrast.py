@@ -148,30 +148,6 @@ def test_three_steps_against_numpy(values):
       np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
 
 
-def test_eager_equals_graph():
-  found = []
-  for wrap in (lambda step: step, tf.function):
-    _, model, momentum, step = make_step(moco_queue_length=16)
-    call = wrap(step)
-    for batch in batches(2):
-      call(batch)
-    found.append([*model.get_weights(), *momentum.network.get_weights(), momentum.queue.numpy()])
-  for eager, graph in zip(*found, strict=True):
-    np.testing.assert_allclose(eager, graph, rtol=1e-3, atol=1e-5)
-
-
-def test_a_step_that_is_left_out_leaves_queue_and_statistics():
-  _, model, momentum, step = make_step(moco_queue_length=16, on_nan="skip")
-  first, second = batches(2)
-  step(first)
-  before = [*momentum.network.non_trainable_variables, *model.trainable_variables, momentum.queue]
-  values = [variable.numpy() for variable in before]
-  step({**second, "corrupted": second["corrupted"] * np.nan})
-  for variable, value in zip(before, values, strict=True):
-    np.testing.assert_array_equal(variable, value)
-  assert all(np.isfinite(weight).all() for weight in momentum.network.get_weights())
-
-
 @pytest.mark.slow
 def test_the_momentum_network_is_exported_when_asked_for(tiny, tmp_path, rng):
   run = tmp_path / "run"
