@@ -123,7 +123,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _parse_flags(argv: list[str]) -> list[str]:
   try:
-    rest = FLAGS([argv[0], *_expanded(argv[1:])])
+    # What is in flagfiles is put in their place, as absl reads them.
+    arguments = FLAGS.read_flags_from_files(_with_preset_paths(argv[1:]))
+    rest = FLAGS([argv[0], *current_flags(arguments)])
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname.removeprefix("no"))
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
@@ -140,11 +142,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
       FLAGS[name].value = value
   _config()
   return rest
-
-
-def _expanded(arguments: list[str]) -> list[str]:
-  """Returns arguments with what is in flagfiles in place of those, as absl reads them."""
-  return current_flags(FLAGS.read_flags_from_files(_with_preset_paths(arguments)))
 
 
 def _with_preset_paths(arguments: list[str]) -> list[str]:

@@ -6,8 +6,9 @@ import pathlib
 import statistics
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from conrec_tf.reporting.figures.plot_style import figure, rc_style, series_style
+from conrec_tf.reporting.figures.plot_style import rc_style, series_style
 
 Curve = dict[float, list[float]]  # what the trainings reached, shares in [0, 1], by x
 
@@ -48,7 +49,7 @@ def draw(
   if not panels:
     return False
   with rc_style():
-    drawn = figure((4.0 * len(panels) + 1.8, 3.6))
+    drawn = Figure((4.0 * len(panels) + 1.8, 3.6))
     for axes, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
       _draw_panel(axes, panel, names)
       if logarithmic:

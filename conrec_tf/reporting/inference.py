@@ -10,7 +10,6 @@ from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation import corruption
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.data.records import Streamed
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_kind
@@ -220,18 +219,7 @@ def _splits(options: Experiment, eval_source: DatasetSource) -> tuple[Split, Spl
   # The first of the folds: there is no eval split.
   labels = train.labels() if train.labels else np.zeros(train.num_examples, int)
   held = evaluation_folds(labels, options.cv_folds, options.seed, train.groups)[0]
-  return _subset(train, np.flatnonzero(~held)), _subset(train, np.flatnonzero(held))
-
-
-def _subset(split: Split, indices: np.ndarray) -> Split:
-  """Returns the `Split` of some examples, in their order."""
-  chosen = np.unique(indices)
-  return Split(
-    split.name,
-    Streamed(len(chosen), lambda: split.rows.at(chosen)),
-    names=None if split.names is None else split.names[chosen],
-    groups=None if split.groups is None else split.groups[chosen],
-  )
+  return train.part(np.flatnonzero(~held)), train.part(np.flatnonzero(held))
 
 
 def _some(split: Split) -> Split:
@@ -239,4 +227,4 @@ def _some(split: Split) -> Split:
   if split.num_examples <= MOST_IMAGES:
     return split
   indices = np.random.default_rng(0).permutation(split.num_examples)[:MOST_IMAGES]
-  return _subset(split, indices)
+  return split.part(indices)

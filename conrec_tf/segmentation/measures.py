@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
+from conrec_tf.evaluation.measures import interval, resampled
 from conrec_tf.metrics import (
   CLASSES,
   DICE,
@@ -21,7 +22,6 @@ from conrec_tf.metrics import (
 
 BINS = 2**16  # of probabilities, for the area under the ROC curve
 PERCENTILE = 95  # of distances between borders
-INTERVAL = (2.5, 97.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +123,18 @@ def segmentation_measures(
     for label, name in enumerate(class_names)
   ]
   if not np.isnan(distances).all():
-    one_sided = _is_one_sided(confusions)
+    has_class = (confusions.sum(axis=axis) > 0 for axis in (1, 2))
+    one_sided = np.not_equal(*has_class)  # bool [N, K]: truth or prediction lacks it alone
     found[ONE_SIDED_IMAGES] = int(one_sided[:, 1:].any(axis=1).sum())
     for row, count in zip(rows, one_sided.sum(axis=0), strict=True):
       row["one_sided_images"] = int(count)
   found[CLASSES] = rows
   if resamples:
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(images), everything / len(images), resamples)
-    resampled = [measures(weights.astype(np.float64)) for weights in drawn]
+    parts = resampled(len(images), resamples, seed)
+    drawn = [measures(weights) for part in parts for weights in part]
     found[INTERVALS] = {
-      name: [float(end) for end in np.nanpercentile([row[name] for row in resampled], INTERVAL)]
-      for name in resampled[0]
+      name: list(interval(np.array([row[name] for row in drawn])))
+      for name in drawn[0]
       if not np.isnan(found[name])
     }
   return {name: value for name, value in found.items() if value == value}
@@ -157,11 +157,6 @@ def _dice(confusions: np.ndarray) -> np.ndarray:
   both = np.diagonal(confusions, axis1=1, axis2=2)
   sizes = confusions.sum(axis=1) + confusions.sum(axis=2)
   return np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), np.nan)
-
-
-def _is_one_sided(confusions: np.ndarray) -> np.ndarray:
-  """Returns where one of truth and prediction has a class and the other lacks it, bool `[N, K]`."""
-  return (confusions.sum(axis=2) > 0) != (confusions.sum(axis=1) > 0)
 
 
 def _iou(confusion: np.ndarray) -> np.ndarray:

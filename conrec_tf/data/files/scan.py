@@ -230,9 +230,13 @@ def decoders() -> str:
 
 def cache_path(root: str, options: str = "") -> pathlib.Path:
   """Returns where what is known of the files at a path is kept."""
-  key = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
-  digest = hashlib.sha256(key).hexdigest()
-  return cache_folder() / f"folder-{digest[:32]}.sqlite"
+  return in_cache("folder", root, VERSION, options, ".sqlite")
+
+
+def in_cache(what: str, root: str, version: int, options: str, ending: str = "") -> pathlib.Path:
+  """Returns where is kept what is known of the files at a path, by the version of that."""
+  key = os.fsencode(os.path.realpath(root)) + bytes([version]) + options.encode()
+  return cache_folder() / f"{what}-{hashlib.sha256(key).hexdigest()[:32]}{ending}"
 
 
 def cache_folder() -> pathlib.Path:

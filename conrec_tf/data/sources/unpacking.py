@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Data
 from conrec_tf.data.files.layout import Layout
-from conrec_tf.data.files.scan import SECONDS_BETWEEN_SAVES, cache_folder, decoders
+from conrec_tf.data.files.scan import SECONDS_BETWEEN_SAVES, decoders, in_cache
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import ENDINGS, base_name, readable
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
@@ -154,7 +154,7 @@ def unpacked_folder(data: Data, root: str, files: Sequence[str]) -> tuple[Frames
   """
   choice = data.dicom_frames
   candidates = [file for file in files if choice and _may_be_several(root, file, choice)]
-  folder = _folder_of(root, f"{choice} {data.dicom_window}")
+  folder = in_cache("frames", root, VERSION, f"{choice} {data.dicom_window}").absolute()
   made: dict[str, Unpacked] = {}
   if candidates:
     try:
@@ -280,12 +280,6 @@ def _is_single_dicom(path: str) -> bool:
   except ImportError:
     return False
   return dicom.frames_of_file(path) == 1
-
-
-def _folder_of(root: str, options: str) -> pathlib.Path:
-  key = os.fsencode(os.path.realpath(root)) + bytes([VERSION]) + options.encode()
-  name = f"frames-{hashlib.sha256(key).hexdigest()[:32]}"
-  return pathlib.Path(os.path.abspath(cache_folder() / name))
 
 
 def _key(file: str) -> str:

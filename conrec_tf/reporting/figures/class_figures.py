@@ -9,7 +9,7 @@ from conrec_tf.reporting.figures.plot_style import (
   GREY,
   PALETTE,
   Picture,
-  figure,
+  chart,
   save,
   wrap_label,
 )
@@ -32,8 +32,7 @@ def confusion_matrix(
   counts = np.asarray(counts)
   shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
   few = len(counts) <= NAMED
-  drawn = figure((5.6, 4.8))
-  axes = drawn.subplots()
+  drawn, axes = chart((5.6, 4.8))
   # Differences among few confusions matter as much as those among many.
   image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)
   axes.grid(False)
@@ -103,8 +102,7 @@ def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
   if len(ranked) > 2 * half:
     text = f"The {half} least and the {half} most accurate of {len(rows)} classes. " + text
     ranked = ranked[:half] + ranked[-half:]
-  drawn = figure((5.6, 1.2 + 0.26 * len(ranked) if len(ranked) > 8 else 2.8))
-  axes = drawn.subplots()
+  drawn, axes = chart((5.6, 1.2 + 0.26 * len(ranked) if len(ranked) > 8 else 2.8))
   values = [100 * row[3] for row in ranked]
   axes.barh(range(len(ranked)), values, color=PALETTE[0], height=0.7)
   for position, (value, row) in enumerate(zip(values, ranked, strict=True)):

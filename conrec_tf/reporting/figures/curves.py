@@ -22,7 +22,7 @@ from conrec_tf.metrics import (
   metric_of,
   untrained_key,
 )
-from conrec_tf.reporting.figures.plot_style import Picture, figure, save, series_style
+from conrec_tf.reporting.figures.plot_style import Picture, chart, save, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
 MOST_ANNOTATED = 3  # runs whose best and last values don't overlap
@@ -36,8 +36,7 @@ def training_curves(runs: Sequence[RunRecord], folder: pathlib.Path) -> list[Pic
     curves = [run.curve(key) for run in runs]
     if not metric.title or not any(steps for steps, _ in curves):
       continue
-    drawn = figure()
-    axes = drawn.subplots()
+    drawn, axes = chart()
     for index, ((steps, values), run) in enumerate(zip(curves, runs, strict=True)):
       if not steps:
         continue
@@ -99,8 +98,7 @@ def accuracy_over_epochs(runs: Sequence[RunRecord], folder: pathlib.Path) -> Pic
   """Draws the number that runs are compared by, over epochs (paper, Figure 5)."""
   metric = runs[0].metric
   label, scale = metric_of(metric).axis, metric_of(metric).scale
-  drawn = figure((6.4, 4.0))
-  axes = drawn.subplots()
+  drawn, axes = chart((6.4, 4.0))
   highest = max(run.result.get(metric, 0.0) for run in runs)
   for index, run in enumerate(runs):
     points = {
@@ -201,8 +199,7 @@ def few_labels(kind: str, runs: Sequence[RunRecord], folder: pathlib.Path) -> Pi
   if kind == "few_shots":  # by another classifier
     what = "quadratic weighted kappa" if runs[0].config.ordinal_labels else "accuracy"
     label = f"{what} of prototypes (%)"
-  drawn = figure((6.4, 4.0))
-  axes = drawn.subplots()
+  drawn, axes = chart((6.4, 4.0))
   for index, (rows, run) in enumerate(zip(curves, runs, strict=True)):
     if rows:
       rows = sorted(rows, key=drawing.x)

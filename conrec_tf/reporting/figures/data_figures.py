@@ -10,8 +10,8 @@ from conrec_tf.reporting.figures.plot_style import (
   PALETTE,
   Picture,
   caption,
+  chart,
   draw_frame,
-  figure,
   hide_axes,
   image_grid,
   save,
@@ -39,8 +39,7 @@ def label_counts(
     half = LABELS_SHOWN // 2
     text = f"Images of the {half} most frequent and the {half} rarest of {len(order)} labels."
     order = np.concatenate([order[:half], order[-half:]])
-  drawn = figure((4.8, 0.5 + 0.22 * len(order)))
-  axes = drawn.subplots()
+  drawn, axes = chart((4.8, 0.5 + 0.22 * len(order)))
   left = np.zeros(len(order))
   for number, (name, count) in enumerate(counts.items()):
     color = PALETTE[number % len(PALETTE)]
@@ -61,8 +60,7 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
   Args:
     sizes: int `[N, 2]` (height, width) by split.
   """
-  drawn = figure()
-  axes = drawn.subplots()
+  drawn, axes = chart()
   for number, (name, pairs) in enumerate(sizes.items()):
     unique, counts = np.unique(pairs, axis=0, return_counts=True)
     style = series_style(number)
@@ -97,8 +95,7 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
   Args:
     histogram: float `[C, n]`, shares of the pixels by value from 0 to 1.
   """
-  drawn = figure()
-  axes = drawn.subplots()
+  drawn, axes = chart()
   channels, bins = histogram.shape
   colors = CHANNEL_COLORS.get(channels, PALETTE)
   for channel in range(channels):

@@ -12,7 +12,7 @@ from conrec_tf.reporting.figures.plot_style import (
   GREY,
   PALETTE,
   Picture,
-  figure,
+  chart,
   save,
   series_style,
   wrap_label,
@@ -39,8 +39,7 @@ def embedding_map(
   """
   chosen = np.random.default_rng(seed).permutation(len(embeddings))[:MOST_POINTS]
   points = project(embeddings[chosen], seed)
-  drawn = figure((6.4, 5.0))
-  axes = drawn.subplots()
+  drawn, axes = chart((6.4, 5.0))
   text = (
     f"t-SNE of the embeddings of {len(chosen)} images of the evaluation split: neighbouring points "
     "are similar; axes and large distances have no meaning."

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 import pathlib
 
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 import numpy as np
 
 from conrec_tf.reporting.figures.plot_style import (
@@ -13,8 +12,8 @@ from conrec_tf.reporting.figures.plot_style import (
   WRONG,
   Picture,
   caption,
+  colour_bar,
   draw_frame,
-  figure,
   hide_axes,
   image_grid,
   overlay_heatmap,
@@ -51,22 +50,13 @@ def reconstructions(
       axes = grid[number * count + index]
       for cell, image in zip(axes, (targets[index], corrupted[index], made[index]), strict=False):
         hide_axes(cell, image)
-      shown = axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
+      axes[3].imshow(error[index], cmap=HEAT, vmin=0, vmax=most)
       axes[3].set_title(
         f"MSE {np.square(made[index] - targets[index]).mean():.4f}", fontsize=8, pad=2
       )
       axes[0].set_ylabel(kind, fontsize=9)
   grid[0][3].set_title(f"error\n{grid[0][3].get_title()}", fontsize=8, pad=2)
-  drawn.colorbar(
-    shown,
-    ax=grid.ravel().tolist(),
-    location="bottom",
-    aspect=40,
-    shrink=0.9,
-    fraction=0.02,
-    pad=0.01,
-    label="mean absolute error of a pixel, of 0 to 1",
-  )
+  colour_bar(drawn, grid, most, "mean absolute error of a pixel, of 0 to 1", 0.02)
   return save(
     drawn,
     folder,
@@ -92,16 +82,7 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
     left, right = grid[index // columns][2 * (index % columns) :][:2]
     hide_axes(left, image)
     hide_axes(right, overlay_heatmap(image, upsample_nearest(weight, image.shape), most))
-  drawn.colorbar(
-    ScalarMappable(Normalize(0, most), HEAT),
-    ax=grid.ravel().tolist(),
-    location="bottom",
-    aspect=40,
-    shrink=0.8,
-    fraction=0.03,
-    pad=0.02,
-    label="weight, as a multiple of the image's average",
-  )
+  colour_bar(drawn, grid, most, "weight, as a multiple of the image's average", 0.03)
   return save(
     drawn,
     folder,
@@ -129,7 +110,7 @@ def extremes(
   weights = [image[1] for _, _, images in rows for image in images if image[1] is not None]
   most = color_max(np.stack(weights)) if weights else LEAST_COLOR_MAX
   height = CELL * (1.6 if has_attention else 1.0) + 0.65
-  drawn = figure((columns * CELL * 1.05, len(rows) * height))
+  drawn = Figure((columns * CELL * 1.05, len(rows) * height))
   parts = drawn.subfigures(len(rows), 1, squeeze=False).ravel()
   for part, (name, accuracy, images) in zip(parts, rows, strict=True):
     part.suptitle(

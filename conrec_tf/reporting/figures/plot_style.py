@@ -12,6 +12,8 @@ import warnings
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -95,9 +97,10 @@ def undrawable(texts: Iterable[str]) -> str:
   )
 
 
-def figure(size: tuple[float, float] = CHART) -> Figure:
-  """Returns a figure of (width, height) in inches, that pyplot doesn't keep."""
-  return Figure(figsize=size)
+def chart(size: tuple[float, float] = CHART) -> tuple[Figure, Axes]:
+  """Returns a figure of (width, height) in inches, that pyplot doesn't keep, and its axes."""
+  drawn = Figure(figsize=size)
+  return drawn, drawn.subplots()
 
 
 def series_style(index: int) -> dict[str, Any]:
@@ -118,13 +121,27 @@ def image_grid(
     titles: of the first columns.
     options: of `Figure.subplots`.
   """
-  drawn = figure(size)
+  drawn = Figure(figsize=size)
   grid = drawn.subplots(rows, columns, squeeze=False, **options)
   for axes in grid.ravel():
     hide_axes(axes)
   for axes, title in zip(grid[0], titles, strict=False):
     axes.set_title(title, fontsize=9, pad=3)
   return drawn, grid
+
+
+def colour_bar(drawn: Figure, grid: np.ndarray, most: float, label: str, fraction: float) -> None:
+  """Draws below all axes, in a share of their height, the colours of `HEAT` from 0 to `most`."""
+  drawn.colorbar(
+    ScalarMappable(Normalize(0, most), HEAT),
+    ax=grid.ravel().tolist(),
+    location="bottom",
+    aspect=40,
+    shrink=0.85,
+    fraction=fraction,
+    pad=0.015,
+    label=label,
+  )
 
 
 def caption(axes: Axes, text: str, **options: Any) -> None:
