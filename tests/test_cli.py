@@ -9,6 +9,7 @@ from command_line import ROOT
 import pytest
 
 from conrec_tf.cli import USE_INSTEAD
+from conrec_tf.config import Config
 from conrec_tf.config.options.table import OPTIONS
 
 PRINT_CONFIG = """
@@ -60,6 +61,19 @@ def test_settings_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   assert '"seeds": "0,1"' in done.stdout
   done = parse("--mode=report", f"--model_dir={tmp_path}", "--temperature=0.3", cwd=tmp_path)
   assert '"temperature": 0.3' in done.stdout
+
+
+def test_the_size_that_a_network_is_read_at_goes_with_its_own_image_size(tmp_path):
+  settings = Config(image_size=32, eval_image_size=48).settings
+  (tmp_path / "config.json").write_text(json.dumps(settings))
+  run = ["--mode=eval", f"--model_dir={tmp_path}"]
+  for flags, sizes in (
+    ([], (32, 48)),
+    (["--image_size=40"], (40, 0)),
+    (["--image_size=40", "--eval_image_size=56"], (40, 56)),
+  ):
+    found = json.loads(parse(*run, *flags).stdout)
+    assert (found["image_size"], found["eval_image_size"]) == sizes
 
 
 def test_help_may_be_cut_off():

@@ -48,9 +48,13 @@ def run(config: Config) -> None:
   if config.is_segmenting:
     logger.info("evaluation   whole images at their own sizes")
   elif not source.center_crop:
-    logger.info("evaluation   whole images at %d pixels, as all have one size", config.image_size)
+    logger.info(
+      "evaluation   whole images at %d pixels, as all have one size", config.evaluation_size
+    )
   else:
-    logger.info("evaluation   the central 87.5%% at %d pixels, as sizes differ", config.image_size)
+    logger.info(
+      "evaluation   the central 87.5%% at %d pixels, as sizes differ", config.evaluation_size
+    )
   if source.bad:
     logger.info(
       "bad images   %d; the next good one stands in for each\n  %s",

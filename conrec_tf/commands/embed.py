@@ -108,7 +108,7 @@ def batch_size(options: Experiment) -> int:
 
   At most `eval_batch_size`, and so many that the first level's maps take up to 1 GiB.
   """
-  image = MAPS_AT_ONCE * 4 * options.base_filters * options.image_size**2
+  image = MAPS_AT_ONCE * 4 * options.base_filters * options.evaluation_size**2
   wanted = min(options.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), IMAGES_PER_FILE)
   return 2 ** (wanted.bit_length() - 1)
 
@@ -129,7 +129,7 @@ def embed_batches(
   options: Experiment, model: Embedder, source: DatasetSource, records: tf.data.Dataset
 ) -> Iterator[tuple[np.ndarray, ...]]:
   """Yields embeddings and, with labels, labels of a batch of records."""
-  size, batch = options.image_size, options.eval_batch_size
+  size, batch = options.evaluation_size, options.eval_batch_size
   for pixels, label in evaluation_batches(source, records, size, batch):
     embedding = model.embed(pixels, layer=options.ft_proj_selector).numpy()
     yield (embedding, label.numpy()) if source.class_names else (embedding,)

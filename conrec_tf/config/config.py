@@ -144,6 +144,7 @@ class Config(Options):
       "eval_test_split",
       "eval_split",
       "eval_crop",
+      "eval_image_size",
       "ordinal_labels",
       "cv_folds",
       "select_best_on",

@@ -25,7 +25,7 @@ def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
   """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
-  sizes, layer = (options.image_size, options.eval_batch_size), options.ft_proj_selector
+  sizes, layer = (options.evaluation_size, options.eval_batch_size), options.ft_proj_selector
   batches = evaluation_batches(source, split.records(), *sizes)
   rows = [(model.embed(images, layer=layer).numpy(), label) for images, label in batches]
   embeddings, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
@@ -40,7 +40,7 @@ def all_representations(
   These are embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
   """
   rows, labels = [], []
-  sizes = options.image_size, options.eval_batch_size
+  sizes = options.evaluation_size, options.eval_batch_size
   for images, label in evaluation_batches(source, split.records(), *sizes):
     found = model.representations(images)
     rows.append({name: np.asarray(vectors, np.float32) for name, vectors in found.items()})

@@ -33,7 +33,7 @@ def supervised_evaluation(
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  sizes, layer = (options.image_size, options.eval_batch_size), options.ft_proj_selector
+  sizes, layer = (options.evaluation_size, options.eval_batch_size), options.ft_proj_selector
   batches = evaluation_batches(source, source.eval.records(), *sizes)
   rows = [(head(model.embed(images, layer=layer)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))

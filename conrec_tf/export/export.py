@@ -123,7 +123,7 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
   return {
     "global_step": pretrained.step,
     "channels": channels,
-    "image_size": config.image_size,
+    "image_size": config.evaluation_size,
     "image_bits": config.image_bits,
     "scaled_decoding": config.scaled_decoding,
     "center_crop": pretrained.center_crop is not False,
@@ -131,7 +131,10 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
     "network": pretrained.network,
     "class_names": list(pretrained.class_names),
     "result": pretrained.result,
-    "flags": pretrained.settings or config.settings,
+    "flags": {
+      **(pretrained.settings or config.settings),
+      "eval_image_size": config.eval_image_size,
+    },
     "git_revision": _git_revision(),
     "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},
   }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.config import Training
+from conrec_tf.config import Experiment
 from conrec_tf.errors import UsageError, short_message
 
 logger = logging.getLogger(__name__)
@@ -152,10 +152,10 @@ class ExternalNetwork:
     return np.concatenate(parts)
 
 
-def open_external(options: Training, path: str) -> ExternalNetwork:
+def open_external(options: Experiment, path: str) -> ExternalNetwork:
   """Opens the network of a file as the options say that it is called."""
   return ExternalNetwork(
-    path, options.external_scaling, options.external_output, options.image_size
+    path, options.external_scaling, options.external_output, options.evaluation_size
   )
 
 

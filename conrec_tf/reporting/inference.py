@@ -102,7 +102,7 @@ class ModelInspector:
   def images(self, split: Split, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns images float32 `[n, H, W, C]` in [0, 1] of a split, in the order of `indices`."""
     wanted, inverse = np.unique(np.asarray(indices, int), return_inverse=True)
-    sizes = self.config.image_size, self.config.eval_batch_size
+    sizes = self.config.evaluation_size, self.config.eval_batch_size
     batches = evaluation_batches(self.eval_source, split.rows.at(wanted), *sizes)
     return np.concatenate([images.numpy() for images, _ in batches])[inverse]
 

@@ -6,6 +6,7 @@ import dataclasses
 import io
 from typing import Any
 
+from conrec_tf.config import Experiment
 from conrec_tf.metrics import (
   BEST_STEP,
   GLOBAL_STEP,
@@ -109,7 +110,7 @@ def methods_table(runs: Sequence[RunRecord]) -> Table:
         continue
       best, last = run.result.get(best_key(metric)), run.result.get(metric)
       settings = (
-        str(run.config.image_size),
+        _pixels(run.config),
         str(run.config.base_filters) if run.config.encoder == "unet" else "",
         run.path.resolve().name,
       )
@@ -127,6 +128,13 @@ def methods_table(runs: Sequence[RunRecord]) -> Table:
         value = shown.number(strongest)
         rows.append((words, *[""] * len(number), "", "", value, "0", *settings))
   return Table(("system", *of_paper, *header), rows)
+
+
+def _pixels(options: Experiment) -> str:
+  """Returns the size that a network is trained at, and where it is another, that it is read at."""
+  if options.evaluation_size == options.image_size:
+    return str(options.image_size)
+  return f"{options.image_size}, evaluated at {options.evaluation_size}"
 
 
 def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:

@@ -133,7 +133,7 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   labels: list[np.ndarray] = []
   small: list[np.ndarray] = []
   records = split.rows.at(chosen[:MOST_POINTS])
-  sizes = options.image_size, options.eval_batch_size
+  sizes = options.evaluation_size, options.eval_batch_size
   for images, label in evaluation_batches(inspector.eval_source, records, *sizes):
     parts.append(inspector.model.embed(images, layer=options.ft_proj_selector).numpy())
     labels.extend(label.numpy())

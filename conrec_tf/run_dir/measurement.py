@@ -11,7 +11,7 @@ import logging
 import pathlib
 from typing import Any
 
-from conrec_tf.config.migrations import current_settings
+from conrec_tf.config.migrations import ADDED, current_settings, named_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import io_as_usage_error, remove_leftovers
@@ -26,6 +26,8 @@ OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", 
 # Options that change no number of a result but add some; `num_repeats` is of the first two.
 ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
 OF_SUBSETS = ADDITIONS[:2]
+# Options that came after the first records, which are as if they had the defaults.
+LATER = {name: ADDED[name] for name in ("eval_image_size",)}
 DIGITS = 12
 DESCRIPTION = "description.json"  # of the files of a folder
 
@@ -54,7 +56,7 @@ class Measurement:
   @property
   def digest(self) -> str:
     """A short text that tells this record from others, for tables and names of folders."""
-    content = json.dumps([self.data, self.compared(OF_DATA)], sort_keys=True)
+    content = json.dumps([self.data, named_settings(self.compared(OF_DATA))], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
   def record(self, full: bool) -> dict[str, Any]:
@@ -119,6 +121,7 @@ class Measurement:
     """Returns the settings in which two records may not differ, but for some."""
     others = {*ADDITIONS, "num_repeats", *passed_over}
     settings = self.settings | self.at_the_end
+    settings = LATER | settings if settings else {}
     return {name: value for name, value in settings.items() if name not in others}
 
 

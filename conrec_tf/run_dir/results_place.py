@@ -117,6 +117,7 @@ def results_place(
   elif config.mode == "eval":  # before the training measured anything
     changed += ["images or labels"] * _is_of_other_images(run, source)
     changed += ["the network"] * bool(network and run.has_checkpoints)
+  changed = list(dict.fromkeys(changed))
   if not changed:
     return ResultsPlace(run, measured)
   digest = hashlib.sha256(repr((measured.digest, changed)).encode()).hexdigest()[:DIGITS]

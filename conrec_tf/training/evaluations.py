@@ -127,7 +127,7 @@ def evaluate_recomputed(
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
   batches = evaluation_batches(
-    source, source.train.records(), options.image_size, options.eval_batch_size
+    source, source.train.records(), options.evaluation_size, options.eval_batch_size
   )
   recompute_statistics(
     model,

@@ -130,7 +130,7 @@ def pretraining_task(
 
   def measure(network: ConRec, full: bool) -> dict[str, Any]:
     measured, with_labels = source.without_stand_ins, config.lineareval_while_pretraining
-    augment = two_views(measured, config, config.image_size, config.seed, with_labels)
+    augment = two_views(measured, config, config.evaluation_size, config.seed, with_labels)
     views = validation_batches(measured, augment, config.train_batch_size)
     of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:

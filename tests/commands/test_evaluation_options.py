@@ -1,5 +1,6 @@
 """What an evaluation can be asked for, on tiny runs."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -7,7 +8,9 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config
+from conrec_tf.data import pipeline
 from conrec_tf.errors import UsageError
+from conrec_tf.pretrained.find import resolve_checkpoint
 
 SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format="")
 
@@ -38,3 +41,47 @@ def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best)
 def test_what_needs_labels(unlabelled, values, message):
   with pytest.raises(UsageError, match=message):
     commands.run(Config(**unlabelled, **SHORT, **values))
+
+
+@pytest.fixture
+def prepared_sizes(monkeypatch):
+  """The sizes of all images that are evaluated or embedded from here on."""
+  sizes, prepare = set(), pipeline.evaluation_image
+
+  def noted(image, image_size, center_crop):
+    sizes.add(image_size)
+    return prepare(image, image_size, center_crop)
+
+  monkeypatch.setattr(pipeline, "evaluation_image", noted)
+  return sizes
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+def test_a_network_is_read_at_another_size_and_what_others_read_is_kept_apart(tiny, prepared_sizes):
+  config = Config(**{**tiny, "train_epochs": 1, "eval_image_size": 32})
+  commands.run(config)
+  assert prepared_sizes == {32}
+  run = pathlib.Path(config.model_dir)
+  own = read(run / "result.json")
+  assert own["evaluated_with"]["eval_image_size"] == 32
+  metadata = read(run / "saved_model/6/assets/metadata.json")
+  assert metadata["image_size"] == metadata["flags"]["eval_image_size"] == 32
+  assert metadata["flags"]["image_size"] == 24
+  for path in (run, run / "saved_model/6"):
+    assert resolve_checkpoint(path).values["eval_image_size"] == 32
+  commands.run(dataclasses.replace(config, mode="embed"))
+  assert prepared_sizes == {32}
+  assert read(run / "embeddings/rectangle_triangle/description.json")["eval_image_size"] == 32
+  with pytest.raises(UsageError, match="Received: eval_image_size: 32 -> 0"):
+    commands.run(dataclasses.replace(config, mode="embed", eval_image_size=0))
+  prepared_sizes.clear()
+  commands.run(dataclasses.replace(config, mode="eval", eval_image_size=0))
+  assert prepared_sizes == {24} and read(run / "result.json") == own
+  [folder] = run.glob("evaluations/*")
+  other = read(folder / "result.json")
+  assert other["evaluated_with"]["eval_image_size"] == 0
+  for name in ("eval/rank_me", "eval/untrained_rank_me"):
+    assert other[name] != own[name]

@@ -60,6 +60,15 @@ from conrec_tf.errors import UsageError
       "each size of image_size_schedule must be at least 21 for corruption=models_genesis. "
       "Received: 16",
     ),
+    (
+      dict(eval_image_size=36),
+      "eval_image_size must be a multiple of 8 for unet_depth=4. Received: 36",
+    ),
+    (dict(eval_image_size=4), "eval_image_size must be 0 or at least 8. Received: 4"),
+    (
+      dict(eval_image_size=96, train_mode="segment", dataset="image_folder"),
+      "eval_image_size must be 0 for train_mode=segment. Received: 96",
+    ),
     *(
       (
         dict(image_size_schedule=text),
@@ -222,6 +231,7 @@ def test_architecture_options_describe_a_network():
     "reconstruction_weight",
     "corruption",
     "image_size",
+    "eval_image_size",
     "image_bits",
     "dicom_window",
     "dicom_frames",

@@ -69,6 +69,7 @@ def test_a_split_expression_of_the_same_images_is_no_difference(archive):
     (dict(eval_crop="center"), {}, "center_crop: False -> True"),
     (dict(select_best_on="rank_me"), {}, "select_best_on: evaluation -> rank_me"),
     (dict(knn_neighbours=3), {}, "knn_neighbours: 20 -> 3"),
+    (dict(eval_image_size=48), {}, "eval_image_size: 0 -> 48"),
     (dict(standardize_embeddings=False), {}, "standardize_embeddings: True -> False"),
   ],
 )
@@ -77,6 +78,18 @@ def test_a_record_says_in_what_it_differs(archive, values, changes, words):
   other = record(**archive("other.npz", **changes), **values)
   assert words in other.differences(before)
   assert other.digest != Measurement.of_result(before).digest
+
+
+def test_a_record_from_before_an_option_is_as_by_its_default(archive):
+  before, now, other = (
+    record(**archive(), **values) for values in ({}, {}, dict(eval_image_size=48))
+  )
+  del before.settings["eval_image_size"]
+  assert before.digest == now.digest != other.digest
+  assert not now.differences(before.record(full=True))
+  assert other.differences(before.record(full=True)) == ["eval_image_size: 0 -> 48"]
+  words = changed_words(before.compared(), other.compared())
+  assert words == ["eval_image_size: 0 -> 48"]
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 2)])

@@ -187,6 +187,15 @@ class Evaluation:
     "also selects the best network; the paper's is of raw ones. Both are measured.",
     changes_training=False,
   )
+  eval_image_size: int = option(
+    0,
+    "Height and width of images where a network is evaluated, embedded and exported, in pixels; 0: "
+    "image_size.",
+    low=0,
+    changes_training=False,
+    architecture=True,
+    before=0,
+  )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
     "evaluation",

@@ -105,6 +105,11 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
 class Experiment(Evaluation, Training):
   """The options that a result depends on: of a training, and of how it is evaluated."""
 
+  @property
+  def evaluation_size(self) -> int:
+    """Height and width of what is evaluated, embedded and exported, pixels."""
+    return self.eval_image_size or self.image_size
+
 
 @section
 class SegmentationExperiment(Experiment, Segmentation, Training):

@@ -70,9 +70,14 @@ def _size_rules(config: Options) -> Iterator[Rule]:
     "steps that it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size",
     config.image_size_schedule,
   )
+  yield (
+    config.evaluation_size < SHORTEST_SIDE,
+    f"eval_image_size must be 0 or at least {SHORTEST_SIDE}",
+    config.eval_image_size,
+  )
   stride = 2 ** (config.unet_depth - 1)
   first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]
-  whole = [("image_size", config.image_size), *first]
+  whole = [("image_size", config.image_size), *first, ("eval_image_size", config.evaluation_size)]
   local = [("local_crop_size", config.local_crop_size)] if config.local_crops else []
   for name, size in (*whole, *local):
     yield (

@@ -65,6 +65,7 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     ("ordinal_labels", "false"),
     ("drop_duplicates", "false"),
     ("cv_folds", "0"),
+    ("eval_image_size", "0"),
     ("lineareval_while_pretraining", "false"),
     ("ft_proj_selector", "0"),
   ):
