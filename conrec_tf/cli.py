@@ -181,8 +181,11 @@ def _values_of_run() -> dict[str, Any]:
       asked = FLAGS.train_mode if FLAGS["train_mode"].present else ""
       with_head = mode == "eval" and asked in ("", pretrained.train_mode)
       values |= pretrained.values_with_head if with_head else pretrained.values
-  if FLAGS["image_size"].present or str(FLAGS.train_mode) == "segment":
+  segments = str(FLAGS.train_mode) == "segment"
+  if segments or FLAGS["image_size"].present:
     values["eval_image_size"] = 0  # that of a network goes with its own image_size
+  if segments:
+    values["eval_crops"] = 1
   return values
 
 

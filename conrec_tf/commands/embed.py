@@ -15,7 +15,7 @@ from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
-from conrec_tf.evaluation.embedding import Embedder
+from conrec_tf.evaluation.embedding import Embedder, embed_images
 from conrec_tf.files import make_output_folder
 from conrec_tf.models import build_model
 from conrec_tf.output import progress_bar
@@ -131,5 +131,5 @@ def embed_batches(
   """Yields embeddings and, with labels, labels of a batch of records."""
   size, batch = options.evaluation_size, options.eval_batch_size
   for pixels, label in evaluation_batches(source, records, size, batch):
-    embedding = model.embed(pixels, layer=options.ft_proj_selector).numpy()
+    embedding = embed_images(model, pixels, options).numpy()
     yield (embedding, label.numpy()) if source.class_names else (embedding,)

@@ -1,5 +1,7 @@
 """`--mode=export`: a trained network for use elsewhere."""
 
+import logging
+
 import tensorflow as tf
 
 from conrec_tf.commands.tasks import TASKS, portable_network
@@ -12,6 +14,8 @@ from conrec_tf.pretrained.find import (
   resolve_checkpoint,
 )
 from conrec_tf.run_dir.run_directory import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
@@ -36,6 +40,11 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     pretrained = momentum_network(pretrained)
   with tf.device("CPU:0"):
     own, model, head = portable_network(config, pretrained)
+  if own.eval_crops > 1:
+    logger.info(
+      "What is exported takes images as they are; the run's numbers are of means over %d crops",
+      own.eval_crops,
+    )
   described = metadata(own, pretrained, pretrained.channels or config.channels)
   exported = TASKS[own.train_mode].export(model, head, described)
   write_exports(exported, config.export_format, described, directory)

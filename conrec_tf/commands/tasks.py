@@ -123,8 +123,8 @@ def portable_network(
   """Builds a trained network alone, in float32 and for one device, with its weights.
 
   Args:
-    config: the options of the run; of the network's own settings only `image_size`,
-      `eval_image_size` and `ft_proj_selector` can be changed, and all if it doesn't tell them.
+    config: the options of the run; of the network's own settings only `ft_proj_selector`, sizes and
+      crops can be changed, and all if it doesn't tell them.
 
   Returns:
     The description of the network, the network, and its head or None.
@@ -141,6 +141,7 @@ def portable_network(
       "encoder_weights": "",
       "image_size": config.image_size,
       "eval_image_size": config.eval_image_size,
+      "eval_crops": config.eval_crops,
       "ft_proj_selector": config.ft_proj_selector,
     }
   )

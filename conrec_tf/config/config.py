@@ -145,6 +145,7 @@ class Config(Options):
       "eval_split",
       "eval_crop",
       "eval_image_size",
+      "eval_crops",
       "ordinal_labels",
       "cv_folds",
       "select_best_on",

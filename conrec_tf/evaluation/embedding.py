@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Experiment
+from conrec_tf.data.augmentation.resizing import evaluation_crops
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.probes import Labelled
@@ -21,13 +22,28 @@ class Embedder(Protocol):
     """Returns all that could be taken instead, float `[B, F]` by name."""
 
 
+def embed_images(model: Embedder, images: tf.Tensor, options: Experiment) -> tf.Tensor:
+  """Returns embeddings float `[B, F]` of images float32 `[B, H, W, C]` in [0, 1], as evaluated.
+
+  They are means over `eval_crops`.
+  """
+  crops = evaluation_crops(images, options.eval_crops)
+  return _mean([model.embed(crop, layer=options.ft_proj_selector) for crop in crops])
+
+
+def _mean(vectors: list[tf.Tensor]) -> tf.Tensor:
+  if len(vectors) == 1:
+    return vectors[0]
+  return tf.add_n([tf.cast(each, tf.float32) for each in vectors]) / len(vectors)
+
+
 def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
   """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
-  sizes, layer = (options.evaluation_size, options.eval_batch_size), options.ft_proj_selector
+  sizes = options.evaluation_size, options.eval_batch_size
   batches = evaluation_batches(source, split.records(), *sizes)
-  rows = [(model.embed(images, layer=layer).numpy(), label) for images, label in batches]
+  rows = [(embed_images(model, images, options).numpy(), label) for images, label in batches]
   embeddings, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   return embeddings, labels
 
@@ -42,8 +58,11 @@ def all_representations(
   rows, labels = [], []
   sizes = options.evaluation_size, options.eval_batch_size
   for images, label in evaluation_batches(source, split.records(), *sizes):
-    found = model.representations(images)
-    rows.append({name: np.asarray(vectors, np.float32) for name, vectors in found.items()})
+    crops = evaluation_crops(images, options.eval_crops)
+    found = [model.representations(crop) for crop in crops]
+    rows.append(
+      {name: np.asarray(_mean([each[name] for each in found]), np.float32) for name in found[0]}
+    )
     labels.append(label.numpy())
   columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
   return columns, np.concatenate(labels)

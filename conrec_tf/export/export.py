@@ -126,6 +126,7 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
     "image_size": config.evaluation_size,
     "image_bits": config.image_bits,
     "scaled_decoding": config.scaled_decoding,
+    "eval_crops": config.eval_crops,
     "center_crop": pretrained.center_crop is not False,
     "layer": config.ft_proj_selector,
     "network": pretrained.network,
@@ -134,6 +135,7 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
     "flags": {
       **(pretrained.settings or config.settings),
       "eval_image_size": config.eval_image_size,
+      "eval_crops": config.eval_crops,
     },
     "git_revision": _git_revision(),
     "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},

@@ -17,6 +17,7 @@ from conrec_tf.config.options.option import written
 from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.evaluation.embedding import embed_images
 from conrec_tf.files import io_as_usage_error, replacing, write_text
 from conrec_tf.metrics import BEST, EVAL, GLOBAL_STEP, METRICS
 from conrec_tf.reporting.context import Inspector
@@ -135,7 +136,7 @@ def write_projector(inspector: ModelInspector, folder: pathlib.Path) -> None:
   records = split.rows.at(chosen[:MOST_POINTS])
   sizes = options.evaluation_size, options.eval_batch_size
   for images, label in evaluation_batches(inspector.eval_source, records, *sizes):
-    parts.append(inspector.model.embed(images, layer=options.ft_proj_selector).numpy())
+    parts.append(embed_images(inspector.model, images, options).numpy())
     labels.extend(label.numpy())
     small.extend(to_rgb(image) for image in tf.image.resize(images, [SIDE, SIDE], "area").numpy())
   embeddings = np.concatenate(parts).astype(np.float32)

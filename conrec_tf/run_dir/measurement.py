@@ -27,7 +27,7 @@ OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", 
 ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
 OF_SUBSETS = ADDITIONS[:2]
 # Options that came after the first records, which are as if they had the defaults.
-LATER = {name: ADDED[name] for name in ("eval_image_size",)}
+LATER = {name: ADDED[name] for name in ("eval_image_size", "eval_crops")}
 DIGITS = 12
 DESCRIPTION = "description.json"  # of the files of a folder
 

@@ -85,3 +85,9 @@ def test_a_network_is_read_at_another_size_and_what_others_read_is_kept_apart(ti
   assert other["evaluated_with"]["eval_image_size"] == 0
   for name in ("eval/rank_me", "eval/untrained_rank_me"):
     assert other[name] != own[name]
+  commands.run(dataclasses.replace(config, mode="eval", eval_crops=2))
+  [cropped] = set(run.glob("evaluations/*")) - {folder}
+  of_crops = read(cropped / "result.json")
+  assert of_crops["evaluated_with"] == own["evaluated_with"] | {"eval_crops": 2}
+  assert of_crops["eval/untrained_rank_me"] != own["eval/untrained_rank_me"]
+  assert of_crops["eval/alignment"] == own["eval/alignment"]  # of views as they are

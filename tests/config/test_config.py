@@ -69,6 +69,10 @@ from conrec_tf.errors import UsageError
       dict(eval_image_size=96, train_mode="segment", dataset="image_folder"),
       "eval_image_size must be 0 for train_mode=segment. Received: 96",
     ),
+    (
+      dict(eval_crops=2, train_mode="segment", dataset="image_folder"),
+      "eval_crops must be 1 for train_mode=segment. Received: 2",
+    ),
     *(
       (
         dict(image_size_schedule=text),
@@ -232,6 +236,7 @@ def test_architecture_options_describe_a_network():
     "corruption",
     "image_size",
     "eval_image_size",
+    "eval_crops",
     "image_bits",
     "dicom_window",
     "dicom_frames",

@@ -3,9 +3,11 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.data.augmentation.resizing import evaluation_crops
+from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.evaluation import linear_evaluation as module
-from conrec_tf.evaluation.embedding import embed_split
+from conrec_tf.evaluation.embedding import all_representations, embed_split
 from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.models import build_model
 
@@ -53,6 +55,20 @@ def test_embed_split_keeps_order_and_resizes(network):
   image = tf.image.resize(source.decode(records[13]["image"]), [24, 24], "bicubic") / 255
   expected = model.embed(tf.clip_by_value(image, 0, 1)[tf.newaxis])[0]
   np.testing.assert_allclose(embeddings[13], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("crops", [1, 2, 10])
+def test_embeddings_are_means_over_crops(network, crops):
+  source, model = network
+  config = Config(image_size=24, unet_depth=2, eval_crops=crops)
+  embeddings, _ = embed_split(model, source, source.eval, config)
+  [(images, _)] = evaluation_batches(source, source.eval.records(), 24, 64)
+  parts = [model.embed(crop).numpy() for crop in evaluation_crops(images, crops)]
+  np.testing.assert_allclose(embeddings, np.mean(parts, axis=0), atol=1e-6)
+  everything, _ = all_representations(model, source, source.eval, config)
+  np.testing.assert_allclose(everything["all levels"], embeddings, atol=1e-6)
+  if crops > 1:
+    assert np.abs(embeddings - parts[0]).max() > 1e-4
 
 
 @pytest.mark.parametrize("selector, width", [(0, 6), (1, 4), (3, 128), (-1, 128)])

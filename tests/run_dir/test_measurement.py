@@ -70,6 +70,7 @@ def test_a_split_expression_of_the_same_images_is_no_difference(archive):
     (dict(select_best_on="rank_me"), {}, "select_best_on: evaluation -> rank_me"),
     (dict(knn_neighbours=3), {}, "knn_neighbours: 20 -> 3"),
     (dict(eval_image_size=48), {}, "eval_image_size: 0 -> 48"),
+    (dict(eval_crops=10), {}, "eval_crops: 1 -> 10"),
     (dict(standardize_embeddings=False), {}, "standardize_embeddings: True -> False"),
   ],
 )
@@ -84,7 +85,7 @@ def test_a_record_from_before_an_option_is_as_by_its_default(archive):
   before, now, other = (
     record(**archive(), **values) for values in ({}, {}, dict(eval_image_size=48))
   )
-  del before.settings["eval_image_size"]
+  del before.settings["eval_image_size"], before.settings["eval_crops"]
   assert before.digest == now.digest != other.digest
   assert not now.differences(before.record(full=True))
   assert other.differences(before.record(full=True)) == ["eval_image_size: 0 -> 48"]

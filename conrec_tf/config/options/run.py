@@ -196,6 +196,19 @@ class Evaluation:
     architecture=True,
     before=0,
   )
+  eval_crops: int = option(
+    1,
+    "Crops of each image whose mean embedding is evaluated and written by mode=embed. Exports take "
+    "images as they are.",
+    choices={
+      1: "the image alone",
+      2: "and its mirror image",
+      10: "and its four corners of 87.5 % of height and width, at the same size, each mirrored too",
+    },
+    changes_training=False,
+    architecture=True,
+    before=1,
+  )
   eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
   select_best_on: str = option(
     "evaluation",

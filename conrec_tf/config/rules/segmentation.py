@@ -59,6 +59,7 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     "mask_table must be left out unless dataset is image_folder",
     config.mask_table,
   )
+  yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment", config.eval_crops
   for name, nothing in (
     ("label_table", "empty"),
     ("label_order", "empty"),

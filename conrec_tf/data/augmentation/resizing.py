@@ -55,6 +55,25 @@ def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf
   return tf.clip_by_value(image, 0.0, 1.0)
 
 
+def evaluation_crops(images: tf.Tensor, number: int) -> list[tf.Tensor]:
+  """Returns so many crops of what `evaluation_image` prepared; an embedding may be their mean.
+
+  Args:
+    images: float32 `[B, H, W, C]` in [0, 1], as each of the crops.
+    number: 1, the images alone; 2, beside them mirrored left and right; 10, those and the four
+      corners, 87.5 % of height and width, resized bicubically to H and W, and those mirrored.
+  """
+  crops = [images]
+  if number == 10:
+    size = images.shape[1:3]
+    height, width = (round(CENTRE_CROP * side) for side in size)
+    for rows in (slice(height), slice(-height, None)):
+      for columns in (slice(width), slice(-width, None)):
+        corner = tf.image.resize(images[:, rows, columns], size, "bicubic")
+        crops.append(tf.clip_by_value(corner, 0.0, 1.0))
+  return crops if number == 1 else [*crops, *(tf.reverse(crop, [2]) for crop in crops)]
+
+
 def evaluation_reduction(full_size: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
   """Returns by how much an image can be reduced so that `evaluation_image` loses no pixels."""
   return largest_reduction(_side(full_size, image_size, center_crop), image_size)

@@ -116,3 +116,40 @@ def test_reduced_images_are_upright(photograph, number):
   )
   expected = ([150, 200, 1], [600, 800]) if number == 1 else ([100, 75, 1], [800, 600])
   assert (image.shape.as_list(), size.numpy().tolist()) == expected
+
+
+def cubic(distance):
+  """Keys' kernel with a = -1/2."""
+  x = abs(distance)
+  if x < 1:
+    return 1.5 * x**3 - 2.5 * x**2 + 1
+  return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+def resized(values, size):
+  """Interpolates the first axis to a size, a slow version; pixels beyond the border don't count."""
+  rows = []
+  for place in range(size):
+    at = (place + 0.5) * len(values) / size - 0.5
+    weights = np.array([cubic(at - index) for index in range(len(values))])
+    rows.append(np.tensordot(weights / weights.sum(), values, 1))
+  return np.stack(rows)
+
+
+def test_ten_crops_are_an_image_its_corners_and_their_mirror_images(rng):
+  images = rng.random((2, 16, 24, 3)).astype(np.float32)
+  crops = [images]
+  for rows in (slice(0, 14), slice(2, 16)):
+    for columns in (slice(0, 21), slice(3, 24)):
+      corner = resized(np.moveaxis(images[:, rows, columns], 1, 0), 16)  # [16, 2, 21, 3]
+      corner = resized(np.moveaxis(corner, 2, 0), 24)  # [24, 16, 2, 3]
+      crops.append(corner.transpose(2, 1, 0, 3).clip(0, 1))
+  crops += [crop[:, :, ::-1] for crop in crops]
+  found = resizing.evaluation_crops(tf.constant(images), 10)
+  assert len(found) == 10
+  for crop, expected in zip(found, crops, strict=True):
+    np.testing.assert_allclose(crop, expected, atol=1e-4)
+  for number in (1, 2):
+    few = resizing.evaluation_crops(tf.constant(images), number)
+    for crop, expected in zip(few, [images, images[:, :, ::-1]][:number], strict=True):
+      np.testing.assert_array_equal(crop, expected)
