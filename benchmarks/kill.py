@@ -127,7 +127,7 @@ class Data:
 
 def start(data, model_dir):
   """The training as a process."""
-  command = [sys.executable, "run.py", f"--model_dir={model_dir}", *data.flags, *FLAGS]
+  command = [sys.executable, "run.py", f"--model_dir={model_dir}", *FLAGS, *data.flags]
   return subprocess.Popen(
     command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
   )
@@ -171,7 +171,7 @@ def kill_until_done(data, model_dir, work, rng, most=math.inf):
     except subprocess.TimeoutExpired:
       until = time.monotonic() + SECONDS_FOR_A_WRITE * (kills % 2)
       while time.monotonic() < until and not half_written(model_dir):
-        pass
+        time.sleep(0.001)  # a core is the training's
       process.kill()
       process.communicate()
       if not process.returncode:

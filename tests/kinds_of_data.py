@@ -6,6 +6,8 @@ import tarfile
 
 import numpy as np
 from PIL import Image
+import pyarrow as pa
+from pyarrow import parquet
 import tensorflow_datasets as tfds
 
 from conrec_tf.data.sources import tfds_records
@@ -18,6 +20,7 @@ OF_TFDS = {
   "tfds_streamed": "tfrecord",
   "tfds_numbered": "array_record",
 }
+# Those that keep the order of the files; Parquet files are read in one of their own.
 KINDS = ("image_folder", "label_table", "webdataset", "npz", *OF_TFDS)
 
 
@@ -47,6 +50,13 @@ def write(kind, folder, monkeypatch):
     for split, pixels in images().items()
     for number, image in enumerate(pixels)
   ]
+  if kind == "parquet":
+    for split in COUNTS:
+      rows = [
+        {"image": content, "label": label} for part, label, _, content in samples if part == split
+      ]
+      parquet.write_table(pa.Table.from_pylist(rows), folder / f"{split}.parquet")
+    return values
   if kind == "webdataset":
     for split in COUNTS:
       with tarfile.open(folder / f"{split}-000.tar", "w") as archive:

@@ -68,7 +68,7 @@ TRAININGS = {
     "tfds_streamed",
     dict(train_mode="finetune", optimizer="momentum", image_size_schedule="16:0.5"),
   ),
-  "graded": ("npz", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
+  "graded": ("parquet", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
   "segmented": ("masks", dict(optimizer="momentum")),
 }
 # What learns beside the network and its optimizer.
