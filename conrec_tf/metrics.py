@@ -9,7 +9,6 @@ untrained network, of standardised embeddings.
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import math
 import re
 from typing import Any
 
@@ -197,7 +196,6 @@ METRICS = {
     ),
     _loss(
       *(LOCAL_CROP_LOSS, "loss of local crops (nats)", "Contrastive loss of local crops"),
-      chance=lambda images, equal: 2.0 * math.log(2 * images - 2),
       group="Contrastive",
       charts={"local crops": ""},
     ),
