@@ -61,7 +61,7 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
       else DenseNetEncoder(
         encoder_weights,
         config.global_bn,
-        all_levels=config.representation_levels == "all",
+        all_levels=config.representation_levels != "last",
         name="encoder",
       )
     ),

@@ -10,13 +10,15 @@ from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
 
+LEAST_VARIANCE = 1e-8
+
 
 class Outputs(NamedTuple):
   """The outputs of the network; None where the part isn't built.
 
   Attributes:
-    embedding: `[B, F]`, the representation: h = a(e(x)), `[B, f]`, and with all levels, their
-      averages before it.
+    embedding: `[B, F]`, the representation: h = a(e(x)), `[B, f]`, and what else
+      `representation_levels` puts beside it.
     projection: `[B, proj_out_dim]`, z = p(a(e(x))).
     reconstruction: `[B, H, W, C]` in [0, 1], d(e(x)).
   """
@@ -38,6 +40,9 @@ class FeatureLevels(NamedTuple):
   decoder: Sequence[tf.Tensor]
 
 
+Maps = tuple[tf.Tensor, Sequence[tf.Tensor]]  # features and skips, as encoders return them
+
+
 class ConRec(tf.keras.Model):
   """Encoder, pooling, and either or both of projection head and decoder.
 
@@ -47,7 +52,8 @@ class ConRec(tf.keras.Model):
     projection_head: embedding -> projection, or None.
     decoder: (features, skips) -> (reconstruction, maps), or None.
     representation_levels: last, or all: the averages of the encoder's shallower levels, shallowest
-      first, and then the embedding.
+      first, and then the embedding; with all_with_deviations then the standard deviations over
+      locations of all levels too.
   """
 
   def __init__(
@@ -64,7 +70,7 @@ class ConRec(tf.keras.Model):
     self.pooling = pooling
     self.projection_head = projection_head
     self.decoder = decoder
-    self.all_levels = representation_levels == "all"
+    self.representation_levels = representation_levels
 
   def call(self, images: tf.Tensor, training: bool = False) -> Outputs:
     """Embeds, projects and reconstructs images; see `with_maps`."""
@@ -103,15 +109,19 @@ class ConRec(tf.keras.Model):
     reconstruction, decoder_maps = None, []
     if self.decoder:
       reconstruction, decoder_maps = self.decoder(*maps, training=training)
-    outputs = Outputs(self._with_levels(skips, embedding), projection, reconstruction)
+    outputs = Outputs(self._with_levels(contrastive_maps, embedding), projection, reconstruction)
     return outputs, FeatureLevels(skips, decoder_maps)
 
-  def _with_levels(self, skips: Sequence[tf.Tensor], embedding: tf.Tensor) -> tf.Tensor:
-    """Puts the averages of the shallower levels before the embedding, if they belong there."""
-    if not self.all_levels:
+  def _with_levels(self, maps: Maps, embedding: tf.Tensor) -> tf.Tensor:
+    """Puts beside the embedding what belongs there of the encoder's maps."""
+    if self.representation_levels == "last":
       return embedding
-    averages = [tf.reduce_mean(tf.cast(skip, embedding.dtype), axis=[1, 2]) for skip in skips]
-    return tf.concat([*averages, embedding], axis=-1)
+    features, skips = maps
+    levels = [tf.cast(level, embedding.dtype) for level in (*skips, features)]
+    averages = [tf.reduce_mean(level, axis=[1, 2]) for level in levels[:-1]]
+    if self.representation_levels == "all":
+      return tf.concat([*averages, embedding], axis=-1)
+    return tf.concat([*averages, embedding, *map(deviations, levels)], axis=-1)
 
   def representation(
     self, images: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None, layer: int = 0
@@ -129,7 +139,7 @@ class ConRec(tf.keras.Model):
     features, skips = self.encoder(images, training=training)
     embedding = self.pooling(features, training=training, seed=seed)
     if not layer:
-      return self._with_levels(skips, embedding)
+      return self._with_levels((features, skips), embedding)
     if self.projection_head is None:
       raise ValueError(f"layer must be 0 for a network without projection head. Received: {layer}")
     return self.projection_head(embedding, training=training, layers=layer)
@@ -138,18 +148,19 @@ class ConRec(tf.keras.Model):
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Computes everything that a classifier could see, each `[B, F]`, by name.
 
-    These are the averages of each of the encoder's levels, the embedding, both together, and the
-    outputs of the projection head's layers.
+    These are the averages of each of the encoder's levels, the embedding, both together, the
+    standard deviations of all levels beside these, and the outputs of the projection head's layers.
     """
     features, skips = self.encoder(images)
     embedding = self.pooling(features)
-    levels = [
-      tf.reduce_mean(tf.cast(maps, embedding.dtype), axis=[1, 2]) for maps in (*skips, features)
-    ]
-    found = {f"level {number + 1}": average for number, average in enumerate(levels)}
+    levels = [tf.cast(maps, embedding.dtype) for maps in (*skips, features)]
+    averages = [tf.reduce_mean(level, axis=[1, 2]) for level in levels]
+    found = {f"level {number + 1}": average for number, average in enumerate(averages)}
     found |= {"embedding": embedding}
     if skips:
-      found["all levels"] = tf.concat([*levels[:-1], embedding], axis=-1)
+      both = tf.concat([*averages[:-1], embedding], axis=-1)
+      found["all levels"] = both
+      found["all levels with deviations"] = tf.concat([both, *map(deviations, levels)], axis=-1)
     if self.projection_head:
       for layer in range(1, self.projection_head.num_layers + 1):
         found[f"projection {layer}"] = self.projection_head(embedding, layers=layer)
@@ -176,3 +187,8 @@ class ConRec(tf.keras.Model):
       self.pooling.trainable = False
       if self.projection_head:
         self.projection_head.trainable = False
+
+
+def deviations(level: tf.Tensor) -> tf.Tensor:
+  """Returns standard deviations over locations, `[B, h, w, f]` to `[B, f]`, differentiable at 0."""
+  return tf.sqrt(tf.math.reduce_variance(level, axis=[1, 2]) + LEAST_VARIANCE)

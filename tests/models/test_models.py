@@ -6,6 +6,7 @@ import tensorflow as tf
 from benchmarks.plain import copy_weights, plain_conrec
 from conrec_tf.config import Config
 from conrec_tf.models import ConRec, build_head, build_model
+from conrec_tf.models.conrec import deviations
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
@@ -19,7 +20,7 @@ def of_three_levels():
   values = dict(base_filters=2, unet_depth=3)
   return {
     levels: build_model(Config(**values, representation_levels=levels))
-    for levels in ("last", "all")
+    for levels in ("last", "all", "all_with_deviations")
   }
 
 
@@ -227,7 +228,29 @@ def test_all_levels_are_averages_shallowest_first_then_the_embedding(of_three_le
   assert head.dense.kernel.shape == (2 + 4 + 8, 4)
 
 
-@pytest.mark.parametrize("levels", ["last", "all"])
+def test_deviations_of_all_levels_come_after_the_embedding(of_three_levels, rng):
+  images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
+  model, without = of_three_levels["all_with_deviations"], of_three_levels["all"]
+  features, skips = model.encoder(images)
+  expected = [without.embed(images)] + [
+    maps.numpy().std(axis=(1, 2)) for maps in (*skips, features)
+  ]
+  found = model.embed(images)
+  assert found.shape == (2, 2 * (2 + 4 + 8))
+  np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-3, atol=2e-4)
+  np.testing.assert_array_equal(model(images).embedding, model.representation(images))
+
+
+def test_the_deviation_of_an_even_map_has_a_gradient():
+  level = tf.ones([1, 2, 2, 3])
+  with tf.GradientTape() as tape:
+    tape.watch(level)
+    values = deviations(level)
+  np.testing.assert_allclose(values, np.zeros([1, 3]), atol=2e-4)
+  np.testing.assert_array_equal(tape.gradient(values, level), np.zeros([1, 2, 2, 3]))
+
+
+@pytest.mark.parametrize("levels", ["last", "all", "all_with_deviations"])
 def test_representations_are_all_that_could_be_evaluated(of_three_levels, rng, levels):
   images = rng.uniform(size=(2, 16, 16, 1)).astype(np.float32)
   model = of_three_levels[levels]
@@ -236,13 +259,15 @@ def test_representations_are_all_that_could_be_evaluated(of_three_levels, rng, l
     *(f"level {level}" for level in (1, 2, 3)),
     "embedding",
     "all levels",
+    "all levels with deviations",
     *(f"projection {layer}" for layer in (1, 2, 3)),
   ]
   features, skips = model.encoder(images)
   for level, maps in enumerate([*skips, features]):
     averages = maps.numpy().mean(axis=(1, 2))
     np.testing.assert_allclose(found[f"level {level + 1}"], averages, rtol=1e-5, atol=1e-6)
-  taken = found["all levels" if levels == "all" else "embedding"]
+  names = {"last": "embedding", "all": "all levels"}
+  taken = found[names.get(levels, "all levels with deviations")]
   np.testing.assert_allclose(taken, model.embed(images), rtol=1e-5)
   for layer in (1, 2, 3):
     np.testing.assert_allclose(

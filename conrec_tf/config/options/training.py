@@ -72,6 +72,7 @@ class Model:
     choices={
       "last": "the last, pooled (the paper)",
       "all": "all, the shallower ones pooled by average and put beside it",
+      "all_with_deviations": "these, and standard deviations over locations of all levels",
     },
     architecture=True,
   )
