@@ -3,8 +3,8 @@
     python -m experiments.costs --study=search_synthetic
 
 Steps of all variations are taken in turn in one process, on the same batch in float32; the ratios
-for one image, medians of the rounds, are kept beside the study's results. Nothing else should run
-on the machine meanwhile.
+for one image, medians of the rounds, are kept beside the study's results; of a training that begins
+with smaller images it is the mean over its steps. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from experiments.recipe import RESULTS, write  # noqa: E402
 from experiments.studies import STUDIES  # noqa: E402
 from experiments.table import COSTS  # noqa: E402
 
+STEPS = 1000
+
 
 def config_of(flags):
   """The options that flags like `--learning_rate=0.1` and `--standardize_embeddings` say."""
@@ -39,19 +41,34 @@ def config_of(flags):
 
 
 def timed_step(config):
-  """A function that takes a step and returns the seconds that it took for one image."""
-  shape = [config.train_batch_size, 2, config.image_size, config.image_size, 1]
-  batch = {part: tf.random.uniform(shape) for part in ("corrupted", "target")}
-  optimizer = build_optimizer(config, 1000, 1000)
-  step = tf.function(PretrainStep(config, build_model(config), optimizer, last_step=1000))
+  """A function that takes a step of each size and returns their mean seconds for one image."""
+  phases, began = {}, 0
+  for end, size in config.size_phases(STEPS):
+    phases[size], began = (end - began) / STEPS, end
+  batches = {size: batch_of(config, size) for size in phases}
+  optimizer = build_optimizer(config, 1000, STEPS)
+  step = tf.function(PretrainStep(config, build_model(config), optimizer, last_step=STEPS))
 
   def seconds():
-    began = time.perf_counter()
-    step(batch)["train/total_loss"].numpy()
-    return (time.perf_counter() - began) / config.train_batch_size
+    total = 0.0
+    for size, share in phases.items():
+      began = time.perf_counter()
+      step(batches[size])["train/total_loss"].numpy()
+      total += share * (time.perf_counter() - began)
+    return total / config.train_batch_size
 
   seconds(), seconds()
   return seconds
+
+
+def batch_of(config, size):
+  """A batch of noise."""
+  shapes = {part: [2, size, size] for part in ("corrupted", "target")}
+  if config.local_crops:
+    shapes["local_crops"] = [config.local_crops, *[config.local_crop_size] * 2]
+  return {
+    part: tf.random.uniform([config.train_batch_size, *shape, 1]) for part, shape in shapes.items()
+  }
 
 
 def main():
