@@ -2,9 +2,10 @@
 
     python -m experiments.costs --study=search_synthetic
 
-Steps of all variations are taken in turn in one process, on the same batch in float32; the ratios
-for one image, medians of the rounds, are kept beside the study's results; of a training that begins
-with smaller images it is the mean over its steps. Nothing else should run on the machine meanwhile.
+Steps of all variations are taken in turn in one process, on the same batch, in float32 unless the
+study says otherwise; the ratios for one image, medians of the rounds, are kept beside the study's
+results. Of a training that begins with smaller images it is the mean over its steps. Nothing else
+should run on the machine meanwhile.
 """
 
 import argparse
@@ -77,7 +78,10 @@ def main():
   parser.add_argument("--rounds", type=int, default=9)
   args = parser.parse_args()
   study = STUDIES[args.study]
-  steps = {name: timed_step(config_of(flags)) for name, flags in study.variations.items()}
+  general = [flag for flag in study.flags if flag.startswith("--mixed_precision=")]
+  steps = {
+    name: timed_step(config_of([*general, *flags])) for name, flags in study.variations.items()
+  }
   rounds = [{name: step() for name, step in steps.items()} for _ in range(args.rounds)]
   first = next(iter(steps))
   costs = {
