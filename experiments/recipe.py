@@ -18,6 +18,8 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
+
 from conrec_tf.files import write_text
 from conrec_tf.metrics import (
   LINEAR_ACCURACY,
@@ -29,7 +31,7 @@ from conrec_tf.run_dir.environment import versions
 from conrec_tf.run_dir.run_directory import RunDirectory
 from experiments.jobs import machine, on_shares_of_cores
 from experiments.studies import STUDIES
-from experiments.table import COSTS, VALIDATION, update
+from experiments.table import COSINE, COSINES, COSTS, VALIDATION, update
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -80,11 +82,23 @@ def train(name, variation, seed, study, folder, cores):
     "result": kept(result),
     "evaluations": [kept(row) for row in rows if VALIDATION in row],
     "losses": {key: value for key, value in last.items() if key.startswith("train/")},
+    **with_cosines(rows),
     "machine": machine(cores),
     "versions": versions(),
   }
   write(RESULTS / name / f"{variation}_{seed}.json", content)
   return content
+
+
+def with_cosines(rows):
+  """The cosines of gradients that were logged, `{name: means over tenths of the training}`."""
+  names = {key for row in rows for key in row if key.endswith(COSINE)}
+  logged = {name: [row[name] for row in rows if name in row] for name in sorted(names)}
+  means = {
+    name: [float(tenth.mean()) for tenth in np.array_split(values, 10) if tenth.size]
+    for name, values in logged.items()
+  }
+  return {COSINES: means} if means else {}
 
 
 def cost_of(name, variation, study):

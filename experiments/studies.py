@@ -143,6 +143,13 @@ VIEWS = {
   "deviations": (*DEFAULT, "--representation_levels=all_with_deviations"),
   "all_three": (*DEFAULT, *GENTLE, *CROPS, "--representation_levels=all_with_deviations"),
 }
+TINY = (*DEFAULT, "--image_size=48", "--base_filters=8", BFLOAT16)
+CONFLICT = {
+  "conrec": TINY,
+  "simclr": (*TINY, *SIMCLR),
+  "simclr_corrupted": (*TINY, AVERAGE, "--reconstruction_weight=0"),
+}
+WATCHED = (*TINY, "--log_gradient_conflict", "--log_steps=10")
 WARM = {
   "scratch": DEFAULT,
   "warm": (*DEFAULT, "--checkpoint=networks/oxford_flowers102_64px"),
@@ -255,6 +262,32 @@ STUDIES = {
     OPTIONS,
     (0, 1, 2),
     equal_seconds=True,
+  ),
+  "conflict_circles": Study(
+    "What ConRec loses to contrast alone on Circles-Square, at 48 pixels and 8 filters, in "
+    "bfloat16.",
+    CIRCLES,
+    1200,
+    CONFLICT,
+    (0, 1, 2),
+    equal_seconds=True,
+  ),
+  "conflict_circles_steps": Study(
+    "Contrast alone for as many steps as ConRec there, in half its time.",
+    CIRCLES,
+    1200,
+    {name: CONFLICT[name] for name in ("simclr", "simclr_corrupted")},
+    (0, 1, 2),
+  ),
+  "gradients": Study(
+    "Whether the gradients of ConRec's two losses agree, by level of the encoder, on a dataset "
+    "where it is behind contrast alone and on one where it isn't.",
+    (),
+    1200,
+    {
+      "circles_square": (*CIRCLES, *WATCHED),
+      "rectangle_triangle": (*SYNTHETIC, *WATCHED),
+    },
   ),
   "adversarial_synthetic": Study(
     "The adversarial loss on Rectangle-Triangle for as many steps as the default takes in "

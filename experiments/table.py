@@ -4,6 +4,7 @@ import json
 import statistics
 
 from conrec_tf.metrics import (
+  GRADIENT_COSINE,
   KNN_ACCURACY,
   LINEAR_ACCURACY,
   SHARPNESS,
@@ -16,6 +17,8 @@ from experiments.studies import STUDIES
 
 COSTS = "step_costs.json"
 MARKER = "<!-- python -m experiments.recipe --table writes what follows -->"
+COSINE = GRADIENT_COSINE.removeprefix("train/")
+COSINES = "gradient_cosines"
 VALIDATION = validation_key(standardised_key(LINEAR_ACCURACY))
 COLUMNS = (
   ("held-out labels", VALIDATION),
@@ -74,10 +77,23 @@ def _table(name, study, folder):
         mean_and_deviation([row[key] for row in evaluations if key in row]) for _, key in columns
       ]
       rows.append((variation, str(len(evaluations)), step, cost, *cells))
+  if all(COSINES in row for trained in found.values() for row in trained):
+    header = (*header, "cosine, and by level")
+    rows = [(*row, _cosines(found.get(row[0], []))) for row in rows]
   return (
     f"### {name}\n\n{study.about} `python -m experiments.recipe --studies={name}` makes it "
     "again; `--only=<variation> --seeds=<seed>`, a row.\n\n" + Table(header, rows).markdown()
   )
+
+
+def _cosines(trained):
+  """The cosines of gradients, means over trainings, in the encoder and in each of its levels."""
+  names = [name for row in trained for name in sorted(row[COSINES])]
+  means = [
+    statistics.fmean(mean for row in trained for mean in row[COSINES][name])
+    for name in dict.fromkeys(names)
+  ]
+  return ", ".join(f"{round(mean, 2) + 0.0:.2f}" for mean in means)  # no -0.00
 
 
 def _by_step(trained):

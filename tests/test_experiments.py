@@ -88,6 +88,20 @@ def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path
   assert "| b | 0 | not run | 1.25 |  |  |  |  |" in text
 
 
+def test_cosines_of_gradients_are_kept_and_shown(study, tmp_path):
+  names = ["train/gradient_cosine", "train/level_1_gradient_cosine"]
+  rows = [{names[0]: step / 50, "train/total_loss": 1.0} for step in range(100)]
+  rows[3][names[1]] = -0.5
+  kept = recipe.with_cosines(rows)
+  np.testing.assert_allclose(kept[table.COSINES][names[0]], np.arange(10) / 5 + 0.09)
+  assert kept[table.COSINES][names[1]] == [-0.5]
+  assert recipe.with_cosines([{"train/total_loss": 1.0}]) == {}
+  recipe.write(tmp_path / "results/tiny/a_0.json", {**result(0, 0.5), **kept})
+  text = table.tables(tmp_path / "results")
+  assert " neighbours | cosine, and by level |" in text
+  assert "| 50.0 | 0.99, -0.50 |" in text
+
+
 def test_the_order_of_measures_without_labels():
   accuracies, name = (0.5, 0.7, 0.6), "eval/standardised_linear_top_1_accuracy"
   results = [
