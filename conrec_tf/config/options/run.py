@@ -149,6 +149,7 @@ class Bookkeeping:
     "whole encoder and in each of its levels: below 0 they disagree. A step that is logged takes "
     "nearly twice as long.",
     changes_training=False,
+    before=False,
   )
   on_nan: str = option(
     "stop",
