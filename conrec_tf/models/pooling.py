@@ -12,16 +12,12 @@ NUMBERS_AT_A_TIME = 4  # of float32
 
 
 class AveragePooling(tf.keras.Model):
-  """Global average pooling, as in SimCLR; `[B, h, w, f]` to `[B, f]`."""
+  """Global average pooling, as in SimCLR; `[B, h, w, f]` to `[B, f]`.
 
-  def call(
-    self,
-    features: tf.Tensor,
-    training: bool = False,
-    seed: tf.Tensor | None = None,
-    num_views: int = 1,
-  ) -> tf.Tensor:
-    del training, seed, num_views
+  It takes the arguments of `AttentionPooling`, of which none makes a difference.
+  """
+
+  def call(self, features: tf.Tensor, **unused: Any) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(features, self.variable_dtype), axis=[1, 2])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import Metric, metric_of
-from conrec_tf.reporting.run_record import RunRecord
+from conrec_tf.reporting.run_record import RunRecord, told_apart
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.measurement import OF_DATA, changed_words
 from conrec_tf.run_dir.predictions_file import file_name
@@ -47,11 +47,8 @@ def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
     if known is not run:
       logger.warning("%s is the same training as %s; it isn't counted", run.path, known.path)
   trainings = [tuple(group.values()) for group in groups.values()]
-  names = [runs[0].name for runs in trainings]
-  return [
-    Method(name if names.count(name) == 1 else f"{name} ({_folder(runs)})", runs)
-    for name, runs in zip(names, trainings, strict=True)
-  ]
+  names = told_apart([runs[0].name for runs in trainings], list(map(_folder, trainings)))
+  return list(map(Method, names, trainings))
 
 
 def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:

@@ -14,7 +14,7 @@ from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, wr
 from conrec_tf.reporting import html_report, tables
 from conrec_tf.reporting.context import Inspector, ReportContext
 from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
-from conrec_tf.reporting.run_record import RunRecord, labels_of, read_other_runs, read_run_record
+from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, told_apart
 from conrec_tf.reporting.sections import DrawSection
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecor
   Those of another training split are told from the run's epochs.
   """
   split = runs[0].config.train_split
+  labels = told_apart([run.name for run in runs], [run.path.resolve().name for run in runs])
   return [
     dataclasses.replace(
       run,
@@ -99,7 +100,7 @@ def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecor
       if run.config.train_split == split or run.config.train_steps
       else max(1, run.step // run.config.train_epochs),
     )
-    for run, label in zip(runs, labels_of(runs), strict=True)
+    for run, label in zip(runs, labels, strict=True)
   ]
 
 

@@ -183,12 +183,11 @@ def seed_folders(path: str | os.PathLike) -> list[pathlib.Path]:
   return [pathlib.Path(path) / seed_folder(seed) for seed in result.get(SEEDS, ())]
 
 
-def labels_of(runs: Sequence[RunRecord]) -> list[str]:
-  """Returns a label for each run: its system's, and where systems come twice, its folder's too."""
-  names = [run.name for run in runs]
+def told_apart(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+  """Returns names, of which those that come twice have that of their folder too."""
   return [
-    name if names.count(name) == 1 else f"{name} ({run.path.resolve().name})"
-    for name, run in zip(names, runs, strict=True)
+    name if names.count(name) == 1 else f"{name} ({folder})"
+    for name, folder in zip(names, folders, strict=True)
   ]
 
 
