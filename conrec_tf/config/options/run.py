@@ -150,7 +150,6 @@ class Bookkeeping:
     "nearly twice as long.",
     changes_training=False,
     before=False,
-    before=False,
   )
   on_nan: str = option(
     "stop",
