@@ -91,6 +91,12 @@ def tiny(data_dir, tmp_path):
 
 
 @pytest.fixture
+def simclr(tiny):
+  """Keyword arguments of SimCLR, which takes two thirds of the time, where any training will do."""
+  return {**tiny, "reconstruction_weight": 0.0, "pooling": "average", "corruption": "none"}
+
+
+@pytest.fixture
 def unlabelled(tmp_path, rng):
   """Keyword arguments of a configuration on a few images without labels."""
   images = {name: rng.random([count, 24, 24, 3]) for name, count in (("train", 24), ("test", 8))}

@@ -27,13 +27,12 @@ def installed(tmp_path_factory):
   done = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, source, cwd=folder)
   assert done.returncode == 0, done.stderr
   [wheel] = folder.glob("conrec_tf-*.whl")
-  venv.create(folder / "venv", with_pip=True)
+  venv.create(folder / "venv")
   site = next(path for path in sys.path if path.endswith("site-packages"))
   packages = next((folder / "venv/lib").glob("python3*/site-packages"))
   (packages / "libraries.pth").write_text(site + "\n")
-  done = run(
-    folder / "venv/bin/pip", "install", "--no-deps", "--force-reinstall", wheel, cwd=folder
-  )
+  pip = [sys.executable, "-m", "pip", "--python", folder / "venv/bin/python"]
+  done = run(*pip, "install", "--no-deps", "--force-reinstall", wheel, cwd=folder)
   assert done.returncode == 0, done.stderr
   return folder / "venv/bin"
 
@@ -49,15 +48,17 @@ def test_the_wheel_is_a_program_with_presets(installed, tmp_path):
   assert str(installed.parent) in done.stdout
   scale = ["--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_batch_size=8"]
   scale += ["--train_steps=2", "--noreport", f"--data_dir={tmp_path / 'tfds'}"]
+  scale += ["--train_split=train[:48]", "--eval_split=test[:24]"]
   done = run(
     installed / "conrec",
     "--flagfile=rectangle_triangle.cfg",
     "--flagfile=simclr.cfg",
     *scale,
+    "--mode=train",
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
-  assert ": simclr on rectangle_triangle, 1000 training images, 2 steps" in done.stdout
+  assert ": simclr on rectangle_triangle, 48 training images, 2 steps" in done.stdout
   done = run(installed / "python", "-m", "conrec_tf", *scale, "--model_dir=runs/a", cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   assert ": conrec on rectangle_triangle" in done.stdout

@@ -33,6 +33,7 @@ TINY = dict(
   report=False,
   export_format="",
 )
+SIMCLR = dict(TINY, reconstruction_weight=0.0, pooling="average", corruption="none")
 
 
 @pytest.fixture(params=[pytest.param("image_folder", marks=pytest.mark.slow), "npz"])
@@ -59,7 +60,7 @@ def weights(folder, step):
 
 
 def assert_equal(found, expected):
-  assert found.keys() == expected.keys() and len(found) > 50
+  assert found.keys() == expected.keys() and len(found) > 30
   for name, value in expected.items():
     np.testing.assert_array_equal(found[name], value, name)
 
@@ -67,7 +68,7 @@ def assert_equal(found, expected):
 @pytest.mark.slow
 def test_a_run_goes_on_when_its_data_has_moved(own_data, tmp_path):
   dataset, path = own_data
-  values = dict(TINY, dataset=dataset, mode="train")
+  values = dict(SIMCLR, dataset=dataset, mode="train")
   commands.run(
     Config(**values, data_dir=str(path), model_dir=str(tmp_path / "whole"), train_steps=7)
   )
@@ -117,14 +118,14 @@ def test_the_size_of_checkpoints_does_not_depend_on_the_data(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
+def test_a_finetuned_run_needs_its_origin_no_more(simclr, tmp_path):
   origin = tmp_path / "origin"
-  flags = as_flags({**tiny, "model_dir": str(origin), "mode": "train", "train_steps": 2})
+  flags = as_flags({**simclr, "model_dir": str(origin), "mode": "train", "train_steps": 2})
   assert command(*flags).returncode == 0
   run = tmp_path / "finetuned"
   flags = as_flags(
     {
-      **tiny,
+      **simclr,
       "model_dir": str(run),
       "train_mode": "finetune",
       "checkpoint": str(origin),
@@ -144,7 +145,7 @@ def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
   assert done.returncode == 0, done.stderr
   assert json.loads((run / "result_6.json").read_text()) == before
   done = command(
-    *as_flags({**tiny, "model_dir": str(tmp_path / "new")}),
+    *as_flags({**simclr, "model_dir": str(tmp_path / "new")}),
     f"--checkpoint={origin}",
     "--train_mode=finetune",
   )
@@ -152,9 +153,9 @@ def test_a_finetuned_run_needs_its_origin_no_more(tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_measured_as_new_flags_ask(tiny):
-  run = pathlib.Path(tiny["model_dir"])
-  values = {**tiny, "train_steps": 2, "export_format": ""}
+def test_a_finished_run_is_measured_as_new_flags_ask(simclr):
+  run = pathlib.Path(simclr["model_dir"])
+  values = {**simclr, "train_steps": 2, "export_format": ""}
   commands.run(Config(**values))
   commands.run(Config(**values, label_fractions="0.5,1.0", num_repeats=2))
   curve = json.loads((run / "result.json").read_text())["eval/label_fractions"]
@@ -165,9 +166,9 @@ def test_a_finished_run_is_measured_as_new_flags_ask(tiny):
 
 
 @pytest.mark.slow
-def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(tiny):
-  run = pathlib.Path(tiny["model_dir"])
-  values = {**tiny, "eval_every_epochs": 1, "checkpoint_steps": 6, "export_format": ""}
+def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(simclr):
+  run = pathlib.Path(simclr["model_dir"])
+  values = {**simclr, "eval_every_epochs": 1, "checkpoint_steps": 6, "export_format": ""}
   commands.run(Config(**values, train_steps=8))
   quick = json.loads((run / "result_6.json").read_text())
   assert "eval/knn_accuracy" not in quick
@@ -178,23 +179,23 @@ def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(tiny):
 
 
 @pytest.mark.slow
-def test_evaluation_ends_when_nothing_trains(tiny, monkeypatch, caplog):
+def test_evaluation_ends_when_nothing_trains(simclr, monkeypatch, caplog):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
   monkeypatch.setattr(evaluation, "SECONDS_BETWEEN_LOOKS", 0.1)
-  values = {**tiny, "export_format": ""}
+  values = {**simclr, "export_format": ""}
   commands.run(Config(**values, mode="train", train_steps=3))
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(Config(**values, mode="eval", train_steps=9))
   assert "its last checkpoint is of step 3 of 9" in caplog.text
-  result = json.loads((pathlib.Path(tiny["model_dir"]) / "result_3.json").read_text())
+  result = json.loads((pathlib.Path(simclr["model_dir"]) / "result_3.json").read_text())
   assert "eval/knn_accuracy" in result  # the slow measures too
 
 
 @pytest.mark.slow
-def test_evaluation_beside_a_training_leaves_it_its_best_network(tiny, monkeypatch):
+def test_evaluation_beside_a_training_leaves_it_its_best_network(simclr, monkeypatch):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
-  values = {**tiny, "export_format": "", "train_steps": 3}
-  run = pathlib.Path(tiny["model_dir"])
+  values = {**simclr, "export_format": "", "train_steps": 3}
+  run = pathlib.Path(simclr["model_dir"])
   commands.run(Config(**values))
   shutil.rmtree(run / "best")
   with RunDirectory(run).locked():
@@ -205,19 +206,19 @@ def test_evaluation_beside_a_training_leaves_it_its_best_network(tiny, monkeypat
 
 
 @pytest.mark.slow
-def test_automatic_precision_is_that_of_the_beginning(tiny, monkeypatch, caplog):
+def test_automatic_precision_is_that_of_the_beginning(simclr, monkeypatch, caplog):
   from conrec_tf.models import precision
 
-  values = {**tiny, "mode": "train", "mixed_precision": "auto"}
+  values = {**simclr, "mode": "train", "mixed_precision": "auto"}
   monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: False)
   commands.run(Config(**values, train_steps=1))
-  stored = json.loads((pathlib.Path(tiny["model_dir"]) / "config.json").read_text())
+  stored = json.loads((pathlib.Path(simclr["model_dir"]) / "config.json").read_text())
   assert stored["mixed_precision"] == "float32"
   monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: True)
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(Config(**values, train_steps=2))
   assert "Computing in float32, as the run began" in caplog.text
-  assert os.path.exists(os.path.join(tiny["model_dir"], "checkpoints/ckpt-2.index"))
+  assert os.path.exists(os.path.join(simclr["model_dir"], "checkpoints/ckpt-2.index"))
 
 
 def test_seeds_of_repetitions_stay_in_their_range(tmp_path):
@@ -340,7 +341,7 @@ def test_an_evaluation_that_fails_loses_no_step_and_is_made_up_for(tmp_path, rng
   labels = np.arange(16) % 2
   np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
   values = dict(
-    TINY,
+    SIMCLR,
     dataset="npz",
     data_dir=str(tmp_path / "data.npz"),
     train_steps=4,
@@ -376,7 +377,7 @@ def test_what_is_written_below_the_data_is_no_data(tmp_path, rng, monkeypatch, c
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save(path)
   monkeypatch.chdir(tmp_path)
-  values = dict(TINY, dataset="image_folder", data_dir=".")
+  values = dict(SIMCLR, dataset="image_folder", data_dir=".")
   page = Config(**{**values, "report": True}, mode="check_data")
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(page)

@@ -24,8 +24,10 @@ def test_mean_and_deviation_of_what_all_results_have():
 
 
 @pytest.mark.slow
-def test_each_seed_has_its_run_and_a_second_start_trains_nothing(tiny, caplog):
-  config = Config(**{**tiny, "train_epochs": 1, "report": False, "export_format": ""}, seeds="3,5")
+def test_each_seed_has_its_run_and_a_second_start_trains_nothing(simclr, caplog):
+  config = Config(
+    **{**simclr, "train_epochs": 1, "report": False, "export_format": ""}, seeds="3,5"
+  )
   for _ in range(2):
     with caplog.at_level("INFO", "conrec_tf"):
       caplog.clear()
