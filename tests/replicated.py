@@ -39,10 +39,7 @@ from conrec_tf.training.pretrain_step import PretrainStep
 
 PROCESSORS = 3
 BATCH = 12
-METHODS = {
-  "conrec": dict(lineareval_while_pretraining=True),
-  "simclr": dict(pooling="average", reconstruction_weight=0.0, corruption="none"),
-}
+CONREC = dict(lineareval_while_pretraining=True)
 # Rounding grows slowly under it, and so float32 can be compared.
 PAPER = dict(
   contrastive_method="nt_xent",
@@ -50,19 +47,32 @@ PAPER = dict(
   skip_connections="all",
   reconstruction_weight=100.0,
 )
-MOCO = {
-  "moco": dict(contrastive_method="moco", moco_momentum=0.9),
-  "moco with a queue": dict(
-    contrastive_method="moco",
-    moco_momentum=0.9,
-    moco_momentum_schedule="cosine",
-    moco_queue_length=4 * BATCH,
+# What a training may have beside the paper, together where it can be: (replicas, options).
+OPTIONS = {
+  "moco, average pooling, adversarial": (
+    2,
+    dict(
+      contrastive_method="moco",
+      moco_momentum=0.9,
+      pooling="average",
+      adversarial_weight=1.0,
+      adversarial_start_step=1,
+    ),
   ),
-}
-INNER = {
-  "adversarial": dict(adversarial_weight=1.0, adversarial_start_step=1),
-  "inner levels": dict(
-    unet_depth=3, multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=50.0
+  "moco with a queue": (
+    2,
+    dict(
+      contrastive_method="moco",
+      moco_momentum=0.9,
+      moco_momentum_schedule="cosine",
+      moco_queue_length=4 * BATCH,
+      reconstruction_weight=0.0,
+      corruption="none",
+    ),
+  ),
+  "inner levels on three": (
+    3,
+    dict(unet_depth=3, multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=50.0),
   ),
 }
 RECIPE = {name: getattr(Config, name) for name in PAPER}
@@ -87,7 +97,7 @@ def little():
   found["far batch norm"] = statistics([4, 4, 4, 3], mean=1000.0, deviation=0.05)
   tf.keras.backend.set_floatx("float64")
   batches = make_batches(5, "float64")
-  for method, values in {"recipe": RECIPE, **METHODS}.items():
+  for method, values in (("recipe", RECIPE), ("conrec", CONREC)):
     reference = train(1, batches, **values)
     found[method] = distances(train(2, batches, **values), reference)
   with local_negatives():
@@ -96,23 +106,21 @@ def little():
 
 
 def options():
-  """Five steps in float64 of what a training may have beside the paper, on two replicas."""
+  """Five steps in float64 of what a training may have beside the paper."""
   tf.keras.backend.set_floatx("float64")
   batches, found = make_batches(5, "float64"), {}
-  for method, values in {**MOCO, **INNER}.items():
-    found[method] = distances(train(2, batches, **values), train(1, batches, **values))
+  for method, (replicas, values) in OPTIONS.items():
+    found[method] = distances(train(replicas, batches, **values), train(1, batches, **values))
   found["segmentation"] = distances(segment(2), segment(1))
   return found
 
 
 def more():
-  """Float32, three replicas, a step that isn't finite, and mixed precision."""
-  batches, conrec = make_batches(2, "float32"), METHODS["conrec"]
-  found = {"three": distances(train(3, batches, **conrec), train(1, batches, **conrec))}
-  found["skipped"] = skipped()
+  """Float32, a step that isn't finite, mixed precision, and whole runs."""
+  batches, found = make_batches(2, "float32"), {"skipped": skipped()}
   for precision in ("mixed_float16", "mixed_bfloat16"):
     found[precision], _, _ = train(
-      2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **conrec
+      2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **CONREC
     )
   return {**found, **runs()}
 

@@ -39,7 +39,7 @@ def found():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["recipe", "conrec", "simclr"])
+@pytest.mark.parametrize("method", ["recipe", "conrec"])
 def test_two_replicas_equal_one_device(found, method):
   """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
   assert max(found[method].values()) < 1e-7
@@ -87,10 +87,9 @@ def test_two_replicas_equal_one_device_with_each_option():
 
 
 @pytest.mark.slow
-def test_more_replicas_and_precisions_and_runs_equal_one_device():
+def test_precisions_and_runs_on_replicas_equal_one_device():
   found = replicated("more")
-  for case in ("three", "skipped"):
-    assert found[case]["loss"] < 1e-5  # float32
+  assert found["skipped"]["loss"] < 1e-5  # float32
   assert found["skipped"]["counted"] == 1
   for precision in ("mixed_float16", "mixed_bfloat16"):
     for row in found[precision]:
