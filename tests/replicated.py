@@ -70,9 +70,15 @@ OPTIONS = {
       corruption="none",
     ),
   ),
-  "inner levels on three": (
+  "inner levels and local crops on three": (
     3,
-    dict(unet_depth=3, multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=50.0),
+    dict(
+      unet_depth=3,
+      multi_level_contrastive_weight=0.5,
+      multi_level_reconstruction_weight=50.0,
+      local_crops=2,
+      local_crop_size=8,
+    ),
   ),
 }
 RECIPE = {name: getattr(Config, name) for name in PAPER}
@@ -133,6 +139,7 @@ def make_batches(steps, floats):
       "corrupted": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
       "target": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
       "label": rng.integers(0, 3, BATCH),
+      "local_crops": rng.uniform(size=[BATCH, 2, 8, 8, 1]).astype(floats),
     }
     for _ in range(steps)
   ]
