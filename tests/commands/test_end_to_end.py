@@ -66,9 +66,9 @@ def test_train_then_eval_leaves_results_and_a_saved_model(tiny):
 
 
 @pytest.mark.slow
-def test_a_run_continues_and_its_flagfile_repeats_it(tiny):
-  model_dir = pathlib.Path(tiny["model_dir"])
-  flags = as_flags({**tiny, "export_format": "", "eval_every_epochs": 1, "log_steps": 2})
+def test_a_run_continues_and_its_flagfile_repeats_it(simclr):
+  model_dir = pathlib.Path(simclr["model_dir"])
+  flags = as_flags({**simclr, "export_format": "", "eval_every_epochs": 1, "log_steps": 2})
   done = command(*flags, "--train_steps=7")
   assert done.returncode == 0, done.stderr
   result = json.loads((model_dir / "result.json").read_text())
@@ -98,7 +98,7 @@ def assert_same_variables(first, second, step):
     for name in values[0].get_variable_to_shape_map()
     if "VARIABLE_VALUE" in name and name.split("/")[0] != "save_counter" and "waited" not in name
   ]
-  assert len(names) > 100
+  assert len(names) > 50
   for name in names:
     np.testing.assert_array_equal(values[0].get_tensor(name), values[1].get_tensor(name), name)
 
@@ -131,8 +131,8 @@ def test_training_alone_evaluates_nothing(tiny):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_nobody_else_trains_meanwhile(tiny):
-  flags = [*as_flags(tiny), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
+def test_sigterm_saves_and_nobody_else_trains_meanwhile(simclr):
+  flags = [*as_flags(simclr), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
   process = start(*flags, "--train_steps=1000000")
   next(line for line in process.stdout if line.startswith("step "))
   done = command(*flags, "--train_steps=1000000")
@@ -215,6 +215,7 @@ def test_slices_of_volumes_are_checked_trained_continued_and_embedded(tmp_path, 
       learning_rate_schedule="constant",
       export_format="",
       report=False,
+      bootstrap_samples=0,
     )
   )
   done = command("--mode=check_data", *flags)
@@ -222,12 +223,15 @@ def test_slices_of_volumes_are_checked_trained_continued_and_embedded(tmp_path, 
   assert "12 files of several images are 48 images" in done.stdout + done.stderr
   assert "a9.nii.gz: no NIfTI file" in done.stdout and ".nii.gz" in done.stdout
   runs = [tmp_path / "interrupted", tmp_path / "straight"]
-  for run, steps in ((runs[0], 4), (runs[0], 7), (runs[1], 7)):
-    done = command(*flags, f"--model_dir={run}", f"--train_steps={steps}")
+  for run, steps, mode in (
+    (runs[0], 4, "train"),
+    (runs[0], 7, "train_then_eval"),
+    (runs[1], 7, "train"),
+  ):
+    done = command(*flags, f"--model_dir={run}", f"--train_steps={steps}", f"--mode={mode}")
     assert done.returncode == 0, done.stderr
   assert_same_variables(*runs, 7)
-  results = [json.loads((run / "result.json").read_text()) for run in runs]
-  assert "eval/linear_top_1_accuracy" in results[0]
+  assert "eval/linear_top_1_accuracy" in json.loads((runs[0] / "result.json").read_text())
   done = command("--mode=embed", *flags, f"--model_dir={runs[0]}")
   assert done.returncode == 0, done.stderr
   embedded = "".join(path.read_text() for path in runs[0].rglob("*.csv"))
@@ -377,10 +381,13 @@ def test_supervised_unet_trains_from_scratch(flowers, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  "names",
-  [("stanford_dogs_supervised", "supervised_densenet121"), ("stanford_dogs", "simclr")],
+  "names, flags",
+  [
+    (("stanford_dogs_supervised", "supervised_densenet121"), ["--noreport"]),
+    (("stanford_dogs", "simclr"), []),
+  ],
 )
-def test_stanford_dogs_presets_train(tmp_path, names):
+def test_stanford_dogs_presets_train(tmp_path, names, flags):
   """On random images with the true dataset's features and classes."""
   scale = dict(
     data_dir=tmp_path / "tfds",
@@ -390,7 +397,8 @@ def test_stanford_dogs_presets_train(tmp_path, names):
     train_batch_size=4,
     train_steps=2,
   )
-  done = command(*presets(*names), *as_flags(scale), script=ROOT / "tests/tfds_sets/mock_dogs.py")
+  script = ROOT / "tests/tfds_sets/mock_dogs.py"
+  done = command(*presets(*names), *as_flags(scale), *flags, script=script)
   assert done.returncode == 0, done.stderr
   assert " on stanford_dogs" in done.stdout
   assert (tmp_path / "run/saved_model/2").is_dir()
