@@ -122,40 +122,38 @@ def differences(ours, reference):
   }
 
 
-def measure(folder, steps, learning_rate, flags):
-  """Does it all.
+def training(steps, learning_rate, flags):
+  """Flags of a training with a checkpoint halfway, which is its step."""
+  middle = steps // 2 // LOG_STEPS * LOG_STEPS
+  own = [f"--train_steps={steps}", f"--checkpoint_steps={middle}", f"--log_steps={LOG_STEPS}"]
+  return ["--mode=train", *LARS, *own, f"--learning_rate={learning_rate}", *flags], middle
+
+
+def train_alone(folder, name, flags):
+  """Trains in one process; returns `rows` of it."""
+  finish(folder, name, start(folder, name, [f"--model_dir={folder / name}", *flags]))
+  return rows(folder / name)
+
+
+def measure(folder, flags, middle):
+  """Trains in one process, then in two, of which one is killed.
 
   Returns:
-    seconds until the first worker noticed, what it said, differences of two processes from one
-    and of one with a hardly changed rate, and whether the workers' weights are equal.
+    seconds until the first worker noticed, what it said, `rows` of one and of two processes, and
+    whether the workers' weights are equal.
   """
   import numpy as np
 
-  middle = steps // 2 // LOG_STEPS * LOG_STEPS
-  flags = [
-    "--mode=train",
-    *LARS,
-    f"--train_steps={steps}",
-    f"--checkpoint_steps={middle}",
-    f"--log_steps={LOG_STEPS}",
-    *flags,
-  ]
-  for name, rate in (("one", learning_rate), ("changed", learning_rate * (1 + ROUNDING))):
-    finish(
-      folder,
-      name,
-      start(folder, name, [f"--model_dir={folder / name}", f"--learning_rate={rate}", *flags]),
-    )
-  flags += [f"--model_dir={folder / 'two'}", f"--learning_rate={learning_rate}"]
+  one = train_alone(folder, "one", flags)
+  flags = [*flags, f"--model_dir={folder / 'two'}"]
   seconds, said = kill_second(folder, flags, middle)
   for index, process in enumerate(start_both(folder, flags)):
     finish(folder, f"worker_{index}", process)
   continued = f"Continuing from step {middle}" in (folder / "worker_0.log").read_text()
   assert continued
-  one, changed, two = (rows(folder / name) for name in ("one", "changed", "two"))
   weights = [np.load(folder / f"worker_{index}.npz") for index in range(2)]
   equal = all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0].files)
-  return seconds, said, differences(two, one), differences(changed, one), equal
+  return seconds, said, one, rows(folder / "two"), equal
 
 
 def main():
@@ -169,9 +167,11 @@ def main():
   if args.weights:
     train_here(args.weights, [f"--learning_rate={args.learning_rate}", *flags])
   with tempfile.TemporaryDirectory() as folder:
-    seconds, said, two, changed, equal = measure(
-      pathlib.Path(folder), args.steps, args.learning_rate, flags
-    )
+    folder, rate = pathlib.Path(folder), args.learning_rate
+    seconds, said, one, two, equal = measure(folder, *training(args.steps, rate, flags))
+    changed, _ = training(args.steps, rate * (1 + ROUNDING), flags)
+    changed = differences(train_alone(folder, "changed", changed), one)
+    two = differences(two, one)
   print(f"One worker killed; the other ended {seconds:.0f} s later with\n  {said}")
   print(f"{'steps':>12}{'two processes':>16}{'changed rate':>15}")
   windows = sorted(
