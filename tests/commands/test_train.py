@@ -16,7 +16,7 @@ def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkey
   level = logger.level
   config = Config(**{**tiny, "report": True}, train_steps=2, checkpoint_steps=1)
   try:
-    strategy, workers = train.start_workers(config, config, config.export_formats)
+    strategy, workers = train.start_workers(config, config, config.export_format)
     assert train.train_and_evaluate(config, strategy, workers) is None
   finally:
     logger.setLevel(level)
