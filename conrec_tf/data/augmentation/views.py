@@ -113,7 +113,8 @@ def draw_crop(
   Args:
     seed: integer `[2]`.
     image_shape: int32 `[3]`.
-    min_area, max_area: the smallest and the largest share.
+    min_area: the smallest share.
+    max_area: the largest.
 
   Returns:
     offset (y, x) and size (height, width), int32 `[2]` each, pixels.

@@ -66,7 +66,8 @@ def gradient_cosines(
   """Computes the cosines between two gradients, in all levels together and in each.
 
   Args:
-    first, second: float tensors of any shape, by level and variable.
+    first: float tensors of any shape, by level and variable.
+    second: the same of the other gradient.
 
   Returns:
     float32 `[1 + levels]`; NaN where one of the gradients is 0 or not finite.
