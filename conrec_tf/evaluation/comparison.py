@@ -112,7 +112,8 @@ def _variances_of_means(first: np.ndarray, second: np.ndarray) -> list[tuple[flo
   """Returns what trainings add to the variance of the difference: `[(variance, its freedom)]`.
 
   Args:
-    first, second: float `[trainings]`, what either method's reached.
+    first: float `[trainings]`, what one method's reached.
+    second: the same of the other.
   """
   several = [side for side in (first, second) if len(side) > 1]
   if len(several) == 1:

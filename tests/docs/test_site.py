@@ -8,6 +8,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+SEVERAL_NAMES = re.compile(r"^ {4,}\w+(?:, \w+)+: ", re.MULTILINE)
+ARGUMENTS = re.compile(r"^ +Args:\n(.*?)(?:\n\n|\"\"\")", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]*\"")
 
 
@@ -23,3 +25,15 @@ def test_no_page_needs_the_network_to_be_read(tmp_path):
     assert LOADED.findall(page.read_text()) == [], page
   for sheet in tmp_path.rglob("*.css"):
     assert not re.search(r"(?:url\(|@import)[^;)]*https?:", sheet.read_text()), sheet
+
+
+def test_each_argument_of_a_documented_module_has_an_entry_of_its_own():
+  """The documentation isn't built where two names share one."""
+  modules = re.findall(
+    r"^::: (conrec_tf[\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE
+  )
+  paths = [ROOT / f"{name.replace('.', '/')}.py" for name in modules]
+  assert sum(path.exists() for path in paths) > 30
+  for path in filter(pathlib.Path.exists, paths):
+    for entries in ARGUMENTS.findall(path.read_text()):
+      assert SEVERAL_NAMES.findall(entries) == [], path
