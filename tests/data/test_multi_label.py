@@ -167,7 +167,7 @@ def test_from_training_to_report(table, tmp_path, caplog):
   assert [row["label"] for row in rows] == list(NAMES) and rows[0]["positive"] == 8
   assert np.mean([row["auroc"] for row in rows]) == pytest.approx(result[name])
   assert [row["fraction"] for row in result["eval/label_fractions"]] == [0.5, 1.0]
-  assert len(result["eval/representations"]) == 18  # levels, what is made of them, layers of the head; raw and standardised
+  assert len(result["eval/representations"]) == 18
   assert result["eval/best_selected_by"] == "eval/validation_standardised_linear_auroc"
   predictions = list(csv.DictReader((folder / "predictions_4.csv").open()))
   assert [int(row["green"]) for row in predictions] == [marks_of(i % 8)[1] for i in range(32, 48)]
