@@ -195,7 +195,7 @@ def test_the_page_has_every_representation(folder):
   rows = list(csv.DictReader((folder / "report/representations.csv").open()))
   found = json.loads((folder / "result.json").read_text())["eval/representations"]
   assert len(rows) == len(found) == 2 * (2 + 3 + 3)
-  assert [row[""] for row in rows] == ["chosen", *[""] * 13]
+  assert [row[""] for row in rows] == ["chosen", *[""] * 15]
   for row in found:
     reading = "standardised" if row["standardised"] else "raw"
     [shown] = [
