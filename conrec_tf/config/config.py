@@ -39,11 +39,11 @@ class Config(Options):
 
   def __post_init__(self) -> None:
     for name, field in OPTIONS.items():
-      value = written(getattr(self, name))
-      if field.metadata["path"] and isinstance(value, str) and "~" in value:
-        value = ",".join(os.path.expanduser(path) for path in value.split(","))
-      value = read(field, value)
+      value = read(field, written(getattr(self, name)))
       check_range(field, value)
+      if field.metadata["path"]:
+        several = isinstance(value, tuple)
+        value = tuple(map(os.path.expanduser, value)) if several else os.path.expanduser(value)
       object.__setattr__(self, name, value)
     self._check_together()
 

@@ -103,7 +103,8 @@ class Measurement:
     asked = [name for name in ADDITIONS if self.at_the_end.get(name)]
     if set(asked) & set(OF_SUBSETS):
       asked.append("num_repeats")
-    return any(settings[name] != self.at_the_end[name] for name in asked)
+    noted = current_settings(settings)  # lists as they are written now
+    return any(noted[name] != self.at_the_end[name] for name in asked)
 
   def merged(self, before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a result with the additions that one before it, measured alike, had and it hasn't."""

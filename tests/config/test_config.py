@@ -80,7 +80,10 @@ from conrec_tf.errors import UsageError
         "it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size. "
         f"Received: {text}",
       )
-      for text in ("32", "32:0.5,48", "32:0.5,48:0.5", "32:0", "32:nan", "half:0.5", "4:0.5")
+      for text in (
+        *("32", "32:0.5,48", "32:0.5,48:0.5", "32:0.0", "32:nan", "half:0.5", "8:0.5,4:0.25"),
+        ",".join(["32:0.1"] * 10),
+      )
     ),
     (
       dict(mode="export", export_format=" ,"),
@@ -205,10 +208,27 @@ def test_momentum_that_follows_a_cosine_leaves_the_default_model_dir_as_it_was()
   assert Config(**values, train_steps=99).run_directory == Config(**values).run_directory
 
 
+@pytest.mark.parametrize(
+  "first, again",
+  [
+    (dict(image_size_schedule="32:0.5,48:0.3"), dict(image_size_schedule=" 32: 0.50,048:.3")),
+    (
+      dict(dataset="image_folder", train_mode="segment", class_weights="1,2.5"),
+      dict(dataset="image_folder", train_mode="segment", class_weights=(1.0, 2.50)),
+    ),
+    (dict(label_order="none,mild"), dict(label_order="none, mild")),
+  ],
+)
+def test_a_list_that_is_written_otherwise_makes_the_same_run(first, again):
+  first, again = Config(**first), Config(**again)
+  assert first.run_directory == again.run_directory
+  assert first.training_fingerprint == again.training_fingerprint
+
+
 def test_sizes_end_after_their_shares_of_the_steps():
   config = Config(image_size_schedule=" 32:0.5 ,48:0.25", image_size=64)
   assert config.size_phases(10) == [(5, 32), (8, 48), (10, 64)]
-  assert config.size_phases(1) == [(0, 32), (1, 48), (1, 64)]
+  assert config.size_phases(1) == [(0, 32), (0, 48), (1, 64)]  # the last size has a step
   assert Config().size_phases(7) == [(7, 64)]
   assert config.run_directory != Config().run_directory
 
@@ -266,7 +286,7 @@ def test_the_home_folder_is_that_of_the_shell(monkeypatch):
     model_dir="~/runs/a",
     data_dir="~/tfds",
     checkpoint="~/b",
-    compare_with="~/c,~/d,e~",
+    compare_with="~/c, ~/d,e~",
     mode="embed",
   )
   assert (config.model_dir, config.run_directory) == ("/home/someone/runs/a",) * 2

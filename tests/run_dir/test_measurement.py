@@ -93,6 +93,15 @@ def test_a_record_from_before_an_option_is_as_by_its_default(archive):
   assert words == ["eval_image_size: 0 -> 48"]
 
 
+def test_additions_are_there_however_they_were_written(archive):
+  asked = record(**archive(), label_fractions="0.5,1", few_shots="1,2")
+  noted = asked.record(full=True)
+  noted["evaluated_with"] |= {"label_fractions": "0.50, 1.0", "few_shots": "1, 2"}
+  assert not asked.lacks(noted)
+  noted["evaluated_with"] |= {"few_shots": "1"}
+  assert asked.lacks(noted)
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 2)])
 def test_labels_count_where_contents_are_not_known(shape):
   def split(labels):

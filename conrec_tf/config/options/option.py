@@ -1,6 +1,6 @@
 """Makes options and sections of them: dataclass fields with explanations and checked ranges."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, TypeVar, dataclass_transform, get_args
 
@@ -36,6 +36,7 @@ def option(
   path: bool = False,
   by_content: bool = False,
   before: str | int | float | bool | None = None,
+  item: Callable[[str], Any] | None = None,
 ) -> Any:
   """Returns a dataclass field that carries its explanation and range as metadata.
 
@@ -52,6 +53,7 @@ def option(
     by_content: whether the value is the path of a table that says something of the images. A run
       knows that by the digest of its data, so that the table may move, but not change.
     before: of an option that came later, the value that stands for what runs did without it.
+    item: of a list, what reads the text of an item; None: its type.
   """
   return dataclasses.field(
     default=default,
@@ -67,6 +69,7 @@ def option(
       path=path,
       by_content=by_content,
       before=before,
+      item=item,
     ),
   )
 
@@ -98,12 +101,13 @@ def explained_choices(field: dataclasses.Field) -> list[tuple[str, str]]:
 def read(field: dataclasses.Field, value: Any) -> Any:
   """Returns the value of an option, of a list from a text with commas between.
 
-  A text that can't be read stays as it is, for `check_range` to refuse.
+  Texts that mean the same give the same value, so that one run isn't taken for two. One that can't
+  be read stays as it is, for `check_range` to refuse.
   """
   items = get_args(field.type)[:1]
   if not items or not isinstance(value, str):
     return value
-  kind = _number if items[0] is float else items[0]
+  kind = field.metadata["item"] or (_number if items[0] is float else items[0])
   try:
     return tuple(kind(text.strip()) for text in value.split(",") if text.strip())
   except ValueError:
@@ -111,7 +115,8 @@ def read(field: dataclasses.Field, value: Any) -> Any:
 
 
 def _number(text: str) -> float:
-  return int(text) if text.isdecimal() else float(text)  # to be written as it was
+  number = float(text)
+  return int(number) if number.is_integer() else number  # written as 1, be it 1 or 1.0
 
 
 def written(value: Any) -> Any:

@@ -53,9 +53,12 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
     return (*(size for size, _ in self.size_shares), self.image_size)
 
   def size_phases(self, last_step: int) -> list[SizePhase]:
-    """Returns the sizes of a training of so many steps, each with the step that it ends at."""
+    """Returns the sizes of a training of so many steps, each with the step that it ends at.
+
+    A share may round to no step, but for `image_size`, which has one at least.
+    """
     shares = itertools.accumulate(share for _, share in self.size_shares)
-    ends = [*(round(share * last_step) for share in shares), last_step]
+    ends = [*(min(round(share * last_step), last_step - 1) for share in shares), last_step]
     return [SizePhase(*each) for each in zip(ends, self.training_sizes, strict=True)]
 
   @property

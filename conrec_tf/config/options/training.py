@@ -18,6 +18,15 @@ class SizePhase(NamedTuple):
   image_size: int
 
 
+SIZE_AND_SHARE = re.compile(r"(\d+)\s*:\s*(\d*\.?\d+(?:e-\d+)?)")
+
+
+def _size_and_share(text: str) -> str:
+  """Returns an item of `image_size_schedule` in its shortest form; what is none as it is."""
+  found = SIZE_AND_SHARE.fullmatch(text)
+  return f"{int(found[1])}:{float(found[2])}" if found else text
+
+
 @section
 class Model:
   """Encoder, pooling and heads."""
@@ -142,8 +151,9 @@ class Optimization:
   image_size_schedule: tuple[str, ...] = option(
     (),
     "Sizes in pixels that training begins with, before image_size, and the share of the steps that "
-    "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations are at image_size. Empty: none.",
+    "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations don't follow it. Empty: none.",
     before="",
+    item=_size_and_share,
   )
   optimizer: str = option(
     "adamw",
@@ -210,5 +220,5 @@ class Optimization:
   @property
   def size_shares(self) -> tuple[tuple[int, float], ...]:
     """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
-    found = [re.fullmatch(r"(\d+):(\d*\.?\d+)", text) for text in self.image_size_schedule]
+    found = map(SIZE_AND_SHARE.fullmatch, self.image_size_schedule)
     return tuple((int(part[1]), float(part[2])) if part else (0, 0.0) for part in found)

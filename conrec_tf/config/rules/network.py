@@ -1,6 +1,7 @@
 """Values of options of the network that exclude each other."""
 
 from collections.abc import Iterator
+import math
 
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import Options
@@ -65,7 +66,7 @@ def _size_rules(config: Options) -> Iterator[Rule]:
   yield (
     any(size < SHORTEST_SIDE for size in config.training_sizes)
     or not all(0 < share < 1 for share in shares)
-    or sum(shares) >= 1,
+    or math.fsum(shares) >= 1,
     f"image_size_schedule must be sizes from {SHORTEST_SIDE} pixels, each with the share of the "
     "steps that it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size",
     config.image_size_schedule,
