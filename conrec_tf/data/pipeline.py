@@ -144,10 +144,10 @@ def two_views(
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(seed, tf.int64), position]), 4
     )
-    drawn = {whole: seeds[:2]}
+    drawn = [(whole, seeds[:2])]
     if local:
       local_seed = tf.random.experimental.stateless_fold_in(seeds[1], local.number)
-      drawn[local] = tf.random.experimental.stateless_split(local_seed, local.number)
+      drawn.append((local, tf.random.experimental.stateless_split(local_seed, local.number)))
     if options.window_size:
       window_seed = tf.random.experimental.stateless_fold_in(seeds[0], options.window_size)
       image = random_window(source.decode(record["image"]), options.window_size, window_seed)
@@ -155,9 +155,9 @@ def two_views(
     else:
       image, full_size = source.decode_for(
         record["image"],
-        lambda size: tf.reduce_min([crops.reduction(size, of) for crops, of in drawn.items()]),
+        lambda size: tf.reduce_min([crops.reduction(size, of) for crops, of in drawn]),
       )
-    targets = [view_of(image, each, full_size) for each in tf.unstack(drawn[whole])]
+    targets = [view_of(image, each, full_size) for each in tf.unstack(seeds[:2])]
     if options.corruption == "none":
       corrupted = targets
     else:
@@ -165,10 +165,11 @@ def two_views(
         _corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
       ]
     batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
-    if local:
-      crop_of = local.function(options)
-      crops = [crop_of(image, each, full_size) for each in tf.unstack(drawn[local])]
-      batch["local_crops"] = tf.stack(crops)
+    for crops, crop_seeds in drawn[1:]:
+      crop_of = crops.function(options)
+      batch["local_crops"] = tf.stack(
+        [crop_of(image, each, full_size) for each in tf.unstack(crop_seeds)]
+      )
     if with_labels:
       batch["label"] = record["label"]
     return batch

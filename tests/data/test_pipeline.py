@@ -36,6 +36,14 @@ def test_local_crops_come_beside_the_same_views(tiny):
   assert len({crop.tobytes() for crop in crops.reshape(-1, 16 * 16)}) > 20
 
 
+def test_local_crops_as_large_as_the_views_are_others(tiny):
+  size = dict(local_crop_size=24, local_crop_min_area=0.08, local_crop_max_area=1.0)
+  same = dict(**tiny, crop_min_area=0.08)
+  plain, batch = (take(Config(**same, **more), 1)[0] for more in ({}, dict(local_crops=2, **size)))
+  np.testing.assert_array_equal(batch["target"], plain["target"])
+  assert not (batch["local_crops"] == batch["target"]).all(axis=(2, 3, 4)).any()
+
+
 def test_simclr_is_not_corrupted(tiny):
   batch = take(Config(**tiny, corruption="none"), 1)[0]
   np.testing.assert_array_equal(batch["corrupted"], batch["target"])
