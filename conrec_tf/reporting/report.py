@@ -107,7 +107,7 @@ def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecor
 def _warn_of_differences(runs: Sequence[RunRecord]) -> None:
   """Warns of what makes runs hard to compare."""
   for other in runs[1:]:
-    for name in ("eval_split", "image_channels", "image_size", "eval_image_size"):
+    for name in ("eval_split", "image_channels", "image_size", "eval_image_size", "eval_crops"):
       values = [getattr(record.config, name) for record in (runs[0], other)]
       if values[0] != values[1]:
         logger.warning(
