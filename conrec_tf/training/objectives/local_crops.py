@@ -62,6 +62,8 @@ def crop_logits(
   Args:
     crops: float `[N * B, D]`, projections, all first crops, then all second ones, and so on.
     views: float `[2B, D]`, projections, view-major.
+    temperature: positive.
+    hidden_norm: whether rows are first normalised to unit length.
 
   Returns:
     `[N, B, 2, B * replicas]`: by crop and image against view and image.
@@ -77,6 +79,9 @@ def decoupled_from_crop_logits(logits: tf.Tensor) -> tf.Tensor:
   """Computes the decoupled contrastive loss of crops from what `crop_logits` returned.
 
   A crop is to be near both views of its image, and far from those of the other images.
+
+  Args:
+    logits: float `[N, B, 2, B * replicas]`.
 
   Returns:
     Scalar, twice the mean over crops, as `nt_xent` is summed over the views. All-equal projections
