@@ -299,7 +299,7 @@ def test_pretrained_network_is_evaluated_and_finetuned(tiny, tmp_path):
   assert done.returncode == 0, done.stderr
   again = json.loads((pathlib.Path(pretrained) / "result.json").read_text())
   assert [row["labels"] for row in again.pop("eval/label_fractions")] == [12, 48]
-  assert again.pop("evaluated_with")["label_fractions"] == "0.25,1.0"
+  assert again.pop("evaluated_with")["label_fractions"] == "0.25,1"
   assert not result.pop("evaluated_with")["label_fractions"]
   assert again == result
 
