@@ -136,12 +136,16 @@ OPTIONS = {
 BFLOAT16 = "--mixed_precision=mixed_bfloat16"
 GENTLE = ("--color_jitter_strength=0.3", "--grey_probability=0")
 CROPS = ("--local_crops=4",)
+GROWING = "--image_size_schedule=32:0.5,48:0.3"
+ALL_THREE = (*DEFAULT, *GENTLE, *CROPS, "--representation_levels=all_with_deviations")
 VIEWS = {
   "default": DEFAULT,
   "gentle_color": (*DEFAULT, *GENTLE),
   "local_crops": (*DEFAULT, *CROPS),
   "deviations": (*DEFAULT, "--representation_levels=all_with_deviations"),
-  "all_three": (*DEFAULT, *GENTLE, *CROPS, "--representation_levels=all_with_deviations"),
+  "all_three": ALL_THREE,
+  "size_schedule": (*DEFAULT, GROWING),
+  "all_three_size_schedule": (*ALL_THREE, GROWING),
 }
 TINY = (*DEFAULT, "--image_size=48", "--base_filters=8", BFLOAT16)
 CONFLICT = {
