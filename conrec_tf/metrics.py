@@ -112,7 +112,7 @@ class Metric:
     note: a sentence under its figure.
     chance: gives it where no view can be told from others, from the images of a batch and the
       contrastive loss of equal projections; None where that says nothing.
-    has_tile: whether it stands at the top of the report.
+    has_tile: whether it stands at the top of the report, and in the terminal.
     group, charts: the title of its group in TensorBoard, and charts there with a regular expression
       of their tags; empty for its key.
   """
@@ -364,6 +364,15 @@ standardised_key = _variant("standardised")  # on embeddings scaled to mean 0 an
 def is_number(value: Any) -> bool:
   """Returns whether a value of a result is one number, neither a text nor a list."""
   return isinstance(value, (int, float))
+
+
+def is_decisive(key: str) -> bool:
+  """Returns whether the terminal shows a number of an evaluation; the rest is in `result.json`.
+
+  It does what has a tile in the report, on raw or standardised embeddings.
+  """
+  plain = key.replace(STANDARDISED, EVAL)
+  return plain in METRICS and METRICS[plain].has_tile
 
 
 def selection_score(key: str, value: float) -> float:

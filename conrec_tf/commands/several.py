@@ -15,6 +15,7 @@ from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import EVAL, display_name, format_value, is_number, supervised_metric
+from conrec_tf.run_dir.results import shown
 from conrec_tf.run_dir.results_place import write_summary_of
 from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
@@ -101,7 +102,7 @@ def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def _log(summary: dict[str, float], count: int) -> None:
-  names = [name for name in summary if not name.endswith("_std")]
+  names = [name for name in shown(summary) if not name.endswith("_std")]
   width = max(len(display_name(name)) for name in names) + 2
   lines = [
     f"  {display_name(name):{width}}"

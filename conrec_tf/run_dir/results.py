@@ -1,5 +1,6 @@
 """Results of evaluations: files in `model_dir`, and the table at the end."""
 
+from collections.abc import Sequence
 import dataclasses
 import logging
 import math
@@ -25,6 +26,7 @@ from conrec_tf.metrics import (
   display_name,
   format_interval,
   format_value,
+  is_decisive,
   is_number,
   metric_of,
   recomputed_key,
@@ -128,13 +130,16 @@ class Results:
     if full:
       result = self.measured.merged(self._alike(step), result)
     self.directory.write(f"result_{step}.json", result)
+    self._log(step, metrics)
+    return result
+
+  def _log(self, step: int, metrics: dict[str, Any]) -> None:
+    """Logs an evaluation in a line, or in a paragraph where all is to be seen."""
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
-      for name, value in metrics.items()
-      if is_number(value) and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
+      for name, value in shown(metrics, (self.metric, self.selection_metric)).items()
     ]
     logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
-    return result
 
   def write_summary(self, step: int) -> dict[str, Any]:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""
@@ -159,26 +164,23 @@ class Results:
   def _summary_rows(
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int
   ) -> list[tuple[str, str, int, str]]:
-    """Returns `[(name, value, step, interval)]`: untrained, last, label fractions, best."""
-    first = evaluations.get(0, {})
+    """Returns `[(name, value, step, interval)]`: untrained, last, what was asked for, best.
+
+    The rest is there with `--verbosity=1` alone.
+    """
+    first, last = evaluations.get(0, {}), evaluations[step]
     rows = [
       (display_name(name), format_value(name, value), 0, "")
-      for name, value in first.items()
-      if "untrained" in name
-      and is_number(value)
-      and name != UNTRAINED_STRONGEST
-      and not name.endswith(("top_3_accuracy", "top_5_accuracy"))
+      for name, value in shown(first).items()
+      if "untrained" in name and name != UNTRAINED_STRONGEST
     ]
     if UNTRAINED_STRONGEST in first:
       words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
       rows.append((words, format_value(self.metric, first[UNTRAINED_STRONGEST]), 0, ""))
-    last = evaluations[step]
     rows += [
       (display_name(name), format_value(name, value), step, format_interval(last, name))
-      for name, value in last.items()
-      if name.startswith(EVAL)
-      and is_number(value)
-      and not name.startswith((CHOSEN, untrained_key(EVAL)))
+      for name, value in shown(last, (self.metric, self.selection_metric)).items()
+      if name.startswith(EVAL) and not name.startswith((CHOSEN, untrained_key(EVAL)))
     ]
     for name in (LABEL_FRACTIONS, untrained_key(LABEL_FRACTIONS)):
       for row in last.get(name, ()):
@@ -204,6 +206,21 @@ class Results:
       value = format_value(self.metric, evaluations[best_step][self.metric])
       rows.append((f"best {chosen}, {display_name(self.metric)}", value, best_step, ""))
     return rows
+
+
+def shown(numbers: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Any]:
+  """Returns what of `{name: value}` a terminal shows: numbers that decide, or with DEBUG all.
+
+  Args:
+    also: names that decide here.
+  """
+  everything = logger.isEnabledFor(logging.DEBUG)
+  also = (*also, UNTRAINED_STRONGEST)
+  return {
+    name: value
+    for name, value in numbers.items()
+    if is_number(value) and (everything or is_decisive(name) or name in also)
+  }
 
 
 def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, str] | None:

@@ -171,6 +171,7 @@ def train(
     runner(iterator, tf.constant(count))
     steps_per_execution = max(1, int(SECONDS_IN_GRAPH * count / (time.monotonic() - began)))
     step += count
+    progress.announce(step)
     trouble = runner.first_non_finite_step()
     if trouble:
       progress.pause()

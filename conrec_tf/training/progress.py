@@ -34,6 +34,8 @@ class Progress:
   """
 
   SECONDS_BETWEEN_PLAIN_LINES = 10.0
+  STEPS_TO_MEASURE = 10
+  LONG = 60.0  # seconds of training that are announced
 
   def __init__(self, first_step: int, phases: Sequence[SizePhase]) -> None:
     self._phases, self._last = phases, phases[-1].last_step
@@ -41,6 +43,8 @@ class Progress:
     self._shown = -math.inf
     self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
     self._open = False
+    self._warm: tuple[int, float] | None = None  # the step from which on it is measured, and when
+    self._announced = False
 
   def begin(self, step: int) -> None:
     """Takes up the time anew, at the first step and where another size begins."""
@@ -49,6 +53,28 @@ class Progress:
   def exclude(self, seconds: float) -> None:
     """Leaves out time that wasn't spent on steps."""
     self._began += seconds
+    if self._warm:
+      self._warm = self._warm[0], self._warm[1] + seconds
+
+  def announce(self, step: int) -> None:
+    """Says once how long a training will take, from its first steps but that which is compiled."""
+    if self._announced:
+      return
+    if self._warm is None:
+      self._warm = step, time.monotonic()
+      return
+    first, began = self._warm
+    if step - first < self.STEPS_TO_MEASURE:
+      return
+    self._announced = True
+    seconds = (time.monotonic() - began) / self._work(first, step) * self._work(step, self._last)
+    if seconds > self.LONG:
+      logger.info(
+        "%d steps will take about %s, and evaluations; fewer --train_epochs or a smaller "
+        "--image_size shorten that",
+        self._last - step,
+        duration(seconds),
+      )
 
   def show(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics, `{name: number}`, and the time left."""

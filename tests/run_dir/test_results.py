@@ -121,3 +121,38 @@ def test_predictions_say_what_they_were_measured_on(tmp_path):
   found = Measurement.of_result(here.cached(5, full=True))
   assert kept is not None and kept.measured_on == found.digest
   assert dataclasses.replace(found, data={**DATA, "eval": "c"}).digest != found.digest
+
+
+def evaluated(path):
+  """Saves an untrained and a trained network's results, and the summary of both."""
+  name = "eval/linear_top_1_accuracy"
+  reached = {name: 0.5, "eval/standardised_linear_top_1_accuracy": 0.7}
+  reached |= {"eval/validation_linear_top_1_accuracy": 0.6, "eval/rank_me": 3.0}
+  here = results(path, name)
+  here.save(0, {}, untrained_metrics={key: value / 2 for key, value in reached.items()})
+  here.save(7, reached)
+  here.write_summary(7)
+
+
+def test_the_terminal_shows_what_decides(tmp_path, caplog):
+  with caplog.at_level("INFO", "conrec_tf"):
+    evaluated(tmp_path)
+  untrained, trained, summary, _ = (record.message for record in caplog.records)
+  assert untrained == "Step 0: untrained strongest 35.00%"
+  assert trained == (
+    "Step 7: linear top 1 accuracy 50.00%, standardised linear top 1 accuracy 70.00%"
+  )
+  assert [" ".join(line.split()) for line in summary.splitlines()] == [
+    "untrained, at its strongest (standardised) 35.00% step 0",
+    "linear top 1 accuracy 50.00% step 7",
+    "standardised linear top 1 accuracy 70.00% step 7",
+    "best on the evaluation split, linear top 1 accuracy 50.00% step 7",
+  ]
+
+
+def test_a_verbose_terminal_shows_every_number(tmp_path, caplog):
+  with caplog.at_level("DEBUG", "conrec_tf"):
+    evaluated(tmp_path)
+  untrained, trained, summary, _ = (record.message for record in caplog.records)
+  assert "untrained rank me 1.50" in untrained and "rank me 3.00" in trained
+  assert len(summary.splitlines()) == 4 + 1 + 4 + 1

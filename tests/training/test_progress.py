@@ -70,6 +70,31 @@ def test_the_time_left_is_reckoned_by_pixels_and_anew_for_each_size(monkeypatch,
   ]
 
 
+def test_a_long_training_says_first_how_long_it_will_take(monkeypatch, caplog):
+  # Made; the first step and compiling; nine steps in 4.5 s; an evaluation; another step.
+  clock = iter([0.0, 30.0, 36.5])
+  monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+  progress = Progress(0, [SizePhase(511, 32), SizePhase(611, 64)])
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    progress.announce(1)
+    progress.announce(10)
+    progress.exclude(1.5)
+    for step in (11, 12):
+      progress.announce(step)  # 0.5 s a step: 500, and 100 of four times the pixels
+  [record] = caplog.records
+  assert record.message.startswith("600 steps will take about 7:30, and evaluations")
+
+
+def test_a_short_training_says_nothing_first(monkeypatch, caplog):
+  clock = iter([0.0, 30.0, 35.0])
+  monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+  progress = Progress(0, [SizePhase(130, 32)])
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    for step in (1, 11):
+      progress.announce(step)
+  assert not caplog.records
+
+
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
 def test_duration_is_minutes_or_hours(seconds, text):
   assert duration(seconds) == text
