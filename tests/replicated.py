@@ -232,7 +232,7 @@ def train(replicas, batches, **values):
     runner(iterator, tf.constant(1))
     metrics.append(runner.collect()[0])
     first = first or values_of(strategy, gradients)
-  networks, others = step.networks, step.only_to_resume
+  networks, others = step.loss.networks, step.loss.only_to_resume
   networks.pop("queue", None)  # it holds the same keys in another order
   changing = [*networks.values(), optimizer, *others.values()]
   changing = [variable for part in changing for variable in part.variables]

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.commands.tasks import build_training, load_dataset
+from conrec_tf.commands.tasks import build_evaluation, load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_eval_dataset
@@ -27,7 +27,7 @@ from conrec_tf.run_dir.results_place import results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.task import TrainTask, training_steps
+from conrec_tf.training.task import EvalTask, training_steps
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def run(config: Config) -> None:
       f"for mode=eval. Received: {directory.path}"
     )
   with one_device(config.devices).scope():
-    task = build_training(config, source, eval_source, last_step)
+    task = build_evaluation(config, source, eval_source)
   place = results_place(config, directory, source, eval_source)
   results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
@@ -109,7 +109,7 @@ def run(config: Config) -> None:
   results.write_summary(step)
 
 
-def measure_elsewhere(task: TrainTask, results: Results, step: int) -> dict[str, Any]:
+def measure_elsewhere(task: EvalTask, results: Results, step: int) -> dict[str, Any]:
   """Measures a finished training otherwise than its own results are; returns the summary.
 
   The task has the weights of its last step.
@@ -120,7 +120,7 @@ def measure_elsewhere(task: TrainTask, results: Results, step: int) -> dict[str,
 
 
 def _evaluate(
-  task: TrainTask, results: Results, are_own: bool, step: int, full: bool
+  task: EvalTask, results: Results, are_own: bool, step: int, full: bool
 ) -> dict[str, Any]:
   """Measures the network of a step, and elsewhere than with a run's own the untrained one once."""
   if step and not are_own and task.evaluate_untrained and results.cached(0) is None:
@@ -159,7 +159,7 @@ def evaluate_network(config: Config) -> None:
   else:
     plain = config.with_given_weights()
     with one_device(config.devices).scope():
-      task = build_training(plain, source, eval_source, last_step=1)
+      task = build_evaluation(plain, source, eval_source)
     load_network(pretrained, task.model, task.networks.get("head"))
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   directory = RunDirectory(config.run_directory)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
@@ -16,14 +16,27 @@ from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, resolve_checkpo
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.network import build_segmentation_network, exported_segmentation
-from conrec_tf.segmentation.task import load_masked_dataset, segmentation_task
+from conrec_tf.segmentation.task import (
+  load_masked_dataset,
+  segmentation_evaluation,
+  segmentation_task,
+)
 from conrec_tf.training.label_checks import check_labels, check_learnt_labels
-from conrec_tf.training.task import TrainTask, build_network, finetuning_task, pretraining_task
+from conrec_tf.training.task import (
+  EvalTask,
+  TrainTask,
+  build_network,
+  finetuning_evaluation,
+  finetuning_task,
+  pretraining_evaluation,
+  pretraining_task,
+)
 
 if TYPE_CHECKING:  # what draws takes a while to import
   from conrec_tf.reporting.context import Inspector
   from conrec_tf.reporting.sections import DrawSection
 
+Task = TypeVar("Task", bound=EvalTask)
 Head: TypeAlias = tf.keras.Model | None
 Drawing: TypeAlias = "tuple[Callable[..., Inspector], Mapping[str, DrawSection]]"
 
@@ -51,6 +64,8 @@ class LearningTask:
     build_training: builds a training, within the strategy's scope; of the options, the datasets to
       learn from and of evaluation, the last step, the network that it starts from or None, and what
       happens on the way.
+    build_evaluation: builds the network, its head and what measures them; of the options and the
+      datasets to learn from and of evaluation.
     build_network: builds the network and its head alone; of the options, the images' channels and
       the number of classes.
     export: returns what is exported; of the network, its head and the metadata beside it.
@@ -63,20 +78,29 @@ class LearningTask:
   build_training: Callable[
     [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, Bookkeeping], TrainTask
   ]
+  build_evaluation: Callable[[Config, DatasetSource, DatasetSource], EvalTask]
   build_network: Callable[[Training, int, int], tuple[ConRec, Head]]
   export: Callable[[ConRec, Head, dict[str, Any]], Exported]
   drawing: Callable[[], Drawing]
 
 
 PRETRAINING = LearningTask(
-  registry.load_dataset, pretraining_task, build_network, exported_representation, _drawn_embeddings
+  registry.load_dataset,
+  pretraining_task,
+  pretraining_evaluation,
+  build_network,
+  exported_representation,
+  _drawn_embeddings,
 )
 TASKS = {
   "pretrain": PRETRAINING,
-  "finetune": dataclasses.replace(PRETRAINING, build_training=finetuning_task),
+  "finetune": dataclasses.replace(
+    PRETRAINING, build_training=finetuning_task, build_evaluation=finetuning_evaluation
+  ),
   "segment": LearningTask(
     load_masked_dataset,
     segmentation_task,
+    segmentation_evaluation,
     build_segmentation_network,
     exported_segmentation,
     _drawn_masks,
@@ -108,13 +132,27 @@ def build_training(
   """
   directory = RunDirectory(config.run_directory)
   check_classes(config, directory, source, eval_source)
-  trains = config.mode in ("train", "train_then_eval")
-  starts = trains and config.checkpoint and not directory.has_checkpoints
+  starts = config.checkpoint and not directory.has_checkpoints
   start = resolve_checkpoint(config.checkpoint) if starts else None
   build = TASKS[config.train_mode].build_training
   training = build(config, source, eval_source, last_step, start, config)
-  evaluate = failing_images_named(source, eval_source)(training.evaluate)
-  return dataclasses.replace(training, evaluate=evaluate)
+  return _naming_failures(training, source, eval_source)
+
+
+def build_evaluation(config: Config, source: DatasetSource, eval_source: DatasetSource) -> EvalTask:
+  """Builds the network that `config` describes and what measures it, without a training.
+
+  Raises:
+    UsageError: labels are missing or others.
+  """
+  check_classes(config, RunDirectory(config.run_directory), source, eval_source)
+  measured = TASKS[config.train_mode].build_evaluation(config, source, eval_source)
+  return _naming_failures(measured, source, eval_source)
+
+
+def _naming_failures(task: Task, *sources: DatasetSource) -> Task:
+  """Returns a task whose evaluation names the images that failed."""
+  return dataclasses.replace(task, evaluate=failing_images_named(*sources)(task.evaluate))
 
 
 def portable_network(

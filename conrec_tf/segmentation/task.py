@@ -17,10 +17,10 @@ from conrec_tf.segmentation.batches import segmentation_batches, whole_images
 from conrec_tf.segmentation.folder import open_masked_folder
 from conrec_tf.segmentation.measures import count_image, segmentation_measures
 from conrec_tf.segmentation.network import Segmenter, build_segmentation_head
-from conrec_tf.segmentation.step import SegmentationStep, segmentation_variables
+from conrec_tf.segmentation.step import SegmentationStep
 from conrec_tf.segmentation.tfds import open_masked_tfds
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.task import TrainTask
+from conrec_tf.training.task import EvalTask, TrainTask
 
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 
@@ -55,22 +55,35 @@ def segmentation_task(
       f"class_weights must have one for each class, {', '.join(classes)}. "
       f"Received: {written(weights)}"
     )
-  model = build_model(options, source.channels)
-  if start:
-    warm_start(start, model, options, TAKEN[options.segment_from])
+  measured = segmentation_evaluation(options, source, eval_source, start)
+  model, head = measured.model, measured.networks["head"]
   model.freeze(options.fine_tune_after_block)
-  head = build_segmentation_head(model, source.channels, len(classes))
   optimizer = build_optimizer(
     options, source.train.num_examples, last_step, head.trainable_variables
   )
-  optimizer.build(segmentation_variables(model, head))
-  segmenter = Segmenter(model, head, options.tile_size, options.test_time_flips)
   return TrainTask(
-    model=model,
-    networks={"model": model, "head": head},
+    **vars(measured),
     optimizer=optimizer,
     step=SegmentationStep(options, model, head, optimizer, bookkeeping.skips_non_finite),
     batches=functools.partial(segmentation_batches, options, source),
+  )
+
+
+def segmentation_evaluation(
+  options: SegmentationExperiment,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  start: PretrainedModel | None = None,
+) -> EvalTask:
+  """Builds a network with a segmentation head, to measure it; see `segmentation_task`."""
+  model = build_model(options, source.channels)
+  if start:
+    warm_start(start, model, options, TAKEN[options.segment_from])
+  head = build_segmentation_head(model, source.channels, len(source.class_names))
+  segmenter = Segmenter(model, head, options.tile_size, options.test_time_flips)
+  return EvalTask(
+    model=model,
+    networks={"model": model, "head": head},
     evaluate=functools.partial(
       evaluate_segmentation, segmenter, eval_source, options.bootstrap_samples, options.seed
     ),

@@ -1,4 +1,4 @@
-"""The supervised step: a linear head on a frozen network, on a trainable one, or from scratch."""
+"""The supervised step: a head on a frozen network, on a trainable one, or from scratch."""
 
 from typing import Any
 
@@ -21,13 +21,72 @@ from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics
 
 
-class FinetuneStep:
-  """One step on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`.
+class SupervisedStep:
+  """One update of a network and a head on it, by images whose labels are known.
+
+  Attributes:
+    reported: names of the means that `loss` gives.
 
   Args:
     model: the network; what is frozen has `trainable = False` and runs in inference mode.
+    variables: what is trained; None takes all that isn't frozen.
     optimizer: its `iterations` is the global step.
   """
+
+  reported: tuple[str, ...]
+
+  def __init__(
+    self,
+    options: Training,
+    model: ConRec,
+    head: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+    skip_non_finite: bool = False,
+    variables: list[tf.Variable] | None = None,
+  ) -> None:
+    self._model, self._head, self._optimizer = model, head, optimizer
+    self._seed, self._weight_decay = options.seed, options.weight_decay
+    own = head.trainable_variables
+    self._variables = variables or model.trainable_variables + own
+    optimizer.build(self._variables)
+    self._penalized = penalized_variables(options.optimizer, self._variables, own)
+    self._update = NonFiniteGuard(
+      optimizer, self._variables, model.non_trainable_variables, skip=skip_non_finite
+    )
+
+  def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
+    """Returns the Keras metrics of what a step reports."""
+    return {**mean_metrics(TOTAL_LOSS, *self.reported, WEIGHT_DECAY), **self._update.metrics()}
+
+  def loss(
+    self, batch: dict[str, tf.Tensor], seed: tf.Tensor
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, Any]]:
+    """Computes the loss of a batch.
+
+    Args:
+      seed: int64 `[2]`, for dropout.
+
+    Returns:
+      The loss, a scalar; `{name: scalar}` of means; and `{name: arguments}` of other metrics.
+    """
+    raise NotImplementedError
+
+  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
+  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
+    """Updates the head and what isn't frozen; returns `{metric name: value}`."""
+    seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+    snapshot = self._update.snapshot()
+    with tf.GradientTape() as tape:
+      loss, means, others = self.loss(batch, seed)
+      decay = l2_penalty(self._penalized, self._weight_decay)
+      total = loss + decay
+      scaled = self._update.scaled(total)
+    means |= {TOTAL_LOSS: total, WEIGHT_DECAY: decay}
+    return self._update(total, tape.gradient(scaled, self._variables), snapshot, means) | others
+
+
+class FinetuneStep(SupervisedStep):
+  """A step of classification on `{image, label}`: float32 `[B, H, W, C]` and int `[B]`."""
 
   def __init__(
     self,
@@ -38,64 +97,33 @@ class FinetuneStep:
     num_classes: int,
     skip_non_finite: bool = False,
   ) -> None:
-    self._options = options
-    self._model = model
-    self._head = head
-    self._optimizer = optimizer
+    super().__init__(options, model, head, optimizer, skip_non_finite)
+    self._layer, self._ordinal = options.ft_proj_selector, options.ordinal_labels
     self._num_classes = num_classes
-    self._variables = model.trainable_variables + head.trainable_variables
-    self._penalized = penalized_variables(
-      options.optimizer, self._variables, head.trainable_variables
-    )
-    self._update = NonFiniteGuard(
-      optimizer, self._variables, model.non_trainable_variables, skip=skip_non_finite
-    )
+    top_5 = () if self._ordinal else (SUPERVISED_TOP_5_ACCURACY,)
+    self.reported = (SUPERVISED_LOSS, SUPERVISED_ACCURACY, *top_5)
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
-    metrics = {
-      **mean_metrics(
-        TOTAL_LOSS,
-        SUPERVISED_LOSS,
-        SUPERVISED_ACCURACY,
-        WEIGHT_DECAY,
-      ),
-      **self._update.metrics(),
-    }
-    if self._options.ordinal_labels:
-      return {**metrics, SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
-    return {**metrics, **mean_metrics(SUPERVISED_TOP_5_ACCURACY)}
+    if not self._ordinal:
+      return super().metrics()
+    return super().metrics() | {SUPERVISED_KAPPA: quadratic_weighted_kappa(self._num_classes)}
 
-  @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-  def __call__(self, batch: dict[str, tf.Tensor]) -> dict[str, Any]:
-    """Updates the head and what isn't frozen; returns `{metric name: value}`."""
-    options, labels = self._options, batch["label"]
-    ordinal = options.ordinal_labels
-    seed = tf.stack([tf.constant(options.seed, tf.int64), self._optimizer.iterations])
-    snapshot = self._update.snapshot()
-    with tf.GradientTape() as tape:
-      embedding = self._model.representation(
-        batch["image"], training=True, seed=seed, layer=options.ft_proj_selector
-      )
-      logits = self._head(embedding)
-      loss = losses.supervised_loss(logits, labels, ordinal)
-      decay = l2_penalty(self._penalized, options.weight_decay)
-      total = loss + decay
-      scaled = self._update.scaled(total)
-    metrics = {
-      TOTAL_LOSS: total,
-      SUPERVISED_LOSS: loss,
-      WEIGHT_DECAY: decay,
-      SUPERVISED_ACCURACY: losses.supervised_accuracy(logits, labels, ordinal),
-    }
-    if not ordinal:
-      metrics[SUPERVISED_TOP_5_ACCURACY] = tf.reduce_mean(
-        tf.cast(tf.math.in_top_k(labels, logits, min(5, self._num_classes)), tf.float32)
-      )
-    metrics = self._update(total, tape.gradient(scaled, self._variables), snapshot, metrics)
-    if ordinal:
-      metrics[SUPERVISED_KAPPA] = (
-        replicas.all_gather(labels),
-        replicas.all_gather(losses.predictions(logits, True)),
-      )
-    return metrics
+  def loss(
+    self, batch: dict[str, tf.Tensor], seed: tf.Tensor
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, Any]]:
+    """Computes cross entropy and accuracies, or for grades what their kappa is of."""
+    labels = batch["label"]
+    embedding = self._model.representation(
+      batch["image"], training=True, seed=seed, layer=self._layer
+    )
+    logits = self._head(embedding)
+    loss = losses.supervised_loss(logits, labels, self._ordinal)
+    accuracy = losses.supervised_accuracy(logits, labels, self._ordinal)
+    means = {SUPERVISED_LOSS: loss, SUPERVISED_ACCURACY: accuracy}
+    if self._ordinal:
+      graded = (labels, losses.predictions(logits, True))
+      return loss, means, {SUPERVISED_KAPPA: tuple(map(replicas.all_gather, graded))}
+    in_top_5 = tf.math.in_top_k(labels, logits, min(5, self._num_classes))
+    means[SUPERVISED_TOP_5_ACCURACY] = tf.reduce_mean(tf.cast(in_top_5, tf.float32))
+    return loss, means, {}

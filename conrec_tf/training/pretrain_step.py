@@ -1,46 +1,26 @@
 """The pre-training step: views in, the sum of the objectives' losses, one update (paper, Eq. 1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import Training
-from conrec_tf.losses import view_major
 from conrec_tf.metrics import TOTAL_LOSS, WEIGHT_DECAY
-from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_model
-from conrec_tf.pretrained.find import AVERAGE
+from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.training.moving_average import MovingAverage
-from conrec_tf.training.objectives.adversarial import Adversarial
 from conrec_tf.training.objectives.gradient_conflict import GradientConflict
-from conrec_tf.training.objectives.levels import Levels
-from conrec_tf.training.objectives.local_crops import LocalCrops
-from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
-from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
-from conrec_tf.training.objectives.paper import Contrastive, Reconstruction
-from conrec_tf.training.objectives.supervised import SupervisedHead
+from conrec_tf.training.objectives.objective import Batch, Loss
+from conrec_tf.training.objectives.pretrain_loss import PretrainLoss, summed, view_major_batch
 from conrec_tf.training.optimizers import l2_penalty, penalized_variables
 from conrec_tf.training.update_step import NonFiniteGuard, mean_metrics, merged_reports
-
-# Their losses are added up in this order; another one changes the last bits of weights.
-OBJECTIVES: tuple[type[PretrainingObjective], ...] = (
-  Contrastive,
-  MomentumContrast,
-  Reconstruction,
-  Levels,
-  Adversarial,
-  LocalCrops,
-)
 
 
 class PretrainStep:
   """One step on `{corrupted, target}`, each float32 `[B, 2, H, W, C]`.
 
   Attributes:
-    objectives: whose losses are added up.
-    evaluated: the network that is evaluated and exported: the one that is trained, or its average.
-    networks: `{name: trackable}` of what the best checkpoint keeps.
-    only_to_resume: `{name: trackable}` of what else a training needs to go on.
+    loss: what is minimised, and the networks beside the one that is trained.
 
   Args:
     model: the network, with the weights that it starts from.
@@ -65,42 +45,32 @@ class PretrainStep:
     conflict_interval: int = 0,
   ) -> None:
     self._options, self._model, self._optimizer = options, model, optimizer
-    channels = channels or options.channels
-    self.objectives = [
-      objective(options, model, channels) for objective in OBJECTIVES if objective.is_used(options)
-    ]
-    beside = [variable for objective in self.objectives for variable in objective.variables]
+    self.loss = PretrainLoss(options, model, head, channels)
+    objectives = self.loss.objectives
+    beside = [variable for objective in objectives for variable in objective.variables]
     head_variables = head.trainable_variables if head else []
     # The optimizer's slots in checkpoints are in this order.
     self._variables = model.trainable_variables + head_variables + beside
     optimizer.build(self._variables)
     self._penalized = penalized_variables(options.optimizer, self._variables, head_variables)
-    if head:
-      self.objectives.append(SupervisedHead(head, options, model, channels))
-    self.evaluated, self.networks, self._average = model, {"model": model}, None
+    self._average = None
     if options.moving_average_decay:
-      self.evaluated = self.networks[AVERAGE] = build_model(options, channels)
-      self.evaluated.set_weights(model.get_weights())
       # Of batch norm's statistics too. Less of the first steps stays, so that they are forgotten.
       self._average = MovingAverage(
-        self.evaluated.weights,
+        self.loss.evaluated.weights,
         model.weights,
         lambda step: tf.minimum(options.moving_average_decay, (1.0 + step) / (10.0 + step)),
         optimizer.iterations,
       )
-    self.only_to_resume: dict[str, Any] = {}
-    untrained = model.non_trainable_variables
-    for objective in self.objectives:
-      objective.build(optimizer.iterations, last_step, skip_non_finite)
-      untrained = [*untrained, *objective.untrained]
-      self.networks |= objective.networks
-      self.only_to_resume |= objective.only_to_resume
+    self.loss.build(optimizer.iterations, last_step, skip_non_finite)
+    untrained = [variable for objective in objectives for variable in objective.untrained]
+    untrained = model.non_trainable_variables + untrained
     self._update = NonFiniteGuard(optimizer, self._variables, untrained, skip=skip_non_finite)
     self._conflict = GradientConflict(model, conflict_interval) if conflict_interval else None
 
   def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
     """Returns the Keras metrics of what a step reports."""
-    names = [name for objective in self.objectives for name in objective.metrics]
+    names = [name for objective in self.loss.objectives for name in objective.metrics]
     metrics = {**mean_metrics(TOTAL_LOSS, *names, WEIGHT_DECAY), **self._update.metrics()}
     return metrics | self._conflict.metrics() if self._conflict else metrics
 
@@ -110,13 +80,13 @@ class PretrainStep:
     # Dropout depends on the step alone, whatever happened before it in this process.
     seed = tf.stack([tf.constant(self._options.seed, tf.int64), self._optimizer.iterations])
     snapshot = self._update.snapshot()
-    batch = _view_major(batch)
+    batch = view_major_batch(batch)
     with tf.GradientTape(persistent=self._conflict is not None) as tape:
-      outputs, maps = self._outputs(self._model, batch, training=True, seed=seed)
+      outputs, maps = self.loss.outputs(self._model, batch, training=True, seed=seed)
       losses = [
-        objective.loss(batch, outputs, maps, training=True) for objective in self.objectives
+        objective.loss(batch, outputs, maps, training=True) for objective in self.loss.objectives
       ]
-      total, metrics = _sum(losses)
+      total, metrics = summed(losses)
       decay = l2_penalty(self._penalized, self._options.weight_decay)
       total += decay
       scaled = self._update.scaled(total)
@@ -128,52 +98,15 @@ class PretrainStep:
       snapshot,
       {TOTAL_LOSS: total, WEIGHT_DECAY: decay, **metrics},
     )
-    others = [objective.after_update(batch, outputs) for objective in self.objectives]
+    others = [objective.after_update(batch, outputs) for objective in self.loss.objectives]
     if self._average:
       self._average.update()
     return merged_reports([reported, *filter(None, others)]) | conflict
 
-  def validation_loss(self, model: ConRec, batch: Batch) -> Loss:
-    """Computes loss and metrics of a network in inference mode.
-
-    What its inner levels, a discriminator or a head add in training isn't in it.
-    """
-    batch = _view_major(batch)
-    outputs, maps = self._outputs(model, batch)
-    validated = [objective for objective in self.objectives if objective.in_validation]
-    return _sum(objective.loss(batch, outputs, maps, training=False) for objective in validated)
-
   def _parts(self, losses: Sequence[Loss]) -> dict[str, tf.Tensor]:
     """Returns the contrastive and the reconstruction part of the loss, as it is differentiated."""
     parts = dict.fromkeys(("contrastive", "reconstruction"), tf.zeros([]))
-    for objective, (loss, _) in zip(self.objectives, losses, strict=True):
+    for objective, (loss, _) in zip(self.loss.objectives, losses, strict=True):
       if objective.part:
         parts[objective.part] += loss
     return {name: self._update.scaled(part) for name, part in parts.items()}
-
-  def _outputs(
-    self, model: ConRec, batch: Batch, training: bool = False, seed: tf.Tensor | None = None
-  ) -> tuple[Outputs, FeatureLevels]:
-    """Computes what a network makes of a view-major batch."""
-    options = self._options
-    clean = options.contrastive_weight and options.contrastive_inputs == "clean"
-    return model.with_maps(
-      batch["corrupted"],
-      training,
-      seed,
-      num_views=2,
-      contrastive_images=batch["target"] if clean else None,
-    )
-
-
-def _view_major(batch: Batch) -> Batch:
-  return {**batch, **{name: view_major(batch[name]) for name in ("corrupted", "target")}}
-
-
-def _sum(losses: Iterable[Loss]) -> Loss:
-  """Adds up losses; returns the sum and all their metrics."""
-  total, metrics = 0.0, dict[str, tf.Tensor]()
-  for loss, measures in losses:
-    total += loss
-    metrics |= measures
-  return total, metrics

@@ -32,37 +32,47 @@ from conrec_tf.training.evaluations import (
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.loop import Step
 from conrec_tf.training.objectives.momentum_contrast import warn_of_long_queue
+from conrec_tf.training.objectives.pretrain_loss import PretrainLoss
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainTask:
-  """One training.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalTask:
+  """A network and how it is measured.
 
   Attributes:
     model: the network that is evaluated and exported: the one that is trained, or its average.
     networks: `{name: trackable}` of everything with weights; what the best checkpoint keeps.
-    optimizer: its `iterations` is the global step.
-    batches: makes the endless batches, or of a worker its shard of them, of a size in pixels.
     evaluate: from whether to take the slow measures too, to `{name: value}`.
     metric: the name of the number that runs are compared by.
     selection_metric: the name of the number that the best checkpoint is chosen by.
-    only_to_resume: `{name: trackable}` of what else a training needs to go on.
     evaluate_untrained: measures a network like it that has learnt nothing, at any time, as
       `{name: value}`; None where that says nothing.
   """
 
   model: ConRec
   networks: dict[str, tf.keras.Model | tf.Variable]
-  optimizer: tf.keras.optimizers.Optimizer
-  step: Step
-  batches: Callable[[WorkerShard, int], tf.data.Dataset]
   evaluate: Callable[[bool], dict[str, Any]]
   metric: str
   selection_metric: str
-  only_to_resume: dict[str, Any] = dataclasses.field(default_factory=dict)
   evaluate_untrained: Callable[[], dict[str, Any]] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainTask(EvalTask):
+  """One training of a network that is measured.
+
+  Attributes:
+    optimizer: its `iterations` is the global step.
+    batches: makes the endless batches, or of a worker its shard of them, of a size in pixels.
+    only_to_resume: `{name: trackable}` of what else a training needs to go on.
+  """
+
+  optimizer: tf.keras.optimizers.Optimizer
+  step: Step
+  batches: Callable[[WorkerShard, int], tf.data.Dataset]
+  only_to_resume: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[int, int]:
@@ -76,14 +86,22 @@ def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[i
 
 
 def build_network(
-  options: Training, channels: int, classes: int
+  options: Training, channels: int, classes: int, start: PretrainedModel | None = None
 ) -> tuple[ConRec, LinearHead | None]:
   """Builds the network that the options describe, and its supervised head, or None.
 
   Args:
     classes: how many there are; 0: there is no head in any case.
+    start: the network that it starts from, or None.
+
+  Raises:
+    UsageError: `start` can't be restored.
   """
   model = build_model(options, channels)
+  if start and options.is_pretraining:
+    warm_start(start, model, options)
+  elif start:
+    load_network(start, model)
   has_head = options.has_supervised_head and classes
   return model, build_head(options, model, channels, classes) if has_head else None
 
@@ -107,11 +125,7 @@ def pretraining_task(
   Raises:
     UsageError: `start` can't be restored.
   """
-  model, head = build_model(config, source.channels), None
-  if start:
-    warm_start(start, model, config)
-  if config.lineareval_while_pretraining:
-    head = build_head(config, model, source.channels, len(source.class_names))
+  model, head = build_network(config, source.channels, len(source.class_names), start)
   examples = source.train.num_examples
   warn_of_long_queue(config.moco_queue_length, examples)
   optimizer = build_optimizer(config, examples, last_step, head.trainable_variables if head else ())
@@ -125,7 +139,30 @@ def pretraining_task(
     skip_non_finite=bookkeeping.skips_non_finite,
     conflict_interval=bookkeeping.conflict_interval,
   )
-  evaluated = step.evaluated
+  return TrainTask(
+    **vars(_pretraining_measures(config, source, eval_source, step.loss)),
+    only_to_resume=step.loss.only_to_resume,
+    optimizer=optimizer,
+    step=step,
+    batches=functools.partial(pretraining_batches, config, source),
+  )
+
+
+def pretraining_evaluation(
+  config: Experiment, source: DatasetSource, eval_source: DatasetSource
+) -> EvalTask:
+  """Builds the network of a pre-training to measure it alone; see `pretraining_task`."""
+  model, head = build_network(config, source.channels, len(source.class_names))
+  loss = PretrainLoss(config, model, head, source.channels, in_training=False)
+  loss.build(tf.Variable(0, trainable=False, dtype=tf.int64), last_step=0)  # no step is taken
+  return _pretraining_measures(config, source, eval_source, loss)
+
+
+def _pretraining_measures(
+  config: Experiment, source: DatasetSource, eval_source: DatasetSource, loss: PretrainLoss
+) -> EvalTask:
+  """Returns how the networks of a pre-training are measured."""
+  evaluated, head = loss.evaluated, loss.networks.get("head")
   labelled = bool(eval_source.class_names)
 
   def measure(network: ConRec, full: bool) -> dict[str, Any]:
@@ -134,7 +171,7 @@ def pretraining_task(
     views = validation_batches(measured, augment, config.train_batch_size)
     of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:
-      losses = validation_losses(functools.partial(step.validation_loss, network), views)
+      losses = validation_losses(functools.partial(loss.validation, network), views)
       return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 
@@ -151,13 +188,9 @@ def pretraining_task(
 
   metric = main_metric(config, eval_source) if labelled else EVAL_TOTAL_LOSS
   selection = {"evaluation": metric, "validation": validation_key(metric)}
-  return TrainTask(
+  return EvalTask(
     model=evaluated,
-    networks=step.networks,
-    only_to_resume=step.only_to_resume,
-    optimizer=optimizer,
-    step=step,
-    batches=functools.partial(pretraining_batches, config, source),
+    networks=loss.networks,
     evaluate=evaluate,
     evaluate_untrained=evaluate_untrained,
     metric=metric,
@@ -173,23 +206,34 @@ def finetuning_task(
   start: PretrainedModel | None,
   bookkeeping: Bookkeeping,
 ) -> TrainTask:
-  """Builds a finetuning, which is measured on `source` itself; see `pretraining_task`."""
-  model = build_model(config, source.channels)
-  if start:
-    load_network(start, model)
+  """Builds a finetuning; see `pretraining_task`."""
+  measured = finetuning_evaluation(config, source, eval_source, start)
+  model, head = measured.model, measured.networks["head"]
   model.freeze(config.fine_tune_after_block)
-  num_classes = len(source.class_names)
-  head = build_head(config, model, source.channels, num_classes)
   head_variables = head.trainable_variables
   optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
-  optimizer.build(model.trainable_variables + head_variables)
-  metric = supervised_metric(config.ordinal_labels)
+  classes = len(source.class_names)
   return TrainTask(
+    **vars(measured),
+    optimizer=optimizer,
+    step=FinetuneStep(config, model, head, optimizer, classes, bookkeeping.skips_non_finite),
+    batches=functools.partial(finetuning_batches, config, source),
+  )
+
+
+def finetuning_evaluation(
+  config: Experiment,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  start: PretrainedModel | None = None,
+) -> EvalTask:
+  """Builds a network with a head, which is measured on `source` itself."""
+  model, head = build_network(config, source.channels, len(source.class_names), start)
+  assert head
+  metric = supervised_metric(config.ordinal_labels)
+  return EvalTask(
     model=model,
     networks={"model": model, "head": head},
-    optimizer=optimizer,
-    step=FinetuneStep(config, model, head, optimizer, num_classes, bookkeeping.skips_non_finite),
-    batches=functools.partial(finetuning_batches, config, source),
     evaluate=functools.partial(evaluate_head, config, model, head, source.without_stand_ins),
     metric=metric,
     selection_metric=metric,

@@ -39,7 +39,9 @@ def test_loss_is_contrast_plus_100_times_reconstruction():
   _, _, step = make_step(**PAPER)
   outputs = Outputs(None, tf.random.stateless_uniform([8, 5], [0, 0]), tf.zeros([8, 4, 4, 1]))
   batch = {"target": tf.fill([8, 4, 4, 1], 0.1)}
-  found = [objective.loss(batch, outputs, None, training=True) for objective in step.objectives]
+  found = [
+    objective.loss(batch, outputs, None, training=True) for objective in step.loss.objectives
+  ]
   total, metrics = sum(loss for loss, _ in found), found[0][1]
   contrast = losses.nt_xent(outputs.projection, 0.5)
   np.testing.assert_allclose(metrics["train/contrast_loss"], contrast, rtol=1e-6)
@@ -129,7 +131,7 @@ def test_a_compiled_step_is_the_same():
 def test_the_contrastive_loss_may_compare_clean_views():
   model, _, step = make_step(contrastive_inputs="clean", **PAPER)
   batch = make_batch()
-  total, metrics = step.validation_loss(model, batch)
+  total, metrics = step.loss.validation(model, batch)
   corrupted, clean = (model(view_major(batch[name])) for name in ("corrupted", "target"))
   contrast = losses.nt_xent(clean.projection, 0.5)
   target = view_major(batch["target"])
@@ -144,7 +146,7 @@ def test_the_moving_average_is_that_of_all_weights_after_each_step():
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
   step = PretrainStep(config, model, optimizer)
-  averaged, step = step.evaluated, tf.function(step)
+  averaged, step = step.loss.evaluated, tf.function(step)
   expected = averaged.get_weights()
   for taken in (1, 2, 3, 4, 5, 6, 7, 8, 9):
     step(make_batch())

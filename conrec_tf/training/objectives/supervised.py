@@ -21,7 +21,6 @@ class SupervisedHead(PretrainingObjective):
   def __init__(self, head: LinearHead, options: Training, model: ConRec, channels: int) -> None:
     super().__init__(options, model, channels)
     self._head = head
-    self.variables = head.trainable_variables
     self.networks = {"head": head}
 
   def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:

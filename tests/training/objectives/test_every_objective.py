@@ -7,8 +7,9 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.metrics import SKIPPED_UPDATES
 from conrec_tf.models import build_model
+from conrec_tf.training.objectives.pretrain_loss import OBJECTIVES
 from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.pretrain_step import OBJECTIVES, PretrainStep
+from conrec_tf.training.pretrain_step import PretrainStep
 
 LEVELS = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=30.0)
 # Values of options that use an objective, beside those of the paper.
@@ -42,7 +43,7 @@ def make_batch(seed=0):
 
 def state(step):
   """Every weight that a training keeps, by the name of its part: `{name: arrays}`."""
-  parts = {**step.networks, **step.only_to_resume}
+  parts = {**step.loss.networks, **step.loss.only_to_resume}
   return {
     name: [np.array(weight) for weight in getattr(part, "weights", None) or [part]]
     for name, part in parts.items()

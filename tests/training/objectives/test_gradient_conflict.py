@@ -74,7 +74,7 @@ def test_a_step_reports_the_cosines_of_the_gradients_of_its_two_losses(values):
   clean = batch["target"] if config.contrastive_inputs == "clean" else None
   gradients = []
   for part in ("contrastive", "reconstruction"):
-    [objective] = [each for each in step.objectives if each.part == part]
+    [objective] = [each for each in step.loss.objectives if each.part == part]
     objective = type(objective)(config, model, 1)
     objective.build(tf.Variable(0, dtype=tf.int64), 10, False)
     with tf.GradientTape() as tape:
@@ -106,7 +106,7 @@ def test_the_weights_are_the_same_to_the_bit_with_and_without(values):
   for interval in (0, 2):
     _, step, optimizer, runner = make_runner(interval, **values)
     rows = train(runner, 4)
-    found.append([variable.numpy() for variable in step.networks["model"].variables])
+    found.append([variable.numpy() for variable in step.loss.networks["model"].variables])
     found[-1] += [variable.numpy() for variable in optimizer.variables]
     assert [GRADIENT_COSINE in row for row in rows] == [False, bool(interval)] * 2
   assert len(found[0]) == len(found[1]) > 50

@@ -91,7 +91,7 @@ def make_step(**values):
     build_optimizer(config, examples=100, last_step=10),
     skip_non_finite=config.on_nan == "skip",
   )
-  return model, step.objectives[-1].heads, step
+  return model, step.loss.objectives[-1].heads, step
 
 
 def make_batch(seed=0):

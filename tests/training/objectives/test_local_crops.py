@@ -105,7 +105,7 @@ def test_a_step_adds_their_loss_alone(method):
 def test_held_out_images_have_no_such_loss():
   model, step = make_step(local_crops=3)
   batch = {name: views for name, views in make_batch().items() if name != "local_crops"}
-  _, metrics = step.validation_loss(model, batch)
+  _, metrics = step.loss.validation(model, batch)
   assert LOSS not in metrics and not LocalCrops.in_validation
 
 

@@ -87,7 +87,7 @@ def make_step(reconstruction_weight=0.0, **values):
     last_step=STEPS,
     skip_non_finite=config.on_nan == "skip",
   )
-  return config, model, step.objectives[0], step
+  return config, model, step.loss.objectives[0], step
 
 
 def batches(count):

@@ -1,0 +1,29 @@
+import numpy as np
+
+from conrec_tf.commands.tasks import build_evaluation, build_training, load_dataset
+from conrec_tf.config import Config
+from conrec_tf.training import task
+
+
+def test_an_evaluation_measures_what_a_training_does_without_an_optimizer(unlabelled, monkeypatch):
+  """Of all that learns beside the network it has what losses of held-out images need."""
+  config = Config(
+    **unlabelled,
+    contrastive_method="moco",
+    moco_queue_length=16,
+    moving_average_decay=0.9,
+    adversarial_weight=1.0,
+  )
+  source = load_dataset(config)
+  training = build_training(config, source, source, 10)
+  monkeypatch.setattr(task, "build_optimizer", None)
+  evaluation = build_evaluation(config, source, source)
+  assert set(training.networks) == {"model", "average", "momentum", "queue"}
+  assert evaluation.networks.keys() == training.networks.keys()
+  for name, part in training.networks.items():
+    other = evaluation.networks[name]
+    for ours, theirs in zip(*(getattr(it, "weights", [it]) for it in (part, other)), strict=True):
+      np.testing.assert_array_equal(ours, theirs, name)
+  measured = evaluation.evaluate(False)
+  assert measured == training.evaluate(False) and measured["eval/total_loss"] > 0
+  assert (evaluation.metric, evaluation.selection_metric) == ("eval/total_loss",) * 2
