@@ -142,3 +142,20 @@ class Objective:
     False, "Train a supervised head beside pre-training; no gradient reaches the network."
   )
   hidden_norm: bool = option(True, "Normalise projections to unit length before NT-Xent.")
+
+  @property
+  def objectives(self) -> tuple[str, ...]:
+    """The names of what pre-training learns by, each that of a module of `training/objectives/`.
+
+    Their losses are added up in this order; another one changes the last bits of weights.
+    """
+    moco = self.contrastive_method == "moco"
+    weights = {
+      "contrastive": not moco and self.contrastive_weight,
+      "momentum_contrast": moco and self.contrastive_weight,
+      "reconstruction": self.reconstruction_weight,
+      "levels": self.multi_level_contrastive_weight or self.multi_level_reconstruction_weight,
+      "adversarial": self.adversarial_weight,
+      "local_crops": self.local_crops,
+    }
+    return tuple(name for name, weight in weights.items() if weight)

@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.config import Training
 from conrec_tf.metrics import ADVERSARIAL_LOSS, DISCRIMINATOR_ACCURACY, DISCRIMINATOR_LOSS
 from conrec_tf.models import FeatureLevels, Outputs
 from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
@@ -25,11 +24,6 @@ class Adversarial(PretrainingObjective):
 
   part = "reconstruction"
   metrics = (ADVERSARIAL_LOSS, DISCRIMINATOR_LOSS, DISCRIMINATOR_ACCURACY)
-
-  @staticmethod
-  def is_used(options: Training) -> bool:
-    """Returns whether reconstructions are judged."""
-    return bool(options.adversarial_weight)
 
   def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
     """Creates the discriminator and its optimizer."""

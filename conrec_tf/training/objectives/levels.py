@@ -29,11 +29,6 @@ class Levels(PretrainingObjective):
     }
     self.metrics = [name for name, weight in weights.items() if weight]
 
-  @staticmethod
-  def is_used(options: Training) -> bool:
-    """Returns whether either loss has a weight."""
-    return bool(options.multi_level_contrastive_weight or options.multi_level_reconstruction_weight)
-
   def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the losses; a smaller reconstruction is compared with the target's means."""
     options, target = self.options, batch["target"]

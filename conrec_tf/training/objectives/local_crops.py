@@ -3,7 +3,6 @@
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Training
 from conrec_tf.distribute import replicas
 from conrec_tf.metrics import LOCAL_CROP_LOSS
 from conrec_tf.models import FeatureLevels, Outputs
@@ -20,11 +19,6 @@ class LocalCrops(PretrainingObjective):
 
   part = "contrastive"
   metrics = (LOCAL_CROP_LOSS,)
-
-  @staticmethod
-  def is_used(options: Training) -> bool:
-    """Returns whether there are such crops."""
-    return bool(options.local_crops)
 
   def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
     """Keeps the step, of which dropout is a function."""

@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf import losses
-from conrec_tf.config import Training
 from conrec_tf.distribute import replicas
 from conrec_tf.metrics import CONTRAST_ACCURACY, CONTRAST_ENTROPY, CONTRAST_LOSS
 from conrec_tf.models import FeatureLevels, Outputs, build_model
@@ -36,11 +35,6 @@ class MomentumContrast(PretrainingObjective):
   part = "contrastive"
   in_validation = True
   metrics = (CONTRAST_LOSS, CONTRAST_ACCURACY, CONTRAST_ENTROPY)
-
-  @staticmethod
-  def is_used(options: Training) -> bool:
-    """Returns whether projections are compared with a second network's."""
-    return bool(options.contrastive_weight) and options.contrastive_method == "moco"
 
   def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
     """Creates the second network, the schedule of its average, and the queue."""

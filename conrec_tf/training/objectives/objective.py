@@ -40,11 +40,6 @@ class PretrainingObjective:
     self.networks: dict[str, tf.keras.Model | tf.Variable] = {}
     self.only_to_resume: dict[str, Any] = {}
 
-  @staticmethod
-  def is_used(options: Training) -> bool:
-    """Returns whether a training has this objective."""
-    raise NotImplementedError
-
   def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
     """Creates what has an optimizer or a schedule of its own.
 

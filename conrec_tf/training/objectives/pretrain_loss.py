@@ -1,6 +1,7 @@
 """The loss of pre-training: the sum of the objectives' losses (paper, Eq. 1)."""
 
 from collections.abc import Iterable
+import importlib
 from typing import Any
 
 import tensorflow as tf
@@ -9,23 +10,8 @@ from conrec_tf.config import Training
 from conrec_tf.losses import view_major
 from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_model
 from conrec_tf.pretrained.find import AVERAGE
-from conrec_tf.training.objectives.adversarial import Adversarial
-from conrec_tf.training.objectives.levels import Levels
-from conrec_tf.training.objectives.local_crops import LocalCrops
-from conrec_tf.training.objectives.momentum_contrast import MomentumContrast
 from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
-from conrec_tf.training.objectives.paper import Contrastive, Reconstruction
 from conrec_tf.training.objectives.supervised import SupervisedHead
-
-# Their losses are added up in this order; another one changes the last bits of weights.
-OBJECTIVES: tuple[type[PretrainingObjective], ...] = (
-  Contrastive,
-  MomentumContrast,
-  Reconstruction,
-  Levels,
-  Adversarial,
-  LocalCrops,
-)
 
 
 class PretrainLoss:
@@ -56,10 +42,9 @@ class PretrainLoss:
   ) -> None:
     self._options = options
     channels = channels or options.channels
+    kinds = map(objective_class, options.objectives)
     self.objectives = [
-      objective(options, model, channels)
-      for objective in OBJECTIVES
-      if objective.is_used(options) and (in_training or objective.in_validation)
+      kind(options, model, channels) for kind in kinds if in_training or kind.in_validation
     ]
     if head:
       self.objectives.append(SupervisedHead(head, options, model, channels))
@@ -99,6 +84,12 @@ class PretrainLoss:
       num_views=2,
       contrastive_images=batch["target"] if clean else None,
     )
+
+
+def objective_class(name: str) -> type[PretrainingObjective]:
+  """Returns the objective of a name: of `local_crops` the class `LocalCrops` of that module."""
+  module = importlib.import_module(f"conrec_tf.training.objectives.{name}")
+  return getattr(module, name.title().replace("_", ""))
 
 
 def view_major_batch(batch: Batch) -> Batch:
