@@ -48,9 +48,10 @@ class Config(Options):
     self._check_together()
 
   def _check_together(self) -> None:
-    for wrong, expected, received in rules(self):
+    for wrong, expected, *received in rules(self):
       if wrong:
-        raise UsageError(f"{expected}. Received: {written(received)}")
+        [value] = received or [getattr(self, expected.split()[0])]
+        raise UsageError(f"{expected}. Received: {written(value)}")
 
   @classmethod
   def from_settings(cls, settings: dict[str, Any]) -> Self:

@@ -7,6 +7,7 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.config.rules import rules
 from conrec_tf.errors import UsageError
 
 
@@ -131,6 +132,12 @@ def test_bad_values_are_refused_in_one_line(values, message):
   with pytest.raises(UsageError) as caught:
     Config(**values)
   assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("train_mode", ["pretrain", "finetune", "segment"])
+def test_what_was_received_is_said_or_of_the_option_that_a_rule_begins_with(train_mode):
+  for rule in rules(Config(train_mode=train_mode, dataset="image_folder", data_dir="a")):
+    assert len(rule) == 3 or rule[1].split()[0] in OPTIONS, rule
 
 
 def test_what_the_recipe_shares_with_the_paper():

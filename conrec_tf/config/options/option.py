@@ -7,8 +7,9 @@ from typing import Any, TypeVar, dataclass_transform, get_args
 from conrec_tf.errors import UsageError
 
 Section = TypeVar("Section")
-# Of values that exclude each other: whether it is wrong, what is expected, what was received.
-Rule = tuple[Any, str, Any]
+# Of values that exclude each other: whether it is wrong, what is expected, and what was received
+# where that isn't the value of the option that the words for what is expected begin with.
+Rule = tuple[Any, str] | tuple[Any, str, Any]
 
 
 def left_out(config: Any, names: Sequence[str], needed: Any, unless: str) -> Iterator[Rule]:
@@ -17,9 +18,8 @@ def left_out(config: Any, names: Sequence[str], needed: Any, unless: str) -> Ite
   When that is, `unless` says in messages.
   """
   for name in names:
-    value = getattr(config, name)
     default = config.__dataclass_fields__[name].default
-    yield value != default and not needed, f"{name} must be left out {unless}", value
+    yield getattr(config, name) != default and not needed, f"{name} must be left out {unless}"
 
 
 def option(

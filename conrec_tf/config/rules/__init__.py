@@ -13,7 +13,7 @@ from conrec_tf.config.rules.segmentation import segmentation_rules
 
 
 def rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   yield from network_rules(config)
   yield from objective_rules(config)
   yield from data_rules(config)

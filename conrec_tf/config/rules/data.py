@@ -10,7 +10,7 @@ from conrec_tf.config.options.table import Options
 
 
 def data_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   for name in ("model_dir", "checkpoint", "compare_with", "label_table"):
     path = written(getattr(config, name))
     yield "://" in path, f"{name} must be a path; mount buckets, e.g. by rclone or gcsfuse", path
@@ -32,12 +32,10 @@ def data_rules(config: Options) -> Iterator[Rule]:
       and config.model_dir
       and os.path.realpath(path) == os.path.realpath(config.model_dir),
       f"model_dir must be another folder than {name}, among whose images it would write",
-      config.model_dir,
     )
   yield (
     config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
     "label_table must be empty unless dataset is image_folder, with labels",
-    config.label_table,
   )
   columns = config.label_columns
   yield (
@@ -49,13 +47,11 @@ def data_rules(config: Options) -> Iterator[Rule]:
     ),
     "label_columns must be at least two different columns of label_table or of metadata files of "
     "an image folder, separated by commas",
-    columns,
   )
   yield (
     columns and (config.label_order or config.ordinal_labels),
     "label_columns must be empty with label_order and ordinal_labels, which are for one class of "
     "each image",
-    columns,
   )
   yield (
     config.drop_duplicates and config.dataset not in ("image_folder", "webdataset", "parquet"),
@@ -66,7 +62,6 @@ def data_rules(config: Options) -> Iterator[Rule]:
     config.dicom_window
     and not re.fullmatch(r"-?\d+(\.\d+)?,[1-9]\d*(\.\d+)?", config.dicom_window),
     "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
-    config.dicom_window,
   )
   no_slices = (
     "train_mode=segment and mode=segment, where masks are of files"
@@ -78,14 +73,12 @@ def data_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.dicom_frames == "all" and no_slices,
     f"dicom_frames must be middle or empty for {no_slices}",
-    config.dicom_frames,
   )
   yield (
     not all(
       re.fullmatch(r"\s*\d+(\.\d+%|%)?\s*", text) for text in config.max_undecodable.split(",")
     ),
     "max_undecodable must be numbers or shares such as 1%, separated by commas",
-    config.max_undecodable,
   )
   for learns, what in (
     (config.train_mode == "finetune", "train_mode=finetune"),
@@ -94,7 +87,6 @@ def data_rules(config: Options) -> Iterator[Rule]:
     yield (
       config.label_mode == "none" and learns and config.opens_training_data,
       f"label_mode must be auto or folders for {what}",
-      config.label_mode,
     )
   for name, most in (
     ("brightness_jitter", 1.0),

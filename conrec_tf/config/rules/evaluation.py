@@ -7,11 +7,10 @@ from conrec_tf.config.options.table import Options
 
 
 def evaluation_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   yield (
     config.seeds and len(set(config.seeds)) < max(2, len(config.seeds)),
     "seeds must be at least two different numbers from 0, separated by commas",
-    config.seeds,
   )
   yield (
     config.seeds
@@ -22,21 +21,18 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     ),
     "seeds must be empty unless mode is train_then_eval or report, and for finetuning with "
     "cv_folds; such modes take the folder of one seed",
-    config.seeds,
   )
-  yield config.cv_folds == 1, "cv_folds must be 0 or at least 2", config.cv_folds
+  yield config.cv_folds == 1, "cv_folds must be 0 or at least 2"
   number, count = config.fold
   yield (
     config.cv_fold
     and (count < 2 or number >= count or config.train_mode != "finetune" or bool(config.cv_folds)),
     "cv_fold must be a fold from 0 and how many there are, e.g. 0/5, for train_mode=finetune "
     "without cv_folds",
-    config.cv_fold,
   )
   yield (
     config.eval_dataset and not config.is_pretraining,
     f"eval_dataset must be empty for train_mode={config.train_mode}",
-    config.eval_dataset,
   )
   if config.mode not in ("train", "train_then_eval", "eval"):
     return
@@ -49,18 +45,15 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     yield (
       value and not config.is_pretraining,
       f"{name} must be {nothing} for train_mode={config.train_mode}; it is for linear evaluation",
-      value,
     )
     yield (
       value and config.cv_folds,
       f"{name} must be {nothing} with cv_folds; it is measured on eval_split",
-      value,
     )
   if not config.is_pretraining:
     yield (
       config.select_best_on != "evaluation",
       f"select_best_on must be evaluation for train_mode={config.train_mode}",
-      config.select_best_on,
     )
   yield from left_out(
     config,

@@ -13,19 +13,17 @@ SHORTEST_SIDE_FOR_DENSENET = 32
 
 
 def network_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   unet = config.encoder == "unet"
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
   yield from _size_rules(config)
   yield (
     config.encoder != "densenet121" and config.encoder_weights,
     f"encoder_weights must be empty for encoder={config.encoder}",
-    config.encoder_weights,
   )
   yield (
     not unet and config.is_pretraining and config.reconstruction_weight,
     f"reconstruction_weight must be 0 for encoder={config.encoder}, which has no decoder",
-    config.reconstruction_weight,
   )
   external = config.encoder == "external"
   yield (
@@ -33,11 +31,7 @@ def network_rules(config: Options) -> Iterator[Rule]:
     "checkpoint must be a network of this package, unless mode is eval or embed",
     config.checkpoint or "nothing, with encoder=external",
   )
-  yield (
-    external and config.ft_proj_selector,
-    "ft_proj_selector must be 0 for an external network",
-    config.ft_proj_selector,
-  )
+  yield external and config.ft_proj_selector, "ft_proj_selector must be 0 for an external network"
   yield from left_out(
     config,
     ("external_scaling", "external_output"),
@@ -47,17 +41,14 @@ def network_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.fine_tune_after_block > config.encoder_blocks,
     f"fine_tune_after_block must be at most {config.encoder_blocks}, the encoder's blocks",
-    config.fine_tune_after_block,
   )
   yield (
     config.ft_proj_selector > layers,
     f"ft_proj_selector must be at most {layers}, the layers of the projection head",
-    config.ft_proj_selector,
   )
   yield (
     config.checkpoint and config.encoder_weights and config.is_pretraining,
     "encoder_weights must be empty with a checkpoint, which has its own",
-    config.encoder_weights,
   )
 
 
@@ -69,12 +60,10 @@ def _size_rules(config: Options) -> Iterator[Rule]:
     or math.fsum(shares) >= 1,
     f"image_size_schedule must be sizes from {SHORTEST_SIDE} pixels, each with the share of the "
     "steps that it takes, separated by commas, e.g. 32:0.5,48:0.3, and leave steps for image_size",
-    config.image_size_schedule,
   )
   yield (
     config.evaluation_size < SHORTEST_SIDE,
     f"eval_image_size must be 0 or at least {SHORTEST_SIDE}",
-    config.eval_image_size,
   )
   stride = 2 ** (config.unet_depth - 1)
   first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]

@@ -7,7 +7,7 @@ from conrec_tf.config.options.table import Options
 
 
 def objective_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   moco = config.contrastive_method == "moco"
   yield (
     config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
@@ -18,25 +18,21 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     moco and config.mode == "eval" and config.checkpoint and config.is_pretraining,
     "contrastive_method must be nt_xent or decoupled to evaluate a checkpoint, which has no second "
     "network",
-    config.contrastive_method,
   )
   yield (
     moco and config.proj_head_mode == "none",
     "proj_head_mode must be linear or nonlinear for contrastive_method=moco",
-    config.proj_head_mode,
   )
   yield (
     config.moco_queue_length % (2 * config.train_batch_size),
     f"moco_queue_length must be a multiple of {2 * config.train_batch_size}, twice "
     "train_batch_size",
-    config.moco_queue_length,
   )
   yield (
     config.export_weights == "momentum"
     and config.mode in ("train", "train_then_eval")
     and not (moco and config.contrastive_weight and config.is_pretraining),
     "export_weights must be trained unless contrastive_method=moco",
-    config.export_weights,
   )
   yield from left_out(
     config,
@@ -47,7 +43,6 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.local_crops and not (config.is_pretraining and config.contrastive_weight),
     "local_crops must be 0 unless a training has a contrastive loss",
-    config.local_crops,
   )
   yield from left_out(
     config,
@@ -69,7 +64,6 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.adversarial_weight and not reconstructs,
     "adversarial_weight must be 0 where nothing is reconstructed",
-    config.adversarial_weight,
   )
   yield from left_out(
     config,
@@ -81,16 +75,13 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     config.multi_level_reconstruction_weight and not (reconstructs and config.unet_depth > 2),
     "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three levels "
     "or more",
-    config.multi_level_reconstruction_weight,
   )
   contrasts = config.is_pretraining and config.contrastive_weight and not moco
   yield (
     config.multi_level_contrastive_weight and not (contrasts and config.encoder == "unet"),
     "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
-    config.multi_level_contrastive_weight,
   )
   yield (
     config.moving_average_decay and not config.is_pretraining and config.opens_training_data,
     f"moving_average_decay must be 0 for train_mode={config.train_mode}",
-    config.moving_average_decay,
   )

@@ -9,7 +9,7 @@ PATTERNS = "*?[]"
 
 
 def run_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   for name in ("model_dir", "checkpoint"):
     path = getattr(config, name)
     yield (
@@ -33,20 +33,14 @@ def run_rules(config: Options) -> Iterator[Rule]:
 
 def _device_rules(config: Options) -> Iterator[Rule]:
   strategy, devices = config.strategy, config.devices
-  yield (
-    len(set(devices)) < len(devices),
-    "devices must be different numbers, separated by commas",
-    devices,
-  )
+  yield len(set(devices)) < len(devices), "devices must be different numbers, separated by commas"
   yield (
     devices and strategy not in ("one_device", "mirrored"),
     f"devices must be empty for strategy={strategy}; CUDA_VISIBLE_DEVICES selects GPUs there",
-    devices,
   )
   yield (
     len(devices) > 1 and strategy == "one_device",
     "devices must be one for strategy=one_device; mirrored takes several",
-    devices,
   )
   for name in ("jit_compile", "gradient_checkpointing", "log_gradient_conflict"):
     yield (

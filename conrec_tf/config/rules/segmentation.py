@@ -14,7 +14,7 @@ OPTIONS = tuple(
 
 
 def segmentation_rules(config: Options) -> Iterator[Rule]:
-  """Yields (whether it is wrong, what is expected, what was received)."""
+  """Yields what is wrong and what is expected instead; see `Rule`."""
   segments = config.is_segmenting
   yield from left_out(config, OPTIONS, segments, "unless train_mode=segment")
   yield from left_out(
@@ -29,37 +29,28 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.mode == "segment" and config.dataset != "image_folder",
     "dataset must be image_folder for mode=segment",
-    config.dataset,
   )
   yield (
     config.dice_weight != 1.0 and config.segment_loss != "cross_entropy_dice",
     "dice_weight must be left out unless segment_loss=cross_entropy_dice",
-    config.dice_weight,
   )
   if not segments:
     return
-  yield (
-    config.encoder != "unet",
-    "encoder must be unet for train_mode=segment",
-    config.encoder,
-  )
+  yield config.encoder != "unet", "encoder must be unet for train_mode=segment"
   yield (
     config.dataset in ("npz", "webdataset", "parquet"),
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
     "train_mode=segment",
-    config.dataset,
   )
   yield (
     config.mask_key != "segmentation_mask" and config.dataset == "image_folder",
     "mask_key must be left out for dataset=image_folder",
-    config.mask_key,
   )
   yield (
     config.mask_table and config.dataset != "image_folder",
     "mask_table must be left out unless dataset is image_folder",
-    config.mask_table,
   )
-  yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment", config.eval_crops
+  yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment"
   for name, nothing in (
     ("label_table", "empty"),
     ("label_order", "empty"),
@@ -71,4 +62,4 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     ("ft_proj_selector", "0"),
   ):
     value = getattr(config, name)
-    yield value, f"{name} must be {nothing} for train_mode=segment", value
+    yield value, f"{name} must be {nothing} for train_mode=segment"
