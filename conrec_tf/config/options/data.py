@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from conrec_tf.config.options.option import option, section, section_with
+from conrec_tf.config.options.option import option, section, section_with, setting, share
 
 # Files of the user's own; others are TFDS's.
 OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
@@ -24,12 +24,11 @@ class Data:
     "image_folder, npz, webdataset, parquet, or a TensorFlow Datasets name "
     "(rectangle_triangle and circles_square are drawn locally).",
   )
-  data_dir: str = option(
+  data_dir: str = setting(
     "",
     "The folder of images, the .npz file (x_train, y_train, x_test, y_test), the tar archives "
     "(photos-{000..099}.tar), the folder of .parquet files, or that of prepared TFDS data (empty: "
     "~/tensorflow_datasets).",
-    changes_training=False,
     path=True,
   )
   label_mode: str = option(
@@ -42,25 +41,20 @@ class Data:
     },
   )
   train_split: str = option("train", "Split to learn from, e.g. train+validation or train[:10%].")
-  eval_split: str = option("test", "Split to measure linear accuracy on.", changes_training=False)
-  eval_dataset: str = option(
-    "",
-    "Labelled dataset for linear evaluation, in place of the one that is learnt from.",
-    changes_training=False,
+  eval_split: str = setting("test", "Split to measure linear accuracy on.")
+  eval_dataset: str = setting(
+    "", "Labelled dataset for linear evaluation, in place of the one that is learnt from."
   )
-  eval_data_dir: str = option(
-    "", "Its data_dir. Empty: the same as data_dir.", changes_training=False, path=True
+  eval_data_dir: str = setting("", "Its data_dir. Empty: the same as data_dir.", path=True)
+  eval_train_split: str = setting(
+    "train", "The split of eval_dataset that the classifier learns from."
   )
-  eval_train_split: str = option(
-    "train", "The split of eval_dataset that the classifier learns from.", changes_training=False
-  )
-  eval_test_split: str = option(
+  eval_test_split: str = setting(
     "",
     "The split of eval_dataset that the classifier is measured on. Empty: eval_split, which is "
     "that of the data that is learnt from.",
-    changes_training=False,
   )
-  eval_crop: str = option(
+  eval_crop: str = setting(
     "auto",
     "Part of an image that evaluation and exports take before they resize it. A trained network "
     "keeps that, whatever images it sees later.",
@@ -69,22 +63,19 @@ class Data:
       "center": "its central 87.5 %",
       "none": "all of it",
     },
-    changes_training=False,
   )
   cache_dataset: bool = option(
     False, "Keep encoded images in memory, for slow disks; the size is told beforehand."
   )
-  max_undecodable: str = option(
+  max_undecodable: str = setting(
     "10,1%",
     "Limit of images of a folder that fail to decode (the next good one stands in): a "
     "number, a share, or the larger of several.",
-    changes_training=False,
   )
-  max_pixels: int = option(
+  max_pixels: int = setting(
     150_000_000,
     "Height times width from which an image counts as one that can't be decoded, by its header.",
     low=1,
-    changes_training=False,
   )
   drop_duplicates: bool = option(
     False,
@@ -213,29 +204,17 @@ class Augmentation:
     low=0.0,
     high=1.25,
   )
-  color_jitter_probability: float = option(
-    0.8,
-    "Share of RGB views with colour jitter; one channel is always jittered.",
-    low=0.0,
-    high=1.0,
+  color_jitter_probability: float = share(
+    0.8, "Share of RGB views with colour jitter; one channel is always jittered."
   )
-  brightness_jitter: float = option(
-    0.8,
-    "Largest change of brightness, as a share of it, at strength 1.",
-    low=0.0,
-    high=1.0,
+  brightness_jitter: float = share(
+    0.8, "Largest change of brightness, as a share of it, at strength 1."
   )
-  contrast_jitter: float = option(
-    0.8,
-    "Largest change of contrast, as a share of it, at strength 1.",
-    low=0.0,
-    high=1.0,
+  contrast_jitter: float = share(
+    0.8, "Largest change of contrast, as a share of it, at strength 1."
   )
-  saturation_jitter: float = option(
-    0.8,
-    "Largest change of saturation, as a share of it, at strength 1.",
-    low=0.0,
-    high=1.0,
+  saturation_jitter: float = share(
+    0.8, "Largest change of saturation, as a share of it, at strength 1."
   )
   hue_jitter: float = option(
     0.2,
@@ -243,19 +222,9 @@ class Augmentation:
     low=0.0,
     high=0.5,
   )
-  grey_probability: float = option(
-    0.2,
-    "Share of RGB views without colour.",
-    low=0.0,
-    high=1.0,
-  )
+  grey_probability: float = share(0.2, "Share of RGB views without colour.")
   use_blur: bool = option(True, "Blur RGB views, a share of blur_probability.")
-  blur_probability: float = option(
-    0.5,
-    "Share of RGB views that are blurred.",
-    low=0.0,
-    high=1.0,
-  )
+  blur_probability: float = share(0.5, "Share of RGB views that are blurred.")
   window_size: int = option(
     0,
     "Take both views from a random window of each image, of this side in pixels, for images that "

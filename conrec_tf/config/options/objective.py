@@ -1,6 +1,6 @@
 """Options of what the network learns by: the losses."""
 
-from conrec_tf.config.options.option import option, section
+from conrec_tf.config.options.option import option, section, share
 
 
 @section
@@ -25,12 +25,7 @@ class Objective:
       ),
     },
   )
-  moco_momentum: float = option(
-    0.99,
-    "Share of moco's second network that stays at a step.",
-    low=0.0,
-    high=1.0,
-  )
+  moco_momentum: float = share(0.99, "Share of moco's second network that stays at a step.")
   moco_momentum_schedule: str = option(
     "constant",
     "Schedule of moco_momentum.",

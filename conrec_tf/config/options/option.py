@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 from typing import Any, TypeVar, dataclass_transform, get_args
 
 from conrec_tf.errors import UsageError
@@ -72,6 +73,11 @@ def option(
       item=item,
     ),
   )
+
+
+# An option of which trained weights don't depend, and one that is a share.
+setting = functools.partial(option, changes_training=False)
+share = functools.partial(option, low=0.0, high=1.0)
 
 
 @dataclass_transform(frozen_default=True)

@@ -1,13 +1,13 @@
 """Options of what is done with a network: the task, devices, bookkeeping, evaluation, export."""
 
-from conrec_tf.config.options.option import option, section
+from conrec_tf.config.options.option import option, section, setting
 
 
 @section
 class Task:
   """The command, and where its results go."""
 
-  mode: str = option(
+  mode: str = setting(
     "train_then_eval",
     "The command.",
     choices={
@@ -23,7 +23,6 @@ class Task:
       "export": "export a trained network",
       "check_data": "decode all images once and tell what they are",
     },
-    changes_training=False,
   )
   train_mode: str = option(
     "pretrain",
@@ -38,11 +37,10 @@ class Task:
       ),
     },
   )
-  model_dir: str = option(
+  model_dir: str = setting(
     "",
     "Where the run lives: checkpoints, logs, results. The same command continues "
     "it. Empty: runs/<dataset>-<method>-<hash of what determines training>.",
-    changes_training=False,
     path=True,
   )
   checkpoint: str = option(
@@ -54,17 +52,15 @@ class Task:
     "from scratch, else model_dir's network.",
     path=True,
   )
-  report: bool = option(
+  report: bool = setting(
     True,
     "Draw what is learned: images for TensorBoard at evaluations, and at the end of "
     "train_then_eval model_dir/report.",
-    changes_training=False,
   )
-  compare_with: tuple[str, ...] = option(
+  compare_with: tuple[str, ...] = setting(
     (),
     "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
     "separated by commas.",
-    changes_training=False,
     path=True,
   )
   seed: int = option(
@@ -73,12 +69,11 @@ class Task:
     low=0,
     high=2**31 - 1,
   )
-  seeds: tuple[int, ...] = option(
+  seeds: tuple[int, ...] = setting(
     (),
     "Several seeds, separated by commas, for mode=train_then_eval: each has its training in "
     "model_dir/seed_<n>, and result.json gives mean and standard deviation. Empty: seed.",
     low=0,
-    changes_training=False,
   )
 
   @property
@@ -101,7 +96,7 @@ class Task:
 class Devices:
   """Devices that compute; the weights are the same on any, up to rounding."""
 
-  strategy: str = option(
+  strategy: str = setting(
     "one_device",
     "On what the network is trained.",
     choices={
@@ -112,13 +107,9 @@ class Devices:
         "documents it"
       ),
     },
-    changes_training=False,
   )
-  devices: tuple[int, ...] = option(
-    (),
-    "Numbers of GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.",
-    low=0,
-    changes_training=False,
+  devices: tuple[int, ...] = setting(
+    (), "Numbers of GPUs, e.g. 0,1, for one_device and mirrored. Empty: the first, or all.", low=0
   )
 
 
@@ -126,39 +117,29 @@ class Devices:
 class Bookkeeping:
   """When to log, save and evaluate."""
 
-  log_steps: int = option(10, "Steps between two rows of metrics.", low=1, changes_training=False)
-  checkpoint_epochs: int = option(
-    5, "Epochs between two checkpoints.", low=1, changes_training=False
+  log_steps: int = setting(10, "Steps between two rows of metrics.", low=1)
+  checkpoint_epochs: int = setting(5, "Epochs between two checkpoints.", low=1)
+  checkpoint_steps: int = setting(
+    0, "Steps between two checkpoints; if positive it overrides checkpoint_epochs.", low=0
   )
-  checkpoint_steps: int = option(
-    0,
-    "Steps between two checkpoints; if positive it overrides checkpoint_epochs.",
-    low=0,
-    changes_training=False,
+  keep_checkpoint_max: int = setting(3, "Checkpoints to keep.", low=1)
+  keep_checkpoint_every_epochs: int = setting(
+    0, "Epochs between two checkpoints that are kept for good; 0: none.", low=0
   )
-  keep_checkpoint_max: int = option(3, "Checkpoints to keep.", low=1, changes_training=False)
-  keep_checkpoint_every_epochs: int = option(
-    0,
-    "Epochs between two checkpoints that are kept for good; 0: none.",
-    low=0,
-    changes_training=False,
-  )
-  log_gradient_conflict: bool = option(
+  log_gradient_conflict: bool = setting(
     False,
     "Log the cosine between the gradients of the contrastive and the reconstruction loss, in the "
     "whole encoder and in each of its levels: below 0 they disagree. A step that is logged takes "
     "nearly twice as long.",
-    changes_training=False,
     before=False,
   )
-  on_nan: str = option(
+  on_nan: str = setting(
     "stop",
     "Response to a step whose loss or gradient isn't finite.",
     choices={
       "stop": "the training stops",
       "skip": "the step is left out, and counted",
     },
-    changes_training=False,
   )
 
   @property
@@ -176,28 +157,23 @@ class Bookkeeping:
 class Evaluation:
   """Linear evaluation: a classifier on frozen embeddings."""
 
-  eval_every_epochs: int = option(
-    20,
-    "Epochs between two evaluations while training; 0: only before and after.",
-    low=0,
-    changes_training=False,
+  eval_every_epochs: int = setting(
+    20, "Epochs between two evaluations while training; 0: only before and after.", low=0
   )
-  standardize_embeddings: bool = option(
+  standardize_embeddings: bool = setting(
     True,
     "Makes the number of embeddings scaled to mean 0 and variance 1 the one that counts, which "
     "also selects the best network; the paper's is of raw ones. Both are measured.",
-    changes_training=False,
   )
-  eval_image_size: int = option(
+  eval_image_size: int = setting(
     0,
     "Height and width of images where a network is evaluated, embedded and exported, in pixels; 0: "
     "image_size.",
     low=0,
-    changes_training=False,
     architecture=True,
     before=0,
   )
-  eval_crops: int = option(
+  eval_crops: int = setting(
     1,
     "Crops of each image whose mean embedding is evaluated and written by mode=embed. Exports take "
     "images as they are.",
@@ -206,12 +182,11 @@ class Evaluation:
       2: "and its mirror image",
       10: "and its four corners of 87.5 % of height and width, at the same size, each mirrored too",
     },
-    changes_training=False,
     architecture=True,
     before=1,
   )
-  eval_batch_size: int = option(64, "Images a batch when embedding.", low=1, changes_training=False)
-  select_best_on: str = option(
+  eval_batch_size: int = setting(64, "Images a batch when embedding.", low=1)
+  select_best_on: str = setting(
     "evaluation",
     "Number that the best checkpoint is chosen by.",
     choices={
@@ -222,60 +197,45 @@ class Evaluation:
       "alignment": "how near the two views of an image lie, without labels",
       "uniformity": "how evenly embeddings fill the sphere, without labels",
     },
-    changes_training=False,
   )
-  label_fractions: tuple[float, ...] = option(
+  label_fractions: tuple[float, ...] = setting(
     (),
     "Shares of the training labels to learn from at the end, e.g. 0.01,0.1,0.25,0.5,1.0. "
     "Empty: none.",
     above=0.0,
     high=1.0,
-    changes_training=False,
   )
-  few_shots: tuple[int, ...] = option(
+  few_shots: tuple[int, ...] = setting(
     (),
     "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none.",
     low=1,
-    changes_training=False,
   )
-  num_repeats: int = option(
+  num_repeats: int = setting(
     5,
     "Random subsets for each label fraction and number of shots; with cv_folds, repetitions of "
     "finetuning.",
     low=1,
-    changes_training=False,
   )
-  bootstrap_samples: int = option(
+  bootstrap_samples: int = setting(
     1000,
     "Resamples of the measured images, or of their groups, for the 95 % intervals of the last "
     "evaluation; 0: no intervals.",
     low=0,
-    changes_training=False,
   )
-  knn_neighbours: int = option(
-    20,
-    "Nearest neighbours that vote.",
-    low=1,
-    changes_training=False,
-  )
-  knn_temperature: float = option(
+  knn_neighbours: int = setting(20, "Nearest neighbours that vote.", low=1)
+  knn_temperature: float = setting(
     0.0,
     "Temperature of the votes, e.g. 0.07: each weighs exp(cosine / temperature). 0: all "
     "weigh the same.",
     low=0.0,
-    changes_training=False,
   )
-  sweep_representations: bool = option(
+  sweep_representations: bool = setting(
     False,
     "At the end, evaluate every layer, raw and standardised, with the regularisation that a fifth "
     "of the training labels, held out, chooses.",
-    changes_training=False,
   )
-  cv_folds: int = option(
-    0,
-    "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.",
-    low=0,
-    changes_training=False,
+  cv_folds: int = setting(
+    0, "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.", low=0
   )
   cv_fold: str = option(
     "",
@@ -296,7 +256,7 @@ class Evaluation:
 class Export:
   """The trained network for use elsewhere."""
 
-  export_format: tuple[str, ...] = option(
+  export_format: tuple[str, ...] = setting(
     ("saved_model",),
     "Formats to write, separated by commas. Empty: none.",
     choices={
@@ -304,26 +264,21 @@ class Export:
       "onnx": "ONNX, which needs requirements-onnx.txt",
       "tflite": "TensorFlow Lite, in float32 and dynamic-range quantised",
     },
-    changes_training=False,
   )
-  export_checkpoint: str = option(
+  export_checkpoint: str = setting(
     "last",
     "Checkpoint of a model_dir that is exported and that embeds.",
     choices={
       "last": "its last checkpoint",
       "best": "the one with the best evaluation",
     },
-    changes_training=False,
   )
-  export_weights: str = option(
+  export_weights: str = setting(
     "trained",
     "Network that is exported, with contrastive_method=moco.",
     choices={
       "trained": "the one that is trained",
       "momentum": "the one that follows it, which has no decoder",
     },
-    changes_training=False,
   )
-  keep_hub_module_max: int = option(
-    1, "SavedModels to keep in model_dir; 0: all.", low=0, changes_training=False
-  )
+  keep_hub_module_max: int = setting(1, "SavedModels to keep in model_dir; 0: all.", low=0)

@@ -1,6 +1,6 @@
 """Options of segmentation: masks, its loss, and how whole images are predicted."""
 
-from conrec_tf.config.options.option import option, section
+from conrec_tf.config.options.option import option, section, setting
 
 
 @section
@@ -70,21 +70,17 @@ class Segmentation:
     "Standard deviation, in pixels, of displacements that bend crops of image and mask.",
     low=0.0,
   )
-  tile_size: int = option(
+  tile_size: int = setting(
     512,
     "Larger images are predicted in tiles of this side, with as many pixels around as a pixel's "
     "answer depends on.",
     low=64,
-    changes_training=False,
   )
-  write_probabilities: bool = option(
+  write_probabilities: bool = setting(
     False,
     "With mode=segment: write the probability of each class beside each mask, as float16 [h, w, K] "
     "in .npz files.",
-    changes_training=False,
   )
-  test_time_flips: bool = option(
-    False,
-    "Average predictions over the image and its mirror images, left-right and upside down.",
-    changes_training=False,
+  test_time_flips: bool = setting(
+    False, "Average predictions over the image and its mirror images, left-right and upside down."
   )

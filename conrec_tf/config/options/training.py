@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from conrec_tf.config.options.option import option, section
+from conrec_tf.config.options.option import option, section, setting
 
 
 class SizePhase(NamedTuple):
@@ -208,11 +208,10 @@ class Optimization:
       ),
     },
   )
-  gradient_checkpointing: bool = option(
+  gradient_checkpointing: bool = setting(
     False,
     "Compute the U-net's inner maps again for the gradient: slower, in "
     "less memory; for large images.",
-    changes_training=False,
   )
   deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
   jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
