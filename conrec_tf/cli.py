@@ -27,7 +27,7 @@ from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
 
-MODES_OF_A_RUN = ("eval", "report", "embed", "segment", "export")
+MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "segment", "export")
 PRESETS = pathlib.Path(__file__).parent / "presets"
 NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"
 USE_INSTEAD = {
@@ -54,6 +54,7 @@ reconstruction and attention-weighted pooling.
   {program} --flagfile=<model_dir>/flags.cfg --model_dir=<another folder>
   {program} --mode=eval --model_dir=<model_dir> --label_fractions=0.01,0.1,1.0
   {program} --mode=report --model_dir=<model_dir> --compare_with=<another model_dir>
+  {program} --mode=verdict --model_dir=<model_dir> --compare_with=<another network>
   {program} --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
   {program} --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
   {program} --mode=export --model_dir=<model_dir> --export_format=onnx,tflite

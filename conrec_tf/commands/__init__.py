@@ -11,6 +11,7 @@ COMMANDS = {
   "train_then_eval": "train",
   "eval": "evaluate",
   "report": "report",
+  "verdict": "verdict",
   "embed": "embed",
   "export": "export",
   "segment": "segment",

@@ -7,13 +7,16 @@ import os
 from typing import Any, Self
 
 from conrec_tf.config.migrations import current_settings, named_settings
-from conrec_tf.config.options.data import OWN_DATASETS
+from conrec_tf.config.options.data import OWN_DATASETS, Augmentation, Data
 from conrec_tf.config.options.option import check_range, read, written
 from conrec_tf.config.options.table import OPTIONS, Options
+from conrec_tf.config.options.training import Model, Optimization
 from conrec_tf.config.rules import rules
 from conrec_tf.errors import UsageError
 
 LENGTH = ("train_epochs", "train_steps")
+OF_SUPERVISED = (Augmentation, Model, Optimization)  # sections that a training without others has
+OF_EVAL_DATASET = ("eval_dataset", "eval_data_dir", "eval_train_split", "eval_test_split")
 AT_THE_END = (
   "label_fractions",
   "few_shots",
@@ -76,6 +79,43 @@ class Config(Options):
       seed=(self.seed + repetition) % 2**31,
       model_dir=os.path.join(self.run_directory, f"repetition_{repetition}_fold_{fold}"),
     )
+
+  def from_scratch(self, folder: str, steps: int, center_crop: bool) -> Self:
+    """Returns the options of a supervised training on the labels that the run is evaluated on.
+
+    It has the network of the run, its optimizer and its seed, and starts from random weights.
+
+    Args:
+      folder: where it lives, in model_dir.
+      steps: of the training.
+      center_crop: whether evaluation crops.
+    """
+    data = self.of_eval_dataset(self.image_channels) if self.eval_dataset else self
+    values: dict[str, Any] = {
+      field.name: getattr(data if section is Data else self, field.name)
+      for section in (Data, *OF_SUPERVISED)
+      for field in dataclasses.fields(section)
+    }
+    values |= dict(
+      train_mode="finetune",
+      model_dir=os.path.join(self.run_directory, folder),
+      seed=self.seed,
+      train_steps=steps,
+      encoder_weights="",
+      external_scaling=OPTIONS["external_scaling"].default,
+      external_output="",
+      fine_tune_after_block=-1,
+      moving_average_decay=0.0,
+      devices=self.devices[:1],
+      eval_crop="center" if center_crop else "none",
+      eval_image_size=self.eval_image_size,
+      eval_crops=self.eval_crops,
+      eval_batch_size=self.eval_batch_size,
+      eval_every_epochs=0,
+      bootstrap_samples=0,
+      **{name: OPTIONS[name].default for name in OF_EVAL_DATASET},
+    )
+    return type(self)(**values, report=False, export_format=())
 
   def in_precision(self, mixed_precision: str) -> Self:
     """Returns the options of the same run, in the same folder, with its precision settled."""

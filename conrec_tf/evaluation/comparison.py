@@ -26,16 +26,19 @@ class Difference:
 
   Attributes:
     value: the difference of the means over trainings.
-    interval: of 95 %, (low, high).
+    interval: of 95 % unless asked otherwise, (low, high).
     p_value: of as large a difference either way, were there none.
     varies_by_training: whether how far trainings of a method differ is in interval and p value;
       with a single training of each it can't be.
+    of_images: the share of the images in the variance of the difference, in [0, 1]; the rest is
+      that of trainings and of what classifiers learnt from.
   """
 
   value: float
   interval: tuple[float, float]
   p_value: float
   varies_by_training: bool
+  of_images: float = 1.0
 
   @property
   def verdict(self) -> str:
@@ -53,6 +56,8 @@ def compare(
   groups: np.ndarray | None = None,
   resamples: int = RESAMPLES,
   seed: int = 0,
+  level: float = LEVEL,
+  added_disagreements: float = 0.0,
 ) -> Difference:
   """Compares the predictions of two methods for the same images.
 
@@ -61,21 +66,34 @@ def compare(
   trainings, and the variances among either method's trainings, each over their number. The interval
   is that of Student's t, with Welch's and Satterthwaite's degrees of freedom. A method with one
   training is taken to vary as much as the other. Where images belong together, as those of a
-  patient do, groups are drawn and not images; of a single group nothing follows.
+  patient do, groups are drawn and not images; of a single group nothing follows. Where each
+  training has predictions of several classifiers, that learnt from the same subsets of the labels
+  on either side, how far the differences of the subsets vary is a third part.
 
   Args:
-    first: int `[N]` predictions of each training of one method; of several labels probabilities
-      float `[N, L]`, which are compared by mean area under the ROC curve.
+    first: int `[N]` predictions of each training of one method, or `[R, N]` of R subsets; of
+      several labels probabilities float `[N, L]` or `[R, N, L]`, which are compared by mean area
+      under the ROC curve.
     second: the same of the other method.
     labels: int `[N]`, true; of several labels 0 or 1, `[N, L]`.
     grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
     groups: names of what images belong together by, object `[N]`, or None.
     resamples: of the images, or groups.
     seed: fixes the resamples.
+    level: of the interval.
+    added_disagreements: images, or groups, that are taken to be judged differently beside those
+      that are: as many would move the difference either way (Agresti and Min, 2005, take one).
+      Without any, two methods that judge a few images alike would have an interval without width.
   """
-  sides = [[_measure(each, labels, grades) for each in side] for side in (first, second)]
+  sides = [
+    [[measure_of(one, labels, grades) for one in each.reshape(-1, *labels.shape)] for each in side]
+    for side in (first, second)
+  ]
   whole = np.ones([1, len(labels)])
-  values = [np.array([measure(whole)[0] for measure in side]) for side in sides]
+  of_subsets = [
+    np.array([[measure(whole)[0] for measure in training] for training in side]) for side in sides
+  ]
+  values = [side.mean(axis=1) for side in of_subsets]
   difference = float(values[0].mean() - values[1].mean())
   units = len(labels) if groups is None else len(set(groups))
   if units < 2:
@@ -83,28 +101,33 @@ def compare(
     return Difference(difference, (-float("inf"), float("inf")), 1.0, has_several)
   drawn = np.concatenate(
     [
-      np.mean([measure(weights) for measure in sides[0]], axis=0)
-      - np.mean([measure(weights) for measure in sides[1]], axis=0)
+      np.mean([measure(weights) for training in sides[0] for measure in training], axis=0)
+      - np.mean([measure(weights) for training in sides[1] for measure in training], axis=0)
       for weights in resampled(len(labels), resamples, seed, groups)
     ]
   )
   of_images = float(drawn.var(ddof=1))
   if groups is not None:
     of_images *= variance_correction(units)
+  of_images += added_disagreements / units**2
   parts = _variances_of_means(*values)
+  varies_by_training = bool(parts)
+  parts += _variance_of_subsets(*of_subsets)
   error = np.sqrt(of_images + sum(variance for variance, _ in parts))
   if not error:
-    return Difference(difference, (difference, difference), float(difference == 0), bool(parts))
+    alike = float(difference == 0)
+    return Difference(difference, (difference, difference), alike, varies_by_training)
   denominator = of_images**2 / (units - 1) + sum(
     variance**2 / freedom for variance, freedom in parts
   )
   student = stats.t(error**4 / denominator)
-  half = float(student.ppf((1 + LEVEL) / 2) * error)
+  half = float(student.ppf((1 + level) / 2) * error)
   return Difference(
     difference,
     (difference - half, difference + half),
     float(2 * student.sf(abs(difference) / error)),
-    bool(parts),
+    varies_by_training,
+    float(of_images / error**2),
   )
 
 
@@ -122,7 +145,22 @@ def _variances_of_means(first: np.ndarray, second: np.ndarray) -> list[tuple[flo
   return [(float(side.var(ddof=1)) / len(side), len(side) - 1) for side in several]
 
 
-def _measure(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
+def _variance_of_subsets(first: np.ndarray, second: np.ndarray) -> list[tuple[float, int]]:
+  """Returns what subsets of the labels add to it: `[(variance, its freedom)]`, or nothing of one.
+
+  Args:
+    first: float `[trainings, R]`, what one method's reached of each subset.
+    second: the same of the other, of the same subsets.
+  """
+  count = first.shape[1]
+  if count == 1:
+    return []
+  differences = first.mean(axis=0) - second.mean(axis=0)
+  return [(float(differences.var(ddof=1)) / count, count - 1)]
+
+
+def measure_of(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
+  """Returns the measure of predictions that methods are compared by; see `compare`."""
   if labels.ndim == 2:
     return lambda weights: np.nan_to_num(
       multi_label_measures(predictions, labels, weights)["auroc"]

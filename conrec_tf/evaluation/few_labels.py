@@ -41,6 +41,66 @@ def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Genera
   return np.sort(np.concatenate(chosen))
 
 
+def share_subsets(
+  labels: np.ndarray, fraction: float, repetitions: int, seed: int
+) -> list[np.ndarray]:
+  """Returns the indices of random subsets of a share; of the whole there is one.
+
+  They are the same for every method; see `stratified_subset`.
+  """
+  return [
+    stratified_subset(
+      labels, fraction, np.random.default_rng([seed, repetition, round(1e6 * fraction)])
+    )
+    for repetition in range(repetitions if fraction < 1 else 1)
+  ]
+
+
+def shot_subsets(
+  labels: np.ndarray, count: int, repetitions: int, seed: int
+) -> list[list[np.ndarray]]:
+  """Returns the indices of random subsets of so many images of each class, by class.
+
+  They are the same for every method; a class that has fewer gives all that it has.
+
+  Args:
+    labels: int `[N]`.
+  """
+  classes = np.unique(labels)
+  subsets = []
+  for repetition in range(repetitions):
+    rng = np.random.default_rng([seed, repetition, count])
+    subsets.append([rng.permutation(np.flatnonzero(labels == name))[:count] for name in classes])
+  return subsets
+
+
+def directions(
+  train: np.ndarray, test: np.ndarray, standardise: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns embeddings, centred by the mean of those of all training images, of length 1.
+
+  Args:
+    train, test: float `[M, F]` and `[N, F]`.
+    standardise: whether they are also divided by their deviation before.
+  """
+  scaler = StandardScaler(with_std=standardise).fit(train)
+  known, asked = (normalize(scaler.transform(part)) for part in (train, test))
+  return known, asked
+
+
+def nearest_prototypes(
+  known: np.ndarray, asked: np.ndarray, members: Sequence[np.ndarray]
+) -> np.ndarray:
+  """Returns of each embedding which class' mean is nearest, int `[N]`, in the order of `members`.
+
+  Args:
+    known, asked: see `directions`.
+    members: indices of a few of `known`, by class.
+  """
+  prototypes = np.stack([known[indices].mean(axis=0) for indices in members])
+  return pairwise_distances_argmin(asked, prototypes)
+
+
 def label_fraction_curve(
   score: Callable[[Labelled], float],
   train: Labelled,
@@ -58,11 +118,9 @@ def label_fraction_curve(
   """
   rows = []
   for fraction in fractions:
-    scores = []
-    for repetition in range(repetitions if fraction < 1 else 1):
-      rng = np.random.default_rng([seed, repetition, round(1e6 * fraction)])
-      chosen = stratified_subset(train[1], fraction, rng)
-      scores.append(score((train[0][chosen], train[1][chosen])))
+    subsets = share_subsets(train[1], fraction, repetitions, seed)
+    scores = [score((train[0][chosen], train[1][chosen])) for chosen in subsets]
+    chosen = subsets[0]
     if len(chosen) > round(fraction * len(train[1])):
       logger.info(
         "Label fraction %g has %d labels instead of %d, one for each class at least",
@@ -96,18 +154,13 @@ def few_shot_curve(
     repetitions: random subsets of each.
     standardise: whether embeddings are also divided by their deviation before.
   """
-  scaler = StandardScaler(with_std=standardise).fit(train[0])
-  known, asked = (normalize(scaler.transform(part)) for part in (train[0], test))
+  known, asked = directions(train[0], test, standardise)
   rows = []
   classes = np.unique(train[1])
   for count in shots:
-    scores, labels = [], 0
-    for repetition in range(repetitions):
-      rng = np.random.default_rng([seed, repetition, count])
-      chosen = [rng.permutation(np.flatnonzero(train[1] == name))[:count] for name in classes]
-      labels = sum(map(len, chosen))
-      prototypes = np.stack([known[members].mean(axis=0) for members in chosen])
-      scores.append(score(classes[pairwise_distances_argmin(asked, prototypes)]))
+    subsets = shot_subsets(train[1], count, repetitions, seed)
+    scores = [score(classes[nearest_prototypes(known, asked, each)]) for each in subsets]
+    labels = sum(map(len, subsets[0]))
     rows.append({"images": count, **_summary(labels, scores)})
   return rows
 

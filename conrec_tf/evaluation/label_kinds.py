@@ -49,6 +49,10 @@ class LabelKind(abc.ABC):
     """Returns the outputs of logistic regression, float `[N, K]`; see `probes.linear_scores`."""
 
   @abc.abstractmethod
+  def predicted(self, outputs: np.ndarray) -> np.ndarray:
+    """Returns the classes or grades int `[N]` that outputs say; of several labels the outputs."""
+
+  @abc.abstractmethod
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Returns what is predicted for each image, an array by name."""
 
@@ -136,10 +140,13 @@ class Classes(LabelKind):
     """Returns probabilities of a supervised head's logits, float `[N, count]`."""
     return softmax(logits.astype(np.float64), axis=1)
 
+  def predicted(self, outputs: np.ndarray) -> np.ndarray:
+    return outputs.argmax(axis=1)
+
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {
       "label": labels,
-      "prediction": outputs.argmax(axis=1),
+      "prediction": self.predicted(outputs),
       "probability": outputs.max(axis=1),
       "true_class_probability": outputs[np.arange(len(labels)), labels],
     }
@@ -164,7 +171,7 @@ class Grades(LabelKind):
   def _kappa(
     self, outputs: np.ndarray, labels: np.ndarray, weights: np.ndarray
   ) -> dict[str, np.ndarray]:
-    grades = probes.decode_bits(outputs)
+    grades = self.predicted(outputs)
     value = measures.quadratic_weighted_kappa(grades, labels, weights, self.count)
     return {KAPPA.removeprefix(EVAL): value}
 
@@ -177,8 +184,11 @@ class Grades(LabelKind):
     """Returns probabilities of bits from a supervised head's logits, float `[N, count]`."""
     return 1.0 / (1.0 + np.exp(-logits))
 
+  def predicted(self, outputs: np.ndarray) -> np.ndarray:
+    return probes.decode_bits(outputs)
+
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    grades = probes.decode_bits(outputs)
+    grades = self.predicted(outputs)
     return {
       "label": labels,
       "prediction": grades,
@@ -219,6 +229,9 @@ class MultiLabel(LabelKind):
     ]
     rows = [{key: value for key, value in row.items() if value == value} for row in rows]  # not NaN
     return {LABELS: rows}
+
+  def predicted(self, outputs: np.ndarray) -> np.ndarray:
+    return outputs
 
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"labels": labels, "probabilities": outputs}

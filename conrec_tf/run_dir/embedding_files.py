@@ -89,12 +89,18 @@ def index_rows(
     yield (path.name, row, split.name, name, *known)
 
 
-def read_arrays(path: pathlib.Path, count: int) -> dict[str, np.ndarray] | None:
-  """Returns the arrays of an archive, or None if it isn't there or isn't whole."""
+def read_arrays(
+  path: pathlib.Path, count: int, counted: str = "embedding"
+) -> dict[str, np.ndarray] | None:
+  """Returns the arrays of an archive, or None if it isn't there or isn't whole.
+
+  Args:
+    count: rows of the array `counted`.
+  """
   try:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
       arrays = dict(archive)
-    return arrays if len(arrays["embedding"]) == count else None
+    return arrays if len(arrays[counted]) == count else None
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     return None
 

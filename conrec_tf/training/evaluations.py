@@ -116,13 +116,24 @@ def evaluate_recomputed(
 ) -> dict[str, Any]:
   """Evaluates an untrained network after its batch norm has seen clean training images.
 
-  Without that its statistics are those that it was built with, and its embeddings nearly alike.
-
   Args:
-    model: the untrained network; its statistics are changed, and its dropout.
+    model: see `recompute_normalization`.
 
   Returns:
     `{name: number}`, the quick measures under `recomputed` names.
+  """
+  recompute_normalization(options, model, source)
+  metrics = evaluate_linearly(options, model, source, full=False)
+  return {recomputed_key(name): value for name, value in metrics.items() if name not in LABEL_FREE}
+
+
+def recompute_normalization(options: Experiment, model: ConRec, source: DatasetSource) -> None:
+  """Gives the batch norm of an untrained network the statistics of clean training images.
+
+  Without that they are those that it was built with, and its embeddings nearly alike.
+
+  Args:
+    model: the untrained network; its statistics are changed, and its dropout.
   """
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
@@ -134,8 +145,6 @@ def evaluate_recomputed(
     lambda images: model.representation(images, training=True, layer=options.ft_proj_selector),
     (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
   )
-  metrics = evaluate_linearly(options, model, source, full=False)
-  return {recomputed_key(name): value for name, value in metrics.items() if name not in LABEL_FREE}
 
 
 def evaluate_head(

@@ -47,9 +47,10 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
     )
-  if options.mode not in ("train", "train_then_eval", "eval"):
+  if options.mode not in ("train", "train_then_eval", "eval", "verdict"):
     return
-  if options.has_supervised_head and options.mode != "eval":  # which learns nothing
+  learns = options.mode in ("train", "train_then_eval")
+  if options.has_supervised_head and learns:
     _check_head(options, source)
   if options.is_pretraining and options.mode != "train" and eval_source.class_names:
     for what, learnt, measured in _classifiers(options, eval_source):
@@ -86,7 +87,8 @@ def _classifiers(
     folds = evaluation_folds(labels, options.cv_folds, options.seed, train.groups)
     for number, held in enumerate(folds):
       yield f"{train.name} but for fold {number}", labels[~held], labels[held]
-  if options.select_best_on == "validation" or options.sweep_representations:
+  holds_out = options.sweep_representations or options.mode == "verdict"
+  if options.select_best_on == "validation" or holds_out:
     learnt, held_out = (
       labels[part] for part in held_out_labels(labels, options.seed, train.groups)
     )

@@ -81,3 +81,20 @@ def test_grades_are_compared_by_kappa(rng):
   expected = [Grades(5).agreement(labels, each) for each in (near, far)]
   assert found.value == pytest.approx(expected[0] - expected[1])
   assert found.verdict == "ahead"
+
+
+def test_how_far_subsets_of_labels_differ_is_in_the_interval(rng):
+  labels = np.ones(400, int)
+  first, second = (
+    np.stack([_predictions(rng.random(400) < share) for share in shares])
+    for shares in ((0.9, 0.7, 0.5), (0.6, 0.6, 0.6))
+  )
+  found = compare([first], [second], labels, resamples=20000)
+  of_subsets = first.mean(1) - second.mean(1)
+  assert found.value == pytest.approx(of_subsets.mean()) and not found.varies_by_training
+  of_images = (first.mean(0) - second.mean(0)).var() / 400
+  variance = of_subsets.var(ddof=1) / 3
+  assert found.of_images == pytest.approx(of_images / (of_images + variance), rel=0.05)
+  freedom = (of_images + variance) ** 2 / (of_images**2 / 399 + variance**2 / 2)
+  half = stats.t(freedom).ppf(0.975) * np.sqrt(of_images + variance)
+  assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.02)

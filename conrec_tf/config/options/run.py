@@ -18,6 +18,10 @@ class Task:
         "or evaluate --checkpoint"
       ),
       "report": "draw what the run in model_dir learned",
+      "verdict": (
+        "tell whether the run in model_dir was worth it, against its untrained network, "
+        "compare_with, and a supervised training of as many steps"
+      ),
       "embed": "embed all images of the two splits",
       "segment": "segment all images of a folder, with a network of train_mode=segment",
       "export": "export a trained network",
@@ -60,7 +64,7 @@ class Task:
   compare_with: tuple[str, ...] = setting(
     (),
     "Other runs on the same dataset for the report's curves and tables: their model_dirs, "
-    "separated by commas.",
+    "separated by commas. For mode=verdict networks too, of whatever checkpoint takes.",
     path=True,
   )
   seed: int = option(
@@ -201,13 +205,14 @@ class Evaluation:
   label_fractions: tuple[float, ...] = setting(
     (),
     "Shares of the training labels to learn from at the end, e.g. 0.01,0.1,0.25,0.5,1.0. "
-    "Empty: none.",
+    "Empty: none; for mode=verdict 0.01,0.1. There all labels are measured too.",
     above=0.0,
     high=1.0,
   )
   few_shots: tuple[int, ...] = setting(
     (),
-    "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none.",
+    "Images of each class to make prototypes of at the end, e.g. 1,2,4,8,16. Empty: none; for "
+    "mode=verdict 1,2,4,8,16.",
     low=1,
   )
   num_repeats: int = setting(
@@ -233,6 +238,19 @@ class Evaluation:
     False,
     "At the end, evaluate every layer, raw and standardised, with the regularisation that a fifth "
     "of the training labels, held out, chooses.",
+  )
+  verdict_margin: float = setting(
+    1.0,
+    "Points by which a run must be above what it is compared with, for mode=verdict to call it "
+    "worth it.",
+    low=0.0,
+    below=100.0,
+    before=1.0,
+  )
+  verdict_supervised: bool = setting(
+    True,
+    "For mode=verdict, train a supervised network too, from scratch, for as many steps as the run.",
+    before=True,
   )
   cv_folds: int = setting(
     0, "Cross-validate the classifier within train_split, in place of eval_split; 0: don't.", low=0

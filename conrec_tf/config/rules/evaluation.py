@@ -15,12 +15,12 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.seeds
     and (
-      config.mode not in ("train_then_eval", "report")
+      config.mode not in ("train_then_eval", "report", "verdict")
       or config.cv_folds
       and not config.is_pretraining
     ),
-    "seeds must be empty unless mode is train_then_eval or report, and for finetuning with "
-    "cv_folds; such modes take the folder of one seed",
+    "seeds must be empty unless mode is train_then_eval, report or verdict, and for finetuning "
+    "with cv_folds; such modes take the folder of one seed",
   )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2"
   number, count = config.fold
@@ -34,6 +34,15 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     config.eval_dataset and not config.is_pretraining,
     f"eval_dataset must be empty for train_mode={config.train_mode}",
   )
+  if config.mode == "verdict":
+    yield (
+      not config.is_pretraining,
+      "train_mode must be pretrain for mode=verdict, which asks what pre-training was worth",
+    )
+    yield (
+      config.cv_folds,
+      "cv_folds must be 0 for mode=verdict, which measures on eval_split",
+    )
   if config.mode not in ("train", "train_then_eval", "eval"):
     return
   for name, nothing in (

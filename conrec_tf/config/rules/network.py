@@ -35,7 +35,7 @@ def network_rules(config: Options) -> Iterator[Rule]:
   yield from left_out(
     config,
     ("external_scaling", "external_output"),
-    external,
+    external or config.mode == "verdict",
     "unless checkpoint is somebody else's network",
   )
   yield (

@@ -1,0 +1,329 @@
+"""`--mode=verdict`: whether the run in `model_dir` was worth it."""
+
+from collections.abc import Mapping, Sequence
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from conrec_tf.commands.contenders import Network, trained_network, untrained_network
+from conrec_tf.commands.tasks import load_dataset
+from conrec_tf.commands.train import start_workers, train_and_evaluate
+from conrec_tf.config import Config, Experiment
+from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.registry import load_eval_dataset
+from conrec_tf.data.summary import failing_images_named
+from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.comparison import measure_of
+from conrec_tf.evaluation.label_kinds import Grades
+from conrec_tf.evaluation.measures import mean_and_deviation
+from conrec_tf.evaluation.protocol import (
+  ALL_LABELS,
+  Protocol,
+  fraction_key,
+  label_counts,
+  predictions_by_labels,
+)
+from conrec_tf.evaluation.verdict import Verdict, decide, overall, sentence
+from conrec_tf.files import make_output_folder
+from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
+from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
+from conrec_tf.reporting.run_record import read_run_record, seed_folders, told_apart
+from conrec_tf.run_dir.embedding_files import read_arrays, write_arrays
+from conrec_tf.run_dir.measurement import DIGITS, measurement
+from conrec_tf.run_dir.predictions_file import read_predictions
+from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.training.evaluations import label_kind
+from conrec_tf.training.label_checks import check_labels
+from conrec_tf.training.progress import duration
+
+logger = logging.getLogger(__name__)
+
+FOLDER, RESULT = "verdict", "verdict.json"
+THIS_RUN, UNTRAINED, SUPERVISED = "this run", "untrained", "supervised from scratch"
+FRACTIONS, SHOTS = (0.01, 0.1), (1, 2, 4, 8, 16)  # where none are asked for
+# Of an archive, beside predictions by amount of labels: those of either split, and how it was read.
+LABEL, LEARNT, CHOSEN = "label", "train_label", "chosen"
+
+# Of each training of a method, by amount of labels: int [R, N], or float [R, N, L].
+Predictions = list[dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """A method as it was measured.
+
+  Attributes:
+    paths: where its networks lie; empty where it isn't on disk.
+    labels: of the measured images, int `[N]`, or 0 and 1 of several labels, `[N, L]`.
+    learnt: labels that classifiers learnt from, likewise; None of a supervised network.
+    chosen: how each was read; see `representation_sweep.choices`.
+  """
+
+  name: str
+  paths: tuple[str, ...]
+  labels: np.ndarray
+  predictions: Predictions
+  learnt: np.ndarray | None = None
+  chosen: tuple[dict[str, Any], ...] = ()
+
+
+def run(config: Config) -> None:
+  """Measures the run in `model_dir` and what it is compared with, and says if it was worth it.
+
+  All networks are read by one protocol, `predictions_by_labels`; of several seeds' folder, each
+  seed's is a training of the method. Beside `verdict.json`, a page, and what each network
+  predicted, `model_dir/verdict` holds the supervised training. What an earlier call measured is
+  taken from there.
+
+  Raises:
+    UsageError: `model_dir` isn't the folder of a pre-training, images have no labels, or a network
+      can't be read.
+  """
+  directory = RunDirectory(config.run_directory)
+  if not directory.read("config.json"):
+    raise UsageError(
+      f"model_dir must be the folder of a run, for mode=verdict. Received: {directory.path}"
+    )
+  runs = [str(path) for path in seed_folders(directory.path) or [directory.path]]
+  steps = resolve_checkpoint("", model_dir=runs[0]).step
+  crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)
+  source = load_dataset(config, crops.training)
+  eval_source = load_eval_dataset(config, source, crops.evaluation)
+  if not eval_source.class_names:
+    raise UsageError(
+      "mode=verdict needs labels, or an eval_dataset that has them. "
+      f"Received: {source.name} without"
+    )
+  check_labels(config, source, eval_source)
+  folder = directory.path / FOLDER
+  make_output_folder(folder)
+  bench = _Bench(config, source, eval_source, folder)
+  methods = [
+    (name, [*map(bench.trained, paths)]) for name, paths in _compared_with(config.compare_with)
+  ]
+  own = [trained_network(path, config, eval_source.channels, "model_dir") for path in runs]
+  first = [untrained_network(path, eval_source.channels) for path in runs]
+  with failing_images_named(source, eval_source):
+    ours, *others = [
+      bench.measured(name, networks)
+      for name, networks in [(THIS_RUN, own), (UNTRAINED, first), *methods]
+    ]
+  if config.verdict_supervised and not eval_source.multi_label:
+    others.append(bench.supervised(runs[0], steps))
+  result = {GLOBAL_STEP: steps, **bench.compared(ours, others)}
+  RunDirectory(folder).write(RESULT, result)
+  _draw(folder, result)
+
+
+def _compared_with(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
+  """Returns the names of what a run is compared with, and the networks of each."""
+  names = [_name(pathlib.PurePath(path)) for path in paths]
+  trainings = [[str(each) for each in seed_folders(path)] or [path] for path in paths]
+  return list(zip(told_apart(names, paths), trainings, strict=True))
+
+
+def _name(path: pathlib.PurePath) -> str:
+  """Returns what a network is called by where it lies; an export in a run's folder by both."""
+  return f"{path.parent.parent.name} {path.name}" if path.name.isdecimal() else path.stem
+
+
+class _Bench:
+  """Data and protocol that all networks are measured on.
+
+  Args:
+    source: what the run learnt from.
+    eval_source: the labelled images of linear evaluation.
+    folder: of all that a verdict leaves.
+  """
+
+  def __init__(
+    self, config: Config, source: DatasetSource, eval_source: DatasetSource, folder: pathlib.Path
+  ) -> None:
+    self._config, self._source, self._folder = config, eval_source, folder
+    self._kind = label_kind(config, eval_source)
+    self._measurement = measurement(
+      config.evaluation_settings, source, eval_source, is_pretraining=True
+    )
+    self._protocol = _protocol(config, eval_source.multi_label)
+
+  def trained(self, path: str) -> Network:
+    """Returns one of the networks that the run is compared with."""
+    return trained_network(path, self._config, self._source.channels, "compare_with")
+
+  def measured(self, name: str, networks: Sequence[Network]) -> Measured:
+    """Measures the trainings of a method, unless that was done."""
+    archives = [self._archive(name, network) for network in networks]
+    paths = tuple(network.path for network in networks if network.path)
+    labels, learnt, chosen = (
+      [archive.pop(key) for archive in archives] for key in (LABEL, LEARNT, CHOSEN)
+    )
+    read = tuple(json.loads(str(each)) for each in chosen)
+    return Measured(name, paths, labels[0], archives, learnt[0], read)
+
+  def _archive(self, name: str, network: Network) -> dict[str, np.ndarray]:
+    """Returns what a network predicts with each amount of labels, true labels, how it was read."""
+    record = {**network.record, "data": self._measurement.data, **vars(self._protocol)}
+    path = self._folder / f"predictions-{_digest(record)}.npz"
+    arrays = read_arrays(path, self._source.eval.num_examples, LABEL)
+    if arrays is None:
+      logger.info("Measuring %s%s", name, f", {network.path}" if network.path else "")
+      (train, learnt), (test, labels) = network.represent(self._source)
+      groups = self._source.train.groups
+      found, chosen = predictions_by_labels(train, test, learnt, self._kind, self._protocol, groups)
+      arrays = {**found, LABEL: labels, LEARNT: learnt, CHOSEN: np.array(json.dumps(chosen))}
+      write_arrays(path, arrays)
+    return arrays
+
+  def supervised(self, run: str, steps: int) -> Measured:
+    """Trains a supervised network for so many steps, unless that was done, and measures its head.
+
+    Raises:
+      Preempted: a signal came; what was trained is saved.
+    """
+    asked = (steps, self._source.center_crop)
+    settings = self._config.from_scratch(FOLDER, *asked).training_fingerprint
+    name = f"supervised-{_digest([settings, steps, self._measurement.data])}"
+    config = self._config.from_scratch(os.path.join(FOLDER, name), *asked)
+    directory = RunDirectory(config.run_directory)
+    if not directory.read("result.json"):
+      time = ""
+      with contextlib.suppress(UsageError, KeyError):  # a run that nothing measured
+        time = f", at most {duration(read_run_record(run).times()['step'])} as the run's were"
+      logger.info(
+        "Training a supervised network from scratch: %d steps%s; --noverdict_supervised leaves it "
+        "out",
+        steps,
+        time,
+      )
+      strategy, workers = start_workers(config, config, ())
+      train_and_evaluate(config, strategy, workers)
+    found = read_predictions(directory, steps)
+    assert found
+    predictions = {fraction_key(ALL_LABELS): found.predictions[np.newaxis]}
+    return Measured(SUPERVISED, (str(directory.path),), found.labels, [predictions])
+
+  def compared(self, ours: Measured, others: Sequence[Measured]) -> dict[str, Any]:
+    """Decides on a method against others, with each amount of labels; logs and returns it all.
+
+    Raises:
+      UsageError: they were measured on different images.
+    """
+    for other in others:
+      if not np.array_equal(other.labels, ours.labels):
+        raise UsageError(
+          f"what a run is compared with must be measured on the same images. Received: {other.name}"
+        )
+    amounts = self._protocol.amounts
+    assert ours.learnt is not None
+    counts = label_counts(self._protocol, ours.learnt)
+    rows: list[dict[str, Any]] = []
+    decided: dict[str, Verdict] = {}
+    for amount in amounts:
+      for other in others:
+        if amount not in other.predictions[0]:
+          continue
+        found = self._decided(ours, other, amount, len(others))
+        rows.append({"amount": amount, "against": other.name, **dataclasses.asdict(found)})
+        if amount == fraction_key(ALL_LABELS):
+          decided[other.name] = found
+    answer, name = overall(decided)
+    text = sentence(answer, name, decided[name])
+    methods = [self._described(method) for method in (ours, *others)]
+    _log(amounts, methods)
+    logger.info("%s", text)
+    return {
+      "answer": answer,
+      "sentence": text,
+      "decided_by": name,
+      "margin": decided[name].margin,
+      "comparisons": len(decided),
+      "metric": self._kind.metric,
+      "amounts": [
+        {"amount": key, "words": words, "labels": counts[key]} for key, words in amounts.items()
+      ],
+      "methods": methods,
+      "differences": rows,
+      MEASURED_ON: self._measurement.data,
+      EVALUATED_WITH: self._measurement.settings | vars(self._protocol),
+    }
+
+  def _decided(self, ours: Measured, other: Measured, amount: str, comparisons: int) -> Verdict:
+    first, second = (
+      [training[amount] for training in method.predictions] for method in (ours, other)
+    )
+    return decide(
+      first,
+      second,
+      ours.labels,
+      margin=self._config.verdict_margin / 100,
+      grades=self._grades,
+      groups=self._source.eval.groups,
+      comparisons=comparisons,
+      seed=self._config.seed,
+    )
+
+  @property
+  def _grades(self) -> int:
+    return self._kind.count if isinstance(self._kind, Grades) else 0
+
+  def _described(self, method: Measured) -> dict[str, Any]:
+    """Returns what is told of a method: what it reaches, and how its networks were read."""
+    once = np.ones([1, len(method.labels)])
+    reached = {}
+    for amount in method.predictions[0]:
+      values = [
+        float(measure_of(each, method.labels, self._grades)(once)[0])
+        for training in method.predictions
+        for each in training[amount]
+      ]
+      mean, deviation = mean_and_deviation(values)
+      reached[amount] = {"mean": mean, "std": deviation, "classifiers": len(values)}
+    return {
+      "name": method.name,
+      "networks": list(method.paths),
+      "trainings": len(method.predictions),
+      "reached": reached,
+      "chosen_on_held_out_labels": list(method.chosen),
+    }
+
+
+def _protocol(options: Experiment, multi_label: bool) -> Protocol:
+  """Returns what the options ask for; all labels are always measured."""
+  shares = options.label_fractions or FRACTIONS
+  shots = () if multi_label else options.few_shots or SHOTS
+  fractions = tuple(sorted({*map(float, shares), ALL_LABELS}))
+  return Protocol(fractions, tuple(sorted(set(shots))), options.num_repeats, options.seed)
+
+
+def _digest(record: Any) -> str:
+  content = json.dumps(record, sort_keys=True)
+  return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
+
+
+def _log(amounts: Mapping[str, str], methods: Sequence[Mapping[str, Any]]) -> None:
+  """Logs what each method reaches with each amount of labels, in per cent."""
+  first = max(map(len, amounts.values())) + 2
+  widths = [max(len(method["name"]), 6) + 2 for method in methods]
+  lines = [" " * first + "".join(f"{m['name']:>{w}}" for m, w in zip(methods, widths, strict=True))]
+  for key, words in amounts.items():
+    cells = (
+      f"{100 * method['reached'][key]['mean']:.2f}" if key in method["reached"] else ""
+      for method in methods
+    )
+    line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+    lines.append(f"{words:{first}}{line}")
+  logger.info("%s", "\n".join(f"  {line}" for line in lines))
+
+
+def _draw(folder: pathlib.Path, result: Mapping[str, Any]) -> None:
+  # Imported where there is something to draw: matplotlib takes its time.
+  from conrec_tf.reporting.verdict_report import write_verdict_page
+
+  logger.info("Page in %s", write_verdict_page(folder, result))

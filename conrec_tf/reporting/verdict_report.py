@@ -1,0 +1,117 @@
+"""The page of a verdict: its sentence, what each method reaches, differences with intervals."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
+from conrec_tf.metrics import metric_of
+from conrec_tf.reporting.figures.difference_figures import differences_by_labels
+from conrec_tf.reporting.figures.plot_style import rc_style
+from conrec_tf.reporting.html_report import ENVIRONMENT, Section, embedded
+from conrec_tf.reporting.tables import Table
+
+FOLDER, PAGE = "page", "index.html"
+
+
+def write_verdict_page(parent: pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
+  """Writes the page and its figure; returns its `index.html`.
+
+  Args:
+    parent: folder of the verdict.
+    result: what `verdict.json` holds.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  folder = parent / FOLDER
+  make_output_folder(parent)
+  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder), rc_style():
+    temporary.mkdir()
+    difference = differences_table(result)
+    write_text(temporary / "differences.csv", difference.csv())
+    picture = differences_by_labels(
+      result["differences"], _words(result), result["margin"], temporary
+    )
+    sections = [
+      Section("Differences", [picture], _notes(result), table=difference),
+      Section("What each reaches", table=reached_table(result)),
+      Section("How networks were read", table=readings_table(result)),
+    ]
+    page = ENVIRONMENT.get_template("verdict.html.jinja").render(
+      title="Was it worth it?", sections=sections, embedded=embedded, result=result
+    )
+    write_text(temporary / PAGE, page)
+  return folder / PAGE
+
+
+def differences_table(result: Mapping[str, Any]) -> Table:
+  """Tabulates how far the run is above each other method, with each amount of labels."""
+  words = _words(result)
+  return Table(
+    ("labels", "against", "points above it", "interval", "verdict", "images that would decide"),
+    [
+      (
+        words[row["amount"]],
+        row["against"],
+        f"{100 * row['value']:+.2f}",
+        "{:+.2f} to {:+.2f}".format(*(100 * end for end in row["interval"])),
+        row["answer"],
+        f"{row['images_to_decide']:,}" if row["images_to_decide"] else "",
+      )
+      for row in result["differences"]
+    ],
+    texts=2,
+  )
+
+
+def reached_table(result: Mapping[str, Any]) -> Table:
+  """Tabulates what each method reaches, by the amount of labels."""
+  methods = result["methods"]
+  rows = []
+  for amount in result["amounts"]:
+    cells = []
+    for method in methods:
+      reached = method["reached"].get(amount["amount"])
+      spread = f" ± {100 * reached['std']:.2f}" if reached and reached["classifiers"] > 1 else ""
+      cells.append(f"{100 * reached['mean']:.2f}{spread}" if reached else "")
+    rows.append((f"{amount['words']} ({amount['labels']:,})", *cells))
+  axis = metric_of(result["metric"]).axis
+  return Table((axis, *(method["name"] for method in methods)), rows)
+
+
+def readings_table(result: Mapping[str, Any]) -> Table:
+  """Tabulates what was chosen for each network on held-out training labels."""
+  return Table(
+    ("method", "representation", "reading", "dimensions", "C", "held-out labels (%)"),
+    [
+      (
+        method["name"],
+        chosen["representation"],
+        "standardised" if chosen["standardised"] else "raw",
+        str(chosen["dimensions"]),
+        f"{chosen['strength']:g}",
+        f"{100 * chosen['validation']:.2f}",
+      )
+      for method in result["methods"]
+      for chosen in method["chosen_on_held_out_labels"]
+    ],
+    texts=3,
+  )
+
+
+def _words(result: Mapping[str, Any]) -> dict[str, str]:
+  return {amount["amount"]: amount["words"] for amount in result["amounts"]}
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+  """Returns what must be known of the intervals."""
+  notes = []
+  if result["comparisons"] > 1:
+    notes.append(
+      f"Intervals are so wide that the {result['comparisons']} comparisons with one amount of "
+      "labels all hold in 95 of 100 cases."
+    )
+  if result["methods"][0]["trainings"] == 1:
+    notes.append("With one training, how far another seed would be isn't in the intervals.")
+  return notes

@@ -1,0 +1,162 @@
+"""Whether a run was worth it: the command, on tiny runs."""
+
+import json
+import pathlib
+import signal
+import time
+
+from command_line import as_flags, command, start
+import pytest
+import tensorflow as tf
+
+from conrec_tf import commands
+from conrec_tf.commands import verdict
+from conrec_tf.commands.contenders import trained_network, untrained_network
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
+
+ASKED = dict(label_fractions="0.5", few_shots="1,2", num_repeats=2)
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+@pytest.fixture
+def run(simclr):
+  """The options of a training of two steps, which is done, and its folder."""
+  values = {**simclr, "train_steps": 2}
+  commands.run(Config(**values, mode="train"))
+  return values, pathlib.Path(values["model_dir"])
+
+
+@pytest.fixture
+def stranger(tmp_path):
+  """A network of somebody else, for RGB of bytes: sums of colour and place."""
+
+  def function(images):
+    return tf.reshape(tf.nn.avg_pool2d(images, 8, 8, "VALID"), [-1, 27])
+
+  module, spec = tf.Module(), tf.TensorSpec([None, 24, 24, 3], name="images")
+  module.function = tf.function(function, input_signature=[spec])
+  path = str(tmp_path / "stranger")
+  tf.saved_model.save(module, path, signatures=module.function)
+  return path
+
+
+def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
+  run, stranger, monkeypatch, caplog
+):
+  values, folder = run
+  measured, predict = [], verdict.predictions_by_labels
+
+  def interrupted(train, *others):
+    if len(measured) == 1:
+      measured.append("interrupted")
+      raise KeyboardInterrupt
+    measured.append(sorted(train))
+    return predict(train, *others)
+
+  monkeypatch.setattr(verdict, "predictions_by_labels", interrupted)
+  config = Config(
+    **values, **ASKED, mode="verdict", compare_with=stranger, external_scaling="bytes"
+  )
+  with pytest.raises(KeyboardInterrupt):
+    commands.run(config)
+  assert not (folder / "verdict/verdict.json").exists()
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(config)
+  whole = ["embedding"]
+  assert measured == [
+    whole,
+    "interrupted",
+    [*whole, f"{whole[0]} after recomputed batch norm"],
+    whole,
+  ]
+  assert "Training a supervised network from scratch: 2 steps" in caplog.text
+  result = read(folder / "verdict/verdict.json")
+  assert caplog.text.count(result["sentence"]) == 1
+  assert [method["name"] for method in result["methods"]] == [
+    "this run",
+    "untrained",
+    "stranger",
+    "supervised from scratch",
+  ]
+  amounts = ["shots_1", "shots_2", "fraction_0.5", "fraction_1"]
+  assert [amount["amount"] for amount in result["amounts"]] == amounts
+  assert [amount["labels"] for amount in result["amounts"]] == [4, 8, 24, 48]
+  pairs = [(row["amount"], row["against"]) for row in result["differences"]]
+  assert len(pairs) == len(set(pairs)) == 2 * len(amounts) + 1
+  assert result["answer"] == "can't be told" and result["margin"] == 0.01
+  ours, untrained = (method["reached"] for method in result["methods"][:2])
+  [row] = [
+    row
+    for row in result["differences"]
+    if (row["amount"], row["against"]) == ("fraction_0.5", "untrained")
+  ]
+  assert row["value"] == pytest.approx(
+    ours["fraction_0.5"]["mean"] - untrained["fraction_0.5"]["mean"]
+  )
+  page = (folder / "verdict/page/index.html").read_text()
+  assert result["sentence"].split(":")[1] in page and "http" not in page.split("<svg")[0]
+  assert not (folder / "result.json").exists()  # nothing of the run itself changes
+
+  caplog.clear()
+  with caplog.at_level("INFO", "conrec_tf"):
+    commands.run(config)
+  assert len(measured) == 4 and "Training a supervised" not in caplog.text
+  assert read(folder / "verdict/verdict.json") == result
+
+
+def test_networks_are_told_apart_and_what_does_not_fit_is_refused(run, stranger):
+  values, folder = run
+  config = Config(**values, mode="verdict", external_scaling="bytes")
+  ours = trained_network(str(folder), config, 1, "model_dir")
+  theirs = trained_network(stranger, config, 1, "compare_with")
+  first = untrained_network(str(folder), 1)
+  records = [json.dumps(each.record, sort_keys=True) for each in (ours, theirs, first)]
+  assert len(set(records)) == 3 and first.path == ""
+  with pytest.raises(UsageError, match="compare_with must take images of 2 channels.*takes 3"):
+    trained_network(stranger, config, 2, "compare_with")
+  with pytest.raises(UsageError, match="Of compare_with=nowhere: checkpoint must be a model_dir"):
+    trained_network("nowhere", config, 1, "compare_with")
+
+
+def test_what_a_verdict_needs(tmp_path, unlabelled):
+  with pytest.raises(UsageError, match="folder of a run, for mode=verdict"):
+    commands.run(Config(mode="verdict", model_dir=str(tmp_path / "empty")))
+  config = Config(**unlabelled, train_steps=1, report=False)
+  commands.run(Config(**{**vars(config), "mode": "train"}))
+  with pytest.raises(UsageError, match="mode=verdict needs labels.*Received: images without"):
+    commands.run(Config(**{**vars(config), "mode": "verdict"}))
+
+
+@pytest.mark.slow
+def test_a_killed_verdict_ends_as_one_that_was_not(run, tmp_path):
+  values, folder = run
+  flags = ["--mode=verdict", f"--model_dir={folder}", *as_flags(ASKED)]
+  began = time.monotonic()
+  done = command(*flags)
+  seconds = time.monotonic() - began
+  assert done.returncode == 0, done.stderr
+  whole = read(folder / "verdict/verdict.json")
+  (folder / "verdict").rename(tmp_path / "before")
+  for share in (0.4, 0.6, 0.8):
+    process = start(*flags)
+    time.sleep(share * seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+  done = command(*flags)
+  assert done.returncode == 0, done.stderr
+  assert read(folder / "verdict/verdict.json") == whole
+
+
+@pytest.mark.slow
+def test_seeds_are_trainings_of_one_method(simclr):
+  values = {**simclr, "train_steps": 2, "export_format": "", "bootstrap_samples": 0}
+  commands.run(Config(**values, seeds="0,1"))
+  config = Config(**values, **ASKED, seeds="0,1", mode="verdict", verdict_supervised=False)
+  commands.run(config)
+  result = read(pathlib.Path(config.model_dir) / "verdict/verdict.json")
+  assert [method["trainings"] for method in result["methods"]] == [2, 2]
+  assert [len(method["networks"]) for method in result["methods"]] == [2, 0]
