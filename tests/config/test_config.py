@@ -115,6 +115,15 @@ from conrec_tf.errors import UsageError
       "Received: True",
     ),
     (
+      dict(mode="verdict", train_mode="finetune"),
+      "model_dir must be the folder of a pre-training for mode=verdict. "
+      "Received: train_mode=finetune",
+    ),
+    (
+      dict(mode="verdict", cv_folds=5),
+      "cv_folds must be 0 for mode=verdict, which measures on eval_split. Received: 5",
+    ),
+    (
       dict(select_best_on="validation", train_mode="finetune"),
       "select_best_on must be evaluation for train_mode=finetune. Received: validation",
     ),
@@ -314,6 +323,39 @@ def test_trainings_of_seeds_and_folds_have_folders_of_their_own():
   one = config.of_fold(2, 3)
   assert (one.seed, one.cv_folds, one.cv_fold) == (9, 0, "3/4")
   assert one.model_dir == "runs/a/repetition_2_fold_3"
+
+
+def test_a_supervised_training_beside_a_run_has_its_network_and_the_labels_that_measure_it():
+  config = Config(
+    mode="verdict",
+    dataset="npz",
+    data_dir="all.npz",
+    label_mode="none",
+    eval_dataset="npz",
+    eval_data_dir="few.npz",
+    eval_test_split="test",
+    image_size=32,
+    base_filters=8,
+    contrastive_method="moco",
+    moving_average_decay=0.9,
+    local_crops=2,
+    learning_rate=0.01,
+    external_scaling="bytes",
+    few_shots="1",
+    seed=3,
+    model_dir="runs/a",
+  )
+  one = config.from_scratch("verdict/b", 70, center_crop=False)
+  assert (one.method, one.mode, one.model_dir) == (
+    "supervised_unet",
+    "train_then_eval",
+    "runs/a/verdict/b",
+  )
+  assert (one.data_dir, one.label_mode, one.eval_split) == ("few.npz", "auto", "test")
+  assert (one.image_size, one.base_filters, one.learning_rate, one.seed) == (32, 8, 0.01, 3)
+  assert (one.train_steps, one.eval_crop, one.eval_dataset) == (70, "none", "")
+  plain = Config(mode="verdict", train_epochs=9, model_dir="runs/a").from_scratch("b", 5, True)
+  assert (plain.dataset, plain.train_steps, plain.eval_crop) == ("rectangle_triangle", 5, "center")
 
 
 def test_the_same_run_looked_at_otherwise_keeps_its_folder():
