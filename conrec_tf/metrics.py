@@ -69,6 +69,7 @@ HAUSDORFF = "eval/hausdorff_95"
 ONE_SIDED_IMAGES = "eval/one_sided_images"  # with a class missed, or made up
 CLASSES = "eval/classes"  # rows, one for each class of masks
 INTERVALS = "eval/intervals"  # of numbers of the same result, 95 %, [low, high] by name
+LATE_GAIN = "eval/late_gain"  # of the last part of the training, with its error
 BEST = "eval/best_"
 BEST_STEP = "eval/best_step"
 BEST_SELECTED_BY = "eval/best_selected_by"

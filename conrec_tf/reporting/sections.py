@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from conrec_tf.evaluation.late_gain import LateGain
 from conrec_tf.files import write_text
-from conrec_tf.metrics import LABELS, REPRESENTATIONS
+from conrec_tf.metrics import LABELS, LATE_GAIN, REPRESENTATIONS
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import class_figures, curves, image_grids
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
@@ -58,6 +59,9 @@ def accuracy_section(context: ReportContext) -> Section:
   """Draws accuracy over epochs and labels."""
   runs, folder = context.runs, context.folder
   section = Section("Evaluations", [curves.accuracy_over_epochs(runs, folder)])
+  if late := runs[0].result.get(LATE_GAIN):
+    gain = LateGain(**late)
+    section.notes += [f"{gain.sentence()}."] if gain.is_flat else []
   by_labels = [curves.few_labels(kind, runs, folder) for kind in curves.FEW_LABELS]
   section.pictures += filter(None, by_labels)
   if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:

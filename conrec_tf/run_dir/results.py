@@ -7,6 +7,8 @@ import math
 import textwrap
 from typing import Any
 
+from conrec_tf.evaluation.late_gain import LateGain, late_gain
+from conrec_tf.evaluation.linear_evaluation import VALIDATION_SHARE
 from conrec_tf.metrics import (
   BEST_SELECTED_BY,
   BEST_STEP,
@@ -14,8 +16,10 @@ from conrec_tf.metrics import (
   EVAL,
   FEW_SHOTS,
   GLOBAL_STEP,
+  INTERVALS,
   LABEL_FRACTIONS,
   LABEL_FREE,
+  LATE_GAIN,
   MEASURED_ON,
   PREDICTIONS,
   REPRESENTATIONS,
@@ -33,8 +37,10 @@ from conrec_tf.metrics import (
   selection_score,
   standardised_key,
   untrained_key,
+  validation_key,
 )
-from conrec_tf.run_dir.measurement import Measurement
+from conrec_tf.run_dir.measurement import EVAL as EVAL_SPLIT
+from conrec_tf.run_dir.measurement import TRAIN, Measurement
 from conrec_tf.run_dir.predictions_file import write_predictions
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -153,13 +159,34 @@ class Results:
         BEST_STEP: best_step,
         BEST_SELECTED_BY: self.selection_metric,
       }
+    gain = self._late_gain(evaluations, step)
+    if gain:
+      result[LATE_GAIN] = dataclasses.asdict(gain)
     self.directory.write("result.json", result)
     rows = self._summary_rows(evaluations, step, best_step)
     width = max(len(words) for words, *_ in rows) + 2
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
+    if gain and gain.is_flat:
+      logger.info("%s", gain.sentence())
     logger.info("Results in %s", self.directory.path / "result.json")
     return result
+
+  def _late_gain(self, evaluations: dict[int, dict[str, Any]], step: int) -> LateGain | None:
+    """Returns what the last part of the training added to the number that runs are compared by.
+
+    That is on held-out training labels, where they were measured. None where it has no interval.
+    """
+    last, name = evaluations[step], self.metric
+    interval = last.get(INTERVALS, {}).get(name)
+    if not interval or metric_of(name).smaller_is_better:
+      return None
+    half, held_out = (interval[1] - interval[0]) / 2, validation_key(name)
+    images, learnt = (self.measured.data.get(f"{role}_images") for role in (EVAL_SPLIT, TRAIN))
+    if held_out in last and images and learnt:  # fewer images, and so a wider interval
+      half, name = half * math.sqrt(images / (VALIDATION_SHARE * learnt)), held_out
+    scores = {at: result[name] for at, result in evaluations.items() if is_number(result.get(name))}
+    return late_gain(scores, step, half) if step in scores else None
 
   def _summary_rows(
     self, evaluations: dict[int, dict[str, Any]], step: int, best_step: int

@@ -156,3 +156,43 @@ def test_a_verbose_terminal_shows_every_number(tmp_path, caplog):
   untrained, trained, summary, _ = (record.message for record in caplog.records)
   assert "untrained rank me 1.50" in untrained and "rank me 3.00" in trained
   assert len(summary.splitlines()) == 4 + 1 + 4 + 1
+
+
+def measured_thrice(path, caplog, values, **data):
+  """Evaluations at steps 10, 20 and 30, of which the last has an interval; the summary."""
+  path.mkdir(exist_ok=True)
+  here = results(path, data=DATA | data)
+  for step, value in zip((10, 20, 30), values, strict=True):
+    here.save(step, value)
+  with caplog.at_level("INFO", "conrec_tf"):
+    return here.write_summary(30)
+
+
+def test_a_flat_curve_is_said_at_the_end(tmp_path, caplog):
+  last = {"eval/a": 0.52, "eval/intervals": {"eval/a": [0.5, 0.54]}}
+  found = measured_thrice(tmp_path, caplog, [{"eval/a": 0.4}, {"eval/a": 0.51}, last])
+  assert found["eval/late_gain"] == {
+    "since_step": 20,
+    "share": pytest.approx(1 / 3),
+    "value": pytest.approx(0.01),
+    "error": pytest.approx(0.02 * np.sqrt(2)),
+  }
+  assert "The last third of the training added 1.0 ± 2.8 points" in caplog.text
+
+
+def test_a_rising_curve_is_kept_and_one_without_interval_is_not(tmp_path, caplog):
+  last = {"eval/a": 0.6, "eval/intervals": {"eval/a": [0.58, 0.62]}}
+  steep = measured_thrice(tmp_path / "a", caplog, [{"eval/a": 0.4}, {"eval/a": 0.5}, last])
+  assert steep["eval/late_gain"]["value"] == pytest.approx(0.1)
+  without = measured_thrice(
+    tmp_path / "b", caplog, [{"eval/a": 0.4}, {"eval/a": 0.5}, last | {"eval/intervals": {}}]
+  )
+  assert "eval/late_gain" not in without and "of the training added" not in caplog.text
+
+
+def test_held_out_labels_come_before_the_evaluation_split(tmp_path, caplog):
+  rows = [{"eval/a": 0.1 * at, "eval/validation_a": 0.5} for at in (1, 2, 3)]
+  rows[-1] |= {"eval/intervals": {"eval/a": [0.28, 0.32]}}
+  found = measured_thrice(tmp_path, caplog, rows, train_images=1000, eval_images=800)
+  assert found["eval/late_gain"]["value"] == 0
+  assert found["eval/late_gain"]["error"] == pytest.approx(np.sqrt(2) * 0.02 * 2)
