@@ -88,7 +88,8 @@ def predictions_by_labels(
   chosen on a fifth of the training labels, held out; of the test images no label is known here.
 
   Args:
-    train, test: embeddings float `[M, F]` and `[N, F]` by name of the representation.
+    train: embeddings float `[M, F]` of the training images, by name of the representation.
+    test: embeddings float `[N, F]` of the test images, by the same names.
     labels: of the training images, int `[M]`, or 0 and 1 of several labels, `[M, L]`.
     kind: of the labels.
     groups: of the training images, each on one side of the fifth, object `[M]`, or None.
