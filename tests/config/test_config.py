@@ -116,8 +116,8 @@ from conrec_tf.errors import UsageError
     ),
     (
       dict(mode="verdict", train_mode="finetune"),
-      "model_dir must be the folder of a pre-training for mode=verdict. "
-      "Received: train_mode=finetune",
+      "train_mode must be pretrain for mode=verdict, which asks what pre-training was worth. "
+      "Received: finetune",
     ),
     (
       dict(mode="verdict", cv_folds=5),
