@@ -116,7 +116,8 @@ def run(config: Config) -> None:
       for name, networks in [(THIS_RUN, own), (UNTRAINED, first), *methods]
     ]
   if config.verdict_supervised and not eval_source.multi_label:
-    others.append(bench.supervised(runs[0], steps))
+    assert ours.learnt is not None
+    others.append(bench.supervised(runs[0], steps, ours.learnt))
   result = {GLOBAL_STEP: steps, **bench.compared(ours, others)}
   RunDirectory(folder).write(RESULT, result)
   _draw(folder, result)
@@ -181,33 +182,43 @@ class _Bench:
       write_arrays(path, arrays)
     return arrays
 
-  def supervised(self, run: str, steps: int) -> Measured:
-    """Trains a supervised network for so many steps, unless that was done, and measures its head.
+  def supervised(self, run: str, steps: int, learnt: np.ndarray) -> Measured:
+    """Trains a supervised network with each share of the labels, unless that was done.
+
+    Its head is measured. One subset of each share is learnt from, the first of `share_subsets`.
+
+    Args:
+      run: folder of a training of so many steps.
+      learnt: labels of the training images, int `[N]`.
 
     Raises:
       Preempted: a signal came; what was trained is saved.
     """
-    asked = (steps, self._source.center_crop)
+    counts = label_counts(self._protocol, learnt)
+    trainings = {
+      fraction_key(each): self._from_scratch(steps, each, counts[fraction_key(each)])
+      for each in self._protocol.fractions
+    }
+    folders = {key: RunDirectory(each.run_directory) for key, each in trainings.items()}
+    left = [key for key, folder in folders.items() if not folder.read("result.json")]
+    if left:
+      _say_how_long(run, steps, len(left))
+    for key in left:
+      logger.info("Supervised from scratch, %s", self._protocol.amounts[key])
+      strategy, workers = start_workers(trainings[key], trainings[key], ())
+      train_and_evaluate(trainings[key], strategy, workers)
+    found = {key: read_predictions(folder, steps) for key, folder in folders.items()}
+    predictions = {key: each.predictions[np.newaxis] for key, each in found.items() if each}
+    labels = [each.labels for each in found.values() if each]
+    paths = tuple(str(folder.path) for folder in folders.values())
+    return Measured(SUPERVISED, paths, labels[0], [predictions])
+
+  def _from_scratch(self, steps: int, fraction: float, labels: int) -> Config:
+    """Returns the options of a supervised training, in a folder named by all that it depends on."""
+    asked = (steps, self._source.center_crop, fraction, labels)
     settings = self._config.from_scratch(FOLDER, *asked).training_fingerprint
     name = f"supervised-{_digest([settings, steps, self._measurement.data])}"
-    config = self._config.from_scratch(os.path.join(FOLDER, name), *asked)
-    directory = RunDirectory(config.run_directory)
-    if not directory.read("result.json"):
-      time = ""
-      with contextlib.suppress(UsageError, KeyError):  # a run that nothing measured
-        time = f", at most {duration(read_run_record(run).times()['step'])} as the run's were"
-      logger.info(
-        "Training a supervised network from scratch: %d steps%s; --noverdict_supervised leaves it "
-        "out",
-        steps,
-        time,
-      )
-      strategy, workers = start_workers(config, config, ())
-      train_and_evaluate(config, strategy, workers)
-    found = read_predictions(directory, steps)
-    assert found
-    predictions = {fraction_key(ALL_LABELS): found.predictions[np.newaxis]}
-    return Measured(SUPERVISED, (str(directory.path),), found.labels, [predictions])
+    return self._config.from_scratch(os.path.join(FOLDER, name), *asked)
 
   def compared(self, ours: Measured, others: Sequence[Measured]) -> dict[str, Any]:
     """Decides on a method against others, with each amount of labels; logs and returns it all.
@@ -224,29 +235,35 @@ class _Bench:
     assert ours.learnt is not None
     counts = label_counts(self._protocol, ours.learnt)
     rows: list[dict[str, Any]] = []
-    decided: dict[str, Verdict] = {}
+    answers: dict[str, tuple[str, str]] = {}
     for amount in amounts:
+      decided: dict[str, Verdict] = {}
       for other in others:
-        if amount not in other.predictions[0]:
-          continue
-        found = self._decided(ours, other, amount, len(others))
-        rows.append({"amount": amount, "against": other.name, **dataclasses.asdict(found)})
-        if amount == fraction_key(ALL_LABELS):
-          decided[other.name] = found
-    answer, name = overall(decided)
+        if amount in other.predictions[0]:
+          decided[other.name] = found = self._decided(ours, other, amount, len(others))
+          rows.append({"amount": amount, "against": other.name, **dataclasses.asdict(found)})
+      answers[amount] = overall(decided)
+    answer, name = answers[fraction_key(ALL_LABELS)]  # which come last
     text = sentence(answer, name, decided[name])
     methods = [self._described(method) for method in (ours, *others)]
-    _log(amounts, methods)
+    _log(amounts, methods, {amount: words for amount, (words, _) in answers.items()})
     logger.info("%s", text)
     return {
       "answer": answer,
       "sentence": text,
       "decided_by": name,
       "margin": decided[name].margin,
-      "comparisons": len(decided),
+      "comparisons": len(others),
       "metric": self._kind.metric,
       "amounts": [
-        {"amount": key, "words": words, "labels": counts[key]} for key, words in amounts.items()
+        {
+          "amount": key,
+          "words": words,
+          "labels": counts[key],
+          "answer": answers[key][0],
+          "decided_by": answers[key][1],
+        }
+        for key, words in amounts.items()
       ],
       "methods": methods,
       "differences": rows,
@@ -255,9 +272,9 @@ class _Bench:
     }
 
   def _decided(self, ours: Measured, other: Measured, amount: str, comparisons: int) -> Verdict:
-    first, second = (
-      [training[amount] for training in method.predictions] for method in (ours, other)
-    )
+    sides = [[training[amount] for training in method.predictions] for method in (ours, other)]
+    subsets = min(len(each) for side in sides for each in side)  # the first, of either
+    first, second = ([each[:subsets] for each in side] for side in sides)
     return decide(
       first,
       second,
@@ -294,6 +311,20 @@ class _Bench:
     }
 
 
+def _say_how_long(run: str, steps: int, trainings: int) -> None:
+  """Logs how long supervised trainings will take, at most: one of the run's steps does more."""
+  time = ""
+  with contextlib.suppress(UsageError, KeyError):  # a run that nothing measured
+    seconds = trainings * read_run_record(run).times()["step"]
+    time = f", at most {duration(seconds)}, as the run's steps took"
+  logger.info(
+    "Training from scratch, supervised: %d times %d steps%s; --noverdict_supervised leaves it out",
+    trainings,
+    steps,
+    time,
+  )
+
+
 def _protocol(options: Experiment, multi_label: bool) -> Protocol:
   """Returns what the options ask for; all labels are always measured."""
   shares = options.label_fractions or FRACTIONS
@@ -307,8 +338,10 @@ def _digest(record: Any) -> str:
   return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
 
-def _log(amounts: Mapping[str, str], methods: Sequence[Mapping[str, Any]]) -> None:
-  """Logs what each method reaches with each amount of labels, in per cent."""
+def _log(
+  amounts: Mapping[str, str], methods: Sequence[Mapping[str, Any]], answers: Mapping[str, str]
+) -> None:
+  """Logs what each method reaches with each amount of labels, in per cent, and the verdict."""
   first = max(map(len, amounts.values())) + 2
   widths = [max(len(method["name"]), 6) + 2 for method in methods]
   lines = [" " * first + "".join(f"{m['name']:>{w}}" for m, w in zip(methods, widths, strict=True))]
@@ -318,7 +351,7 @@ def _log(amounts: Mapping[str, str], methods: Sequence[Mapping[str, Any]]) -> No
       for method in methods
     )
     line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-    lines.append(f"{words:{first}}{line}")
+    lines.append(f"{words:{first}}{line}  {answers[key]}")
   logger.info("%s", "\n".join(f"  {line}" for line in lines))
 
 

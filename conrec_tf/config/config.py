@@ -80,7 +80,9 @@ class Config(Options):
       model_dir=os.path.join(self.run_directory, f"repetition_{repetition}_fold_{fold}"),
     )
 
-  def from_scratch(self, folder: str, steps: int, center_crop: bool) -> Self:
+  def from_scratch(
+    self, folder: str, steps: int, center_crop: bool, fraction: float, labels: int
+  ) -> Self:
     """Returns the options of a supervised training on the labels that the run is evaluated on.
 
     It has the network of the run, its optimizer and its seed, and starts from random weights.
@@ -89,6 +91,8 @@ class Config(Options):
       folder: where it lives, in model_dir.
       steps: of the training.
       center_crop: whether evaluation crops.
+      fraction: of the labels that it learns from.
+      labels: how many that are; batches are no larger.
     """
     data = self.of_eval_dataset(self.image_channels) if self.eval_dataset else self
     values: dict[str, Any] = {
@@ -101,6 +105,8 @@ class Config(Options):
       model_dir=os.path.join(self.run_directory, folder),
       seed=self.seed,
       train_steps=steps,
+      train_batch_size=min(self.train_batch_size, labels),
+      train_label_fraction=fraction,
       encoder_weights="",
       external_scaling=OPTIONS["external_scaling"].default,
       external_output="",

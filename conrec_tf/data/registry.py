@@ -6,6 +6,7 @@ import logging
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.label_subsets import with_share_of_labels
 from conrec_tf.data.sources.image_folder import open_image_folder
 from conrec_tf.data.sources.npz import open_npz
 from conrec_tf.data.sources.parquet import open_parquet
@@ -40,6 +41,8 @@ def load_dataset(config: Experiment, center_crop: bool | None = None) -> Dataset
     source = source.labelled
   if config.cv_fold:
     source = with_fold_held_out(source, *config.fold)
+  if config.train_label_fraction < 1:
+    source = with_share_of_labels(source, config.train_label_fraction, config.seed)
   return _with_crop(source, config.eval_crop, center_crop)
 
 

@@ -8,70 +8,11 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler, normalize
 
+from conrec_tf.data.label_subsets import share_subsets, shot_subsets
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.probes import Labelled
 
 logger = logging.getLogger(__name__)
-
-
-def stratified_subset(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-  """Returns indices of a share of the examples, each class as near to its share as counts allow.
-
-  At least one example of each class, even if that exceeds the fraction. Of several labels each,
-  any examples.
-
-  Args:
-    labels: int `[N]`, or `[N, L]` of several labels.
-    fraction: in (0, 1].
-  """
-  if labels.ndim == 2:
-    return np.sort(rng.permutation(len(labels))[: max(1, round(fraction * len(labels)))])
-  classes, counts = np.unique(labels, return_counts=True)
-  quotas = fraction * counts
-  takes = np.maximum(1, np.floor(quotas)).astype(int)
-  # Largest remainders first, until the total is right.
-  for index in np.argsort(takes - quotas, kind="stable"):
-    if takes.sum() >= round(fraction * len(labels)):
-      break
-    takes[index] += takes[index] < counts[index]
-  chosen = [
-    rng.permutation(np.flatnonzero(labels == name))[:take]
-    for name, take in zip(classes, takes, strict=True)
-  ]
-  return np.sort(np.concatenate(chosen))
-
-
-def share_subsets(
-  labels: np.ndarray, fraction: float, repetitions: int, seed: int
-) -> list[np.ndarray]:
-  """Returns the indices of random subsets of a share; of the whole there is one.
-
-  They are the same for every method; see `stratified_subset`.
-  """
-  return [
-    stratified_subset(
-      labels, fraction, np.random.default_rng([seed, repetition, round(1e6 * fraction)])
-    )
-    for repetition in range(repetitions if fraction < 1 else 1)
-  ]
-
-
-def shot_subsets(
-  labels: np.ndarray, count: int, repetitions: int, seed: int
-) -> list[list[np.ndarray]]:
-  """Returns the indices of random subsets of so many images of each class, by class.
-
-  They are the same for every method; a class that has fewer gives all that it has.
-
-  Args:
-    labels: int `[N]`.
-  """
-  classes = np.unique(labels)
-  subsets = []
-  for repetition in range(repetitions):
-    rng = np.random.default_rng([seed, repetition, count])
-    subsets.append([rng.permutation(np.flatnonzero(labels == name))[:count] for name in classes])
-  return subsets
 
 
 def directions(

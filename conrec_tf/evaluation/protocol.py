@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation.few_labels import (
-  directions,
-  nearest_prototypes,
-  share_subsets,
-  shot_subsets,
-)
+from conrec_tf.data.label_subsets import share_subsets, shot_subsets
+from conrec_tf.evaluation.few_labels import directions, nearest_prototypes
 from conrec_tf.evaluation.label_kinds import LabelKind
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import choices

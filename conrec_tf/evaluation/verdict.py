@@ -139,7 +139,7 @@ def sentence(answer: str, name: str, verdict: Verdict) -> str:
   opening = f"{answer[0].upper()}{answer[1:]}"
   if answer == UNDECIDED:
     opening += " with so many images"
-  difference = f"{100 * verdict.value:+.1f} points against {name}"
+  difference = f"with all labels {100 * verdict.value:+.1f} points against {name}"
   text = f"{opening}: {difference}, {low} to {high}, {which}, on {measured}"
   if answer != UNDECIDED:
     return f"{text}."

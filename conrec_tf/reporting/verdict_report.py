@@ -75,9 +75,9 @@ def reached_table(result: Mapping[str, Any]) -> Table:
       reached = method["reached"].get(amount["amount"])
       spread = f" ± {100 * reached['std']:.2f}" if reached and reached["classifiers"] > 1 else ""
       cells.append(f"{100 * reached['mean']:.2f}{spread}" if reached else "")
-    rows.append((f"{amount['words']} ({amount['labels']:,})", *cells))
+    rows.append((f"{amount['words']} ({amount['labels']:,})", *cells, amount["answer"]))
   axis = metric_of(result["metric"]).axis
-  return Table((axis, *(method["name"] for method in methods)), rows)
+  return Table((axis, *(method["name"] for method in methods), "verdict"), rows)
 
 
 def readings_table(result: Mapping[str, Any]) -> Table:
@@ -111,6 +111,11 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     notes.append(
       f"Intervals are so wide that the {result['comparisons']} comparisons with one amount of "
       "labels all hold in 95 of 100 cases."
+    )
+  if any(method["name"] == "supervised from scratch" for method in result["methods"]):
+    notes.append(
+      "Supervised training from scratch learnt from one subset of each share of the labels; only "
+      "with that one it is compared."
     )
   if result["methods"][0]["trainings"] == 1:
     notes.append("With one training, how far another seed would be isn't in the intervals.")

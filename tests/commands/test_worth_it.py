@@ -73,7 +73,7 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
     [*whole, f"{whole[0]} after recomputed batch norm"],
     whole,
   ]
-  assert "Training a supervised network from scratch: 2 steps" in caplog.text
+  assert "Training from scratch, supervised: 2 times 2 steps" in caplog.text
   result = read(folder / "verdict/verdict.json")
   assert caplog.text.count(result["sentence"]) == 1
   assert [method["name"] for method in result["methods"]] == [
@@ -86,7 +86,7 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
   assert [amount["amount"] for amount in result["amounts"]] == amounts
   assert [amount["labels"] for amount in result["amounts"]] == [4, 8, 24, 48]
   pairs = [(row["amount"], row["against"]) for row in result["differences"]]
-  assert len(pairs) == len(set(pairs)) == 2 * len(amounts) + 1
+  assert len(pairs) == len(set(pairs)) == 2 * len(amounts) + 2
   assert result["answer"] == "can't be told" and result["margin"] == 0.01
   ours, untrained = (method["reached"] for method in result["methods"][:2])
   [row] = [
@@ -104,7 +104,7 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
   caplog.clear()
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(config)
-  assert len(measured) == 4 and "Training a supervised" not in caplog.text
+  assert len(measured) == 4 and "Training from scratch" not in caplog.text
   assert read(folder / "verdict/verdict.json") == result
 
 

@@ -115,6 +115,10 @@ from conrec_tf.errors import UsageError
       "Received: True",
     ),
     (
+      dict(train_label_fraction=0.1),
+      "train_label_fraction must be 1 unless train_mode is finetune. Received: 0.1",
+    ),
+    (
       dict(mode="verdict", train_mode="finetune"),
       "train_mode must be pretrain for mode=verdict, which asks what pre-training was worth. "
       "Received: finetune",
@@ -345,7 +349,7 @@ def test_a_supervised_training_beside_a_run_has_its_network_and_the_labels_that_
     seed=3,
     model_dir="runs/a",
   )
-  one = config.from_scratch("verdict/b", 70, center_crop=False)
+  one = config.from_scratch("verdict/b", 70, False, 0.1, 12)
   assert (one.method, one.mode, one.model_dir) == (
     "supervised_unet",
     "train_then_eval",
@@ -354,7 +358,10 @@ def test_a_supervised_training_beside_a_run_has_its_network_and_the_labels_that_
   assert (one.data_dir, one.label_mode, one.eval_split) == ("few.npz", "auto", "test")
   assert (one.image_size, one.base_filters, one.learning_rate, one.seed) == (32, 8, 0.01, 3)
   assert (one.train_steps, one.eval_crop, one.eval_dataset) == (70, "none", "")
-  plain = Config(mode="verdict", train_epochs=9, model_dir="runs/a").from_scratch("b", 5, True)
+  assert (one.train_label_fraction, one.train_batch_size) == (0.1, 12)
+  plain = Config(mode="verdict", train_epochs=9, model_dir="runs/a").from_scratch(
+    "b", 5, True, 1.0, 99
+  )
   assert (plain.dataset, plain.train_steps, plain.eval_crop) == ("rectangle_triangle", 5, "center")
 
 

@@ -6,24 +6,6 @@ import pytest
 from conrec_tf.evaluation import few_labels
 
 
-@pytest.mark.parametrize(
-  "fraction, expected",
-  [
-    (0.1, {0: 8, 1: 3, 2: 1}),  # 12 of 115
-    (0.5, {0: 40, 1: 15, 2: 3}),  # quotas 40, 15, 2.5
-    (0.01, {0: 1, 1: 1, 2: 1}),  # 1.15 labels, but every class needs one
-    (1.0, {0: 80, 1: 30, 2: 5}),
-  ],
-)
-def test_stratified_subset_keeps_class_shares(fraction, expected):
-  labels = np.repeat([0, 1, 2], [80, 30, 5])
-  chosen = few_labels.stratified_subset(labels, fraction, np.random.default_rng(0))
-  assert len(set(chosen)) == len(chosen)
-  assert dict(enumerate(np.bincount(labels[chosen]))) == expected
-  again = few_labels.stratified_subset(labels, fraction, np.random.default_rng(0))
-  np.testing.assert_array_equal(chosen, again)
-
-
 def test_label_fraction_curve_averages_repeats(rng, caplog):
   split = (rng.normal(size=(300, 8)), rng.permutation(np.arange(300) % 7))
   sizes = []

@@ -152,23 +152,25 @@ def test_a_method_must_be_worth_it_against_each_other_one():
   [
     (
       verdict(WORTH, 0.05, (0.031, 0.069)),
-      "Worth it: +5.0 points against untrained, +3.1 to +6.9, above the margin of 1, on 1,020 "
-      "images.",
+      "Worth it: with all labels +5.0 points against untrained, +3.1 to +6.9, above the margin of "
+      "1, on 1,020 images.",
     ),
     (
       verdict(NOT_WORTH, -0.02, (-0.04, 0.0), groups=30),
-      "Not worth it: -2.0 points against untrained, -4.0 to +0.0, below the margin of 1, on 1,020 "
-      "images of 30 groups.",
+      "Not worth it: with all labels -2.0 points against untrained, -4.0 to +0.0, below the margin "
+      "of 1, on 1,020 images of 30 groups.",
     ),
     (
       verdict(UNDECIDED, 0.02, (-0.01, 0.05), images_to_decide=9123),
-      "Can't be told with so many images: +2.0 points against untrained, -1.0 to +5.0, on both "
-      "sides of the margin of 1, on 1,020 images; about 9,200 would decide, an estimate.",
+      "Can't be told with so many images: with all labels +2.0 points against untrained, -1.0 to "
+      "+5.0, on both sides of the margin of 1, on 1,020 images; about 9,200 would decide, an "
+      "estimate.",
     ),
     (
       verdict(UNDECIDED, 0.02, (-0.01, 0.05)),
-      "Can't be told with so many images: +2.0 points against untrained, -1.0 to +5.0, on both "
-      "sides of the margin of 1, on 1,020 images; more images alone would not decide.",
+      "Can't be told with so many images: with all labels +2.0 points against untrained, -1.0 to "
+      "+5.0, on both sides of the margin of 1, on 1,020 images; more images alone would not "
+      "decide.",
     ),
   ],
 )

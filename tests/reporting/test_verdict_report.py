@@ -53,8 +53,8 @@ def result():
     "comparisons": 1,
     "metric": "eval/linear_top_1_accuracy",
     "amounts": [
-      {"amount": "shots_1", "words": "1 image a class", "labels": 102},
-      {"amount": "fraction_1", "words": "all labels", "labels": 1020},
+      {"amount": "shots_1", "words": "1 image a class", "labels": 102, "answer": "can't be told"},
+      {"amount": "fraction_1", "words": "all labels", "labels": 1020, "answer": "worth it"},
     ],
     "methods": [
       method("this run", 2, shots_1=few, fraction_1=every),
@@ -73,8 +73,8 @@ def test_tables(result):
     ("all labels", "untrained", "+5.00", "+3.00 to +7.00", "worth it", ""),
   ]
   assert reached_table(result).rows == [
-    ("1 image a class (102)", "25.00 ± 1.20", ""),
-    ("all labels (1,020)", "50.00", "50.00"),
+    ("1 image a class (102)", "25.00 ± 1.20", "", "can't be told"),
+    ("all labels (1,020)", "50.00", "50.00", "worth it"),
   ]
   [first, second] = readings_table(result).rows
   assert first == ("this run", "embedding", "standardised", "240", "0.1", "50.00") == second

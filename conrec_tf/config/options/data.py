@@ -88,6 +88,14 @@ class Data:
     low=8,
     architecture=True,
   )
+  train_label_fraction: float = option(
+    1.0,
+    "Share of the training labels that a supervised head learns from, with train_mode=finetune: "
+    "each class as near to it as counts allow, the first subset of label_fractions.",
+    above=0.0,
+    high=1.0,
+    before=1.0,
+  )
   ordinal_labels: bool = option(
     False,
     "Treats classes as grades: cumulative-bit classifiers and quadratic weighted kappa instead of "

@@ -31,6 +31,10 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     "without cv_folds",
   )
   yield (
+    config.train_label_fraction != 1 and config.train_mode != "finetune",
+    "train_label_fraction must be 1 unless train_mode is finetune",
+  )
+  yield (
     config.eval_dataset and not config.is_pretraining,
     f"eval_dataset must be empty for train_mode={config.train_mode}",
   )
