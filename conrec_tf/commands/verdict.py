@@ -79,7 +79,7 @@ def run(config: Config) -> None:
 
   All networks are read by one protocol, `predictions_by_labels`; of several seeds' folder, each
   seed's is a training of the method. Beside `verdict.json`, a page, and what each network
-  predicted, `model_dir/verdict` holds the supervised training. What an earlier call measured is
+  predicted, `model_dir/verdict` holds the supervised trainings. What an earlier call measured is
   taken from there.
 
   Raises:
