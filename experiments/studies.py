@@ -43,6 +43,8 @@ class Study:
     return (*flags, f"--train_steps={steps}")
 
 
+# Of the recipe and the paper, and defaults when the first studies were made, which don't state them.
+ONCE_DEFAULTS = ("--color_jitter_strength=1", "--grey_probability=0.2", "--local_crops=0")
 PAPER = (
   "--optimizer=lars",
   "--learning_rate=0.075",
@@ -58,6 +60,7 @@ PAPER = (
   "--moving_average_decay=0",
   "--representation_levels=all",
   "--standardize_embeddings",
+  *ONCE_DEFAULTS,
 )
 ADAMW = (
   *PAPER,
@@ -92,9 +95,10 @@ SEARCH = {
   "clean_decoupled_average_0.99": (*BOTH, "--moving_average_decay=0.99"),
   "clean_decoupled_no_dropout": (*BOTH, "--attention_dropout=0"),
 }
-DEFAULT = (*DECOUPLED, "--skip_connections=deep", "--reconstruction_weight=300")
+# The default recipe until views were compared (`VIEWS`); "default" in the studies made until then.
+FORMER = (*DECOUPLED, "--skip_connections=deep", "--reconstruction_weight=300")
 METHODS = {
-  "default": DEFAULT,
+  "default": FORMER,
   "adamw": ADAMW,
   "adamw_reconstruction_1000": (*ADAMW, "--reconstruction_weight=1000"),
   "clean_decoupled_reconstruction_1000": (*BOTH, "--reconstruction_weight=1000"),
@@ -104,16 +108,16 @@ METHODS = {
 }
 LABELS = "--label_fractions=0.01,0.1,0.25,0.5,1.0"
 SYSTEMS = {
-  "conrec": DEFAULT,
-  "conrec_ga_pool": (*DEFAULT, AVERAGE),
-  "reconstruction": (*DEFAULT, AVERAGE, "--contrastive_weight=0"),
-  "simclr_attention": (*DEFAULT, *NO_RECONSTRUCTION),
-  "simclr": (*DEFAULT, *SIMCLR),
+  "conrec": FORMER,
+  "conrec_ga_pool": (*FORMER, AVERAGE),
+  "reconstruction": (*FORMER, AVERAGE, "--contrastive_weight=0"),
+  "simclr_attention": (*FORMER, *NO_RECONSTRUCTION),
+  "simclr": (*FORMER, *SIMCLR),
 }
 SYNTHETIC = ("--dataset=rectangle_triangle",)
 CIRCLES = ("--dataset=circles_square",)
 HOUR = 5952
-SMALL = (*DEFAULT, "--image_size=32", "--base_filters=8")
+SMALL = (*FORMER, "--image_size=32", "--base_filters=8")
 SETTINGS = {
   "default": SMALL,
   "temperature_0.05": (*SMALL, "--temperature=0.05"),
@@ -125,29 +129,29 @@ SETTINGS = {
   "no_color": (*SMALL, "--color_jitter_strength=0", "--blur_probability=0"),
 }
 OPTIONS = {
-  "default": DEFAULT,
-  "moco": (*DEFAULT, "--contrastive_method=moco"),
-  "moco_queue_512": (*DEFAULT, "--contrastive_method=moco", "--moco_queue_length=512"),
-  "levels_contrast": (*DEFAULT, "--multi_level_contrastive_weight=1"),
-  "levels_reconstruction": (*DEFAULT, "--multi_level_reconstruction_weight=300"),
-  "adversarial_0.1": (*DEFAULT, "--adversarial_weight=0.1"),
-  "adversarial_1": (*DEFAULT, "--adversarial_weight=1"),
+  "default": FORMER,
+  "moco": (*FORMER, "--contrastive_method=moco"),
+  "moco_queue_512": (*FORMER, "--contrastive_method=moco", "--moco_queue_length=512"),
+  "levels_contrast": (*FORMER, "--multi_level_contrastive_weight=1"),
+  "levels_reconstruction": (*FORMER, "--multi_level_reconstruction_weight=300"),
+  "adversarial_0.1": (*FORMER, "--adversarial_weight=0.1"),
+  "adversarial_1": (*FORMER, "--adversarial_weight=1"),
 }
 BFLOAT16 = "--mixed_precision=mixed_bfloat16"
 GENTLE = ("--color_jitter_strength=0.3", "--grey_probability=0")
 CROPS = ("--local_crops=4",)
 GROWING = "--image_size_schedule=32:0.5,48:0.3"
-ALL_THREE = (*DEFAULT, *GENTLE, *CROPS, "--representation_levels=all_with_deviations")
+DEFAULT = (*FORMER, *GENTLE, *CROPS, "--representation_levels=all_with_deviations")
 VIEWS = {
-  "default": DEFAULT,
-  "gentle_color": (*DEFAULT, *GENTLE),
-  "local_crops": (*DEFAULT, *CROPS),
-  "deviations": (*DEFAULT, "--representation_levels=all_with_deviations"),
-  "all_three": ALL_THREE,
-  "size_schedule": (*DEFAULT, GROWING),
-  "all_three_size_schedule": (*ALL_THREE, GROWING),
+  "former_default": FORMER,
+  "gentle_color": (*FORMER, *GENTLE),
+  "local_crops": (*FORMER, *CROPS),
+  "deviations": (*FORMER, "--representation_levels=all_with_deviations"),
+  "all_three": DEFAULT,
+  "size_schedule": (*FORMER, GROWING),
+  "all_three_size_schedule": (*DEFAULT, GROWING),
 }
-TINY = (*DEFAULT, "--image_size=48", "--base_filters=8", BFLOAT16)
+TINY = (*FORMER, "--image_size=48", "--base_filters=8", BFLOAT16)
 CONFLICT = {
   "conrec": TINY,
   "simclr": (*TINY, *SIMCLR),
@@ -155,8 +159,8 @@ CONFLICT = {
 }
 WATCHED = (*TINY, "--log_gradient_conflict", "--log_steps=10")
 WARM = {
-  "scratch": DEFAULT,
-  "warm": (*DEFAULT, "--checkpoint=networks/oxford_flowers102_64px"),
+  "scratch": FORMER,
+  "warm": (*FORMER, "--checkpoint=networks/oxford_flowers102_64px"),
 }
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
@@ -164,14 +168,14 @@ STUDIES = {
     "The default recipe on Rectangle-Triangle, as long as the bare command trains.",
     SYNTHETIC,
     2170,
-    {"default": DEFAULT},
+    {"default": FORMER},
     (0, 1, 2),
   ),
   "default_flowers": Study(
     "The default recipe on Oxford Flowers 102, as long as 1,060 steps with all skips take.",
     FLOWERS,
     1325,
-    {"default": DEFAULT},
+    {"default": FORMER},
   ),
   "search_synthetic": Study("Variations on Rectangle-Triangle.", SYNTHETIC, 1060, SEARCH),
   "search_flowers": Study("The same on Oxford Flowers 102.", FLOWERS, 1060, SEARCH),
@@ -226,7 +230,7 @@ STUDIES = {
     "bfloat16, reckoned at 0.091 s a step.",
     (*FLOWERS, BFLOAT16),
     19700,
-    {"default": DEFAULT},
+    {"default": FORMER},
     (0, 1, 2),
   ),
   "long_synthetic": Study(
@@ -244,11 +248,11 @@ STUDIES = {
     "and what it has reached after each ten minutes.",
     SYNTHETIC,
     HOUR,
-    {"default": DEFAULT},
+    {"default": FORMER},
     eval_every_epochs=16,
   ),
   "hour_circles": Study(
-    "The same on Circles-Square.", CIRCLES, HOUR, {"default": DEFAULT}, eval_every_epochs=16
+    "The same on Circles-Square.", CIRCLES, HOUR, {"default": FORMER}, eval_every_epochs=16
   ),
   "options_synthetic": Study(
     "What the paper left as future work, beside the default recipe on Rectangle-Triangle, each for "
@@ -299,8 +303,8 @@ STUDIES = {
     SYNTHETIC,
     1060,
     {
-      "adversarial_1": (*DEFAULT, "--adversarial_weight=1"),
-      "adversarial_10": (*DEFAULT, "--adversarial_weight=10"),
+      "adversarial_1": (*FORMER, "--adversarial_weight=1"),
+      "adversarial_10": (*FORMER, "--adversarial_weight=10"),
     },
   ),
   "views_flowers": Study(

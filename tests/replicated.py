@@ -151,7 +151,7 @@ def make_config(replicas, **values):
     values.update(strategy="mirrored", devices=",".join(map(str, range(replicas))))
   return Config(
     **{
-      **dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH),
+      **dict(image_size=24, unet_depth=2, base_filters=4, train_batch_size=BATCH, local_crops=0),
       **dict(mixed_precision="float32"),  # whatever this processor is fast in
       **dict(optimizer="lars", learning_rate=0.075, learning_rate_scaling="sqrt"),
       **dict(learning_rate_schedule="constant", representation_levels="last", **PAPER),

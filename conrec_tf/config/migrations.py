@@ -97,7 +97,10 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items()
     if name not in REMOVED
   }
-  unread = {} if kept.get("train_mode") == "segment" else UNREAD
+  unread = UNREAD
+  if kept.get("train_mode") == "segment":
+    unread = {}
+    kept.setdefault("segment_color_jitter", kept["color_jitter_strength"] / 4)  # its share then
   return {**ADDED, **kept, **unread}
 
 

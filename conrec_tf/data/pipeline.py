@@ -111,7 +111,7 @@ class Crops(NamedTuple):
 
 def local_crops(objective: Objective) -> Crops | None:
   """Returns the small crops that a training compares with whole views, or None."""
-  if not objective.local_crops:
+  if "local_crops" not in objective.objectives:
     return None
   return Crops(
     objective.local_crops,

@@ -12,8 +12,6 @@ from conrec_tf.data.records import Record
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 from conrec_tf.segmentation.crops import make_masked_crop
 
-COLOR_SHARE = 0.25  # of the jitter of pre-training, which makes views of an image hard to match
-
 
 def segmentation_batches(
   options: SegmentationExperiment,
@@ -33,7 +31,7 @@ def segmentation_batches(
   Raises:
     UsageError: the batch is larger than the crops of an epoch.
   """
-  strength = options.color_jitter_strength
+  strength = options.segment_color_jitter
   jitters = (
     options.brightness_jitter,
     options.contrast_jitter,
@@ -48,7 +46,7 @@ def segmentation_batches(
     color = draw_color(
       color_seed,
       probabilities=(options.color_jitter_probability, 0.0, 0.0),
-      ranges=[COLOR_SHARE * strength * largest for largest in jitters],
+      ranges=[strength * largest for largest in jitters],
     )
     image, classes = make_masked_crop(
       source.decode(record["image"]),

@@ -27,7 +27,8 @@ class Progress:
   """Shows one live line in a terminal; in a file, a plain line now and then.
 
   The time left is reckoned from all steps of a size but those before its first row, in which the
-  step is traced and compiled, as if steps took as long as their images have pixels.
+  step is traced and compiled, as if steps took as long as their images have pixels; at that row,
+  from the size before.
 
   Args:
     phases: the sizes of the whole training.
@@ -39,6 +40,7 @@ class Progress:
 
   def __init__(self, first_step: int, phases: Sequence[SizePhase]) -> None:
     self._phases, self._last = phases, phases[-1].last_step
+    self._pace: float | None = None  # seconds for a pixel of an image
     self.begin(first_step)
     self._shown = -math.inf
     self._live = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
@@ -80,7 +82,10 @@ class Progress:
     """Shows a row of metrics, `{name: number}`, and the time left."""
     step = row[GLOBAL_STEP]
     now = time.monotonic()
-    left = (now - self._began) / self._work(self._first, step) * self._work(step, self._last)
+    pace = (now - self._began) / self._work(self._first, step)
+    if self._compiled or self._pace is None:
+      self._pace = pace
+    left = self._pace * self._work(step, self._last)
     if not self._compiled:
       self._compiled, self._first, self._began = True, step, now
     if self._live:

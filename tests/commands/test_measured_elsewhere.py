@@ -55,6 +55,7 @@ def options(tmp_path, angles):
     image_size=24,
     unet_depth=2,
     base_filters=2,
+    local_crops=0,
     train_batch_size=8,
     mixed_precision="float32",
     model_dir=str(tmp_path / "run"),

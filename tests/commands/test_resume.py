@@ -28,6 +28,7 @@ TINY = dict(
   image_size=24,
   base_filters=2,
   unet_depth=2,
+  local_crops=0,
   train_batch_size=8,
   learning_rate_schedule="constant",  # so that a run can go on for longer
   report=False,

@@ -185,7 +185,7 @@ def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
   source = load_dataset(config)
   model = build_training(config, source, source, 10).model
   assert len(model.decoder.skip_blocks) == config.unet_depth - 1
-  assert config.skip_connections == "deep" and config.color_jitter_strength == 1.0
+  assert config.skip_connections == "deep" and config.segment_color_jitter == 0.25
   levels = next(iter(segmentation_batches(config, source)))["image"].numpy().mean(axis=(1, 2, 3))
   assert np.all(abs(levels / (128 / 255) - 1) < 0.2) and np.ptp(levels) > 0.1
 

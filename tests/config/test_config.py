@@ -160,7 +160,6 @@ def test_what_the_recipe_shares_with_the_paper():
     weight_decay=1e-4,
     momentum=0.9,
     train_batch_size=16,
-    color_jitter_strength=1.0,
     unet_depth=4,
     attention_dropout=0.5,
     batch_norm_decay=0.9,
@@ -224,6 +223,8 @@ def test_momentum_that_follows_a_cosine_leaves_the_default_model_dir_as_it_was()
   values = dict(
     learning_rate_schedule="constant", contrastive_method="moco", moco_momentum_schedule="cosine"
   )
+  values |= dict(local_crops=0, color_jitter_strength=1.0, grey_probability=0.2)  # once defaults
+  values |= dict(representation_levels="all")
   assert Config(**values).run_directory == "runs/rectangle_triangle-conrec-b3d67138"
   assert Config(**values, train_steps=99).run_directory == Config(**values).run_directory
 

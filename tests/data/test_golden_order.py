@@ -56,6 +56,7 @@ ROUNDING = 1e-5
 
 def config(values, **others):
   sizes = dict(image_size=24, unet_depth=3, base_filters=2, train_batch_size=8)
+  sizes |= dict(color_jitter_strength=1.0, grey_probability=0.2, local_crops=0)
   return Config(**(sizes | values | others), mixed_precision="float32")
 
 

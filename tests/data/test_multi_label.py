@@ -145,6 +145,7 @@ def test_from_training_to_report(table, tmp_path, caplog):
     image_size=24,
     base_filters=2,
     unet_depth=3,
+    local_crops=0,
     train_batch_size=8,
     train_steps=4,
     eval_every_epochs=0,

@@ -37,6 +37,7 @@ def test_result_saved_model_onnx_and_tflite_have_one_accuracy(data_dir, tmp_path
     **data,
     base_filters=4,
     unet_depth=2,
+    local_crops=0,
     train_batch_size=8,
     train_steps=10,
     report=False,

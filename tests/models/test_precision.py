@@ -47,6 +47,7 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
       image_size=24,
       unet_depth=3,
       train_batch_size=8,
+      local_crops=0,
       mixed_precision=value,
       attention_dropout=0.0,
       pooling=pooling,
@@ -88,7 +89,8 @@ def test_a_step_in_half_precision_is_near_that_in_float32(rng, name, pooling):
 
 
 def test_overflowing_gradients_are_left_out_and_the_scale_falls():
-  config = Config(base_filters=2, image_size=24, unet_depth=3, mixed_precision="mixed_float16")
+  sizes = dict(base_filters=2, image_size=24, unet_depth=3, local_crops=0)
+  config = Config(**sizes, mixed_precision="mixed_float16")
   model = build_model(config)
   optimizer = build_optimizer(config, 80, 80)
   step = PretrainStep(config, model, optimizer)

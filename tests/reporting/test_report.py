@@ -59,6 +59,7 @@ def config(data_dir, tmp_path_factory):
     image_size=24,
     base_filters=2,
     unet_depth=2,
+    local_crops=0,
     train_batch_size=8,
     train_steps=5,
     log_steps=2,

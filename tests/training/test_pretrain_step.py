@@ -13,7 +13,7 @@ from conrec_tf.training.pretrain_step import PretrainStep
 
 
 def make_step(**values):
-  config = Config(base_filters=2, unet_depth=2, **values)
+  config = Config(base_filters=2, unet_depth=2, local_crops=0, **values)
   model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)
@@ -81,10 +81,12 @@ def test_every_variable_moves_but_biases_before_batch_norm(values):
 def test_a_supervised_head_leaves_the_network_alone():
   plain, _, step = make_step()
   step(make_batch())
-  config = Config(base_filters=2, unet_depth=2, lineareval_while_pretraining=True)
-  assert config.representation_levels == "all"  # which the head sees, as evaluation does
+  values = dict(local_crops=0, lineareval_while_pretraining=True)
+  config = Config(base_filters=2, unet_depth=2, **values)
   model, head = build_model(config), LinearHead(3)
-  head(tf.zeros([1, 2 + 4]))
+  # The head sees what evaluation does.
+  assert config.representation_levels == "all_with_deviations"
+  head(tf.zeros([1, 2 * (2 + 4)]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
   step = PretrainStep(config, model, optimizer, head)
@@ -141,7 +143,7 @@ def test_the_contrastive_loss_may_compare_clean_views():
 
 
 def test_the_moving_average_is_that_of_all_weights_after_each_step():
-  config = Config(base_filters=2, unet_depth=2, moving_average_decay=0.5)
+  config = Config(base_filters=2, unet_depth=2, local_crops=0, moving_average_decay=0.5)
   model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   optimizer.build(model.trainable_variables)

@@ -121,6 +121,7 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
     else kinds_of_data.write(kind, data, monkeypatch)
   )
   sizes = dict(image_size=24, base_filters=2, unet_depth=2, train_batch_size=8, seed=3)
+  sizes |= dict(local_crops=0)
   general = dict(mode="train", train_steps=STEPS, model_dir=str(tmp_path / "run"))
   config = Config(**(dict(mixed_precision="float32") | sizes | general | values | options))
   source = load_dataset(config)

@@ -12,10 +12,12 @@ from conrec_tf.training.update_step import FirstNonFiniteStep
 
 
 def make_step(**values):
-  config = Config(base_filters=2, unet_depth=2, image_size=24, warmup_epochs=1, **values)
+  config = Config(
+    base_filters=2, unet_depth=2, image_size=24, local_crops=0, warmup_epochs=1, **values
+  )
   model = build_model(config)
   head = LinearHead(3)
-  head(tf.zeros([1, 2 + 4]))
+  head(tf.zeros([1, 2 * (2 + 4)]))
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
   step = PretrainStep(config, model, optimizer, head, skip_non_finite=config.on_nan == "skip")

@@ -206,9 +206,8 @@ class Augmentation:
   """Stage 1 (views, as SimCLR) and stage 2 (corruption, as Models Genesis)."""
 
   color_jitter_strength: float = option(
-    1.0,
-    "Strength of brightness, contrast, saturation and hue jitter; for segmentation it is a quarter "
-    "of that.",
+    0.3,
+    "Strength of brightness, contrast, saturation and hue jitter of views. Paper: 1.",
     low=0.0,
     high=1.25,
   )
@@ -230,7 +229,7 @@ class Augmentation:
     low=0.0,
     high=0.5,
   )
-  grey_probability: float = share(0.2, "Share of RGB views without colour.")
+  grey_probability: float = share(0.0, "Share of RGB views without colour.")
   use_blur: bool = option(True, "Blur RGB views, a share of blur_probability.")
   blur_probability: float = share(0.5, "Share of RGB views that are blurred.")
   window_size: int = option(

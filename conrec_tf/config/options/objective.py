@@ -77,9 +77,9 @@ class Objective:
     low=0.0,
   )
   local_crops: int = option(
-    0,
-    "Small crops of each image that are compared with the views of all images, beside those; 0: "
-    "none (multi-crop, arXiv 2006.09882).",
+    4,
+    "Small crops of each image that are compared with the views of all images, beside those, where "
+    "there is a contrastive loss; 0: none (multi-crop, arXiv 2006.09882).",
     low=0,
     high=64,
     before=0,
@@ -151,6 +151,6 @@ class Objective:
       "reconstruction": self.reconstruction_weight,
       "levels": self.multi_level_contrastive_weight or self.multi_level_reconstruction_weight,
       "adversarial": self.adversarial_weight,
-      "local_crops": self.local_crops,
+      "local_crops": self.local_crops and self.contrastive_weight,
     }
     return tuple(name for name, weight in weights.items() if weight)

@@ -59,6 +59,13 @@ class Segmentation:
     "Weights of the classes in the loss, in their order, separated by commas. Empty: all alike.",
     above=0.0,
   )
+  segment_color_jitter: float = option(
+    0.25,
+    "Strength of brightness, contrast, saturation and hue jitter of the image.",
+    low=0.0,
+    high=1.25,
+    before=0.25,
+  )
   scale_jitter: float = option(
     0.25,
     "Crops of image and mask show up to this share more or less of a side.",

@@ -75,7 +75,7 @@ class Model:
     architecture=True,
   )
   representation_levels: str = option(
-    "all",
+    "all_with_deviations",
     "Levels of the encoder that make the representation that is evaluated, embedded, exported and "
     "finetuned.",
     choices={

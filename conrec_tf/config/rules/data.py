@@ -94,9 +94,6 @@ def data_rules(config: Options) -> Iterator[Rule]:
     ("saturation_jitter", 1.0),
     ("hue_jitter", 0.5),
   ):
-    product = config.color_jitter_strength * getattr(config, name)
-    yield (
-      product > most,
-      f"color_jitter_strength * {name} must be at most {most:g}",
-      f"{product:g}",
-    )
+    for strength in ("color_jitter_strength", "segment_color_jitter"):
+      product = getattr(config, strength) * getattr(config, name)
+      yield product > most, f"{strength} * {name} must be at most {most:g}", f"{product:g}"

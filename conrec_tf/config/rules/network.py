@@ -68,7 +68,8 @@ def _size_rules(config: Options) -> Iterator[Rule]:
   stride = 2 ** (config.unet_depth - 1)
   first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]
   whole = [("image_size", config.image_size), *first, ("eval_image_size", config.evaluation_size)]
-  local = [("local_crop_size", config.local_crop_size)] if config.local_crops else []
+  cropped = config.is_pretraining and "local_crops" in config.objectives
+  local = [("local_crop_size", config.local_crop_size)] if cropped else []
   for name, size in (*whole, *local):
     yield (
       config.encoder == "unet" and size % stride,

@@ -41,13 +41,14 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     "unless contrastive_method=moco",
   )
   yield (
-    config.local_crops and not (config.is_pretraining and config.contrastive_weight),
-    "local_crops must be 0 unless a training has a contrastive loss",
+    config.local_crops not in (0, Options.local_crops)
+    and not (config.is_pretraining and config.contrastive_weight),
+    "local_crops must be 0 or left out unless a training has a contrastive loss",
   )
   yield from left_out(
     config,
     ("local_crop_size", "local_crop_min_area", "local_crop_max_area", "local_crop_weight"),
-    config.local_crops,
+    config.is_pretraining and "local_crops" in config.objectives,
     "unless there are local_crops",
   )
   yield (

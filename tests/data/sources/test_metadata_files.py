@@ -71,7 +71,9 @@ def plain_batch(plain):
 
 
 def first_batch(path):
-  values = dict(image_size=24, unet_depth=3, train_batch_size=8, dataset="image_folder")
+  values = dict(
+    image_size=24, unet_depth=3, local_crops=0, train_batch_size=8, dataset="image_folder"
+  )
   return next(iter(pretraining_batches(Config(data_dir=str(path), **values))))
 
 

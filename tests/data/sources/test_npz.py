@@ -28,6 +28,7 @@ def config(path, **values):
         image_size=24,
         base_filters=2,
         unet_depth=3,
+        local_crops=0,
         train_batch_size=8,
       ),
       **values,

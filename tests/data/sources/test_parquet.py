@@ -18,7 +18,7 @@ from conrec_tf.errors import UsageError
 
 CLASSES = ("tulip", "iris", "rose")  # neither in natural nor in the order of use
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-VALUES = dict(image_size=24, unet_depth=3, train_batch_size=8)
+VALUES = dict(image_size=24, unet_depth=3, local_crops=0, train_batch_size=8)
 
 
 @pytest.fixture(autouse=True)

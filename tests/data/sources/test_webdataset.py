@@ -72,7 +72,7 @@ def test_training_sees_the_same_as_from_a_folder(shards, tmp_path):
       folder = tmp_path / "folder" / split / LABELS[index % 2]
       folder.mkdir(parents=True, exist_ok=True)
       (folder / f"{number}{index:03}.png").write_bytes(photograph(10 * number + index))
-  values = dict(image_size=24, unet_depth=3, train_batch_size=8)
+  values = dict(image_size=24, unet_depth=3, local_crops=0, train_batch_size=8)
   batches = [
     next(iter(pretraining_batches(config)))
     for config in (

@@ -53,7 +53,7 @@ def test_a_judgement_is_of_34_pixels_and_of_both_images(rng):
 
 
 def make_step(**values):
-  sizes = dict(base_filters=2, unet_depth=2, image_size=32, train_batch_size=4)
+  sizes = dict(base_filters=2, unet_depth=2, image_size=32, train_batch_size=4, local_crops=0)
   config = Config(**{**sizes, "attention_dropout": 0.0, **values})
   model = build_model(config)
   step = PretrainStep(

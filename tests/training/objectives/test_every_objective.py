@@ -26,7 +26,7 @@ VALUES = {
 
 def make_config(name, **values):
   sizes = dict(base_filters=2, unet_depth=2, image_size=32, train_batch_size=4)
-  still = dict(attention_dropout=0.0, weight_decay=0.0)
+  still = dict(attention_dropout=0.0, weight_decay=0.0, local_crops=0)
   return Config(**{**sizes, **still, **VALUES[name], **values})
 
 

@@ -17,7 +17,9 @@ NAMES = [GRADIENT_COSINE, "train/level_1_gradient_cosine", "train/level_2_gradie
 
 def make_runner(interval, **values):
   config = Config(
-    **dict(base_filters=4, unet_depth=2, train_batch_size=4, mixed_precision="float32") | values
+    **dict(base_filters=4, unet_depth=2, train_batch_size=4, mixed_precision="float32")
+    | dict(local_crops=0)
+    | values
   )
   model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)

@@ -23,7 +23,7 @@ BOTH = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weigh
 
 
 def make_config(**values):
-  sizes = dict(base_filters=2, unet_depth=4, image_size=32, train_batch_size=4)
+  sizes = dict(base_filters=2, unet_depth=4, image_size=32, train_batch_size=4, local_crops=0)
   return Config(**{**sizes, "attention_dropout": 0.0, "weight_decay": 0.0, **values})
 
 

@@ -50,7 +50,8 @@ def test_loss_against_loops(rng, number):
 
 
 def make_step(**values):
-  config = Config(base_filters=2, unet_depth=2, attention_dropout=0.0, weight_decay=0.0, **values)
+  sizes = dict(base_filters=2, unet_depth=2, attention_dropout=0.0, weight_decay=0.0)
+  config = Config(**{**sizes, "local_crops": 0, **values})
   model = build_model(config)
   optimizer = build_optimizer(config, examples=100, last_step=10)
   skip = config.on_nan == "skip"
@@ -112,10 +113,13 @@ def test_held_out_images_have_no_such_loss():
 @pytest.mark.parametrize(
   "values, message",
   [
-    (dict(local_crop_size=16), "local_crop_size must be left out unless there are local_crops"),
-    (dict(local_crop_weight=1.0), "local_crop_weight must be left out unless"),
-    (dict(local_crops=2, contrastive_weight=0.0), "local_crops must be 0 unless a training has a"),
-    (dict(local_crops=2, train_mode="finetune"), "local_crops must be 0 unless a training has a"),
+    (
+      dict(local_crops=0, local_crop_size=16),
+      "local_crop_size must be left out unless there are local_crops",
+    ),
+    (dict(local_crops=0, local_crop_weight=1.0), "local_crop_weight must be left out unless"),
+    (dict(local_crops=2, contrastive_weight=0.0), "local_crops must be 0 or left out unless a"),
+    (dict(local_crops=2, train_mode="finetune"), "local_crops must be 0 or left out unless a"),
     (
       dict(local_crops=2, local_crop_min_area=0.6),
       r"local_crop_min_area must be at most local_crop_max_area. Received: 0.6 and 0.5",
@@ -129,3 +133,10 @@ def test_held_out_images_have_no_such_loss():
 def test_contradictions_are_refused(values, message):
   with pytest.raises(UsageError, match=message):
     Config(**values)
+
+
+@pytest.mark.parametrize("crops", [dict(), dict(local_crops=0)])
+@pytest.mark.parametrize("values", [dict(contrastive_weight=0.0), dict(train_mode="finetune")])
+def test_where_nothing_is_contrasted_there_are_none_and_need_none(values, crops):
+  config = Config(unet_depth=7, image_size=64, **values, **crops)  # crops would be too small
+  assert not (config.is_pretraining and config.has_local_crops)

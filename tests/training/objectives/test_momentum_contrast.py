@@ -73,6 +73,7 @@ def make_step(reconstruction_weight=0.0, **values):
     base_filters=2,
     unet_depth=2,
     train_batch_size=4,
+    local_crops=0,
     contrastive_method="moco",
     attention_dropout=0.0,
     weight_decay=0.0,
