@@ -43,7 +43,7 @@ class Study:
     return (*flags, f"--train_steps={steps}")
 
 
-# Of the recipe and the paper, and defaults when the first studies were made, which don't state them.
+# The paper's values, and defaults when the first studies were made, whose results don't state them.
 ONCE_DEFAULTS = ("--color_jitter_strength=1", "--grey_probability=0.2", "--local_crops=0")
 PAPER = (
   "--optimizer=lars",

@@ -100,7 +100,8 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
   unread = UNREAD
   if kept.get("train_mode") == "segment":
     unread = {}
-    kept.setdefault("segment_color_jitter", kept["color_jitter_strength"] / 4)  # its share then
+    if "color_jitter_strength" in kept:  # of which it was a share
+      kept.setdefault("segment_color_jitter", kept["color_jitter_strength"] / 4)
   return {**ADDED, **kept, **unread}
 
 

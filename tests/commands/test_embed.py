@@ -130,9 +130,9 @@ def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
   with np.load(folder / "train-00000-of-00002.npz") as archive:
-    assert set(archive) == {"embedding"} and archive["embedding"].shape == (8, 2 + 4)
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (8, 2 * (2 + 4))
   with np.load(folder / "train-00001-of-00002.npz") as archive:
-    assert set(archive) == {"embedding"} and archive["embedding"].shape == (1, 2 + 4)
+    assert set(archive) == {"embedding"} and archive["embedding"].shape == (1, 2 * (2 + 4))
   assert "train-00000-of-00002.npz,0,train+test,00.png,,\n" in (folder / "index.csv").read_text()
 
 

@@ -65,7 +65,7 @@ def test_train_then_eval_leaves_results_and_a_saved_model(tiny):
     *("ckpt-6.index", "ckpt-7.index")  # one before each evaluation
   }
   loaded = tf.saved_model.load(str(model_dir / "saved_model/7"))
-  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 2 + 4)
+  assert loaded(np.zeros([2, 24, 24, 1], np.float32)).shape == (2, 2 * (2 + 4))
 
 
 @pytest.mark.slow

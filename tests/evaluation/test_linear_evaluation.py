@@ -40,6 +40,7 @@ def network(data_dir):
     image_size=24,
     base_filters=2,
     unet_depth=2,
+    representation_levels="all",
   )
   return load_dataset(config), build_model(config)
 

@@ -251,7 +251,9 @@ def test_an_export_that_computes_something_else_is_refused(network, tmp_path, mo
   directory = saved(tmp_path, *network)
   config = dataclasses.replace(network[0], export_format="tflite")
   monkeypatch.setattr(exporting.onnx_tflite, "tflite_bytes", lambda *args: b"what it was made to")
-  monkeypatch.setattr(exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 4 + 8]))
+  monkeypatch.setattr(
+    exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 2 * (4 + 8)])
+  )
   with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
     export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []

@@ -98,7 +98,7 @@ def test_more_channels_repeat_the_first_kernel(trained, rng):
   before, after = (each.encoder.get_weights()[0] for each in (colour, model))
   np.testing.assert_allclose(after[:, :, 4], before[:, :, 1] * 3 / 5, rtol=1e-6)
   grey = np.repeat(rng.random([1, 24, 24, 1]).astype(np.float32), 5, axis=-1)
-  assert model.embed(grey).shape == (1, 2 + 4 + 8)
+  assert model.embed(grey).shape == (1, 2 * (2 + 4 + 8))
 
 
 def test_added_skip_connections_change_nothing_at_first(trained, rng, caplog):

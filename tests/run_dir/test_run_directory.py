@@ -80,10 +80,10 @@ def test_other_values_of_what_determines_training_are_refused(tmp_path):
   directory = RunDirectory(tmp_path)
   (tmp_path / "config.json").write_text('{"label_mode": "none", "seed": 0, "tpu_name": ""}')
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
-    directory.start(Config())
+    directory.start(Config(local_crops=0))
   with pytest.raises(UsageError, match="dicom_frames:  -> middle"):
-    directory.start(Config(label_mode="none", dicom_frames="middle"))
-  directory.start(Config(label_mode="none"))
+    directory.start(Config(local_crops=0, label_mode="none", dicom_frames="middle"))
+  directory.start(Config(local_crops=0, label_mode="none"))
   assert directory.read("config.json")["label_mode"] == "none"
 
 
