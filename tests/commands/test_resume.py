@@ -272,7 +272,7 @@ def test_what_is_exported_is_the_average_of_all_levels(averaged, rng):
   values, run = averaged
   images = rng.uniform(size=(3, 24, 24, 3)).astype(np.float32)
   embedding = tf.saved_model.load(str(run / "saved_model/6"))(images)
-  assert embedding.shape == (3, 2 * (2 + 4))
+  assert embedding.shape == (3, 2 + 4)
   model = build_model(Config(**values), 3)
   load_network(resolve_checkpoint(run), model)
   np.testing.assert_allclose(embedding, model.embed(images), atol=1e-5)
