@@ -139,4 +139,4 @@ def test_contradictions_are_refused(values, message):
 @pytest.mark.parametrize("values", [dict(contrastive_weight=0.0), dict(train_mode="finetune")])
 def test_where_nothing_is_contrasted_there_are_none_and_need_none(values, crops):
   config = Config(unet_depth=7, image_size=64, **values, **crops)  # crops would be too small
-  assert not (config.is_pretraining and config.has_local_crops)
+  assert not (config.is_pretraining and "local_crops" in config.objectives)
