@@ -26,7 +26,7 @@ def test_batches(tiny):
 
 def test_local_crops_come_beside_the_same_views(tiny):
   values = dict(local_crops=3, local_crop_size=16, local_crop_min_area=0.05)
-  plain, batch = (take(Config(**tiny, **more), 1)[0] for more in ({}, values))
+  plain, batch = (take(Config(**{**tiny, **more}), 1)[0] for more in ({}, values))
   assert set(batch) == {*plain, "local_crops"}
   for name, views in plain.items():
     np.testing.assert_array_equal(batch[name], views)
@@ -38,8 +38,8 @@ def test_local_crops_come_beside_the_same_views(tiny):
 
 def test_local_crops_as_large_as_the_views_are_others(tiny):
   size = dict(local_crop_size=24, local_crop_min_area=0.08, local_crop_max_area=1.0)
-  same = dict(**tiny, crop_min_area=0.08)
-  plain, batch = (take(Config(**same, **more), 1)[0] for more in ({}, dict(local_crops=2, **size)))
+  same, values = dict(tiny, crop_min_area=0.08), dict(local_crops=2, **size)
+  plain, batch = (take(Config(**{**same, **more}), 1)[0] for more in ({}, values))
   np.testing.assert_array_equal(batch["target"], plain["target"])
   assert not (batch["local_crops"] == batch["target"]).all(axis=(2, 3, 4)).any()
 
@@ -57,7 +57,7 @@ def test_one_seed_one_stream(tiny):
 
 
 def test_smaller_views_show_the_same_parts_of_the_same_images(tiny):
-  config = Config(**tiny, corruption="none")
+  config = Config(**tiny, corruption="none", color_jitter_strength=1.0)
   large, small = (
     next(pipeline.pretraining_batches(config, image_size=size).as_numpy_iterator())["target"]
     for size in (48, 24)
