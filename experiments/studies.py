@@ -144,11 +144,7 @@ GROWING = "--image_size_schedule=32:0.5,48:0.3"
 DEFAULT = (*FORMER, *GENTLE, *CROPS, "--representation_levels=all_with_deviations")
 VIEWS = {
   "former_default": FORMER,
-  "gentle_color": (*FORMER, *GENTLE),
-  "local_crops": (*FORMER, *CROPS),
-  "deviations": (*FORMER, "--representation_levels=all_with_deviations"),
   "all_three": DEFAULT,
-  "size_schedule": (*FORMER, GROWING),
   "all_three_size_schedule": (*DEFAULT, GROWING),
 }
 TINY = (*FORMER, "--image_size=48", "--base_filters=8", BFLOAT16)
