@@ -38,14 +38,13 @@ from conrec_tf.reporting.run_record import read_run_record, seed_folders, told_a
 from conrec_tf.run_dir.embedding_files import read_arrays, write_arrays
 from conrec_tf.run_dir.measurement import DIGITS, measurement
 from conrec_tf.run_dir.predictions_file import read_predictions
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
 from conrec_tf.training.evaluations import label_kind
 from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.progress import duration
 
 logger = logging.getLogger(__name__)
 
-FOLDER, RESULT = "verdict", "verdict.json"
 THIS_RUN, UNTRAINED, SUPERVISED = "this run", "untrained", "supervised from scratch"
 FRACTIONS, SHOTS = (0.01, 0.1), (1, 2, 4, 8, 16)  # where none are asked for
 # Of an archive, beside predictions by amount of labels: those of either split, and how it was read.
@@ -102,7 +101,7 @@ def run(config: Config) -> None:
       f"Received: {source.name} without"
     )
   check_labels(config, source, eval_source)
-  folder = directory.path / FOLDER
+  folder = directory.path / VERDICT
   make_output_folder(folder)
   bench = _Bench(config, source, eval_source, folder)
   methods = [
@@ -119,7 +118,7 @@ def run(config: Config) -> None:
     assert ours.learnt is not None
     others.append(bench.supervised(runs[0], steps, ours.learnt))
   result = {GLOBAL_STEP: steps, **bench.compared(ours, others)}
-  RunDirectory(folder).write(RESULT, result)
+  RunDirectory(folder).write(VERDICT_FILE, result)
   _draw(folder, result)
 
 
@@ -216,9 +215,9 @@ class _Bench:
   def _from_scratch(self, steps: int, fraction: float, labels: int) -> Config:
     """Returns the options of a supervised training, in a folder named by all that it depends on."""
     asked = (steps, self._source.center_crop, fraction, labels)
-    settings = self._config.from_scratch(FOLDER, *asked).training_fingerprint
+    settings = self._config.from_scratch(VERDICT, *asked).training_fingerprint
     name = f"supervised-{_digest([settings, steps, self._measurement.data])}"
-    return self._config.from_scratch(os.path.join(FOLDER, name), *asked)
+    return self._config.from_scratch(os.path.join(VERDICT, name), *asked)
 
   def compared(self, ours: Measured, others: Sequence[Measured]) -> dict[str, Any]:
     """Decides on a method against others, with each amount of labels; logs and returns it all.

@@ -17,6 +17,7 @@ from conrec_tf.reporting.html_report import Section
 from conrec_tf.reporting.inference import ModelInspector, Predictions
 from conrec_tf.reporting.method_comparison import comparison_table, methods_of
 from conrec_tf.reporting.tables import Table, class_table, labels_table, representations_table
+from conrec_tf.reporting.verdict_report import read_verdict, verdict_section
 
 ATTENDED = 12
 RECONSTRUCTED = 2
@@ -47,6 +48,12 @@ def methods_section(context: ReportContext) -> Section | None:
     table=table,
     table_title="Mean and standard deviation over trainings",
   )
+
+
+def worth_section(context: ReportContext) -> Section | None:
+  """Tells the verdict on the run; None where none was asked for."""
+  result = read_verdict(context.runs[0].path.resolve())
+  return verdict_section(result) if result else None
 
 
 def training_section(context: ReportContext) -> Section | None:
@@ -266,6 +273,7 @@ def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
 # In the order of the page.
 SECTIONS: dict[str, DrawSection] = {
   "methods": methods_section,
+  "verdict": worth_section,
   "accuracy": accuracy_section,
   "representations": representations_section,
   "reconstruction and attention": inputs_section,

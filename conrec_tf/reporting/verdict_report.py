@@ -10,8 +10,30 @@ from conrec_tf.reporting.figures.difference_figures import differences_by_labels
 from conrec_tf.reporting.figures.plot_style import rc_style
 from conrec_tf.reporting.html_report import ENVIRONMENT, Section, embedded
 from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
 
 FOLDER, PAGE = "page", "index.html"
+TITLE = "Was it worth it?"
+
+
+def read_verdict(run: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the verdict on a run, or on the seeds that it is one of; None where there is none."""
+  for folder in (run, run.parent):
+    result = RunDirectory(folder / VERDICT).read(VERDICT_FILE)
+    if result and run.name in map(_last, result["methods"][0]["networks"]):
+      return result
+  return None
+
+
+def _last(path: str) -> str:
+  return pathlib.PurePath(path).name
+
+
+def verdict_section(result: Mapping[str, Any]) -> Section:
+  """Returns the part of a run's report that tells its verdict."""
+  return Section(
+    TITLE, notes=[result["sentence"]], table=reached_table(result), table_title="Linear evaluation"
+  )
 
 
 def write_verdict_page(parent: pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
@@ -39,7 +61,7 @@ def write_verdict_page(parent: pathlib.Path, result: Mapping[str, Any]) -> pathl
       Section("How networks were read", table=readings_table(result)),
     ]
     page = ENVIRONMENT.get_template("verdict.html.jinja").render(
-      title="Was it worth it?", sections=sections, embedded=embedded, result=result
+      title=TITLE, sections=sections, embedded=embedded, result=result
     )
     write_text(temporary / PAGE, page)
   return folder / PAGE

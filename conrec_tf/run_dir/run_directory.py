@@ -28,6 +28,7 @@ SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES = "processes.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS, BEST = "checkpoints", "best"
+VERDICT, VERDICT_FILE = "verdict", "verdict.json"  # its folder in that of a run, and what it says
 ELSEWHERE = "evaluations"  # what of a run was measured otherwise than its own results
 CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)

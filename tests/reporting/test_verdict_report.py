@@ -1,5 +1,6 @@
 """The page of a verdict, of made-up numbers."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from conrec_tf.reporting.verdict_report import (
   differences_table,
   reached_table,
+  read_verdict,
   readings_table,
+  verdict_section,
   write_verdict_page,
 )
 
@@ -94,3 +97,15 @@ def test_a_page_is_one_file_with_the_sentence_and_takes_the_place_of_an_earlier_
   text = write_verdict_page(tmp_path, result).read_text()
   assert "how far another seed would be isn't" in text.replace("&#39;", "'")
   assert "the 3 comparisons with one amount of labels" in text
+
+
+def test_a_report_tells_the_verdict_on_its_run_or_on_the_seeds_that_it_is_one_of(result, tmp_path):
+  run = tmp_path / "several/seed_0"
+  (run / "verdict").mkdir(parents=True)
+  (run.parent / "verdict").mkdir()
+  assert read_verdict(run) is None
+  result["methods"][0]["networks"] = ["runs/several/seed_0", "runs/several/seed_1"]
+  (run.parent / "verdict/verdict.json").write_text(json.dumps(result))
+  assert read_verdict(run) == result and read_verdict(tmp_path / "several/seed_7") is None
+  section = verdict_section(read_verdict(run))
+  assert section.notes == [SENTENCE] and len(section.table.rows) == 2
