@@ -3,7 +3,7 @@
 It is read by the protocol that our own networks are read by, so that a table can hold both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import logging
 from typing import Any
 
@@ -23,19 +23,21 @@ VALUES = {
 }
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-CHANNELS = (1, 3)
+CHANNELS = (3, 1)
 UNSUITED = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 # What the network takes: an axis of None is free. From images to what it gives.
 Shape = tuple[int | None, ...]
-Function = Callable[[np.ndarray], np.ndarray]
+Function = Callable[[tf.Tensor], tf.Tensor]
 
 
 class ExternalNetwork:
-  """A network of a file, called with images as ours are.
+  """A network of a file, called with images as ours are, eagerly or inside a graph.
 
   Attributes:
     channels: that it takes.
+    image_size: height and width of the images, pixels.
+    width: the length of its vectors.
 
   Args:
     path: of the SavedModel's folder or the ONNX file.
@@ -43,26 +45,46 @@ class ExternalNetwork:
       imagenet (less ImageNet's mean, by its deviation).
     output: name of the output that is taken; empty: the first.
     image_size: height and width of the images, pixels.
+    channels: numbers of channels that it may take; where it takes any, the first is chosen.
+    option: the option that names the file, for messages.
+    size_option: the option that gives the size, for messages.
+    free_size: the size where `image_size` is 0 and the file says none.
 
   Raises:
     UsageError: it can't be read, has no such output, or takes no such images.
   """
 
-  def __init__(self, path: str, scaling: str, output: str, image_size: int) -> None:
+  def __init__(
+    self,
+    path: str,
+    scaling: str,
+    output: str,
+    image_size: int,
+    *,
+    channels: Sequence[int] = CHANNELS,
+    option: str = "checkpoint",
+    size_option: str = "image_size",
+    free_size: int = 0,
+  ) -> None:
     self._path, self._scaling = path, scaling
+    self._option, self._size_option = option, size_option
     read = _onnx if path.endswith(".onnx") else _saved_model
-    self._function, shape, self._dtype = read(path, output)
+    self._function, shape, self._dtype = read(path, output, option)
     if len(shape) != 4:
       raise UsageError(
-        f"checkpoint must take images, [batch, height, width, channels]. Received: {path}, which "
+        f"{option} must take images, [batch, height, width, channels]. Received: {path}, which "
         f"takes {_words(shape)}"
       )
-    if np.issubdtype(self._dtype, np.integer) and scaling != "bytes":
+    if self._dtype.is_integer and scaling != "bytes":
       raise UsageError(
         f"external_scaling must be bytes for {path}, which takes whole numbers. Received: {scaling}"
       )
     self._batch = shape[0]
-    self._channels_first, self.channels, given = self._layout(shape, image_size)
+    self._channels_first, self.channels, self.image_size, given = self._layout(
+      shape, channels, image_size, free_size
+    )
+    self._rank = len(given)
+    self.width = given[1] if self._rank == 4 and self._channels_first else given[-1]
     how = {2: "", 3: ", of which the first of a sequence is taken", 4: ", averaged over places"}
     logger.info(
       "Network of %s: takes %s, channels %s, values of %s (--external_scaling); gives %s%s",
@@ -71,7 +93,7 @@ class ExternalNetwork:
       "first" if self._channels_first else "last",
       VALUES[scaling],
       _words((None, *given[1:])),
-      how[len(given)],
+      how[self._rank],
     )
 
   def embed(self, images: tf.Tensor, *, layer: int = 0) -> tf.Tensor:
@@ -84,72 +106,78 @@ class ExternalNetwork:
       UsageError: the images have other channels.
     """
     assert not layer, layer
-    pixels = np.asarray(images, np.float32)
+    pixels = tf.cast(images, tf.float32)
     if pixels.shape[-1] != self.channels:
       raise UsageError(
         f"image_channels must be {self.channels} for {self._path}. Received: {pixels.shape[-1]}"
       )
     given = self._call(pixels, self._channels_first)
-    if given.ndim == 4:
-      given = given.mean(axis=(2, 3) if self._channels_first else (1, 2))
-    return tf.constant(given[:, 0] if given.ndim == 3 else given)
+    given = tf.ensure_shape(given, [None] * self._rank)
+    if self._rank == 4:
+      return tf.reduce_mean(given, axis=[2, 3] if self._channels_first else [1, 2])
+    return given[:, 0] if self._rank == 3 else given
 
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns what `embed` does, by name: there is nothing else to choose from."""
     return {"output": self.embed(images)}
 
-  def _layout(self, shape: Shape, image_size: int) -> tuple[bool, int, tuple[int, ...]]:
-    """Finds where channels are, how many, and the shape of what comes out, by trying."""
-    errors = []
-    for channels_first in (shape[1] in CHANNELS, shape[1] not in CHANNELS):
+  def _layout(
+    self, shape: Shape, numbers: Sequence[int], image_size: int, free_size: int
+  ) -> tuple[bool, int, int, tuple[int, ...]]:
+    """Finds where channels are, how many, the size and the shape of what comes out, by trying."""
+    errors, size = [], image_size
+    for channels_first in (shape[1] in numbers, shape[1] not in numbers):
       axis, sides = (1, shape[2:]) if channels_first else (3, shape[1:3])
-      if shape[axis] not in (*CHANNELS, None):
+      if shape[axis] not in (*numbers, None):
         continue
-      if any(side not in (None, image_size) for side in sides):
-        errors.append(f"image_size must be {sides[0]}")
+      size = image_size or sides[0] or free_size
+      if any(side not in (None, size) for side in sides):
+        errors.append(f"{self._size_option} must be {sides[0]}")
         continue
-      for channels in CHANNELS[::-1] if shape[axis] is None else (shape[axis],):
+      for channels in numbers if shape[axis] is None else (shape[axis],):
         assert channels
         if channels != len(IMAGENET_MEAN) and self._scaling == "imagenet":
           errors.append("external_scaling must not be imagenet, which is for RGB")
           continue
         try:
-          images = np.zeros([1, image_size, image_size, channels], np.float32)
-          given = self._call(images, channels_first)
+          given = self._call(tf.zeros([1, size, size, channels]), channels_first)
         except UNSUITED as error:
-          errors.append(f"image_size must suit it ({short_message(error)})")
+          errors.append(f"{self._size_option} must suit it ({short_message(error)})")
           continue
         if given.ndim not in (2, 3, 4):
           errors.append(
             f"external_output must be vectors, sequences or maps, not {given.ndim} axes"
           )
           continue
-        return channels_first, channels, given.shape
+        return channels_first, channels, size, tuple(given.shape)
+    counts = " or ".join(map(str, sorted(numbers)))
     raise UsageError(
-      f"{errors[0] if errors else 'checkpoint must take 1 or 3 channels'}, for {self._path}, which "
-      f"takes {_words(shape)}. Received: {image_size} pixels"
+      f"{errors[0] if errors else f'{self._option} must take {counts} channels'}, for "
+      f"{self._path}, which takes {_words(shape)}. Received: {size} pixels"
     )
 
-  def _call(self, pixels: np.ndarray, channels_first: bool) -> np.ndarray:
+  def _call(self, pixels: tf.Tensor, channels_first: bool) -> tf.Tensor:
     """Calls the function on images in [0, 1], in batches of the size that it takes."""
     if self._scaling == "symmetric":
       pixels = 2.0 * pixels - 1.0
     elif self._scaling == "bytes":
       pixels = 255.0 * pixels
     elif self._scaling == "imagenet":
-      mean, deviation = np.array(IMAGENET_MEAN, "f4"), np.array(IMAGENET_DEVIATION, "f4")
-      pixels = (pixels - mean) / deviation
-    if np.issubdtype(self._dtype, np.integer):
-      pixels = np.rint(pixels)
-    pixels = pixels.astype(self._dtype)
+      pixels = (pixels - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_DEVIATION)
+    if self._dtype.is_integer:
+      pixels = tf.round(pixels)
+    pixels = tf.cast(pixels, self._dtype)
     if channels_first:
-      pixels = pixels.transpose(0, 3, 1, 2)
-    size, parts = self._batch or len(pixels), []
-    for start in range(0, len(pixels), size):
-      part = pixels[start : start + size]
-      padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-      parts.append(np.asarray(self._function(padded), np.float32)[: len(part)])
-    return np.concatenate(parts)
+      pixels = tf.transpose(pixels, [0, 3, 1, 2])
+    if not self._batch:
+      return tf.cast(self._function(pixels), tf.float32)
+    parts = []
+    for start in range(0, pixels.shape[0], self._batch):
+      part = pixels[start : start + self._batch]
+      missing = self._batch - part.shape[0]
+      padded = tf.concat([part, tf.repeat(part[-1:], missing, axis=0)], axis=0)
+      parts.append(tf.cast(self._function(padded), tf.float32)[: part.shape[0]])
+    return tf.concat(parts, axis=0)
 
 
 def open_external(options: Experiment, path: str) -> ExternalNetwork:
@@ -159,62 +187,66 @@ def open_external(options: Experiment, path: str) -> ExternalNetwork:
   )
 
 
-def _saved_model(path: str, output: str) -> tuple[Function, Shape, np.dtype]:
+def _saved_model(path: str, output: str, option: str) -> tuple[Function, Shape, tf.DType]:
   try:
     model = tf.saved_model.load(path)
     signatures = dict(model.signatures)
   except Exception as error:  # of TensorFlow and protobuf, whichever part is damaged
     raise UsageError(
-      f"checkpoint must be a SavedModel that can be read ({short_message(error)}). Received: {path}"
+      f"{option} must be a SavedModel that can be read ({short_message(error)}). Received: {path}"
     ) from error
   if "serving_default" not in signatures and len(signatures) != 1:
     raise UsageError(
-      "checkpoint must be a SavedModel with the signature serving_default, or a single one. "
+      f"{option} must be a SavedModel with the signature serving_default, or a single one. "
       f"Received: {path} with {', '.join(signatures) or 'none'}"
     )
   signature = signatures.get("serving_default") or next(iter(signatures.values()))
   inputs = signature.structured_input_signature[1]
   if len(inputs) != 1:
-    raise _wrong_inputs(path, list(inputs))
+    raise _wrong_inputs(path, option, list(inputs))
   [(name, spec)] = inputs.items()
   chosen = _chosen_output(path, output, sorted(signature.structured_outputs))
 
-  def function(pixels: np.ndarray) -> np.ndarray:
-    given = signature(**{name: tf.constant(pixels)})
-    return given[chosen].numpy()
+  def function(pixels: tf.Tensor) -> tf.Tensor:
+    return signature(**{name: pixels})[chosen]
 
   function.keeps = model  # type: ignore[attr-defined]  # its variables live as long as it does
   shape = (None,) * 4 if spec.shape.rank is None else tuple(spec.shape.as_list())
-  return function, shape, np.dtype(spec.dtype.as_numpy_dtype)
+  return function, shape, spec.dtype
 
 
-def _onnx(path: str, output: str) -> tuple[Function, Shape, np.dtype]:
+def _onnx(path: str, output: str, option: str) -> tuple[Function, Shape, tf.DType]:
   try:
     import onnxruntime
   except ImportError as error:
     raise UsageError(
-      f"checkpoint needs onnxruntime, from requirements-onnx.txt. Received: {path}"
+      f"{option} needs onnxruntime, from requirements-onnx.txt. Received: {path}"
     ) from error
   try:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
   except Exception as error:  # onnxruntime has classes of its own for each kind of fault
     raise UsageError(
-      f"checkpoint must be an ONNX file that can be read ({short_message(error)}). Received: {path}"
+      f"{option} must be an ONNX file that can be read ({short_message(error)}). Received: {path}"
     ) from error
   inputs = session.get_inputs()
   if len(inputs) != 1:
-    raise _wrong_inputs(path, [each.name for each in inputs])
+    raise _wrong_inputs(path, option, [each.name for each in inputs])
   chosen = _chosen_output(path, output, [each.name for each in session.get_outputs()])
 
-  def function(pixels: np.ndarray) -> np.ndarray:
+  def run(pixels: np.ndarray) -> np.ndarray:
     try:
-      return session.run([chosen], {inputs[0].name: pixels})[0]
+      return np.asarray(session.run([chosen], {inputs[0].name: pixels})[0], np.float32)
     except Exception as error:
       raise ValueError(short_message(error)) from error
 
+  def function(pixels: tf.Tensor) -> tf.Tensor:
+    if tf.executing_eagerly():
+      return tf.constant(run(pixels.numpy()))
+    return tf.numpy_function(run, [pixels], tf.float32, stateful=False)
+
   shape = tuple(side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape)
-  kinds = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(uint8)": "u1"}
-  return function, shape, np.dtype(kinds.get(inputs[0].type, "f4"))
+  kinds = {"tensor(float16)": tf.float16, "tensor(uint8)": tf.uint8}
+  return function, shape, kinds.get(inputs[0].type, tf.float32)
 
 
 def _chosen_output(path: str, output: str, names: list[str]) -> str:
@@ -225,9 +257,9 @@ def _chosen_output(path: str, output: str, names: list[str]) -> str:
   return output or names[0]
 
 
-def _wrong_inputs(path: str, names: list[Any]) -> UsageError:
+def _wrong_inputs(path: str, option: str, names: list[Any]) -> UsageError:
   return UsageError(
-    f"checkpoint must take one input, images. Received: {path}, which takes {', '.join(names)}"
+    f"{option} must take one input, images. Received: {path}, which takes {', '.join(names)}"
   )
 
 
