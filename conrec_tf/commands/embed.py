@@ -1,9 +1,7 @@
 """`--mode=embed`: images of any dataset through a trained network, into files."""
 
 from collections.abc import Iterator
-import itertools
 import logging
-import pathlib
 import time
 from typing import Any
 
@@ -12,7 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
-from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.evaluation.embedding import Embedder, embed_images
@@ -23,9 +21,8 @@ from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
+  complete_archives,
   index_rows,
-  read_arrays,
-  write_arrays,
   write_index,
   write_manifest,
 )
@@ -76,23 +73,16 @@ def run(config: Config) -> None:
     failing_images_named(source),
   ):
     for role, split in splits.items():
-      made = None
-      for path, images in _files(folder, role, indices[role]):
-        arrays = read_arrays(path, len(images))
-        if arrays is None:
-          if made is None:  # from here on, in one pass over the records
-            left = indices[role][indices[role] >= images[0]]
-            made = embed_batches(config, model, source, split.rows.at(left))
-          batches = itertools.islice(made, -(-len(images) // config.eval_batch_size))
-          columns = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
-          arrays = dict(zip(("embedding", "label"), columns, strict=False))
-          write_arrays(path, arrays)
-          done += len(images)
-        elif made is not None:  # later ones that are there already are passed over
-          for _ in range(-(-len(images) // config.eval_batch_size)):
-            next(made)
-        bar.update(len(images))
-        rows += index_rows(path, source, split, images, arrays)
+
+      def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
+        return embed_batches(config, model, source, split.rows.at(left))
+
+      for archive in complete_archives(
+        folder, role, indices[role], IMAGES_PER_FILE, config.eval_batch_size, make
+      ):
+        done += archive.is_new * len(archive.images)
+        bar.update(len(archive.images))
+        rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
   write_index(folder, rows)
   logger.info(
     "%d images in %s (%d embedded now, %.0f images/s)",
@@ -113,23 +103,11 @@ def batch_size(options: Experiment) -> int:
   return 2 ** (wanted.bit_length() - 1)
 
 
-def _files(
-  folder: pathlib.Path, role: str, index: np.ndarray
-) -> Iterator[tuple[pathlib.Path, np.ndarray]]:
-  """Yields (path, index of its images) for each file of a split."""
-  count = -(-len(index) // IMAGES_PER_FILE)
-  for number in range(count):
-    yield (
-      folder / f"{role}-{number:05}-of-{count:05}.npz",
-      index[number * IMAGES_PER_FILE :][:IMAGES_PER_FILE],
-    )
-
-
 def embed_batches(
   options: Experiment, model: Embedder, source: DatasetSource, records: tf.data.Dataset
-) -> Iterator[tuple[np.ndarray, ...]]:
-  """Yields embeddings and, with labels, labels of a batch of records."""
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yields `embedding` and, with labels, `label` of a batch of records."""
   size, batch = options.evaluation_size, options.eval_batch_size
   for pixels, label in evaluation_batches(source, records, size, batch):
-    embedding = embed_images(model, pixels, options).numpy()
-    yield (embedding, label.numpy()) if source.class_names else (embedding,)
+    arrays = {"embedding": embed_images(model, pixels, options).numpy()}
+    yield arrays | {"label": label.numpy()} if source.class_names else arrays

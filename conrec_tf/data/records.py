@@ -34,16 +34,17 @@ class Numbered:
   def part(self, index: np.ndarray) -> "Numbered":
     """Returns the records of any index, int `[n]`, in its order, as often as they are in it."""
 
-    def lookup(number: tf.Tensor) -> Record:
-      with tf.init_scope(), tf.device("CPU:0"):  # once, and not as a constant of a graph
-        numbers = tf.constant(index, tf.int64)
-      return self.lookup(tf.gather(numbers, number))
-
-    return Numbered(len(index), lookup)
+    number_of = _rows_of(index.astype(np.int64))
+    return Numbered(len(index), lambda number: self.lookup(number_of(number)))
 
   def mapped(self, change: Change) -> "Numbered":
     """Returns the records after a change to each."""
     return Numbered(self._count, lambda number: change(self.lookup(number)))
+
+  def with_column(self, name: str, column: np.ndarray) -> "Numbered":
+    """Returns the records with one row more each, of an array `[N, ...]` in their order."""
+    row = _rows_of(column)
+    return Numbered(self._count, lambda number: {**self.lookup(number), name: row(number)})
 
 
 class InMemory(Numbered):
@@ -136,6 +137,32 @@ class Streamed:
       and (lambda seed: shuffled(seed).map(lambda number, record: (number, change(record)))),
       lambda: self.in_file_order().map(change),
     )
+
+  @tf.autograph.experimental.do_not_convert
+  def with_column(self, name: str, column: np.ndarray) -> "Streamed":
+    """Returns the records with one row more each, of an array `[N, ...]` in the files' order."""
+    row, shuffled = _rows_of(column), self.shuffled
+
+    def add(number: tf.Tensor, record: Record) -> Record:
+      return {**record, name: row(number)}
+
+    return Streamed(
+      self._count,
+      lambda: self.in_file_order().enumerate().map(add),
+      shuffled
+      and (lambda seed: shuffled(seed).map(lambda number, record: (number, add(number, record)))),
+    )
+
+
+def _rows_of(column: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Returns the function from a number to its row of an array, inside a graph too."""
+
+  @functools.cache
+  def tensor() -> tf.Tensor:
+    with tf.init_scope(), tf.device("CPU:0"):  # once, and not as a constant of a graph
+      return tf.convert_to_tensor(column)
+
+  return lambda number: tf.gather(tensor(), number)
 
 
 Records = Numbered | Streamed

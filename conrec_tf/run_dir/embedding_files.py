@@ -1,10 +1,11 @@
 """The files of `embeddings/`: archives of arrays, an index of images, what they are of."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import csv
 import io
+import itertools
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 import zipfile
 
 import numpy as np
@@ -31,6 +32,53 @@ NOTED = (
 )
 UNKNOWN = -1  # the label of an image without one
 COLUMNS = ("file", "row", "split", "image", "label", "class_name")
+
+
+class Archive(NamedTuple):
+  """An archive of arrays of some images of a split.
+
+  Attributes:
+    images: int `[n]`, the images' places in the split.
+    arrays: `{name: array [n, ...]}`, among them `embedding`.
+    is_new: whether it was made just now.
+  """
+
+  path: pathlib.Path
+  images: np.ndarray
+  arrays: dict[str, np.ndarray]
+  is_new: bool
+
+
+def complete_archives(
+  folder: pathlib.Path,
+  role: str,
+  index: np.ndarray,
+  images_per_file: int,
+  batch_size: int,
+  make: Callable[[np.ndarray], Iterable[dict[str, np.ndarray]]],
+) -> Iterator[Archive]:
+  """Yields the archives of a split, in order; those that aren't there yet are made and written.
+
+  Args:
+    role: with which their names begin.
+    index: int `[N]`, places of the images in the split, sorted.
+    images_per_file: a multiple of `batch_size`.
+    batch_size: images of a batch; the last one may be smaller.
+    make: from the places that are left to batches of `{name: array}`, in one pass over them.
+  """
+  count, batches = -(-len(index) // images_per_file), None
+  for number in range(count):
+    images = index[number * images_per_file :][:images_per_file]
+    path = folder / f"{role}-{number:05}-of-{count:05}.npz"
+    arrays = read_arrays(path, len(images))
+    if is_new := arrays is None:
+      batches = batches or iter(make(index[index >= images[0]]))
+    # In the same pass those that are there already are passed over.
+    of_file = list(itertools.islice(batches or (), -(-len(images) // batch_size)))
+    if arrays is None:
+      arrays = {name: np.concatenate([each[name] for each in of_file]) for name in of_file[0]}
+      write_arrays(path, arrays)
+    yield Archive(path, images, arrays, is_new)
 
 
 def write_manifest(
