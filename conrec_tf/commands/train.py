@@ -136,11 +136,11 @@ def train_and_evaluate(
         if _is_evaluation_due(config, first_step, epoch):
           observer(first_step)
         if first_step < last_step:
+          with shutdown.interruptible(), workers.chief_first():
+            batches = task.batches(directory.path)
           train(
             runner,
-            lambda step, size: iter(
-              task.batches(WorkerShard(workers.index, workers.count, step), size)
-            ),
+            lambda step, size: iter(batches(WorkerShard(workers.index, workers.count, step), size)),
             first_step=first_step,
             phases=config.size_phases(last_step),
             log_steps=config.log_steps,

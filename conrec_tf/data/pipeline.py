@@ -19,7 +19,7 @@ from conrec_tf.data.augmentation.finetune import (
 from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
 from conrec_tf.data.augmentation.views import make_view, random_window, view_reduction
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.records import Record
+from conrec_tf.data.records import TEACHER_VECTOR, Record
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
 
@@ -54,8 +54,9 @@ def pretraining_batches(
 
   Returns:
     `tf.data.Dataset` of `{corrupted, target}`, each float32 `[B, 2, H, W, C]` in [0, 1]; with
-    `local_crops` also `local_crops`, float32 `[B, N, h, w, C]`, and with
-    `lineareval_while_pretraining` `label`, int64 `[B]`. B is the part of the batch.
+    `local_crops` also `local_crops`, float32 `[B, N, h, w, C]`, with
+    `lineareval_while_pretraining` `label`, int64 `[B]`, and `teacher_vector`, float32 `[B, F]`,
+    where records have one. B is the part of the batch.
 
   Raises:
     UsageError: the batch is larger than the split.
@@ -172,6 +173,8 @@ def two_views(
       )
     if with_labels:
       batch["label"] = record["label"]
+    if TEACHER_VECTOR in record:
+      batch[TEACHER_VECTOR] = record[TEACHER_VECTOR]
     return batch
 
   key = "two views", options, image_size, seed, with_labels, local

@@ -10,6 +10,7 @@ import tensorflow as tf
 # `{image, label}`, without label where there is none. What an image is, `DatasetSource.decode`
 # knows: bytes, a path, pixels.
 Record = dict[str, tf.Tensor]
+TEACHER_VECTOR = "teacher_vector"  # of a record, where a training has a teacher: float32 `[F]`
 Change = Callable[[Record], Record]
 
 

@@ -16,7 +16,7 @@ from conrec_tf.config import Config, Data
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.data import OWN_DATASETS, Augmentation
 from conrec_tf.config.options.objective import Objective
-from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
+from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, BY_CONTENT
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import io_as_usage_error
@@ -27,10 +27,15 @@ from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
 logger = logging.getLogger(__name__)
 
 OWN = "measured_on.json"
-# Options of a training that its evaluations read too.
+# Options of a training that its evaluations read too; a file that may move isn't known by its path.
 READ_OF_TRAINING = (
   *ARCHITECTURE_OPTIONS,
-  *(field.name for section in (Augmentation, Objective) for field in dataclasses.fields(section)),
+  *(
+    field.name
+    for section in (Augmentation, Objective)
+    for field in dataclasses.fields(section)
+    if field.name not in BY_CONTENT
+  ),
   *("train_mode", "train_batch_size", "seed", "mixed_precision", "moving_average_decay"),
   *("external_scaling", "external_output"),
 )

@@ -65,7 +65,7 @@ def segmentation_task(
     **vars(measured),
     optimizer=optimizer,
     step=SegmentationStep(options, model, head, optimizer, bookkeeping.skips_non_finite),
-    batches=functools.partial(segmentation_batches, options, source),
+    batches=lambda folder: functools.partial(segmentation_batches, options, source),
   )
 
 

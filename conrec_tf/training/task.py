@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+import pathlib
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ from conrec_tf.data.pipeline import (
 )
 from conrec_tf.data.stream import WorkerShard, steps_per_epoch
 from conrec_tf.evaluation.label_free import validation_losses, view_measures
-from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, supervised_metric, validation_key
+from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, RANK_ME, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.load import load_network
@@ -35,6 +36,9 @@ from conrec_tf.training.objectives.momentum_contrast import warn_of_long_queue
 from conrec_tf.training.objectives.pretrain_loss import PretrainLoss
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
+
+# From a worker's shard of the stream and a size in pixels to endless batches.
+Batches = Callable[[WorkerShard, int], tf.data.Dataset]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,13 +69,14 @@ class TrainTask(EvalTask):
 
   Attributes:
     optimizer: its `iterations` is the global step.
-    batches: makes the endless batches, or of a worker its shard of them, of a size in pixels.
+    batches: makes the endless batches, or of a worker its shard of them, of a size in pixels; from
+      the folder of the run, where what they need beside the data is kept.
     only_to_resume: `{name: trackable}` of what else a training needs to go on.
   """
 
   optimizer: tf.keras.optimizers.Optimizer
   step: Step
-  batches: Callable[[WorkerShard, int], tf.data.Dataset]
+  batches: Callable[[pathlib.Path], Batches]
   only_to_resume: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -139,12 +144,16 @@ def pretraining_task(
     skip_non_finite=bookkeeping.skips_non_finite,
     conflict_interval=bookkeeping.conflict_interval,
   )
+
+  def batches(folder: pathlib.Path) -> Batches:
+    return functools.partial(pretraining_batches, config, step.loss.prepared(source, folder))
+
   return TrainTask(
     **vars(_pretraining_measures(config, source, eval_source, step.loss)),
     only_to_resume=step.loss.only_to_resume,
     optimizer=optimizer,
     step=step,
-    batches=functools.partial(pretraining_batches, config, source),
+    batches=batches,
   )
 
 
@@ -171,7 +180,9 @@ def _pretraining_measures(
     views = validation_batches(measured, augment, config.train_batch_size)
     of_views = view_measures(network, views, config.ft_proj_selector)
     if not labelled:
-      losses = validation_losses(functools.partial(loss.validation, network), views)
+      losses = {}
+      if loss.has_validation:
+        losses = validation_losses(functools.partial(loss.validation, network), views)
       return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 
@@ -186,7 +197,8 @@ def _pretraining_measures(
     metrics = measure(network, full=False)
     return metrics | evaluate_recomputed(config, network, eval_source) if labelled else metrics
 
-  metric = main_metric(config, eval_source) if labelled else EVAL_TOTAL_LOSS
+  metric = EVAL_TOTAL_LOSS if loss.has_validation else RANK_ME
+  metric = main_metric(config, eval_source) if labelled else metric
   selection = {"evaluation": metric, "validation": validation_key(metric)}
   return EvalTask(
     model=evaluated,
@@ -217,7 +229,7 @@ def finetuning_task(
     **vars(measured),
     optimizer=optimizer,
     step=FinetuneStep(config, model, head, optimizer, classes, bookkeeping.skips_non_finite),
-    batches=functools.partial(finetuning_batches, config, source),
+    batches=lambda folder: functools.partial(finetuning_batches, config, source),
   )
 
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from foreign_networks import saved
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -38,14 +39,6 @@ def files(tmp_path_factory):
   return folder / "mobilenet", folder / "mobilenet.onnx", model
 
 
-def saved(path, function, *specs):
-  """Writes a SavedModel of one signature."""
-  module = tf.Module()
-  module.function = tf.function(function, input_signature=specs)
-  tf.saved_model.save(module, str(path), signatures=module.function)
-  return str(path)
-
-
 @pytest.mark.parametrize(
   "scaling, scaled",
   [
@@ -63,6 +56,15 @@ def test_both_files_give_what_the_network_gives(files, rng, scaling, scaled):
     network = ExternalNetwork(str(path), scaling, "", SIDE)
     assert network.channels == 3
     np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-4)
+
+
+def test_a_graph_calls_both_files_alike(files, rng):
+  images = rng.random([5, SIDE, SIDE, 3]).astype(np.float32)
+  networks = [ExternalNetwork(str(path), "symmetric", "", 0) for path in files[:2]]
+  assert [(network.image_size, network.width) for network in networks] == [(SIDE, 8)] * 2
+  vectors = [tf.function(network.embed)(tf.constant(images)) for network in networks]
+  np.testing.assert_allclose(*vectors, atol=1e-5)
+  np.testing.assert_allclose(vectors[1], networks[1].embed(images), atol=1e-6)
 
 
 @pytest.mark.slow

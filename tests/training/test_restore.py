@@ -133,9 +133,11 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   checkpoints = Checkpoints(tmp_path / "run", STEPS + 1, task.networks, **others)
   everything = tf.train.Checkpoint(**task.networks, **others)
 
+  batches = task.batches(tmp_path / "run")
+
   def train_from(step, save):
     for phase in config.size_phases(STEPS):
-      iterator = iter(task.batches(WorkerShard(first_step=step), phase.image_size))
+      iterator = iter(batches(WorkerShard(first_step=step), phase.image_size))
       for taken in range(step, phase.last_step):
         save(taken)
         runner(iterator, tf.constant(1))

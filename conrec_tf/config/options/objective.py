@@ -110,6 +110,40 @@ class Objective:
     above=0.0,
     before=2.0,
   )
+  teacher: str = option(
+    "",
+    "Somebody else's network whose vectors of an image the embedding learns to match: a SavedModel "
+    "or an ONNX file, called as external_scaling and external_output say. Empty: none.",
+    path=True,
+    by_content=True,
+    before="",
+  )
+  teacher_weight: float = option(
+    1.0,
+    "Weight of 1 - cosine of the teacher's vector and what a linear head makes of the embedding.",
+    low=0.0,
+    before=1.0,
+  )
+  teacher_relation_weight: float = option(
+    0.0,
+    "Weight of what distances and angles among a batch's embeddings differ by from those among the "
+    "teacher's vectors (RKD, arXiv 1904.05068; 25 there).",
+    low=0.0,
+    before=0.0,
+  )
+  teacher_views: bool = option(
+    False,
+    "The teacher sees each clean view in the step itself; else each image once, whole, before the "
+    "training.",
+    before=False,
+  )
+  teacher_image_size: int = option(
+    0,
+    "Height and width of the images that the teacher sees. 0: what its file says, or image_size "
+    "where it takes any.",
+    low=0,
+    before=0,
+  )
   adversarial_weight: float = option(
     0.0,
     "Weight of a discriminator's judgement of the reconstruction, patch by patch (arXiv "
@@ -152,5 +186,6 @@ class Objective:
       "levels": self.multi_level_contrastive_weight or self.multi_level_reconstruction_weight,
       "adversarial": self.adversarial_weight,
       "local_crops": self.local_crops and self.contrastive_weight,
+      "teacher": self.teacher,
     }
     return tuple(name for name, weight in weights.items() if weight)

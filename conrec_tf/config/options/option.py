@@ -51,8 +51,8 @@ def option(
     architecture: whether the value belongs to the description of a trained network: its layers,
       and what it takes and gives.
     path: whether the value is a path, or several, of which ~ is expanded.
-    by_content: whether the value is the path of a table that says something of the images. A run
-      knows that by the digest of its data, so that the table may move, but not change.
+    by_content: whether the value is the path of what a run knows by a digest, so that it may move,
+      but not change: a table that says something of the images, a teacher.
     before: of an option that came later, the value that stands for what runs did without it.
     item: of a list, what reads the text of an item; None: its type.
   """

@@ -86,6 +86,11 @@ class Task:
     return self.train_mode == "pretrain"
 
   @property
+  def trains(self) -> bool:
+    """True for commands that train."""
+    return self.mode in ("train", "train_then_eval")
+
+  @property
   def opens_training_data(self) -> bool:
     """True for commands on the data that training learns from; others take images alone."""
     return self.mode not in ("embed", "segment", "export")

@@ -97,7 +97,7 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
     if self.encoder_weights:
       return "densenet121_imagenet"
     if not self.contrastive_weight:
-      return "reconstruction"
+      return "reconstruction" if self.reconstruction_weight else "teacher"
     attention = self.pooling == "attention"
     if not self.reconstruction_weight:
       return "simclr_attention" if attention else "simclr"

@@ -43,7 +43,7 @@ class Model:
   )
   external_scaling: str = option(
     "unit",
-    "Values of an external network's input.",
+    "Values of the input of somebody else's network: the checkpoint, or the teacher.",
     choices={
       "unit": "0 to 1",
       "symmetric": "-1 to 1",
@@ -53,7 +53,7 @@ class Model:
   )
   external_output: str = option(
     "",
-    "Name of the output of an external network that is taken. Empty: the first.",
+    "Name of the output of somebody else's network that is taken. Empty: the first.",
   )
   encoder_weights: str = option(
     "",

@@ -35,8 +35,8 @@ def network_rules(config: Options) -> Iterator[Rule]:
   yield from left_out(
     config,
     ("external_scaling", "external_output"),
-    external or config.mode == "verdict",
-    "unless checkpoint is somebody else's network",
+    external or config.teacher or config.mode == "verdict",
+    "unless checkpoint or teacher is somebody else's network",
   )
   yield (
     config.fine_tune_after_block > config.encoder_blocks,

@@ -10,7 +10,9 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   """Yields what is wrong and what is expected instead; see `Rule`."""
   moco = config.contrastive_method == "moco"
   yield (
-    config.is_pretraining and not config.contrastive_weight and not config.reconstruction_weight,
+    config.is_pretraining
+    and (config.trains or not config.checkpoint)
+    and not (config.contrastive_weight or config.reconstruction_weight or config.teacher),
     "contrastive_weight or reconstruction_weight must be positive",
     "0 and 0",
   )
@@ -30,7 +32,7 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   )
   yield (
     config.export_weights == "momentum"
-    and config.mode in ("train", "train_then_eval")
+    and config.trains
     and not (moco and config.contrastive_weight and config.is_pretraining),
     "export_weights must be trained unless contrastive_method=moco",
   )
@@ -56,6 +58,7 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     "local_crop_min_area must be at most local_crop_max_area",
     f"{config.local_crop_min_area} and {config.local_crop_max_area}",
   )
+  yield from _teacher_rules(config)
   reconstructs = config.is_pretraining and config.reconstruction_weight
   yield (
     config.log_gradient_conflict and not (reconstructs and config.contrastive_weight),
@@ -85,4 +88,32 @@ def objective_rules(config: Options) -> Iterator[Rule]:
   yield (
     config.moving_average_decay and not config.is_pretraining and config.opens_training_data,
     f"moving_average_decay must be 0 for train_mode={config.train_mode}",
+  )
+
+
+def _teacher_rules(config: Options) -> Iterator[Rule]:
+  yield (
+    config.teacher and not config.is_pretraining,
+    f"teacher must be left out for train_mode={config.train_mode}",
+  )
+  yield from left_out(
+    config,
+    ("teacher_weight", "teacher_relation_weight", "teacher_views", "teacher_image_size"),
+    config.teacher,
+    "unless there is a teacher",
+  )
+  yield (
+    config.teacher and not (config.teacher_weight or config.teacher_relation_weight),
+    "teacher_weight or teacher_relation_weight must be positive, with a teacher",
+    "0 and 0",
+  )
+  yield (
+    config.teacher and config.window_size and not config.teacher_views,
+    "teacher_views must be true with window_size, whose views show little of an image",
+    "false",
+  )
+  yield (
+    config.teacher_views and config.jit_compile,
+    "teacher_views must be false with jit_compile, which compiles no network of a file",
+    "true",
   )

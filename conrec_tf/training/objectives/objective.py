@@ -1,11 +1,13 @@
 """The interface of all objectives of pre-training."""
 
 from collections.abc import Sequence
+import pathlib
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import Training
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.models import ConRec, FeatureLevels, Outputs
 
 Batch = dict[str, tf.Tensor]
@@ -48,6 +50,14 @@ class PretrainingObjective:
       last_step: where training ends.
       skip_non_finite: whether a step that isn't finite is left out.
     """
+
+  def prepared(self, source: DatasetSource, folder: pathlib.Path) -> DatasetSource:
+    """Returns the dataset to learn from, with what the loss needs of each image beside it.
+
+    Args:
+      folder: of the run, where what takes long is kept.
+    """
+    return source
 
   def loss(self, batch: Batch, outputs: Outputs, maps: FeatureLevels, training: bool) -> Loss:
     """Computes the loss of a batch.

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 import importlib
+import pathlib
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import Training
+from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.losses import view_major
 from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs, build_model
 from conrec_tf.pretrained.find import AVERAGE
@@ -60,6 +62,20 @@ class PretrainLoss:
       objective.build(iterations, last_step, skip_non_finite)
       self.networks |= objective.networks
       self.only_to_resume |= objective.only_to_resume
+
+  def prepared(self, source: DatasetSource, folder: pathlib.Path) -> DatasetSource:
+    """Returns the dataset to learn from, with what the objectives need of each image.
+
+    What takes long is kept in the folder, that of the run.
+    """
+    for objective in self.objectives:
+      source = objective.prepared(source, folder)
+    return source
+
+  @property
+  def has_validation(self) -> bool:
+    """True where held-out images have a loss."""
+    return any(objective.in_validation for objective in self.objectives)
 
   def validation(self, model: ConRec, batch: Batch) -> Loss:
     """Computes loss and metrics of a network in inference mode, of a batch of pairs of views.
