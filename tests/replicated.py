@@ -15,6 +15,7 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from foreign_networks import WIDTH, quarters
 import numpy as np
 import tensorflow as tf
 
@@ -80,6 +81,14 @@ OPTIONS = {
       local_crop_size=8,
     ),
   ),
+  "a teacher and relations on three": (
+    3,
+    dict(teacher="quarters", teacher_relation_weight=25.0, reconstruction_weight=0.0),
+  ),
+  "a teacher of views": (
+    2,
+    dict(teacher="quarters", teacher_views=True, contrastive_weight=0.0, reconstruction_weight=0.0),
+  ),
 }
 RECIPE = {name: getattr(Config, name) for name in PAPER}
 ROUNDING = 1e-8  # below it is nothing but that
@@ -115,8 +124,11 @@ def options():
   """Five steps in float64 of what a training may have beside the paper."""
   tf.keras.backend.set_floatx("float64")
   batches, found = make_batches(5, "float64"), {}
-  for method, (replicas, values) in OPTIONS.items():
-    found[method] = distances(train(replicas, batches, **values), train(1, batches, **values))
+  with tempfile.TemporaryDirectory() as folder:
+    file = quarters(f"{folder}/quarters", channels=1)
+    for method, (replicas, values) in OPTIONS.items():
+      values |= {"teacher": file} if "teacher" in values else {}
+      found[method] = distances(train(replicas, batches, **values), train(1, batches, **values))
   found["segmentation"] = distances(segment(2), segment(1))
   return found
 
@@ -140,6 +152,7 @@ def make_batches(steps, floats):
       "target": rng.uniform(size=[BATCH, 2, 16, 16, 1]).astype(floats),
       "label": rng.integers(0, 3, BATCH),
       "local_crops": rng.uniform(size=[BATCH, 2, 8, 8, 1]).astype(floats),
+      "teacher_vector": rng.normal(size=[BATCH, WIDTH]),
     }
     for _ in range(steps)
   ]

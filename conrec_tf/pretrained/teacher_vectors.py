@@ -1,5 +1,6 @@
 """The network of `--teacher`: how it sees images, and its vectors of a dataset, kept in files."""
 
+import concurrent.futures
 import logging
 import pathlib
 import time
@@ -32,16 +33,20 @@ def open_teacher(options: Training, channels: int) -> ExternalNetwork:
   Raises:
     UsageError: it can't be read, or takes no such images.
   """
-  network = ExternalNetwork(
-    options.teacher,
-    options.external_scaling,
-    options.external_output,
-    options.teacher_image_size,
-    channels=CHANNELS.get(channels, (channels,)),
-    option="teacher",
-    size_option="teacher_image_size",
-    free_size=options.image_size,
-  )
+  # In a thread of its own, which is in no scope of a strategy: a SavedModel that is loaded in one of
+  # several devices can't be called by their replicas.
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    network = thread.submit(
+      ExternalNetwork,
+      options.teacher,
+      options.external_scaling,
+      options.external_output,
+      options.teacher_image_size,
+      channels=CHANNELS.get(channels, (channels,)),
+      option="teacher",
+      size_option="teacher_image_size",
+      free_size=options.image_size,
+    ).result()
   logger.info(
     "The teacher sees %s of %d pixels%s, in [0, 1] before scaling however many bits they have",
     "each clean view" if options.teacher_views else "whole images, once,",

@@ -31,6 +31,7 @@ FREE_TEXTS = {
   "mask_key",
   "mask_table",
   "model_dir",
+  "teacher",
   "train_split",
 }
 # Texts that have rules of their own, by a wrong one.

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from foreign_networks import quarters
 import kinds_of_data
 import numpy as np
 import pytest
@@ -45,6 +46,8 @@ TRAININGS = {
     dict(PAPER, contrastive_method="moco", moco_momentum_schedule="cosine", base_filters=4),
   ),
   "local_crops": ("npz", dict(local_crops=2, local_crop_size=16)),
+  "teacher": ("tfds_streamed", dict(teacher="quarters", teacher_relation_weight=25.0)),
+  "teacher_of_views": ("npz", dict(teacher="quarters", teacher_views=True)),
   "adversarial": ("npz", dict(adversarial_weight=1.0, adversarial_start_step=2, unet_depth=3)),
   "levels": (
     "image_folder",
@@ -77,6 +80,8 @@ BESIDE = {
   "online_head": {"head"},
   "queue": {"momentum", "queue"},
   "momentum": {"momentum"},
+  "teacher": {"teacher_head"},
+  "teacher_of_views": {"teacher_head"},
   "adversarial": {"discriminator", "discriminator_optimizer"},
   "levels": {"level_heads"},
   "growing": {"level_heads", "momentum", "queue", "discriminator", "discriminator_optimizer"},
@@ -120,6 +125,8 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
     if kind == "masks"
     else kinds_of_data.write(kind, data, monkeypatch)
   )
+  if "teacher" in options:
+    options = options | dict(teacher=quarters(tmp_path / options["teacher"]))
   sizes = dict(image_size=24, base_filters=2, unet_depth=2, train_batch_size=8, seed=3)
   sizes |= dict(local_crops=0)
   general = dict(mode="train", train_steps=STEPS, model_dir=str(tmp_path / "run"))

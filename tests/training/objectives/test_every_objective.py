@@ -2,6 +2,7 @@
 
 import pathlib
 
+from foreign_networks import WIDTH, quarters
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,7 +22,13 @@ VALUES = {
   "levels": dict(unet_depth=3, **LEVELS),
   "adversarial": dict(adversarial_weight=1.0),
   "local_crops": dict(local_crops=3),
+  "teacher": dict(teacher_relation_weight=0.5),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _teacher(tmp_path_factory):
+  VALUES["teacher"]["teacher"] = quarters(tmp_path_factory.mktemp("teacher") / "quarters")
 
 
 def make_config(name, **values):
@@ -40,7 +47,8 @@ def make_step(name, **values):
 def make_batch(seed=0):
   images = tf.random.stateless_uniform([4, 2, 32, 32, 1], [seed, 1])
   crops = tf.random.stateless_uniform([4, 3, 8, 8, 1], [seed, 2])
-  return {"corrupted": tf.roll(images, 3, axis=2), "target": images, "local_crops": crops}
+  views = {"corrupted": tf.roll(images, 3, axis=2), "target": images, "local_crops": crops}
+  return views | {"teacher_vector": tf.random.stateless_normal([4, WIDTH], [seed, 3])}
 
 
 def state(step):
@@ -86,6 +94,7 @@ def test_eager_equals_graph(name):
     *((name, "corrupted") for name in VALUES),
     ("adversarial", "target"),
     ("local_crops", "local_crops"),
+    ("teacher", "teacher_vector"),
   ],
 )
 def test_a_step_that_is_not_finite_changes_nothing(name, bad):
