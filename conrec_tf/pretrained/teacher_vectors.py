@@ -33,8 +33,8 @@ def open_teacher(options: Training, channels: int) -> ExternalNetwork:
   Raises:
     UsageError: it can't be read, or takes no such images.
   """
-  # In a thread of its own, which is in no scope of a strategy: a SavedModel that is loaded in one of
-  # several devices can't be called by their replicas.
+  # In a thread of its own, outside the scope of any strategy: replicas can't call a SavedModel that
+  # was loaded in the scope of theirs.
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
     network = thread.submit(
       ExternalNetwork,
