@@ -1,7 +1,9 @@
 """Kills at any moment, in writes too; `training/test_restore.py` has each kind of data."""
 
 import random
+import time
 
+from foreign_networks import quarters
 import pytest
 
 from benchmarks import kill
@@ -22,3 +24,25 @@ def test_killed_trainings_end_in_the_same_bits(tmp_path, kind):
     if kills:
       return
   pytest.fail("no training was killed")
+
+
+@pytest.mark.slow
+def test_killed_while_the_teacher_sees_images_and_again_in_training(tmp_path):
+  file = quarters(tmp_path / "quarters", channels=1, rounds=100)
+  flags = [*SHORT, f"--teacher={file}", "--teacher_relation_weight=25"]
+  data = kill.Data("npz", tmp_path, flags, share="100%")
+  work = kill.seconds_of_work(data, tmp_path / "reference")
+  killed = tmp_path / "killed"
+  first = killed / "teacher" / "train-00000-of-00002.npz"
+  process = kill.start(data, killed)
+  while not first.exists():
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.kill()
+  process.communicate()
+  assert [path.name for path in first.parent.glob("*.npz")] == [first.name]
+  made = first.stat().st_mtime_ns
+  data.move()
+  kill.kill_until_done(data, killed, work, random.Random(0), most=1)
+  assert first.stat().st_mtime_ns == made
+  assert kill.differences(killed, tmp_path / "reference") == []
