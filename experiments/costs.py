@@ -19,7 +19,9 @@ import tensorflow as tf  # noqa: E402
 
 from conrec_tf.config import Config  # noqa: E402
 from conrec_tf.config.options.table import OPTIONS  # noqa: E402
+from conrec_tf.data.records import TEACHER_VECTOR  # noqa: E402
 from conrec_tf.models import build_model  # noqa: E402
+from conrec_tf.pretrained.teacher_vectors import open_teacher  # noqa: E402
 from conrec_tf.training.optimizers import build_optimizer  # noqa: E402
 from conrec_tf.training.pretrain_step import PretrainStep  # noqa: E402
 from experiments.recipe import RESULTS, write  # noqa: E402
@@ -67,9 +69,13 @@ def batch_of(config, size):
   shapes = {part: [2, size, size] for part in ("corrupted", "target")}
   if config.local_crops:
     shapes["local_crops"] = [config.local_crops, *[config.local_crop_size] * 2]
-  return {
+  batch = {
     part: tf.random.uniform([config.train_batch_size, *shape, 1]) for part, shape in shapes.items()
   }
+  if config.teacher:
+    width = open_teacher(config, channels=1).width
+    batch[TEACHER_VECTOR] = tf.random.uniform([config.train_batch_size, width])
+  return batch
 
 
 def main():
