@@ -8,7 +8,7 @@ import numpy as np
 
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.measures import mean_and_deviation
-from conrec_tf.metrics import Metric, metric_of
+from conrec_tf.metrics import LABEL_FREE, Metric, metric_of
 from conrec_tf.reporting.run_record import RunRecord, told_apart
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.measurement import OF_DATA, changed_words
@@ -113,7 +113,7 @@ def difference(first: Method, second: Method) -> Difference:
 
 def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
   """Returns why the predictions of runs can't be compared; empty where they can."""
-  if metric_of(metric).is_loss:
+  if metric_of(metric).is_loss or metric in LABEL_FREE:
     return "without labels there are no predictions"
   kept = runs[0].predictions
   for run in runs:

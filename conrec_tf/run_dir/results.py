@@ -265,7 +265,7 @@ def strongest_untrained(metrics: dict[str, Any], metric: str) -> tuple[float, st
     "recomputed batch norm, standardised": recomputed_key(standardised_key(name)),
   }
   found = {words: metrics[key] for words, key in readings.items() if key in metrics}
-  if metric_of(name).smaller_is_better or not found:
+  if metric_of(name).smaller_is_better or name in LABEL_FREE or not found:
     return None
   words = max(found, key=lambda words: found[words])
   return found[words], words
