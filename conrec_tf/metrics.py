@@ -19,7 +19,6 @@ CONTRAST_ACCURACY = "train/contrast_acc"
 CONTRAST_ENTROPY = "train/contrast_entropy"
 LOCAL_CROP_LOSS = "train/local_crop_loss"
 TEACHER_LOSS = "train/teacher_loss"
-TEACHER_RELATION_LOSS = "train/teacher_relation_loss"
 RECONSTRUCTION_LOSS = "train/reconstruction_loss"
 LEVELS_CONTRAST_LOSS = "train/levels_contrast_loss"
 LEVELS_RECONSTRUCTION_LOSS = "train/levels_reconstruction_loss"
@@ -210,19 +209,7 @@ METRICS = {
       group="Reconstruction",
       charts={"loss": "", "sharpness": SHARPNESS},
     ),
-    _loss(
-      *(TEACHER_LOSS, "1 - cosine", "Distance from the teacher"),
-      line="teacher {:.3f}",
-      short_line="tea {:.2f}",
-      note="Of the teacher's vectors and what the head makes of embeddings; 1 is chance.",
-      group="Teacher",
-      charts={"distance": ""},
-    ),
-    _loss(
-      *(TEACHER_RELATION_LOSS, "Huber loss", "Relations that differ from the teacher's"),
-      group="Teacher",
-      charts={"relations": ""},
-    ),
+    _loss(*(TEACHER_LOSS, "1 - cosine", "Distance from the teacher"), line="teacher {:.3f}"),
     _loss(
       *(LEVELS_CONTRAST_LOSS, "mean loss (nats)", "Contrastive loss of inner levels"),
       group="Inner levels",
