@@ -31,7 +31,8 @@ def file(tmp_path):
 def open_data(kind, folder, monkeypatch, file, **values):
   folder.mkdir()
   values = kinds_of_data.write(kind, folder, monkeypatch) | values
-  config = Config(**values, image_size=24, train_batch_size=4, corruption="none", teacher=file)
+  still = dict(corruption="none", local_crops=0)
+  config = Config(**values, **still, image_size=24, train_batch_size=4, teacher=file)
   return config, load_dataset(config), open_teacher(config, 3)
 
 

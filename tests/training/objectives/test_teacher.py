@@ -78,7 +78,8 @@ def test_equal_embeddings_have_a_gradient_that_is_finite(count):
 
 
 def make_step(file, **values):
-  sizes = dict(base_filters=2, unet_depth=2, image_size=24, attention_dropout=0.0, weight_decay=0.0)
+  sizes = dict(base_filters=2, unet_depth=2, image_size=24, local_crops=0)
+  sizes |= dict(attention_dropout=0.0, weight_decay=0.0)
   config = Config(**sizes, teacher=file, **values)
   model = build_model(config)
   return model, PretrainStep(config, model, build_optimizer(config, examples=9, last_step=9))
