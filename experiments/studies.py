@@ -163,7 +163,7 @@ TAUGHT = {
   "default": DEFAULT,
   "teacher": (*DEFAULT, TEACHER),
   "teacher_relations": (*DEFAULT, TEACHER, "--teacher_relation_weight=25"),
-  "teacher_alone": (*DEFAULT, TEACHER, "--contrastive_weight=0", "--reconstruction_weight=0"),
+  "teacher_alone": (*DEFAULT, TEACHER, "--contrastive_weight=0", *NO_RECONSTRUCTION),
 }
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
