@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from conrec_tf.models.densenet import DenseNetEncoder
+from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.heads import ProjectionHead
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
-from conrec_tf.models.unet import UNetDecoder, UNetEncoder
+from conrec_tf.models.unet import UNetDecoder
 
 LEAST_VARIANCE = 1e-8
 
@@ -58,7 +58,7 @@ class ConRec(tf.keras.Model):
 
   def __init__(
     self,
-    encoder: UNetEncoder | DenseNetEncoder,
+    encoder: Encoder,
     pooling: AttentionPooling | AveragePooling,
     projection_head: ProjectionHead | None = None,
     decoder: UNetDecoder | None = None,

@@ -5,13 +5,14 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.errors import UsageError
+from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.normalization import replace_batch_norm
 
 STEM = ("input", "zero_padding", "conv1", "pool1")
 LEVELS = ("conv2_block6_concat", "conv3_block12_concat", "conv4_block24_concat")  # block outputs
 
 
-class DenseNetEncoder(tf.keras.Model):
+class DenseNetEncoder(Encoder):
   """Keras' DenseNet121 without top: 7,037,504 parameters (8,062,504 with its top).
 
   Args:
@@ -23,6 +24,7 @@ class DenseNetEncoder(tf.keras.Model):
     UsageError: the weights can't be found or don't fit.
   """
 
+  stride = 32
   num_blocks = 4
 
   def __init__(
@@ -43,6 +45,11 @@ class DenseNetEncoder(tf.keras.Model):
       network = tf.keras.Model(network.input, [network.output, *levels])
     self.all_levels = all_levels
     self.network = network
+
+  @property
+  def num_skips(self) -> int:
+    """The number of maps beside the features."""
+    return len(LEVELS) if self.all_levels else 0
 
   def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Encodes images.

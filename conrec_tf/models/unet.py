@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.normalization import batch_norm
 
 BATCH_NORM_EPSILON = 1e-5
@@ -41,7 +42,7 @@ class ConvBlock(tf.keras.layers.Layer):
   def add_bias(self, convolved: tf.Tensor, training: bool) -> tf.Tensor:
     """Adds the bias to `[B, h, w, filters]`."""
     bias = tf.cast(self.convolution.bias, convolved.dtype)
-    return tf.nn.bias_add(convolved, _with_gradient_zero(bias) if training else bias)
+    return tf.nn.bias_add(convolved, with_gradient_zero(bias) if training else bias)
 
   def normalize(self, convolved: tf.Tensor, training: bool) -> tf.Tensor:
     """Applies batch norm and ReLU to `[B, h, w, filters]`."""
@@ -49,7 +50,7 @@ class ConvBlock(tf.keras.layers.Layer):
 
 
 @tf.custom_gradient
-def _with_gradient_zero(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+def with_gradient_zero(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
   """Gives a bias the gradient 0, which it has where batch norm follows in training.
 
   Computed, it is rounding, which in bfloat16 moved biases by hundreds of standard deviations,
@@ -58,7 +59,7 @@ def _with_gradient_zero(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor
   return tf.identity(bias), lambda upstream: tf.zeros(bias.shape, bias.dtype)
 
 
-class UNetEncoder(tf.keras.Model):
+class UNetEncoder(Encoder):
   """Contracting path: at each level two 3x3 blocks, between levels a 2x2 max-pool.
 
   Args:
@@ -87,6 +88,16 @@ class UNetEncoder(tf.keras.Model):
     ]
 
   @property
+  def stride(self) -> int:
+    """2**(depth - 1), for a max-pool between levels."""
+    return 2 ** (len(self.levels) - 1)
+
+  @property
+  def num_skips(self) -> int:
+    """The number of levels but the deepest."""
+    return len(self.levels) - 1
+
+  @property
   def num_blocks(self) -> int:
     """The number of blocks that `freeze` counts: the levels."""
     return len(self.levels)
@@ -96,6 +107,13 @@ class UNetEncoder(tf.keras.Model):
     for level in self.levels[:blocks]:
       for block in level:
         block.trainable = False
+
+  def variables_by_level(self) -> list[list[tf.Variable]]:
+    """Returns the trainable variables of each level."""
+    return [
+      [variable for block in level for variable in block.trainable_variables]
+      for level in self.levels
+    ]
 
   def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Encodes images.
@@ -170,7 +188,10 @@ class UNetDecoder(tf.keras.Model):
 
   Args:
     channels: channels of the reconstruction.
+    depth: number of levels, the features among them.
     skip_connections: all, deep (that of the deepest level that has one) or none.
+    num_skips: how many skips the encoder has, which are those of its deepest levels; None for one
+      of each level.
   """
 
   def __init__(
@@ -182,13 +203,15 @@ class UNetDecoder(tf.keras.Model):
     gradient_checkpointing: bool = False,
     global_bn: bool = True,
     skip_connections: str = "all",
+    num_skips: int | None = None,
     **kwargs: Any,
   ) -> None:
     super().__init__(**kwargs)
     self.gradient_checkpointing = gradient_checkpointing
     filters = [base_filters * 2**level for level in range(depth - 1)]
     sizes: dict[str, Any] = dict(batch_norm_decay=batch_norm_decay, global_bn=global_bn)
-    without = {"all": 0, "deep": depth - 2, "none": depth - 1}[skip_connections]
+    lacking = 0 if num_skips is None else depth - 1 - num_skips
+    without = {"all": lacking, "deep": depth - 2, "none": depth - 1}[skip_connections]
     self.skip_blocks = [ConvBlock(width, 1, **sizes) for width in filters[without:]]
     self.levels = [
       [block(width, 3, **sizes) for block in (up, ConvBlock)]
@@ -211,7 +234,8 @@ class UNetDecoder(tf.keras.Model):
       gave, `[B, H/2**l, W/2**l, base_filters * 2**l]` for l = depth-2 ... 0.
     """
     x, maps, left = features, [], list(self.skip_blocks)
-    for skip, blocks in reversed(list(zip(skips, self.levels, strict=True))):
+    of_each = [None] * (len(self.levels) - len(skips)) + list(skips)
+    for skip, blocks in reversed(list(zip(of_each, self.levels, strict=True))):
       inputs = x
       if left:
         inputs = [x, sequential([left.pop()], training, self.gradient_checkpointing)(skip)]

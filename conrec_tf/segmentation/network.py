@@ -1,4 +1,4 @@
-"""A segmentation head on the U-net's decoder."""
+"""A segmentation head on the decoder."""
 
 import math
 from typing import Any
@@ -47,7 +47,7 @@ def segment_images(
   Returns:
     float32 `[B, H, W, K]`.
   """
-  stride, padded = 2 ** (len(model.encoder.levels) - 1), images
+  stride, padded = model.encoder.stride, images
   sizes = [
     size if size is not None else tf.shape(images)[axis] for axis, size in enumerate(images.shape)
   ]
@@ -86,7 +86,7 @@ def build_segmentation_network(
 def build_segmentation_head(model: ConRec, channels: int, classes: int) -> SegmentationHead:
   """Builds a head with its variables on a built network, of images with so many channels."""
   head = SegmentationHead(classes, name="segmentation_head")
-  side = 2 ** len(model.encoder.levels)
+  side = 2 * model.encoder.stride
   segmentation_logits(model, head, tf.zeros([1, side, side, channels]))
   return head
 
@@ -103,8 +103,8 @@ class Segmenter:
   def __init__(
     self, model: ConRec, head: SegmentationHead, tile: int = 512, flips: bool = False
   ) -> None:
-    depth = len(model.encoder.levels)
-    self._stride, self._context = 2 ** (depth - 1), receptive_context(depth)
+    self._stride = model.encoder.stride
+    self._context = receptive_context(self._stride)
     self._tile = max(math.ceil(tile / self._stride) * self._stride, 2 * self._context)
     self._flips = flips
     self._classes = head.convolution.filters
@@ -131,10 +131,10 @@ class Segmenter:
     )
 
 
-def receptive_context(depth: int) -> int:
+def receptive_context(stride: int) -> int:
   """Returns how many pixels around one its answer depends on at most, a multiple of the stride.
 
-  Two 3x3 convolutions at each level of encoder and decoder, and the rounding of pools, reach less
-  than 4 * 2**depth pixels.
+  In a U-net two 3x3 convolutions at each level of encoder and decoder, and the rounding of pools,
+  reach less than 8 strides. Other encoders reach further: what is beyond hardly matters.
   """
-  return 4 * 2**depth
+  return 8 * stride

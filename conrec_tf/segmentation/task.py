@@ -1,4 +1,4 @@
-"""Segmentation: a U-net and its head learn from masks."""
+"""Segmentation: encoder, decoder and a head learn from masks."""
 
 import dataclasses
 import functools

@@ -13,16 +13,13 @@ class GradientConflict:
   """Compares the gradients of the contrastive and the reconstruction part of a loss.
 
   Args:
-    model: the network, built, with a U-net's encoder.
+    model: the network, built.
     interval: steps between two comparisons.
   """
 
   def __init__(self, model: ConRec, interval: int) -> None:
     self._interval = interval
-    self._levels = [
-      [variable for block in level for variable in block.trainable_variables]
-      for level in model.encoder.levels
-    ]
+    self._levels = model.encoder.variables_by_level()
     self._names = [GRADIENT_COSINE] + [
       level_cosine(level + 1) for level in range(len(self._levels))
     ]
