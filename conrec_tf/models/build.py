@@ -7,7 +7,9 @@ import tensorflow as tf
 from conrec_tf.config import Training
 from conrec_tf.models.conrec import ConRec
 from conrec_tf.models.densenet import DenseNetEncoder
+from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.heads import LinearHead, build_projection_head
+from conrec_tf.models.keras_encoder import KerasEncoder
 from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.precision import mixed_precision_scope, resolve_precision
 from conrec_tf.models.unet import UNetDecoder, UNetEncoder
@@ -46,25 +48,10 @@ def build_head(config: Training, model: ConRec, channels: int, outputs: int) -> 
 
 
 def _build(config: Training, channels: int, with_decoder: bool, encoder_weights: str) -> ConRec:
-  sizes: dict[str, Any] = dict(
-    base_filters=config.base_filters,
-    depth=config.unet_depth,
-    batch_norm_decay=config.batch_norm_decay,
-    gradient_checkpointing=config.gradient_checkpointing,
-    global_bn=config.global_bn,
-  )
+  encoder = _build_encoder(config, channels, encoder_weights)
   projects = config.contrastive_weight if config.is_pretraining else config.ft_proj_selector
   model = ConRec(
-    encoder=(
-      UNetEncoder(**sizes, name="encoder")
-      if config.encoder == "unet"
-      else DenseNetEncoder(
-        encoder_weights,
-        config.global_bn,
-        all_levels=config.representation_levels != "last",
-        name="encoder",
-      )
-    ),
+    encoder=encoder,
     pooling=(
       AttentionPooling(config.attention_dropout, config.global_bn, name="pooling")
       if config.has_attention
@@ -72,12 +59,38 @@ def _build(config: Training, channels: int, with_decoder: bool, encoder_weights:
     ),
     projection_head=build_projection_head(config, name="projection_head") if projects else None,
     decoder=(
-      UNetDecoder(channels, **sizes, skip_connections=config.decoder_skips, name="decoder")
+      UNetDecoder(
+        channels,
+        **_unet_sizes(config),
+        depth=config.decoder_levels + 1,
+        skip_connections=config.decoder_skips,
+        num_skips=encoder.num_skips,
+        name="decoder",
+      )
       if with_decoder and config.decoder_skips
       else None
     ),
     representation_levels=config.representation_levels,
   )
-  side = 2 ** (config.unet_depth - 1) if config.encoder == "unet" else 32
-  model(tf.zeros([1, side, side, channels]))  # creates the variables
+  model(tf.zeros([1, encoder.stride, encoder.stride, channels]))  # creates the variables
   return model
+
+
+def _build_encoder(config: Training, channels: int, weights: str) -> Encoder:
+  if config.encoder == "unet":
+    return UNetEncoder(**_unet_sizes(config), depth=config.unet_depth, name="encoder")
+  if config.encoder == "densenet121":
+    all_levels = config.representation_levels != "last"
+    return DenseNetEncoder(weights, config.global_bn, all_levels=all_levels, name="encoder")
+  return KerasEncoder(
+    config.encoder, channels, weights, config.batch_norm_decay, config.global_bn, name="encoder"
+  )
+
+
+def _unet_sizes(config: Training) -> dict[str, Any]:
+  return dict(
+    base_filters=config.base_filters,
+    batch_norm_decay=config.batch_norm_decay,
+    gradient_checkpointing=config.gradient_checkpointing,
+    global_bn=config.global_bn,
+  )

@@ -38,19 +38,33 @@ def replace_batch_norm(network: tf.keras.Model, synchronized: bool) -> tf.keras.
   """Returns a functional Keras network with its batch norms replaced by those of `batch_norm`."""
   if replicas.num_replicas() == 1:
     return network
-
-  def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    values = layer.get_config()
-    if "kernel_initializer" in values:
-      # Or random numbers were drawn, and what is made next wouldn't start as on one device.
-      values["kernel_initializer"] = "zeros"
-    if isinstance(layer, tf.keras.layers.BatchNormalization):
-      return batch_norm(**{**values, "synchronized": synchronized})
-    return type(layer).from_config(values)
-
-  cloned = tf.keras.models.clone_model(network, clone_function=clone)
+  cloned = tf.keras.models.clone_model(
+    network, clone_function=lambda layer: cloned_layer(layer, synchronized)
+  )
   cloned.set_weights(network.get_weights())
   return cloned
+
+
+def cloned_layer(
+  layer: tf.keras.layers.Layer,
+  synchronized: bool,
+  kind: type[tf.keras.layers.Layer] | None = None,
+  **changes: Any,
+) -> tf.keras.layers.Layer:
+  """Returns a layer of the same arguments, whose weights are to be set; of batch norm, ours.
+
+  Args:
+    kind: its class; None for that of `layer`.
+    changes: arguments that it has otherwise.
+  """
+  values = layer.get_config() | changes
+  for name in ("kernel_initializer", "depthwise_initializer"):
+    if name in values:
+      # Or random numbers were drawn, and what is made next wouldn't start as on one device.
+      values[name] = "zeros"
+  if isinstance(layer, tf.keras.layers.BatchNormalization):
+    return batch_norm(**{**values, "synchronized": synchronized})
+  return (kind or type(layer)).from_config(values)
 
 
 class SyncBatchNormalization(tf.keras.layers.BatchNormalization):

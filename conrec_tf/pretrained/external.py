@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Experiment
 from conrec_tf.errors import UsageError, short_message
+from conrec_tf.models.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ VALUES = {
   "bytes": "0 to 255",
   "imagenet": "ImageNet's mean and deviation",
 }
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 CHANNELS = (3, 1)
 UNSUITED = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 

@@ -73,6 +73,11 @@ TRAININGS = {
   ),
   "graded": ("parquet", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
   "segmented": ("masks", dict(optimizer="momentum")),
+  "encoder_of_keras": ("npz", dict(encoder="mobilenetv3small", image_size=32, unet_depth=4)),
+  "encoder_of_keras_segmented": (
+    "masks",
+    dict(encoder="efficientnetb0", image_size=32, unet_depth=4, optimizer="momentum"),
+  ),
 }
 # What learns beside the network and its optimizer.
 BESIDE = {
@@ -88,6 +93,7 @@ BESIDE = {
   "finetuned": {"head"},
   "graded": {"head"},
   "segmented": {"head"},
+  "encoder_of_keras_segmented": {"head"},
 }
 
 

@@ -94,7 +94,7 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
       return "finetune" if self.checkpoint else f"supervised_{self.encoder}"
     if self.encoder == "external":
       return "external"
-    if self.encoder_weights:
+    if self.encoder == "densenet121" and self.encoder_weights:
       return "densenet121_imagenet"
     if not self.contrastive_weight:
       return "reconstruction" if self.reconstruction_weight else "teacher"

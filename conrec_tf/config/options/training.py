@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from conrec_tf.config.options.encoders import KERAS_BLOCKS, KERAS_ENCODERS, KERAS_STRIDE
 from conrec_tf.config.options.option import option, section, setting
 
 
@@ -37,6 +38,7 @@ class Model:
     choices={
       "unet": "the paper's U-net",
       "densenet121": "Keras' DenseNet121, which has no decoder",
+      **{name: f"Keras' {keras_name}" for name, keras_name in KERAS_ENCODERS.items()},
       "external": "somebody else's network, which such a checkpoint is by itself",
     },
     architecture=True,
@@ -57,12 +59,16 @@ class Model:
   )
   encoder_weights: str = option(
     "",
-    "Initial weights of densenet121: imagenet (from Keras' cache or download) or an .h5 "
-    "file of Keras without top. Empty: random.",
+    "Initial weights of an encoder of Keras: an .h5 file of Keras without top, or of densenet121 "
+    "imagenet (from Keras' cache or download). Empty: random.",
     path=True,
   )
   base_filters: int = option(
-    16, "Filters of the first level; doubled at each level. Paper: 64.", low=1, architecture=True
+    16,
+    "Filters of the first level of the U-net, of other encoders its decoder; doubled at each "
+    "level. Paper: 64.",
+    low=1,
+    architecture=True,
   )
   unet_depth: int = option(4, "Levels of the U-net.", low=2, high=8, architecture=True)
   pooling: str = option(
@@ -122,7 +128,7 @@ class Model:
   fine_tune_after_block: int = option(
     -1,
     "With train_mode=finetune: -1 trains everything, n what comes after the n-th block "
-    "of the encoder, and the number of blocks (unet_depth; 4 for densenet121) just the head.",
+    "of the encoder, and the number of blocks (unet_depth; 4 for other encoders) just the head.",
     low=-1,
   )
   zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")
@@ -136,7 +142,17 @@ class Model:
   @property
   def encoder_blocks(self) -> int:
     """Number of blocks of the encoder, for `fine_tune_after_block`."""
-    return self.unet_depth if self.encoder == "unet" else 4
+    return self.unet_depth if self.encoder == "unet" else KERAS_BLOCKS
+
+  @property
+  def decoder_levels(self) -> int:
+    """Number of levels of the decoder, each of which doubles height and width."""
+    return self.unet_depth - 1 if self.encoder == "unet" else KERAS_STRIDE.bit_length() - 1
+
+  @property
+  def can_decode(self) -> bool:
+    """True where the encoder can have a decoder, with skip connections."""
+    return self.encoder == "unet" or self.encoder in KERAS_ENCODERS
 
 
 @section

@@ -3,26 +3,36 @@
 from collections.abc import Iterator
 import math
 
+from conrec_tf.config.options.encoders import KERAS_ENCODERS, KERAS_STRIDE
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import Options
 
 SHORTEST_SIDE = 8
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_CORRUPTION = 21
-SHORTEST_SIDE_FOR_DENSENET = 32
 
 
 def network_rules(config: Options) -> Iterator[Rule]:
   """Yields what is wrong and what is expected instead; see `Rule`."""
-  unet = config.encoder == "unet"
   layers = {"none": 0, "linear": 1, "nonlinear": config.num_proj_layers}[config.proj_head_mode]
   yield from _size_rules(config)
   yield (
-    config.encoder != "densenet121" and config.encoder_weights,
+    config.encoder in ("unet", "external") and config.encoder_weights,
     f"encoder_weights must be empty for encoder={config.encoder}",
   )
   yield (
-    not unet and config.is_pretraining and config.reconstruction_weight,
+    config.encoder_weights == "imagenet" and config.encoder in KERAS_ENCODERS,
+    "encoder_weights must be the path of a file, as nothing is downloaded for "
+    f"encoder={config.encoder}",
+  )
+  yield from left_out(
+    config,
+    ("unet_depth", "gradient_checkpointing"),
+    config.encoder not in KERAS_ENCODERS,
+    f"for encoder={config.encoder}",
+  )
+  yield (
+    not config.can_decode and config.is_pretraining and config.reconstruction_weight,
     f"reconstruction_weight must be 0 for encoder={config.encoder}, which has no decoder",
   )
   external = config.encoder == "external"
@@ -65,7 +75,7 @@ def _size_rules(config: Options) -> Iterator[Rule]:
     config.evaluation_size < SHORTEST_SIDE,
     f"eval_image_size must be 0 or at least {SHORTEST_SIDE}",
   )
-  stride = 2 ** (config.unet_depth - 1)
+  stride = 2**config.decoder_levels
   first = [("each size of image_size_schedule", size) for size in config.training_sizes[:-1]]
   whole = [("image_size", config.image_size), *first, ("eval_image_size", config.evaluation_size)]
   cropped = config.is_pretraining and "local_crops" in config.objectives
@@ -77,8 +87,13 @@ def _size_rules(config: Options) -> Iterator[Rule]:
       size,
     )
     yield (
-      config.encoder == "densenet121" and size < SHORTEST_SIDE_FOR_DENSENET,
-      f"{name} must be at least {SHORTEST_SIDE_FOR_DENSENET} for encoder=densenet121",
+      config.encoder in KERAS_ENCODERS and config.decoder_skips and size % stride,
+      f"{name} must be a multiple of {stride} for encoder={config.encoder} with a decoder",
+      size,
+    )
+    yield (
+      config.encoder not in ("unet", "external") and size < KERAS_STRIDE,
+      f"{name} must be at least {KERAS_STRIDE} for encoder={config.encoder}",
       size,
     )
   for name, size in whole:
@@ -95,11 +110,11 @@ def _least_sizes(config: Options) -> Iterator[tuple[bool, int, str]]:
     SHORTEST_SIDE_FOR_CORRUPTION,
     f"corruption={config.corruption}",
   )
-  ssim = config.reconstruction_loss == "ssim"
+  ssim, unet = config.reconstruction_loss == "ssim", config.encoder == "unet"
   yield ssim, SHORTEST_SIDE_FOR_SSIM, "reconstruction_loss=ssim"
   yield (
     ssim and bool(config.multi_level_reconstruction_weight),
-    SHORTEST_SIDE_FOR_SSIM * 2 ** (config.unet_depth - 2),  # for the smallest inner level
+    SHORTEST_SIDE_FOR_SSIM * 2 ** (config.decoder_levels - 1),  # for the smallest inner level
     "reconstruction_loss=ssim with multi_level_reconstruction_weight and "
-    f"unet_depth={config.unet_depth}",
+    + (f"unet_depth={config.unet_depth}" if unet else f"encoder={config.encoder}"),
   )

@@ -76,14 +76,15 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     "unless adversarial_weight is positive",
   )
   yield (
-    config.multi_level_reconstruction_weight and not (reconstructs and config.unet_depth > 2),
+    config.multi_level_reconstruction_weight and not (reconstructs and config.decoder_levels > 1),
     "multi_level_reconstruction_weight must be 0 unless images are reconstructed in three levels "
     "or more",
   )
   contrasts = config.is_pretraining and config.contrastive_weight and not moco
   yield (
-    config.multi_level_contrastive_weight and not (contrasts and config.encoder == "unet"),
-    "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
+    config.multi_level_contrastive_weight and not (contrasts and config.can_decode),
+    "multi_level_contrastive_weight must be 0 unless an encoder with skip connections learns by "
+    "nt_xent or decoupled",
   )
   yield (
     config.moving_average_decay and not config.is_pretraining and config.opens_training_data,

@@ -36,7 +36,10 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
   )
   if not segments:
     return
-  yield config.encoder != "unet", "encoder must be unet for train_mode=segment"
+  yield (
+    not config.can_decode,
+    "encoder must be unet or another one with skip connections for train_mode=segment",
+  )
   yield (
     config.dataset in ("npz", "webdataset", "parquet"),
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "

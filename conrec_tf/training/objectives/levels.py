@@ -17,8 +17,8 @@ class Levels(PretrainingObjective):
 
   def __init__(self, options: Training, model: ConRec, channels: int) -> None:
     super().__init__(options, model, channels)
-    self.heads = LevelHeads(options, channels, name="level_heads")
-    side = 2 ** (options.unet_depth - 1)
+    self.heads = LevelHeads(options, channels, model.encoder.num_skips, name="level_heads")
+    side = model.encoder.stride
     self.heads(model.with_maps(tf.zeros([1, side, side, channels]))[1])  # creates the variables
     self.variables = self.heads.trainable_variables
     self.untrained = self.heads.non_trainable_variables
@@ -53,18 +53,22 @@ class Levels(PretrainingObjective):
 
 
 class LevelHeads(tf.keras.Model):
-  """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones."""
+  """Projections of the encoder's shallower levels, reconstructions of the decoder's inner ones.
 
-  def __init__(self, options: Training, channels: int, **kwargs: Any) -> None:
+  Args:
+    channels: of the images.
+    num_skips: how many shallower levels the encoder has.
+  """
+
+  def __init__(self, options: Training, channels: int, num_skips: int, **kwargs: Any) -> None:
     super().__init__(dtype=tf.keras.backend.floatx(), **kwargs)
-    inner = options.unet_depth - 1
     self.projection_heads = [
       build_projection_head(options)
-      for _ in range(inner if options.multi_level_contrastive_weight else 0)
+      for _ in range(num_skips if options.multi_level_contrastive_weight else 0)
     ]
     self.output_convolutions = [
       tf.keras.layers.Conv2D(channels, 1, dtype=self.dtype)
-      for _ in range(inner - 1 if options.multi_level_reconstruction_weight else 0)
+      for _ in range(options.decoder_levels - 1 if options.multi_level_reconstruction_weight else 0)
     ]
 
   def call(

@@ -128,7 +128,7 @@ def test_a_step_adds_them_and_trains_the_heads_and_all_levels():
     ),
     (
       dict(multi_level_contrastive_weight=1.0, contrastive_method="moco"),
-      "multi_level_contrastive_weight must be 0 unless a unet learns by nt_xent or decoupled",
+      "multi_level_contrastive_weight must be 0 unless an encoder with skip connections learns by",
     ),
     (
       dict(multi_level_contrastive_weight=1.0, contrastive_weight=0.0),

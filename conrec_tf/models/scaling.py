@@ -1,0 +1,42 @@
+"""The values of a network's input, where it wasn't made for images in [0, 1]."""
+
+import dataclasses
+
+import tensorflow as tf
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+  """What is taken from images in [0, 1], and what they are divided by then, for red, green, blue.
+
+  Attributes:
+    bgr: whether channels are then in the order blue, green, red.
+  """
+
+  mean: tuple[float, float, float]
+  deviation: tuple[float, float, float]
+  bgr: bool = False
+
+  def __call__(self, images: tf.Tensor) -> tf.Tensor:
+    """Scales images float32 `[B, H, W, C]` in [0, 1].
+
+    Grey images become RGB. Of images with other channels each is scaled by the mean of the three
+    numbers, and their order stays.
+    """
+    if images.shape[-1] == 1:
+      images = tf.image.grayscale_to_rgb(images)
+    if images.shape[-1] == 3:
+      mean = tf.constant(self.mean, images.dtype)
+      deviation = tf.constant(self.deviation, images.dtype)
+      scaled = (images - mean) / deviation
+      return scaled[..., ::-1] if self.bgr else scaled
+    return (images - sum(self.mean) / 3.0) / (sum(self.deviation) / 3.0)
+
+
+IMAGENET = Scaling(IMAGENET_MEAN, IMAGENET_DEVIATION)
+SYMMETRIC = Scaling((0.5,) * 3, (0.5,) * 3)  # -1 to 1
+NEARLY_SYMMETRIC = Scaling((128 / 255,) * 3, (128 / 255,) * 3)
+CENTRED_BYTES = Scaling((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, bgr=True)
