@@ -36,7 +36,7 @@ def test_a_teacher_alone_without_labels(unlabelled, tmp_path):
       name.split("/")[0] for name in names if "teacher" in name and "metrics" not in name
     }
     assert of_teacher - {"optimizer"} == ({"teacher_head"} if kept else set())
-  gone = shutil.move(values["teacher"], tmp_path / "moved")
+  gone = shutil.move(values["teacher"], str(tmp_path / "moved"))
   commands.run(Config(**values | dict(mode="eval")))  # needs none
   assert json.loads((run / "result.json").read_text()) == result
   with pytest.raises(UsageError, match="teacher must be a SavedModel that can be read"):
