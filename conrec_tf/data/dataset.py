@@ -1,11 +1,11 @@
 """`DatasetSource` and `Split`: what the pipeline knows of a dataset."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 import dataclasses
 import functools
 import hashlib
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +16,10 @@ from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
+KEPT_BYTES = 2**27  # of the batches of a dataset
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Columns:
   """Columns of a table of images: arrays in their order, or None where one isn't known.
 
@@ -55,7 +57,7 @@ class Columns:
     return Columns(labels=labels and functools.cache(lambda: labels()[index]), **arrays)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Split(Columns):
   """A named part of a dataset.
 
@@ -160,6 +162,38 @@ class BadFile(NamedTuple):
     return f"{self.name}: {self.why}"
 
 
+class BatchCache:
+  """Keeps the batches of a dataset up to `KEPT_BYTES` in all.
+
+  Small images are made in less time than it takes to begin the iterator that makes them.
+  """
+
+  def __init__(self) -> None:
+    self._kept: dict[Hashable, list[Any]] = {}
+    self._room = KEPT_BYTES
+
+  def __call__(self, key: Hashable, make: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """Yields the batches of a key.
+
+    Args:
+      make: makes them, the same at each call: tensors in any structure. It is called where they
+        weren't kept: at the first pass, after one that wasn't finished, and where there is no room.
+    """
+    if key in self._kept:
+      yield from self._kept[key]
+      return
+    batches, room = list[Any](), self._room
+    for batch in make():
+      room -= sum(part.dtype.size * tf.size(part).numpy() for part in tf.nest.flatten(batch))
+      if room >= 0:
+        batches.append(batch)
+      else:
+        batches.clear()
+      yield batch
+    if room >= 0:
+      self._kept[key], self._room = batches, room
+
+
 @dataclasses.dataclass(frozen=True)
 class DatasetSource:
   """A dataset as the pipeline sees it.
@@ -194,6 +228,11 @@ class DatasetSource:
   digest: str = ""
   center_crop: bool = False
   decode_reduced: DecodeReduced | None = None
+
+  @functools.cached_property
+  def batch_cache(self) -> BatchCache:
+    """What is kept of the batches of its images."""
+    return BatchCache()
 
   @functools.cached_property
   def _functions(self) -> dict[Hashable, Callable]:

@@ -1,6 +1,6 @@
 """From a `DatasetSource` to batches: shuffle records, decode once, two views, corrupt, batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import functools
 import inspect
 import math
@@ -18,7 +18,7 @@ from conrec_tf.data.augmentation.finetune import (
 )
 from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
 from conrec_tf.data.augmentation.views import make_view, random_window, view_reduction
-from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.records import TEACHER_VECTOR, Record
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
@@ -252,3 +252,13 @@ def evaluation_batches(
   prepare = source.traced_once(("evaluation", image_size), prepare)
   images = records.map(prepare, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def split_batches(
+  source: DatasetSource, split: Split, options: Experiment
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+  """Yields the images and labels of a split as `evaluation_batches`, from memory where they fit."""
+  sizes = options.evaluation_size, options.eval_batch_size
+  return source.batch_cache(
+    (split, *sizes), lambda: evaluation_batches(source, split.records(), *sizes)
+  )

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation.resizing import evaluation_crops
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation.probes import Labelled
 
 
@@ -41,8 +41,7 @@ def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
   """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
-  sizes = options.evaluation_size, options.eval_batch_size
-  batches = evaluation_batches(source, split.records(), *sizes)
+  batches = split_batches(source, split, options)
   rows = [(embed_images(model, images, options).numpy(), label) for images, label in batches]
   embeddings, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   return embeddings, labels
@@ -56,8 +55,7 @@ def all_representations(
   These are embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
   """
   rows, labels = [], []
-  sizes = options.evaluation_size, options.eval_batch_size
-  for images, label in evaluation_batches(source, split.records(), *sizes):
+  for images, label in split_batches(source, split, options):
     crops = evaluation_crops(images, options.eval_crops)
     found = [model.representations(crop) for crop in crops]
     rows.append(

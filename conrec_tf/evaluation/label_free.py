@@ -29,7 +29,7 @@ DEAD = 1e-3  # of the largest standard deviation
 COLLAPSED = 1.5  # RankMe of embeddings that are nearly all alike; 1 is the least
 PAIRED = 2000  # images, all pairs of which are looked at
 EPSILON = 1e-7  # as in RankMe's definition
-IMAGES = 512  # whose views are looked at
+VIEWED = 512  # images whose views are enough for `view_measures`
 LEAST_ENERGY = 1e-12  # of even images
 
 # From a batch to the loss and `{metric name: scalar}`.
@@ -104,7 +104,7 @@ def view_measures(
   """Measures how far apart clean views of an image are embedded, and how sharp it reconstructs.
 
   Args:
-    batches: of two views, as `validation_batches` makes them; the first are enough.
+    batches: of two views, as `validation_batches` makes them.
     layer: what is embedded; see `ConRec.representation`.
 
   Returns:
@@ -120,8 +120,6 @@ def view_measures(
       made = model.reconstruct(batch["corrupted"][:, 0])
       for side, images in zip(energies, (made, batch["target"][:, 0]), strict=True):
         side.append(gradient_energy(images.numpy()))
-    if sum(map(len, embeddings[0])) >= IMAGES:
-      break
   measures = {ALIGNMENT: alignment(*map(np.concatenate, embeddings))}
   if model.decoder:
     restored, whole = (float(np.mean(np.concatenate(side))) for side in energies)

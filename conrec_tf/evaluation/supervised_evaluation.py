@@ -6,7 +6,7 @@ import numpy as np
 
 from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation import measures
 from conrec_tf.evaluation.embedding import embed_images
 from conrec_tf.evaluation.label_kinds import Classes, Grades
@@ -34,8 +34,7 @@ def supervised_evaluation(
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
   """
-  sizes = options.evaluation_size, options.eval_batch_size
-  batches = evaluation_batches(source, source.eval.records(), *sizes)
+  batches = split_batches(source, source.eval, options)
   rows = [(head(embed_images(model, images, options)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
   kind = head_kind(len(source.class_names), options.ordinal_labels)

@@ -1,12 +1,13 @@
 """Evaluations of a network in training, as the options ask for them."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
 from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
@@ -137,13 +138,11 @@ def recompute_normalization(options: Experiment, model: ConRec, source: DatasetS
   """
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
-  batches = evaluation_batches(
-    source, source.train.records(), options.evaluation_size, options.eval_batch_size
-  )
+  batches = itertools.islice(split_batches(source, source.train, options), RECOMPUTED_BATCHES)
   recompute_statistics(
     model,
     lambda images: model.representation(images, training=True, layer=options.ft_proj_selector),
-    (images for images, _ in batches.take(RECOMPUTED_BATCHES)),
+    (images for images, _ in batches),
   )
 
 

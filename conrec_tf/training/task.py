@@ -1,8 +1,9 @@
 """Trainings behind one interface: pre-training and finetuning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import dataclasses
 import functools
+import math
 import pathlib
 from typing import Any
 
@@ -16,8 +17,9 @@ from conrec_tf.data.pipeline import (
   two_views,
   validation_batches,
 )
+from conrec_tf.data.records import Record
 from conrec_tf.data.stream import WorkerShard, steps_per_epoch
-from conrec_tf.evaluation.label_free import validation_losses, view_measures
+from conrec_tf.evaluation.label_free import VIEWED, validation_losses, view_measures
 from conrec_tf.metrics import EVAL, EVAL_TOTAL_LOSS, RANK_ME, supervised_metric, validation_key
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.pretrained.find import PretrainedModel
@@ -172,17 +174,23 @@ def _pretraining_measures(
 ) -> EvalTask:
   """Returns how the networks of a pre-training are measured."""
   evaluated, head = loss.evaluated, loss.networks.get("head")
-  labelled = bool(eval_source.class_names)
+  labelled, few = bool(eval_source.class_names), math.ceil(VIEWED / config.train_batch_size)
 
-  def measure(network: ConRec, full: bool) -> dict[str, Any]:
+  def views(count: int = -1) -> Iterator[Record]:
+    """Yields so many batches of the eval split in two views, or all."""
     measured, with_labels = source.without_stand_ins, config.lineareval_while_pretraining
     augment = two_views(measured, config, config.evaluation_size, config.seed, with_labels)
-    views = validation_batches(measured, augment, config.train_batch_size)
-    of_views = view_measures(network, views, config.ft_proj_selector)
+    size = config.train_batch_size
+    return measured.batch_cache(
+      (augment, size, count), lambda: validation_batches(measured, augment, size).take(count)
+    )
+
+  def measure(network: ConRec, full: bool) -> dict[str, Any]:
+    of_views = view_measures(network, views(few), config.ft_proj_selector)
     if not labelled:
       losses = {}
       if loss.has_validation:
-        losses = validation_losses(functools.partial(loss.validation, network), views)
+        losses = validation_losses(functools.partial(loss.validation, network), views())
       return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 

@@ -1,4 +1,4 @@
-"""Labels of a dataset by the numbers of a network that knows them by name."""
+"""Labels of a dataset by the numbers of a network that knows them by name; batches that are kept."""
 
 import dataclasses
 
@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.data import dataset, pipeline
+from conrec_tf.data.dataset import BatchCache
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
@@ -58,3 +60,48 @@ def test_classes_of_masks_are_matched_too(source):
   decode = masked.with_class_names(["a", "d", "b", "c"]).decode_mask
   mask = tf.constant([[0, 1], [2, 255]], tf.uint8)
   np.testing.assert_array_equal(decode(mask), [[2, 3], [1, 255]])
+
+
+@pytest.mark.parametrize("room, times", [(48, 2), (47, 4)])
+def test_batches_are_kept_where_there_is_room(monkeypatch, room, times):
+  monkeypatch.setattr(dataset, "KEPT_BYTES", room)  # int64, 16 bytes a batch
+  cache, made = BatchCache(), []
+
+  def make():
+    made.append(tf.data.Dataset.range(6).batch(2).map(lambda numbers: {"number": numbers}))
+    return made[-1]
+
+  next(cache("a", make))  # a pass that isn't finished keeps nothing
+  for _ in range(3):
+    found = [batch["number"].numpy().tolist() for batch in cache("a", make)]
+    assert found == [[0, 1], [2, 3], [4, 5]]
+  assert len(made) == times
+
+
+def test_all_keys_share_the_room(monkeypatch):
+  monkeypatch.setattr(dataset, "KEPT_BYTES", 24)
+  cache, made = BatchCache(), []
+  for key in "aabb":
+
+    def make(key=key):
+      made.append(key)
+      return [tf.range(2, dtype=tf.int64)]
+
+    assert len(list(cache(key, make))) == 1
+  assert made == ["a", "b", "b"]
+
+
+def test_a_split_is_decoded_once_for_each_size(tiny):
+  config = Config(**tiny)
+  source = load_dataset(config)
+  first = list(pipeline.split_batches(source, source.eval, config))
+  again = list(pipeline.split_batches(source, source.eval, config))
+  assert all(
+    ours is other
+    for pair in zip(first, again, strict=True)
+    for ours, other in zip(*pair, strict=True)
+  )
+  large = Config(**tiny, eval_image_size=32)
+  assert next(pipeline.split_batches(source, source.eval, large))[0].shape[1:] == (32, 32, 1)
+  train = next(pipeline.split_batches(source, source.train, config))
+  assert train[0] is not first[0][0]
