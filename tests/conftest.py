@@ -94,8 +94,14 @@ def tiny(data_dir, tmp_path):
 
 @pytest.fixture
 def simclr(tiny):
-  """Keyword arguments of SimCLR, which takes two thirds of the time, where any training will do."""
+  """Keyword arguments of SimCLR, in two thirds of the time, where any pre-training will do."""
   return {**tiny, "reconstruction_weight": 0.0, "pooling": "average", "corruption": "none"}
+
+
+@pytest.fixture
+def quickest(tiny):
+  """Keyword arguments of learning from labels, in a quarter of the time, where all will do."""
+  return {**tiny, "train_mode": "finetune"}
 
 
 @pytest.fixture

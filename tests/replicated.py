@@ -351,7 +351,7 @@ def runs():
       commands.run(make_config(replicas, train_steps=steps, model_dir=path, **values))
 
     run("whole", 2, 8)  # with exports and the report
-    values.update(report=False, export_format="")
+    values.update(mode="train")  # of those the weights and losses alone are looked at
     run("parts", 2, 5)
     shutil.copytree(f"{folder}/parts", f"{folder}/moved")
     run("parts", 2, 8)

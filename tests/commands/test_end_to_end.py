@@ -106,18 +106,11 @@ def assert_same_variables(first, second, step):
     np.testing.assert_array_equal(values[0].get_tensor(name), values[1].get_tensor(name), name)
 
 
-def test_training_alone_evaluates_nothing(tiny):
-  done = command(
-    *as_flags(tiny),
-    "--mode=train",
-    "--train_steps=2",
-    "--reconstruction_weight=0",
-    "--corruption=none",
-    "--pooling=average",
-  )
+def test_training_alone_evaluates_nothing(quickest):
+  done = command(*as_flags(quickest), "--mode=train", "--train_steps=2")
   assert done.returncode == 0, done.stderr
   left = {
-    path.name.split(".")[0] or path.name for path in pathlib.Path(tiny["model_dir"]).iterdir()
+    path.name.split(".")[0] or path.name for path in pathlib.Path(quickest["model_dir"]).iterdir()
   }
   assert left == {
     ".conrec_tf",
@@ -134,8 +127,8 @@ def test_training_alone_evaluates_nothing(tiny):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_nobody_else_trains_meanwhile(simclr):
-  flags = [*as_flags(simclr), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
+def test_sigterm_saves_and_nobody_else_trains_meanwhile(quickest):
+  flags = [*as_flags(quickest), "--mode=train", "--checkpoint_steps=1000000", "--log_steps=1"]
   process = start(*flags, "--train_steps=1000000")
   next(line for line in process.stdout if line.startswith("step "))
   done = command(*flags, "--train_steps=1000000")

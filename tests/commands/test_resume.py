@@ -207,19 +207,19 @@ def test_evaluation_beside_a_training_leaves_it_its_best_network(simclr, monkeyp
 
 
 @pytest.mark.slow
-def test_automatic_precision_is_that_of_the_beginning(simclr, monkeypatch, caplog):
+def test_automatic_precision_is_that_of_the_beginning(quickest, monkeypatch, caplog):
   from conrec_tf.models import precision
 
-  values = {**simclr, "mode": "train", "mixed_precision": "auto"}
+  values = {**quickest, "mode": "train", "mixed_precision": "auto"}
   monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: False)
   commands.run(Config(**values, train_steps=1))
-  stored = json.loads((pathlib.Path(simclr["model_dir"]) / "config.json").read_text())
+  stored = json.loads((pathlib.Path(quickest["model_dir"]) / "config.json").read_text())
   assert stored["mixed_precision"] == "float32"
   monkeypatch.setattr(precision, "_has_fast_bfloat16", lambda: True)
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(Config(**values, train_steps=2))
   assert "Computing in float32, as the run began" in caplog.text
-  assert os.path.exists(os.path.join(simclr["model_dir"], "checkpoints/ckpt-2.index"))
+  assert os.path.exists(os.path.join(quickest["model_dir"], "checkpoints/ckpt-2.index"))
 
 
 def test_seeds_of_repetitions_stay_in_their_range(tmp_path):

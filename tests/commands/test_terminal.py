@@ -37,8 +37,8 @@ def start_in_terminal(flags, before=lambda: None):
 
 
 @pytest.fixture
-def flags(simclr):
-  return {**simclr, "mode": "train", "log_steps": 1, "checkpoint_steps": 100_000}
+def flags(quickest):
+  return {**quickest, "mode": "train", "log_steps": 1, "checkpoint_steps": 100_000}
 
 
 @pytest.mark.slow
