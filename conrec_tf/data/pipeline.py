@@ -139,16 +139,16 @@ def two_views(
     local: crops that come beside the views, as `local_crops`.
   """
   whole = Crops(2, image_size, options.crop_min_area, 1.0)
-  view_of = whole.function(options)
 
   def augment(position: tf.Tensor, record: Record) -> Record:
     seeds = tf.random.experimental.stateless_split(
       tf.stack([tf.constant(seed, tf.int64), position]), 4
     )
-    drawn = [(whole, seeds[:2])]
+    drawn = {"target": (whole, seeds[:2])}
     if local:
       local_seed = tf.random.experimental.stateless_fold_in(seeds[1], local.number)
-      drawn.append((local, tf.random.experimental.stateless_split(local_seed, local.number)))
+      local_seeds = tf.random.experimental.stateless_split(local_seed, local.number)
+      drawn["local_crops"] = local, local_seeds
     if options.window_size:
       window_seed = tf.random.experimental.stateless_fold_in(seeds[0], options.window_size)
       image = random_window(source.decode(record["image"]), options.window_size, window_seed)
@@ -156,21 +156,17 @@ def two_views(
     else:
       image, full_size = source.decode_for(
         record["image"],
-        lambda size: tf.reduce_min([crops.reduction(size, of) for crops, of in drawn]),
+        lambda size: tf.reduce_min([crops.reduction(size, of) for crops, of in drawn.values()]),
       )
-    targets = [view_of(image, each, full_size) for each in tf.unstack(seeds[:2])]
-    if options.corruption == "none":
-      corrupted = targets
-    else:
-      corrupted = [
-        _corrupted_view(*pair) for pair in zip(targets, tf.unstack(seeds[2:]), strict=True)
-      ]
-    batch = {"corrupted": tf.stack(corrupted), "target": tf.stack(targets)}
-    for crops, crop_seeds in drawn[1:]:
-      crop_of = crops.function(options)
-      batch["local_crops"] = tf.stack(
-        [crop_of(image, each, full_size) for each in tf.unstack(crop_seeds)]
-      )
+    made = {
+      name: [crops.function(options)(image, each, full_size) for each in tf.unstack(crop_seeds)]
+      for name, (crops, crop_seeds) in drawn.items()
+    }
+    made["corrupted"] = made["target"]
+    if options.corruption != "none":
+      pairs = zip(made["target"], tf.unstack(seeds[2:]), strict=True)
+      made["corrupted"] = [_corrupted_view(*pair) for pair in pairs]
+    batch = {name: tf.stack(images) for name, images in made.items()}
     if with_labels:
       batch["label"] = record["label"]
     if TEACHER_VECTOR in record:

@@ -109,19 +109,9 @@ class ConRec(tf.keras.Model):
     reconstruction, decoder_maps = None, []
     if self.decoder:
       reconstruction, decoder_maps = self.decoder(*maps, training=training)
-    outputs = Outputs(self._with_levels(contrastive_maps, embedding), projection, reconstruction)
+    representation = _with_levels(contrastive_maps, embedding, self.representation_levels)
+    outputs = Outputs(representation, projection, reconstruction)
     return outputs, FeatureLevels(skips, decoder_maps)
-
-  def _with_levels(self, maps: Maps, embedding: tf.Tensor) -> tf.Tensor:
-    """Puts beside the embedding what belongs there of the encoder's maps."""
-    if self.representation_levels == "last":
-      return embedding
-    features, skips = maps
-    levels = [tf.cast(level, embedding.dtype) for level in (*skips, features)]
-    averages = [tf.reduce_mean(level, axis=[1, 2]) for level in levels[:-1]]
-    if self.representation_levels == "all":
-      return tf.concat([*averages, embedding], axis=-1)
-    return tf.concat([*averages, embedding, *map(deviations, levels)], axis=-1)
 
   def representation(
     self, images: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None, layer: int = 0
@@ -139,7 +129,7 @@ class ConRec(tf.keras.Model):
     features, skips = self.encoder(images, training=training)
     embedding = self.pooling(features, training=training, seed=seed)
     if not layer:
-      return self._with_levels((features, skips), embedding)
+      return _with_levels((features, skips), embedding, self.representation_levels)
     if self.projection_head is None:
       raise ValueError(f"layer must be 0 for a network without projection head. Received: {layer}")
     return self.projection_head(embedding, training=training, layers=layer)
@@ -153,14 +143,15 @@ class ConRec(tf.keras.Model):
     """
     features, skips = self.encoder(images)
     embedding = self.pooling(features)
-    levels = [tf.cast(maps, embedding.dtype) for maps in (*skips, features)]
-    averages = [tf.reduce_mean(level, axis=[1, 2]) for level in levels]
-    found = {f"level {number + 1}": average for number, average in enumerate(averages)}
-    found |= {"embedding": embedding}
+    found = {
+      f"level {number}": tf.reduce_mean(tf.cast(level, embedding.dtype), axis=[1, 2])
+      for number, level in enumerate((*skips, features), 1)
+    }
+    found["embedding"] = embedding
     if skips:
-      both = tf.concat([*averages[:-1], embedding], axis=-1)
-      found["all levels"] = both
-      found["all levels with deviations"] = tf.concat([both, *map(deviations, levels)], axis=-1)
+      maps = features, skips
+      found["all levels"] = _with_levels(maps, embedding, "all")
+      found["all levels with deviations"] = _with_levels(maps, embedding, "all_with_deviations")
     if self.projection_head:
       for layer in range(1, self.projection_head.num_layers + 1):
         found[f"projection {layer}"] = self.projection_head(embedding, layers=layer)
@@ -187,6 +178,18 @@ class ConRec(tf.keras.Model):
       self.pooling.trainable = False
       if self.projection_head:
         self.projection_head.trainable = False
+
+
+def _with_levels(maps: Maps, embedding: tf.Tensor, representation_levels: str) -> tf.Tensor:
+  """Puts beside an embedding what belongs there of the encoder's maps."""
+  if representation_levels == "last":
+    return embedding
+  features, skips = maps
+  levels = [tf.cast(level, embedding.dtype) for level in (*skips, features)]
+  averages = [tf.reduce_mean(level, axis=[1, 2]) for level in levels[:-1]]
+  if representation_levels == "all":
+    return tf.concat([*averages, embedding], axis=-1)
+  return tf.concat([*averages, embedding, *map(deviations, levels)], axis=-1)
 
 
 def deviations(level: tf.Tensor) -> tf.Tensor:
