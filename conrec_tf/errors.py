@@ -1,6 +1,7 @@
 """Errors that the user can solve, and how exceptions and names become one line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import re
 
 NAMES_SHOWN = 10
@@ -17,6 +18,22 @@ def short_message(error: BaseException) -> str:
   return getattr(error, "strerror", None) or re.sub(
     r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1]
   )
+
+
+@contextlib.contextmanager
+def as_usage_error(expected: str, received: object, *kinds: type[Exception]) -> Iterator[None]:
+  """Turns exceptions of some kinds from inside into a `UsageError`, which says why in brackets.
+
+  Args:
+    expected: what must be, in words.
+    received: what was.
+  """
+  try:
+    yield
+  except UsageError:
+    raise
+  except kinds as error:
+    raise UsageError(f"{expected} ({short_message(error)}). Received: {received}") from error
 
 
 def listed(names: Sequence[str]) -> str:

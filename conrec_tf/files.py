@@ -5,9 +5,11 @@ never meets half of it. A temporary name says which process of which machine wri
 would give it: only what a dead process left is removed. Names that begin with a dot are no data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
+import csv
 import functools
+import io
 import itertools
 import json
 import os
@@ -16,8 +18,9 @@ import re
 import shutil
 import socket
 import time
+from typing import Any
 
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 # .conrec_tf.<process>.<when it started>.<number>.<machine>
 TEMPORARY = re.compile(r"\.conrec_tf\.(\d+)\.(\d+)\.\d+\.(.+)")
@@ -105,6 +108,13 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
     temporary.write_bytes(content)
 
 
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+  """Returns rows as comma-separated values, a line each."""
+  text = io.StringIO()
+  csv.writer(text, lineterminator="\n").writerows(rows)
+  return text.getvalue()
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a text as UTF-8, whole or not at all; names of files in it keep their bytes.
 
@@ -152,12 +162,8 @@ def io_as_usage_error(folder: str | os.PathLike, *errors: type[Exception]) -> It
   Raises:
     UsageError: an OSError or one of `errors` was raised inside.
   """
-  try:
+  with as_usage_error("model_dir must be a folder that can be written", folder, OSError, *errors):
     yield
-  except (OSError,) + errors as error:
-    raise UsageError(
-      f"model_dir must be a folder that can be written ({short_message(error)}). Received: {folder}"
-    ) from error
 
 
 def _flush(path: pathlib.Path) -> None:

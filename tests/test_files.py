@@ -9,6 +9,7 @@ import pytest
 from conrec_tf import files
 from conrec_tf.errors import UsageError
 from conrec_tf.files import (
+  csv_text,
   io_as_usage_error,
   is_output_folder,
   is_temporary,
@@ -192,3 +193,7 @@ def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
   with replacing(tmp_path / "data", "page") as temporary:
     temporary.mkdir()
   assert names(tmp_path / "data") == []
+
+
+def test_rows_are_comma_separated_with_quotes_where_they_are_needed():
+  assert csv_text([("image", "label"), ("a.png", 'a, "b"')]) == 'image,label\na.png,"a, ""b"""\n'

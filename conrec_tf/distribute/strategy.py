@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Devices, Optimization
 from conrec_tf.config.options.option import written
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +106,9 @@ def _chosen(devices: Sequence[int], available: Sequence[int], kind: str) -> Sequ
 def _multi_worker() -> tf.distribute.Strategy:
   _check_cluster(os.environ.get("TF_CONFIG", ""))
   logger.info("Waiting for all workers that TF_CONFIG names")
-  try:
+  expected, received = "TF_CONFIG must name addresses that can be served", os.environ["TF_CONFIG"]
+  with as_usage_error(expected, received, tf.errors.OpError, RuntimeError):
     return tf.distribute.MultiWorkerMirroredStrategy()
-  except (tf.errors.OpError, RuntimeError) as error:
-    raise UsageError(
-      f"TF_CONFIG must name addresses that can be served ({short_message(error)}). "
-      f"Received: {os.environ['TF_CONFIG']}"
-    ) from error
 
 
 def _check_cluster(text: str) -> None:

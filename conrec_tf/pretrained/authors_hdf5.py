@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.models import ConRec
 
 # Arrays in the order of Keras' `set_weights`, by kind of layer.
@@ -177,7 +177,10 @@ def _shapes(layers: list[Layer]) -> list[list[tuple[int, ...]]]:
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, Layer], int | None]:
   """Returns `{layer name: [array, ...]}` of layers with weights, and the images' side or None."""
-  try:
+  # Of h5py's many kinds.
+  with as_usage_error(
+    "checkpoint must be an HDF5 file of the authors' implementation", path, Exception
+  ):
     with h5py.File(path, "r") as file:
       layers = {}
       for name, group in file.get("model_weights", file).items():
@@ -187,11 +190,6 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Layer], int | None]:
         if arrays:
           layers[name] = [arrays[part] for part in order if part in arrays]
       return layers, _image_size(file)
-  except Exception as error:  # of h5py's many kinds
-    raise UsageError(
-      "checkpoint must be an HDF5 file of the authors' implementation "
-      f"({short_message(error)}). Received: {path}"
-    ) from error
 
 
 def _image_size(file: h5py.File) -> int | None:

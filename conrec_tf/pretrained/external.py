@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Experiment
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.models.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 logger = logging.getLogger(__name__)
@@ -187,13 +187,10 @@ def open_external(options: Experiment, path: str) -> ExternalNetwork:
 
 
 def _saved_model(path: str, output: str, option: str) -> tuple[Function, Shape, tf.DType]:
-  try:
+  # Of TensorFlow and protobuf, whichever part is damaged.
+  with as_usage_error(f"{option} must be a SavedModel that can be read", path, Exception):
     model = tf.saved_model.load(path)
     signatures = dict(model.signatures)
-  except Exception as error:  # of TensorFlow and protobuf, whichever part is damaged
-    raise UsageError(
-      f"{option} must be a SavedModel that can be read ({short_message(error)}). Received: {path}"
-    ) from error
   if "serving_default" not in signatures and len(signatures) != 1:
     raise UsageError(
       f"{option} must be a SavedModel with the signature serving_default, or a single one. "
@@ -221,12 +218,9 @@ def _onnx(path: str, output: str, option: str) -> tuple[Function, Shape, tf.DTyp
     raise UsageError(
       f"{option} needs onnxruntime, from requirements-onnx.txt. Received: {path}"
     ) from error
-  try:
+  # The library has classes of its own for each kind of fault.
+  with as_usage_error(f"{option} must be an ONNX file that can be read", path, Exception):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-  except Exception as error:  # onnxruntime has classes of its own for each kind of fault
-    raise UsageError(
-      f"{option} must be an ONNX file that can be read ({short_message(error)}). Received: {path}"
-    ) from error
   inputs = session.get_inputs()
   if len(inputs) != 1:
     raise _wrong_inputs(path, option, [each.name for each in inputs])

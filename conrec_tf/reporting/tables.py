@@ -1,12 +1,11 @@
 """The tables of a report, as HTML's rows, Markdown and CSV."""
 
 from collections.abc import Sequence
-import csv
 import dataclasses
-import io
 from typing import Any
 
 from conrec_tf.config import Experiment
+from conrec_tf.files import csv_text
 from conrec_tf.metrics import (
   BEST_STEP,
   GLOBAL_STEP,
@@ -54,9 +53,7 @@ class Table:
 
   def csv(self) -> str:
     """Returns the table as comma-separated values."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
-    return text.getvalue()
+    return csv_text([self.header, *self.rows])
 
 
 def results_table(runs: Sequence[RunRecord]) -> Table:

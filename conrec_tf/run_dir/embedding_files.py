@@ -1,8 +1,6 @@
 """The files of `embeddings/`: archives of arrays, an index of images, what they are of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-import csv
-import io
 import itertools
 import pathlib
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ import numpy as np
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
-from conrec_tf.files import io_as_usage_error, replacing, write_text
+from conrec_tf.files import csv_text, io_as_usage_error, replacing, write_text
 from conrec_tf.run_dir.measurement import write_description
 
 NOTED = (
@@ -162,8 +160,4 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 
 def write_index(folder: pathlib.Path, rows: Iterable[tuple[Any, ...]]) -> None:
   """Writes `index.csv`, with the rows of `index_rows`."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(COLUMNS)
-  writer.writerows(rows)
-  write_text(folder / "index.csv", text.getvalue())
+  write_text(folder / "index.csv", csv_text([COLUMNS, *rows]))

@@ -6,12 +6,11 @@ With several labels an image there are two columns for each of them: 0 or 1, and
 from collections.abc import Sequence
 import csv
 import dataclasses
-import io
 
 import numpy as np
 
 from conrec_tf.errors import UsageError
-from conrec_tf.files import write_text
+from conrec_tf.files import csv_text, write_text
 from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -49,17 +48,14 @@ def write_predictions(
   directory: RunDirectory, step: int, columns: dict[str, Sequence | np.ndarray]
 ) -> None:
   """Writes the file of a step: image, label, prediction and others, columns of one length."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(columns)
   shown = (
     [f"{value:.6g}" for value in column]
     if isinstance(column, np.ndarray) and column.dtype.kind == "f"
     else column
     for column in columns.values()
   )
-  writer.writerows(zip(*shown, strict=True))
-  write_text(directory.path / file_name(step), text.getvalue())
+  rows = zip(*shown, strict=True)
+  write_text(directory.path / file_name(step), csv_text([columns, *rows]))
 
 
 def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | None:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from conrec_tf.config import Config
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.table import BY_CONTENT
-from conrec_tf.errors import UsageError, listed, short_message
+from conrec_tf.errors import UsageError, as_usage_error, listed, short_message
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 
@@ -175,12 +175,8 @@ class RunDirectory:
       UsageError: the file can't be opened.
     """
     path = self.path / name
-    try:
+    with as_usage_error(f"{name} must be a file that can be read", path, OSError):
       lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    except OSError as error:
-      raise UsageError(
-        f"{name} must be a file that can be read ({short_message(error)}). Received: {path}"
-      ) from error
     whole = [line for line in lines if line.endswith(b"\n")]
     rows = [_row(line, key) for line in whole]
     if unreadable := [number for number, row in enumerate(rows, start=1) if row is None]:

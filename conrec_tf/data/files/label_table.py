@@ -8,7 +8,7 @@ import os
 
 from conrec_tf.data.files.labels import label_text
 from conrec_tf.data.files.walk import base_name, without_ending
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ def read_lines(
   Raises:
     UsageError: the file can't be read or lacks a column.
   """
-  try:
+  damaged = (OSError, UnicodeDecodeError, csv.Error)
+  with as_usage_error(f"{option} must be a CSV file in UTF-8", path, *damaged):
     with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
       reader = csv.DictReader(_text(file))
       found = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -160,10 +161,6 @@ def read_lines(
         (reader.line_num, {column: (row.get(column) or "").strip() for column in found})
         for row in reader
       ]
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise UsageError(
-      f"{option} must be a CSV file in UTF-8 ({short_message(error)}). Received: {path}"
-    ) from error
 
 
 def _text(lines: Iterable[str]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from conrec_tf.data.images.decoding import (
 )
 from conrec_tf.data.images.inspection import image_describer
 from conrec_tf.data.splits import listed_split
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +113,9 @@ def _contents(store: FileStore, scan: FileScan) -> np.ndarray:
   """Reads the good files of a scan, object `[N]`."""
   contents = np.full(len(scan.names), b"", object)
   for index in np.flatnonzero(scan.is_good):
-    try:
+    received = f"{scan.names[index]} in {store.path}"
+    with as_usage_error("data_dir must hold files that can be read", received, OSError):
       contents[index] = store.content(scan.names[index])
-    except OSError as error:
-      raise UsageError(
-        f"data_dir must hold files that can be read ({short_message(error)}). "
-        f"Received: {scan.names[index]} in {store.path}"
-      ) from error
   return contents
 
 

@@ -13,7 +13,7 @@ from conrec_tf.data.files.label_table import Line, Row, add_rows, read_lines, sa
 from conrec_tf.data.files.labels import value_text
 from conrec_tf.data.files.layout import SPLIT_NAMES
 from conrec_tf.data.sources.parquet_copy import parquet_file
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,9 @@ def _lines(path: str) -> list[Line]:
       # Columns that hold more than a value are none of ours.
       names = [field.name for field in file.schema_arrow if not field.type.num_fields]
       return _texts(enumerate(file.read(names).to_pylist(), 1), path)
-  try:
+  with as_usage_error("data_dir must hold tables of JSON, a line each", path, OSError, ValueError):
     with open(path, encoding="utf-8-sig") as stream:
       values = [(number, json.loads(line)) for number, line in enumerate(stream, 1) if line.strip()]
-  except (OSError, ValueError) as error:
-    raise UsageError(
-      f"data_dir must hold tables of JSON, a line each ({short_message(error)}). Received: {path}"
-    ) from error
   return _texts(values, path)
 
 

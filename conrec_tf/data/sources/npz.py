@@ -17,7 +17,7 @@ from conrec_tf.data.images.frames import ALL, MIDDLE
 from conrec_tf.data.images.pixel_values import converted, filled_range
 from conrec_tf.data.records import content_digests
 from conrec_tf.data.splits import listed_split
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -156,13 +156,10 @@ def _with_usual_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
   """Returns `{name: array}` of an archive; members that aren't arrays are left out."""
-  try:
+  # Of zipfile, zlib, struct and numpy, which have no common class.
+  with as_usage_error("data_dir must be an .npz file of plain arrays", path, Exception):
     with np.load(path, allow_pickle=False) as archive:
       members = {name: archive[name] for name in archive.files}
-  except Exception as error:  # of zipfile, zlib, struct and numpy, which have no common class
-    raise UsageError(
-      f"data_dir must be an .npz file of plain arrays ({short_message(error)}). Received: {path}"
-    ) from error
   return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from conrec_tf.data.files.scan import cache_folder
 from conrec_tf.data.images.bad_image import reason
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.files import remove_leftovers, replacing
 from conrec_tf.output import progress_bar
 
@@ -158,7 +158,8 @@ def _unpack(path: str, column: str, bar: tqdm) -> None:
   folder, sizes = target.parent, list[int]()
   with parquet_file(path) as file:
     images = _images(file, path, column)
-    try:
+    room = "XDG_CACHE_HOME must name a folder with room for unpacked images"
+    with as_usage_error(room, f"{folder}, for {path}", OSError):
       folder.mkdir(parents=True, exist_ok=True)
       remove_leftovers(folder)
       with replacing(target) as temporary:
@@ -169,11 +170,6 @@ def _unpack(path: str, column: str, bar: tqdm) -> None:
             bar.update()
           copy.write(np.array([*sizes, len(sizes)], NUMBER).tobytes())
         os.utime(temporary, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
-    except OSError as error:
-      raise UsageError(
-        "XDG_CACHE_HOME must name a folder with room for unpacked images "
-        f"({short_message(error)}). Received: {folder}, for {path}"
-      ) from error
   for other in folder.glob(f"{target.name.rpartition('-')[0]}-*"):
     if other != target:
       with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from conrec_tf.data.files.layout import Layout, has_splits, sample_layout, split
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.tar_shards import ArchivedFile, TarShards, archived_files
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -189,15 +189,11 @@ def read_label(name: str, data: bytes) -> Label | None:
   Raises:
     UsageError: it can't be read, or what it gives is no label.
   """
-  try:
+  with as_usage_error("labels must be text in UTF-8, or JSON", name, ValueError):
     text = data.decode()
     if not name.lower().endswith(".json"):
       return label_text(text.strip()) or None
     values = json.loads(text)
-  except ValueError as error:
-    raise UsageError(
-      f"labels must be text in UTF-8, or JSON ({short_message(error)}). Received: {name}"
-    ) from error
   if not isinstance(values, dict) or "label" not in values:
     return None
   label = values["label"]
