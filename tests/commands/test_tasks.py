@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from conrec_tf.commands.tasks import build_evaluation, build_training, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.training import task
 
 
+@pytest.mark.slow
 def test_an_evaluation_measures_what_a_training_does_without_an_optimizer(unlabelled, monkeypatch):
   """Of all that learns beside the network it has what losses of held-out images need."""
   config = Config(

@@ -24,13 +24,14 @@ def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkey
 
 
 def test_images_grow_in_training_and_evaluations_see_the_last_size(tiny, monkeypatch, caplog):
-  evaluated, batches = [], embedding.evaluation_batches
+  evaluated, batches = [], embedding.split_batches
 
-  def noted(source, records, image_size, batch_size):
-    evaluated.append(image_size)
-    return batches(source, records, image_size, batch_size)
+  def noted(*args):
+    for images, labels in batches(*args):
+      evaluated.append(images.shape[1])
+      yield images, labels
 
-  monkeypatch.setattr(embedding, "evaluation_batches", noted)
+  monkeypatch.setattr(embedding, "split_batches", noted)
   options = dict(corruption="none", eval_every_epochs=1, train_steps=9)
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(Config(**{**tiny, **options}, image_size_schedule="12:0.4,16:0.4"))

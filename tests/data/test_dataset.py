@@ -1,4 +1,4 @@
-"""Labels of a dataset by the numbers of a network that knows them by name; batches that are kept."""
+"""Labels of a dataset by the numbers of a network that knows them by name; batches that stay."""
 
 import dataclasses
 

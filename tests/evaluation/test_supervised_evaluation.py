@@ -24,14 +24,13 @@ def test_head_is_measured_on_the_eval_split(tiny, monkeypatch, ordinal, names):
   labels = np.maximum((logits > 0).sum(1) - 1, 0) if ordinal else logits.argmax(1)
   labels[:10] = (labels[:10] + 1) % 7
   monkeypatch.setattr(
-    "conrec_tf.evaluation.supervised_evaluation.evaluation_batches",
+    "conrec_tf.evaluation.supervised_evaluation.split_batches",
     lambda *_: [
       (tf.constant(images[i : i + 16]), tf.constant(labels[i : i + 16])) for i in (0, 16, 32)
     ],
   )
 
-  split = types.SimpleNamespace(records=lambda: None)
-  source = types.SimpleNamespace(eval=split, class_names=tuple("abcdefg"))
+  source = types.SimpleNamespace(eval=None, class_names=tuple("abcdefg"))
   metrics = supervised_evaluation(model, head, source, config)
   assert set(metrics) == names
   assert metrics["eval/label_top_1_accuracy"] == 0.75
