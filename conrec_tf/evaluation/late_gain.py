@@ -48,12 +48,14 @@ def late_gain(scores: Mapping[int, float], last_step: int, half_width: float) ->
   Args:
     scores: a number that is to be large, by the step of its evaluation; without the untrained
       network's.
-    last_step: of the training, one of these.
+    last_step: of the training, one of these; 0 where nothing was trained.
     half_width: of the 95 % interval of the last score.
 
   Returns:
-    The rise; None where no evaluation lies between a third and five sixths of the training.
+    The rise; None where no evaluation lies between a third and five sixths of a training.
   """
+  if not last_step:
+    return None
   shares = {step: step / last_step for step in scores if EARLIEST <= step / last_step <= LATEST}
   if not shares:
     return None

@@ -12,9 +12,9 @@ def test_the_evaluation_nearest_to_two_thirds_is_compared_with():
   assert found.is_flat and not late_gain(scores, 100, 0.02).is_flat
 
 
-@pytest.mark.parametrize("steps", [(100,), (10, 30, 100), (90, 100)])
+@pytest.mark.parametrize("steps", [(0,), (100,), (10, 30, 100), (90, 100)])
 def test_without_an_evaluation_about_there_nothing_is_said(steps):
-  assert late_gain(dict.fromkeys(steps, 0.5), 100, 0.01) is None
+  assert late_gain(dict.fromkeys(steps, 0.5), steps[-1], 0.01) is None
 
 
 def test_a_flat_curve_is_seldom_missed_and_a_steep_one_never_taken_for_it(rng):
