@@ -17,6 +17,7 @@ SIZES = dict(
   base_filters=2,
   train_batch_size=8,
   train_steps=2,
+  representation_levels="all",
   mixed_precision="float32",
   report=False,
   bootstrap_samples=0,

@@ -15,7 +15,13 @@ from conrec_tf.models.unet import UNetDecoder
 from conrec_tf.training.lars import LARS
 from conrec_tf.training.optimizers import penalized_variables
 
-VALUES = dict(encoder="mobilenetv3small", image_size=64, base_filters=2, mixed_precision="float32")
+VALUES = dict(
+  encoder="mobilenetv3small",
+  image_size=64,
+  base_filters=2,
+  representation_levels="all",
+  mixed_precision="float32",
+)
 CHANNELS = [16, 72, 96, 288, 576]  # of its levels
 PREPROCESSING = (
   ("resnet50", "resnet"),
