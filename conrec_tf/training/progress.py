@@ -28,7 +28,7 @@ class Progress:
 
   The time left is reckoned from all steps of a size but those before its first row, in which the
   step is traced and compiled, as if steps took as long as their images have pixels; at that row,
-  from the size before.
+  from the size before, and nothing is said of it at the first of all.
 
   Args:
     phases: the sizes of the whole training.
@@ -83,9 +83,9 @@ class Progress:
     step = row[GLOBAL_STEP]
     now = time.monotonic()
     pace = (now - self._began) / self._work(self._first, step)
-    if self._compiled or self._pace is None:
+    if self._compiled:
       self._pace = pace
-    left = self._pace * self._work(step, self._last)
+    left = self._pace and self._pace * self._work(step, self._last)
     if not self._compiled:
       self._compiled, self._first, self._began = True, step, now
     if self._live:
@@ -111,11 +111,11 @@ class Progress:
       for first, phase in zip(firsts, self._phases, strict=False)
     )
 
-  def _parts(self, row: dict[str, Any], left: float, labels: dict[str, str]) -> list[str]:
+  def _parts(self, row: dict[str, Any], left: float | None, labels: dict[str, str]) -> list[str]:
     return [
       labels["step"].format(f"{row['global_step']}/{self._last}"),
       *[form.format(row[name]) for name, form in labels.items() if name in row],
-      f"{duration(left)} left",
+      *([] if left is None else [f"{duration(left)} left"]),
     ]
 
   def pause(self) -> None:

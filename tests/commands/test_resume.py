@@ -331,7 +331,7 @@ def test_a_network_of_all_levels_is_finetuned_from_its_average(averaged, tmp_pat
     )
   )
   found, origin = weights(tmp_path / "run", 1), weights(run, 6)
-  assert found["head/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"].shape == (2 * (2 + 4), 4)
+  assert found["head/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE"].shape == (2 + 4, 4)
   name = "{}/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
   np.testing.assert_allclose(found[name.format("model")], origin[name.format("average")], atol=1e-6)
 
