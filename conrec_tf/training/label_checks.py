@@ -34,7 +34,7 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
       raise UsageError(f"{what} for images of several labels each. Received: {eval_source.name}")
   if options.encoder == "densenet121" and source.channels not in (1, 3):
     raise UsageError(
-      "encoder must be unet for images that are neither grey nor RGB. "
+      "encoder must be another one for images that are neither grey nor RGB. "
       f"Received: densenet121 for {source.channels} channels"
     )
   unlabelled = options.is_pretraining and not eval_source.class_names
