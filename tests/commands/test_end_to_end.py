@@ -450,7 +450,7 @@ def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
     (["--resnet_depth=50"], "Use --unet_depth."),
     (
       ["--mode=dance"],
-      "mode must be one of train, train_then_eval, eval, report, embed, segment, export, "
+      "mode must be one of train, train_then_eval, eval, report, verdict, embed, segment, export, "
       "check_data. Received: 'dance'",
     ),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
