@@ -33,6 +33,12 @@ def replicated(what):
   return json.loads(done.stdout.splitlines()[-1])
 
 
+def assert_equal_but_for_rounding(differences):
+  """Reports are float32, of which rounding gives two neighbours at most."""
+  limits = dict.fromkeys(differences, 1e-7) | {"metrics": 2 * np.finfo(np.float32).eps}
+  assert all(differences[part] < limits[part] for part in differences), differences
+
+
 @pytest.fixture(scope="module")
 def found():
   return replicated("little")
@@ -42,7 +48,7 @@ def found():
 @pytest.mark.parametrize("method", ["recipe", "conrec"])
 def test_two_replicas_equal_one_device(found, method):
   """Loss, gradients, and weights, statistics and velocities after five steps, in float64."""
-  assert max(found[method].values()) < 1e-7
+  assert_equal_but_for_rounding(found[method])
 
 
 @pytest.mark.slow
@@ -82,8 +88,8 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(found):
 
 @pytest.mark.slow
 def test_two_replicas_equal_one_device_with_each_option():
-  for method, differences in replicated("options").items():
-    assert max(differences.values()) < 1e-7, method
+  for differences in replicated("options").values():
+    assert_equal_but_for_rounding(differences)
 
 
 @pytest.mark.slow
@@ -104,7 +110,7 @@ def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path):
   flags = [
     *(f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=2", "--base_filters=2"),
     *("--contrastive_method=nt_xent", "--temperature=0.5", "--skip_connections=all"),
-    *("--reconstruction_weight=100", "--mixed_precision=float32"),
+    *("--reconstruction_weight=100", "--mixed_precision=float32", "--local_crops=0"),
   ]
   seconds, said, one, two, equal = workers.measure(tmp_path, *workers.training(20, 1e-3, flags))
   assert equal and seconds < 120

@@ -360,7 +360,7 @@ def test_tensorboard(folder):
   assert {step for _, step in images} == {4, 5} and len(images) == 4
   assert images["target, corrupted, reconstruction", 5].shape == (4 * 24, 3 * 24, 3)
   assert all(image.std() > 5 for image in images.values())
-  embeddings = np.fromfile(folder / "projector/embeddings.bytes", np.float32).reshape(24, 6)
+  embeddings = np.fromfile(folder / "projector/embeddings.bytes", np.float32).reshape(24, 2 * 6)
   assert embeddings.std() > 0
   assert len((folder / "projector/labels.tsv").read_text().splitlines()) == 24
   assert Image.open(folder / "projector/sprite.png").size == (5 * 32, 5 * 32)
