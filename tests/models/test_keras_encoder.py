@@ -1,5 +1,7 @@
 """Networks of Keras as encoders: levels, what is changed of them, what they see."""
 
+import re
+
 from command_line import ROOT
 import numpy as np
 import pytest
@@ -243,26 +245,30 @@ def test_without_decoder_any_size_from_32_pixels_will_do():
   assert Config(**{**VALUES, "image_size": 50}, reconstruction_weight=0.0, corruption="none")
 
 
-def table():
-  """Rows of the documentation's table: channels of the strides, millions of parameters."""
-  for name, keras_name in KERAS_ENCODERS.items():
-    network = getattr(tf.keras.applications, keras_name)(
-      include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)
-    )
-    found = last_layers(network)
-    channels = {stride: network.get_layer(each).output_shape[-1] for stride, each in found.items()}
-    levels = " | ".join(str(channels.get(stride, "")) for stride in (2, 4, 8, 16, 32))
-    scaled = [x for x in network.layers if isinstance(x, tf.keras.layers.Normalization)]
-    count = network.count_params() - sum(layer.count_params() for layer in scaled)
-    yield f"| `{name}` | {levels} | {count / 1e6:.2f} |"
+def row(name):
+  """Returns a row of the documentation's table: channels of the strides, millions of parameters."""
+  network = getattr(tf.keras.applications, KERAS_ENCODERS[name])(
+    include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)
+  )
+  found = last_layers(network)
+  channels = {stride: network.get_layer(each).output_shape[-1] for stride, each in found.items()}
+  levels = " | ".join(str(channels.get(stride, "")) for stride in (2, 4, 8, 16, 32))
+  scaled = [x for x in network.layers if isinstance(x, tf.keras.layers.Normalization)]
+  count = network.count_params() - sum(layer.count_params() for layer in scaled)
+  return f"| `{name}` | {levels} | {count / 1e6:.2f} |"
+
+
+# The smallest of each family; the others take minutes to build.
+SMALLEST = ("resnet50", "resnet50v2", "efficientnetb0", "efficientnetv2b0", "convnexttiny")
+SMALLEST += ("mobilenetv2", "mobilenetv3small", "mobilenetv3large")
 
 
 @pytest.mark.slow
-def test_every_name_has_levels_and_the_documentation_says_which():
-  rows = list(table())
-  assert all(row.count(" | ") == 6 for row in rows)
-  page = (ROOT / "docs/training.md").read_text().splitlines()
-  documented = [
-    line for line in page if line.startswith(tuple(f"| `{name}`" for name in KERAS_ENCODERS))
-  ]
-  assert documented and set(documented) <= set(rows)
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_documentation_says_which_levels_there_are(name):
+  assert row(name) in (ROOT / "docs/training.md").read_text().splitlines()
+
+
+def test_the_documentation_has_every_name():
+  page = (ROOT / "docs/training.md").read_text()
+  assert re.findall(r"^\| `(\w+)` \|(?: \d* \|){5} [\d.]+ \|$", page, re.M) == [*KERAS_ENCODERS]
