@@ -67,7 +67,7 @@ def timed_step(config):
 def batch_of(config, size):
   """A batch of noise."""
   shapes = {part: [2, size, size] for part in ("corrupted", "target")}
-  if config.local_crops:
+  if "local_crops" in config.objectives:
     shapes["local_crops"] = [config.local_crops, *[config.local_crop_size] * 2]
   batch = {
     part: tf.random.uniform([config.train_batch_size, *shape, 1]) for part, shape in shapes.items()
