@@ -15,7 +15,7 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
 from conrec_tf.data.summary import failing_images_named
-from conrec_tf.distribute.strategy import build_strategy
+from conrec_tf.distribute.strategy import build_strategy, is_compiled
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
 from conrec_tf.export.export import check_formats
@@ -95,7 +95,7 @@ def train_and_evaluate(
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
     task = build_training(config, source, eval_source, last_step)
-  runner = StepRunner(strategy, task.step, config.jit_compile)
+  runner = StepRunner(strategy, task.step, is_compiled(config.jit_compile))
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   named = failing_images_named(source, eval_source)
   with lock, named, GracefulShutdown() as shutdown:

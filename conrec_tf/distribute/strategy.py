@@ -27,7 +27,7 @@ def build_strategy(devices: Devices, optimization: Optimization) -> tf.distribut
       shared evenly.
   """
   strategy = {
-    "one_device": lambda: one_device(devices.devices, optimization.jit_compile),
+    "one_device": lambda: one_device(devices.devices),
     "mirrored": lambda: tf.distribute.MirroredStrategy(_device_names(devices.devices)),
     "multi_worker_mirrored": _multi_worker,
   }[devices.strategy]()
@@ -43,7 +43,8 @@ def build_strategy(devices: Devices, optimization: Optimization) -> tf.distribut
 def set_up_devices(devices: Sequence[int], deterministic: bool = False) -> None:
   """Hides all GPUs but the chosen ones; must come before TensorFlow computes anything.
 
-  Their memory is taken as it is needed, so that others can use what is left.
+  Their memory is taken as it is needed, so that others can use what is left. A warning says so if
+  TensorFlow was built before there were GPUs like one of them.
 
   Args:
     devices: numbers of GPUs; empty for all.
@@ -60,27 +61,51 @@ def set_up_devices(devices: Sequence[int], deterministic: bool = False) -> None:
     gpus = [gpus[number] for number in chosen]
     tf.config.set_visible_devices(gpus, "GPU")
   for gpu in gpus:
+    _warn_of_newer(gpu)
     with contextlib.suppress(RuntimeError):  # whoever called us computes on it already
       tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def one_device(devices: Sequence[int] = (), jit_compile: bool = False) -> tf.distribute.Strategy:
+def one_device(devices: Sequence[int] = ()) -> tf.distribute.Strategy:
   """Returns a strategy on the first GPU that isn't hidden if there is one, else on the CPU.
 
   Args:
     devices: the number of a processor, where there are no GPUs; empty for the first.
-    jit_compile: whether XLA will compile the training step.
 
   Raises:
-    UsageError: there is no such device, or `jit_compile` without a GPU.
+    UsageError: there is no such device.
   """
-  device = _device_names(devices)[0]
-  if jit_compile and "gpu" not in device:
-    raise UsageError(
-      "jit_compile must be false without a GPU: on processors compiled steps are "
-      "slower. Received: true"
+  return tf.distribute.OneDeviceStrategy(_device_names(devices)[0])
+
+
+def is_compiled(jit_compile: bool) -> bool:
+  """Returns whether XLA compiles training steps: where that is wanted, on a GPU alone."""
+  if jit_compile and not tf.config.list_logical_devices("GPU"):
+    logger.info("Steps aren't compiled without a GPU; up to rounding they are the same")
+    return False
+  return jit_compile
+
+
+def newest_capability() -> int:
+  """Returns the newest major compute capability of GPUs that TensorFlow was built for, or 0."""
+  built_for = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])
+  return max((int(text.rpartition("_")[2]) // 10 for text in built_for), default=0)
+
+
+def _warn_of_newer(gpu: Any) -> None:
+  details = tf.config.experimental.get_device_details(gpu)
+  major, minor = details.get("compute_capability", (0, 0))
+  newest = newest_capability()
+  if major > newest > 0:
+    logger.warning(
+      "TensorFlow %s has code for GPUs up to compute capability %d.x, and %s has %d.%d: it may "
+      "fail or take long to start. With CUDA_VISIBLE_DEVICES=-1 the processor trains",
+      tf.__version__,
+      newest,
+      details.get("device_name", gpu),
+      major,
+      minor,
     )
-  return tf.distribute.OneDeviceStrategy(device)
 
 
 def _device_names(devices: Sequence[int]) -> list[str]:

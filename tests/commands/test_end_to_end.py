@@ -480,7 +480,6 @@ def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
       ["--encoder=densenet121", "--reconstruction_weight=0", "--encoder_weights=no.h5"],
       "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering",
     ),
-    (["--jit_compile"], "jit_compile must be false without a GPU"),
     (["--mode=eval"], "model_dir must be the folder of a run, for mode=eval"),
     (
       ["--train_mode=finetune", "--cv_folds=100", "--train_split=train[:6%]"],

@@ -13,7 +13,7 @@ import tensorflow as tf
 from benchmarks import workers
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
-from conrec_tf.distribute.strategy import build_strategy, set_up_devices
+from conrec_tf.distribute.strategy import build_strategy, is_compiled, set_up_devices
 from conrec_tf.errors import UsageError
 from conrec_tf.models.pooling import replica_slice_of_uniform
 
@@ -171,12 +171,44 @@ def test_other_gpus_are_hidden_and_memory_is_taken_as_needed(monkeypatch):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
   monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: seen.append(gpus))
   monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
+  monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {})
   set_up_devices((2, 1))
   assert seen == [["c", "b"]] and grow == ["c", "b"]
   set_up_devices(())
   assert len(seen) == 1 and grow[2:] == ["a", "b", "c"]
   with pytest.raises(UsageError, match=r"devices must be among 0, 1, 2 \(GPU\). Received: 3"):
     set_up_devices((3,))
+
+
+@pytest.mark.parametrize(
+  "capability, built_for, warned",
+  [
+    ((12, 0), ["sm_60", "sm_89", "compute_90"], True),
+    ((9, 0), ["sm_60", "sm_89", "compute_90"], False),
+    ((9, 0), ["sm_50", "sm_75", "compute_80"], True),
+    ((8, 6), ["sm_50", "sm_75", "compute_80"], False),
+    ((12, 0), ["sm_60", "sm_100", "compute_120"], False),
+    ((12, 0), [], False),  # built without CUDA, or for nobody knows what
+  ],
+)
+def test_a_gpu_newer_than_tensorflow_is_named(capability, built_for, warned, monkeypatch, caplog):
+  details = {"device_name": "NVIDIA GeForce RTX 5090", "compute_capability": capability}
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a"])
+  monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, enable: None)
+  monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+  monkeypatch.setattr(
+    tf.sysconfig, "get_build_info", lambda: {"cuda_compute_capabilities": built_for}
+  )
+  set_up_devices(())
+  assert ("NVIDIA GeForce RTX 5090 has " in caplog.text) == warned
+
+
+def test_steps_are_compiled_on_a_gpu_alone(monkeypatch, caplog):
+  caplog.set_level("INFO")
+  assert not is_compiled(False) and not caplog.text
+  assert not is_compiled(True) and "Steps aren't compiled without a GPU" in caplog.text
+  monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["gpu"])
+  assert is_compiled(True) and not is_compiled(False)
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,9 @@ class Optimization:
     "less memory; for large images.",
   )
   deterministic: bool = option(False, "The same bits in each run on a GPU too; slower there.")
-  jit_compile: bool = option(False, "Let XLA compile the training step; needs a GPU.")
+  jit_compile: bool = option(
+    False, "Let XLA compile the training step on a GPU; elsewhere it isn't."
+  )
 
   @property
   def size_shares(self) -> tuple[tuple[int, float], ...]:
