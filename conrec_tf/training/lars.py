@@ -31,8 +31,8 @@ def lars_update(
   Returns:
     new weight and new velocity.
   """
-  gradient += weight_decay * weight
-  trust = 1.0
+  if weight_decay:
+    gradient += weight_decay * weight
   if trust_coefficient is not None:
     weight_norm, gradient_norm = tf.norm(weight), tf.norm(gradient)
     trust = tf.where(
@@ -40,7 +40,8 @@ def lars_update(
       trust_coefficient * tf.math.divide_no_nan(weight_norm, gradient_norm),
       1.0,
     )
-  velocity = momentum * velocity + learning_rate * trust * gradient
+    learning_rate = learning_rate * trust
+  velocity = momentum * velocity + learning_rate * gradient
   return weight - velocity, velocity
 
 
@@ -68,7 +69,8 @@ class LARS(tf.keras.optimizers.Optimizer):
     jit_compile: bool = False,
     **kwargs: Any,
   ) -> None:
-    super().__init__(name=name, jit_compile=jit_compile, **kwargs)
+    # By default Keras takes 0 times each weight from it, four operations a variable.
+    super().__init__(name=name, jit_compile=jit_compile, **{"weight_decay": None, **kwargs})
     self._learning_rate = self._build_learning_rate(learning_rate)
     self.momentum = momentum
     self.lars_decay = lars_decay

@@ -74,11 +74,11 @@ def test_lars_excludes_biases_and_batch_norm():
 
 
 def test_keras_adds_no_decay_of_its_own():
-  variable = tf.Variable([[1.0, 2.0]])
+  variable = tf.Variable([[1.0, -np.inf]])  # of which a decay by 0 would make NaN
   optimizer = LARS(0.1, lars_decay=0.5, excluded=[variable])
   optimizer.build([variable])
   optimizer.apply_gradients([(tf.zeros([1, 2]), variable)])
-  np.testing.assert_array_equal(variable, [[1.0, 2.0]])
+  np.testing.assert_array_equal(variable, [[1.0, -np.inf]])
 
 
 @pytest.mark.parametrize(
