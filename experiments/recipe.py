@@ -36,6 +36,7 @@ from experiments.table import COSINE, COSINES, COSTS, VALIDATION, update
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PAGE = ROOT / "docs" / "recipe.md"
+STOPPED = 143  # after SIGTERM, with a checkpoint saved
 KEPT = ("eval/", "global_step")
 LEFT_OUT = ("top_3", "top_5")
 
@@ -45,17 +46,30 @@ def command(flags, model_dir):
   return [sys.executable, "run.py", f"--model_dir={model_dir}", "--noreport", *flags]
 
 
-def run(arguments, log, cores=None):
-  """Runs a command to its end, on some of the cores."""
+def run(arguments, log, cores=None, seconds=None):
+  """Runs a command on some of the cores, to its end or for some seconds.
+
+  Returns:
+    Whether it came to its end; else what it was doing is saved.
+  """
   pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
   with open(log, "a") as file:
-    done = subprocess.run([*pinned, *arguments], cwd=ROOT, stdout=file, stderr=file)
-  if done.returncode:
-    raise RuntimeError(f"the training ended with {done.returncode}; see {log}")
+    process = subprocess.Popen([*pinned, *arguments], cwd=ROOT, stdout=file, stderr=file)
+    try:
+      process.wait(seconds)
+    except subprocess.TimeoutExpired:
+      process.terminate()
+    except BaseException:
+      process.kill()
+      raise
+    process.wait()
+  if process.returncode not in (0, STOPPED):
+    raise RuntimeError(f"the training ended with {process.returncode}; see {log}")
+  return not process.returncode
 
 
-def train(name, variation, seed, study, folder, cores):
-  """Trains and evaluates once, and writes what was reached."""
+def train(name, variation, seed, study, folder, cores, seconds=None):
+  """Trains and evaluates once, and writes what was reached, after so many seconds at the latest."""
   model_dir = folder / name / f"{variation}_{seed}"
   model_dir.parent.mkdir(parents=True, exist_ok=True)
   flags = [*study.command(variation, cost_of(name, variation, study)), f"--seed={seed}"]
@@ -69,11 +83,12 @@ def train(name, variation, seed, study, folder, cores):
     f"--checkpoint_steps={max(500, study.steps // 20)}",
     "--log_steps=50",
   ]
-  run(command([*always, *flags], model_dir), model_dir.with_suffix(".log"), cores)
+  training = command([*always, *flags], model_dir)
+  is_done = run(training, model_dir.with_suffix(".log"), cores, seconds)
   directory = RunDirectory(model_dir)
-  result = directory.read("result.json") or {}
   rows = directory.rows("metrics.jsonl", "global_step")
-  *_, last = (row for row in rows if TOTAL_LOSS in row)
+  last = next((row for row in reversed(rows) if TOTAL_LOSS in row), {})
+  result = (directory.read("result.json") if is_done else None) or last
   content = {
     "study": name,
     "variation": variation,
@@ -86,7 +101,11 @@ def train(name, variation, seed, study, folder, cores):
     "machine": machine(cores),
     "versions": versions(),
   }
-  write(RESULTS / name / f"{variation}_{seed}.json", content)
+  path = RESULTS / name / f"{variation}_{seed}.json"
+  part = path.with_name(f"part_of_{path.name}")
+  write(path if is_done else part, content)
+  if is_done:
+    part.unlink(missing_ok=True)
   return content
 
 
@@ -172,6 +191,9 @@ def argument_parser(about, studies):
   parser.add_argument("--only", default="", help="variations, separated by commas")
   parser.add_argument("--seeds", default="0,1,2")
   parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+  parser.add_argument(
+    "--part_seconds", type=float, help="after which a training stops, to be gone on with later"
+  )
   parser.add_argument("--data_dir", default="", help="where TFDS keeps prepared data")
   parser.add_argument("--images", default="", help="the folder of studies of image folders")
   parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "experiments")
@@ -194,7 +216,8 @@ def train_missing(args):
 
   def work(job, cores):
     name, variation, seed = job
-    return line_about(train(name, variation, seed, studies[name], args.runs, cores))
+    study = studies[name]
+    return line_about(train(name, variation, seed, study, args.runs, cores, args.part_seconds))
 
   on_shares_of_cores(work, jobs, args.jobs)
 

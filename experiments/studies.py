@@ -165,6 +165,8 @@ TAUGHT = {
   "teacher_relations": (*DEFAULT, TEACHER, "--teacher_relation_weight=25"),
   "teacher_alone": (*DEFAULT, TEACHER, "--contrastive_weight=0", *NO_RECONSTRUCTION),
 }
+PAPER_SCALE = (BFLOAT16, "--jit_compile", "--image_size=128", "--base_filters=64")
+SYSTEMS_OF_TABLE_1 = {"conrec": PUBLISHED, "simclr": (*PUBLISHED, *SIMCLR)}
 FLOWERS = ("--dataset=oxford_flowers102", "--train_split=train+validation", "--cache_dataset")
 STUDIES = {
   "default_synthetic": Study(
@@ -222,11 +224,24 @@ STUDIES = {
     "paper, but at 64 pixels and with 16 filters.",
     SYNTHETIC,
     62000,
-    {
-      "conrec": PUBLISHED,
-      "simclr": (*PUBLISHED, *SIMCLR),
-    },
+    SYSTEMS_OF_TABLE_1,
     eval_every_epochs=200,
+  ),
+  "paper_scale": Study(
+    "ConRec and SimCLR as in the paper on Rectangle-Triangle, 1,000 epochs at 128 pixels and with "
+    "64 filters, in bfloat16, compiled where there is a GPU, which it needs: in parts, with "
+    "`--part_seconds`.",
+    (*SYNTHETIC, *PAPER_SCALE),
+    62000,
+    SYSTEMS_OF_TABLE_1,
+    eval_every_epochs=20,
+  ),
+  "paper_scale_circles": Study(
+    "The same on Circles-Square.",
+    (*CIRCLES, *PAPER_SCALE),
+    62000,
+    SYSTEMS_OF_TABLE_1,
+    eval_every_epochs=20,
   ),
   "half_hour_flowers": Study(
     "The default recipe on Oxford Flowers 102 for half an hour on two cores that are fast in "

@@ -2,12 +2,24 @@
 
 import dataclasses
 import json
+import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from conrec_tf.config import Config
-from experiments import costs, drive, jobs, label_free, recipe, released_network, table, table1
+from experiments import (
+  costs,
+  drive,
+  handover,
+  jobs,
+  label_free,
+  recipe,
+  released_network,
+  table,
+  table1,
+)
 from experiments.studies import ONCE_DEFAULTS, STUDIES, Study
 
 TINY = (
@@ -162,6 +174,52 @@ def test_a_training_is_measured_taken_and_kept(study, tmp_path, data_dir, monkey
   assert kept["result"]["global_step"] == 8
   assert not any(str(tmp_path) in flag or str(data_dir) in flag for flag in kept["flags"])
   assert "1 of 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_in_parts_and_on_another_machine(study, tmp_path, monkeypatch):
+  """Its second part begins from what was handed over, with velocities rounded to bfloat16."""
+  runs, flags = tmp_path / "runs", (*TINY, "--optimizer=lars", "--learning_rate_schedule=constant")
+  study = dataclasses.replace(study, flags=flags, variations={"a": ()})
+
+  class Stopped(subprocess.Popen):  # after eight steps, as after its seconds
+    def wait(self, timeout=None):
+      code = super().wait()
+      if timeout:
+        self.returncode = recipe.STOPPED
+      return code
+
+  monkeypatch.setattr(recipe.subprocess, "Popen", Stopped)
+  recipe.train("tiny", "a", 0, study, runs, [0], seconds=600)
+  part = json.loads((tmp_path / "results/tiny/part_of_a_0.json").read_text())
+  assert part["result"]["global_step"] == 8
+  assert recipe.missing(["tiny"], {0}, {"a"})
+
+  content = handover.pack(runs / "tiny/a_0")
+  monkeypatch.setattr(handover, "PIECE_BYTES", 20_000)
+  handover.write_pieces(content, tmp_path / "pieces")
+  pieces = sorted((tmp_path / "pieces").iterdir())
+  assert len(pieces) > 1
+  other = tmp_path / "elsewhere" / "tiny" / "a_0"
+  handover.unpack(b"".join(path.read_bytes() for path in pieces), other)
+  ours, theirs = (
+    tf.train.load_checkpoint(str(folder / "checkpoints/ckpt-8"))
+    for folder in (runs / "tiny/a_0", other)
+  )
+  assert ours.get_variable_to_shape_map() == theirs.get_variable_to_shape_map()
+  for name in ours.get_variable_to_shape_map():
+    tolerance = 2**-8 if handover.OPTIMIZER in name else 0.0
+    value, again = ours.get_tensor(name), theirs.get_tensor(name)
+    if handover.is_text(name):
+      assert value == again
+    else:
+      np.testing.assert_allclose(again, value, rtol=tolerance, err_msg=name)
+
+  longer = dataclasses.replace(study, steps=6)
+  kept = recipe.train("tiny", "a", 0, longer, tmp_path / "elsewhere", [0])
+  assert "Continuing from step 8" in (tmp_path / "elsewhere/tiny/a_0.log").read_text()
+  assert kept["result"]["global_step"] == 12
+  assert not (tmp_path / "results/tiny/part_of_a_0.json").exists()
 
 
 def test_equal_seconds_are_fewer_steps_of_those_that_take_longer(study, tmp_path):
