@@ -27,7 +27,7 @@ from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
 
-MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "segment", "export")
+MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "segment", "export")
 PRESETS = pathlib.Path(__file__).parent / "presets"
 NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"
 USE_INSTEAD = {
@@ -57,6 +57,7 @@ reconstruction and attention-weighted pooling.
   {program} --mode=verdict --model_dir=<model_dir> --compare_with=<another network>
   {program} --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
   {program} --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
+  {program} --mode=explore --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
   {program} --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
@@ -171,7 +172,7 @@ def _values_of_run() -> dict[str, Any]:
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
-    if mode == "embed" and channels in (1, 3):
+    if mode in ("embed", "explore") and channels in (1, 3):
       values["image_channels"] = channels
   if checkpoint and mode != "check_data":
     goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints

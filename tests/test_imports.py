@@ -20,7 +20,7 @@ LEVELS = (
   {"pretrained"},
   {"training"},
   {"export", "reporting"},
-  {"segmentation"},
+  {"explore", "segmentation"},
   {"commands"},
   {"cli"},
 )

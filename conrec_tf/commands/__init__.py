@@ -13,6 +13,7 @@ COMMANDS = {
   "report": "report",
   "verdict": "verdict",
   "embed": "embed",
+  "explore": "explore",
   "export": "export",
   "segment": "segment",
   "check_data": "check_data",

@@ -3,6 +3,7 @@
 from conrec_tf.config.config import Config
 from conrec_tf.config.description import Description
 from conrec_tf.config.options.data import Augmentation, Data
+from conrec_tf.config.options.explore import Explore
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.options.segmentation import Segmentation
@@ -18,6 +19,7 @@ __all__ = [
   "Devices",
   "Evaluation",
   "Experiment",
+  "Explore",
   "Export",
   "Model",
   "Objective",

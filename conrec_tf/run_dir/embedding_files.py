@@ -1,6 +1,7 @@
 """The files of `embeddings/`: archives of arrays, an index of images, what they are of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+import csv
 import itertools
 import pathlib
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ NOTED = (
   "eval_batch_size",
 )
 UNKNOWN = -1  # the label of an image without one
+INDEX = "index.csv"
 COLUMNS = ("file", "row", "split", "image", "label", "class_name")
 
 
@@ -45,6 +47,21 @@ class Archive(NamedTuple):
   images: np.ndarray
   arrays: dict[str, np.ndarray]
   is_new: bool
+
+
+class Embedded(NamedTuple):
+  """All that a folder of embeddings holds, in the order of its index.
+
+  Attributes:
+    vectors: float32 `[N, F]`.
+    labels: int64 `[N]`, -1 where an image has none, or 0 and 1 of several labels, `[N, L]`; None
+      without labels.
+    rows: of the index, `{column: text}`.
+  """
+
+  vectors: np.ndarray
+  labels: np.ndarray | None
+  rows: list[dict[str, str]]
 
 
 def complete_archives(
@@ -160,4 +177,17 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 
 def write_index(folder: pathlib.Path, rows: Iterable[tuple[Any, ...]]) -> None:
   """Writes `index.csv`, with the rows of `index_rows`."""
-  write_text(folder / "index.csv", csv_text([COLUMNS, *rows]))
+  write_text(folder / INDEX, csv_text([COLUMNS, *rows]))
+
+
+def read_embedded(folder: pathlib.Path) -> Embedded:
+  """Returns what `complete_archives` and `write_index` wrote."""
+  with (folder / INDEX).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    rows = list(csv.DictReader(file))
+  arrays = []
+  for name in dict.fromkeys(row["file"] for row in rows):
+    with np.load(folder / name) as archive:
+      arrays.append(dict(archive))
+  vectors = np.concatenate([each["embedding"] for each in arrays])
+  labels = [each["label"] for each in arrays if "label" in each]
+  return Embedded(vectors, np.concatenate(labels) if labels else None, rows)

@@ -31,6 +31,7 @@ FREE_TEXTS = {
   "mask_key",
   "mask_table",
   "model_dir",
+  "query",
   "teacher",
   "train_split",
 }

@@ -23,6 +23,9 @@ class Task:
         "compare_with, and a supervised training of as many steps"
       ),
       "embed": "embed all images of the two splits",
+      "explore": (
+        "draw a page of the embedded images: a map, what lies near, what is odd, what to label next"
+      ),
       "segment": "segment all images of a folder, with a network of train_mode=segment",
       "export": "export a trained network",
       "check_data": "decode all images once and tell what they are",
@@ -93,7 +96,7 @@ class Task:
   @property
   def opens_training_data(self) -> bool:
     """True for commands on the data that training learns from; others take images alone."""
-    return self.mode not in ("embed", "segment", "export")
+    return self.mode not in ("embed", "explore", "segment", "export")
 
   @property
   def is_segmenting(self) -> bool:

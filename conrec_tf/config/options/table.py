@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 
 from conrec_tf.config.options.data import Augmentation, Data
+from conrec_tf.config.options.explore import Explore
 from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.option import section
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
@@ -28,6 +29,7 @@ SECTIONS = (
   Devices,
   Bookkeeping,
   Evaluation,
+  Explore,
   Export,
 )
 OPTIONS = {field.name: field for each in SECTIONS for field in dataclasses.fields(each)}
@@ -122,6 +124,7 @@ class SegmentationExperiment(Experiment, Segmentation, Training):
 @section
 class Options(
   Export,
+  Explore,
   SegmentationExperiment,
   Experiment,
   Evaluation,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from conrec_tf.config.options.option import Rule
+from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import OPTIONS, Options
 
 PATTERNS = "*?[]"
@@ -22,6 +22,12 @@ def run_rules(config: Options) -> Iterator[Rule]:
     config.mode == "export" and not config.export_format,
     f"export_format must be one or more of {formats} for mode=export",
     "none",
+  )
+  yield from left_out(
+    config,
+    ("query", "num_clusters", "label_next"),
+    config.mode == "explore",
+    "unless mode=explore",
   )
   yield from _device_rules(config)
   yield (

@@ -1,0 +1,222 @@
+"""`--mode=explore`: a page about embedded images, or the images nearest to one."""
+
+from collections.abc import Sequence
+import functools
+import logging
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from conrec_tf.commands import embed
+from conrec_tf.commands.tasks import load_dataset
+from conrec_tf.config import Config
+from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
+from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.duplicates import Duplicate, find_duplicates, hash_reduction, perceptual_hashes
+from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
+from conrec_tf.data.summary import OF_DATA, failing_images_named
+from conrec_tf.errors import as_usage_error
+from conrec_tf.evaluation.embedding import Embedder, embed_images
+from conrec_tf.explore.findings import Findings, explored
+from conrec_tf.explore.neighbours import nearest, unit_vectors
+from conrec_tf.explore.page import Images, write_page
+from conrec_tf.explore.query import write_query_page
+from conrec_tf.explore.thumbnails import thumbnails
+from conrec_tf.models import build_model
+from conrec_tf.pretrained.external import open_external
+from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.embedding_files import read_embedded
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "explore"
+ANSWERS = 20  # images that are nearest to a query
+MOST_HASHED = 200_000  # images whose hashes are compared: time grows with the square
+Part = tuple[Split, np.ndarray]  # and the places of its images that count
+
+
+def run(config: Config) -> None:
+  """Embeds what isn't embedded yet, and writes `model_dir/explore/<dataset>/`, or answers a query.
+
+  Raises:
+    UsageError: as `embed.run`, or there are too many images for what is installed, or the query
+      can't be decoded.
+  """
+  embed.run(config)
+  directory = RunDirectory(config.run_directory)
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
+  config = config.to_embed(embed.batch_size(config))
+  source = load_dataset(config, pretrained.center_crop)
+  name = source.name.replace("/", "_").replace(":", "_")
+  embedded = read_embedded(directory.path / "embeddings" / name)
+  parts, kept = distinct(source)
+  rows = [row for row, is_kept in zip(embedded.rows, kept, strict=True) if is_kept]
+  images = Images(
+    [row["image"] for row in rows],
+    [row["split"] for row in rows],
+    [row["class_name"] for row in rows],
+    () if source.multi_label else source.class_names,
+  )
+  vectors = embedded.vectors if kept.all() else embedded.vectors[kept]
+  folder = directory.path / FOLDER / name
+  with failing_images_named(source):
+    if config.query:
+      _answer(config, pretrained, source, parts, images, vectors, folder)
+      return
+    labels = embedded.labels if embedded.labels is None else embedded.labels[kept]
+    by_hash, notes = _look_alikes(source, parts, len(vectors))
+    classes = len(source.class_names)
+    found = explored(vectors, labels, classes, config, by_hash, config.seed)
+    pictures = thumbnails(source, parts)
+    page = write_page(folder, source.name, images, found, pictures, notes, config.seed)
+  logger.info("%s", summary(found))
+  logger.info("Page in %s", page)
+
+
+def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
+  """Returns what is embedded of each split, without what is in the one before too.
+
+  Returns:
+    Splits, each with int `[n]`, sorted, places of its images; and bool `[N]`, which of all rows of
+    the embeddings those are.
+  """
+  splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
+  parts, kept = list[Part](), list[np.ndarray]()
+  known = np.zeros(0, object)
+  for split in splits:
+    index = split.own_index
+    column = split.stored if split.names is None else split.names
+    is_new = np.ones(len(index), bool)
+    if column is not None:
+      is_new = ~np.isin(column[index].astype(str), known)
+      known = np.concatenate([known, column[index].astype(str)])
+    parts.append((split, index[is_new]))
+    kept.append(is_new)
+  return parts, np.concatenate(kept)
+
+
+def _look_alikes(
+  source: DatasetSource, parts: Sequence[Part], count: int
+) -> tuple[list[Duplicate], list[str]]:
+  """Returns images that look like earlier ones by their hashes, and what is to be said of it."""
+  if count > MOST_HASHED:
+    return [], [f"Duplicates by hash are looked for among up to {MOST_HASHED:,} images."]
+  hashes = [
+    perceptual_hashes(
+      split.rows.at(index).map(lambda record: record["image"]),
+      lambda image: source.decode_for(image, hash_reduction)[0],
+      "Looking for duplicates",
+    )
+    for split, index in parts
+  ]
+  return find_duplicates(np.concatenate(hashes)), []
+
+
+def summary(found: Findings) -> str:
+  """Returns what was found, in a line."""
+  words = [
+    f"{len(found.clusters.representative)} clusters",
+    f"{sum(pair.is_near for pair in found.pairs):,} pairs of near-duplicates by embedding, "
+    f"{sum(pair.bits >= 0 for pair in found.pairs):,} by hash",
+  ]
+  if found.suspects and found.check:
+    words.append(
+      f"{len(found.suspects.image):,} labels that may be wrong (of {found.check.changed:,} changed "
+      f"on purpose {found.check.found:.0%} are found, by chance {found.check.by_chance:.0%})"
+    )
+  return "; ".join(words)
+
+
+def _answer(
+  config: Config,
+  pretrained: PretrainedModel,
+  source: DatasetSource,
+  parts: Sequence[Part],
+  images: Images,
+  vectors: np.ndarray,
+  folder: pathlib.Path,
+) -> None:
+  """Prints the images nearest to the query, and writes them as `query.html`."""
+  seen, vector = embedded_query(config, pretrained, source)
+  found = nearest(unit_vectors(vector), unit_vectors(vectors), ANSWERS, config.seed)
+  numbers, distances = found.others[0], found.distance[0]
+  pictures = dict(zip(np.sort(numbers), thumbnails(source, _of(parts, numbers)), strict=True))
+  answers = [
+    (images.names[number], images.words[number], float(distance), pictures[number])
+    for number, distance in zip(numbers, distances, strict=True)
+  ]
+  for name, words, distance, _ in answers:
+    logger.info("%.4f  %s%s", distance, name, f"  {words}" if words else "")
+  page = folder.with_name(f"{folder.name}-query.html")
+  write_query_page(page, (os.path.basename(config.query), as_picture(seen)), answers)
+  logger.info("Page in %s", page)
+
+
+def _of(parts: Sequence[Part], numbers: np.ndarray) -> list[Part]:
+  """Returns the images of some numbers, which count through all parts."""
+  starts = np.cumsum([0, *(len(index) for _, index in parts)])
+  chosen = np.sort(numbers)
+  return [
+    (split, index[chosen[(chosen >= start) & (chosen < start + len(index))] - start])
+    for start, (split, index) in zip(starts, parts, strict=False)
+  ]
+
+
+def embedded_query(
+  config: Config, pretrained: PretrainedModel, source: DatasetSource
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns what the network sees of the query, float32 `[H, W, C]`, and its vector, `[1, F]`.
+
+  It is decoded and resized as the images of the dataset are.
+
+  Raises:
+    UsageError: it isn't there, or can't be decoded.
+  """
+  size = config.evaluation_size
+  stored = functools.partial(
+    decode_image,
+    channels=source.channels,
+    bits=config.image_bits,
+    max_pixels=config.max_pixels,
+    as_uint16=True,  # white is the same in 8 bits and in 16
+    libraries=True,
+    dicom_window=config.dicom_window,
+    dicom_frames=config.dicom_frames,
+  )
+  expected = "query must be an image file that can be decoded"
+  with as_usage_error(expected, config.query, *OF_DATA, OSError, ValueError):
+    encoded = tf.constant(pathlib.Path(config.query).read_bytes())
+    if config.scaled_decoding:
+      pixels, _ = decode_reduced(
+        encoded,
+        lambda shape: evaluation_reduction(shape, size, source.center_crop),
+        functools.partial(decode_stored, **stored.keywords),
+        source.channels,
+        config.max_pixels,
+        as_uint16=True,
+      )
+    else:
+      pixels = stored(encoded)
+  image = evaluation_image(pixels, size, source.center_crop)
+  return image.numpy(), embed_images(
+    _network(config, pretrained, source), image[None], config
+  ).numpy()
+
+
+def _network(config: Config, pretrained: PretrainedModel, source: DatasetSource) -> Embedder:
+  """Returns the network that embeds."""
+  if pretrained.kind == "external":
+    return open_external(config, pretrained.path)
+  model = build_model(config, source.channels)
+  load_network(pretrained, model)
+  return model
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+  """Returns an image in [0, 1], float `[H, W, C]`, as uint8 `[H, W, 3]`."""
+  colours = image if image.shape[-1] == 3 else image.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+  return np.round(255 * colours).astype(np.uint8)

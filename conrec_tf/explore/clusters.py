@@ -1,0 +1,51 @@
+"""Groups of vectors, each with the one that stands for it."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+MOST_FITTED = 100_000  # vectors that the centres are fitted to
+MOST_CLUSTERS = 50  # unless more are asked for
+
+
+class Clusters(NamedTuple):
+  """Groups of vectors.
+
+  Attributes:
+    label: int32 `[N]`, the group of each vector, from 0; the largest group is the first.
+    representative: int `[K]`, the vector nearest to the middle of each group.
+  """
+
+  label: np.ndarray
+  representative: np.ndarray
+
+
+def cluster_count(images: int, classes: int) -> int:
+  """Returns how many groups to look for, where nobody says: the classes, or by the images."""
+  return max(1, min(classes or round(math.sqrt(images / 2)), MOST_CLUSTERS, images))
+
+
+def clusters(units: np.ndarray, count: int, seed: int) -> Clusters:
+  """Returns groups by k-means, without those that came out empty.
+
+  Args:
+    units: float32 `[N, F]`, of length 1; centres are fitted to at most 100,000 of them.
+    count: groups, at most as many as vectors.
+    seed: fixes them.
+  """
+  few = min(len(units), MOST_FITTED)
+  chosen = np.random.default_rng(seed).choice(len(units), few, replace=False)
+  # By several threads sums differ in their last digits from one call to the next.
+  with threadpool_limits(1):
+    fitted = KMeans(min(count, few), n_init=1, random_state=seed).fit(units[np.sort(chosen)])
+    label = fitted.predict(units)
+  distance = np.square(units - fitted.cluster_centers_[label]).sum(axis=1)
+  order = np.lexsort((np.arange(len(units)), distance))  # of each group the nearest comes first
+  found, first, sizes = np.unique(label[order], return_index=True, return_counts=True)
+  by_size = np.argsort(-sizes, kind="stable")
+  number = np.zeros(found.max() + 1, np.int32)
+  number[found[by_size]] = np.arange(len(found))
+  return Clusters(number[label], order[first[by_size]])

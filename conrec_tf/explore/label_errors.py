@@ -1,0 +1,118 @@
+"""Labels that may be wrong: neighbours and a classifier that hasn't seen them name another one."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from conrec_tf.evaluation.label_kinds import Classes
+from conrec_tf.explore.neighbours import Neighbours
+
+logger = logging.getLogger(__name__)
+
+FOLDS = 5
+VOTERS = 10  # neighbours that vote
+MOST_FITTED = 20_000  # images that a classifier learns from, and of which labels are changed
+CHANGED = 0.03  # share of labels that are changed to see how many of them are found
+
+
+class Suspects(NamedTuple):
+  """Images whose label may be wrong, the most likely first.
+
+  Attributes:
+    image: int `[S]`.
+    suggested: int `[S]`, the label that both name.
+    score: float `[S]`, from 0 to 2: by how much more likely both find it than the label.
+  """
+
+  image: np.ndarray
+  suggested: np.ndarray
+  score: np.ndarray
+
+
+class Check(NamedTuple):
+  """How many labels that were changed on purpose are found.
+
+  Attributes:
+    changed: how many were.
+    found: share of them that is suspected, of `Suspects`.
+    by_chance: share of all images that is: what a list as long, made at random, would find.
+  """
+
+  changed: int
+  found: float
+  by_chance: float
+
+
+def suspects(
+  vectors: np.ndarray, labels: np.ndarray, count: int, found: Neighbours, seed: int
+) -> Suspects:
+  """Returns images to which neighbours and a cross-fitted classifier give one other label.
+
+  The classifier is that of linear evaluation, on standardised vectors, in five folds: each image
+  is told by one that learnt from the others.
+
+  Args:
+    vectors: float `[N, F]`.
+    labels: int `[N]`, below `count`; -1 where an image has none.
+    count: classes.
+    found: the neighbours of each image, of which ten vote, as far as they have labels.
+    seed: fixes the folds.
+  """
+  votes = neighbour_votes(labels, count, found.others[:, :VOTERS])
+  probabilities = cross_fitted(vectors, labels, count, seed)
+  by_vote, by_classifier = votes.argmax(axis=1), probabilities.argmax(axis=1)
+  is_told = probabilities.any(axis=1)
+  index = np.flatnonzero(is_told & (by_vote == by_classifier) & (by_vote != labels))
+  both = votes[index] + probabilities[index]
+  rows = np.arange(len(index))
+  score = both[rows, by_vote[index]] - both[rows, labels[index]]
+  order = np.argsort(-score, kind="stable")
+  return Suspects(index[order], by_vote[index][order], score[order])
+
+
+def neighbour_votes(labels: np.ndarray, count: int, index: np.ndarray) -> np.ndarray:
+  """Returns the share of each label among the neighbours that have one, float32 `[N, count]`."""
+  shares = np.zeros([len(index), count], np.float32)
+  for column in labels[index].T:
+    rows = np.flatnonzero(column >= 0)
+    shares[rows, column[rows]] += 1
+  return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
+
+
+def cross_fitted(vectors: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+  """Returns probabilities of each label, float32 `[N, count]`, by classifiers that saw others.
+
+  Those of images without a label are 0, and of all where some fold leaves less than two classes.
+  A classifier learns from at most 20,000 images.
+  """
+  rng = np.random.default_rng(seed)
+  probabilities = np.zeros([len(labels), count], np.float32)
+  known = rng.permutation(np.flatnonzero(labels >= 0))
+  for fold in range(FOLDS):
+    held = known[fold::FOLDS]
+    others = np.setdiff1d(known, held)
+    if len(others) > MOST_FITTED:
+      others = np.sort(rng.choice(others, MOST_FITTED, replace=False))
+    if len(np.unique(labels[others])) < 2:
+      return np.zeros_like(probabilities)
+    learnt, asked = (vectors[others], labels[others]), (vectors[held], labels[held])
+    probabilities[held] = Classes(count).outputs(learnt, asked, standardise=True)
+  return probabilities
+
+
+def check(
+  vectors: np.ndarray, labels: np.ndarray, count: int, found: Neighbours, seed: int
+) -> Check:
+  """Changes 3 % of the labels at random, and tells how many of them are suspected then.
+
+  Each gets the label of another image that is of another class. See `suspects` for what it takes.
+  """
+  rng = np.random.default_rng(seed)
+  known = np.flatnonzero(labels >= 0)
+  chosen = rng.choice(known, min(len(known), max(1, round(CHANGED * len(known)))), replace=False)
+  changed = labels.copy()
+  for image in chosen:
+    changed[image] = rng.choice(labels[known[labels[known] != labels[image]]])
+  images = suspects(vectors, changed, count, found, seed).image
+  return Check(len(chosen), float(np.isin(chosen, images).mean()), len(images) / max(1, len(known)))

@@ -1,0 +1,77 @@
+import csv
+import pathlib
+import types
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf.commands import explore
+from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
+from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.run_dir.checkpoints import Checkpoints
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+  """Keyword arguments of a `Config` of a run with photos, of which number 7 is one of 2 again."""
+  root, rng = tmp_path_factory.mktemp("explored"), np.random.default_rng(0)
+  for index in range(16):
+    folder = root / "photos" / ("odd" if index % 2 else "even")
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    Image.fromarray(pixels).resize((30, 30)).save(folder / f"{index:02}.png")
+  Image.open(root / "photos/even/02.png").save(root / "photos/odd/07.png")
+  values = dict(
+    mode="explore",
+    dataset="image_folder",
+    data_dir=str(root / "photos"),
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    train_split="train+test",  # holds the images of the other one too
+    eval_split="test",
+    model_dir=str(root / "run"),
+    label_next=3,
+  )
+  Checkpoints(root / "run", 1, {"model": build_model(Config(**values), 3)}).save(5)
+  return values
+
+
+def rows(options, name):
+  path = pathlib.Path(options["model_dir"], "explore/photos", f"{name}.csv")
+  with path.open() as file:
+    return list(csv.DictReader(file))
+
+
+def test_a_folder_is_embedded_and_explored_in_one_call(options):
+  explore.run(Config(**options))
+  assert sorted(row["image"][-6:] for row in rows(options, "images")) == [
+    f"{number:02}.png" for number in range(16)
+  ]
+  [pair] = [row for row in rows(options, "duplicates") if row["bits"] == "0"]
+  assert {pair["image"], pair["other_image"]} == {"even/02.png", "odd/07.png"}
+  assert pair["by_embedding"] == "1" and float(pair["distance"]) == 0
+  assert len(rows(options, "label_next")) == 3
+  assert len(list(pathlib.Path(options["model_dir"]).glob("explore/photos/sprites/*.jpg"))) == 1
+
+
+def test_the_nearest_of_an_image_are_printed_and_shown(options, caplog):
+  photo = pathlib.Path(options["data_dir"], "odd/05.png")
+  caplog.set_level("INFO", "conrec_tf")
+  explore.run(Config(**options, query=str(photo)))
+  told = [record.getMessage() for record in caplog.records]
+  assert "0.0000  odd/05.png  odd" in told
+  page = pathlib.Path(options["model_dir"], "explore/photos-query.html").read_text()
+  assert "Nearest to 05.png" in page and page.count("<tr>") == 17  # a head, sixteen images
+
+
+def test_a_query_that_is_no_image_is_refused(tmp_path):
+  (tmp_path / "note.txt").write_text("no image")
+  source = types.SimpleNamespace(channels=3, center_crop=False)
+  for name in ("note.txt", "missing.jpg"):
+    asked = Config(mode="explore", query=str(tmp_path / name))
+    with pytest.raises(UsageError, match=f"query must be an image file.* Received: .*{name}"):
+      explore.embedded_query(asked, PretrainedModel("model", ""), source)
