@@ -40,4 +40,7 @@ docs:  ## build the documentation into site/
 	$(BIN)/python docs/generate_options.py
 	$(BIN)/mkdocs build --strict
 
-.PHONY: help install format lint types test slow bench findings docs
+write-points:  ## kill commands at each of their writes in turn; hours, needs a C compiler
+	$(BIN)/python -m benchmarks.write_points
+
+.PHONY: help install format lint types test slow bench findings docs write-points
