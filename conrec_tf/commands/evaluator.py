@@ -14,13 +14,14 @@ from conrec_tf.errors import short_message
 from conrec_tf.evaluation.label_free import warn_of_collapse
 from conrec_tf.export.export import prune_exports
 from conrec_tf.losses import loss_of_equal_projections
-from conrec_tf.metrics import EVALUATION_SECONDS, is_number, metric_of
+from conrec_tf.metrics import EVALUATION_SECONDS, GLOBAL_STEP, is_number, metric_of
 from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.reporting.tracking.trackers import Trackers
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.run_directory import PROCESSES, RunDirectory
+from conrec_tf.run_dir.run_directory import METRICS_FILE, PROCESSES, RunDirectory
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import ChanceLevelNotice, hints
 from conrec_tf.training.task import TrainTask
@@ -79,11 +80,18 @@ class Evaluator:
 
   def log_training(self, row: dict[str, Any]) -> None:
     """Writes a row of metrics of training steps, and says what it shows."""
-    self.log.write(row)
+    self._write(row)
     self._notice(row)
 
+  def _write(self, row: dict[str, Any]) -> None:
+    self.log.write(row)
+    self._trackers.log(row)
+
   def open(self, eval_source: DatasetSource) -> None:
-    """Notes what trains here, and opens TensorBoard's images if there are to be any."""
+    """Notes what trains here, and opens trackers, and TensorBoard's images if there are any."""
+    rows = self._directory.rows(METRICS_FILE, GLOBAL_STEP) if self._config.tracker else []
+    settings = self._config.settings
+    self._trackers = Trackers(self._config.tracker, self._directory, settings, rows)
     if self._trains:
       self._directory.add_row(PROCESSES, process_info(self.step), "step")
     self._tensorboard = None
@@ -119,18 +127,22 @@ class Evaluator:
 
   @contextlib.contextmanager
   def saving_when_stopped(self) -> Iterator[None]:
-    """Saves what was trained when a signal comes meanwhile.
+    """Saves what was trained when a signal comes meanwhile, and closes trackers in any case.
 
     Raises:
       Preempted: one came; it says at which step.
     """
+    is_done = False
     try:
       yield
+      is_done = True
     except Preempted as preempted:
       step = preempted.step or self.step
       if step > self._first_step:
         self._checkpoints.save(step)
       raise Preempted(preempted.signum, step) from None
+    finally:
+      self._trackers.close(is_done)
 
   def _evaluate(self, step: int, full: bool, trained: bool = True) -> tuple[bool, dict[str, Any]]:
     """Measures, unless that was done, and logs it; returns whether it is new, and the result.
@@ -154,7 +166,7 @@ class Evaluator:
       warn_of_collapse(result)
     if step not in self.log.evaluated:
       numbers = {name: value for name, value in result.items() if is_number(value)}
-      self.log.write(numbers | seconds)
+      self._write(numbers | seconds)
     return is_new, result
 
   def finish(self, source: DatasetSource) -> dict[str, Any]:
@@ -162,7 +174,7 @@ class Evaluator:
     config, directory = self._config, self._directory
     summary = self._results.write_summary(self._final_step)
     pretrained = resolve_checkpoint(directory.path, config.export_checkpoint)
-    export_network(config, pretrained, directory)
+    exports = export_network(config, pretrained, directory)
     prune_exports(directory, pretrained.step, config.keep_hub_module_max)
     if self._tensorboard:  # the run is done and saved, whatever comes of drawing it
       from conrec_tf.reporting.report import write_report
@@ -173,6 +185,7 @@ class Evaluator:
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
           inspect = lambda step: self._inspector
           write_report(directory.path, config.compare_with, source, inspect, self._sections)
+    self._trackers.finish(summary, exports)
     return summary
 
 

@@ -1,6 +1,7 @@
 """`--mode=export`: a trained network for use elsewhere."""
 
 import logging
+import pathlib
 
 import tensorflow as tf
 
@@ -26,7 +27,9 @@ def run(config: Config) -> None:
   export_network(config, pretrained, RunDirectory(directory))
 
 
-def export_network(config: Config, pretrained: PretrainedModel, directory: RunDirectory) -> None:
+def export_network(
+  config: Config, pretrained: PretrainedModel, directory: RunDirectory
+) -> list[pathlib.Path]:
   """Writes a trained network in each of `config.export_format`; see `write_exports`.
 
   The network is float32 without synchronised batch norm, whatever it was trained in.
@@ -35,7 +38,7 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     UsageError: it can't be read or written, or what was written computes something else.
   """
   if not config.export_format:
-    return
+    return []
   if config.export_weights == MOMENTUM:
     pretrained = momentum_network(pretrained)
   with tf.device("CPU:0"):
@@ -47,4 +50,4 @@ def export_network(config: Config, pretrained: PretrainedModel, directory: RunDi
     )
   described = metadata(own, pretrained, pretrained.channels or config.channels)
   exported = TASKS[own.train_mode].export(model, head, described)
-  write_exports(exported, config.export_format, described, directory)
+  return write_exports(exported, config.export_format, described, directory)

@@ -31,7 +31,7 @@ def run(config: Config) -> None:
   Raises:
     UsageError: there are fewer images or groups than folds.
   """
-  strategy, workers = start_workers(config, config, config.export_format)
+  strategy, workers = start_workers(config, config, config.export_format, config.tracker)
   trainings = list(_trainings(config))
   if not config.seeds:  # where there can't be such folds, nothing is left behind
     load_dataset(trainings[0][1])

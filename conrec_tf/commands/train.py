@@ -21,6 +21,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.pretrained.find import known_center_crops, starting_network
+from conrec_tf.reporting.tracking.trackers import check_trackers
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.results import Results
@@ -41,24 +42,26 @@ logger = logging.getLogger(__name__)
 
 def run(config: Config) -> None:
   """Trains; in mode train_then_eval also evaluates, exports and reports."""
-  strategy, workers = start_workers(config, config, config.export_format)
+  strategy, workers = start_workers(config, config, config.export_format, config.tracker)
   with workers.raise_on_lost_worker():
     train_and_evaluate(config, strategy, workers)
 
 
 def start_workers(
-  devices: Devices, training: Training, formats: Sequence[str]
+  devices: Devices, training: Training, formats: Sequence[str], trackers: Sequence[str] = ()
 ) -> tuple[tf.distribute.Strategy, Workers]:
   """Builds the strategy of a training; all workers but the chief log nothing but warnings.
 
   Args:
     formats: of the exports at its end, if it exports.
+    trackers: that are told of it.
 
   Raises:
-    UsageError: the devices or a package for the exports aren't there.
+    UsageError: the devices or a package for the exports or a tracker aren't there.
   """
   if training.mode == "train_then_eval":
     check_formats(formats)
+  check_trackers(trackers)
   strategy = build_strategy(devices, training)  # before any other operation of TensorFlow
   workers = Workers(strategy)
   if not workers.is_chief:

@@ -38,8 +38,8 @@ _Run = Callable[[pathlib.Path, tf.Tensor], np.ndarray]
 
 def write_exports(
   exported: Exported, formats: Sequence[str], metadata: dict[str, Any], directory: RunDirectory
-) -> None:
-  """Writes a network in each format and compares what was written with it.
+) -> list[pathlib.Path]:
+  """Writes a network in each format and compares what was written with it; returns what it wrote.
 
   Args:
     metadata: that is kept beside a SavedModel; see the function of that name.
@@ -87,6 +87,7 @@ def write_exports(
     ],
   }
   make_output_folder(directory.path)
+  written: list[pathlib.Path] = []
   for kind in formats:
     for name, ending, write, run in exports[kind]:
       path = directory.path / kind / f"{metadata['global_step']}{ending}"
@@ -102,6 +103,8 @@ def write_exports(
         path,
         difference,
       )
+      written.append(path)
+  return written
 
 
 def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:

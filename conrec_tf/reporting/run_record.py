@@ -24,7 +24,13 @@ from conrec_tf.metrics import (
 from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
-from conrec_tf.run_dir.run_directory import PROCESSES, SEEDS, RunDirectory, seed_folder
+from conrec_tf.run_dir.run_directory import (
+  METRICS_FILE,
+  PROCESSES,
+  SEEDS,
+  RunDirectory,
+  seed_folder,
+)
 
 NOT_A_METRIC = (BEST_STEP, BEST_SELECTED_BY)
 
@@ -125,7 +131,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
   result = directory.read("result.json") or last
-  rows = directory.rows("metrics.jsonl", GLOBAL_STEP)
+  rows = directory.rows(METRICS_FILE, GLOBAL_STEP)
   if GLOBAL_STEP not in result:
     raise UsageError(
       f"{flag} must be the folder of a run that was evaluated, for the report; "

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from conrec_tf.files import io_as_usage_error, write_text
 from conrec_tf.metrics import EVAL, GLOBAL_STEP
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import METRICS_FILE, RunDirectory
 
 
 class MetricsLog:
@@ -26,13 +26,13 @@ class MetricsLog:
   """
 
   def __init__(self, model_dir: pathlib.Path, first_step: int) -> None:
-    self._path = model_dir / "metrics.jsonl"
+    self._path = model_dir / METRICS_FILE
     self.evaluated: set[int] = set()
     if self._path.exists():
       rows = RunDirectory(model_dir).rows(self._path.name, GLOBAL_STEP) if first_step else []
       rows = list(itertools.takewhile(lambda row: row[GLOBAL_STEP] <= first_step, rows))
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
-      self.evaluated.update(row[GLOBAL_STEP] for row in rows if _is_evaluation(row))
+      self.evaluated.update(row[GLOBAL_STEP] for row in rows if is_evaluation(row))
     self.writer = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row: dict[str, Any]) -> None:
@@ -45,9 +45,10 @@ class MetricsLog:
           if name != GLOBAL_STEP:
             tf.summary.scalar(name, value)
       self.writer.flush()
-    if _is_evaluation(row):
+    if is_evaluation(row):
       self.evaluated.add(row[GLOBAL_STEP])
 
 
-def _is_evaluation(row: dict[str, Any]) -> bool:
+def is_evaluation(row: dict[str, Any]) -> bool:
+  """Returns whether a row is of an evaluation; others are of training steps."""
   return any(name.startswith(EVAL) for name in row)

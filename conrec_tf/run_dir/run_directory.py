@@ -25,7 +25,7 @@ from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 logger = logging.getLogger(__name__)
 
 SEEDS = "seeds"  # in result.json of a folder of several
-PROCESSES = "processes.jsonl"
+PROCESSES, METRICS_FILE = "processes.jsonl", "metrics.jsonl"
 IMAGES = "images.json"
 CHECKPOINTS, BEST = "checkpoints", "best"
 VERDICT, VERDICT_FILE = "verdict", "verdict.json"  # its folder in that of a run, and what it says

@@ -42,6 +42,7 @@ READ_TEXTS = {
   "devices": "a",
   "dicom_window": "40",
   "export_format": "png",
+  "tracker": "tensorboard",
   "few_shots": "0",
   "image_size_schedule": "32:1.0",
   "label_fractions": "2",

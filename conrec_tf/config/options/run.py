@@ -130,6 +130,16 @@ class Bookkeeping:
   """When to log, save and evaluate."""
 
   log_steps: int = setting(10, "Steps between two rows of metrics.", low=1)
+  tracker: tuple[str, ...] = setting(
+    (),
+    "Services that get the rows of metrics, the settings, the report and the exports of a training "
+    "too, separated by commas; their environment variables say where they are. Empty: none.",
+    choices={
+      "mlflow": "MLflow, which needs requirements-tracking.txt",
+      "wandb": "Weights & Biases, likewise",
+    },
+    before="",
+  )
   checkpoint_epochs: int = setting(5, "Epochs between two checkpoints.", low=1)
   checkpoint_steps: int = setting(
     0, "Steps between two checkpoints; if positive it overrides checkpoint_epochs.", low=0

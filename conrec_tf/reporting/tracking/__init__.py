@@ -1,0 +1,1 @@
+"""Trackers: services that keep metrics, settings, report and exports of many runs."""
