@@ -2,9 +2,11 @@
 
 import math
 from typing import NamedTuple
+import warnings
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 MOST_FITTED = 100_000  # vectors that the centres are fitted to
@@ -28,18 +30,20 @@ def cluster_count(images: int, classes: int) -> int:
   return max(1, min(classes or round(math.sqrt(images / 2)), MOST_CLUSTERS, images))
 
 
-def clusters(units: np.ndarray, count: int, seed: int) -> Clusters:
+def clusters(units: np.ndarray, count: int, seed: int, most_fitted: int = MOST_FITTED) -> Clusters:
   """Returns groups by k-means, without those that came out empty.
 
   Args:
-    units: float32 `[N, F]`, of length 1; centres are fitted to at most 100,000 of them.
+    units: float32 `[N, F]`, of length 1.
     count: groups, at most as many as vectors.
     seed: fixes them.
+    most_fitted: vectors that the centres are fitted to.
   """
-  few = min(len(units), MOST_FITTED)
+  few = min(len(units), most_fitted)
   chosen = np.random.default_rng(seed).choice(len(units), few, replace=False)
   # By several threads sums differ in their last digits from one call to the next.
-  with threadpool_limits(1):
+  with threadpool_limits(1), warnings.catch_warnings():
+    warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different vectors than groups
     fitted = KMeans(min(count, few), n_init=1, random_state=seed).fit(units[np.sort(chosen)])
     label = fitted.predict(units)
   distance = np.square(units - fitted.cluster_centers_[label]).sum(axis=1)

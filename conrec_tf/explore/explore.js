@@ -334,8 +334,8 @@ const lists = {
   },
   next: {
     words: "Label next",
-    about: "With these labelled, in this order, no image is far from a labelled one.",
-    draw: ([image], place) => tile(image, `${place + 1}`),
+    about: "One from the middle of each group without a label, of the largest first, then those far from all.",
+    draw: ([image, size], place) => tile(image, `${place + 1}: ${size ? `for ${size.toLocaleString("en")}` : "far"}`),
   },
 };
 const AT_ONCE = 60;

@@ -12,7 +12,7 @@ from conrec_tf.config import Explore
 from conrec_tf.data.duplicates import Duplicate
 from conrec_tf.explore import label_errors
 from conrec_tf.explore.clusters import Clusters, cluster_count, clusters
-from conrec_tf.explore.coreset import k_center
+from conrec_tf.explore.coreset import Coreset, coreset
 from conrec_tf.explore.duplicates import Pair, near_duplicates
 from conrec_tf.explore.embedding_map import Map, embedding_map
 from conrec_tf.explore.label_errors import Check, Suspects
@@ -36,8 +36,7 @@ class Findings:
     pairs: images that are nearly the same.
     suspects: labels that may be wrong; None where images don't have one label each.
     check: how many changed labels are found; None as well.
-    next: int `[k]`, images to label, in order.
-    gaps: float `[k]`, how far each is from all that is labelled before it.
+    next: images to label.
   """
 
   neighbours: Neighbours
@@ -47,8 +46,7 @@ class Findings:
   pairs: Sequence[Pair]
   suspects: Suspects | None
   check: Check | None
-  next: np.ndarray
-  gaps: np.ndarray
+  next: Coreset
 
 
 def explored(
@@ -91,10 +89,10 @@ def explored(
       check = label_errors.check(vectors, labels, classes, found, seed)
   with _timed("label next"):
     known = labelled(labels)
-    chosen, gaps = k_center(
-      units, options.label_next, known if len(known) < len(units) else known[:0]
-    )
-  return Findings(found, drawn, groups, isolated, pairs, suspects, check, chosen, gaps)
+    if len(known) == len(units):
+      known = known[:0]
+    chosen = coreset(units, options.label_next, known, seed)
+  return Findings(found, drawn, groups, isolated, pairs, suspects, check, chosen)
 
 
 def labelled(labels: np.ndarray | None) -> np.ndarray:

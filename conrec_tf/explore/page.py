@@ -109,7 +109,6 @@ def _script() -> Markup:
 
 def lists(found: Findings) -> dict[str, list[Any]]:
   """Returns the lists of the page, the first of each, by name: rows that begin with images."""
-  pairs, next_ones = found.pairs[:MOST_LISTED], found.next[:MOST_LISTED]
   made: dict[str, list[Any]] = {
     "clusters": [[int(image)] for image in found.clusters.representative],
     "outliers": [
@@ -117,11 +116,11 @@ def lists(found: Findings) -> dict[str, list[Any]]:
     ],
     "duplicates": [
       [pair.first, pair.second, _number(pair.distance), int(pair.is_near), pair.bits]
-      for pair in pairs
+      for pair in found.pairs[:MOST_LISTED]
     ],
     "next": [
-      [int(image), _number(gap)]
-      for image, gap in zip(next_ones, found.gaps[:MOST_LISTED], strict=True)
+      [int(image), int(size)]
+      for image, size in zip(*(part[:MOST_LISTED] for part in found.next), strict=True)
     ],
   }
   if found.suspects:
@@ -262,8 +261,8 @@ def tables(images: Images, found: Findings) -> dict[str, list[tuple[Any, ...]]]:
       ),
     ],
     "label_next": [
-      (*image, "distance"),
-      *((*images.row(at), _number(gap)) for at, gap in zip(found.next, found.gaps, strict=True)),
+      (*image, "stands_for"),
+      *((*images.row(at), int(size) or "") for at, size in zip(*found.next, strict=True)),
     ],
   }
   if found.suspects:
