@@ -43,7 +43,7 @@ def main() -> None:
   outputs: list[np.ndarray] = []
   parts = {
     "logistic regression": lambda: outputs.append(kind.outputs(train, test, standardise=False)),
-    "the same, standardised": lambda: probes.linear_scores(train, test, standardise=True),
+    "the same, standardised": lambda: kind.fit(train, standardise=True),
     "nearest neighbours": lambda: probes.knn_accuracy(train, test),
     "measures": lambda: numbers(taken, outputs[0], test[1]),
     "intervals, 1000 resamples": lambda: intervals(taken, outputs[0], test[1], 1000, 0),

@@ -16,7 +16,9 @@ from absl import logging as absl_logging
 from absl.logging import converter
 
 from conrec_tf.config import Config
+from conrec_tf.config.config import OF_EVAL_DATASET
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
+from conrec_tf.config.options.data import OF_FILES
 from conrec_tf.config.options.option import explained_choices, shown, written
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
@@ -27,7 +29,14 @@ from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
 
-MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "segment", "export")
+MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "predict", "segment", "export")
+# What a run says of the data that it learns from, and of no other: for images to predict.
+OF_OTHER_IMAGES = {
+  **{name: OPTIONS[name].default for name in (*OF_FILES, *OF_EVAL_DATASET, "cv_fold")},
+  **dict.fromkeys(("train_split", "eval_split"), "all"),
+  "label_mode": "auto",
+  "train_label_fraction": 1.0,
+}
 PRESETS = pathlib.Path(__file__).parent / "presets"
 NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"
 USE_INSTEAD = {
@@ -58,6 +67,7 @@ reconstruction and attention-weighted pooling.
   {program} --train_mode=finetune --checkpoint=<model_dir> --fine_tune_after_block=4
   {program} --mode=embed --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
   {program} --mode=explore --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
+  {program} --mode=predict --model_dir=<model_dir> --dataset=image_folder --data_dir=photos
   {program} --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
@@ -172,8 +182,10 @@ def _values_of_run() -> dict[str, Any]:
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")
-    if mode in ("embed", "explore") and channels in (1, 3):
+    if mode in ("embed", "explore", "predict") and channels in (1, 3):
       values["image_channels"] = channels
+    if mode == "predict" and (FLAGS["dataset"].present or FLAGS["data_dir"].present):
+      values |= OF_OTHER_IMAGES
   if checkpoint and mode != "check_data":
     goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints
     if goes_on:  # whether what it began from is still there or not

@@ -58,6 +58,7 @@ KNN_ACCURACY = "eval/knn_accuracy"
 KNN_AUROC = "eval/knn_auroc"
 LABELS = "eval/labels"  # rows, one for each of several labels
 PREDICTIONS = "eval/predictions"  # of the measured images, an array by name
+CLASSIFIER = "eval/classifier"  # what linear evaluation learnt, or the supervised head
 LABEL_FRACTIONS = "eval/label_fractions"
 FEW_SHOTS = "eval/few_shots"
 REPRESENTATIONS = "eval/representations"  # rows of a sweep

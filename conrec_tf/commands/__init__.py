@@ -14,6 +14,7 @@ COMMANDS = {
   "verdict": "verdict",
   "embed": "embed",
   "explore": "explore",
+  "predict": "predict",
   "export": "export",
   "segment": "segment",
   "check_data": "check_data",

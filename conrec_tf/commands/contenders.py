@@ -59,6 +59,10 @@ class InItsChannels:
     """Returns all that could be taken instead, float `[B, F]` by name."""
     return self._network.representations(tf.repeat(images, RGB, axis=-1))
 
+  def digest(self, layer: int = 0) -> str:
+    """Returns what tells its vectors from those of other networks."""
+    return self._network.digest(layer)
+
 
 def trained_network(path: str, asked: Config, channels: int, flag: str) -> Network:
   """Returns the network of a run, or of a file of whichever kind `--checkpoint` takes.

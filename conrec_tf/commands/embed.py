@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import logging
+import pathlib
 import time
 from typing import Any
 
@@ -15,12 +16,13 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.evaluation.embedding import Embedder, embed_images
 from conrec_tf.files import make_output_folder
-from conrec_tf.models import build_model
+from conrec_tf.models import LinearHead, build_head, build_model
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.embedding_files import (
+  Archive,
   complete_archives,
   index_rows,
   write_index,
@@ -52,22 +54,73 @@ def run(config: Config) -> None:
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
   config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
-  model: Embedder
+  model, _ = open_network(config, pretrained, source.channels)
+  folder = directory.path / "embeddings" / folder_name(source)
+  make_output_folder(directory.path)
+  splits = splits_by_role(source)
+  write_manifest(
+    folder, network_digest(pretrained), pretrained.step, config.settings, splits, source
+  )
+  began, done = time.monotonic(), 0
+  rows: list[tuple[Any, ...]] = []
+  for split, archive in embedded_archives(config, model, source, folder):
+    done += archive.is_new * len(archive.images)
+    rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
+  write_index(folder, rows)
+  logger.info(
+    "%d images in %s (%d embedded now, %.0f images/s)",
+    len(rows),
+    folder,
+    done,
+    done / (time.monotonic() - began),
+  )
+
+
+def open_network(
+  config: Experiment, pretrained: PretrainedModel, channels: int
+) -> tuple[Embedder, LinearHead | None]:
+  """Opens a trained network of any kind; returns it, and the head of a finetuned one or None.
+
+  Args:
+    config: the network's own options, and how images are evaluated.
+    channels: of the images.
+
+  Raises:
+    UsageError: it doesn't fit, or can't be read.
+  """
   if pretrained.kind == "external":
-    model = open_external(config, pretrained.path)
-  else:
-    model = build_model(config, source.channels)
-    load_network(pretrained, model)
-  folder = directory.path / "embeddings" / source.name.replace("/", "_").replace(":", "_")
+    return open_external(config, pretrained.path), None
+  model = build_model(config, channels)
+  head = None
+  if pretrained.train_mode == "finetune" and pretrained.class_names:
+    head = build_head(config, model, channels, len(pretrained.class_names))
+  load_network(pretrained, model, head)
+  return model, head
+
+
+def folder_name(source: DatasetSource) -> str:
+  """Returns the name of a dataset, as folders can have it."""
+  return source.name.replace("/", "_").replace(":", "_")
+
+
+def splits_by_role(source: DatasetSource) -> dict[str, Split]:
+  """Returns the splits of a dataset that are embedded: train and eval, or one where both are."""
   splits = {"train": source.train, "eval": source.eval}
   if source.eval.name == source.train.name:
     del splits["eval"]
-  make_output_folder(directory.path)
-  options = config.settings
-  write_manifest(folder, network_digest(pretrained), pretrained.step, options, splits, source)
+  return splits
+
+
+def embedded_archives(
+  config: Experiment, model: Embedder, source: DatasetSource, folder: pathlib.Path
+) -> Iterator[tuple[Split, Archive]]:
+  """Yields the archives of embeddings in a folder by split; those that aren't there are made.
+
+  Raises:
+    UsageError: an image can't be read any more, or the folder not written.
+  """
+  splits = splits_by_role(source)
   indices = {role: split.own_index for role, split in splits.items()}
-  began, done = time.monotonic(), 0
-  rows: list[tuple[Any, ...]] = []
   with (
     progress_bar("Embedding", "images", sum(map(len, indices.values()))) as bar,
     failing_images_named(source),
@@ -80,17 +133,8 @@ def run(config: Config) -> None:
       for archive in complete_archives(
         folder, role, indices[role], IMAGES_PER_FILE, config.eval_batch_size, make
       ):
-        done += archive.is_new * len(archive.images)
         bar.update(len(archive.images))
-        rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
-  write_index(folder, rows)
-  logger.info(
-    "%d images in %s (%d embedded now, %.0f images/s)",
-    len(rows),
-    folder,
-    done,
-    done / (time.monotonic() - began),
-  )
+        yield split, archive
 
 
 def batch_size(options: Experiment) -> int:

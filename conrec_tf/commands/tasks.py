@@ -12,8 +12,10 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.export.saved_model import Exported, exported_representation
 from conrec_tf.models import ConRec
+from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.network import build_segmentation_network, exported_segmentation
 from conrec_tf.segmentation.task import (
@@ -68,7 +70,9 @@ class LearningTask:
       datasets to learn from and of evaluation.
     build_network: builds the network and its head alone; of the options, the images' channels and
       the number of classes.
-    export: returns what is exported; of the network, its head and the metadata beside it.
+    classifier: finds the network's classifier, or None; see `find_classifier`.
+    export: returns what is exported; of the network, its head, the metadata beside it, and the
+      classifier.
     drawing: imports what draws: the class that runs the network for figures, of the options, the
       dataset of evaluation, the network, its head and the step of their weights; and the sections
       of the report.
@@ -80,7 +84,8 @@ class LearningTask:
   ]
   build_evaluation: Callable[[Config, DatasetSource, DatasetSource], EvalTask]
   build_network: Callable[[Training, int, int], tuple[ConRec, Head]]
-  export: Callable[[ConRec, Head, dict[str, Any]], Exported]
+  classifier: Callable[..., KeptClassifier | None]
+  export: Callable[[ConRec, Head, dict[str, Any], KeptClassifier | None], Exported]
   drawing: Callable[[], Drawing]
 
 
@@ -89,6 +94,7 @@ PRETRAINING = LearningTask(
   pretraining_task,
   pretraining_evaluation,
   build_network,
+  find_classifier,
   exported_representation,
   _drawn_embeddings,
 )
@@ -102,7 +108,8 @@ TASKS = {
     segmentation_task,
     segmentation_evaluation,
     build_segmentation_network,
-    exported_segmentation,
+    lambda *network: None,  # it classifies pixels, not images
+    lambda model, head, metadata, _: exported_segmentation(model, head, metadata),
     _drawn_masks,
   ),
 }

@@ -21,6 +21,9 @@ class Embedder(Protocol):
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns all that could be taken instead, float `[B, F]` by name."""
 
+  def digest(self, layer: int = 0) -> str:
+    """Returns what tells its vectors from those of other networks, wherever it lies."""
+
 
 def embed_images(model: Embedder, images: tf.Tensor, options: Experiment) -> tf.Tensor:
   """Returns embeddings float `[B, F]` of images float32 `[B, H, W, C]` in [0, 1], as evaluated.

@@ -1,6 +1,7 @@
 """Kinds of labels, and how a classifier of each is learnt and measured."""
 
 import abc
+from collections.abc import Sequence
 import dataclasses
 import functools
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from conrec_tf.evaluation import measures, probes
+from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.evaluation.measures import Measure
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import (
@@ -28,11 +30,13 @@ class LabelKind(abc.ABC):
   """A kind of labels.
 
   Attributes:
+    name: what it is called in files.
     metric: the name of the number that counts, of raw embeddings.
     prefix: what names of measures of logistic regression begin with.
     final_measures: those that are taken once, at the end.
   """
 
+  name: ClassVar[str]
   metric: ClassVar[str]
   prefix: ClassVar[str] = "linear_"
   final_measures: ClassVar[tuple[Measure, ...]] = ()
@@ -43,14 +47,16 @@ class LabelKind(abc.ABC):
     """The measures of every evaluation, whose first number is the one that counts."""
 
   @abc.abstractmethod
-  def outputs(
-    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> np.ndarray:
-    """Returns the outputs of logistic regression, float `[N, K]`; see `probes.linear_scores`."""
+  def fit(self, train: Labelled, standardise: bool, strength: float = 1.0) -> LinearClassifier:
+    """Returns logistic regression of `train`; see `probes.class_classifier`."""
 
   @abc.abstractmethod
   def predicted(self, outputs: np.ndarray) -> np.ndarray:
     """Returns the classes or grades int `[N]` that outputs say; of several labels the outputs."""
+
+  @abc.abstractmethod
+  def confidence(self, outputs: np.ndarray) -> np.ndarray:
+    """Returns the probability of what is predicted, float `[N]`; of several labels of each."""
 
   @abc.abstractmethod
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -70,12 +76,21 @@ class LabelKind(abc.ABC):
     """Returns the accuracy of predicted classes or grades, int `[N]`."""
     return float(np.mean(labels == predicted))
 
+  def outputs(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> np.ndarray:
+    """Returns what logistic regression says of `test`, float `[N, K]`; its labels are unused."""
+    return self.fit(train, standardise, strength).probabilities(test[0])
+
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
   ) -> dict[str, float]:
     """Returns the measures of every evaluation, by names without where they come from."""
-    outputs = self.outputs(train, test, standardise, strength)
-    found = measures.numbers(self.quick_measures, outputs, test[1])
+    return self.quick_of(self.outputs(train, test, standardise, strength), test[1])
+
+  def quick_of(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Returns the measures of every evaluation of outputs; see `quick`."""
+    found = measures.numbers(self.quick_measures, outputs, labels)
     return {self.prefix + name: value for name, value in found.items()}
 
   def measured(
@@ -116,6 +131,7 @@ class Classes(LabelKind):
   count: int
   ks: tuple[int, ...] = (1, 3, 5)
 
+  name = "classes"
   metric = LINEAR_ACCURACY
   final_measures = (
     measures.confusion_measures,
@@ -128,13 +144,8 @@ class Classes(LabelKind):
   def quick_measures(self) -> tuple[Measure, ...]:
     return (functools.partial(measures.accuracies, ks=self.ks),)
 
-  def outputs(
-    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> np.ndarray:
-    scores, columns = probes.linear_scores(train, test, standardise, strength)
-    probabilities = np.zeros([len(scores), self.count])
-    probabilities[:, columns] = scores
-    return probabilities
+  def fit(self, train: Labelled, standardise: bool, strength: float = 1.0) -> LinearClassifier:
+    return probes.class_classifier(train, self.count, standardise, strength)
 
   def outputs_of_logits(self, logits: np.ndarray) -> np.ndarray:
     """Returns probabilities of a supervised head's logits, float `[N, count]`."""
@@ -143,11 +154,14 @@ class Classes(LabelKind):
   def predicted(self, outputs: np.ndarray) -> np.ndarray:
     return outputs.argmax(axis=1)
 
+  def confidence(self, outputs: np.ndarray) -> np.ndarray:
+    return outputs.max(axis=1)
+
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {
       "label": labels,
       "prediction": self.predicted(outputs),
-      "probability": outputs.max(axis=1),
+      "probability": self.confidence(outputs),
       "true_class_probability": outputs[np.arange(len(labels)), labels],
     }
 
@@ -161,6 +175,7 @@ class Grades(LabelKind):
 
   count: int
 
+  name = "grades"
   metric = KAPPA
   prefix = ""
 
@@ -175,10 +190,8 @@ class Grades(LabelKind):
     value = measures.quadratic_weighted_kappa(grades, labels, weights, self.count)
     return {KAPPA.removeprefix(EVAL): value}
 
-  def outputs(
-    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> np.ndarray:
-    return probes.ordinal_scores(train, test, self.count, standardise, strength)
+  def fit(self, train: Labelled, standardise: bool, strength: float = 1.0) -> LinearClassifier:
+    return probes.grade_classifier(train, self.count, standardise, strength)
 
   def outputs_of_logits(self, logits: np.ndarray) -> np.ndarray:
     """Returns probabilities of bits from a supervised head's logits, float `[N, count]`."""
@@ -187,12 +200,14 @@ class Grades(LabelKind):
   def predicted(self, outputs: np.ndarray) -> np.ndarray:
     return probes.decode_bits(outputs)
 
+  def confidence(self, outputs: np.ndarray) -> np.ndarray:
+    return probes.grade_probabilities(outputs, self.predicted(outputs))
+
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    grades = self.predicted(outputs)
     return {
       "label": labels,
-      "prediction": grades,
-      "probability": probes.grade_probabilities(outputs, grades),
+      "prediction": self.predicted(outputs),
+      "probability": self.confidence(outputs),
       "true_class_probability": probes.grade_probabilities(outputs, labels),
     }
 
@@ -208,13 +223,12 @@ class MultiLabel(LabelKind):
 
   names: tuple[str, ...]
 
+  name = "labels"
   metric = LINEAR_AUROC
   quick_measures = (measures.multi_label_measures,)
 
-  def outputs(
-    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
-  ) -> np.ndarray:
-    return probes.multi_label_scores(train, test, standardise, strength)
+  def fit(self, train: Labelled, standardise: bool, strength: float = 1.0) -> LinearClassifier:
+    return probes.label_classifier(train, standardise, strength)
 
   def of_each_label(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Returns measures of each label, without those that aren't defined."""
@@ -233,6 +247,9 @@ class MultiLabel(LabelKind):
   def predicted(self, outputs: np.ndarray) -> np.ndarray:
     return outputs
 
+  def confidence(self, outputs: np.ndarray) -> np.ndarray:
+    return outputs
+
   def predictions(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"labels": labels, "probabilities": outputs}
 
@@ -242,3 +259,21 @@ class MultiLabel(LabelKind):
     """Returns the mean area under the ROC curve of the shares of votes."""
     shares = probes.neighbour_shares(train, test[0], neighbours, temperature)
     return {KNN_AUROC: measures.numbers(self.quick_measures, shares, test[1])["auroc"]}
+
+
+def kind_of_name(name: str, class_names: Sequence[str]) -> LabelKind:
+  """Returns the kind of labels of a name.
+
+  Args:
+    name: classes, grades, or labels, of which an image has any number.
+    class_names: of the labels, in their order.
+
+  Raises:
+    KeyError: there is no such kind.
+  """
+  kinds: dict[str, LabelKind] = {
+    Classes.name: Classes(len(class_names)),
+    Grades.name: Grades(len(class_names)),
+    MultiLabel.name: MultiLabel(tuple(class_names)),
+  }
+  return kinds[name]

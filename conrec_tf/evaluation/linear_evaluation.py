@@ -1,6 +1,6 @@
 """Linear evaluation (paper, section 2.5): classifiers on frozen embeddings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 import functools
 import math
 from typing import Any
@@ -12,6 +12,7 @@ from conrec_tf.config import Evaluation
 from conrec_tf.data.files.groups import held_out_share
 from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
+from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import (
@@ -24,6 +25,8 @@ from conrec_tf.metrics import (
 
 VALIDATION_SHARE = 0.2
 
+Learnt = dict[bool, LinearClassifier]  # by whether embeddings are standardised
+
 
 def linear_evaluation(
   train: Labelled,
@@ -31,18 +34,19 @@ def linear_evaluation(
   kind: LabelKind,
   evaluation: Evaluation,
   *,
-  measured: Collection[str] = (),
   groups: np.ndarray | None = None,
   seed: int = 0,
+  learnt: Learnt | None = None,
 ) -> dict[str, float]:
   """Takes the quick measures, at every evaluation during a training.
 
   Args:
     train: what the classifier learns from.
     test: what it is measured on; unused with folds.
-    measured: names of what `full_evaluation` has already measured on `test`, which is left out.
     groups: of the images of `train`, each in one fold or on one side, object `[N]`, or None.
     seed: fixes folds and share.
+    learnt: classifiers of `train` that are there already; those that aren't are put there, but with
+      folds.
 
   Returns:
     `{name: number}`. Accuracies are in [0, 1]; those named standardised are of embeddings
@@ -50,6 +54,7 @@ def linear_evaluation(
     are nearly constant, stays at chance.
   """
   metrics: dict[str, float] = {}
+  learnt = {} if learnt is None else learnt
   validation, parts = evaluation.select_best_on == "validation", []
   if validation:
     parts = [take(train, indices) for indices in held_out_labels(train[1], seed, groups)]
@@ -59,12 +64,20 @@ def linear_evaluation(
     if evaluation.cv_folds or test is None:
       scores = probes.cross_validate(score, train, evaluation.cv_folds, seed, groups)
       metrics |= _mean(scores, name)
-    elif kind.metric.replace(EVAL, name) not in measured:
-      metrics |= {name + key: value for key, value in score(train, test).items()}
+    else:
+      outputs = learn(learnt, kind, train, standardise).probabilities(test[0])
+      metrics |= {name + key: value for key, value in kind.quick_of(outputs, test[1]).items()}
     if validation:
       held_out = score(*parts)
       metrics |= {validation_key(name + key): value for key, value in held_out.items()}
   return metrics
+
+
+def learn(learnt: Learnt, kind: LabelKind, train: Labelled, standardise: bool) -> LinearClassifier:
+  """Returns the classifier of a scaling, and puts it among those that have learnt from `train`."""
+  if standardise not in learnt:
+    learnt[standardise] = kind.fit(train, standardise)
+  return learnt[standardise]
 
 
 def take(split: Labelled, indices: np.ndarray) -> Labelled:
@@ -107,6 +120,7 @@ def full_evaluation(
   *,
   groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
   seed: int = 0,
+  learnt: Learnt | None = None,
 ) -> dict[str, Any]:
   """Takes the measures that are taken once, at the end.
 
@@ -115,6 +129,7 @@ def full_evaluation(
   Args:
     groups: of the images of `train` and of `test`, each in one fold, and drawn for intervals.
     seed: fixes folds, subsets and resamples.
+    learnt: see `linear_evaluation`.
 
   Returns:
     `{name: value}`; values may be lists, and intervals are `{name: [low, high]}`.
@@ -127,10 +142,9 @@ def full_evaluation(
     scores = probes.cross_validate(vote, train, evaluation.cv_folds, seed, groups[0])
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
   metrics: dict[str, Any] = dict(vote(train, test))
-  outputs, prefix = (
-    kind.outputs(train, test, standardise),
-    scaling_prefix(standardise) + kind.prefix,
-  )
+  learnt = {} if learnt is None else learnt
+  outputs = learn(learnt, kind, train, standardise).probabilities(test[0])
+  prefix = scaling_prefix(standardise) + kind.prefix
   protocol = (evaluation.bootstrap_samples, seed, groups[1])
   metrics |= kind.measured(outputs, test[1], prefix, *protocol)
   if evaluation.label_fractions:

@@ -4,50 +4,97 @@ A split is a pair (embeddings float `[N, F]`, labels int `[N]`).
 """
 
 from collections.abc import Callable
+import dataclasses
+import functools
 import logging
+import math
 from typing import Any, TypeVar
 import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
-from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from conrec_tf.data.files.groups import group_folds
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.logistic_regression import RotatedLogisticRegression
+from conrec_tf.evaluation.logistic_regression import (
+  CERTAIN,
+  LinearClassifier,
+  RotatedLogisticRegression,
+)
 
 logger = logging.getLogger(__name__)
+
+MOST_KNOWN = 10_000  # images; their embeddings then take some MB
+SHARE_UNLIKE = 0.01  # of the images that were learnt from, which look unlike the others
+IMAGES_AT_ONCE = 1024
 
 Labelled = tuple[np.ndarray, np.ndarray]  # embeddings float [N, F], labels int [N]
 Score = TypeVar("Score")
 
 
-def linear_scores(
-  train: Labelled, test: Labelled, standardise: bool = False, strength: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns probabilities `[N, K]` of logistic regression with the authors' objective.
+def class_classifier(
+  train: Labelled, count: int, standardise: bool = False, strength: float = 1.0
+) -> LinearClassifier:
+  """Returns logistic regression with the authors' objective, of one class of each image.
 
   That is the one of scikit-learn's defaults, which `RotatedLogisticRegression` minimises.
 
   Args:
-    train: what it learns from; classes that it doesn't hold get no column.
-    test: what it predicts; its labels are unused.
+    train: what it learns from; classes that it doesn't hold get probability 0.
+    count: how many classes there are.
     standardise: whether features get mean 0 and variance 1 over `train` first.
     strength: scikit-learn's C, what examples count against the penalty on weights.
-
-  Returns:
-    Probabilities and the class of each column.
 
   Raises:
     UsageError: the training labels are all alike.
   """
   _check_classes(train[1])
-  classifier = _fit(RotatedLogisticRegression(C=strength), *train, standardise)
-  return classifier.predict_proba(test[0]), classifier.classes_
+  scaler, features = _scaled(train[0], standardise)
+  learnt = _fit(RotatedLogisticRegression(C=strength), features, train[1])
+  free = learnt.classes_[-len(learnt.coef_) :]  # of two classes the first has logit 0
+  weights, bias = np.zeros([features.shape[1], count]), np.full(count, -CERTAIN)
+  bias[learnt.classes_] = 0.0
+  weights[:, free], bias[free] = learnt.coef_.T, learnt.intercept_
+  return LinearClassifier(weights, bias, *scaler, excludes=True)
+
+
+def label_classifier(
+  train: Labelled, standardise: bool = False, strength: float = 1.0
+) -> LinearClassifier:
+  """Returns a logistic regression for each of several labels; see `class_classifier`.
+
+  A label that all or none of the training images have gets probability 1 or 0.
+
+  Args:
+    train: what they learn from; labels are 0 or 1, `[M, L]`.
+  """
+  scaler, features = _scaled(train[0], standardise)
+  bits = np.asarray(train[1])
+  weights, bias = np.zeros([features.shape[1], bits.shape[1]]), np.zeros(bits.shape[1])
+  for place, column in enumerate(bits.T):
+    if column.min() == column.max():
+      bias[place] = CERTAIN if column[0] else -CERTAIN
+      continue
+    learnt = _fit(RotatedLogisticRegression(C=strength), features, column)
+    weights[:, place], bias[place] = learnt.coef_[0], learnt.intercept_[0]
+  return LinearClassifier(weights, bias, *scaler, excludes=False)
+
+
+def grade_classifier(
+  train: Labelled, count: int, standardise: bool = False, strength: float = 1.0
+) -> LinearClassifier:
+  """Returns one-vs-rest logistic regression of cumulative bits `[N, count]`.
+
+  As the authors: the objective and the bits are theirs, and raw embeddings.
+
+  Raises:
+    UsageError: the training labels are all alike.
+  """
+  _check_classes(train[1])
+  return label_classifier((train[0], cumulative_bits(train[1], count)), standardise, strength)
 
 
 def knn_accuracy(
@@ -72,6 +119,78 @@ def neighbour_shares(
   return KNeighborsRegressor(**voters).fit(*train).predict(embeddings)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnownImages:
+  """Images that a classifier learnt from, to tell how far others lie from them.
+
+  A distance is the root mean square over features of differences in deviations.
+
+  Attributes:
+    vectors: their standardised embeddings, float16 `[M, F]`.
+    names: `[M]`, texts; places in the split where images have no names.
+    mean, deviation: float `[F]`, what embeddings are standardised by.
+  """
+
+  vectors: np.ndarray
+  names: np.ndarray
+  mean: np.ndarray
+  deviation: np.ndarray
+
+  @classmethod
+  def of_embeddings(cls, embeddings: np.ndarray, names: np.ndarray | None) -> "KnownImages":
+    """Keeps at most `MOST_KNOWN` images, evenly over embeddings float `[N, F]` and their names."""
+    (mean, deviation), scaled = _scaled(embeddings, standardise=True)
+    count = len(embeddings)
+    kept = np.unique(np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int))
+    texts = np.array([str(each if names is None else names[each]) for each in kept])
+    return cls(scaled[kept].astype(np.float16), texts, mean, deviation)
+
+  @classmethod
+  def none(cls, mean: np.ndarray, deviation: np.ndarray) -> "KnownImages":
+    """Returns no images; all that is known is what embeddings are standardised by."""
+    return cls(np.empty([0, len(mean)], np.float16), np.empty(0, "<U1"), mean, deviation)
+
+  def nearest(self, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distance of embeddings float `[N, F]` to the nearest image, and which it is.
+
+    These are float32 and int, `[N]`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    scaled = (embeddings - self.mean) / self.deviation
+    return self._nearest(scaled.astype(np.float32), leave_out=False)
+
+  @functools.cached_property
+  def limit(self) -> float:
+    """The distance beyond which an image looks like none of these.
+
+    It is the 99th percentile of the distances of these images to the nearest other one.
+    """
+    if len(self.vectors) < 2:
+      return math.inf
+    distances, _ = self._nearest(self.vectors.astype(np.float32), leave_out=True)
+    return float(np.percentile(distances, 100 * (1 - SHARE_UNLIKE)))
+
+  def _nearest(self, asked: np.ndarray, leave_out: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `nearest` of standardised embeddings; or leaves out, of these, the image itself."""
+    known = self.vectors.astype(np.float32)
+    squares, width = np.sum(known**2, axis=1), known.shape[1]
+    distances, places = np.empty(len(asked), np.float32), np.empty(len(asked), int)
+    for start in range(0, len(asked), IMAGES_AT_ONCE):
+      part = asked[start : start + IMAGES_AT_ONCE]
+      scores = squares - 2.0 * (part @ known.T)
+      if leave_out:
+        rows = np.arange(len(part))
+        scores[rows, start + rows] = np.inf
+      nearest = scores.argmin(axis=1)
+      # Exactly: of an image that is known itself the difference of large numbers isn't 0.
+      differences = part - known[nearest]
+      distances[start : start + len(part)] = np.sqrt(np.sum(differences**2, axis=1) / width)
+      places[start : start + len(part)] = nearest
+    return distances, places
+
+
 def _voters(count: int, neighbours: int, temperature: float) -> dict[str, Any]:
   """Returns scikit-learn's arguments: how many of `count` vote, and with what weights."""
 
@@ -83,20 +202,6 @@ def _voters(count: int, neighbours: int, temperature: float) -> dict[str, Any]:
     "weights": weights if temperature else "uniform",
     "metric": "cosine",
   }
-
-
-def multi_label_scores(
-  train: Labelled, test: Labelled, standardise: bool = False, strength: float = 1.0
-) -> np.ndarray:
-  """Returns probabilities `[N, L]` of several labels, by a logistic regression for each.
-
-  A label that all or none of the training images have gets probability 1 or 0.
-
-  Args:
-    train: what they learn from; labels are 0 or 1, `[M, L]`.
-    test: what they predict; its labels are unused.
-  """
-  return _one_against_rest(*train, standardise, strength).predict_proba(test[0])
 
 
 def cumulative_bits(grades: np.ndarray, count: int) -> np.ndarray:
@@ -119,22 +224,6 @@ def grade_probabilities(probabilities: np.ndarray, grades: np.ndarray) -> np.nda
   above = np.pad(probabilities[:, 1:], [(0, 0), (1, 1)], constant_values=[(0, 0), (1, 0)])
   rows = np.arange(len(grades))
   return np.clip(above[rows, grades] - above[rows, grades + 1], 0.0, 1.0)
-
-
-def ordinal_scores(
-  train: Labelled,
-  test: Labelled,
-  count: int,
-  standardise: bool = False,
-  strength: float = 1.0,
-) -> np.ndarray:
-  """Returns probabilities `[N, count]` of cumulative bits, by one-vs-rest logistic regression.
-
-  As the authors: the objective and the bits are theirs, and raw embeddings.
-  """
-  _check_classes(train[1])
-  bits = cumulative_bits(train[1], count)
-  return _one_against_rest(train[0], bits, standardise, strength).predict_proba(test[0])
 
 
 def cross_validate(
@@ -199,24 +288,21 @@ def _check_classes(labels: np.ndarray) -> None:
     )
 
 
-def _one_against_rest(
-  features: np.ndarray, bits: np.ndarray, standardise: bool, strength: float
-) -> Any:
-  """Fits a logistic regression for each column of bits, int `[N, L]`."""
-  with warnings.catch_warnings():
-    # Of columns that are all alike, as the first of grades is, scikit-learn says so each time.
-    warnings.filterwarnings("ignore", "Label .* is present in all training examples")
-    warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
-    classifier = OneVsRestClassifier(RotatedLogisticRegression(C=strength))
-    return _fit(classifier, features, bits, standardise)
+def _scaled(
+  features: np.ndarray, standardise: bool
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+  """Returns what features are standardised by, mean and deviation, and these features."""
+  width = features.shape[1]
+  if not standardise:
+    return (np.zeros(width), np.ones(width)), features
+  scaler = StandardScaler().fit(features)
+  return (scaler.mean_, scaler.scale_), scaler.transform(features)
 
 
 def _fit(
-  classifier: Any, features: np.ndarray, targets: np.ndarray, standardise: bool = False
-) -> Any:
+  classifier: RotatedLogisticRegression, features: np.ndarray, targets: np.ndarray
+) -> RotatedLogisticRegression:
   """Fits a classifier, and says in one line when the solver didn't converge."""
-  if standardise:
-    classifier = make_pipeline(StandardScaler(), classifier)
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", ConvergenceWarning)
     classifier.fit(features, targets)

@@ -10,6 +10,7 @@ from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation import measures
 from conrec_tf.evaluation.embedding import embed_images
 from conrec_tf.evaluation.label_kinds import Classes, Grades
+from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.metrics import LABEL, LABEL_ACCURACY
 from conrec_tf.models import ConRec, LinearHead
 
@@ -17,6 +18,13 @@ from conrec_tf.models import ConRec, LinearHead
 def head_kind(count: int, ordinal: bool) -> Classes | Grades:
   """Returns the kind of labels that a supervised head of so many outputs learns."""
   return Grades(count) if ordinal else Classes(count, ks=(1, 5))
+
+
+def classifier_of_head(head: LinearHead, ordinal: bool) -> LinearClassifier:
+  """Returns a supervised head as a classifier of embeddings: of classes, or of bits of grades."""
+  weights, bias = head.get_weights()
+  width = len(weights)
+  return LinearClassifier(weights, bias, np.zeros(width), np.ones(width), excludes=not ordinal)
 
 
 def supervised_evaluation(

@@ -1,6 +1,7 @@
 """Exports a trained network in each `--export_format`, and compares what was written."""
 
 from collections.abc import Callable, Sequence
+import functools
 import importlib.util
 import logging
 import os
@@ -15,6 +16,7 @@ from conrec_tf import __version__
 from conrec_tf.config import Description
 from conrec_tf.errors import UsageError
 from conrec_tf.export import onnx_tflite, saved_model
+from conrec_tf.export.classifier import PROBABILITIES
 from conrec_tf.export.saved_model import Exported
 from conrec_tf.files import (
   io_as_usage_error,
@@ -29,7 +31,14 @@ from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 logger = logging.getLogger(__name__)
 
 # The largest difference from the network, as a share of its largest number.
-TOLERANCE = {"saved_model": 1e-5, "onnx": 1e-4, "tflite": 1e-4, "tflite_dynamic_range": 0.1}
+TOLERANCE = {
+  "saved_model": 1e-5,
+  "onnx": 1e-4,
+  "tflite": 1e-4,
+  "tflite_dynamic_range": 0.1,
+  "onnx_classifier": 1e-2,  # of probabilities, whose logits may be large
+  "tflite_classifier": 1e-2,
+}
 IMAGES_TO_COMPARE = 4
 
 _Write = Callable[[pathlib.Path], None]
@@ -44,7 +53,8 @@ def write_exports(
   Args:
     metadata: that is kept beside a SavedModel; see the function of that name.
     directory: where to write: `saved_model/<step>/`, `onnx/<step>.onnx`,
-      `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`.
+      `tflite/<step>.tflite` and `tflite/<step>_dynamic_range.tflite`; with a classifier also
+      `onnx/<step>_classifier.onnx` and `tflite/<step>_classifier.tflite`.
 
   Raises:
     UsageError: it can't be written, or what was written computes something else.
@@ -70,22 +80,38 @@ def write_exports(
 
   def writes(convert: Callable[..., bytes], *args: Any) -> Callable[[pathlib.Path], None]:
     def write(path: pathlib.Path) -> None:
-      content = convert(compute, *args)
+      content = convert(*args)
       with io_as_usage_error(path.parent):
         path.write_bytes(content)
 
     return write
 
   tflite, run_tflite = onnx_tflite.tflite_bytes, onnx_tflite.run_tflite
-  onnx, run_onnx = writes(onnx_tflite.onnx_bytes, free, exported.output), onnx_tflite.run_onnx
+  onnx, run_onnx = onnx_tflite.onnx_bytes, onnx_tflite.run_onnx
   exports: dict[str, list[tuple[str, str, _Write, _Run]]] = {
     "saved_model": [("saved_model", "", write_saved_model, run_saved_model)],
-    "onnx": [("onnx", ".onnx", onnx, run_onnx)],
+    "onnx": [("onnx", ".onnx", writes(onnx, compute, free, (exported.output,)), run_onnx)],
     "tflite": [
-      ("tflite", ".tflite", writes(tflite, fixed), run_tflite),
-      ("tflite_dynamic_range", "_dynamic_range.tflite", writes(tflite, fixed, True), run_tflite),
+      ("tflite", ".tflite", writes(tflite, compute, fixed), run_tflite),
+      (
+        "tflite_dynamic_range",
+        "_dynamic_range.tflite",
+        writes(tflite, compute, fixed, True),
+        run_tflite,
+      ),
     ],
   }
+  outputs = {name: expected for parts in exports.values() for name, *_ in parts}
+  if classify := exported.classify:
+    with tf.device("CPU:0"):
+      said = tf.function(classify, autograph=False)(images)
+    names = sorted(said)
+    ends = {"onnx": writes(onnx, classify, free, names), "tflite": writes(tflite, classify, fixed)}
+    runs = {"onnx": run_onnx, "tflite": run_tflite}
+    for kind, write in ends.items():
+      compare = functools.partial(runs[kind], output=PROBABILITIES)
+      exports[kind].append((f"{kind}_classifier", f"_classifier.{kind}", write, compare))
+      outputs[f"{kind}_classifier"] = said[PROBABILITIES].numpy()
   make_output_folder(directory.path)
   written: list[pathlib.Path] = []
   for kind in formats:
@@ -96,7 +122,7 @@ def write_exports(
       remove_leftovers(path.parent)
       with replacing(path, "saved_model.pb") as temporary:
         write(temporary)
-        difference = _compared(name, expected, run(temporary, images))
+        difference = _compared(name, outputs[name], run(temporary, images))
       logger.info(
         "%s in %s, largest difference from the network %.1e",
         "SavedModel" if kind == "saved_model" else name,
@@ -121,8 +147,14 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
       remove(path)
 
 
-def metadata(config: Description, pretrained: PretrainedModel, channels: int) -> dict[str, Any]:
-  """Returns what is kept beside a SavedModel, as a dict that JSON can hold."""
+def metadata(
+  config: Description, pretrained: PretrainedModel, channels: int, standardise: bool = True
+) -> dict[str, Any]:
+  """Returns what is kept beside a SavedModel, as a dict that JSON can hold.
+
+  Args:
+    standardise: whether its classifier takes standardised embeddings.
+  """
   return {
     "global_step": pretrained.step,
     "channels": channels,
@@ -132,6 +164,7 @@ def metadata(config: Description, pretrained: PretrainedModel, channels: int) ->
     "eval_crops": config.eval_crops,
     "center_crop": pretrained.center_crop is not False,
     "layer": config.ft_proj_selector,
+    "standardize_embeddings": standardise,
     "network": pretrained.network,
     "class_names": list(pretrained.class_names),
     "result": pretrained.result,
@@ -160,7 +193,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def _compared(name: str, expected: np.ndarray, found: np.ndarray) -> float:
-  """Returns the largest difference of an export's embeddings from the network's: rounding alone."""
+  """Returns the largest difference of an export's outputs from the network's: rounding alone."""
   difference = float(np.max(np.abs(found - expected)))
   limit = TOLERANCE[name] * float(np.max(np.abs(expected)))
   if not difference <= limit:

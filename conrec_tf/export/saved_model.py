@@ -12,13 +12,16 @@ import tensorflow as tf
 from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
 from conrec_tf.data.images import header
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
+from conrec_tf.export.classifier import classify
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.pretrained.classifier import ASSET, without_images
 from conrec_tf.pretrained.find import METADATA
 from conrec_tf.pretrained.load import parts_of
+from conrec_tf.run_dir.classifier_file import KeptClassifier
 
 DECODABLE_CHANNELS = (1, 3)
-SIGNATURES = {"reconstruction": "reconstruct", "logits": "classify"}
+SIGNATURES = {"reconstruction": "reconstruct"}
 
 OfImages = Callable[[tf.Tensor], tf.Tensor]
 
@@ -36,6 +39,9 @@ class Exported:
     signatures: `{signature: name of an output}`, beside `serving_default`.
     decode: from a JPEG or PNG file to the image as it was evaluated, float32 `[H, W, C]`; None
       where such files hold no such images.
+    classify: from images to what the network's classifier says, a tensor by name; None where it has
+      none. See `export.classifier.classify`.
+    classifier: that classifier, to be kept beside the network, or None.
   """
 
   output: str
@@ -45,12 +51,15 @@ class Exported:
   functions: Mapping[str, OfImages]
   signatures: Mapping[str, str]
   decode: OfImages | None = None
+  classify: Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None
+  classifier: KeptClassifier | None = None
 
 
 def save(exported: Exported, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
   """Writes a SavedModel to a folder that isn't there yet.
 
-  The metadata become `assets/metadata.json`; `channels` and `image_size` are used.
+  The metadata become `assets/metadata.json`; `channels` and `image_size` are used. A classifier
+  becomes `assets/classifier.npz`.
   """
   root, signatures = reusable(exported, metadata["channels"], metadata["image_size"])
   with tempfile.TemporaryDirectory() as folder:
@@ -58,6 +67,11 @@ def save(exported: Exported, path: str | os.PathLike, metadata: dict[str, Any]) 
     with open(file, "w") as stream:
       json.dump(metadata, stream, indent=2)
     root.metadata = tf.saved_model.Asset(file)
+    if exported.classifier:
+      file = os.path.join(folder, ASSET)
+      with open(file, "wb") as stream:
+        stream.write(exported.classifier.to_bytes())
+      root.classifier = tf.saved_model.Asset(file)
     tf.saved_model.save(root, os.fspath(path), signatures=signatures)
 
 
@@ -74,7 +88,8 @@ def reusable(
     `trainable_variables` and `regularization_losses` of just what the output depends on, and each
     further function under its name. `parts` holds all variables.
     signatures: `serving_default`, the call, those of `exported`, and `encoded_images`, the call of
-    files as strings `[B]`; what they give has the name of the output.
+    files as strings `[B]`; what they give has the name of the output. With a classifier also
+    `classify`, of images, and `classify_encoded_images`, of files.
   """
   spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
 
@@ -82,10 +97,13 @@ def reusable(
   def call(images: tf.Tensor, training: bool = False) -> tf.Tensor:
     return exported.call(images, training)
 
-  def call_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
-    pixels = tf.TensorSpec([size, size, channels], tf.float32)
-    images = tf.map_fn(exported.decode, encoded_images, fn_output_signature=pixels)
-    return {exported.output: call(images)}
+  def encoded(outputs: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable:
+    def of_files(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
+      pixels = tf.TensorSpec([size, size, channels], tf.float32)
+      return outputs(tf.map_fn(exported.decode, encoded_images, fn_output_signature=pixels))
+
+    files = tf.TensorSpec([None], tf.string, name="encoded_images")
+    return tf.function(of_files, input_signature=[files], autograph=False)
 
   def signature(name: str) -> Callable:
     function = exported.functions.get(name, call)
@@ -107,22 +125,26 @@ def reusable(
   outputs = {"serving_default": exported.output, **exported.signatures}
   signatures = {name: signature(output) for name, output in outputs.items()}
   if exported.decode:
-    signatures["encoded_images"] = tf.function(
-      call_encoded,
-      input_signature=[tf.TensorSpec([None], tf.string, name="encoded_images")],
-      autograph=False,
-    )
+    signatures["encoded_images"] = encoded(lambda images: {exported.output: call(images)})
+  if exported.classify:
+    signatures["classify"] = tf.function(exported.classify, input_signature=[spec], autograph=False)
+    if exported.decode:
+      signatures["classify_encoded_images"] = encoded(exported.classify)
   return root, signatures
 
 
 def exported_representation(
-  model: ConRec, head: LinearHead | None, metadata: dict[str, Any]
+  model: ConRec,
+  head: LinearHead | None,
+  metadata: dict[str, Any],
+  kept: KeptClassifier | None = None,
 ) -> Exported:
   """Says what is exported of a network that embeds images.
 
   Args:
     metadata: that stands beside it. Used are channels, image_size, center_crop, image_bits,
-      scaled_decoding and layer (of `ConRec.representation`).
+      scaled_decoding, layer (of `ConRec.representation`) and whether a classifier is standardised.
+    kept: the network's classifier, or None.
 
   Returns:
     From images, H and W any multiples of the network's stride, to the embedding `[B, F]`, and as
@@ -156,6 +178,10 @@ def exported_representation(
   used = [parts[name] for name in ("encoder", "pooling") if name in parts]
   if layer and model.projection_head:
     used += model.projection_head.first_layers(layer)
+  of_images = None
+  if kept:
+    of_embeddings = classify(kept, metadata["standardize_embeddings"])
+    of_images = lambda images: of_embeddings(model.representation(images, layer=layer))
   return Exported(
     "embedding",
     lambda images, training: model.representation(images, training=training, layer=layer),
@@ -164,6 +190,8 @@ def exported_representation(
     functions,
     {SIGNATURES[name]: name for name in functions if name in SIGNATURES},
     decode if channels in DECODABLE_CHANNELS else None,
+    of_images,
+    kept and without_images(kept),
   )
 
 

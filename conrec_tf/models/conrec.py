@@ -1,6 +1,7 @@
 """ConRec (paper, Figure 1): one encoder, two heads."""
 
 from collections.abc import Sequence
+import hashlib
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -166,6 +167,23 @@ class ConRec(tf.keras.Model):
   def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
     """Reconstructs images, both float32 `[B, H, W, C]` in [0, 1]; with a decoder alone."""
     return self(images).reconstruction
+
+  def digest(self, layer: int = 0) -> str:
+    """Returns what tells this network's representation from another's: a hash of its weights.
+
+    Which of them are frozen, and in which order they are made, isn't in it.
+
+    Args:
+      layer: see `representation`.
+    """
+    weights = [*self.encoder.weights, *self.pooling.weights]
+    if layer and self.projection_head:
+      weights += [
+        each for part in self.projection_head.first_layers(layer) for each in part.weights
+      ]
+    hashes = sorted(hashlib.sha256(weight.numpy().tobytes()).hexdigest() for weight in weights)
+    described = [self.representation_levels, layer, *hashes]
+    return hashlib.sha256(repr(described).encode()).hexdigest()
 
   def freeze(self, blocks: int) -> None:
     """Freezes the encoder up to and with its n-th block; with -1, nothing.

@@ -4,6 +4,7 @@ It is read by the protocol that our own networks are read by, so that a table ca
 """
 
 from collections.abc import Callable, Sequence
+import hashlib
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from conrec_tf.config import Experiment
 from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.models.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
+from conrec_tf.pretrained.find import PretrainedModel, network_digest
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class ExternalNetwork:
     size_option: str = "image_size",
     free_size: int = 0,
   ) -> None:
-    self._path, self._scaling = path, scaling
+    self._path, self._scaling, self._output = path, scaling, output
     self._option, self._size_option = option, size_option
     read = _onnx if path.endswith(".onnx") else _saved_model
     self._function, shape, self._dtype = read(path, output, option)
@@ -119,6 +121,13 @@ class ExternalNetwork:
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns what `embed` does, by name: there is nothing else to choose from."""
     return {"output": self.embed(images)}
+
+  def digest(self, layer: int = 0) -> str:
+    """Returns a hash of its files, and of how it is called."""
+    assert not layer, layer
+    files = network_digest(PretrainedModel("external", self._path))
+    called = repr([files, self._scaling, self._output])
+    return hashlib.sha256(called.encode()).hexdigest()
 
   def _layout(
     self, shape: Shape, numbers: Sequence[int], image_size: int, free_size: int

@@ -103,12 +103,14 @@ def write_manifest(
   options: Mapping[str, Any],
   splits: dict[str, Split],
   source: DatasetSource,
+  begins_anew: bool = False,
 ) -> None:
   """Writes what the embeddings are of, or checks that those in the folder are of the same.
 
   Args:
     options: `{option: value}` of the run.
     splits: `{role: split}` of what is embedded.
+    begins_anew: whether embeddings of something else are removed in place of an error.
 
   Raises:
     UsageError: there are embeddings of other images, or by another network.
@@ -125,9 +127,8 @@ def write_manifest(
     "center_crop": source.center_crop,
     **{name: options[name] for name in ARCHITECTURE_OPTIONS if name not in NOTED},
   }
-  write_description(
-    folder, noted | added, "embeddings of the same images by the same network", added
-  )
+  what = "embeddings of the same images by the same network"
+  write_description(folder, noted | added, what, added, begins_anew)
 
 
 def index_rows(

@@ -14,7 +14,7 @@ from typing import Any
 from conrec_tf.config.migrations import ADDED, current_settings, named_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.files import io_as_usage_error, remove_leftovers
+from conrec_tf.files import io_as_usage_error, remove, remove_leftovers
 from conrec_tf.metrics import EVALUATED_WITH, MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -192,6 +192,7 @@ def write_description(
   description: Mapping[str, Any],
   what: str,
   absent: Mapping[str, Any] | None = None,
+  begins_anew: bool = False,
 ) -> None:
   """Writes what a folder's files are made of, or checks that those in it are of the same.
 
@@ -200,6 +201,7 @@ def write_description(
     description: `{name: value}`.
     what: the files, for messages.
     absent: values of names that earlier versions didn't write, which count as these.
+    begins_anew: whether files of something else are removed in place of an error.
 
   Raises:
     UsageError: the folder holds files of something else, or can't be written.
@@ -213,7 +215,11 @@ def write_description(
     )
   noted = {**dict.fromkeys(description), **known} if before else {}
   if changed := changed_words(noted, description):
-    raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
+    if not begins_anew:
+      raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
+    logger.info("Beginning anew in %s: %s", folder, "; ".join(changed))
+    with io_as_usage_error(folder):
+      remove(folder)
   with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)
   remove_leftovers(folder)

@@ -3,9 +3,10 @@
 With several labels an image there are two columns for each of them: 0 or 1, and the probability.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import csv
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,18 @@ def write_predictions(
   directory: RunDirectory, step: int, columns: dict[str, Sequence | np.ndarray]
 ) -> None:
   """Writes the file of a step: image, label, prediction and others, columns of one length."""
+  write_text(directory.path / file_name(step), csv_text(csv_rows(columns)))
+
+
+def csv_rows(columns: Mapping[str, Sequence | np.ndarray]) -> list[Iterable[Any]]:
+  """Returns the names of columns and their rows, numbers with six digits."""
   shown = (
     [f"{value:.6g}" for value in column]
     if isinstance(column, np.ndarray) and column.dtype.kind == "f"
     else column
     for column in columns.values()
   )
-  rows = zip(*shown, strict=True)
-  write_text(directory.path / file_name(step), csv_text([columns, *rows]))
+  return [columns, *zip(*shown, strict=True)]
 
 
 def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | None:

@@ -13,6 +13,7 @@ from conrec_tf.metrics import (
   BEST_SELECTED_BY,
   BEST_STEP,
   CHOSEN,
+  CLASSIFIER,
   EVAL,
   FEW_SHOTS,
   GLOBAL_STEP,
@@ -39,6 +40,7 @@ from conrec_tf.metrics import (
   untrained_key,
   validation_key,
 )
+from conrec_tf.run_dir.classifier_file import remove_classifiers, write_classifier
 from conrec_tf.run_dir.measurement import EVAL as EVAL_SPLIT
 from conrec_tf.run_dir.measurement import TRAIN, Measurement
 from conrec_tf.run_dir.predictions_file import write_predictions
@@ -111,13 +113,16 @@ class Results:
   ) -> dict[str, Any]:
     """Writes what was measured to `result_<step>.json`, and logs it; returns what was written.
 
-    What an earlier evaluation of the step, measured alike, had in addition stays.
+    What an earlier evaluation of the step, measured alike, had in addition stays. Of classifiers
+    this one and that of the best network stay.
 
     Args:
       full: whether the slow measures of the end are among them.
       untrained_metrics: what the untrained network reaches, by the same names.
     """
     metrics, baseline = dict(metrics), dict(untrained_metrics or {})
+    baseline.pop(CLASSIFIER, None)
+    classifier = metrics.pop(CLASSIFIER, None)
     for found in (baseline, metrics):
       if PREDICTIONS in found:
         columns = found.pop(PREDICTIONS)
@@ -135,9 +140,18 @@ class Results:
     result = {GLOBAL_STEP: step, **metrics, **self.measured.record(full)}
     if full:
       result = self.measured.merged(self._alike(step), result)
+    if classifier:  # first, as a result that is there isn't measured again
+      write_classifier(self.directory, step, classifier)
     self.directory.write(f"result_{step}.json", result)
+    if classifier:
+      remove_classifiers(self.directory, {step, self._best_step(self._evaluations(), step)})
     self._log(step, metrics)
     return result
+
+  def _best_step(self, evaluations: dict[int, dict[str, Any]], otherwise: int) -> int:
+    """Returns the step of the best network among evaluations; where there is none, another."""
+    scores = self._scores(evaluations)
+    return max(scores, key=lambda at: scores[at]) if scores else otherwise
 
   def _log(self, step: int, metrics: dict[str, Any]) -> None:
     """Logs an evaluation in a line, or in a paragraph where all is to be seen."""
@@ -150,8 +164,7 @@ class Results:
   def write_summary(self, step: int) -> dict[str, Any]:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""
     evaluations = self._evaluations(step)
-    selected = self._scores(evaluations)
-    best_step = max(selected, key=lambda at: selected[at]) if selected else step
+    best_step = self._best_step(evaluations, step)
     result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
     if self.metric in evaluations[step]:
       result |= {

@@ -11,12 +11,22 @@ from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
 from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
-from conrec_tf.evaluation.linear_evaluation import full_evaluation, linear_evaluation
-from conrec_tf.evaluation.probes import Labelled
+from conrec_tf.evaluation.linear_evaluation import (
+  Learnt,
+  full_evaluation,
+  learn,
+  linear_evaluation,
+)
+from conrec_tf.evaluation.probes import MOST_KNOWN, KnownImages, Labelled
 from conrec_tf.evaluation.representation_sweep import sweep
-from conrec_tf.evaluation.supervised_evaluation import supervised_evaluation
+from conrec_tf.evaluation.supervised_evaluation import (
+  classifier_of_head,
+  head_kind,
+  supervised_evaluation,
+)
 from conrec_tf.metrics import (
   CHOSEN,
+  CLASSIFIER,
   EVAL,
   LABEL_FREE,
   PREDICTIONS,
@@ -27,6 +37,7 @@ from conrec_tf.metrics import (
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
+from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.predictions_file import multi_label_columns
 
 RECOMPUTED_BATCHES = 16
@@ -38,20 +49,33 @@ def evaluate_linearly(
   """Takes the quick measures of linear evaluation or, if `full`, the slow ones too.
 
   Returns:
-    `{name: value}`; see `linear_evaluation` and `full_evaluation`.
+    `{name: value}`; see `linear_evaluation` and `full_evaluation`. The classifier is among them.
+    In a cross-validation each fold has its own; the one that is kept learns from all images, at the
+    end.
   """
   splits = [source.train] if options.cv_folds else [source.train, source.eval]
   train, *rest = [embed_split(model, source, split, options) for split in splits]
   test, kind = rest[0] if rest else None, label_kind(options, source)
   groups, seed = (source.train.groups, source.eval.groups), options.seed
   at_the_end: dict[str, Any] = {}
+  learnt: Learnt = {}
   if full:
-    at_the_end = full_evaluation(train, test, kind, options, groups=groups, seed=seed)
+    at_the_end = full_evaluation(
+      train, test, kind, options, groups=groups, seed=seed, learnt=learnt
+    )
     if options.sweep_representations:
       at_the_end |= _swept(options, model, source)
-  metrics = linear_evaluation(
-    train, test, kind, options, measured=at_the_end, groups=groups[0], seed=seed
+  metrics: dict[str, Any] = linear_evaluation(
+    train, test, kind, options, groups=groups[0], seed=seed, learnt=learnt
   )
+  if full and not learnt:
+    for standardise in (False, True):
+      learn(learnt, kind, train, standardise)
+  if learnt:
+    known = KnownImages.of_embeddings(train[0], source.train.names)
+    metrics[CLASSIFIER] = KeptClassifier(
+      kind.name, source.class_names, model.digest(options.ft_proj_selector), learnt, known
+    )
   return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
 
 
@@ -125,7 +149,8 @@ def evaluate_recomputed(
   """
   recompute_normalization(options, model, source)
   metrics = evaluate_linearly(options, model, source, full=False)
-  return {recomputed_key(name): value for name, value in metrics.items() if name not in LABEL_FREE}
+  left_out = {*LABEL_FREE, CLASSIFIER}
+  return {recomputed_key(name): value for name, value in metrics.items() if name not in left_out}
 
 
 def recompute_normalization(options: Experiment, model: ConRec, source: DatasetSource) -> None:
@@ -149,5 +174,20 @@ def recompute_normalization(options: Experiment, model: ConRec, source: DatasetS
 def evaluate_head(
   options: Experiment, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
-  """Takes the quick measures of a supervised head or, if `full`, those of the end too."""
-  return _with_names(supervised_evaluation(model, head, source, options, full), source)
+  """Takes the quick measures of a supervised head or, if `full`, those of the end too.
+
+  At the end the head is kept as a classifier, with images that it learnt from.
+  """
+  metrics = supervised_evaluation(model, head, source, options, full)
+  if full:
+    count = source.train.num_examples
+    some = source.train.part(np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int))
+    embeddings, _ = embed_split(model, source, some, options)
+    metrics[CLASSIFIER] = KeptClassifier(
+      head_kind(len(source.class_names), options.ordinal_labels).name,
+      source.class_names,
+      model.digest(options.ft_proj_selector),
+      {False: classifier_of_head(head, options.ordinal_labels)},
+      KnownImages.of_embeddings(embeddings, some.names),
+    )
+  return _with_names(metrics, source)

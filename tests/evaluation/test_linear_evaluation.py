@@ -12,8 +12,8 @@ from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.models import build_model
 
 
-def linear_evaluation(train, test, kind, measured=(), **values):
-  return module.linear_evaluation(train, test, kind, Config(**values), measured=measured)
+def linear_evaluation(train, test, kind, learnt=None, **values):
+  return module.linear_evaluation(train, test, kind, Config(**values), learnt=learnt)
 
 
 def full_evaluation(train, test, kind, **values):
@@ -141,8 +141,6 @@ def test_the_end_measures_the_quick_ones_too(splits, kind, standardise):
   assert both == {name for name in quick if name.startswith("eval/st") == standardise}
   assert kind.metric.replace("eval/", prefix) in both
   assert {name: full[name] for name in both} == {name: quick[name] for name in both}
-  left = linear_evaluation(*splits, kind, measured=full)
-  assert left == {name: value for name, value in quick.items() if name not in both}
 
 
 @pytest.mark.parametrize("images_of_a_class", [1, 2, 3])

@@ -3,6 +3,8 @@ import logging
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation import probes
@@ -42,9 +44,9 @@ def test_standardising_rescues_nearly_constant_features(rng):
 def test_labels_of_one_class_are_refused():
   split = (np.eye(4), np.zeros(4, int))
   with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
-    probes.linear_scores(split, split)
+    probes.class_classifier(split, 1)
   with pytest.raises(UsageError, match="at least two classes .* Received: 1"):
-    probes.ordinal_scores(split, split, 5)
+    probes.grade_classifier(split, 5)
 
 
 def test_no_convergence_is_logged(splits, monkeypatch, caplog):
@@ -52,7 +54,7 @@ def test_no_convergence_is_logged(splits, monkeypatch, caplog):
     probes, "RotatedLogisticRegression", lambda C: RotatedLogisticRegression(C, max_iter=1)
   )
   with caplog.at_level(logging.WARNING):
-    probes.linear_scores(*splits)
+    probes.class_classifier(splits[0], 7)
   assert "did not converge" in caplog.text
 
 
@@ -94,12 +96,57 @@ def test_several_labels_are_learnt_one_by_one(rng):
   labels = (features[:, :3] + 0.5 * rng.normal(size=(80, 3)) > 0).astype(int)
   labels[:, 1] = 1  # all images have it
   train, test = (features[:60], labels[:60]), (features[60:], labels[60:])
-  found = probes.multi_label_scores(train, test)
+  found = probes.label_classifier(train).probabilities(test[0])
   for place in (0, 2):
     single = LogisticRegression(max_iter=10000, tol=1e-8).fit(train[0], train[1][:, place])
     expected = single.predict_proba(test[0])[:, 1]
     np.testing.assert_allclose(found[:, place], expected, atol=2e-3)
   np.testing.assert_array_equal(found[:, 1], 1)
+
+
+def test_a_classifier_keeps_what_it_standardises_by(splits):
+  train, test = splits
+  pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10000, tol=1e-8))
+  expected = pipeline.fit(*train).predict_proba(test[0])
+  found = probes.class_classifier(train, 9, standardise=True)
+  np.testing.assert_allclose(found.probabilities(test[0])[:, :7], expected, atol=2e-3)
+  np.testing.assert_array_equal(found.probabilities(test[0])[:, 7:], 0)
+
+
+def test_of_two_classes_the_probabilities_are_those_of_the_second_and_its_rest(rng):
+  labels = np.arange(90) % 2 + 1  # of three, the first of which was never seen
+  features = labels[:, None] + rng.normal(size=(90, 2))
+  expected = LogisticRegression(tol=1e-8).fit(features, labels).predict_proba(features)
+  found = probes.class_classifier((features, labels), 3).probabilities(features)
+  np.testing.assert_allclose(found[:, 1:], expected, atol=2e-3)
+
+
+def test_distances_to_known_images_against_loops(rng, monkeypatch):
+  monkeypatch.setattr(probes, "IMAGES_AT_ONCE", 7)
+  embeddings, asked = 5 + 3 * rng.normal(size=(30, 4)), 5 + 3 * rng.normal(size=(9, 4))
+  known = probes.KnownImages.of_embeddings(embeddings, np.array([f"{n}.png" for n in range(30)]))
+  asked[4] = embeddings[12]
+
+  def distance(one, other):
+    return np.sqrt(np.mean(((one - other) / embeddings.std(axis=0)) ** 2))
+
+  distances, places = known.nearest(asked)
+  for row, found, place in zip(asked, distances, places, strict=True):
+    by_hand = [distance(row, each) for each in embeddings]
+    assert found == pytest.approx(min(by_hand), abs=2e-3)  # they are kept in half precision
+    assert known.names[place] == f"{np.argmin(by_hand)}.png"
+  assert distances[4] < 1e-3
+  others = [
+    min(distance(one, other) for at, other in enumerate(embeddings) if at != place)
+    for place, one in enumerate(embeddings)
+  ]
+  assert known.limit == pytest.approx(np.percentile(others, 99), abs=2e-3)
+
+
+def test_many_known_images_are_kept_evenly(rng, monkeypatch):
+  monkeypatch.setattr(probes, "MOST_KNOWN", 5)
+  known = probes.KnownImages.of_embeddings(rng.normal(size=(41, 2)), None)
+  assert known.names.tolist() == ["0", "10", "20", "30", "40"] and len(known.vectors) == 5
 
 
 def test_cumulative_bits_by_hand():

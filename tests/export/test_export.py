@@ -125,11 +125,18 @@ def test_saved_model_has_parts_and_signatures(loaded, exported, images):
   for signature, name in (
     ("serving_default", "embedding"),
     ("reconstruct", "reconstruction"),
-    ("classify", "logits"),
   ):
     served = loaded.signatures[signature](images=images)
     assert set(served) == {name}
     np.testing.assert_allclose(served[name], expected[name], atol=1e-4)
+  served = loaded.signatures["classify"](images=images)
+  assert set(served) == {"logits", "probabilities", "class"}
+  logits = expected["logits"].numpy()
+  np.testing.assert_allclose(served["logits"], logits, atol=1e-4)
+  exponentials = np.exp(logits)
+  shares = exponentials / exponentials.sum(axis=1, keepdims=True)
+  np.testing.assert_allclose(served["probabilities"], shares, atol=1e-4)
+  np.testing.assert_array_equal(served["class"], logits.argmax(axis=1))
   statistics = [variable.numpy() for variable in loaded.variables]
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(loaded(images, training=True) ** 2)
@@ -241,7 +248,9 @@ def test_other_formats_compute_the_same(network, tmp_path, capfd):
   export_network(config, resolve_checkpoint(tmp_path), directory)
   assert {path.name for path in tmp_path.glob("*/7*")} == {
     "7.onnx",
+    "7_classifier.onnx",
     "7.tflite",
+    "7_classifier.tflite",
     "7_dynamic_range.tflite",
   }
   assert capfd.readouterr() == ("", "")

@@ -7,6 +7,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.metrics import (
   CHOSEN,
+  CLASSIFIER,
   LABEL_FREE,
   LINEAR_ACCURACY,
   PREDICTIONS,
@@ -50,6 +51,8 @@ def test_quick_measures_are_those_of_the_end(trained):
   assert main_metric(config, source) == standardised_key(LINEAR_ACCURACY)
   assert quick[standardised_key(LINEAR_ACCURACY)] == 1.0
   assert PREDICTIONS not in quick and REPRESENTATIONS not in quick
+  classifiers = [each.pop(CLASSIFIER).reading(True) for each in (quick, whole)]
+  np.testing.assert_array_equal(*(each.weights for each in classifiers))
   assert {name: whole[name] for name in quick} == pytest.approx(quick)
   assert list(whole[PREDICTIONS]["image"]) == list(range(12))
   assert list(whole[PREDICTIONS]["class_name"]) == ["0", "1"] * 6

@@ -26,6 +26,9 @@ class Task:
       "explore": (
         "draw a page of the embedded images: a map, what lies near, what is odd, what to label next"
       ),
+      "predict": (
+        "tell the class of all images of the two splits, or of all in data_dir where that is given"
+      ),
       "segment": "segment all images of a folder, with a network of train_mode=segment",
       "export": "export a trained network",
       "check_data": "decode all images once and tell what they are",
@@ -96,7 +99,7 @@ class Task:
   @property
   def opens_training_data(self) -> bool:
     """True for commands on the data that training learns from; others take images alone."""
-    return self.mode not in ("embed", "explore", "segment", "export")
+    return self.mode not in ("embed", "explore", "predict", "segment", "export")
 
   @property
   def is_segmenting(self) -> bool:

@@ -1,0 +1,66 @@
+"""The classifier of a trained network: the one that an evaluation kept, or its supervised head."""
+
+from collections.abc import Iterable
+import dataclasses
+import os
+import pathlib
+
+from conrec_tf.evaluation.embedding import Embedder
+from conrec_tf.evaluation.probes import KnownImages
+from conrec_tf.evaluation.supervised_evaluation import classifier_of_head, head_kind
+from conrec_tf.models import LinearHead
+from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.run_dir.classifier_file import KeptClassifier, classifiers_in, read_classifier
+
+ASSET = "classifier.npz"  # of a SavedModel
+
+
+def find_classifier(
+  pretrained: PretrainedModel,
+  model: Embedder,
+  layer: int = 0,
+  head: LinearHead | None = None,
+  folder: str | os.PathLike = "",
+) -> KeptClassifier | None:
+  """Returns the classifier of a network, or None where nothing was learnt from its embeddings.
+
+  Of a finetuned network that is its head. Else it is the one that an evaluation kept, in a folder,
+  beside the network, or inside its SavedModel; or a head that was trained beside the network.
+
+  Args:
+    model: the network, with its weights.
+    layer: which one of it is embedded; see `ConRec.representation`.
+    head: the network's supervised head, or None.
+    folder: where to look first.
+
+  Raises:
+    UsageError: a file of a classifier can't be read.
+  """
+  digest = model.digest(layer)
+  found = (read_classifier(path) for path in _files(pretrained, folder))
+  kept = next((each for each in found if each.network == digest), None)
+  if head is None or kept and pretrained.train_mode != "finetune":
+    return kept
+  ordinal = bool(pretrained.settings.get("ordinal_labels"))
+  learnt = classifier_of_head(head, ordinal)
+  known = kept.known if kept else KnownImages.none(learnt.mean, learnt.deviation)
+  kind = head_kind(len(pretrained.class_names), ordinal)
+  return KeptClassifier(kind.name, pretrained.class_names, digest, {False: learnt}, known)
+
+
+def _files(pretrained: PretrainedModel, folder: str | os.PathLike) -> Iterable[pathlib.Path]:
+  """Yields the files of classifiers that may be a network's."""
+  if folder:
+    yield from classifiers_in(pathlib.Path(folder))
+  path = pathlib.Path(pretrained.path)
+  if pretrained.kind == "checkpoint":
+    yield from classifiers_in(path.parent.parent)
+  asset = path / "assets" / ASSET
+  if pretrained.kind == "saved_model" and asset.exists():
+    yield asset
+
+
+def without_images(kept: KeptClassifier) -> KeptClassifier:
+  """Returns a classifier that tells nothing of the images that it learnt from, to be given away."""
+  known = KnownImages.none(kept.known.mean, kept.known.deviation)
+  return dataclasses.replace(kept, known=known)

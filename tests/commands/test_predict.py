@@ -1,0 +1,154 @@
+import csv
+import dataclasses
+import pathlib
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conrec_tf.commands import predict as prediction
+from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.embedding import embed_split
+from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
+from conrec_tf.evaluation.probes import KnownImages
+from conrec_tf.models import build_model
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
+from conrec_tf.run_dir.embedding_files import Archive
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+NAMES = ("dark", "bright")
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+  """A run of dark and bright images; its config, embeddings and labels, which are only read."""
+  root, rng = tmp_path_factory.mktemp("predicted"), np.random.default_rng(0)
+  for index in range(24):
+    folder = root / "photos" / NAMES[index % 2]
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 100, (26, 26, 3)) + 150 * (index % 2)
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:02}.png")
+  config = Config(
+    mode="predict",
+    dataset="image_folder",
+    data_dir=str(root / "photos"),
+    label_order="dark,bright",
+    train_split="train",
+    eval_split="test",
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    reconstruction_weight=0.0,
+    pooling="average",
+    corruption="none",
+    eval_batch_size=8,
+    model_dir=str(root / "run"),
+  )
+  model = build_model(config, 3)
+  Checkpoints(root / "run", 1, {"model": model}).save(5)
+  source = load_dataset(config)
+  return config, model, source, embed_split(model, source, source.train, config)
+
+
+def with_classifier(learnt, kind, labels, folder):
+  """Returns the config of a run beside that network, in which a classifier of labels is kept."""
+  config, model, source, (embeddings, _) = learnt
+  fitted = {flag: kind.fit((embeddings, labels), flag) for flag in (False, True)}
+  known = KnownImages.of_embeddings(embeddings, source.train.names)
+  kept = KeptClassifier(kind.name, NAMES, model.digest(), fitted, known)
+  folder.mkdir(exist_ok=True)
+  write_classifier(RunDirectory(folder), 5, kept)
+  checkpoint = str(pathlib.Path(config.model_dir) / "checkpoints/ckpt-5")
+  return dataclasses.replace(config, model_dir=str(folder), checkpoint=checkpoint), kept
+
+
+def columns(learnt, kept):
+  """What is predicted for the training images."""
+  _, _, source, (embeddings, labels) = learnt
+  arrays = {"embedding": embeddings, "label": labels}
+  images = np.arange(len(labels))
+  archive = Archive(pathlib.Path(), images, arrays, is_new=True)
+  return prediction.columns(kept, True, source, source.train, archive)
+
+
+def predicted(config):
+  prediction.run(config)
+  with pathlib.Path(config.model_dir, "predictions/photos.csv").open() as file:
+    return list(csv.DictReader(file))
+
+
+def test_each_image_has_its_class_and_its_distance(learnt, tmp_path, caplog):
+  caplog.set_level("INFO")
+  _, _, source, (embeddings, labels) = learnt
+  config, kept = with_classifier(learnt, Classes(2), labels, tmp_path)
+  rows = predicted(config)
+  assert len(rows) == 24 and {row["split"] for row in rows} == {"train", "test"}
+  assert all(row["predicted_class_name"] == row["class_name"] for row in rows)
+  expected = kept.reading(True).probabilities(embeddings)
+  by_name = {row["image"]: row for row in rows}
+  for name, probabilities in zip(source.train.names, expected, strict=True):
+    row = by_name[name]
+    assert row["nearest_image"] == name and row["unlike"] == "0"
+    assert float(row["distance"]) < 2e-3
+    assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-5)
+  text = caplog.text
+  assert "24 embedded now" in text and "dark 12" in text and "100.00% right of" in text
+  assert predicted(config) == rows and "(0 embedded now" in caplog.text
+
+
+def test_images_like_nothing_learnt_are_told(learnt, tmp_path):
+  _, kept = with_classifier(learnt, Classes(2), learnt[3][1], tmp_path)
+  _, _, source, (embeddings, labels) = learnt
+  dark = labels == 0
+  known = KnownImages.of_embeddings(embeddings[dark], source.train.names[dark])
+  table = columns(learnt, dataclasses.replace(kept, known=known))
+  np.testing.assert_array_equal(table["unlike"], labels)
+  np.testing.assert_array_equal(table["distance"] > known.limit, labels == 1)
+  assert all(name.startswith("dark/") for name in table["nearest_image"])
+
+
+@pytest.mark.slow
+def test_another_set_of_images_is_predicted_anew(learnt, tmp_path):
+  config, _ = with_classifier(learnt, Classes(2), learnt[3][1], tmp_path / "run")
+  shutil.copytree(pathlib.Path(config.data_dir) / "dark", tmp_path / "photos")
+  all_of_it = dict(data_dir=str(tmp_path / "photos"), train_split="all", eval_split="all")
+  config = dataclasses.replace(config, **all_of_it, label_order="")
+  rows = predicted(config)
+  assert len(rows) == 12 and "class_name" not in rows[0]
+  assert {row["predicted_class_name"] for row in rows} == {"dark"}
+  (tmp_path / "photos/00.png").unlink()
+  left = {row["image"]: row["predicted_class_name"] for row in predicted(config)}
+  assert left == {f"{index:02}.png": "dark" for index in range(2, 24, 2)}
+
+
+@pytest.mark.parametrize("kind", [Grades(2), MultiLabel(NAMES)])
+def test_other_kinds_of_labels(learnt, tmp_path, kind):
+  labels = learnt[3][1]
+  several = np.stack([labels == 0, np.ones_like(labels)], axis=1).astype(int)
+  labels = several if isinstance(kind, MultiLabel) else labels
+  _, kept = with_classifier(learnt, kind, labels, tmp_path)
+  table = columns(learnt, kept)
+  is_dark = table["class_name"] == "dark"
+  if isinstance(kind, MultiLabel):
+    expected = np.where(is_dark, "dark, bright", "bright")
+    assert np.all(table["bright probability"] == 1) and "probability" not in table
+    np.testing.assert_array_equal(table["dark probability"] > 0.5, is_dark)
+  else:
+    expected = table["class_name"]
+    assert np.all((table["probability"] > 0.5) & (table["probability"] <= 1))
+  np.testing.assert_array_equal(table["predicted_class_name"], expected)
+
+
+def test_a_network_from_which_nothing_was_learnt_is_refused(learnt, tmp_path):
+  config = learnt[0]
+  with pytest.raises(UsageError, match="must have a classifier, for mode=predict: evaluate"):
+    prediction.run(config)
+  other, _ = with_classifier(learnt, Classes(2), learnt[3][1], tmp_path)
+  model = build_model(dataclasses.replace(config, seed=1), 3)
+  Checkpoints(tmp_path, 1, {"model": model}).save(5)  # the classifier beside it is of another one
+  with pytest.raises(UsageError, match="from whose embeddings nothing was learnt"):
+    prediction.run(dataclasses.replace(other, checkpoint=""))
