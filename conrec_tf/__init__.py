@@ -4,8 +4,9 @@ After "Towards Fine-grained Visual Representations by Combining Contrastive
 Learning with Image Reconstruction and Attention-weighted Pooling" (Dippel,
 Vogler, Höhne, 2021, arXiv 2104.04323).
 
-`Config`, `build_model` and `load_dataset` are what most programs need of it. They are imported
-when they are first used, so that importing the package takes no time. It does one thing: it makes
+`pretrain`, `embed` and `ConRecEmbedder` are what most programs need of it, and below them `Config`,
+`build_model` and `load_dataset`. They are imported when they are first used, so that importing the
+package takes no time. It does one thing: it makes
 `tf.keras` Keras 2.
 """
 
@@ -15,17 +16,30 @@ from typing import TYPE_CHECKING, Any
 from conrec_tf.keras_version import use_keras_2
 
 if TYPE_CHECKING:
+  from conrec_tf.commands import pretrain
   from conrec_tf.commands.tasks import load_dataset
   from conrec_tf.config import Config
   from conrec_tf.models import build_model
+  from conrec_tf.pretrained.embedder import ConRecEmbedder, embed
 
 __version__ = "0.2.0"
-__all__ = ["Config", "__version__", "build_model", "load_dataset"]
+__all__ = [
+  "ConRecEmbedder",
+  "Config",
+  "__version__",
+  "build_model",
+  "embed",
+  "load_dataset",
+  "pretrain",
+]
 
 _MODULES = {
+  "ConRecEmbedder": "conrec_tf.pretrained.embedder",
   "Config": "conrec_tf.config",
   "build_model": "conrec_tf.models",
+  "embed": "conrec_tf.pretrained.embedder",
   "load_dataset": "conrec_tf.commands.tasks",
+  "pretrain": "conrec_tf.commands",
 }
 
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 import importlib
+import os
+from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config import Config
+
+if TYPE_CHECKING:
+  from conrec_tf.pretrained.run import Run
 
 # Names of modules, so that a command imports only what it needs.
 COMMANDS = {
@@ -43,3 +48,36 @@ def command(config: Config) -> Callable[[Config], None]:
   if name == "train" and (config.seeds or config.cv_folds and not config.is_pretraining):
     name = "several"
   return importlib.import_module(f"conrec_tf.commands.{name}").run
+
+
+def pretrain(
+  images: str | os.PathLike[str], out: str | os.PathLike[str] = "", **options: Any
+) -> "Run":
+  """Pre-trains a network, evaluates it where there are labels, and exports it.
+
+  The same call goes on where one was interrupted, and is done at once where it is finished.
+
+  Args:
+    images: a folder of images, an npz archive, or what else `data_dir` says of `dataset`.
+    out: the folder of the run; empty: see `model_dir`.
+    **options: of `Config`.
+
+  Returns:
+    The run, which takes the place of its path, and knows its `result` and its `network`.
+
+  Raises:
+    UsageError: something that the user can put right.
+    Preempted: a signal came; what was trained is saved.
+  """
+  from conrec_tf.pretrained.run import Run
+
+  path = os.fspath(images)
+  values: dict[str, Any] = {
+    "dataset": "npz" if path.endswith(".npz") else "image_folder",
+    **options,
+  }
+  config = Config(
+    **{"mode": "train_then_eval", "data_dir": path, "model_dir": os.fspath(out), **values}
+  )
+  run(config)
+  return Run(config.run_directory)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import logging
+import os
 import pathlib
 import time
 from typing import Any
@@ -14,13 +15,12 @@ from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
-from conrec_tf.evaluation.embedding import Embedder, embed_images
+from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images
 from conrec_tf.files import make_output_folder
-from conrec_tf.models import LinearHead, build_head, build_model
 from conrec_tf.output import progress_bar
-from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
-from conrec_tf.pretrained.load import load_network
+from conrec_tf.pretrained.classifier import find_classifier
+from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.embedding_files import (
   Archive,
   complete_archives,
@@ -28,13 +28,12 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
   write_manifest,
 )
+from conrec_tf.run_dir.image_table import image_columns, parquet_table
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
-IMAGES_PER_FILE = 2048
-BYTES_FOR_ACTIVATIONS = 2**30
-MAPS_AT_ONCE = 4  # of the first level, a guess
+IMAGES_PER_FILE = 2048  # a multiple of any batch
 
 
 def run(config: Config) -> None:
@@ -43,7 +42,8 @@ def run(config: Config) -> None:
   Writes for `train_split` and `eval_split` to `model_dir/embeddings/<dataset>/`: `<train or
   eval>-<file>-of-<files>.npz` with `embedding` float32 `[n, F]` and, with labels, `label` int64
   `[n]` or `[n, L]`; `index.csv` with the row of each image; `description.json` with the network
-  and what it was given. Files that an earlier call finished are kept, and bad images of a folder
+  and what it was given; and `embeddings.parquet` with all of it, and what the network's classifier
+  says, where it has one. Files that an earlier call finished are kept, and bad images of a folder
   are left out.
 
   Raises:
@@ -54,7 +54,8 @@ def run(config: Config) -> None:
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
   config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
-  model, _ = open_network(config, pretrained, source.channels)
+  model, head = open_network(config, pretrained, source.channels)
+  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path)
   folder = directory.path / "embeddings" / folder_name(source)
   make_output_folder(directory.path)
   splits = splits_by_role(source)
@@ -63,9 +64,13 @@ def run(config: Config) -> None:
   )
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
-  for split, archive in embedded_archives(config, model, source, folder):
-    done += archive.is_new * len(archive.images)
-    rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
+  root = os.path.abspath(config.data_dir) if config.dataset == "image_folder" else ""
+  with parquet_table(folder) as table:
+    for split, archive in embedded_archives(config, model, source, folder):
+      done += archive.is_new * len(archive.images)
+      rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
+      columns = image_columns(source, split, archive, kept, config.standardize_embeddings)
+      table.add(columns, archive.arrays["embedding"], root)
   write_index(folder, rows)
   logger.info(
     "%d images in %s (%d embedded now, %.0f images/s)",
@@ -74,28 +79,6 @@ def run(config: Config) -> None:
     done,
     done / (time.monotonic() - began),
   )
-
-
-def open_network(
-  config: Experiment, pretrained: PretrainedModel, channels: int
-) -> tuple[Embedder, LinearHead | None]:
-  """Opens a trained network of any kind; returns it, and the head of a finetuned one or None.
-
-  Args:
-    config: the network's own options, and how images are evaluated.
-    channels: of the images.
-
-  Raises:
-    UsageError: it doesn't fit, or can't be read.
-  """
-  if pretrained.kind == "external":
-    return open_external(config, pretrained.path), None
-  model = build_model(config, channels)
-  head = None
-  if pretrained.train_mode == "finetune" and pretrained.class_names:
-    head = build_head(config, model, channels, len(pretrained.class_names))
-  load_network(pretrained, model, head)
-  return model, head
 
 
 def folder_name(source: DatasetSource) -> str:
@@ -135,16 +118,6 @@ def embedded_archives(
       ):
         bar.update(len(archive.images))
         yield split, archive
-
-
-def batch_size(options: Experiment) -> int:
-  """Returns the images of a batch, a power of two, so that files hold whole batches.
-
-  At most `eval_batch_size`, and so many that the first level's maps take up to 1 GiB.
-  """
-  image = MAPS_AT_ONCE * 4 * options.base_filters * options.evaluation_size**2
-  wanted = min(options.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), IMAGES_PER_FILE)
-  return 2 ** (wanted.bit_length() - 1)
 
 
 def embed_batches(

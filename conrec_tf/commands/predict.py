@@ -6,41 +6,33 @@ import time
 
 import numpy as np
 
-from conrec_tf.commands.embed import (
-  batch_size,
-  embedded_archives,
-  folder_name,
-  open_network,
-  splits_by_role,
-)
+from conrec_tf.commands.embed import embedded_archives, folder_name, splits_by_role
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
-from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.files.labels import label_words
 from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.evaluation.label_kinds import MultiLabel
 from conrec_tf.files import csv_text, make_output_folder, write_text
 from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.classifier_file import KeptClassifier
-from conrec_tf.run_dir.embedding_files import Archive, write_manifest
-from conrec_tf.run_dir.predictions_file import PROBABILITY, csv_rows
+from conrec_tf.run_dir.embedding_files import write_manifest
+from conrec_tf.run_dir.image_table import Columns, image_columns
+from conrec_tf.run_dir.predictions_file import csv_rows
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "predictions"
 CLASSES_SHOWN = 10
-HAS = 0.5  # the probability above which an image is said to have one of several labels
-
-Columns = dict[str, np.ndarray]  # of one length
 
 
 def run(config: Config) -> None:
   """Predicts with the network and the classifier of `--checkpoint`, or with those in `model_dir`.
 
   Writes `model_dir/predictions/<dataset>.csv`, a row for each image of `train_split` and
-  `eval_split`; see `columns`. Beside it lie the embeddings, so that another call goes on where one
+  `eval_split`; see `image_columns`. Beside it lie the embeddings, so that another call goes on where one
   was killed, and is done at once where nothing has changed. Bad images of a folder are left out.
 
   Raises:
@@ -73,7 +65,7 @@ def run(config: Config) -> None:
   began, done, found = time.monotonic(), 0, list[Columns]()
   for split, archive in embedded_archives(config, model, source, folder):
     done += archive.is_new * len(archive.images)
-    found.append(columns(kept, config.standardize_embeddings, source, split, archive))
+    found.append(image_columns(source, split, archive, kept, config.standardize_embeddings))
   table = {key: np.concatenate([each[key] for each in found]) for key in found[0]}
   write_text(path, csv_text(csv_rows(table)))
   seconds = time.monotonic() - began
@@ -86,50 +78,6 @@ def run(config: Config) -> None:
   )
   for line in summary(kept, table):
     logger.info("%s", line)
-
-
-def columns(
-  kept: KeptClassifier, standardise: bool, source: DatasetSource, split: Split, archive: Archive
-) -> Columns:
-  """Returns what is predicted for the images of an archive, arrays `[n]` by the column's name.
-
-  Args:
-    standardise: whether to take the classifier of standardised embeddings, where there are two.
-
-  Returns:
-    `image`, `split`; `class_name` where there are labels; `predicted_class_name` and `probability`,
-    or of several labels an image the names of those above 0.5 and the probability of each; and
-    where it is known what was learnt from, `distance`, to the nearest of those images,
-    `nearest_image`, and `unlike`, 1 where that is further than they lie from each other.
-  """
-  embeddings, kind = archive.arrays["embedding"], kept.labels
-  names = archive.images if split.names is None else split.names[archive.images]
-  found: Columns = {
-    "image": np.asarray(names, object),
-    "split": np.full(len(names), split.name, object),
-  }
-  labels = archive.arrays.get("label")
-  if labels is not None:
-    found["class_name"] = np.array([label_words(each, source.class_names) for each in labels])
-  outputs = kept.reading(standardise).probabilities(embeddings)
-  predicted, confidence = kind.predicted(outputs), kind.confidence(outputs)
-  if isinstance(kind, MultiLabel):
-    predicted = (outputs > HAS).astype(int)
-  found["predicted_class_name"] = np.array(
-    [label_words(each, kept.class_names) for each in predicted], object
-  )
-  if isinstance(kind, MultiLabel):
-    found |= {name + PROBABILITY: confidence[:, at] for at, name in enumerate(kept.class_names)}
-  else:
-    found["probability"] = confidence
-  if len(kept.known.names):
-    distances, nearest = kept.known.nearest(embeddings)
-    found |= {
-      "distance": distances,
-      "nearest_image": kept.known.names[nearest],
-      "unlike": (distances > kept.known.limit).astype(int),
-    }
-  return found
 
 
 def summary(kept: KeptClassifier, table: Columns) -> list[str]:

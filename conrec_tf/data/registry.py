@@ -7,7 +7,7 @@ import logging
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.label_subsets import with_share_of_labels
-from conrec_tf.data.sources.image_folder import open_image_folder
+from conrec_tf.data.sources.image_folder import open_files, open_image_folder
 from conrec_tf.data.sources.npz import open_npz
 from conrec_tf.data.sources.parquet import open_parquet
 from conrec_tf.data.sources.tfds import open_tfds
@@ -71,6 +71,17 @@ def load_eval_dataset(
   if config.mode in ("train", "train_then_eval", "eval", "verdict"):
     check_splits(config, eval_source, bool(config.cv_fold or config.cv_folds))
   return eval_source
+
+
+def load_files(
+  config: Experiment, root: str, files: list[str], center_crop: bool | None = None
+) -> DatasetSource:
+  """Loads image files below a folder as one split, without labels; see `load_dataset`.
+
+  Args:
+    files: their names below `root`.
+  """
+  return _with_crop(open_files(config, root, files), config.eval_crop, center_crop)
 
 
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:

@@ -11,6 +11,10 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation.probes import Labelled
 
+BYTES_FOR_ACTIVATIONS = 2**30
+MAPS_AT_ONCE = 4  # of the first level, a guess
+LARGEST_BATCH = 2048
+
 
 class Embedder(Protocol):
   """A network that gives a vector of each image: ours, or an external one."""
@@ -23,6 +27,16 @@ class Embedder(Protocol):
 
   def digest(self, layer: int = 0) -> str:
     """Returns what tells its vectors from those of other networks, wherever it lies."""
+
+
+def batch_size(options: Experiment) -> int:
+  """Returns the images of a batch, a power of two, so that files hold whole batches.
+
+  At most `eval_batch_size`, and so many that the first level's maps take up to 1 GiB.
+  """
+  image = MAPS_AT_ONCE * 4 * options.base_filters * options.evaluation_size**2
+  wanted = min(options.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), LARGEST_BATCH)
+  return 2 ** (wanted.bit_length() - 1)
 
 
 def embed_images(model: Embedder, images: tf.Tensor, options: Experiment) -> tf.Tensor:

@@ -1,12 +1,15 @@
-"""Gives a network the weights of one on disk, of whichever kind."""
+"""Gives a network the weights of one on disk, of whichever kind, or builds it for them."""
 
 import logging
 import os
 
 import tensorflow as tf
 
-from conrec_tf.models import ConRec
+from conrec_tf.config import Experiment
+from conrec_tf.evaluation.embedding import Embedder
+from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint
+from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.run_dir.checkpoints import restore
 
@@ -42,3 +45,25 @@ def load_network(
     networks[pretrained.network] = tf.train.Checkpoint(**parts)
     restore(tf.train.Checkpoint(**networks), pretrained.path)
   logger.info("Network from %s", pretrained.path)
+
+
+def open_network(
+  config: Experiment, pretrained: PretrainedModel, channels: int
+) -> tuple[Embedder, LinearHead | None]:
+  """Opens a trained network of any kind; returns it, and the head of a finetuned one or None.
+
+  Args:
+    config: the network's own options, and how images are evaluated.
+    channels: of the images.
+
+  Raises:
+    UsageError: it doesn't fit, or can't be read.
+  """
+  if pretrained.kind == "external":
+    return open_external(config, pretrained.path), None
+  model = build_model(config, channels)
+  head = None
+  if pretrained.train_mode == "finetune" and pretrained.class_names:
+    head = build_head(config, model, channels, len(pretrained.class_names))
+  load_network(pretrained, model, head)
+  return model, head

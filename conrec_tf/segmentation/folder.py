@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from conrec_tf.config import Data, SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.files.layout import IMAGES, MASKS, VALID_MASKS, Layout, without_masks
+from conrec_tf.data.files.layout import IMAGES, MASKS, VALID_MASKS, without_masks
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import existing_path, image_files, readable
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
 from conrec_tf.data.records import Numbered, Record, content_digests
 from conrec_tf.data.sources.image_files import image_source
+from conrec_tf.data.sources.image_folder import open_files
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.mask_classes import class_maps
@@ -125,14 +126,7 @@ def open_images_to_segment(data: Data) -> DatasetSource:
     UsageError: the images can't be opened; see `image_source`.
   """
   root = existing_path(data.data_dir, data.dataset, "a folder of images")
-  files = without_masks(image_files(root))
-
-  def layout(names: list[str]) -> Layout:
-    return Layout(np.full(len(names), IMAGES), np.zeros(len(names), np.int64), ())
-
-  return image_source(
-    data.with_splits(IMAGES, IMAGES), Folder(root), files, layout, data.max_undecodable
-  )
+  return open_files(data, root, without_masks(image_files(root)), IMAGES)
 
 
 def decode_mask(encoded: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -137,8 +138,8 @@ def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
 
 
 def test_batch_size_fits_memory_and_files():
-  assert embedding.batch_size(Config()) == 64
-  assert embedding.batch_size(Config(image_size=512, base_filters=64)) == 4
+  assert batch_size(Config()) == 64
+  assert batch_size(Config(image_size=512, base_filters=64)) == 4
 
 
 @pytest.mark.slow

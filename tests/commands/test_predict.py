@@ -18,6 +18,7 @@ from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
 from conrec_tf.run_dir.embedding_files import Archive
+from conrec_tf.run_dir.image_table import image_columns
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 NAMES = ("dark", "bright")
@@ -72,7 +73,7 @@ def columns(learnt, kept):
   arrays = {"embedding": embeddings, "label": labels}
   images = np.arange(len(labels))
   archive = Archive(pathlib.Path(), images, arrays, is_new=True)
-  return prediction.columns(kept, True, source, source.train, archive)
+  return image_columns(source, source.train, archive, kept)
 
 
 def predicted(config):

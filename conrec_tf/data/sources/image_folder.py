@@ -3,6 +3,8 @@
 from collections.abc import Callable
 import logging
 
+import numpy as np
+
 from conrec_tf.config import Data
 from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
@@ -14,6 +16,7 @@ from conrec_tf.data.files.layout import (
   table_layout,
   without_masks,
 )
+from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import existing_path, images_and_tables
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.metadata_files import read_metadata
@@ -71,4 +74,23 @@ def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
   store, names = unpacked_folder(data, root, files)
   return image_source(
     data, store, names, lambda names: store.layout(names, of_files), max_undecodable
+  )
+
+
+def open_files(data: Data, root: str, files: list[str], split: str = "all") -> DatasetSource:
+  """Opens image files as one split without labels, wherever they lie below a folder.
+
+  Args:
+    files: their names below `root`.
+    split: what the split is called.
+
+  Raises:
+    UsageError: they can't be opened; see `image_source`.
+  """
+
+  def layout(names: list[str]) -> Layout:
+    return Layout(np.full(len(names), split), np.zeros(len(names), np.int64), ())
+
+  return image_source(
+    data.with_splits(split, split), Folder(root), files, layout, data.max_undecodable
   )

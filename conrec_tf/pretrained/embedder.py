@@ -1,0 +1,194 @@
+"""Embeddings in Python, by a trained network of any kind: of files, folders and arrays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import os
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+import tensorflow as tf
+
+from conrec_tf.config import Config, Experiment
+from conrec_tf.data.augmentation.resizing import evaluation_image
+from conrec_tf.data.files.walk import image_files, readable
+from conrec_tf.data.registry import load_files
+from conrec_tf.errors import UsageError, listed
+from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images, embed_split
+from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.load import open_network
+
+RANKS = (2, 3)  # of an image
+RGB = 3
+
+
+def embed(
+  network: str | os.PathLike[str],
+  images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+  **options: Any,
+) -> tuple[np.ndarray, list[str]]:
+  """Embeds image files, as `--mode=embed` does.
+
+  Args:
+    network: a run, or whatever `--checkpoint` takes.
+    images: a folder, of which all images are taken, however deep they lie, or paths of files.
+    **options: of `Config`, such as `export_checkpoint="best"` or `eval_batch_size=16`.
+
+  Returns:
+    Embeddings float32 `[N, F]`, and the paths of the images: in the order of their names, or in
+    that of `images`. Bad images are left out.
+
+  Raises:
+    UsageError: the network or the images can't be read, or don't fit.
+  """
+  config, pretrained = _described(network, options)
+  if isinstance(images, str | os.PathLike):
+    root = os.path.expanduser(os.fspath(images))
+    if not os.path.isdir(root):
+      raise UsageError(f"images must be a folder, or a list of files. Received: {root}")
+    files, in_order = image_files(root), None
+  else:
+    paths = [os.fspath(path) for path in images]
+    absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]
+    if not paths:
+      raise UsageError("images must be a folder, or a list of files. Received: an empty list")
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    names = [os.path.relpath(path, root) for path in absolute]
+    files = sorted(set(names))
+    in_order = [(readable(name), path) for name, path in zip(names, paths, strict=True)]
+  source = load_files(config, root, files, pretrained.center_crop).without_stand_ins
+  model, _ = open_network(config, pretrained, source.channels)
+  embeddings, _ = embed_split(model, source, source.train, config)
+  assert source.train.names is not None
+  row_of = {str(name): row for row, name in enumerate(source.train.names)}
+  if in_order is None:
+    path_of = {readable(name): os.path.join(root, name) for name in files}
+    in_order = [(name, path_of[name]) for name in row_of]
+  good = [(row_of[name], path) for name, path in in_order if name in row_of]
+  return embeddings[[row for row, _ in good]], [path for _, path in good]
+
+
+class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+  """A transformer of scikit-learn from images to embeddings.
+
+  Images are paths of files, or arrays, uint8, uint16 or float in [0, 1]: `[N, H, W, C]`, grey ones
+  `[N, H, W]`, or a list of single images, which may differ in size. Nothing is learnt.
+
+  Args:
+    network: a run, or whatever `--checkpoint` takes.
+    options: `{option: value}` of `Config`, such as `{"export_checkpoint": "best"}`, or None.
+
+  Attributes:
+    n_features_out_: the length of an embedding.
+  """
+
+  def __init__(
+    self, network: str | os.PathLike[str] = "", options: Mapping[str, Any] | None = None
+  ) -> None:
+    self.network = network
+    self.options = options
+
+  def fit(self, X: Any, y: Any = None) -> Self:
+    """Opens the network; images and labels are unused but for the first image, which is tried."""
+    del y
+    if len(X) == 0:
+      raise ValueError("X must hold images. Received: 0")
+    self.n_features_out_ = self._n_features_out = self._embeddings(X[:1]).shape[1]
+    return self
+
+  def transform(self, X: Any) -> np.ndarray:
+    """Returns embeddings float32 `[N, F]` of images.
+
+    Raises:
+      UsageError: an image can't be read.
+    """
+    check_is_fitted(self)
+    return self._embeddings(X)
+
+  def _embeddings(self, images: Any) -> np.ndarray:
+    if len(images) and isinstance(images[0], str | os.PathLike):
+      paths = [os.fspath(path) for path in images]
+      embeddings, found = embed(self.network, paths, **(self.options or {}))
+      if len(found) < len(paths):
+        bad = sorted(set(paths) - set(found))
+        raise UsageError(f"images must be files that can be decoded. Received: {listed(bad)}")
+      return embeddings
+    config, pretrained, model = self._opened()
+    channels = pretrained.channels or getattr(model, "channels", config.channels)
+    crop = pretrained.center_crop
+    if crop is None:
+      crop = len({np.shape(image)[:2] for image in images}) > 1
+    return np.concatenate(
+      [
+        embed_images(model, batch, config).numpy()
+        for batch in _batches(images, channels, crop, config)
+      ]
+    )
+
+  def _opened(self) -> tuple[Config, PretrainedModel, Embedder]:
+    """Returns the options, the description and the network itself, which is opened once."""
+    asked = os.fspath(self.network), dict(self.options or {})
+    known = getattr(self, "_network", None)
+    if known is None or known[0] != asked:
+      config, pretrained = _described(self.network, asked[1])
+      model, _ = open_network(config, pretrained, pretrained.channels or config.channels)
+      self._network = known = asked, (config, pretrained, model)
+    return known[1]
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Returns what is pickled: all but the network in memory, which is opened again."""
+    state = dict(super().__getstate__())
+    state.pop("_network", None)
+    return state
+
+  def __sklearn_tags__(self) -> Tags:
+    """Says that it takes images, and nothing of two dimensions."""
+    tags = super().__sklearn_tags__()
+    tags.input_tags.two_d_array = False
+    tags.input_tags.three_d_array = True
+    tags.input_tags.string = True
+    tags.no_validation = True
+    return tags
+
+
+def _described(
+  network: str | os.PathLike[str], options: Mapping[str, Any]
+) -> tuple[Config, PretrainedModel]:
+  """Returns the options to embed with, and the network on disk."""
+  values = dict(options)
+  pretrained = resolve_checkpoint(network, values.get("export_checkpoint", "last"))
+  values = {**pretrained.values, **values, "mode": "embed", "checkpoint": os.fspath(network)}
+  config = Config(**{"dataset": "image_folder", "label_mode": "none", **values})
+  return config.to_embed(batch_size(config)), pretrained
+
+
+def _batches(images: Any, channels: int, crop: bool, config: Experiment) -> Iterator[tf.Tensor]:
+  """Yields images float32 `[B, size, size, channels]` in [0, 1], as they are evaluated."""
+  size = config.evaluation_size
+  for start in range(0, len(images), config.eval_batch_size):
+    part = images[start : start + config.eval_batch_size]
+    yield tf.stack([evaluation_image(_pixels(image, channels), size, crop) for image in part])
+
+
+def _pixels(image: Any, channels: int) -> np.ndarray:
+  """Returns an image uint8 or uint16 `[h, w, channels]`; one of floats in [0, 1] in 16 bits."""
+  pixels = np.asarray(image)
+  if pixels.ndim not in RANKS:
+    raise ValueError(
+      "X must hold images, [height, width, channels] or [height, width]. "
+      f"Received: {list(pixels.shape)}"
+    )
+  if pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.dtype.kind != "f" or not (pixels.min() >= 0 and pixels.max() <= 1):
+      raise ValueError(
+        "X must hold images of uint8, uint16, or floats from 0 to 1. "
+        f"Received: {pixels.dtype} from {pixels.min()} to {pixels.max()}"
+      )
+    pixels = np.round(pixels * np.iinfo(np.uint16).max).astype(np.uint16)
+  pixels = pixels.reshape([*pixels.shape[:2], -1])
+  if pixels.shape[2] == 1 and channels == RGB:
+    pixels = np.repeat(pixels, RGB, axis=2)
+  if pixels.shape[2] != channels:
+    raise ValueError(f"X must hold images of {channels} channels. Received: {pixels.shape[2]}")
+  return pixels

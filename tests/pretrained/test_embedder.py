@@ -1,0 +1,134 @@
+import dataclasses
+import os
+import pickle
+
+import numpy as np
+from PIL import Image
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import conrec_tf
+from conrec_tf.config import Config
+from conrec_tf.data.augmentation.resizing import evaluation_image
+from conrec_tf.errors import UsageError
+from conrec_tf.models import build_model
+from conrec_tf.pretrained.run import Run
+from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.run_directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run of a small network, photos of which one is bad, and the network; all only read."""
+  root, rng = tmp_path_factory.mktemp("embedder"), np.random.default_rng(0)
+  config = Config(
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    reconstruction_weight=0.0,
+    pooling="average",
+    corruption="none",
+  )
+  model = build_model(config, 3)
+  directory = RunDirectory(root / "run")
+  directory.start(dataclasses.replace(config, model_dir=str(root / "run")))
+  directory.write("images.json", {"channels": 3, "center_crop": False})
+  Checkpoints(root / "run", 1, {"model": model}).save(5)
+  (root / "photos/deep").mkdir(parents=True)
+  for name in ("b.png", "a.png", "deep/c.png"):
+    pixels = rng.integers(0, 256, (26, 30, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(root / "photos" / name)
+  (root / "photos/bad.png").write_bytes(b"")
+  return Run(root / "run"), root / "photos", model
+
+
+def pixels_of(path):
+  return np.asarray(Image.open(path))
+
+
+def expected(model, paths):
+  images = np.stack([evaluation_image(pixels_of(path), 24, False) for path in paths])
+  return model.embed(images).numpy()
+
+
+def test_a_folder_and_files_are_embedded(run):
+  path, photos, model = run
+  embeddings, paths = conrec_tf.embed(path, photos)
+  assert paths == [str(photos / name) for name in ("a.png", "b.png", "deep/c.png")]
+  assert embeddings.dtype == np.float32
+  np.testing.assert_allclose(embeddings, expected(model, paths), atol=1e-5)
+  asked = [photos / name for name in ("deep/c.png", "bad.png", "a.png", "deep/c.png")]
+  some, names = conrec_tf.embed(os.fspath(path), asked)
+  assert names == [str(asked[at]) for at in (0, 2, 3)]
+  np.testing.assert_allclose(some, embeddings[[2, 0, 2]], atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [[], "nowhere"])
+def test_images_that_are_not_there_are_refused(run, images):
+  with pytest.raises(UsageError, match="images must be a folder, or a list of files. Received:"):
+    conrec_tf.embed(run[0], images)
+
+
+def test_a_run_takes_the_place_of_its_path_and_knows_its_network(run):
+  path, photos, model = run
+  assert os.fspath(path) == str(path.path) and path.result == {}
+  images = np.stack([pixels_of(photos / "a.png")[:24, :24] / np.float32(255)])
+  np.testing.assert_array_equal(path.network.embed(images), model.embed(images))
+
+
+@pytest.mark.parametrize("kind", ["paths", "uint8", "uint16", "float", "list"])
+def test_the_transformer_takes_images_of_any_form(run, kind):
+  path, photos, model = run
+  paths = [str(photos / name) for name in ("b.png", "a.png")]
+  arrays = [pixels_of(each) for each in paths]
+  images = {
+    "paths": paths,
+    "uint8": np.stack(arrays),
+    "uint16": np.stack(arrays).astype(np.uint16) * 257,
+    "float": np.stack(arrays) / 255,
+    "list": arrays,
+  }[kind]
+  embedder = conrec_tf.ConRecEmbedder(path)
+  found = embedder.fit_transform(images)
+  np.testing.assert_allclose(found, expected(model, paths), atol=1e-4)
+  assert found.shape == (2, embedder.n_features_out_)
+  assert embedder.get_feature_names_out()[0] == "conrecembedder0"
+
+
+def test_the_transformer_works_in_a_pipeline_that_is_pickled(run, rng):
+  shades = np.arange(12) % 2
+  images = (0.5 * shades[:, None, None] + 0.4 * rng.random([12, 24, 24])).astype(np.float32)  # grey
+  pipeline = make_pipeline(conrec_tf.ConRecEmbedder(run[0].path), LogisticRegression(C=1e6))
+  pipeline.fit(images, shades)
+  again = pickle.loads(pickle.dumps(pipeline))
+  np.testing.assert_array_equal(again.predict(images), shades)
+  np.testing.assert_array_equal(again.predict_proba(images), pipeline.predict_proba(images))
+
+
+@pytest.mark.parametrize(
+  "images, message",
+  [
+    (np.zeros([3, 5]), r"images, \[height, width, channels\].* Received: \[5\]"),
+    (np.zeros([2, 8, 8, 4]), "images of 3 channels. Received: 4"),
+    (np.full([2, 8, 8, 3], 2.0), "floats from 0 to 1. Received: float64 from 2.0"),
+    (np.zeros([0, 8, 8, 3]), "must hold images. Received: 0"),
+  ],
+)
+def test_the_transformer_refuses_what_is_no_image(run, images, message):
+  with pytest.raises(ValueError, match=message):
+    conrec_tf.ConRecEmbedder(run[0]).fit(images)
+  with pytest.raises(UsageError, match="files that can be decoded. Received: .*bad.png"):
+    conrec_tf.ConRecEmbedder(run[0]).fit([str(run[1] / "bad.png"), str(run[1] / "a.png")][:1])
+
+
+def test_the_transformer_passes_the_checks_of_scikit_learn(run):
+  """Those that need no table of numbers; of an estimator of images it leaves out the others."""
+  checked = []
+  for estimator, check in estimator_checks_generator(conrec_tf.ConRecEmbedder(run[0].path)):
+    check(estimator)
+    checked.append(check.func.__name__)
+  assert (
+    "check_estimator_cloneable" in checked and "check_parameters_default_constructible" in checked
+  )
