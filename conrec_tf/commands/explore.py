@@ -18,16 +18,14 @@ from conrec_tf.data.duplicates import Duplicate, find_duplicates, hash_reduction
 from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
 from conrec_tf.data.summary import OF_DATA, failing_images_named
 from conrec_tf.errors import as_usage_error
-from conrec_tf.evaluation.embedding import Embedder, embed_images
+from conrec_tf.evaluation.embedding import batch_size, embed_images
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
 from conrec_tf.explore.page import Images, write_page
 from conrec_tf.explore.query import write_query_page
 from conrec_tf.explore.thumbnails import thumbnails
-from conrec_tf.models import build_model
-from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
-from conrec_tf.pretrained.load import load_network
+from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.embedding_files import read_embedded
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -49,9 +47,9 @@ def run(config: Config) -> None:
   embed.run(config)
   directory = RunDirectory(config.run_directory)
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config = config.to_embed(embed.batch_size(config))
+  config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
-  name = source.name.replace("/", "_").replace(":", "_")
+  name = embed.folder_name(source)
   embedded = read_embedded(directory.path / "embeddings" / name)
   parts, kept = distinct(source)
   rows = [row for row, is_kept in zip(embedded.rows, kept, strict=True) if is_kept]
@@ -202,18 +200,8 @@ def embedded_query(
     else:
       pixels = stored(encoded)
   image = evaluation_image(pixels, size, source.center_crop)
-  return image.numpy(), embed_images(
-    _network(config, pretrained, source), image[None], config
-  ).numpy()
-
-
-def _network(config: Config, pretrained: PretrainedModel, source: DatasetSource) -> Embedder:
-  """Returns the network that embeds."""
-  if pretrained.kind == "external":
-    return open_external(config, pretrained.path)
-  model = build_model(config, source.channels)
-  load_network(pretrained, model)
-  return model
+  model, _ = open_network(config, pretrained, source.channels)
+  return image.numpy(), embed_images(model, image[None], config).numpy()
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

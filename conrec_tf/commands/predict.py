@@ -32,8 +32,9 @@ def run(config: Config) -> None:
   """Predicts with the network and the classifier of `--checkpoint`, or with those in `model_dir`.
 
   Writes `model_dir/predictions/<dataset>.csv`, a row for each image of `train_split` and
-  `eval_split`; see `image_columns`. Beside it lie the embeddings, so that another call goes on where one
-  was killed, and is done at once where nothing has changed. Bad images of a folder are left out.
+  `eval_split`; see `image_columns`. Beside it lie the embeddings, so that another call goes on
+  where one was killed, and is done at once where nothing has changed. Bad images of a folder are
+  left out.
 
   Raises:
     UsageError: nothing has learnt to classify by the network, it doesn't fit or can't be read.

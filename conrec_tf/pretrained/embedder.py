@@ -22,6 +22,8 @@ from conrec_tf.pretrained.load import open_network
 RANKS = (2, 3)  # of an image
 RGB = 3
 
+Opened = tuple[Config, PretrainedModel, Embedder]
+
 
 def embed(
   network: str | os.PathLike[str],
@@ -42,7 +44,14 @@ def embed(
   Raises:
     UsageError: the network or the images can't be read, or don't fit.
   """
-  config, pretrained = _described(network, options)
+  return _embed_files(_open(network, options), images)
+
+
+def _embed_files(
+  network: Opened, images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+) -> tuple[np.ndarray, list[str]]:
+  """Embeds a folder or a list of files; see `embed`."""
+  config, pretrained, model = network
   if isinstance(images, str | os.PathLike):
     root = os.path.expanduser(os.fspath(images))
     if not os.path.isdir(root):
@@ -58,7 +67,6 @@ def embed(
     files = sorted(set(names))
     in_order = [(readable(name), path) for name, path in zip(names, paths, strict=True)]
   source = load_files(config, root, files, pretrained.center_crop).without_stand_ins
-  model, _ = open_network(config, pretrained, source.channels)
   embeddings, _ = embed_split(model, source, source.train, config)
   assert source.train.names is not None
   row_of = {str(name): row for row, name in enumerate(source.train.names)}
@@ -109,7 +117,7 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
   def _embeddings(self, images: Any) -> np.ndarray:
     if len(images) and isinstance(images[0], str | os.PathLike):
       paths = [os.fspath(path) for path in images]
-      embeddings, found = embed(self.network, paths, **(self.options or {}))
+      embeddings, found = _embed_files(self._opened(), paths)
       if len(found) < len(paths):
         bad = sorted(set(paths) - set(found))
         raise UsageError(f"images must be files that can be decoded. Received: {listed(bad)}")
@@ -126,14 +134,12 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
       ]
     )
 
-  def _opened(self) -> tuple[Config, PretrainedModel, Embedder]:
+  def _opened(self) -> Opened:
     """Returns the options, the description and the network itself, which is opened once."""
     asked = os.fspath(self.network), dict(self.options or {})
     known = getattr(self, "_network", None)
     if known is None or known[0] != asked:
-      config, pretrained = _described(self.network, asked[1])
-      model, _ = open_network(config, pretrained, pretrained.channels or config.channels)
-      self._network = known = asked, (config, pretrained, model)
+      self._network = known = asked, _open(*asked)
     return known[1]
 
   def __getstate__(self) -> dict[str, Any]:
@@ -152,15 +158,15 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     return tags
 
 
-def _described(
-  network: str | os.PathLike[str], options: Mapping[str, Any]
-) -> tuple[Config, PretrainedModel]:
-  """Returns the options to embed with, and the network on disk."""
-  values = dict(options)
-  pretrained = resolve_checkpoint(network, values.get("export_checkpoint", "last"))
-  values = {**pretrained.values, **values, "mode": "embed", "checkpoint": os.fspath(network)}
-  config = Config(**{"dataset": "image_folder", "label_mode": "none", **values})
-  return config.to_embed(batch_size(config)), pretrained
+def _open(network: str | os.PathLike[str], options: Mapping[str, Any]) -> Opened:
+  """Opens a network, with the options to embed with."""
+  path = os.fspath(network)
+  pretrained = resolve_checkpoint(path, options.get("export_checkpoint", "last"))
+  values = {"dataset": "image_folder", "label_mode": "none", **pretrained.values, **options}
+  config = Config(**{**values, "mode": "embed", "checkpoint": path})
+  config = config.to_embed(batch_size(config))
+  model, _ = open_network(config, pretrained, pretrained.channels or config.channels)
+  return config, pretrained, model
 
 
 def _batches(images: Any, channels: int, crop: bool, config: Experiment) -> Iterator[tf.Tensor]:
@@ -171,7 +177,7 @@ def _batches(images: Any, channels: int, crop: bool, config: Experiment) -> Iter
     yield tf.stack([evaluation_image(_pixels(image, channels), size, crop) for image in part])
 
 
-def _pixels(image: Any, channels: int) -> np.ndarray:
+def _pixels(image: Any, channels: int) -> tf.Tensor:
   """Returns an image uint8 or uint16 `[h, w, channels]`; one of floats in [0, 1] in 16 bits."""
   pixels = np.asarray(image)
   if pixels.ndim not in RANKS:
@@ -191,4 +197,4 @@ def _pixels(image: Any, channels: int) -> np.ndarray:
     pixels = np.repeat(pixels, RGB, axis=2)
   if pixels.shape[2] != channels:
     raise ValueError(f"X must hold images of {channels} channels. Received: {pixels.shape[2]}")
-  return pixels
+  return tf.constant(pixels)

@@ -43,6 +43,5 @@ class Run(os.PathLike[str]):
       UsageError: there is none.
     """
     pretrained = resolve_checkpoint(self.path)
-    values = {**pretrained.values, "mode": "embed", "checkpoint": self.path}
-    config = Config(**values)
+    config = Config(**{**pretrained.values, "mode": "embed", "checkpoint": os.fspath(self.path)})
     return open_network(config, pretrained, pretrained.channels or config.channels)[0]

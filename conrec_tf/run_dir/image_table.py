@@ -82,7 +82,8 @@ class ParquetTable:
   """A Parquet file that grows by a row group for each archive."""
 
   def __init__(self, path: pathlib.Path) -> None:
-    self._path, self._writer = path, None
+    self._path = path
+    self._writer: Any = None
 
   def add(self, columns: Columns, embeddings: np.ndarray, root: str = "") -> None:
     """Adds rows.
@@ -96,12 +97,9 @@ class ParquetTable:
     import pyarrow as pa
     from pyarrow import parquet
 
-    texts: list[str | None] = [os.path.join(root, str(name)) for name in columns["image"]]
-    arrays: dict[str, Any] = {
-      "filepath": pa.array(
-        [path if root and os.path.exists(path) else None for path in texts], pa.string()
-      )
-    }
+    paths = [os.path.join(root, str(name)) for name in columns["image"]]
+    files = [path if root and os.path.exists(path) else None for path in paths]
+    arrays: dict[str, Any] = {"filepath": pa.array(files, pa.string())}
     for name, values in columns.items():
       is_text = values.dtype == object
       arrays[name] = pa.array(values, pa.string()) if is_text else pa.array(values)

@@ -7,7 +7,8 @@ from PIL import Image
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils import estimator_checks as checks
+import tensorflow as tf
 
 import conrec_tf
 from conrec_tf.config import Config
@@ -49,7 +50,7 @@ def pixels_of(path):
 
 
 def expected(model, paths):
-  images = np.stack([evaluation_image(pixels_of(path), 24, False) for path in paths])
+  images = np.stack([evaluation_image(tf.constant(pixels_of(path)), 24, False) for path in paths])
   return model.embed(images).numpy()
 
 
@@ -119,16 +120,33 @@ def test_the_transformer_works_in_a_pipeline_that_is_pickled(run, rng):
 def test_the_transformer_refuses_what_is_no_image(run, images, message):
   with pytest.raises(ValueError, match=message):
     conrec_tf.ConRecEmbedder(run[0]).fit(images)
+
+
+def test_a_bad_file_has_no_row_and_is_refused(run):
+  files = [str(run[1] / name) for name in ("bad.png", "a.png")]
+  embedder = conrec_tf.ConRecEmbedder(run[0]).fit(files[1:])
   with pytest.raises(UsageError, match="files that can be decoded. Received: .*bad.png"):
-    conrec_tf.ConRecEmbedder(run[0]).fit([str(run[1] / "bad.png"), str(run[1] / "a.png")][:1])
+    embedder.transform(files)
 
 
-def test_the_transformer_passes_the_checks_of_scikit_learn(run):
-  """Those that need no table of numbers; of an estimator of images it leaves out the others."""
-  checked = []
-  for estimator, check in estimator_checks_generator(conrec_tf.ConRecEmbedder(run[0].path)):
-    check(estimator)
-    checked.append(check.func.__name__)
-  assert (
-    "check_estimator_cloneable" in checked and "check_parameters_default_constructible" in checked
-  )
+@pytest.mark.parametrize(
+  "check",
+  [
+    checks.check_parameters_default_constructible,
+    checks.check_no_attributes_set_in_init,
+    checks.check_get_params_invariance,
+    checks.check_set_params,
+    checks.check_estimator_repr,
+    checks.check_valid_tag_types,
+    checks.check_mixin_order,
+    checks.check_do_not_raise_errors_in_init_or_set_param,
+  ],
+)
+def test_the_transformer_passes_checks_of_scikit_learn(check):
+  """Those that make no tables of numbers; `check_estimator` leaves most out for such estimators."""
+  check("ConRecEmbedder", conrec_tf.ConRecEmbedder("runs/flowers"))
+
+
+def test_scikit_learn_checks_what_it_can():
+  results = checks.check_estimator(conrec_tf.ConRecEmbedder("runs/flowers"), on_skip=None)
+  assert {row["status"] for row in results} == {"passed"}
