@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 from PIL import Image
+import pyarrow
+from pyarrow import parquet
 import pytest
 
 from conrec_tf.commands import embed as embedding
@@ -16,6 +18,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.models import build_model
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.embedding_files import read_embedded
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 
@@ -72,6 +75,15 @@ def photos(network, tmp_path, monkeypatch):
   return config_of(tmp_path)
 
 
+def contents(folder):
+  """What the files of a folder hold, wherever the images lie."""
+  tables = {path.name: path for path in folder.glob("*.parquet")}
+  others = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in tables}
+  return others | {
+    name: parquet.read_table(path).drop(["filepath"]).to_pylist() for name, path in tables.items()
+  }
+
+
 def test_every_good_image_has_its_row(network):
   root, model = network
   photos, folder = config_of(root), root / "run/embeddings/photos"
@@ -100,16 +112,31 @@ def test_every_good_image_has_its_row(network):
     assert row["class_name"] == row["image"].split("/")[-2]
 
 
+def test_one_parquet_file_holds_everything(network):
+  root, _ = network
+  folder = root / "run/embeddings/photos"
+  table = parquet.read_table(folder / "embeddings.parquet")
+  embedded = read_embedded(folder)
+  assert table.schema.field("embedding").type == pyarrow.list_(pyarrow.float32(), 2 * (2 + 4))
+  assert table.column_names == ["filepath", "image", "split", "class_name", "embedding"]
+  np.testing.assert_array_equal(np.array(table["embedding"].to_pylist()), embedded.vectors)
+  for row, expected in zip(table.to_pylist(), embedded.rows, strict=True):
+    assert {name: row[name] for name in ("image", "split", "class_name")} == {
+      name: expected[name] for name in ("image", "split", "class_name")
+    }
+    assert row["filepath"] == str(root / "photos" / row["image"])
+
+
 def test_embedding_goes_on_where_it_stopped(photos):
   folder = pathlib.Path(photos.model_dir) / "embeddings/photos"
-  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+  before = contents(folder)
   kept = folder / "train-00000-of-00003.npz"
   at = kept.stat().st_mtime_ns
   (folder / "index.csv").unlink()
   (folder / "train-00002-of-00003.npz").unlink()
   os.truncate(folder / "train-00001-of-00003.npz", 100)
   embed(photos)
-  assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+  assert contents(folder) == before
   assert kept.stat().st_mtime_ns == at
 
 

@@ -139,7 +139,6 @@ def test_a_bad_file_has_no_row_and_is_refused(run):
     checks.check_estimator_repr,
     checks.check_valid_tag_types,
     checks.check_mixin_order,
-    checks.check_do_not_raise_errors_in_init_or_set_param,
   ],
 )
 def test_the_transformer_passes_checks_of_scikit_learn(check):
