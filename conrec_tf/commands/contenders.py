@@ -17,6 +17,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import Embedder, embed_split
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import build_model
+from conrec_tf.models.scaling import in_channels
 from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -53,11 +54,11 @@ class InItsChannels:
 
   def embed(self, images: tf.Tensor, *, layer: int = 0) -> tf.Tensor:
     """Returns float32 `[B, F]` of images float32 `[B, H, W, 1]` in [0, 1]."""
-    return self._network.embed(tf.repeat(images, RGB, axis=-1), layer=layer)
+    return self._network.embed(in_channels(images, RGB), layer=layer)
 
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns all that could be taken instead, float `[B, F]` by name."""
-    return self._network.representations(tf.repeat(images, RGB, axis=-1))
+    return self._network.representations(in_channels(images, RGB))
 
   def digest(self, layer: int = 0) -> str:
     """Returns what tells its vectors from those of other networks."""

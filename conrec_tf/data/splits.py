@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import Columns, DatasetSource, Split
-from conrec_tf.data.files.groups import group_folds
+from conrec_tf.data.files.groups import check_folds, group_folds
 from conrec_tf.data.files.labels import multi_hot
 from conrec_tf.data.records import InMemory
 from conrec_tf.errors import UsageError, listed
@@ -191,10 +191,7 @@ def stratified_folds(
   """
   if groups is not None:
     return group_folds(labels, groups, count, seed)
-  if count > len(labels):
-    raise UsageError(
-      f"cv_folds must be at most {len(labels)}, the labelled images. Received: {count}"
-    )
+  check_folds(count, len(labels), "the labelled images")
   shuffled = np.random.default_rng(seed).permutation(len(labels))
   by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
   folds = np.empty(len(labels), int)

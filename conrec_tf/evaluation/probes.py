@@ -17,7 +17,7 @@ from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
-from conrec_tf.data.files.groups import group_folds
+from conrec_tf.data.files.groups import check_folds, group_folds
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.logistic_regression import (
   CERTAIN,
@@ -261,10 +261,7 @@ def evaluation_folds(
   Raises:
     UsageError: there are more folds than examples, or groups.
   """
-  if folds > len(labels):
-    raise UsageError(
-      f"cv_folds must be at most {len(labels)}, the labelled images. Received: {folds}"
-    )
+  check_folds(folds, len(labels), "the labelled images")
   classes, counts = np.unique(labels, return_counts=True)
   if labels.ndim == 1 and counts.min() < folds:
     logger.warning(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from conrec_tf.errors import UsageError
 from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.normalization import replace_batch_norm
+from conrec_tf.models.scaling import in_channels
 
 STEM = ("input", "zero_padding", "conv1", "pool1")
 LEVELS = ("conv2_block6_concat", "conv3_block12_concat", "conv4_block24_concat")  # block outputs
@@ -61,8 +62,7 @@ class DenseNetEncoder(Encoder):
       features `[B, H/32, W/32, 1024]`, and of all levels the maps of the first three dense blocks:
       `[B, H/4, W/4, 256]`, `[B, H/8, W/8, 512]`, `[B, H/16, W/16, 1024]`; else an empty list.
     """
-    if images.shape[-1] == 1:
-      images = tf.image.grayscale_to_rgb(images)
+    images = in_channels(images, 3)
     pixels = tf.keras.applications.densenet.preprocess_input(images * 255.0)
     outputs = self.network(pixels, training=training)
     return (outputs[0], outputs[1:]) if self.all_levels else (outputs, [])

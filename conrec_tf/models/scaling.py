@@ -1,4 +1,4 @@
-"""The values of a network's input, where it wasn't made for images in [0, 1]."""
+"""A network's input, where it wasn't made for images in [0, 1], or for as many channels."""
 
 import dataclasses
 
@@ -6,6 +6,13 @@ import tensorflow as tf
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def in_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+  """Returns grey images `[B, H, W, 1]` as RGB or RGB as grey; others, of any channels, stay."""
+  if (images.shape[-1], channels) == (1, 3):
+    return tf.image.grayscale_to_rgb(images)
+  return tf.image.rgb_to_grayscale(images) if (images.shape[-1], channels) == (3, 1) else images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +33,7 @@ class Scaling:
     Grey images become RGB. Of images with other channels each is scaled by the mean of the three
     numbers, and their order stays.
     """
-    if images.shape[-1] == 1:
-      images = tf.image.grayscale_to_rgb(images)
+    images = in_channels(images, 3)
     if images.shape[-1] == 3:
       mean = tf.constant(self.mean, images.dtype)
       deviation = tf.constant(self.deviation, images.dtype)

@@ -13,6 +13,7 @@ from conrec_tf.config import Training
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.errors import UsageError
+from conrec_tf.models.scaling import in_channels
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.external import ExternalNetwork
 from conrec_tf.pretrained.find import PretrainedModel, network_digest
@@ -65,8 +66,7 @@ def as_seen(images: tf.Tensor, network: ExternalNetwork) -> tf.Tensor:
   """
   if images.shape[1] != network.image_size:
     images = tf.image.resize(images, [network.image_size] * 2, antialias=True)
-  change = {(1, 3): tf.image.grayscale_to_rgb, (3, 1): tf.image.rgb_to_grayscale}
-  return change.get((images.shape[-1], network.channels), tf.identity)(images)
+  return in_channels(images, network.channels)
 
 
 def note_teacher(

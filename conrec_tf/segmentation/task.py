@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from conrec_tf.config import Bookkeeping, SegmentationExperiment
+from conrec_tf.config import SegmentationExperiment
 from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
@@ -19,8 +19,7 @@ from conrec_tf.segmentation.measures import count_image, segmentation_measures
 from conrec_tf.segmentation.network import Segmenter, build_segmentation_head
 from conrec_tf.segmentation.step import SegmentationStep
 from conrec_tf.segmentation.tfds import open_masked_tfds
-from conrec_tf.training.optimizers import build_optimizer
-from conrec_tf.training.task import EvalTask, TrainTask
+from conrec_tf.training.task import EvalTask, supervised_task
 
 TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 
@@ -33,18 +32,17 @@ def load_masked_dataset(
   return dataclasses.replace(opened(options), center_crop=False)
 
 
-def segmentation_task(
+def segmentation_evaluation(
   options: SegmentationExperiment,
   source: DatasetSource,
   eval_source: DatasetSource,
-  last_step: int,
-  start: PretrainedModel | None,
-  bookkeeping: Bookkeeping,
-) -> TrainTask:
-  """Builds the task of learning from masks; call it within the strategy's scope.
+  start: PretrainedModel | None = None,
+) -> EvalTask:
+  """Builds a network with a segmentation head, which is measured on `eval_source`.
 
   Args:
-    eval_source: the same, with each image once.
+    eval_source: the same as `source`, with each image once.
+    start: the network that it starts from, or None.
 
   Raises:
     UsageError: `start` or the number of `options.class_weights` doesn't fit.
@@ -55,31 +53,10 @@ def segmentation_task(
       f"class_weights must have one for each class, {', '.join(classes)}. "
       f"Received: {written(weights)}"
     )
-  measured = segmentation_evaluation(options, source, eval_source, start)
-  model, head = measured.model, measured.networks["head"]
-  model.freeze(options.fine_tune_after_block)
-  optimizer = build_optimizer(
-    options, source.train.num_examples, last_step, head.trainable_variables
-  )
-  return TrainTask(
-    **vars(measured),
-    optimizer=optimizer,
-    step=SegmentationStep(options, model, head, optimizer, bookkeeping.skips_non_finite),
-    batches=lambda folder: functools.partial(segmentation_batches, options, source),
-  )
-
-
-def segmentation_evaluation(
-  options: SegmentationExperiment,
-  source: DatasetSource,
-  eval_source: DatasetSource,
-  start: PretrainedModel | None = None,
-) -> EvalTask:
-  """Builds a network with a segmentation head, to measure it; see `segmentation_task`."""
   model = build_model(options, source.channels)
   if start:
     warm_start(start, model, options, TAKEN[options.segment_from])
-  head = build_segmentation_head(model, source.channels, len(source.class_names))
+  head = build_segmentation_head(model, source.channels, len(classes))
   segmenter = Segmenter(model, head, options.tile_size, options.test_time_flips)
   return EvalTask(
     model=model,
@@ -90,6 +67,14 @@ def segmentation_evaluation(
     metric=DICE,
     selection_metric=DICE,
   )
+
+
+segmentation_task = functools.partial(
+  supervised_task,
+  evaluation=segmentation_evaluation,
+  step=SegmentationStep,
+  batches=segmentation_batches,
+)
 
 
 def evaluate_segmentation(

@@ -94,12 +94,11 @@ class FinetuneStep(SupervisedStep):
     model: ConRec,
     head: LinearHead,
     optimizer: tf.keras.optimizers.Optimizer,
-    num_classes: int,
     skip_non_finite: bool = False,
   ) -> None:
     super().__init__(options, model, head, optimizer, skip_non_finite)
     self._layer, self._ordinal = options.ft_proj_selector, options.ordinal_labels
-    self._num_classes = num_classes
+    self._num_classes = head.dense.units
     top_5 = () if self._ordinal else (SUPERVISED_TOP_5_ACCURACY,)
     self.reported = (SUPERVISED_LOSS, SUPERVISED_ACCURACY, *top_5)
 

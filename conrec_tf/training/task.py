@@ -218,29 +218,6 @@ def _pretraining_measures(
   )
 
 
-def finetuning_task(
-  config: Experiment,
-  source: DatasetSource,
-  eval_source: DatasetSource,
-  last_step: int,
-  start: PretrainedModel | None,
-  bookkeeping: Bookkeeping,
-) -> TrainTask:
-  """Builds a finetuning; see `pretraining_task`."""
-  measured = finetuning_evaluation(config, source, eval_source, start)
-  model, head = measured.model, measured.networks["head"]
-  model.freeze(config.fine_tune_after_block)
-  head_variables = head.trainable_variables
-  optimizer = build_optimizer(config, source.train.num_examples, last_step, head_variables)
-  classes = len(source.class_names)
-  return TrainTask(
-    **vars(measured),
-    optimizer=optimizer,
-    step=FinetuneStep(config, model, head, optimizer, classes, bookkeeping.skips_non_finite),
-    batches=lambda folder: functools.partial(finetuning_batches, config, source),
-  )
-
-
 def finetuning_evaluation(
   config: Experiment,
   source: DatasetSource,
@@ -258,3 +235,41 @@ def finetuning_evaluation(
     metric=metric,
     selection_metric=metric,
   )
+
+
+def supervised_task(
+  config: Experiment,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  last_step: int,
+  start: PretrainedModel | None,
+  bookkeeping: Bookkeeping,
+  *,
+  evaluation: Callable[..., EvalTask],
+  step: Callable[..., Step],
+  batches: Callable[..., tf.data.Dataset],
+) -> TrainTask:
+  """Builds the training of a network and the head on it; see `pretraining_task`.
+
+  Args:
+    evaluation: builds both and what measures them; as `finetuning_evaluation`.
+    step: makes the step; as `FinetuneStep`.
+    batches: makes the batches; as `finetuning_batches`.
+  """
+  measured = evaluation(config, source, eval_source, start)
+  model, head = measured.model, measured.networks["head"]
+  model.freeze(config.fine_tune_after_block)
+  optimizer = build_optimizer(
+    config, source.train.num_examples, last_step, head.trainable_variables
+  )
+  return TrainTask(
+    **vars(measured),
+    optimizer=optimizer,
+    step=step(config, model, head, optimizer, bookkeeping.skips_non_finite),
+    batches=lambda folder: functools.partial(batches, config, source),
+  )
+
+
+finetuning_task = functools.partial(
+  supervised_task, evaluation=finetuning_evaluation, step=FinetuneStep, batches=finetuning_batches
+)

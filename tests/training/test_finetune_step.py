@@ -18,7 +18,7 @@ def make_step(**values):
   model.freeze(config.fine_tune_after_block)
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  return model, head, FinetuneStep(config, model, head, optimizer, num_classes=3)
+  return model, head, FinetuneStep(config, model, head, optimizer)
 
 
 def values_of(model):

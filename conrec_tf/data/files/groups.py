@@ -110,6 +110,12 @@ def held_out_share(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
   return max(candidates, key=worth)
 
 
+def check_folds(count: int, most: int, what: str) -> None:
+  """Raises UsageError where there are more folds than what they are made of."""
+  if count > most:
+    raise UsageError(f"cv_folds must be at most {most}, {what}. Received: {count}")
+
+
 def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
   """Returns the fold of each image, int `[N]`, none of them empty and each group in one.
 
@@ -119,11 +125,7 @@ def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -
   Raises:
     UsageError: there are fewer groups than folds.
   """
-  found = len(set(groups))
-  if found < count:
-    raise UsageError(
-      f"cv_folds must be at most {found}, the groups of labelled images. Received: {count}"
-    )
+  check_folds(count, len(set(groups)), "the groups of labelled images")
   by_label = labels.ndim == 1 and np.unique(labels, return_counts=True)[1].max() >= count
   kinds = [StratifiedGroupKFold] if by_label else []
   for kind in (*kinds, GroupKFold):
