@@ -91,10 +91,30 @@ def test_ids_of_a_batch(split, whole):
     ]
 
 
-def test_passing_over_records_is_said(split, caplog):
+class Bar:
+  """Notes what a progress bar is told."""
+
+  def __init__(self, description, unit, total):
+    self.total, self.n, self.moves, self.closings = total, 0, [], 0
+
+  def update(self, moved):
+    self.n += moved
+    self.moves.append(moved)
+
+  def close(self):
+    self.closings += 1
+
+
+def test_passing_over_records_is_said(split, caplog, monkeypatch):
+  bars = []
+  monkeypatch.setattr(stream, "progress_bar", lambda *args: bars.append(Bar(*args)) or bars[-1])
+  monkeypatch.setattr(stream, "RECORDS_BETWEEN_UPDATES", 3)
   with caplog.at_level("INFO", "conrec_tf"):
     taken(split, 1, WorkerShard(first_step=3))
-  assert ("Passing over 8 encoded records" in caplog.text) == isinstance(split.rows, Streamed)
+  is_streamed = isinstance(split.rows, Streamed)
+  assert ("Passing over 8 encoded records" in caplog.text) == is_streamed
+  found = [(bar.total, bar.moves, bar.closings) for bar in bars]
+  assert found == [(8, [3, 3, 2], 1)] * is_streamed
 
 
 def test_starting_late_costs_nothing_where_records_can_be_reached():

@@ -91,6 +91,14 @@ def test_calibration_error_by_hand():
   assert found == pytest.approx(expected)
 
 
+def test_calibration_is_of_15_bins_the_last_with_1():
+  confidences = np.array([1.0, 0.9, 0.67, 0.66])  # a bin each
+  probabilities = np.stack([confidences, 1 - confidences], axis=1)
+  labels, weights = np.array([1, 0, 1, 0]), np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 1.0]])
+  [found] = measures.calibration_error(probabilities, labels, weights).values()
+  np.testing.assert_allclose(found, [(1 + 0.1 + 0.67 + 0.34) / 4, (2 + 0.67 + 0.34) / 4])
+
+
 def test_a_class_without_images_does_not_count():
   probabilities, labels = made(90, 3)
   labels[labels == 2] = 0
@@ -132,6 +140,46 @@ def test_interval_of_accuracy_is_the_binomial_one(count, tolerance):
     low,
     high,
   )
+
+
+@pytest.mark.parametrize("value, lowest", [(0.5, 0.0), (0.0, -1.0)])
+def test_interval_of_groups_by_hand(value, lowest):
+  drawn = value + (1 - lowest) * np.array([-0.1, 0.0, np.nan, 0.1])
+  low, high = measures.interval_of_groups(value, drawn, 4, lowest)
+  # The deviation is a tenth of the range, of four groups larger by 4 / 3, and log odds move four
+  # times as far from the middle.
+  reach = stats.t(3).ppf(0.975) * 0.1 * np.sqrt(4 / 3) * 4
+  expected = lowest + (1 - lowest) / (1 + np.exp([reach, -reach]))
+  np.testing.assert_allclose([low, high], expected)
+
+
+def test_an_interval_of_groups_at_the_end_of_its_range_has_a_width():
+  low, high = measures.interval_of_groups(1.0, np.array([1.0, 0.9]), 2, 0.0)
+  assert low < 1e-9 and 1 - 1e-8 < high <= 1.0
+
+
+def test_resamples_in_parts_are_those_at_once(monkeypatch):
+  [whole] = measures.resampled(30, 7, 5)
+  assert whole.shape == (7, 30) and set(whole.sum(axis=1)) == {30.0}
+  monkeypatch.setattr(measures, "NUMBERS_AT_ONCE", 60)
+  parts = list(measures.resampled(30, 7, 5))
+  assert list(map(len, parts)) == [2, 2, 2, 1]
+  np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("at_most, taken", [(6, 10), (20, 20), (50, 40)])
+def test_measures_that_sort_take_fewer_resamples(monkeypatch, at_most, taken):
+  counts = []
+
+  def counting(outputs, labels, weights):
+    counts.append(len(weights))
+    return {"number": weights[:, 0]}
+
+  monkeypatch.setattr(measures, "SORTING", (counting,))
+  monkeypatch.setattr(measures, "FEWEST_RESAMPLES", 10)
+  monkeypatch.setattr(measures, "RANKED_NUMBERS", at_most * 5 * 3)
+  measures.intervals([counting], np.zeros([5, 3]), np.zeros(5, int), 40, 0)
+  assert counts == [taken]
 
 
 def test_kappa_by_hand():
