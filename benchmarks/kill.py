@@ -135,9 +135,9 @@ def start(data, model_dir):
 
 def finish(process, timeout=None):
   """Waits for a process that must succeed, so many seconds at most."""
-  output, _ = process.communicate(timeout=timeout)
+  output, errors = process.communicate(timeout=timeout)
   if process.returncode:
-    raise RuntimeError(output)
+    raise RuntimeError(output + (errors or ""))
 
 
 def seconds_of_work(data, model_dir):

@@ -4,10 +4,12 @@ import functools
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).parent.parent
 RUN = ROOT / "run.py"
@@ -24,15 +26,20 @@ def command(*flags, cwd=ROOT, script=RUN):
   return subprocess.CompletedProcess(flags, process.returncode, stdout, stderr)
 
 
-def start(*flags, cwd=ROOT, script=RUN):
-  """Starts a command that saves the time for imports; returns its `Process`."""
+def start(*flags, cwd=ROOT, script=RUN, log=None, **environment):
+  """Starts a command that saves the time for imports; returns its `Process`.
+
+  Args:
+    log: a file for all that it says, which can't be read from the process then.
+    **environment: variables beside those of this process.
+  """
+  argv, env = [str(script), *map(str, flags)], {**os.environ, **environment}
+  request = dict(argv=argv, cwd=str(cwd), env=env)
+  if log:
+    return Process(_ask(request, log.fileno(), log.fileno()))
   stderr = tempfile.TemporaryFile("w+")
   reading, writing = os.pipe()
-  pid = _ask(
-    dict(argv=[str(script), *map(str, flags)], cwd=str(cwd), env=dict(os.environ)),
-    writing,
-    stderr.fileno(),
-  )
+  pid = _ask(request, writing, stderr.fileno())
   os.close(writing)
   return Process(pid, open(reading), stderr)
 
@@ -48,18 +55,38 @@ def cold_command(*flags, cwd=ROOT):
 class Process:
   """What the tests need of `subprocess.Popen`, for a child of the fork server."""
 
-  def __init__(self, pid, stdout, stderr):
+  def __init__(self, pid, stdout=None, stderr=None):
     self.pid, self.stdout, self.returncode = pid, stdout, None
     self._stderr = stderr
 
   def send_signal(self, signum):
     os.kill(self.pid, signum)
 
-  def communicate(self):
-    """Waits for the end; returns (rest of stdout, stderr)."""
+  def kill(self):
+    self.send_signal(signal.SIGKILL)
+
+  def poll(self):
+    if self.returncode is None:
+      self.returncode = _ask(dict(poll=self.pid))
+    return self.returncode
+
+  def wait(self, timeout=None):
+    if timeout is None and self.returncode is None:
+      self.returncode = _ask(dict(wait=self.pid))
+    until = time.monotonic() + (timeout or 0.0)
+    while self.poll() is None:
+      if time.monotonic() > until:
+        raise subprocess.TimeoutExpired(str(self.pid), timeout)
+      time.sleep(0.01)
+    return self.returncode
+
+  def communicate(self, timeout=None):
+    """Waits for the end; returns (rest of stdout, stderr). With a timeout, they must be short."""
+    if timeout is not None:
+      self.wait(timeout)
     with self.stdout, self._stderr:
       stdout = self.stdout.read()
-      self.returncode = _ask(dict(wait=self.pid))
+      self.wait()
       self._stderr.seek(0)
       return stdout, self._stderr.read()
 

@@ -41,6 +41,10 @@ def serve(channel):
       pid, status = os.waitpid(request["wait"], 0)
       running.remove(pid)
       answer = os.waitstatus_to_exitcode(status)
+    elif "poll" in request:
+      pid, status = os.waitpid(request["poll"], os.WNOHANG)
+      running.discard(pid)
+      answer = os.waitstatus_to_exitcode(status) if pid else None
     else:
       answer = os.fork()
       if not answer:

@@ -3,12 +3,23 @@
 import random
 import time
 
+from command_line import start
 from foreign_networks import quarters
 import pytest
 
 from benchmarks import kill
 
 SHORT = ["--train_steps=20", "--eval_every_epochs=2", "--bootstrap_samples=20"]
+
+
+@pytest.fixture(autouse=True)
+def no_imports(monkeypatch):
+  """Saves each training the time for them."""
+
+  def start_training(data, model_dir):
+    return start(f"--model_dir={model_dir}", *kill.FLAGS, *data.flags)
+
+  monkeypatch.setattr(kill, "start", start_training)
 
 
 @pytest.mark.slow
@@ -28,7 +39,7 @@ def test_killed_trainings_end_in_the_same_bits(tmp_path, kind):
 
 @pytest.mark.slow
 def test_killed_while_the_teacher_sees_images_and_again_in_training(tmp_path):
-  file = quarters(tmp_path / "quarters", channels=1, rounds=100)
+  file = quarters(tmp_path / "quarters", channels=1, rounds=20)
   flags = [*SHORT, f"--teacher={file}", "--teacher_relation_weight=25"]
   data = kill.Data("npz", tmp_path, flags, share="100%")
   work = kill.seconds_of_work(data, tmp_path / "reference")

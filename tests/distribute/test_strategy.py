@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+from command_line import start
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -105,8 +106,15 @@ def test_precisions_and_runs_on_replicas_equal_one_device():
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path):
+def test_two_processes_train_and_survive_a_lost_worker(data_dir, tmp_path, monkeypatch):
   """Trained, killed and continued."""
+
+  def start_worker(folder, name, flags, **environment):
+    with (folder / f"{name}.log").open("w") as log:
+      weights = f"--weights={folder / name}.npz"
+      return start(weights, *flags, script=workers.__file__, log=log, **environment)
+
+  monkeypatch.setattr(workers, "start", start_worker)
   flags = [
     *(f"--data_dir={data_dir}", "--image_size=24", "--unet_depth=2", "--base_filters=2"),
     *("--contrastive_method=nt_xent", "--temperature=0.5", "--skip_connections=all"),
