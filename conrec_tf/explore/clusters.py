@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 MOST_FITTED = 100_000  # vectors that the centres are fitted to
 MOST_CLUSTERS = 50  # unless more are asked for
+BLOCK = 4096  # vectors whose distances are computed at a time
 
 
 class Clusters(NamedTuple):
@@ -46,10 +47,16 @@ def clusters(units: np.ndarray, count: int, seed: int, most_fitted: int = MOST_F
     warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different vectors than groups
     fitted = KMeans(min(count, few), n_init=1, random_state=seed).fit(units[np.sort(chosen)])
     label = fitted.predict(units)
-  distance = np.square(units - fitted.cluster_centers_[label]).sum(axis=1)
-  order = np.lexsort((np.arange(len(units)), distance))  # of each group the nearest comes first
-  found, first, sizes = np.unique(label[order], return_index=True, return_counts=True)
-  by_size = np.argsort(-sizes, kind="stable")
-  number = np.zeros(found.max() + 1, np.int32)
-  number[found[by_size]] = np.arange(len(found))
-  return Clusters(number[label], order[first[by_size]])
+  distance = np.empty(len(units), np.float32)
+  for start in range(0, len(units), BLOCK):
+    rows = slice(start, start + BLOCK)
+    distance[rows] = np.square(units[rows] - fitted.cluster_centers_[label[rows]]).sum(axis=1)
+  sizes = np.bincount(label, minlength=len(fitted.cluster_centers_))
+  by_size = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+  number = np.empty(len(sizes), np.int32)
+  number[by_size] = np.arange(len(by_size))
+  # Of each group the nearest is written last.
+  order = np.argsort(distance, kind="stable")[::-1]
+  nearest = np.empty(len(sizes), np.int64)
+  nearest[label[order]] = order
+  return Clusters(number[label], nearest[by_size])

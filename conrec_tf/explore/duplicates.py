@@ -8,7 +8,7 @@ import numpy as np
 from conrec_tf.data.duplicates import Duplicate
 from conrec_tf.explore.neighbours import Neighbours
 
-NEARNESS = 0.05  # of what is usual between an image and its nearest
+NEARNESS = 0.2  # of what is usual between an image and its nearest
 MOST_PAIRS = 100_000  # of the nearest, which are told from both of their sides
 
 
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 def nearest_distance_of_copies(distance: np.ndarray) -> float:
   """Returns up to which distance two images count as nearly the same.
 
-  A twentieth of the median distance of an image from its nearest.
+  A fifth of the median distance of an image from its nearest.
 
   Args:
     distance: float `[N, k]` of the nearest neighbours, the nearest first.
