@@ -1,23 +1,22 @@
 """`--mode=explore`: a page about embedded images, or the images nearest to one."""
 
 from collections.abc import Sequence
-import functools
 import logging
 import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.commands import embed
 from conrec_tf.commands.tasks import load_dataset
-from conrec_tf.config import Config
-from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
+from conrec_tf.config import Config, Experiment
+from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.duplicates import Duplicate, find_duplicates, hash_reduction, perceptual_hashes
-from conrec_tf.data.images.decoding import decode_image, decode_reduced, decode_stored
-from conrec_tf.data.summary import OF_DATA, failing_images_named
-from conrec_tf.errors import as_usage_error
+from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.registry import load_files
+from conrec_tf.data.summary import failing_images_named
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import batch_size, embed_images
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
@@ -82,10 +81,9 @@ def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
     Splits, each with int `[n]`, sorted, places of its images; and bool `[N]`, which of all rows of
     the embeddings those are.
   """
-  splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
   parts, kept = list[Part](), list[np.ndarray]()
   known = np.zeros(0, object)
-  for split in splits:
+  for split in embed.splits_by_role(source).values():
     index = split.own_index
     column = split.stored if split.names is None else split.names
     is_new = np.ones(len(index), bool)
@@ -174,34 +172,23 @@ def embedded_query(
   Raises:
     UsageError: it isn't there, or can't be decoded.
   """
-  size = config.evaluation_size
-  stored = functools.partial(
-    decode_image,
-    channels=source.channels,
-    bits=config.image_bits,
-    max_pixels=config.max_pixels,
-    as_uint16=True,  # white is the same in 8 bits and in 16
-    libraries=True,
-    dicom_window=config.dicom_window,
-    dicom_frames=config.dicom_frames,
+  folder, name = os.path.split(os.path.abspath(config.query))
+  options = section_with(
+    Experiment,
+    config,
+    image_channels=source.channels if source.channels in (1, 3) else 0,
+    eval_crop="center" if source.center_crop else "none",
   )
-  expected = "query must be an image file that can be decoded"
-  with as_usage_error(expected, config.query, *OF_DATA, OSError, ValueError):
-    encoded = tf.constant(pathlib.Path(config.query).read_bytes())
-    if config.scaled_decoding:
-      pixels, _ = decode_reduced(
-        encoded,
-        lambda shape: evaluation_reduction(shape, size, source.center_crop),
-        functools.partial(decode_stored, **stored.keywords),
-        source.channels,
-        config.max_pixels,
-        as_uint16=True,
-      )
-    else:
-      pixels = stored(encoded)
-  image = evaluation_image(pixels, size, source.center_crop)
+  try:
+    opened = load_files(options, folder, [name])
+  except UsageError as error:
+    raise UsageError(
+      f"query must be an image file that can be decoded. Received: {config.query} ({error})"
+    ) from error
+  records = opened.train.records()
+  [(images, _)] = evaluation_batches(opened, records, config.evaluation_size, 1)
   model, _ = open_network(config, pretrained, source.channels)
-  return image.numpy(), embed_images(model, image[None], config).numpy()
+  return images[0].numpy(), embed_images(model, images, config).numpy()
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
