@@ -62,7 +62,12 @@ const colourOf = (kind, group) => {
   return `hsl(${turn}, 65%, ${35 + 15 * (group % 3)}%)`;
 };
 let kind = data.classes.length ? "label" : "cluster";
-let groups = []; // of the chosen colours: [colour, images]
+let groups = []; // of the chosen colours: [colour as a pixel, images]
+const pixelOf = colour => {
+  pen.fillStyle = colour; // which is read back as #rrggbb
+  const number = parseInt(pen.fillStyle.slice(1), 16);
+  return (0xff000000 | (number & 0xff) << 16 | (number & 0xff00) | number >> 16) >>> 0;
+};
 
 function group() {
   const members = new Map();
@@ -72,7 +77,7 @@ function group() {
     members.get(key).push(image);
   }
   const keys = [...members.keys()].sort((one, other) => one - other);
-  groups = keys.map(key => [colourOf(kind, key), members.get(key)]);
+  groups = keys.map(key => [pixelOf(colourOf(kind, key)), members.get(key)]);
   const shown = keys.slice(0, 24).map(key => {
     const item = make("li");
     item.append(make("i", "", { style: `background: ${colourOf(kind, key)}` }));
@@ -110,31 +115,44 @@ function redraw() {
   });
 }
 
+// A pixel at a time, as a hundred thousand rectangles would take too long.
+let sheet = null, pixels = null;
+function square(image, side, pixel) {
+  const ratio = canvas.width / view.width;
+  const left = Math.round(acrossOf(image) * ratio - side / 2);
+  const top = Math.round(downOf(image) * ratio - side / 2);
+  if (left < 0 || top < 0 || left + side > sheet.width || top + side > sheet.height) return false;
+  for (let row = top; row < top + side; row++) {
+    const start = row * sheet.width + left;
+    for (let place = start; place < start + side; place++) pixels[place] = pixel;
+  }
+  return true;
+}
+
 const FEW = 120; // images in sight that are drawn as pictures
+const DARK = pixelOf("#1a1a1a");
 function draw() {
-  const ratio = window.devicePixelRatio || 1;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, view.width, view.height);
+  if (!canvas.width || !canvas.height) return;
+  if (!sheet || sheet.width !== canvas.width || sheet.height !== canvas.height) {
+    sheet = pen.createImageData(canvas.width, canvas.height);
+    pixels = new Uint32Array(sheet.data.buffer);
+  }
+  pixels.fill(0);
+  const ratio = canvas.width / view.width;
   const size = Math.max(2, Math.min(7, 120 / Math.sqrt(count) + Math.log2(1 + view.scale) / 3));
-  const inSight = [];
-  for (const [colour, images] of groups) {
-    pen.fillStyle = colour;
-    for (const image of images) {
-      if (!visible[image]) continue;
-      const across = acrossOf(image), down = downOf(image);
-      if (across < -9 || down < -9 || across > view.width + 9 || down > view.height + 9) continue;
-      if (inSight.length <= FEW) inSight.push(image);
-      pen.fillRect(across - size / 2, down - size / 2, size, size);
-    }
-  }
-  if (inSight.length <= FEW && count > FEW) inSight.forEach(drawPicture);
-  pen.lineWidth = 2;
-  pen.strokeStyle = "#1a1a1a";
+  const side = Math.round(size * ratio), edge = Math.round((size + 4) * ratio);
   for (let image = 0; image < count; image++) {
-    if (selected[image] && visible[image]) {
-      pen.strokeRect(acrossOf(image) - size / 2 - 1, downOf(image) - size / 2 - 1, size + 2, size + 2);
+    if (selected[image] && visible[image]) square(image, edge, DARK);
+  }
+  const inSight = [];
+  for (const [pixel, images] of groups) {
+    for (const image of images) {
+      if (visible[image] && square(image, side, pixel) && inSight.length <= FEW) inSight.push(image);
     }
   }
+  pen.putImageData(sheet, 0, 0);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  if (inSight.length <= FEW && count > FEW) inSight.forEach(drawPicture);
   if (current >= 0) {
     ring(current, 9, "#d55e00");
     nearestOf(current).forEach(([image]) => ring(image, 6, "#1a1a1a"));
