@@ -215,7 +215,7 @@ function tile(image, caption) {
   const words = `${data.names[image]}, ${labelText(image)}`;
   const made = make("button", "", { type: "button", title: words });
   made.append(thumb(image), make("span", caption || labelText(image)));
-  made.setAttribute("aria-label", `${words}${caption ? ", " + caption : ""}`);
+  made.setAttribute("aria-label", caption ? `${words}, ${caption}` : words);
   made.addEventListener("click", () => choose(image, true));
   return made;
 }
@@ -239,7 +239,7 @@ function choose(image, moves) {
   fact("isolation", `${isolated[image].toPrecision(3)} × the median`);
   const grid = make("div", "", { class: "grid" });
   grid.append(...nearestOf(image).map(([other, distance]) =>
-    tile(other, `${distanceText(distance)} ${label[other] < 0 ? "" : labelText(other)}`)));
+    tile(other, `${distanceText(distance)}\n${label[other] < 0 ? "" : labelText(other)}`)));
   element("image").replaceChildren(
     thumb(image, 3), facts, make("h3", "Its nearest, and how far they are"), grid);
   const across = acrossOf(image), down = downOf(image);
