@@ -1,6 +1,6 @@
 """`--mode=embed`: images of any dataset through a trained network, into files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import logging
 import os
 import pathlib
@@ -15,6 +15,7 @@ from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
+from conrec_tf.distribute.shards import Shards
 from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images
 from conrec_tf.files import make_output_folder
 from conrec_tf.output import progress_bar
@@ -23,6 +24,7 @@ from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.embedding_files import (
   Archive,
+  archive_paths,
   complete_archives,
   index_rows,
   write_index,
@@ -44,11 +46,11 @@ def run(config: Config) -> None:
   `[n]` or `[n, L]`; `index.csv` with the row of each image; `description.json` with the network
   and what it was given; and `embeddings.parquet` with all of it, and what the network's classifier
   says, where it has one. Files that an earlier call finished are kept, and bad images of a folder
-  are left out.
+  are left out. Of several processes, which see one folder, each makes a part of the files.
 
   Raises:
-    UsageError: the network doesn't fit, can't be read, or there are embeddings of something
-      else.
+    UsageError: the network doesn't fit, can't be read, there are embeddings of something else, or
+      another process is lost.
   """
   directory = RunDirectory(config.run_directory)
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
@@ -59,9 +61,11 @@ def run(config: Config) -> None:
   folder = directory.path / "embeddings" / folder_name(source)
   make_output_folder(directory.path)
   splits = splits_by_role(source)
-  write_manifest(
-    folder, network_digest(pretrained), pretrained.step, config.settings, splits, source
-  )
+  shards = Shards.of_environment()
+  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
+  shards.first_first(folder, lambda: write_manifest(folder, *made_of))
+  if not share_archives(config, model, source, folder, shards):
+    return
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   root = os.path.abspath(config.data_dir) if config.dataset == "image_folder" else ""
@@ -102,22 +106,71 @@ def embedded_archives(
   Raises:
     UsageError: an image can't be read any more, or the folder not written.
   """
-  splits = splits_by_role(source)
-  indices = {role: split.own_index for role, split in splits.items()}
+  total = sum(len(split.own_index) for split in splits_by_role(source).values())
+  with progress_bar("Embedding", "images", total) as bar, failing_images_named(source):
+    for split, archive in _archives(config, model, source, folder):
+      bar.update(len(archive.images))
+      yield split, archive
+
+
+def share_archives(
+  config: Experiment,
+  model: Embedder,
+  source: DatasetSource,
+  folder: pathlib.Path,
+  shards: Shards,
+) -> bool:
+  """Makes the archives that are this process' where several share them.
+
+  The first one then waits until the others are through.
+
+  Returns:
+    Whether this process goes on, with all archives.
+
+  Raises:
+    UsageError: another process is lost; see also `embedded_archives`.
+  """
+  if shards.count == 1:
+    return True
+  paths = {
+    path: number
+    for role, split in splits_by_role(source).items()
+    for number, path in enumerate(
+      archive_paths(folder, role, len(split.own_index), IMAGES_PER_FILE)
+    )
+  }
+  mine = sum(map(shards.takes, paths.values()))
   with (
-    progress_bar("Embedding", "images", sum(map(len, indices.values()))) as bar,
+    shards.beating(folder),
+    progress_bar("Embedding", "files", mine) as bar,
     failing_images_named(source),
   ):
-    for role, split in splits.items():
+    for _ in _archives(config, model, source, folder, shards.takes):
+      bar.update(1)
+    if shards.is_first:
+      shards.wait_for_others(
+        folder, lambda: [number for path, number in paths.items() if not path.exists()]
+      )
+  logger.info("Worker %d of %d made %d files in %s", shards.index, shards.count, mine, folder)
+  return shards.is_first
 
-      def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
-        return embed_batches(config, model, source, split.rows.at(left))
 
-      for archive in complete_archives(
-        folder, role, indices[role], IMAGES_PER_FILE, config.eval_batch_size, make
-      ):
-        bar.update(len(archive.images))
-        yield split, archive
+def _archives(
+  config: Experiment,
+  model: Embedder,
+  source: DatasetSource,
+  folder: pathlib.Path,
+  takes: Callable[[int], bool] = lambda number: True,
+) -> Iterator[tuple[Split, Archive]]:
+  """Yields the archives of all splits, or of some numbers; see `complete_archives`."""
+  for role, split in splits_by_role(source).items():
+
+    def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
+      return embed_batches(config, model, source, split.rows.at(left))
+
+    sizes = IMAGES_PER_FILE, config.eval_batch_size
+    for archive in complete_archives(folder, role, split.own_index, *sizes, make, takes):
+      yield split, archive
 
 
 def embed_batches(

@@ -6,9 +6,10 @@ import time
 
 import numpy as np
 
-from conrec_tf.commands.embed import embedded_archives, folder_name, splits_by_role
+from conrec_tf.commands.embed import embedded_archives, folder_name, share_archives, splits_by_role
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
+from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.evaluation.label_kinds import MultiLabel
@@ -54,15 +55,12 @@ def run(config: Config) -> None:
   name = folder_name(source)
   folder, path = directory.path / FOLDER / name, directory.path / FOLDER / f"{name}.csv"
   make_output_folder(directory.path)
-  write_manifest(
-    folder,
-    network_digest(pretrained),
-    pretrained.step,
-    config.settings,
-    splits_by_role(source),
-    source,
-    begins_anew=True,
-  )
+  shards = Shards.of_environment()
+  splits = splits_by_role(source)
+  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
+  shards.first_first(folder, lambda: write_manifest(folder, *made_of, begins_anew=shards.is_first))
+  if not share_archives(config, model, source, folder, shards):
+    return
   began, done, found = time.monotonic(), 0, list[Columns]()
   for split, archive in embedded_archives(config, model, source, folder):
     done += archive.is_new * len(archive.images)

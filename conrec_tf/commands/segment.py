@@ -16,6 +16,7 @@ from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.summary import failing_images_named
+from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.output import progress_bar
@@ -38,10 +39,12 @@ def run(config: Config) -> None:
   """Segments with the network of `--checkpoint`, or with the one in `model_dir`.
 
   Writes `model_dir/segmentations/<image>.png`, whose values are classes, with a palette, and with
-  `write_probabilities` `<image>.npz` beside it. What an earlier call finished is kept.
+  `write_probabilities` `<image>.npz` beside it. What an earlier call finished is kept. Of several
+  processes, which see one folder, each makes a part of the masks.
 
   Raises:
-    UsageError: the network doesn't segment or can't be read, or there are masks of another one.
+    UsageError: the network doesn't segment or can't be read, there are masks of another one, or
+      another process is lost.
   """
   directory = RunDirectory(config.run_directory)
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
@@ -61,16 +64,24 @@ def run(config: Config) -> None:
     )
   folder = directory.path / FOLDER
   make_output_folder(directory.path)
-  paths = _paths(folder, source.train)
-  _describe(folder, config, config, pretrained, source.train, paths)
+  paths, shards = _paths(folder, source.train), Shards.of_environment()
+  shards.first_first(
+    folder, lambda: _describe(folder, config, config, pretrained, source.train, paths)
+  )
   for parent in {path.parent for path in paths.values()}:
     remove_leftovers(parent)
-  todo = np.array([number for number, path in paths.items() if not _is_done(path, config)], int)
+
+  def missing() -> list[int]:
+    return [number for number, path in paths.items() if not _is_done(path, config)]
+
+  todo = np.array([number for number in missing() if shards.takes(number)], int)
   began = time.monotonic()
-  with failing_images_named(source):
+  with shards.beating(folder), failing_images_named(source):
     images = zip(todo, images_at(source, source.train, todo), strict=True)
     for number, image in progress_bar("Segmenting", "images", len(todo), images):
       _write(paths[number], segmenter(image), config.write_probabilities)
+    if shards.is_first:
+      shards.wait_for_others(folder, missing)
   logger.info(
     "%d masks in %s (%d made now, %.1f images/s)",
     len(paths),

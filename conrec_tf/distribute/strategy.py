@@ -129,14 +129,14 @@ def _chosen(devices: Sequence[int], available: Sequence[int], kind: str) -> Sequ
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-  _check_cluster(os.environ.get("TF_CONFIG", ""))
+  check_cluster(os.environ.get("TF_CONFIG", ""))
   logger.info("Waiting for all workers that TF_CONFIG names")
   expected, received = "TF_CONFIG must name addresses that can be served", os.environ["TF_CONFIG"]
   with as_usage_error(expected, received, tf.errors.OpError, RuntimeError):
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _check_cluster(text: str) -> None:
+def check_cluster(text: str) -> None:
   """Raises UsageError unless a text says who the workers are and which of them this is."""
   try:
     values = json.loads(text)

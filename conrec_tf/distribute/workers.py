@@ -1,6 +1,6 @@
 """The processes that train together, on one machine or several."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import re
 import signal
@@ -33,12 +33,8 @@ class Workers:
     self.index, self.count = 0, 1
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
       resolver = strategy.cluster_resolver
-      tasks = resolver.cluster_spec().as_dict()
-      order = [
-        (kind, index) for kind in ("chief", "worker") for index in range(len(tasks.get(kind, ())))
-      ]
-      self.index = order.index((resolver.task_type, resolver.task_id))
-      self.count = len(order)
+      cluster = resolver.cluster_spec().as_dict()
+      self.index, self.count = place_in(cluster, resolver.task_type, resolver.task_id)
 
   @contextlib.contextmanager
   def raise_on_lost_worker(self) -> Iterator[None]:
@@ -101,3 +97,14 @@ class Workers:
   @tf.function
   def _reduced(self, numbers: tf.Tensor) -> tf.Tensor:
     return self._strategy.reduce("MEAN", self._strategy.run(tf.identity, (numbers,)), axis=None)
+
+
+def place_in(cluster: Mapping[str, Sequence[str]], kind: str, index: int) -> tuple[int, int]:
+  """Returns which of all processes one is, the chief first, and how many there are.
+
+  Args:
+    cluster: `{chief or worker: addresses}`.
+    kind, index: of the process.
+  """
+  order = [(name, at) for name in ("chief", "worker") for at in range(len(cluster.get(name, ())))]
+  return order.index((kind, index)), len(order)

@@ -71,6 +71,7 @@ def complete_archives(
   images_per_file: int,
   batch_size: int,
   make: Callable[[np.ndarray], Iterable[dict[str, np.ndarray]]],
+  takes: Callable[[int], bool] = lambda number: True,
 ) -> Iterator[Archive]:
   """Yields the archives of a split, in order; those that aren't there yet are made and written.
 
@@ -80,20 +81,31 @@ def complete_archives(
     images_per_file: a multiple of `batch_size`.
     batch_size: images of a batch; the last one may be smaller.
     make: from the places that are left to batches of `{name: array}`, in one pass over them.
+    takes: tells of an archive's number whether it is one of those that are wanted.
   """
-  count, batches = -(-len(index) // images_per_file), None
-  for number in range(count):
-    images = index[number * images_per_file :][:images_per_file]
-    path = folder / f"{role}-{number:05}-of-{count:05}.npz"
-    arrays = read_arrays(path, len(images))
+  wanted = [
+    (path, index[number * images_per_file :][:images_per_file])
+    for number, path in enumerate(archive_paths(folder, role, len(index), images_per_file))
+    if takes(number)
+  ]
+  known = {path for path, images in wanted if read_arrays(path, len(images)) is not None}
+  left = [images for path, images in wanted if path not in known]
+  batches = iter(make(np.concatenate(left)) if left else ())
+  for path, images in wanted:
+    arrays = read_arrays(path, len(images)) if path in known else None
     if is_new := arrays is None:
-      batches = batches or iter(make(index[index >= images[0]]))
-    # In the same pass those that are there already are passed over.
-    of_file = list(itertools.islice(batches or (), -(-len(images) // batch_size)))
-    if arrays is None:
+      of_file = list(itertools.islice(batches, -(-len(images) // batch_size)))
       arrays = {name: np.concatenate([each[name] for each in of_file]) for name in of_file[0]}
       write_arrays(path, arrays)
     yield Archive(path, images, arrays, is_new)
+
+
+def archive_paths(
+  folder: pathlib.Path, role: str, images: int, images_per_file: int
+) -> list[pathlib.Path]:
+  """Returns where the archives of a split of so many images lie, in order."""
+  count = -(-images // images_per_file)
+  return [folder / f"{role}-{number:05}-of-{count:05}.npz" for number in range(count)]
 
 
 def write_manifest(

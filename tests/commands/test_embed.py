@@ -1,8 +1,12 @@
 import csv
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 from PIL import Image
@@ -14,6 +18,7 @@ from conrec_tf.commands import embed as embedding
 from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
+from conrec_tf.distribute import shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.models import build_model
@@ -33,6 +38,7 @@ def config_of(root):
     train_split="train+test",
     eval_split="test",
     eval_batch_size=4,
+    mixed_precision="float32",
     model_dir=str(root / "run"),
   )
 
@@ -199,3 +205,64 @@ def test_an_embedding_does_not_depend_on_the_other_images(tmp_path, rng, center_
     path = tmp_path / f"run/embeddings/{name}/train-00000-of-00001.npz"
     found.append(np.load(path)["embedding"][0])
   np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_two_workers_leave_the_files_of_one(photos, monkeypatch):
+  folder = pathlib.Path(photos.model_dir) / "embeddings/photos"
+  before = contents(folder)
+  for path in (*folder.glob("*.npz"), folder / "index.csv", folder / "embeddings.parquet"):
+    path.unlink()
+  monkeypatch.setattr(shards, "SECONDS_TO_START", 0.1)
+  set_worker(monkeypatch, 1)
+  embedding.run(photos)
+  assert {path.name for path in folder.iterdir()} == {
+    "description.json",
+    "train-00001-of-00003.npz",
+  }
+  (folder / "train-00001-of-00003.npz").rename(folder.parent / "made_by_1.npz")
+  set_worker(monkeypatch, 0)
+  with pytest.raises(UsageError, match="Received: worker 1 of 2 lost, 1 files missing"):
+    embedding.run(photos)
+  (folder.parent / "made_by_1.npz").rename(folder / "train-00001-of-00003.npz")
+  embedding.run(photos)
+  assert contents(folder) == before
+
+
+def set_worker(monkeypatch, index):
+  tasks = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": index}}
+  monkeypatch.setenv("TF_CONFIG", json.dumps(tasks))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_made_up_for(photos):
+  """Two processes at once; the second is killed, and the same command makes what it left."""
+  folder = pathlib.Path(photos.model_dir) / "embeddings/photos"
+  before = contents(folder)
+  shutil.rmtree(folder)
+  code = (
+    "import json, sys; from conrec_tf.commands import embed; from conrec_tf.config import Config;"
+    "from conrec_tf.distribute import shards; embed.IMAGES_PER_FILE = 8;"
+    "shards.SECONDS_BETWEEN_BEATS, shards.SECONDS_WITHOUT_BEAT = 1, 10;"
+    "embed.run(Config(**json.loads(sys.argv[1])))"
+  )
+
+  def start(index):
+    tasks = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": index}}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(tasks)}
+    arguments = [sys.executable, "-c", code, json.dumps(photos.settings)]
+    return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
+
+  first, second = start(0), start(1)
+  while not (folder / ".worker-1-of-2").exists():
+    assert second.poll() is None
+    time.sleep(0.02)
+  second.kill()
+  second.communicate()
+  _, error = first.communicate(timeout=300)
+  if not (folder / "train-00001-of-00003.npz").exists():
+    assert first.returncode and "worker 1 of 2 lost" in error
+  first, second = start(0), start(1)
+  for process in (first, second):
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+  assert contents(folder) == before
