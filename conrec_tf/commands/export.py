@@ -48,10 +48,10 @@ def export_network(
       "What is exported takes images as they are; the run's numbers are of means over %d crops",
       own.eval_crops,
     )
-  standardise = config.standardize_embeddings
-  described = metadata(own, pretrained, pretrained.channels or config.channels, standardise)
   kept = TASKS[own.train_mode].classifier(
     pretrained, model, own.ft_proj_selector, head, directory.path
   )
+  channels, standardise = pretrained.channels or config.channels, config.standardize_embeddings
+  described = metadata(own, pretrained, channels, kept, standardise)
   exported = TASKS[own.train_mode].export(model, head, described, kept)
   return write_exports(exported, config.export_format, described, directory)

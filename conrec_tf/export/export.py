@@ -26,6 +26,7 @@ from conrec_tf.files import (
   replacing,
 )
 from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 
 logger = logging.getLogger(__name__)
@@ -148,12 +149,17 @@ def prune_exports(directory: RunDirectory, step: int, keep: int) -> None:
 
 
 def metadata(
-  config: Description, pretrained: PretrainedModel, channels: int, standardise: bool = True
+  config: Description,
+  pretrained: PretrainedModel,
+  channels: int,
+  kept: KeptClassifier | None = None,
+  standardise: bool = True,
 ) -> dict[str, Any]:
   """Returns what is kept beside a SavedModel, as a dict that JSON can hold.
 
   Args:
-    standardise: whether its classifier takes standardised embeddings.
+    kept: the network's classifier, or None.
+    standardise: whether the one of standardised embeddings is exported.
   """
   return {
     "global_step": pretrained.step,
@@ -167,6 +173,7 @@ def metadata(
     "standardize_embeddings": standardise,
     "network": pretrained.network,
     "class_names": list(pretrained.class_names),
+    "classifier": kept and {"kind": kept.kind, "class_names": list(kept.class_names)},
     "result": pretrained.result,
     "flags": {
       **(pretrained.settings or config.settings),

@@ -55,11 +55,11 @@ class Task:
   )
   checkpoint: str = option(
     "",
-    "Network to pre-train from, finetune, evaluate, embed with or export: a model_dir (its last "
-    "checkpoint), the prefix of a checkpoint, an exported SavedModel, an HDF5 file of the authors' "
-    "implementation, or, to evaluate or embed with, anybody's SavedModel or ONNX file that maps "
-    "images to vectors. Flags that describe the network are its own unless given. Empty: train "
-    "from scratch, else model_dir's network.",
+    "Network to pre-train from, finetune, evaluate, embed or predict with or export: a "
+    "model_dir (its last checkpoint), the prefix of a checkpoint, an exported SavedModel, an "
+    "HDF5 file of the authors' implementation, or, to evaluate or embed with, anybody's "
+    "SavedModel or ONNX file that maps images to vectors. Flags that describe the network are "
+    "its own unless given. Empty: train from scratch, else model_dir's network.",
     path=True,
   )
   report: bool = setting(
