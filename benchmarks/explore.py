@@ -73,7 +73,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--vectors", type=int, default=1_000_000)
   parser.add_argument("--size", type=int, default=240)
-  parser.add_argument("--map", action="store_true", help="fit the map too")
+  parser.add_argument("--parts", default="coreset,clusters,neighbours", help="map needs neighbours")
   args = parser.parse_args()
   units = drawn(args.vectors, args.size, np.random.default_rng(0))
   parts = {
@@ -91,13 +91,15 @@ def main():
     ),
   }
   print(f"{'':12}{'s':>8}{'CPU s':>8}{'alone':>8}{'CPU s':>8}{'ratio':>7}{'GB':>6}", flush=True)
-  for name, (ours, alone) in parts.items():
+  asked = args.parts.split(",")
+  for name in (name for name in parts if name in asked):
+    ours, alone = parts[name]
     _, *library = timed(alone)
     found, *own = timed(ours)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     cells = "".join(f"{seconds:8.1f}" for seconds in (*own, *library))
     print(f"{name:12}{cells}{own[1] / library[1]:7.2f}{peak:6.1f}", flush=True)
-  if args.map:
+  if "map" in asked:
     _, *own = timed(lambda: embedding_map(units, found, seed=0))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{'map':12}{own[0]:8.1f}{own[1]:8.1f}{'':23}{peak:6.1f}")

@@ -68,7 +68,7 @@ def run(config: Config) -> None:
     by_hash, notes = _look_alikes(source, parts, len(vectors))
     classes = len(source.class_names)
     found = explored(vectors, labels, classes, config, by_hash, config.seed)
-    pictures = thumbnails(source, parts)
+    pictures = lambda shown: thumbnails(source, _of(parts, shown))
     page = write_page(folder, source.name, images, found, pictures, notes, config.seed)
   logger.info("%s", summary(found))
   logger.info("Page in %s", page)

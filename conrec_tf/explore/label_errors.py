@@ -1,6 +1,6 @@
 """Labels that may be wrong: neighbours and a classifier that hasn't seen them name another one."""
 
-import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +8,10 @@ import numpy as np
 from conrec_tf.evaluation.label_kinds import Classes
 from conrec_tf.explore.neighbours import Neighbours
 
-logger = logging.getLogger(__name__)
-
 FOLDS = 5
 VOTERS = 10  # neighbours that vote
 MOST_FITTED = 20_000  # images that a classifier learns from, and of which labels are changed
+BLOCK = 8192  # images that are told at a time
 CHANGED = 0.03  # share of labels that are changed to see how many of them are found
 
 
@@ -59,16 +58,20 @@ def suspects(
     found: the neighbours of each image, of which ten vote, as far as they have labels.
     seed: fixes the folds.
   """
-  votes = neighbour_votes(labels, count, found.others[:, :VOTERS])
-  probabilities = cross_fitted(vectors, labels, count, seed)
-  by_vote, by_classifier = votes.argmax(axis=1), probabilities.argmax(axis=1)
-  is_told = probabilities.any(axis=1)
-  index = np.flatnonzero(is_told & (by_vote == by_classifier) & (by_vote != labels))
-  both = votes[index] + probabilities[index]
-  rows = np.arange(len(index))
-  score = both[rows, by_vote[index]] - both[rows, labels[index]]
-  order = np.argsort(-score, kind="stable")
-  return Suspects(index[order], by_vote[index][order], score[order])
+  parts = []
+  for index, probabilities in cross_fitted(vectors, labels, count, seed):
+    votes = neighbour_votes(labels, count, found.others[index, :VOTERS])
+    told = votes.argmax(axis=1)
+    is_doubted = (told == probabilities.argmax(axis=1)) & (told != labels[index])
+    rows = np.flatnonzero(is_doubted)
+    index, told, both = index[rows], told[rows], (votes + probabilities)[rows]
+    rows = np.arange(len(rows))
+    parts.append((index, told, both[rows, told] - both[rows, labels[index]]))
+  if not parts:
+    return Suspects(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+  image, suggested, score = map(np.concatenate, zip(*parts, strict=True))
+  order = np.lexsort((image, -score))
+  return Suspects(image[order], suggested[order], score[order])
 
 
 def neighbour_votes(labels: np.ndarray, count: int, index: np.ndarray) -> np.ndarray:
@@ -80,25 +83,30 @@ def neighbour_votes(labels: np.ndarray, count: int, index: np.ndarray) -> np.nda
   return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
 
 
-def cross_fitted(vectors: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-  """Returns probabilities of each label, float32 `[N, count]`, by classifiers that saw others.
+def cross_fitted(
+  vectors: np.ndarray, labels: np.ndarray, count: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields images with labels, and how likely each label is to classifiers that saw others alone.
 
-  Those of images without a label are 0, and of all where some fold leaves less than two classes.
-  A classifier learns from at most 20,000 images.
+  A classifier learns from at most 20,000 images. Those of a fold are left out where all others are
+  of one class. See `suspects` for what it takes.
+
+  Yields:
+    int `[n]` and float `[n, count]`, of some images at a time.
   """
   rng = np.random.default_rng(seed)
-  probabilities = np.zeros([len(labels), count], np.float32)
   known = rng.permutation(np.flatnonzero(labels >= 0))
   for fold in range(FOLDS):
-    held = known[fold::FOLDS]
-    others = np.setdiff1d(known, held)
+    others = np.setdiff1d(known, known[fold::FOLDS])
     if len(others) > MOST_FITTED:
       others = np.sort(rng.choice(others, MOST_FITTED, replace=False))
     if len(np.unique(labels[others])) < 2:
-      return np.zeros_like(probabilities)
-    learnt, asked = (vectors[others], labels[others]), (vectors[held], labels[held])
-    probabilities[held] = Classes(count).outputs(learnt, asked, standardise=True)
-  return probabilities
+      continue
+    classifier = Classes(count).fit((vectors[others], labels[others]), standardise=True)
+    held = known[fold::FOLDS]
+    for start in range(0, len(held), BLOCK):
+      index = held[start : start + BLOCK]
+      yield index, classifier.probabilities(vectors[index])
 
 
 def check(
@@ -106,13 +114,16 @@ def check(
 ) -> Check:
   """Changes 3 % of the labels at random, and tells how many of them are suspected then.
 
-  Each gets the label of another image that is of another class. See `suspects` for what it takes.
+  Each gets the label of another image that is of another class, of which there must be two. See
+  `suspects` for what it takes.
   """
   rng = np.random.default_rng(seed)
   known = np.flatnonzero(labels >= 0)
   chosen = rng.choice(known, min(len(known), max(1, round(CHANGED * len(known)))), replace=False)
   changed = labels.copy()
-  for image in chosen:
-    changed[image] = rng.choice(labels[known[labels[known] != labels[image]]])
+  same = chosen
+  while len(same):
+    changed[same] = rng.choice(labels[known], len(same))
+    same = same[changed[same] == labels[same]]
   images = suspects(vectors, changed, count, found, seed).image
   return Check(len(chosen), float(np.isin(chosen, images).mean()), len(images) / max(1, len(known)))

@@ -1,7 +1,7 @@
 """The page about embedded images, which opens from disk without a network, and its tables."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import json
 import pathlib
@@ -60,7 +60,7 @@ def write_page(
   title: str,
   images: Images,
   found: Findings,
-  thumbnails: Iterator[np.ndarray],
+  thumbnails: Callable[[np.ndarray], Iterable[np.ndarray]],
   notes: Sequence[str],
   seed: int,
 ) -> pathlib.Path:
@@ -69,7 +69,7 @@ def write_page(
   Args:
     folder: is replaced.
     title: the dataset.
-    thumbnails: uint8 `[64, 64, 3]` of the images, in order.
+    thumbnails: from numbers of images, sorted, to their pictures, uint8 `[64, 64, 3]`.
     notes: what must be known.
     seed: fixes which images are shown of more than 100,000.
 
@@ -82,9 +82,7 @@ def write_page(
   data = page_data(images, found, listed, shown, slots)
   with replacing(folder, PAGE) as temporary, io_as_usage_error(folder):
     (temporary / SPRITES).mkdir(parents=True)
-    of_all = np.full(len(images.names), -1, np.int64)
-    of_all[shown] = slots
-    write_sprites(temporary / SPRITES, of_all, thumbnails)
+    write_sprites(temporary / SPRITES, slots, thumbnails(shown))
     write_text(temporary / DATA, f"window.conrecData = {json.dumps(data)};\n")
     for name, rows in tables(images, found).items():
       write_text(temporary / f"{name}.csv", csv_text(rows))

@@ -49,18 +49,16 @@ def write_sprites(folder: pathlib.Path, slots: np.ndarray, images: Iterable[np.n
 
   Args:
     folder: is there.
-    slots: int `[N]`, the place of each image among all; -1 of one that is left out.
+    slots: int `[N]`, the place of each image among all.
     images: uint8 `[64, 64, 3]`, N of them.
   """
-  last = slots.max(initial=-1)
   sheets = dict[int, tuple[np.ndarray, list[int]]]()
   for slot, image in zip(slots.tolist(), images, strict=True):
-    if slot < 0:
-      continue
     number, place = divmod(slot, IN_A_FILE)
     side = SIDE * ACROSS
     sheet, left = sheets.setdefault(
-      number, (np.zeros([side, side, 3], np.uint8), [min(IN_A_FILE, last + 1 - number * IN_A_FILE)])
+      number,
+      (np.zeros([side, side, 3], np.uint8), [min(IN_A_FILE, len(slots) - number * IN_A_FILE)]),
     )
     top, start = (SIDE * each for each in divmod(place, ACROSS))
     sheet[top : top + SIDE, start : start + SIDE] = image

@@ -28,7 +28,7 @@ def address(tmp_path_factory):
   found = explored(vectors, labels, 2, Config(mode="explore", label_next=70), [], seed=0)
   pictures = iter(rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8))
   folder = tmp_path_factory.mktemp("run") / "explore/photos"
-  return write_page(folder, NASTY, images, found, pictures, [], 0).as_uri()
+  return write_page(folder, NASTY, images, found, lambda shown: pictures, [], 0).as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def written(tmp_path_factory):
   found = explored(vectors, labels, 2, options, [Duplicate(2, 0, 4)], seed=0)
   pictures = (np.full([SIDE, SIDE, 3], number, np.uint8) for number in range(COUNT))
   folder = tmp_path_factory.mktemp("run") / "explore/photos"
-  write_page(folder, NASTY, images, found, pictures, ["Of note."], 0)
+  write_page(folder, NASTY, images, found, lambda shown: pictures, ["Of note."], 0)
   return folder, parsed((folder / "data.js").read_text()), found
 
 
