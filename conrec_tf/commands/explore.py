@@ -20,12 +20,14 @@ from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import batch_size, embed_images
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
-from conrec_tf.explore.page import Images, write_page
+from conrec_tf.explore.page import write_page
 from conrec_tf.explore.query import write_query_page
+from conrec_tf.explore.tables import Images, write_parquet
 from conrec_tf.explore.thumbnails import thumbnails
 from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.embedding_files import read_embedded
+from conrec_tf.run_dir.image_table import PARQUET
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ def run(config: Config) -> None:
   config = config.to_embed(batch_size(config))
   source = load_dataset(config, pretrained.center_crop)
   name = embed.folder_name(source)
-  embedded = read_embedded(directory.path / "embeddings" / name)
+  embeddings = directory.path / "embeddings" / name
+  embedded = read_embedded(embeddings)
   parts, kept = distinct(source)
   rows = [row for row, is_kept in zip(embedded.rows, kept, strict=True) if is_kept]
   images = Images(
@@ -70,6 +73,7 @@ def run(config: Config) -> None:
     found = explored(vectors, labels, classes, config, by_hash, config.seed)
     pictures = lambda shown: thumbnails(source, _of(parts, shown))
     page = write_page(folder, source.name, images, found, pictures, notes, config.seed)
+  write_parquet(folder / "images.parquet", embeddings / PARQUET, kept, found)
   logger.info("%s", summary(found))
   logger.info("Page in %s", page)
 

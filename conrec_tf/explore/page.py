@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Iterable, Sequence
-import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -12,7 +11,7 @@ from markupsafe import Markup
 import numpy as np
 
 from conrec_tf.explore.findings import Findings
-from conrec_tf.explore.outliers import most_isolated
+from conrec_tf.explore.tables import Images, outliers, rounded, tables
 from conrec_tf.explore.thumbnails import ACROSS, SIDE, write_sprites
 from conrec_tf.files import csv_text, io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting.figures.plot_style import PALETTE
@@ -20,8 +19,6 @@ from conrec_tf.reporting.figures.plot_style import PALETTE
 PAGE, DATA, SPRITES = "index.html", "data.js", "sprites"
 MOST_SHOWN = 100_000  # images on the page; the tables hold all
 MOST_LISTED = 1_000  # of each list
-OUTLIERS = 0.01  # share of images that are listed
-LEAST_OUTLIERS = 20
 NEAREST_SHOWN = 12
 TEMPLATES = jinja2.Environment(
   loader=jinja2.ChoiceLoader(
@@ -32,27 +29,6 @@ TEMPLATES = jinja2.Environment(
   lstrip_blocks=True,
   undefined=jinja2.StrictUndefined,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-  """What is known of N images beside their vectors.
-
-  Attributes:
-    names: of their files, or their numbers in the split.
-    splits: name of the split of each.
-    words: the label of each in words, empty without one.
-    class_names: the classes in their order, which `words` are of where each image has one label.
-  """
-
-  names: Sequence[str]
-  splits: Sequence[str]
-  words: Sequence[str]
-  class_names: Sequence[str]
-
-  def row(self, image: int) -> tuple[str, str, str]:
-    """Returns name, split and label of an image."""
-    return self.names[image], self.splits[image], self.words[image]
 
 
 def write_page(
@@ -110,10 +86,10 @@ def lists(found: Findings) -> dict[str, list[Any]]:
   made: dict[str, list[Any]] = {
     "clusters": [[int(image)] for image in found.clusters.representative],
     "outliers": [
-      [int(image), _number(found.isolated[image])] for image in outliers(found)[:MOST_LISTED]
+      [int(image), rounded(found.isolated[image])] for image in outliers(found)[:MOST_LISTED]
     ],
     "duplicates": [
-      [pair.first, pair.second, _number(pair.distance), int(pair.is_near), pair.bits]
+      [pair.first, pair.second, rounded(pair.distance), int(pair.is_near), pair.bits]
       for pair in found.pairs[:MOST_LISTED]
     ],
     "next": [
@@ -123,16 +99,10 @@ def lists(found: Findings) -> dict[str, list[Any]]:
   }
   if found.suspects:
     made["errors"] = [
-      [int(image), int(label), _number(score)]
+      [int(image), int(label), rounded(score)]
       for image, label, score in zip(*(part[:MOST_LISTED] for part in found.suspects), strict=True)
     ]
   return made
-
-
-def outliers(found: Findings) -> np.ndarray:
-  """Returns the images that are listed as outliers: one in a hundred, and at least twenty."""
-  count = max(LEAST_OUTLIERS, round(OUTLIERS * len(found.isolated)))
-  return most_isolated(found.isolated, count)
 
 
 def _listed(rows: dict[str, list[Any]]) -> np.ndarray:
@@ -221,54 +191,3 @@ def _numbered(words: Sequence[str], order: Sequence[str]) -> np.ndarray:
 
 def _encoded(values: np.ndarray, dtype: str) -> str:
   return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode()
-
-
-def _number(value: float) -> float | None:
-  """Returns a number of four digits, as JSON and CSV have it; None for NaN."""
-  return None if np.isnan(value) else float(f"{value:.4g}")
-
-
-def tables(images: Images, found: Findings) -> dict[str, list[tuple[Any, ...]]]:
-  """Returns the rows of the CSV files, with their heads, by name."""
-  image = ("image", "split", "label")
-  made: dict[str, list[tuple[Any, ...]]] = {
-    "images": [
-      (*image, "x", "y", "cluster", "isolation"),
-      *(
-        (*images.row(at), *map(_number, place), int(group), _number(far))
-        for at, (place, group, far) in enumerate(
-          zip(found.map.places, found.clusters.label, found.isolated, strict=True)
-        )
-      ),
-    ],
-    "outliers": [
-      (*image, "isolation"),
-      *((*images.row(at), _number(found.isolated[at])) for at in outliers(found)),
-    ],
-    "duplicates": [
-      ("image", "split", "other_image", "other_split", "distance", "by_embedding", "bits"),
-      *(
-        (
-          *images.row(pair.first)[:2],
-          *images.row(pair.second)[:2],
-          _number(pair.distance),
-          int(pair.is_near),
-          "" if pair.bits < 0 else pair.bits,
-        )
-        for pair in found.pairs
-      ),
-    ],
-    "label_next": [
-      (*image, "stands_for"),
-      *((*images.row(at), int(size) or "") for at, size in zip(*found.next, strict=True)),
-    ],
-  }
-  if found.suspects:
-    made["label_errors"] = [
-      (*image, "suggested", "score"),
-      *(
-        (*images.row(at), images.class_names[label], _number(score))
-        for at, label, score in zip(*found.suspects, strict=True)
-      ),
-    ]
-  return made

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 from PIL import Image
+from pyarrow import parquet
 import pytest
 
 from conrec_tf.commands import explore
@@ -55,6 +56,12 @@ def test_a_folder_is_embedded_and_explored_in_one_call(options):
   assert {pair["image"], pair["other_image"]} == {"even/02.png", "odd/07.png"}
   assert pair["by_embedding"] == "1" and float(pair["distance"]) == 0
   assert len(rows(options, "label_next")) == 3
+  table = parquet.read_table(pathlib.Path(options["model_dir"], "explore/photos/images.parquet"))
+  assert table.column("image").to_pylist() == [row["image"] for row in rows(options, "images")]
+  np.testing.assert_allclose(
+    table.column("x"), [float(row["x"]) for row in rows(options, "images")], rtol=1e-3
+  )
+  assert len(table.column("embedding")[0]) == 2 * (2 + 4)
   assert len(list(pathlib.Path(options["model_dir"]).glob("explore/photos/sprites/*.jpg"))) == 1
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.explore.findings import explored
-from conrec_tf.explore.page import Images, write_page
+from conrec_tf.explore.page import write_page
+from conrec_tf.explore.tables import Images
 from conrec_tf.explore.thumbnails import SIDE
 
 COUNT = 200

@@ -10,7 +10,8 @@ from conrec_tf.config import Config
 from conrec_tf.data.duplicates import Duplicate
 from conrec_tf.explore import page as module
 from conrec_tf.explore.findings import explored
-from conrec_tf.explore.page import Images, places, write_page
+from conrec_tf.explore.page import places, write_page
+from conrec_tf.explore.tables import Images
 from conrec_tf.explore.thumbnails import SIDE
 
 COUNT = 60
