@@ -1,5 +1,6 @@
 """A map of vectors in the plane: t-SNE of up to 100,000, and the rest placed by those."""
 
+import logging
 import os
 from typing import NamedTuple
 
@@ -8,7 +9,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from conrec_tf.explore.neighbours import Neighbours, nearest, neighbours
+from conrec_tf.explore.neighbours import INSTALL, Neighbours, nearest, neighbours
+
+logger = logging.getLogger(__name__)
 
 MOST_FITTED = 100_000
 MOST_FITTED_BY_SKLEARN = 5_000  # whose t-SNE takes far longer
@@ -51,6 +54,8 @@ def embedding_map(units: np.ndarray, found: Neighbours, seed: int) -> Map:
   except ImportError:
     most, by = MOST_FITTED_BY_SKLEARN, "scikit-learn"
   few = min(len(units), most)
+  if few < len(units) and most < MOST_FITTED:
+    logger.info("The map is fitted to %d of %d images; for more: %s", few, len(units), INSTALL)
   chosen = np.sort(np.random.default_rng(seed).choice(len(units), few, replace=False))
   fitted = units[chosen]
   points = np.pad(np.arange(few, dtype=np.float32)[:, np.newaxis], [(0, 0), (0, 1)])

@@ -38,10 +38,12 @@ def test_groups_lie_apart_and_the_seed_fixes_all(rng, library, monkeypatch):
   np.testing.assert_array_equal(first.places, again.places)
 
 
-def test_images_beyond_the_limit_are_placed_among_their_nearest(rng, monkeypatch):
+def test_images_beyond_the_limit_are_placed_among_their_nearest(rng, monkeypatch, caplog):
+  caplog.set_level("INFO", "conrec_tf")
   monkeypatch.setattr(module, "MOST_FITTED_BY_SKLEARN", 60)
   units, group = drawn(rng)
   found = mapped(units, "scikit-learn", monkeypatch)
+  assert "fitted to 60 of 90 images; for more: pip install" in caplog.text
   assert found.fitted == 60 and np.isfinite(found.places).all()
   assert share_of_own_group(found.places, group) == 1
 
