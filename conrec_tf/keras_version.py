@@ -26,7 +26,10 @@ def use_keras_2() -> None:
     return
   if importlib.util.find_spec("tf_keras") is None:
     wanted = ".".join(map(str, version))
-    raise ImportError(f"TensorFlow {wanted} needs Keras 2: pip install tf_keras~={wanted}.0")
+    raise ImportError(
+      f"TensorFlow {wanted} needs Keras 2: pip install tf_keras~={wanted}.0, or where there is "
+      "none of that version yet: pip install --no-deps tf-keras-nightly"
+    )
   os.environ["TF_USE_LEGACY_KERAS"] = "1"  # read when tf.keras is first used
   tensorflow = sys.modules.get("tensorflow")
   if tensorflow and not tensorflow.keras.Model.__module__.startswith("tf_keras."):

@@ -60,8 +60,12 @@ def test_the_variable_is_set_only_where_there_is_a_choice(monkeypatch, version, 
 def test_without_tf_keras_the_package_to_install_is_named(monkeypatch):
   monkeypatch.setattr(keras_version, "tensorflow_version", lambda: (2, 21))
   monkeypatch.setattr(keras_version.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ImportError, match="pip install tf_keras~=2.21.0"):
+  with pytest.raises(ImportError) as error:
     keras_version.use_keras_2()
+  assert str(error.value) == (
+    "TensorFlow 2.21 needs Keras 2: pip install tf_keras~=2.21.0, or where there is none of that "
+    "version yet: pip install --no-deps tf-keras-nightly"
+  )
 
 
 def test_the_version_is_read_without_importing_tensorflow():

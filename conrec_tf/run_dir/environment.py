@@ -4,6 +4,7 @@ from importlib import metadata
 import os
 import pathlib
 import platform
+import sys
 import time
 from typing import Any
 
@@ -48,8 +49,16 @@ def versions() -> dict[str, str]:
     "conrec_tf": __version__,
     "Python": platform.python_version(),
     "tensorflow": tf.__version__,
-    **{name: metadata.version(name) for name in (keras, *PACKAGES)},
+    keras: sys.modules[keras].__version__,
+    **{name: _version(name) for name in PACKAGES},
   }
+
+
+def _version(name: str) -> str:
+  try:
+    return metadata.version(name)
+  except metadata.PackageNotFoundError:  # a nightly one has another name
+    return "unknown"
 
 
 def _processor() -> str:
