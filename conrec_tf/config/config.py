@@ -209,7 +209,8 @@ class Config(Options):
     if self.learning_rate_schedule == "constant":  # whatever else may depend on the length
       values = {name: value for name, value in values.items() if name not in LENGTH}
     if self.dataset in OWN_DATASETS:
-      values["data_dir"] = os.path.realpath(self.data_dir)
+      is_path = "://" not in self.data_dir
+      values["data_dir"] = os.path.realpath(self.data_dir) if is_path else self.data_dir
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     name = self.dataset.replace("/", "_").replace(":", "_")
     several = "-seeds" if self.seeds else ""

@@ -6,6 +6,7 @@ import logging
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.files.bucket import local_copy
 from conrec_tf.data.label_subsets import with_share_of_labels
 from conrec_tf.data.sources.image_folder import open_files, open_image_folder
 from conrec_tf.data.sources.npz import open_npz
@@ -87,6 +88,8 @@ def load_files(
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens a dataset; None lets any number of image files fail, as `image_source` says."""
   if data.dataset in IMAGE_FILES:
+    if "://" in data.data_dir:
+      data = data.lying_at(local_copy(data.data_dir))
     return IMAGE_FILES[data.dataset](data, max_undecodable)
   return open_npz(data) if data.dataset == "npz" else open_tfds(data)
 

@@ -92,9 +92,9 @@ from conrec_tf.errors import UsageError
       "Received: none",
     ),
     (
-      dict(eval_dataset="image_folder", eval_data_dir="gs://bucket/photos"),
-      "eval_data_dir must be a path for eval_dataset=image_folder; mount buckets, e.g. by rclone "
-      "or gcsfuse. Received: gs://bucket/photos",
+      dict(eval_dataset="npz", eval_data_dir="gs://bucket/photos.npz"),
+      "eval_data_dir must be a path for eval_dataset=npz; mount buckets, e.g. by rclone or "
+      "gcsfuse. Received: gs://bucket/photos.npz",
     ),
     (
       dict(label_fractions="0.1", cv_folds=5),

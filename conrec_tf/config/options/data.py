@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from conrec_tf.config.options.option import option, section, section_with, setting, share
 
 # Files of the user's own; others are TFDS's.
+IN_BUCKETS = ("image_folder", "webdataset", "parquet")
 OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 # What says something of the files that training learns from, and of no others.
@@ -28,7 +29,8 @@ class Data:
     "",
     "The folder of images, the .npz file (x_train, y_train, x_test, y_test), the tar archives "
     "(photos-{000..099}.tar), the folder of .parquet files, or that of prepared TFDS data (empty: "
-    "~/tensorflow_datasets).",
+    "~/tensorflow_datasets). Images, archives and .parquet files may lie in a bucket (s3://, "
+    "gs://, hf://), of which a copy is kept.",
     path=True,
   )
   label_mode: str = option(
@@ -175,6 +177,11 @@ class Data:
   def with_splits(self, learnt: str, measured: str) -> "Data":
     """Returns the same data with other splits."""
     return section_with(Data, self, train_split=learnt, eval_split=measured)
+
+  def lying_at(self, data_dir: str) -> "Data":
+    """Returns the same data in another place."""
+    kind = EvaluationData if isinstance(self, EvaluationData) else Data
+    return section_with(kind, self, data_dir=data_dir)
 
   def of_eval_dataset(self, channels: int) -> "Data":
     """Returns what a run says of `eval_dataset`, under the names that `dataset`'s options have.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import os
 import re
 
-from conrec_tf.config.options.data import OWN_DATASETS
+from conrec_tf.config.options.data import IN_BUCKETS, OWN_DATASETS
 from conrec_tf.config.options.option import Rule, written
 from conrec_tf.config.options.table import Options
 
@@ -20,7 +20,9 @@ def data_rules(config: Options) -> Iterator[Rule]:
   ):
     dataset = getattr(config, option)
     yield (
-      dataset in OWN_DATASETS and "://" in path,
+      dataset in OWN_DATASETS
+      and "://" in path
+      and (dataset not in IN_BUCKETS or config.is_segmenting),
       f"{name} must be a path for {option}={dataset}; mount buckets, e.g. by rclone or gcsfuse",
       path,
     )
