@@ -60,10 +60,14 @@ def local_copy(data_dir: str) -> str:
     root, listed, pattern = _listed(system, root, _root(data_dir)[1])
     lacking = files.lacking(listed)
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-      copied = pool.map(lambda name: files.copy(system, root, name, listed[name]), lacking)
-      with contextlib.closing(copied):
-        for _ in progress_bar("Copying files", "files", len(lacking), copied):
+      copying = [pool.submit(files.copy, system, root, name, listed[name]) for name in lacking]
+      ended = concurrent.futures.as_completed(copying)
+      try:
+        for each in progress_bar("Copying files", "files", len(lacking), ended):
+          each.result()
           done += 1
+      finally:
+        pool.shutdown(cancel_futures=True)
   except UsageError:
     raise
   except Exception as error:  # each library has its own

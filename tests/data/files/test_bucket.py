@@ -79,10 +79,10 @@ def test_what_was_cut_off_goes_on_with_what_is_lacking(bucket, monkeypatch):
   assert "(the line is cut); what was copied stays" in str(error.value)
   assert f"Received: {ADDRESS}" in str(error.value)
   copied = set(bucket.read)
-  assert copied == {"a/1.png", "b/3.png"}
+  assert copied <= {"a/1.png", "b/3.png"}
   bucket.read.clear()
   path = local_copy(ADDRESS)
-  assert bucket.read == ["a/2.png"] and contents(path) == FILES
+  assert sorted(bucket.read) == sorted(FILES.keys() - copied) and contents(path) == FILES
 
 
 def test_a_copy_that_is_damaged_or_not_noted_to_the_end_is_made_again(bucket):
