@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import conrec_tf
+import conrec_tf.commands
 import conrec_tf.commands.tasks
 import conrec_tf.config
 import conrec_tf.models
@@ -34,6 +35,22 @@ def test_public_names_are_those_of_their_modules():
   assert set(conrec_tf.__all__) <= set(dir(conrec_tf))
   with pytest.raises(AttributeError, match="no attribute 'train'"):
     conrec_tf.train  # noqa: B018
+
+
+def test_pretraining_is_the_command_and_returns_its_run(monkeypatch, tmp_path):
+  asked = []
+  monkeypatch.setattr(conrec_tf.commands, "run", asked.append)
+  found = conrec_tf.pretrain(tmp_path / "photos", tmp_path / "run", train_epochs=3)
+  [config] = asked
+  assert (config.mode, config.dataset, config.train_epochs) == (
+    "train_then_eval",
+    "image_folder",
+    3,
+  )
+  assert config.data_dir == str(tmp_path / "photos")
+  assert found.path == tmp_path / "run" == pathlib.Path(config.model_dir)
+  conrec_tf.pretrain("images.npz", train_split="test")
+  assert asked[1].dataset == "npz" and asked[1].train_split == "test"
 
 
 @pytest.mark.parametrize("name, arguments", DECIDED)
