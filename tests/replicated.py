@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from foreign_networks import WIDTH, quarters
 import numpy as np
+from plain_graphs import plain_graphs
 import tensorflow as tf
 
 from conrec_tf import commands, losses
@@ -50,7 +51,7 @@ PAPER = dict(
 )
 # What a training may have beside the paper, together where it can be: (replicas, options).
 OPTIONS = {
-  "moco, average pooling, adversarial": (
+  "moco, average pooling, adversarial, a teacher of views": (
     2,
     dict(
       contrastive_method="moco",
@@ -58,6 +59,8 @@ OPTIONS = {
       pooling="average",
       adversarial_weight=1.0,
       adversarial_start_step=1,
+      teacher="quarters",
+      teacher_views=True,
     ),
   ),
   "moco with a queue": (
@@ -71,7 +74,7 @@ OPTIONS = {
       corruption="none",
     ),
   ),
-  "inner levels and local crops on three": (
+  "inner levels, local crops, a teacher and relations on three": (
     3,
     dict(
       unet_depth=3,
@@ -79,15 +82,9 @@ OPTIONS = {
       multi_level_reconstruction_weight=50.0,
       local_crops=2,
       local_crop_size=8,
+      teacher="quarters",
+      teacher_relation_weight=25.0,
     ),
-  ),
-  "a teacher and relations on three": (
-    3,
-    dict(teacher="quarters", teacher_relation_weight=25.0, reconstruction_weight=0.0),
-  ),
-  "a teacher of views": (
-    2,
-    dict(teacher="quarters", teacher_views=True, contrastive_weight=0.0, reconstruction_weight=0.0),
   ),
 }
 RECIPE = {name: getattr(Config, name) for name in PAPER}
@@ -101,6 +98,7 @@ def main():
   print(json.dumps({"little": little, "options": options, "more": more}[sys.argv[1]]()))
 
 
+@plain_graphs()
 def little():
   """Five steps of LARS in float64 on two replicas against one device; who takes which image."""
   found = {"seen": {replicas: seen(replicas) for replicas in (1, 2, 3)}}
@@ -120,6 +118,7 @@ def little():
   return found
 
 
+@plain_graphs()
 def options():
   """Five steps in float64 of what a training may have beside the paper."""
   tf.keras.backend.set_floatx("float64")
@@ -135,11 +134,12 @@ def options():
 
 def more():
   """Float32, a step that isn't finite, mixed precision, and whole runs."""
-  batches, found = make_batches(2, "float32"), {"skipped": skipped()}
-  for precision in ("mixed_float16", "mixed_bfloat16"):
-    found[precision], _, _ = train(
-      2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **CONREC
-    )
+  with plain_graphs():
+    batches, found = make_batches(2, "float32"), {"skipped": skipped()}
+    for precision in ("mixed_float16", "mixed_bfloat16"):
+      found[precision], _, _ = train(
+        2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **CONREC
+      )
   return {**found, **runs()}
 
 
