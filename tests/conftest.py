@@ -73,6 +73,15 @@ def same_precision():
 
 
 @pytest.fixture
+def quickly_traced():
+  """Leaves the graphs of a test as they were traced; see `plain_graphs`."""
+  from plain_graphs import plain_graphs
+
+  with plain_graphs():
+    yield
+
+
+@pytest.fixture
 def tiny(data_dir, tmp_path):
   """Keyword arguments of a configuration that trains in seconds."""
   return dict(

@@ -46,7 +46,7 @@ def test_the_wheel_is_a_program_with_presets(installed, tmp_path):
     installed / "python", "-c", "import conrec_tf; print(conrec_tf.__file__)", cwd=tmp_path
   )
   assert str(installed.parent) in done.stdout
-  scale = ["--image_size=24", "--unet_depth=3", "--base_filters=2", "--train_batch_size=8"]
+  scale = ["--image_size=24", "--unet_depth=2", "--base_filters=2", "--train_batch_size=8"]
   scale += ["--local_crops=0", "--train_steps=2", "--noreport", f"--data_dir={tmp_path / 'tfds'}"]
   scale += ["--train_split=train[:48]", "--eval_split=test[:24]"]
   done = run(

@@ -4,6 +4,7 @@ import json
 
 import kinds_of_data
 import numpy as np
+from plain_graphs import plain_graphs
 import pytest
 import tensorflow as tf
 
@@ -34,18 +35,18 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory):
   """The folder of a pre-training with everything that looks at inner levels."""
   model_dir = tmp_path_factory.mktemp("runs") / "keras"
-  commands.run(
-    Config(
-      **SIZES,
-      **data,
-      model_dir=str(model_dir),
-      multi_level_contrastive_weight=0.5,
-      multi_level_reconstruction_weight=10.0,
-      log_gradient_conflict=True,
-      log_steps=1,
-      export_format="saved_model,onnx,tflite",
-    )
+  config = Config(
+    **SIZES,
+    **data,
+    model_dir=str(model_dir),
+    multi_level_contrastive_weight=0.5,
+    multi_level_reconstruction_weight=10.0,
+    log_gradient_conflict=True,
+    log_steps=1,
+    export_format="saved_model,onnx,tflite",
   )
+  with plain_graphs():
+    commands.run(config)
   return model_dir
 
 

@@ -139,12 +139,15 @@ def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly_traced")
 def test_from_training_to_report(table, tmp_path, caplog):
   config = Config(
     **table,
     image_size=24,
     base_filters=2,
     unet_depth=3,
+    reconstruction_weight=0.0,
+    corruption="none",
     local_crops=0,
     train_batch_size=8,
     train_steps=4,

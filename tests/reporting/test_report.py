@@ -11,6 +11,7 @@ import shutil
 
 import numpy as np
 from PIL import Image
+from plain_graphs import plain_graphs
 import pytest
 import tensorflow as tf
 
@@ -70,7 +71,8 @@ def config(data_dir, tmp_path_factory):
     sweep_representations=True,
     model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
   )
-  commands.run(config)
+  with plain_graphs():
+    commands.run(config)
   return config
 
 
