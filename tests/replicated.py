@@ -345,6 +345,7 @@ def runs():
   commands.train.build_strategy = lambda config, _: strategy_of(2 if config.devices else 1)
   with tempfile.TemporaryDirectory() as folder:
     values = dict(data_dir=folder, train_split="train[:48]", eval_split="test[:24]", log_steps=1)
+    values |= dict(reconstruction_weight=0.0, corruption="none")  # compared above
 
     def run(name, replicas, steps):
       path = f"{folder}/{name}"

@@ -16,6 +16,7 @@ SIZES = dict(
   encoder="mobilenetv3small",
   image_size=32,
   base_filters=2,
+  local_crops=0,
   train_batch_size=8,
   train_steps=2,
   representation_levels="all",
@@ -86,6 +87,7 @@ def test_it_embeds_and_is_finetuned(run, data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly_traced")
 def test_it_segments(run, tmp_path):
   values = kinds_of_data.write_masks(tmp_path)
   trained = tmp_path / "segmenting"

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import kill
 
-SHORT = ["--train_steps=20", "--eval_every_epochs=2", "--bootstrap_samples=20"]
+SHORT = ["--train_steps=20", "--eval_every_epochs=2", "--bootstrap_samples=20", "--local_crops=0"]
 
 
 @pytest.fixture(autouse=True)

@@ -203,6 +203,7 @@ def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
     base_filters=4,
     unet_depth=2,
     skip_connections="all",
+    local_crops=0,
     train_steps=2,
     train_batch_size=4,
     model_dir=str(tmp_path / "origin"),

@@ -146,8 +146,6 @@ def test_from_training_to_report(table, tmp_path, caplog):
     image_size=24,
     base_filters=2,
     unet_depth=3,
-    reconstruction_weight=0.0,
-    corruption="none",
     local_crops=0,
     train_batch_size=8,
     train_steps=4,

@@ -74,6 +74,7 @@ def place(tmp_path_factory):
       Image.fromarray(pixels).save(folder / f"photos/{label}/{index}.png")
   Image.fromarray(pixels).save(folder / "photo.jpg")
   values = dict(dataset="image_folder", data_dir="photos", image_size=64, base_filters=16)
+  values |= dict(local_crops=0)
   flags = as_flags({**values, "train_batch_size": 4, "model_dir": "runs/flowers"})
   done = command(*flags, "--train_steps=2", "--noreport", "--log_steps=1", cwd=folder)
   assert done.returncode == 0, done.stderr

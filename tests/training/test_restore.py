@@ -75,7 +75,12 @@ TRAININGS = {
   ),
   "graded": ("parquet", dict(train_mode="finetune", ordinal_labels=True, optimizer="lars")),
   "segmented": ("masks", dict(optimizer="momentum")),
-  "encoder_of_keras": ("npz", dict(encoder="mobilenetv3small", image_size=32, unet_depth=4)),
+  "encoder_of_keras": (
+    "npz",
+    dict(
+      encoder="mobilenetv3small", image_size=32, unet_depth=4, local_crops=2, local_crop_size=32
+    ),
+  ),
   "encoder_of_keras_segmented": (
     "masks",
     dict(encoder="efficientnetb0", image_size=32, unet_depth=4, optimizer="momentum"),
