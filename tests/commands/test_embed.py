@@ -207,6 +207,7 @@ def test_an_embedding_does_not_depend_on_the_other_images(tmp_path, rng, center_
   np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_workers_leave_the_files_of_one(photos, monkeypatch):
   folder = pathlib.Path(photos.model_dir) / "embeddings/photos"
   before = contents(folder)

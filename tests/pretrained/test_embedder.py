@@ -45,6 +45,12 @@ def run(tmp_path_factory):
   return Run(root / "run"), root / "photos", model
 
 
+@pytest.fixture(scope="module")
+def embedder(run):
+  """A transformer by that network, which opens it once."""
+  return conrec_tf.ConRecEmbedder(run[0]).fit(np.zeros([1, 24, 24, 3], np.uint8))
+
+
 def pixels_of(path):
   return np.asarray(Image.open(path))
 
@@ -80,8 +86,8 @@ def test_a_run_takes_the_place_of_its_path_and_knows_its_network(run):
 
 
 @pytest.mark.parametrize("kind", ["paths", "uint8", "uint16", "float", "list"])
-def test_the_transformer_takes_images_of_any_form(run, kind):
-  path, photos, model = run
+def test_the_transformer_takes_images_of_any_form(run, embedder, kind):
+  _, photos, model = run
   paths = [str(photos / name) for name in ("b.png", "a.png")]
   arrays = [pixels_of(each) for each in paths]
   images = {
@@ -91,8 +97,7 @@ def test_the_transformer_takes_images_of_any_form(run, kind):
     "float": np.stack(arrays) / 255,
     "list": arrays,
   }[kind]
-  embedder = conrec_tf.ConRecEmbedder(path)
-  found = embedder.fit_transform(images)
+  found = embedder.transform(images)
   np.testing.assert_allclose(found, expected(model, paths), atol=1e-4)
   assert found.shape == (2, embedder.n_features_out_)
   assert embedder.get_feature_names_out()[0] == "conrecembedder0"
@@ -122,9 +127,8 @@ def test_the_transformer_refuses_what_is_no_image(run, images, message):
     conrec_tf.ConRecEmbedder(run[0]).fit(images)
 
 
-def test_a_bad_file_has_no_row_and_is_refused(run):
+def test_a_bad_file_is_refused(run, embedder):
   files = [str(run[1] / name) for name in ("bad.png", "a.png")]
-  embedder = conrec_tf.ConRecEmbedder(run[0]).fit(files[1:])
   with pytest.raises(UsageError, match="files that can be decoded. Received: .*bad.png"):
     embedder.transform(files)
 
@@ -146,6 +150,7 @@ def test_the_transformer_passes_checks_of_scikit_learn(check):
   check("ConRecEmbedder", conrec_tf.ConRecEmbedder("runs/flowers"))
 
 
+@pytest.mark.filterwarnings("ignore:Can.t test estimator")
 def test_scikit_learn_checks_what_it_can():
   results = checks.check_estimator(conrec_tf.ConRecEmbedder("runs/flowers"), on_skip=None)
   assert {row["status"] for row in results} == {"passed"}
