@@ -11,11 +11,13 @@ class Explore:
     "",
     "Image file whose nearest images are looked for, in place of the page about all of them.",
     path=True,
+    before="",
   )
   num_clusters: int = setting(
     0,
     "Groups of images to look for; 0: as many as there are classes, without labels by the number "
     "of images, at most 50.",
     low=0,
+    before=0,
   )
-  label_next: int = setting(100, "Images to choose that are worth a label next.", low=0)
+  label_next: int = setting(100, "Images to choose that are worth a label next.", low=0, before=100)
