@@ -263,9 +263,20 @@ def test_an_export_that_computes_something_else_is_refused(network, tmp_path, mo
   monkeypatch.setattr(
     exporting.onnx_tflite, "run_tflite", lambda path, images: np.ones([4, 2 * (4 + 8)])
   )
-  with pytest.raises(UsageError, match="tflite must give the network's embeddings to"):
+  with pytest.raises(UsageError, match="tflite must give what the network gives, to"):
     export_network(config, resolve_checkpoint(tmp_path), directory)
   assert list((tmp_path / "tflite").iterdir()) == []
+
+
+def test_a_classifier_that_magnifies_rounding_is_told_and_one_without_numbers_refused(caplog):
+  """What a network without learning gives hardly varies, and its exports are compared apart."""
+  expected = np.array([[0.9, 0.1]])
+  assert exporting._compared("onnx_classifier", expected, expected + 0.005) == pytest.approx(0.005)
+  assert not caplog.text
+  assert exporting._compared("onnx_classifier", expected, expected - 0.5) == pytest.approx(0.5)
+  assert "onnx_classifier gives probabilities up to 0.5 from the network's" in caplog.text
+  with pytest.raises(UsageError, match="Received: nan"):
+    exporting._compared("tflite_classifier", expected, expected * np.nan)
 
 
 def test_portable_network_equals_the_trained_one(network, tmp_path, images):
