@@ -342,6 +342,27 @@ STUDIES = {
     (0, 1, 2),
     equal_seconds=True,
   ),
+  "long_views_flowers": Study(
+    "The same, each for the time that 10,600 of the former default's steps take.",
+    (*FLOWERS, BFLOAT16),
+    10600,
+    VIEWS,
+    (0, 1, 2),
+    equal_seconds=True,
+  ),
+  "views_circles": Study(
+    "ConRec and SimCLR under the default recipe on Circles-Square, SimCLR for the time that 2,170 "
+    "of ConRec's steps take.",
+    (*CIRCLES, BFLOAT16),
+    2170,
+    {
+      "conrec": DEFAULT,
+      "simclr": (*DEFAULT, *SIMCLR),
+      "simclr_corrupted": (*DEFAULT, AVERAGE, "--reconstruction_weight=0"),
+    },
+    (0, 1, 2),
+    equal_seconds=True,
+  ),
   "teacher_flowers": Study(
     "The default recipe on Oxford Flowers 102 with the network that ships as a teacher, beside the "
     "other losses and in their place, each for the time that 2,120 of the default's steps take.",
