@@ -9,6 +9,7 @@ same settings; vectors are drawn around 200 middles. Memory is the most that the
 import argparse
 import resource
 import time
+from typing import Any
 
 import faiss
 import numpy as np
@@ -39,7 +40,7 @@ def drawn(count, size, rng):
 def library_neighbours(units):
   """The search by faiss alone, with the settings of `neighbours`."""
   size = units.shape[1]
-  index = faiss.IndexFlatL2(size)
+  index: Any = faiss.IndexFlatL2(size)
   if len(units) > near.MOST_EXACT:
     lists = round(near.LISTS_PER_ROOT * len(units) ** 0.5)
     index = faiss.IndexIVFFlat(index, size, lists)

@@ -1,6 +1,6 @@
 """Which vectors lie nearest to which, by cosine: exactly, or of very many nearly so."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -84,7 +84,7 @@ def _search(queries: np.ndarray, units: np.ndarray, count: int, seed: int) -> np
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(units)
     return search.kneighbors(queries, return_distance=False)
   size = units.shape[1]
-  index = faiss.IndexFlatL2(size)
+  index: Any = faiss.IndexFlatL2(size)
   if not is_exact:
     lists = round(LISTS_PER_ROOT * len(units) ** 0.5)
     index = faiss.IndexIVFFlat(index, size, lists)

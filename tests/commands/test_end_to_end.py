@@ -450,8 +450,8 @@ def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
     (["--resnet_depth=50"], "Use --unet_depth."),
     (
       ["--mode=dance"],
-      "mode must be one of train, train_then_eval, eval, report, verdict, embed, segment, export, "
-      "check_data. Received: 'dance'",
+      "mode must be one of train, train_then_eval, eval, report, verdict, embed, explore, predict, "
+      "segment, export, check_data. Received: 'dance'",
     ),
     (["--train_epochs=many"], "flag --train_epochs=many: invalid literal"),
     (["--train_epochs=0"], "train_epochs must be at least 1. Received: 0"),
