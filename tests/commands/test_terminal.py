@@ -1,5 +1,6 @@
 """A training whose terminal is closed."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -11,14 +12,15 @@ from command_line import ROOT, RUN, as_flags
 import pytest
 
 
-def start_in_terminal(flags, before=lambda: None):
-  """Starts a training in a terminal of its own, waits until it trains, and closes the terminal."""
+@contextlib.contextmanager
+def training_in_terminal(flags, on_hangup=signal.SIG_DFL):
+  """A training, in a terminal of its own that was closed when it trained, as a process."""
   ours, theirs = os.openpty()
 
   def become_its_session():
     os.setsid()
     fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-    before()
+    signal.signal(signal.SIGHUP, on_hangup)  # whatever these tests were started by
 
   process = subprocess.Popen(
     [sys.executable, str(RUN), *as_flags(flags)],
@@ -33,7 +35,11 @@ def start_in_terminal(flags, before=lambda: None):
   while b" loss " not in seen:
     seen += os.read(ours, 1000)
   os.close(ours)
-  return process
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture
@@ -43,8 +49,8 @@ def flags(quickest):
 
 @pytest.mark.slow
 def test_a_terminal_that_closes_leaves_a_checkpoint(flags, tmp_path):
-  process = start_in_terminal({**flags, "train_steps": 50_000})
-  assert process.wait(60) == 128 + signal.SIGHUP
+  with training_in_terminal({**flags, "train_steps": 50_000}) as process:
+    assert process.wait(60) == 128 + signal.SIGHUP
   [saved] = (tmp_path / "run" / "checkpoints").glob("*.index")
   step = int(saved.stem.split("-")[1])
   assert 0 < step < 50_000
@@ -59,9 +65,6 @@ def test_a_terminal_that_closes_leaves_a_checkpoint(flags, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_ignores_that_its_terminal_closes_goes_on(flags, tmp_path):
-  def as_nohup_does():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-  process = start_in_terminal({**flags, "train_steps": 200}, as_nohup_does)
-  assert process.wait(120) == 0
+  with training_in_terminal({**flags, "train_steps": 200}, signal.SIG_IGN) as process:
+    assert process.wait(120) == 0
   assert (tmp_path / "run" / "checkpoints" / "ckpt-200.index").exists()
