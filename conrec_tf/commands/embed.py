@@ -20,8 +20,9 @@ from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images
 from conrec_tf.files import make_output_folder
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.classifier import find_classifier
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import open_network
+from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.embedding_files import (
   Archive,
   archive_paths,
@@ -53,11 +54,7 @@ def run(config: Config) -> None:
       another process is lost.
   """
   directory = RunDirectory(config.run_directory)
-  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config = config.to_embed(batch_size(config))
-  source = load_dataset(config, pretrained.center_crop)
-  model, head = open_network(config, pretrained, source.channels)
-  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path)
+  config, pretrained, source, model, kept = opened(config, directory)
   folder = directory.path / "embeddings" / folder_name(source)
   make_output_folder(directory.path)
   splits = splits_by_role(source)
@@ -83,6 +80,29 @@ def run(config: Config) -> None:
     done,
     done / (time.monotonic() - began),
   )
+
+
+def opened(
+  config: Config, directory: RunDirectory
+) -> tuple[Config, PretrainedModel, DatasetSource, Embedder, KeptClassifier | None]:
+  """Opens what a pass over images takes: network, images, and the network's classifier.
+
+  Args:
+    directory: of the run; it may hold the classifier.
+
+  Returns:
+    The options of the pass, what is known of the network, the images, the network, and its
+    classifier, or None.
+
+  Raises:
+    UsageError: the network doesn't fit or can't be read.
+  """
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
+  config = config.to_embed(batch_size(config))
+  source = load_dataset(config, pretrained.center_crop)
+  model, head = open_network(config, pretrained, source.channels)
+  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path)
+  return config, pretrained, source, model, kept
 
 
 def folder_name(source: DatasetSource) -> str:

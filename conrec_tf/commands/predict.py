@@ -6,17 +6,19 @@ import time
 
 import numpy as np
 
-from conrec_tf.commands.embed import embedded_archives, folder_name, share_archives, splits_by_role
-from conrec_tf.commands.tasks import load_dataset
+from conrec_tf.commands.embed import (
+  embedded_archives,
+  folder_name,
+  opened,
+  share_archives,
+  splits_by_role,
+)
 from conrec_tf.config import Config
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.embedding import batch_size
 from conrec_tf.evaluation.label_kinds import MultiLabel
 from conrec_tf.files import csv_text, make_output_folder, write_text
-from conrec_tf.pretrained.classifier import find_classifier
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
-from conrec_tf.pretrained.load import open_network
+from conrec_tf.pretrained.find import network_digest
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.embedding_files import write_manifest
 from conrec_tf.run_dir.image_table import Columns, image_columns
@@ -41,11 +43,7 @@ def run(config: Config) -> None:
     UsageError: nothing has learnt to classify by the network, it doesn't fit or can't be read.
   """
   directory = RunDirectory(config.run_directory)
-  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config = config.to_embed(batch_size(config))
-  source = load_dataset(config, pretrained.center_crop)
-  model, head = open_network(config, pretrained, source.channels)
-  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path)
+  config, pretrained, source, model, kept = opened(config, directory)
   if kept is None:
     raise UsageError(
       "checkpoint or model_dir must have a classifier, for mode=predict: evaluate the network on "

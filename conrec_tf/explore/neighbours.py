@@ -50,8 +50,9 @@ def neighbours(units: np.ndarray, count: int, seed: int) -> Neighbours:
   count = min(count, len(units) - 1)
   found = _search(units, units, count + 1, seed)
   # A copy of a vector may come before it, and several may leave no place for it.
-  is_other = found != np.arange(len(units))[:, np.newaxis]
-  is_other[is_other.all(axis=1), -1] = False
+  is_own = found == np.arange(len(units))[:, np.newaxis]
+  own = np.where(is_own.any(axis=1), is_own.argmax(axis=1), count)
+  is_other = np.arange(count + 1) != own[:, np.newaxis]
   return _measured(units, units, found[is_other].reshape(len(units), count))
 
 

@@ -272,6 +272,8 @@ def test_a_classifier_that_magnifies_rounding_is_told_and_one_without_numbers_re
   """What a network without learning gives hardly varies, and its exports are compared apart."""
   expected = np.array([[0.9, 0.1]])
   assert exporting._compared("onnx_classifier", expected, expected + 0.005) == pytest.approx(0.005)
+  unsure = np.array([[0.5, 0.5]])
+  assert exporting._compared("tflite_classifier", unsure, unsure + 0.008) == pytest.approx(0.008)
   assert not caplog.text
   assert exporting._compared("onnx_classifier", expected, expected - 0.5) == pytest.approx(0.5)
   assert "onnx_classifier gives probabilities up to 0.5 from the network's" in caplog.text
