@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import dataclasses
 import functools
-import pathlib
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +39,6 @@ class ReportContext:
 
   runs: list[RunRecord]
   network: Inspector
-  folder: pathlib.Path
 
   @property
   def inspector(self) -> ModelInspector:

@@ -24,13 +24,12 @@ from conrec_tf.data.summary import (
   sample,
   sampled_values,
 )
-from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting.figures import data_figures
-from conrec_tf.reporting.figures.plot_style import Picture, rc_style
-from conrec_tf.reporting.html_report import ENVIRONMENT, Section, embedded
+from conrec_tf.reporting.figures.plot_style import Picture
+from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
 from conrec_tf.reporting.tables import Table
 
-FOLDER, PAGE = "data", "index.html"
+FOLDER = "data"
 IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
 LINES_SHOWN = 200
 EXAMPLES = 3
@@ -39,7 +38,7 @@ LONGEST_SIDE = 320  # pixels of a picture
 
 @dataclasses.dataclass
 class DataFindings:
-  """The findings about a dataset; each section draws its figures into a folder.
+  """The findings about a dataset; each section of the page is a method.
 
   Attributes:
     options: say how views are made.
@@ -97,7 +96,7 @@ class DataFindings:
       ("of them across splits", str(len(self.crossing()))),
     ]
 
-  def problems(self, folder: pathlib.Path) -> Section:
+  def problems(self) -> Section:
     """Lists bad images, images that splits share, and warnings."""
     reasons: dict[str, list[str]] = collections.defaultdict(list)
     bad: list[tuple[str, str]] = [*self.source.bad]
@@ -118,7 +117,7 @@ class DataFindings:
       section.notes.append("None: every image can be decoded, and nothing was noticed.")
     return section
 
-  def counts(self, folder: pathlib.Path) -> Section:
+  def counts(self) -> Section:
     """Counts images by label and split."""
     section = Section("Labels and splits")
     if self.source.class_names:
@@ -134,12 +133,12 @@ class DataFindings:
           for index, name in enumerate(self.source.class_names[:LINES_SHOWN])
         ],
       )
-      section.pictures.append(data_figures.label_counts(self.source.class_names, counts, folder))
+      section.pictures.append(data_figures.label_counts(self.source.class_names, counts))
     else:
       section.notes.append("There are no labels: the losses are measured on the held-out split.")
     return section
 
-  def pixels(self, folder: pathlib.Path) -> Section:
+  def pixels(self) -> Section:
     """Summarises sizes, formats and values."""
     summaries = [summary for summary in self.summaries if len(summary.good)]
     if not summaries:
@@ -173,13 +172,13 @@ class DataFindings:
     return Section(
       "Pixels",
       [
-        data_figures.image_sizes(sizes, self.options.image_size, folder),
-        data_figures.values(histogram, folder),
+        data_figures.image_sizes(sizes, self.options.image_size),
+        data_figures.values(histogram),
       ],
       table=Table(header, rows, texts=len(header)),
     )
 
-  def images(self, folder: pathlib.Path) -> Section:
+  def images(self) -> Section:
     """Draws some images, and the network's inputs that are made of them."""
     summary = self.summaries[0]
     if not len(summary.good):
@@ -187,12 +186,12 @@ class DataFindings:
     images = {index: _small(image) for index, image in sample(summary, self.source, IMAGES_SHOWN)}
     titles = [self._label(summary, index) for index in images]
     shown = list(images.values())
-    pictures = [data_figures.some_images(shown, titles, folder)]
+    pictures = [data_figures.some_images(shown, titles)]
     if self.options.is_pretraining:
-      pictures.append(self._views(summary, folder))
+      pictures.append(self._views(summary))
     return Section("Images", pictures)
 
-  def _views(self, summary: SplitSummary, folder: pathlib.Path) -> Picture:
+  def _views(self, summary: SplitSummary) -> Picture:
     options = self.options
     augment = two_views(self.source, options, options.image_size, options.seed)
 
@@ -206,9 +205,9 @@ class DataFindings:
       (_small(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()
     ]
-    return data_figures.views(rows, self.options.corruption != "none", folder)
+    return data_figures.views(rows, self.options.corruption != "none")
 
-  def look_alikes(self, folder: pathlib.Path) -> Section:
+  def look_alikes(self) -> Section:
     """Draws images that are there twice, by their perceptual hashes."""
     section = Section("Images that look alike")
     if not self.duplicates:
@@ -235,7 +234,7 @@ class DataFindings:
       (images[found.of], images[found.image], self._name(found.image), self._crosses(found))
       for found in pairs
     ]
-    section.pictures.append(data_figures.look_alikes(drawn, folder))
+    section.pictures.append(data_figures.look_alikes(drawn))
     section.notes.append(
       "Check them before leaving them out (--drop_duplicates, for folders): images with similar "
       "hashes may be different photographs."
@@ -268,18 +267,16 @@ def write_data_report(found: DataFindings, parent: pathlib.Path) -> pathlib.Path
   """
   folder = parent / FOLDER
   draw = (found.problems, found.counts, found.pixels, found.images, found.look_alikes)
-  make_output_folder(folder.parent)
-  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder), rc_style():
-    temporary.mkdir()
-    sections = [section(temporary) for section in draw]
-    page = ENVIRONMENT.get_template("data.html.jinja").render(
+  with page_folder(folder) as temporary:
+    sections = (section() for section in draw)
+    write_page(
+      temporary,
+      "data.html.jinja",
+      (part for part in sections if part.pictures or part.table or part.notes),
       title=found.source.name,
-      sections=[part for part in sections if part.pictures or part.table or part.notes],
       highlights=found.highlights(),
-      embedded=embedded,
       command=f"python run.py --mode=check_data --dataset={found.options.dataset}",
     )
-    write_text(temporary / PAGE, page)
   return folder / PAGE
 
 

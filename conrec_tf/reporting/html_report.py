@@ -1,8 +1,11 @@
 """The page of a report: a single file that needs no network and no JavaScript."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
 import dataclasses
+import functools
+import pathlib
 import shlex
 from typing import Any
 
@@ -10,6 +13,7 @@ import jinja2
 
 from conrec_tf.config.options.option import meaning, written
 from conrec_tf.config.options.table import OPTIONS
+from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.metrics import (
   EVAL_TOTAL_LOSS,
   METRICS,
@@ -21,11 +25,12 @@ from conrec_tf.metrics import (
   standardised_key,
   untrained_key,
 )
-from conrec_tf.reporting.figures.plot_style import Picture
+from conrec_tf.reporting.figures.plot_style import Picture, rc_style
 from conrec_tf.reporting.run_record import RunRecord, differences
 from conrec_tf.reporting.tables import Table
 from conrec_tf.training.progress import duration
 
+PAGE = "index.html"
 ENVIRONMENT = jinja2.Environment(
   loader=jinja2.PackageLoader("conrec_tf.reporting", ""),
   autoescape=True,
@@ -67,27 +72,64 @@ class Section:
   details: Table | None = None
   details_title: str = ""
 
+  def save(self, folder: pathlib.Path) -> None:
+    """Writes its figures, and its tables that have files."""
+    for picture in self.pictures:
+      picture.save(folder)
+    for table in (self.table, self.details):
+      if table and table.file:
+        write_text(folder / table.file, table.csv())
 
-def render(
+
+@contextlib.contextmanager
+def page_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a new folder for a page, which then takes the place of `folder`; figures have a style.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  make_output_folder(folder.parent)
+  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder.parent), rc_style():
+    temporary.mkdir()
+    yield temporary
+
+
+def write_page(
+  folder: pathlib.Path, template: str, sections: Iterable[Section], **values: Any
+) -> None:
+  """Writes `index.html` by a template with values, and what belongs to its sections."""
+  kept = []
+  for section in sections:
+    section.save(folder)
+    kept.append(section)
+  text = ENVIRONMENT.get_template(template).render(
+    sections=kept, embedded=functools.partial(embedded, folder), **values
+  )
+  write_text(folder / PAGE, text)
+
+
+def write_report_page(
+  folder: pathlib.Path,
   runs: Sequence[RunRecord],
-  sections: Sequence[Section],
+  sections: Iterable[Section],
   results: Table,
   methods: Table,
-) -> str:
-  """Returns the text of `index.html`.
+) -> None:
+  """Writes the page of a run.
 
   Args:
     runs: the first is the one that the page describes.
     results, methods: tables of all numbers, and of the paper's systems.
   """
   run = runs[0]
-  return ENVIRONMENT.get_template("report.html.jinja").render(
+  write_page(
+    folder,
+    "report.html.jinja",
+    sections,
     run=run,
     title=f"{run.name} on {run.config.dataset}",
     names=[run.label for run in runs],
-    sections=sections,
     highlights=_highlights(run),
-    embedded=embedded,
     origin=_origin(run),
     times=_times(runs),
     changed=_settings(run, lambda value, default: value != default),
@@ -111,10 +153,11 @@ def _highlights(run: RunRecord) -> list[tuple[str, str, str]]:
   ]
 
 
-def embedded(picture: Picture) -> str:
-  """Returns a figure as a data URI: lines as SVG, images as PNG."""
-  path, kind = (picture.svg, "svg+xml") if picture.drawing else (picture.png, "png")
-  return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def embedded(folder: pathlib.Path, picture: Picture) -> str:
+  """Returns a figure that is saved in a folder as a data URI: lines as SVG, images as PNG."""
+  ending, kind = ("svg", "svg+xml") if picture.drawing else ("png", "png")
+  content = (folder / f"{picture.name}.{ending}").read_bytes()
+  return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _origin(run: RunRecord) -> list[tuple[str, str]]:

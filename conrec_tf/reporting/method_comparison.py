@@ -96,7 +96,7 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
     f"{first.name} is",
   )
   width = len(header) if others else len(header) - len(nothing)
-  return Table(header[:width], [row[:width] for row in rows]), notes
+  return Table(header[:width], [row[:width] for row in rows], file="comparison.csv"), notes
 
 
 def difference(first: Method, second: Method) -> Difference:

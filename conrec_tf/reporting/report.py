@@ -1,6 +1,6 @@
 """Draws `report/` of a finished run: one page, its figures, its tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import logging
 import os
@@ -10,16 +10,17 @@ from tqdm import tqdm
 
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.stream import steps_per_epoch
-from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
-from conrec_tf.reporting import html_report, tables
+from conrec_tf.files import write_text
+from conrec_tf.reporting import tables
 from conrec_tf.reporting.context import Inspector, ReportContext
-from conrec_tf.reporting.figures.plot_style import rc_style, undrawable
+from conrec_tf.reporting.figures.plot_style import undrawable
+from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_report_page
 from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, told_apart
 from conrec_tf.reporting.sections import DrawSection
 
 logger = logging.getLogger(__name__)
 
-FOLDER, PAGE = "report", "index.html"
+FOLDER = "report"
 CHARACTERS_SHOWN = 20
 
 
@@ -48,7 +49,6 @@ def write_report(
   runs = [run, *read_other_runs(compare_with, run)]
   _warn_of_differences(runs)
   folder = (parent or run.path) / FOLDER
-  make_output_folder(folder.parent)
   logger.info("Drawing the report of step %d", run.step)
   network = inspect(run.step)
   missing = undrawable(network.eval_source.class_names)
@@ -57,32 +57,28 @@ def write_report(
       "No font here has %s of the labels; figures show boxes. Noto fonts have most scripts",
       missing[:CHARACTERS_SHOWN],
     )
-  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder.parent), rc_style():
-    temporary.mkdir()
-    _write(ReportContext(_compared(runs, source), network, temporary), sections)
+  context = ReportContext(_compared(runs, source), network)
+  results, methods = tables.results_table(context.runs), tables.methods_table(context.runs)
+  with page_folder(folder) as temporary:
+    write_report_page(temporary, context.runs, _drawn(context, sections), results, methods)
+    for name, text in {
+      "results.csv": results.csv(),
+      "methods.csv": methods.csv(),
+      "methods.md": methods.markdown(),
+    }.items():
+      write_text(temporary / name, text)
   logger.info("Report in %s", folder / PAGE)
   return folder / PAGE
 
 
-def _write(context: ReportContext, draws: Mapping[str, DrawSection]) -> None:
-  """Draws all sections, with progress, and writes page and tables."""
-  sections = []
+def _drawn(context: ReportContext, draws: Mapping[str, DrawSection]) -> Iterator[Section]:
+  """Yields the sections that the run has, with progress."""
   quiet = None if logger.isEnabledFor(logging.INFO) else True  # None: a bar in terminals only
   with tqdm(draws.items(), disable=quiet, leave=False, dynamic_ncols=True, unit="part") as bar:
     for name, draw in bar:
       bar.set_description(f"Drawing {name}")
-      section = draw(context)
-      if section:
-        sections.append(section)
-  results = tables.results_table(context.runs)
-  methods = tables.methods_table(context.runs)
-  for name, text in {
-    "results.csv": results.csv(),
-    "methods.csv": methods.csv(),
-    "methods.md": methods.markdown(),
-    PAGE: html_report.render(context.runs, sections, results, methods),
-  }.items():
-    write_text(context.folder / name, text)
+      if section := draw(context):
+        yield section
 
 
 def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecord]:

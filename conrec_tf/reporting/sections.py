@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from conrec_tf.evaluation.late_gain import LateGain
-from conrec_tf.files import write_text
 from conrec_tf.metrics import LABELS, LATE_GAIN, REPRESENTATIONS
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import class_figures, curves, image_grids
@@ -41,7 +40,6 @@ def methods_section(context: ReportContext) -> Section | None:
       "The interval covers the variation over images and, with several trainings, over seeds; p "
       "is the probability of as large a difference by chance."
     )
-  write_text(context.folder / "comparison.csv", table.csv())
   return Section(
     "Methods compared",
     notes=notes,
@@ -58,18 +56,18 @@ def worth_section(context: ReportContext) -> Section | None:
 
 def training_section(context: ReportContext) -> Section | None:
   """Draws losses, learning rate and speed; None where nothing was logged."""
-  pictures = curves.training_curves(context.runs, context.folder)
+  pictures = curves.training_curves(context.runs)
   return Section("Training", pictures, small=True) if pictures else None
 
 
 def accuracy_section(context: ReportContext) -> Section:
   """Draws accuracy over epochs and labels."""
-  runs, folder = context.runs, context.folder
-  section = Section("Evaluations", [curves.accuracy_over_epochs(runs, folder)])
+  runs = context.runs
+  section = Section("Evaluations", [curves.accuracy_over_epochs(runs)])
   if late := runs[0].result.get(LATE_GAIN):
     gain = LateGain(**late)
     section.notes += [f"{gain.sentence()}."] if gain.is_flat else []
-  by_labels = [curves.few_labels(kind, runs, folder) for kind in curves.FEW_LABELS]
+  by_labels = [curves.few_labels(kind, runs) for kind in curves.FEW_LABELS]
   section.pictures += filter(None, by_labels)
   if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:
     section.notes.append(
@@ -84,8 +82,6 @@ def representations_section(context: ReportContext) -> Section | None:
   rows = context.runs[0].result.get(REPRESENTATIONS)
   if not rows:
     return None
-  table = representations_table(rows)
-  write_text(context.folder / "representations.csv", table.csv())
   return Section(
     "Representations",
     notes=[
@@ -93,7 +89,7 @@ def representations_section(context: ReportContext) -> Section | None:
       "without the labels of the evaluation split. Only the chosen one's number on the evaluation "
       "split is unbiased."
     ],
-    table=table,
+    table=representations_table(rows),
     table_title="Linear evaluation of every layer (%)",
   )
 
@@ -105,15 +101,11 @@ def inputs_section(context: ReportContext) -> Section:
   images = inspector.images(inspector.test, context.order[:ATTENDED])
   if inspector.has_decoder:
     targets = images[:RECONSTRUCTED]
-    section.pictures.append(
-      image_grids.reconstructions(targets, inspector.reconstruct(targets), context.folder)
-    )
+    section.pictures.append(image_grids.reconstructions(targets, inspector.reconstruct(targets)))
   else:
     section.notes.append("No reconstructions: this network has no decoder.")
   if inspector.has_attention:
-    section.pictures.append(
-      image_grids.attention_maps(images, inspector.attention(images), context.folder)
-    )
+    section.pictures.append(image_grids.attention_maps(images, inspector.attention(images)))
   else:
     section.notes.append(
       "No attention maps: this network pools by average, all locations have the same weight."
@@ -130,15 +122,11 @@ def classes_section(context: ReportContext) -> Section:
     return labels_section(context)
   counts = context.confusions()
   rows = class_figures.class_accuracies(counts, inspector.class_names)
-  details = class_table(rows)
-  write_text(context.folder / "class_accuracy.csv", details.csv())
   return Section(
     "Classes",
     [
-      class_figures.confusion_matrix(
-        counts, inspector.class_names, context.predictions.classifier, context.folder
-      ),
-      class_figures.class_accuracy(rows, context.folder),
+      class_figures.confusion_matrix(counts, inspector.class_names, context.predictions.classifier),
+      class_figures.class_accuracy(rows),
       _extremes(context, rows),
     ],
     _origin_of_predictions(context),
@@ -152,14 +140,13 @@ def classes_section(context: ReportContext) -> Section:
       texts=2,
     ),
     details_title="Accuracy of every class",
-    details=details,
+    details=class_table(rows),
   )
 
 
 def labels_section(context: ReportContext) -> Section:
   """Tabulates what is reached of each of several labels."""
   table = labels_table(context.runs[0].result.get(LABELS, ()))
-  write_text(context.folder / "labels.csv", table.csv())
   return Section("Labels", table=table, table_title="Logistic regression of each label (%)")
 
 
@@ -202,9 +189,7 @@ def embeddings_section(context: ReportContext) -> Section:
   inspector, seed = context.inspector, context.runs[0].config.seed
   labelled = bool(inspector.class_names) and not inspector.eval_source.multi_label
   (train, train_labels), (test, labels) = context.train, context.test
-  picture = embedding_map(
-    test, labels if labelled else None, inspector.class_names, seed, context.folder
-  )
+  picture = embedding_map(test, labels if labelled else None, inspector.class_names, seed)
   queries = context.order[:QUERIES]
   search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine").fit(train)
   distances, nearest = search.kneighbors(test[queries])
@@ -231,7 +216,7 @@ def embeddings_section(context: ReportContext) -> Section:
   ]
   return Section(
     "Embeddings",
-    [picture, image_grids.neighbours(rows, labelled, context.folder)],
+    [picture, image_grids.neighbours(rows, labelled)],
     [*context.other_weights, *_share_of_images(inspector)],
   )
 
@@ -251,7 +236,7 @@ def _extremes(context: ReportContext, accuracies: list[ClassAccuracy]) -> Pictur
       instead = None if said == number else inspector.class_names[said]
       shown.append((*next(pictures), found.true_class_probability[index], instead))
     rows.append((name, share, shown))
-  return image_grids.extremes(rows, len(accuracies), context.folder, inspector.has_attention)
+  return image_grids.extremes(rows, len(accuracies), inspector.has_attention)
 
 
 def _strongest_and_weakest(found: Predictions, number: int) -> np.ndarray:

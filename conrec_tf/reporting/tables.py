@@ -33,12 +33,14 @@ class Table:
     rows: as long as the header; texts.
     keys: the name of the number that a row holds, by row; empty where there is none.
     texts: how many columns, from the first, hold words.
+    file: name of the CSV file that holds it beside the page; empty: none does.
   """
 
   header: tuple[str, ...]
   rows: list[tuple[str, ...]]
   keys: tuple[str, ...] = ()
   texts: int = 1
+  file: str = ""
 
   def markdown(self) -> str:
     """Returns the table as a Markdown table."""
@@ -142,6 +144,7 @@ def class_table(accuracies: Sequence[ClassAccuracy]) -> Table:
       (name, str(number), str(images), f"{100 * share:.2f}")
       for number, name, images, share in accuracies
     ],
+    file="class_accuracy.csv",
   )
 
 
@@ -163,6 +166,7 @@ def representations_table(rows: Sequence[dict[str, Any]]) -> Table:
       for row in ranked
     ],
     texts=2,
+    file="representations.csv",
   )
 
 
@@ -179,4 +183,5 @@ def labels_table(rows: Sequence[dict[str, Any]]) -> Table:
       )
       for row in rows
     ],
+    file="labels.csv",
   )

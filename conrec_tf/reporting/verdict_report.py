@@ -4,15 +4,13 @@ from collections.abc import Mapping
 import pathlib
 from typing import Any
 
-from conrec_tf.files import io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.metrics import metric_of
 from conrec_tf.reporting.figures.difference_figures import differences_by_labels
-from conrec_tf.reporting.figures.plot_style import rc_style
-from conrec_tf.reporting.html_report import ENVIRONMENT, Section, embedded
+from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
 
-FOLDER, PAGE = "page", "index.html"
+FOLDER = "page"
 TITLE = "Was it worth it?"
 
 
@@ -47,23 +45,14 @@ def write_verdict_page(parent: pathlib.Path, result: Mapping[str, Any]) -> pathl
     UsageError: the folder can't be written.
   """
   folder = parent / FOLDER
-  make_output_folder(parent)
-  with replacing(folder, PAGE) as temporary, io_as_usage_error(folder), rc_style():
-    temporary.mkdir()
-    difference = differences_table(result)
-    write_text(temporary / "differences.csv", difference.csv())
-    picture = differences_by_labels(
-      result["differences"], _words(result), result["margin"], temporary
-    )
+  with page_folder(folder) as temporary:
+    picture = differences_by_labels(result["differences"], _words(result), result["margin"])
     sections = [
-      Section("Differences", [picture], _notes(result), table=difference),
+      Section("Differences", [picture], _notes(result), table=differences_table(result)),
       Section("What each reaches", table=reached_table(result)),
       Section("How networks were read", table=readings_table(result)),
     ]
-    page = ENVIRONMENT.get_template("verdict.html.jinja").render(
-      title=TITLE, sections=sections, embedded=embedded, result=result
-    )
-    write_text(temporary / PAGE, page)
+    write_page(temporary, "verdict.html.jinja", sections, title=TITLE, result=result)
   return folder / PAGE
 
 
@@ -84,6 +73,7 @@ def differences_table(result: Mapping[str, Any]) -> Table:
       for row in result["differences"]
     ],
     texts=2,
+    file="differences.csv",
   )
 
 

@@ -9,17 +9,16 @@ import numpy as np
 
 from conrec_tf.config import Experiment, SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.files import write_text
 from conrec_tf.metrics import CLASSES, DICE
 from conrec_tf.models import ConRec
 from conrec_tf.reporting.context import ReportContext
 from conrec_tf.reporting.figures import curves
 from conrec_tf.reporting.figures.plot_style import (
+  Picture,
   Sheet,
   caption,
   hide_axes,
   image_grid,
-  save,
   to_rgb,
   wrap_label,
 )
@@ -129,7 +128,7 @@ def _on_square(image: np.ndarray, side: int) -> np.ndarray:
 
 def dice_section(context: ReportContext) -> Section:
   """Draws Dice over epochs, and tabulates the classes."""
-  picture = curves.accuracy_over_epochs(context.runs, context.folder)
+  picture = curves.accuracy_over_epochs(context.runs)
   rows = [
     (
       row["class"],
@@ -140,8 +139,7 @@ def dice_section(context: ReportContext) -> Section:
     )
     for row in context.runs[0].result.get(CLASSES, ())
   ]
-  table = Table(("class", *[title for title, *_ in COLUMNS]), rows)
-  write_text(context.folder / "classes.csv", table.csv())
+  table = Table(("class", *[title for title, *_ in COLUMNS]), rows, file="classes.csv")
   return Section("Evaluations", [picture], table=table, table_title="Classes of the masks (%)")
 
 
@@ -164,9 +162,8 @@ def segmentations_section(context: ReportContext) -> Section:
     f"{name} #{rgb.tobytes().hex()}"
     for name, rgb in zip(names[1:], palette(len(names))[1:], strict=True)
   )
-  picture = save(
+  picture = Picture(
     drawn,
-    context.folder,
     "segmentations",
     "Segmentations",
     f"Of {inspector.eval_source.eval.num_examples} images those with the lowest Dice, the lowest "

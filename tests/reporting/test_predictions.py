@@ -80,7 +80,7 @@ def report(tmp_path):
     best = best if not standardise else "eval/best_standardised_linear_top_1_accuracy"
     result = {GLOBAL_STEP: STEP, best: 0.5}
     run = RunRecord(tmp_path, config, [], {}, result, read_predictions(directory, STEP), [])
-    return ReportContext([run], inspector, tmp_path)
+    return ReportContext([run], inspector)
 
   return made
 
@@ -102,7 +102,7 @@ def columns_of(labels, predictions, true_class_probability=None):
   }
 
 
-def drawn_classes(context, monkeypatch, saved=False):
+def drawn_classes(context, monkeypatch):
   """Draws the section of classes; returns it, and the rows of its strongest and weakest images."""
   shown = []
   draw = sections.image_grids.extremes
@@ -112,8 +112,6 @@ def drawn_classes(context, monkeypatch, saved=False):
     return draw(rows, *arguments)
 
   monkeypatch.setattr(sections.image_grids, "extremes", extremes)
-  if not saved:
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
   with rc_style():
     return sections.classes_section(context), shown
 
@@ -184,9 +182,9 @@ def test_kept_predictions_find_their_images_by_name(rng, report):
   order = np.arange(12)[::-1][:10]  # some, in another order
   context = report(source, None)
   columns = columns_of(labels[order], labels[order])
-  write_predictions(RunDirectory(context.folder), STEP, {"image": names[order], **columns})
+  write_predictions(RunDirectory(context.runs[0].path), STEP, {"image": names[order], **columns})
   run = context.runs[0]
-  kept = read_predictions(RunDirectory(context.folder), STEP)
+  kept = read_predictions(RunDirectory(context.runs[0].path), STEP)
   run = RunRecord(run.path, run.config, [], {}, run.result, kept, [])
   np.testing.assert_array_equal(kept_predictions(run, source).index, order)
   other = source_of([0, 1, 2], labels, names=np.array([f"other {name}" for name in names], object))
@@ -226,16 +224,16 @@ MANY = tuple(f"class {number}" for number in range(60))
     pytest.param(range(60), [*range(1, 60), 0], MANY, id="many", marks=pytest.mark.slow),
   ],
 )
-def test_odd_but_valid_data_is_drawn(rng, report, monkeypatch, labels, said, names):
+def test_odd_but_valid_data_is_drawn(rng, report, monkeypatch, tmp_path, labels, said, names):
   source = source_of(rng.integers(0, len(names), 120), labels, names)
   context = report(source, columns_of(labels, said))
-  section, shown = drawn_classes(context, monkeypatch, saved=True)
+  section, shown = drawn_classes(context, monkeypatch)
   assert len(section.pictures) == 3
   assert sum(int(row[2]) for row in section.details.rows) == len(labels)
   assert len(shown) == min(len(set(labels)), sections.MOST_CLASSES)
-  for picture in section.pictures:
-    assert picture.png.stat().st_size > 1000
   with rc_style():
+    section.save(tmp_path)
+    assert all((tmp_path / f"{each.name}.png").stat().st_size > 1000 for each in section.pictures)
     assert len(sections.embeddings_section(context).pictures) == 2
 
 

@@ -1,1 +1,1 @@
-"""The figures of a report, drawn with matplotlib from arrays alone, as PNG and SVG in a folder."""
+"""The figures of a report, drawn with matplotlib from arrays alone."""

@@ -1,7 +1,6 @@
 """Figures and tables of accuracy and confusions by class."""
 
 from collections.abc import Sequence
-import pathlib
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from conrec_tf.reporting.figures.plot_style import (
   PALETTE,
   Picture,
   chart,
-  save,
   wrap_label,
 )
 
@@ -20,9 +18,7 @@ PAIRS = 15
 ClassAccuracy = tuple[int, str, int, float]  # number, name, images, share right
 
 
-def confusion_matrix(
-  counts: np.ndarray, class_names: Sequence[str], classifier: str, folder: pathlib.Path
-) -> Picture:
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], classifier: str) -> Picture:
   """Draws true by predicted class: numbers for a few classes, shades for many.
 
   Args:
@@ -57,9 +53,8 @@ def confusion_matrix(
         color="white" if shares[row, column] > 36 else "black",
       )
   where = "" if few else " Classes are numbered as in class_accuracy.csv."
-  return save(
+  return Picture(
     drawn,
-    folder,
     "confusion_matrix",
     "Confusion matrix",
     f"Predictions of {classifier}. Rows add up to 100 %; shades follow the square root, "
@@ -93,7 +88,7 @@ def class_accuracies(counts: np.ndarray, class_names: Sequence[str]) -> list[Cla
   ]
 
 
-def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
+def class_accuracy(rows: list[ClassAccuracy]) -> Picture:
   """Draws accuracy by class, sorted; of many classes the ends."""
   ranked = sorted(rows, key=lambda row: row[3])
   mean = 100 * float(np.mean([row[3] for row in rows]))
@@ -121,4 +116,4 @@ def class_accuracy(rows: list[ClassAccuracy], folder: pathlib.Path) -> Picture:
     xlabel="accuracy (%), in brackets the images measured",
   )
   axes.grid(axis="y", visible=False)
-  return save(drawn, folder, "class_accuracy", "Accuracy by class", text, drawing=True)
+  return Picture(drawn, "class_accuracy", "Accuracy by class", text, drawing=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
-import pathlib
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -22,14 +21,14 @@ from conrec_tf.metrics import (
   metric_of,
   untrained_key,
 )
-from conrec_tf.reporting.figures.plot_style import Picture, chart, save, series_style
+from conrec_tf.reporting.figures.plot_style import Picture, chart, series_style
 from conrec_tf.reporting.run_record import RunRecord
 
 MOST_ANNOTATED = 3  # runs whose best and last values don't overlap
 FEWEST_TO_SMOOTH = 20  # values of a curve
 
 
-def training_curves(runs: Sequence[RunRecord], folder: pathlib.Path) -> list[Picture]:
+def training_curves(runs: Sequence[RunRecord]) -> list[Picture]:
   """Draws what was logged while training, one figure for each quantity that a run has."""
   pictures = []
   for key, metric in METRICS.items():
@@ -65,9 +64,7 @@ def training_curves(runs: Sequence[RunRecord], folder: pathlib.Path) -> list[Pic
       axes.set_ylim(bottom=0)
     _legend(axes, runs)
     text = metric.note.format(loss=runs[0].config.reconstruction_loss)
-    pictures.append(
-      save(drawn, folder, f"curve_{key.split('/')[-1]}", metric.title, text, drawing=True)
-    )
+    pictures.append(Picture(drawn, f"curve_{key.split('/')[-1]}", metric.title, text, drawing=True))
   return pictures
 
 
@@ -94,7 +91,7 @@ def levels_of_chance(metric: Metric, options: Iterable[Training]) -> set[float]:
   }
 
 
-def accuracy_over_epochs(runs: Sequence[RunRecord], folder: pathlib.Path) -> Picture:
+def accuracy_over_epochs(runs: Sequence[RunRecord]) -> Picture:
   """Draws the number that runs are compared by, over epochs (paper, Figure 5)."""
   metric = runs[0].metric
   label, scale = metric_of(metric).axis, metric_of(metric).scale
@@ -147,9 +144,8 @@ def accuracy_over_epochs(runs: Sequence[RunRecord], folder: pathlib.Path) -> Pic
   axes.margins(y=0.16)
   _legend(axes, runs)
   title = label.split(" (")[0].capitalize() + " over epochs"
-  return save(
+  return Picture(
     drawn,
-    folder,
     "accuracy_over_epochs",
     title,
     "Star: the best evaluation. Hollow mark: the untrained network, evaluated alike. Dotted line: "
@@ -188,7 +184,7 @@ FEW_LABELS = {
 }
 
 
-def few_labels(kind: str, runs: Sequence[RunRecord], folder: pathlib.Path) -> Picture | None:
+def few_labels(kind: str, runs: Sequence[RunRecord]) -> Picture | None:
   """Draws accuracy over the number of labels, of a kind of `FEW_LABELS`; None if not measured."""
   drawing = FEW_LABELS[kind]
   curves = [run.result.get(drawing.key) for run in runs]
@@ -218,9 +214,8 @@ def few_labels(kind: str, runs: Sequence[RunRecord], folder: pathlib.Path) -> Pi
   axes.set(xlabel=drawing.x_label, ylabel=label)
   _legend(axes, runs)
   counts = [row["repetitions"] for rows in curves if rows for row in rows]
-  return save(
+  return Picture(
     drawn,
-    folder,
     kind,
     drawing.title.format(label.split(" (")[0].capitalize()),
     f"Mean and standard deviation over {max(counts)} {drawing.caption}",

@@ -1,7 +1,6 @@
 """Figures of a dataset: labels, sizes, values, images, views, images that look alike."""
 
 from collections.abc import Sequence
-import pathlib
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from conrec_tf.reporting.figures.plot_style import (
   draw_frame,
   hide_axes,
   image_grid,
-  save,
   series_style,
   wrap_label,
 )
@@ -25,9 +23,7 @@ NAME_LENGTH = 36  # characters
 CHANNEL_COLORS = {1: (GREY,), 3: (PALETTE[1], PALETTE[2], PALETTE[0])}  # red, green, blue
 
 
-def label_counts(
-  class_names: Sequence[str], counts: dict[str, np.ndarray], folder: pathlib.Path
-) -> Picture:
+def label_counts(class_names: Sequence[str], counts: dict[str, np.ndarray]) -> Picture:
   """Draws how many images each label has, by split; of many labels the rarest and most frequent.
 
   Args:
@@ -51,10 +47,10 @@ def label_counts(
   axes.grid(axis="y", visible=False)
   axes.set_xlabel("images")
   axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(counts))
-  return save(drawn, folder, "labels", "Labels", text, drawing=True)
+  return Picture(drawn, "labels", "Labels", text, drawing=True)
 
 
-def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.Path) -> Picture:
+def image_sizes(sizes: dict[str, np.ndarray], image_size: int) -> Picture:
   """Draws heights over widths.
 
   Args:
@@ -78,9 +74,8 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
   axes.axhline(image_size, color=GREY, linewidth=1)
   axes.set(xlabel="width, pixels", ylabel="height, pixels", xlim=(0, None), ylim=(0, None))
   axes.legend()
-  return save(
+  return Picture(
     drawn,
-    folder,
     "sizes",
     "Sizes",
     f"A mark for each size, larger where more images have it. Grey lines: {image_size} pixels, "
@@ -89,7 +84,7 @@ def image_sizes(sizes: dict[str, np.ndarray], image_size: int, folder: pathlib.P
   )
 
 
-def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
+def values(histogram: np.ndarray) -> Picture:
   """Draws how often values occur, by channel.
 
   Args:
@@ -109,9 +104,8 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
   axes.set(xlabel="value, as a share of white", ylabel="pixels, %", xlim=(0, 1))
   if channels > 1:
     axes.legend()
-  return save(
+  return Picture(
     drawn,
-    folder,
     "values",
     "Values",
     "Histogram of pixel values as the network gets them. Images whose values fill a small part of "
@@ -120,9 +114,7 @@ def values(histogram: np.ndarray, folder: pathlib.Path) -> Picture:
   )
 
 
-def some_images(
-  images: Sequence[np.ndarray], titles: Sequence[str], folder: pathlib.Path
-) -> Picture:
+def some_images(images: Sequence[np.ndarray], titles: Sequence[str]) -> Picture:
   """Draws images as they are decoded.
 
   Args:
@@ -134,15 +126,14 @@ def some_images(
   for axes, image, title in zip(grid.ravel(), images, titles, strict=False):
     hide_axes(axes, image)
     caption(axes, wrap_label(title, 18, 1))
-  return save(
-    drawn, folder, "images", "Images", "Some images, upright, as they are decoded, with labels."
+  return Picture(
+    drawn, "images", "Images", "Some images, upright, as they are decoded, with labels."
   )
 
 
 def views(
   rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
   is_corrupted: bool,
-  folder: pathlib.Path,
 ) -> Picture:
   """Draws images and the network's inputs that are made of them.
 
@@ -159,12 +150,10 @@ def views(
   text = "Two views of each image, augmented as by the given flags"
   if is_corrupted:
     text += ", and the corrupted views, which the network gets and reconstructs the views from"
-  return save(drawn, folder, "views", "Views and inputs", f"{text}.")
+  return Picture(drawn, "views", "Views and inputs", f"{text}.")
 
 
-def look_alikes(
-  pairs: Sequence[tuple[np.ndarray, np.ndarray, str, bool]], folder: pathlib.Path
-) -> Picture:
+def look_alikes(pairs: Sequence[tuple[np.ndarray, np.ndarray, str, bool]]) -> Picture:
   """Draws pairs of images that look alike.
 
   Args:
@@ -181,9 +170,8 @@ def look_alikes(
         draw_frame(axes, PALETTE[1], 2.0)
     name = text if len(text) <= NAME_LENGTH else "…" + text[1 - NAME_LENGTH :]
     caption(cells[0], name, loc="left")
-  return save(
+  return Picture(
     drawn,
-    folder,
     "look_alikes",
     "Images that look alike",
     "Pairs with nearly equal perceptual hashes. Orange frame: in different splits, so that the "

@@ -1,12 +1,11 @@
 """Figure of how far a method is above others, with intervals."""
 
 from collections.abc import Mapping, Sequence
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from conrec_tf.reporting.figures.plot_style import Picture, chart, save, series_style
+from conrec_tf.reporting.figures.plot_style import Picture, chart, series_style
 
 SIZE = (6.4, 4.0)  # inches
 APART = 0.12  # between methods with one amount of labels
@@ -16,7 +15,6 @@ def differences_by_labels(
   rows: Sequence[Mapping[str, Any]],
   amounts: Mapping[str, str],
   margin: float,
-  folder: pathlib.Path,
 ) -> Picture:
   """Draws differences in points, their intervals and the margin, by the amount of labels.
 
@@ -47,9 +45,8 @@ def differences_by_labels(
   axes.set_xticks(list(places.values()), list(amounts.values()), rotation=30, ha="right")
   axes.set(ylabel="points above it")
   axes.legend()
-  return save(
+  return Picture(
     drawn,
-    folder,
     "differences",
     "This run above the others",
     "Differences and their intervals; it is worth it where a whole interval lies above the margin.",

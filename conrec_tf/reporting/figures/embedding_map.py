@@ -1,7 +1,6 @@
 """A 2-D map of embeddings."""
 
 from collections.abc import Sequence
-import pathlib
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -13,7 +12,6 @@ from conrec_tf.reporting.figures.plot_style import (
   PALETTE,
   Picture,
   chart,
-  save,
   series_style,
   wrap_label,
 )
@@ -28,7 +26,6 @@ def embedding_map(
   labels: np.ndarray | None,
   class_names: Sequence[str],
   seed: int,
-  folder: pathlib.Path,
 ) -> Picture:
   """Draws t-SNE of embeddings, coloured by class; of many classes the most frequent are.
 
@@ -82,7 +79,7 @@ def embedding_map(
     )
   axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
   axes.grid(False)
-  return save(drawn, folder, "embedding_map", "Map of the embeddings", text)
+  return Picture(drawn, "embedding_map", "Map of the embeddings", text)
 
 
 def project(embeddings: np.ndarray, seed: int) -> np.ndarray:

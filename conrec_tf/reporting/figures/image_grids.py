@@ -1,7 +1,6 @@
 """Figures made of images: reconstructions, attention, extremes, neighbours."""
 
 from collections.abc import Sequence
-import pathlib
 
 from matplotlib.figure import Figure
 import numpy as np
@@ -17,7 +16,6 @@ from conrec_tf.reporting.figures.plot_style import (
   hide_axes,
   image_grid,
   overlay_heatmap,
-  save,
   to_rgb,
   wrap_label,
 )
@@ -31,7 +29,7 @@ Neighbour = tuple[np.ndarray, float, str | None]  # image, similarity, label or 
 
 
 def reconstructions(
-  targets: np.ndarray, rows: Sequence[tuple[str, np.ndarray, np.ndarray]], folder: pathlib.Path
+  targets: np.ndarray, rows: Sequence[tuple[str, np.ndarray, np.ndarray]]
 ) -> Picture:
   """Draws target, corrupted, reconstruction and error by kind of corruption (paper, Figure 3).
 
@@ -57,16 +55,15 @@ def reconstructions(
       axes[0].set_ylabel(kind, fontsize=9)
   grid[0][3].set_title(f"error\n{grid[0][3].get_title()}", fontsize=8, pad=2)
   colour_bar(drawn, grid, most, "mean absolute error of a pixel, of 0 to 1", 0.02)
-  return save(
+  return Picture(
     drawn,
-    folder,
     "reconstructions",
     "Reconstructions",
     "The decoder sees the corrupted image only. After Figure 3 of the paper.",
   )
 
 
-def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path) -> Picture:
+def attention_maps(images: np.ndarray, weights: np.ndarray) -> Picture:
   """Draws the weights of attention pooling over images.
 
   Args:
@@ -83,9 +80,8 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
     hide_axes(left, image)
     hide_axes(right, overlay_heatmap(image, upsample_nearest(weight, image.shape), most))
   colour_bar(drawn, grid, most, "weight, as a multiple of the image's average", 0.03)
-  return save(
+  return Picture(
     drawn,
-    folder,
     "attention",
     "Attention",
     "Weights of the pooling: how much each location counts in the embedding, relative to the mean "
@@ -97,7 +93,6 @@ def attention_maps(images: np.ndarray, weights: np.ndarray, folder: pathlib.Path
 def extremes(
   rows: Sequence[tuple[str, float, list[Extreme]]],
   classes: int,
-  folder: pathlib.Path,
   has_attention: bool,
 ) -> Picture:
   """Draws the images that are strongest and weakest for their class.
@@ -133,9 +128,8 @@ def extremes(
       f"Of {classes} classes the {len(rows) // 2} most and the {len(rows) // 2} least "
       f"accurate. {text}"
     )
-  return save(
+  return Picture(
     drawn,
-    folder,
     "strongest_weakest",
     "Strongest and weakest images",
     text + (" Below each image are its attention weights." if has_attention else ""),
@@ -145,7 +139,6 @@ def extremes(
 def neighbours(
   rows: Sequence[tuple[np.ndarray, str | None, list[Neighbour]]],
   labelled: bool,
-  folder: pathlib.Path,
 ) -> Picture:
   """Draws queries and their nearest neighbours.
 
@@ -169,9 +162,8 @@ def neighbours(
   grid[0][0].set_title("query", fontsize=9)
   grid[0][1].set_title("nearest …", fontsize=9, loc="left")
   marks = " ✗ and an orange frame mark other classes than the query's." if labelled else ""
-  return save(
+  return Picture(
     drawn,
-    folder,
     "neighbours",
     "Nearest neighbours",
     "Random images of the evaluation split and the training images nearest to them, with the "

@@ -53,22 +53,27 @@ STYLE: Any = {  # matplotlib's type for it names every setting
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A figure of the report, in two files.
+  """A figure of the report.
 
   Attributes:
-    name: of the files, without suffix.
+    drawn: the figure.
+    name: of its files, without suffix.
     title: what it is called on the page.
     text: what it shows, in a sentence or two.
-    png, svg: paths.
     drawing: whether it consists of lines, which print best from the SVG.
   """
 
+  drawn: Figure
   name: str
   title: str
   text: str
-  png: pathlib.Path
-  svg: pathlib.Path
-  drawing: bool
+  drawing: bool = False
+
+  def save(self, folder: pathlib.Path) -> None:
+    """Writes it as PNG and SVG."""
+    self.drawn.savefig(folder / f"{self.name}.png")
+    self.drawn.set_layout_engine("none")  # it stays as it was laid out
+    self.drawn.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
 
 
 @contextlib.contextmanager
@@ -192,14 +197,3 @@ def wrap_label(name: str, width: int = 20, lines: int = 2) -> str:
   """Breaks a class name into lines of at most `width` characters; what is too long is cut."""
   words = name.replace("_", " ")
   return "\n".join(textwrap.wrap(words, width, max_lines=lines, placeholder="…")) or name[:width]
-
-
-def save(
-  drawn: Figure, folder: pathlib.Path, name: str, title: str, text: str, drawing: bool = False
-) -> Picture:
-  """Writes a figure as PNG and SVG; returns the `Picture`."""
-  png, svg = (folder / f"{name}.{kind}" for kind in ("png", "svg"))
-  drawn.savefig(png)
-  drawn.set_layout_engine("none")  # it stays as it was laid out
-  drawn.savefig(svg, metadata={"Date": None})
-  return Picture(name, title, text, png, svg, drawing)
