@@ -146,6 +146,7 @@ VIEWS = {
   "former_default": FORMER,
   "all_three": DEFAULT,
   "all_three_size_schedule": (*DEFAULT, GROWING),
+  "simclr": (*DEFAULT, *SIMCLR),
 }
 TINY = (*FORMER, "--image_size=48", "--base_filters=8", BFLOAT16)
 CONFLICT = {
@@ -360,6 +361,8 @@ STUDIES = {
       "conrec": DEFAULT,
       "simclr": (*DEFAULT, *SIMCLR),
       "simclr_corrupted": (*DEFAULT, AVERAGE, "--reconstruction_weight=0"),
+      "conrec_clean": (*DEFAULT, "--contrastive_inputs=clean"),
+      "reconstruction_30": (*DEFAULT, "--reconstruction_weight=30"),
     },
     (0, 1, 2),
     equal_seconds=True,
