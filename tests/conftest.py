@@ -72,12 +72,20 @@ def same_precision():
     yield
 
 
-@pytest.fixture
-def quickly_traced():
-  """Leaves the graphs of a test as they were traced; see `plain_graphs`."""
-  from plain_graphs import plain_graphs
+@pytest.fixture(autouse=True, scope="session")
+def plain_graphs():
+  """Leaves graphs as they were traced; see the module of this name."""
+  from plain_graphs import set_optimization
 
-  with plain_graphs():
+  set_optimization(False)
+
+
+@pytest.fixture
+def optimized_graphs():
+  """Optimizes the graphs of a test, as a user has them."""
+  from plain_graphs import optimized
+
+  with optimized():
     yield
 
 

@@ -21,6 +21,7 @@ os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import numpy as np  # noqa: E402
+from plain_graphs import set_optimization  # noqa: E402
 import tensorflow_datasets.testing  # noqa: E402, F401
 import tfds_sets.tiny_flowers  # noqa: E402, F401  # registers the dataset
 
@@ -67,6 +68,7 @@ def become(request, files):
   sys.argv = request["argv"]
   random.seed()
   np.random.seed()  # noqa: NPY002  # what scikit-learn draws from by default
+  set_optimization(False)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Graphs as they were traced, where tests trace much and their numbers come out alike.
+"""Graphs as they were traced: tests trace much, and TensorFlow's optimization takes a third of it.
 
-TensorFlow's optimization of graphs takes a third of the time till a graph's first run. Commands of
-their own, of `command_line`, have it as a user's do.
+Numbers come out alike but for rounding. What a user has, the command, has it optimized, and so have
+the tests that mark it (`optimized_graphs`) or start Python anew (`cold_command`).
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,16 @@ import contextlib
 import tensorflow as tf
 
 
+def set_optimization(on: bool) -> None:
+  """Says whether graphs that are traced from now on are optimized."""
+  tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
+
+
 @contextlib.contextmanager
-def plain_graphs() -> Iterator[None]:
-  """Leaves graphs that are traced within as they are."""
-  tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+def optimized() -> Iterator[None]:
+  """Optimizes graphs that are traced within."""
+  set_optimization(True)
   try:
     yield
   finally:
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    set_optimization(False)

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from foreign_networks import WIDTH, quarters
 import numpy as np
-from plain_graphs import plain_graphs
+from plain_graphs import set_optimization
 import tensorflow as tf
 
 from conrec_tf import commands, losses
@@ -95,10 +95,10 @@ def main():
   tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * PROCESSORS
   )
+  set_optimization(False)
   print(json.dumps({"little": little, "options": options, "more": more}[sys.argv[1]]()))
 
 
-@plain_graphs()
 def little():
   """Five steps of LARS in float64 on two replicas against one device; who takes which image."""
   found = {"seen": {replicas: seen(replicas) for replicas in (1, 2, 3)}}
@@ -118,7 +118,6 @@ def little():
   return found
 
 
-@plain_graphs()
 def options():
   """Five steps in float64 of what a training may have beside the paper."""
   tf.keras.backend.set_floatx("float64")
@@ -134,12 +133,11 @@ def options():
 
 def more():
   """Float32, a step that isn't finite, mixed precision, and whole runs."""
-  with plain_graphs():
-    batches, found = make_batches(2, "float32"), {"skipped": skipped()}
-    for precision in ("mixed_float16", "mixed_bfloat16"):
-      found[precision], _, _ = train(
-        2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **CONREC
-      )
+  batches, found = make_batches(2, "float32"), {"skipped": skipped()}
+  for precision in ("mixed_float16", "mixed_bfloat16"):
+    found[precision], _, _ = train(
+      2, batches, mixed_precision=precision, temperature=0.1, on_nan="skip", **CONREC
+    )
   return {**found, **runs()}
 
 

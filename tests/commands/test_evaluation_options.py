@@ -16,7 +16,6 @@ SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format=""
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 @pytest.mark.parametrize("measure, best", [("alignment", min), ("rank_me", max)])
 def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best):
   simclr = dict(reconstruction_weight=0.0, pooling="average", corruption="none")

@@ -4,7 +4,6 @@ import json
 
 import kinds_of_data
 import numpy as np
-from plain_graphs import plain_graphs
 import pytest
 import tensorflow as tf
 
@@ -46,8 +45,7 @@ def run(data, tmp_path_factory):
     log_steps=1,
     export_format="saved_model,onnx,tflite",
   )
-  with plain_graphs():
-    commands.run(config)
+  commands.run(config)
   return model_dir
 
 
@@ -87,7 +85,6 @@ def test_it_embeds_and_is_finetuned(run, data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_it_segments(run, tmp_path):
   values = kinds_of_data.write_masks(tmp_path)
   trained = tmp_path / "segmenting"

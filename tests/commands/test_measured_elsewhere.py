@@ -77,7 +77,6 @@ def heads(options, tmp_path, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_other_data_and_settings_never_touch_a_finished_run(options, tmp_path, rng, caplog):
   # SimCLR's, as the network doesn't matter and no reconstructions are measured.
   options |= dict(reconstruction_weight=0.0, pooling="average", corruption="none")
@@ -183,7 +182,6 @@ def test_a_finetuned_network_is_measured_by_the_names_of_labels(options, angles,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_embeddings_of_images_with_other_labels_are_refused(options, angles):
   config = Config(**options, train_steps=1)
   commands.run(config)

@@ -24,8 +24,6 @@ from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.run_directory import RunDirectory
 
-pytestmark = pytest.mark.usefixtures("quickly_traced")
-
 TINY = dict(
   image_size=24,
   base_filters=2,

@@ -24,7 +24,6 @@ def test_mean_and_deviation_of_what_all_results_have():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_each_seed_has_its_run_and_a_second_start_trains_nothing(simclr, caplog):
   config = Config(
     **{**simclr, "train_epochs": 1, "report": False, "export_format": ""}, seeds="3,5"

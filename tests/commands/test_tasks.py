@@ -7,7 +7,6 @@ from conrec_tf.training import task
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_an_evaluation_measures_what_a_training_does_without_an_optimizer(unlabelled, monkeypatch):
   """Of all that learns beside the network it has what losses of held-out images need."""
   config = Config(

@@ -14,7 +14,6 @@ from conrec_tf.errors import UsageError
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_a_teacher_alone_without_labels(unlabelled, tmp_path):
   values = dict(
     **unlabelled,

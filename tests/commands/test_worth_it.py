@@ -166,7 +166,6 @@ def test_a_killed_verdict_ends_as_one_that_was_not(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_seeds_are_trainings_of_one_method(simclr):
   values = {**simclr, "train_steps": 2, "export_format": "", "bootstrap_samples": 0}
   commands.run(Config(**values, seeds="0,1"))

@@ -19,6 +19,8 @@ from conrec_tf.data.records import Streamed
 from conrec_tf.data.stream import batch_ids, index_at, training_records
 from conrec_tf.segmentation.batches import segmentation_batches
 
+pytestmark = pytest.mark.usefixtures("optimized_graphs")
+
 FIRST_16 = [12, 9, 1, 16, 4, 10, 3, 14, 7, 15, 17, 11, 0, 6, 19, 18]
 # Of the first 64 images, in four epochs of 16: places in the split; pixels in that order.
 PLACES = {"by_place": "582b55741a7a", "streamed": "437e619eff05"}

@@ -139,7 +139,6 @@ def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_from_training_to_report(table, tmp_path, caplog):
   config = Config(
     **table,

@@ -174,7 +174,6 @@ def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly_traced")
 def test_the_weights_after_a_kill_are_those_without(trained, tiny, tmp_path):
   path, _ = trained
   weights = []

@@ -11,7 +11,6 @@ import shutil
 
 import numpy as np
 from PIL import Image
-from plain_graphs import plain_graphs
 import pytest
 import tensorflow as tf
 
@@ -71,8 +70,7 @@ def config(data_dir, tmp_path_factory):
     sweep_representations=True,
     model_dir=str(tmp_path_factory.mktemp("runs") / "conrec"),
   )
-  with plain_graphs():
-    commands.run(config)
+  commands.run(config)
   return config
 
 

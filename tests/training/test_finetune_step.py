@@ -9,6 +9,8 @@ from conrec_tf.models.heads import LinearHead
 from conrec_tf.training.finetune_step import FinetuneStep
 from conrec_tf.training.optimizers import build_optimizer
 
+pytestmark = pytest.mark.usefixtures("optimized_graphs")
+
 
 def make_step(**values):
   sizes = dict(base_filters=2, unet_depth=2)

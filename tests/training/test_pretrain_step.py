@@ -11,6 +11,8 @@ from conrec_tf.models.unet import ConvBlock
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
+pytestmark = pytest.mark.usefixtures("optimized_graphs")
+
 
 def make_step(**values):
   config = Config(base_filters=2, unet_depth=2, local_crops=0, **values)

@@ -17,8 +17,6 @@ from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.training.loop import StepRunner
 
-pytestmark = pytest.mark.usefixtures("quickly_traced")
-
 STEPS = 5  # of 2 an epoch
 PAPER = dict(contrastive_method="nt_xent", optimizer="lars", learning_rate_scaling="sqrt")
 SIMCLR = dict(reconstruction_weight=0.0, pooling="average", corruption="none")

@@ -14,6 +14,8 @@ from conrec_tf.training.objectives import objective
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
 
+pytestmark = pytest.mark.usefixtures("optimized_graphs")
+
 LEVELS = dict(multi_level_contrastive_weight=0.5, multi_level_reconstruction_weight=30.0)
 # Values of options that use an objective, beside those of the paper.
 VALUES = {
