@@ -72,7 +72,8 @@ class Picture:
   def save(self, folder: pathlib.Path) -> None:
     """Writes it as PNG and SVG."""
     self.drawn.savefig(folder / f"{self.name}.png")
-    self.drawn.set_layout_engine("none")  # it stays as it was laid out
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+      self.drawn.set_layout_engine(None)  # it stays as it was laid out, and is drawn once
     self.drawn.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
 
 
