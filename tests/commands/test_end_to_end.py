@@ -379,13 +379,10 @@ def test_supervised_unet_trains_from_scratch(flowers, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  "names, flags",
-  [
-    (("stanford_dogs_supervised", "supervised_densenet121"), ["--noreport"]),
-    (("stanford_dogs", "simclr"), []),
-  ],
+  "names",
+  [("stanford_dogs_supervised", "supervised_densenet121"), ("stanford_dogs", "simclr")],
 )
-def test_stanford_dogs_presets_train(tmp_path, names, flags):
+def test_stanford_dogs_presets_train(tmp_path, names):
   """On random images with the true dataset's features and classes."""
   scale = dict(
     data_dir=tmp_path / "tfds",
@@ -395,9 +392,10 @@ def test_stanford_dogs_presets_train(tmp_path, names, flags):
     local_crops=0,
     train_batch_size=4,
     train_steps=2,
+    report=False,
   )
   script = ROOT / "tests/tfds_sets/mock_dogs.py"
-  done = command(*presets(*names), *as_flags(scale), *flags, script=script)
+  done = command(*presets(*names), *as_flags(scale), script=script)
   assert done.returncode == 0, done.stderr
   assert " on stanford_dogs" in done.stdout
   assert (tmp_path / "run/saved_model/2").is_dir()
@@ -425,6 +423,7 @@ def test_aptos2019_presets_are_cross_validated(kaggle, tmp_path, names, left):
     train_batch_size=4,
     cv_folds=2,
     num_repeats=1,
+    report="supervised" not in names[1],
   )
   stdout, result = run_presets(names, scale)
   assert left <= {path.name for path in (tmp_path / "run").iterdir()}

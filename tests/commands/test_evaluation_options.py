@@ -61,8 +61,10 @@ def read(path):
   return json.loads(path.read_text())
 
 
-def test_a_network_is_read_at_another_size_and_what_others_read_is_kept_apart(tiny, prepared_sizes):
-  config = Config(**{**tiny, "train_epochs": 1, "eval_image_size": 32})
+def test_a_network_is_read_at_another_size_and_what_others_read_is_kept_apart(
+  simclr, prepared_sizes
+):
+  config = Config(**{**simclr, "train_epochs": 1, "eval_image_size": 32})
   commands.run(config)
   assert prepared_sizes == {32}
   run = pathlib.Path(config.model_dir)

@@ -23,7 +23,7 @@ def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkey
   assert not os.path.exists(config.model_dir)
 
 
-def test_images_grow_in_training_and_evaluations_see_the_last_size(tiny, monkeypatch, caplog):
+def test_images_grow_in_training_and_evaluations_see_the_last_size(simclr, monkeypatch, caplog):
   evaluated, batches = [], embedding.split_batches
 
   def noted(*args):
@@ -32,9 +32,9 @@ def test_images_grow_in_training_and_evaluations_see_the_last_size(tiny, monkeyp
       yield images, labels
 
   monkeypatch.setattr(embedding, "split_batches", noted)
-  options = dict(corruption="none", eval_every_epochs=1, train_steps=9)
+  options = dict(export_format="", eval_every_epochs=1, train_steps=9)
   with caplog.at_level("INFO", "conrec_tf"):
-    commands.run(Config(**{**tiny, **options}, image_size_schedule="12:0.4,16:0.4"))
+    commands.run(Config(**{**simclr, **options}, image_size_schedule="12:0.4,16:0.4"))
   assert [text for text in caplog.messages if text.startswith("Images of")] == [
     "Images of 16 pixels after step 4",
     "Images of 24 pixels after step 7",
