@@ -161,7 +161,7 @@ class Config(Options):
       and self.contrastive_method == "moco"
       and self.moco_momentum_schedule == "cosine"
     )
-    return momentum or self.learning_rate_schedule == "cosine" or bool(self.image_size_schedule)
+    return momentum or self.learning_rate_schedule == "cosine" or bool(self.size_shares)
 
   @property
   def training_fingerprint(self) -> dict[str, Any]:
@@ -173,9 +173,10 @@ class Config(Options):
     """
     free = set() if self.depends_on_length else set(LENGTH)
     free |= {"global_bn"} if self.strategy == "one_device" else set()
+    sizes = ",".join(f"{size}:{share}" for size, share in self.size_shares)  # whether auto or not
     return {
       name: value
-      for name, value in self.settings.items()
+      for name, value in {**self.settings, "image_size_schedule": sizes}.items()
       if OPTIONS[name].metadata["changes_training"] and name not in free
     }
 

@@ -250,8 +250,34 @@ def test_sizes_end_after_their_shares_of_the_steps():
   config = Config(image_size_schedule=" 32:0.5 ,48:0.25", image_size=64)
   assert config.size_phases(10) == [(5, 32), (8, 48), (10, 64)]
   assert config.size_phases(1) == [(0, 32), (0, 48), (1, 64)]  # the last size has a step
-  assert Config().size_phases(7) == [(7, 64)]
+  assert Config(image_size_schedule="").size_phases(7) == [(7, 64)]
   assert config.run_directory != Config().run_directory
+
+
+@pytest.mark.parametrize(
+  "options, sizes",
+  [
+    (dict(), (32, 48, 64)),
+    (dict(image_size=224), (112, 168, 224)),
+    (dict(image_size=112, unet_depth=5), (48, 80, 112)),  # multiples of 16
+    (dict(image_size=48), (32, 48)),
+    (dict(image_size=32), (32,)),
+    (dict(encoder="resnet50", image_size=128), (64, 96, 128)),
+    (dict(learning_rate_schedule="constant"), (64,)),
+    (dict(train_mode="finetune"), (64,)),
+    (dict(train_mode="segment", dataset="image_folder", data_dir="eyes"), (64,)),
+    (dict(reconstruction_loss="ssim"), (32, 48, 64)),
+    (dict(reconstruction_loss="ssim", multi_level_reconstruction_weight=1.0, image_size=96), (96,)),
+  ],
+)
+def test_images_grow_by_themselves_where_sizes_and_training_allow(options, sizes):
+  assert Config(**options).training_sizes == sizes
+
+
+def test_images_that_grow_by_themselves_make_the_same_run_as_when_asked_to():
+  asked, unasked = Config(image_size_schedule="32:0.5,48:0.3"), Config()
+  assert asked.size_phases(1000) == unasked.size_phases(1000)
+  assert asked.run_directory == unasked.run_directory
 
 
 def test_smaller_images_are_embedded_than_could_be_learnt_from():

@@ -16,7 +16,11 @@ from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.option import section
 from conrec_tf.config.options.run import Bookkeeping, Devices, Evaluation, Export, Task
 from conrec_tf.config.options.segmentation import Segmentation
-from conrec_tf.config.options.training import Model, Optimization, SizePhase
+from conrec_tf.config.options.training import SIZE_AND_SHARE, Model, Optimization, SizePhase
+
+# Of `image_size_schedule=auto`: (share of image_size, share of the steps).
+GROWTH = ((0.5, 0.5), (0.75, 0.3))
+SMALLEST_GROWING = 32  # pixels
 
 SECTIONS = (
   Task,
@@ -48,6 +52,24 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
   def starts_trained(self) -> bool:
     """True where pre-training starts from weights that have learnt before."""
     return bool(self.checkpoint or self.encoder_weights)
+
+  @property
+  def size_shares(self) -> tuple[tuple[int, float], ...]:
+    """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
+    if self.image_size_schedule == ("auto",):
+      return self._growing_sizes
+    found = map(SIZE_AND_SHARE.fullmatch, self.image_size_schedule)
+    return tuple((int(part[1]), float(part[2])) if part else (0, 0.0) for part in found)
+
+  @property
+  def _growing_sizes(self) -> tuple[tuple[int, float], ...]:
+    """What `image_size_schedule=auto` is: sizes that the decoder's levels can halve."""
+    has_inner_ssim = self.reconstruction_loss == "ssim" and self.multi_level_reconstruction_weight
+    if not self.is_pretraining or has_inner_ssim or self.learning_rate_schedule == "constant":
+      return ()  # inner maps would be too small; a run at a constant rate has an open end
+    stride = 2**self.decoder_levels
+    sizes = ((int(part * self.image_size) // stride * stride, share) for part, share in GROWTH)
+    return tuple((size, share) for size, share in sizes if size >= SMALLEST_GROWING)
 
   @property
   def training_sizes(self) -> tuple[int, ...]:

@@ -165,9 +165,11 @@ class Optimization:
   train_epochs: int = option(35, "Passes over the training split. Paper: 1000 to 2700.", low=1)
   train_steps: int = option(0, "Steps to train; if positive it overrides train_epochs.", low=0)
   image_size_schedule: tuple[str, ...] = option(
-    (),
+    ("auto",),
     "Sizes in pixels that training begins with, before image_size, and the share of the steps that "
-    "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations don't follow it. Empty: none.",
+    "each takes, e.g. 32:0.5,48:0.3, which saves time. Evaluations don't follow it. auto: half of "
+    "image_size for half of the steps and three quarters for the next 0.3, each where it has 32 "
+    "pixels; in pre-training with a learning rate that follows a cosine, else none. Empty: none.",
     before="",
     item=_size_and_share,
   )
@@ -233,9 +235,3 @@ class Optimization:
   jit_compile: bool = option(
     False, "Let XLA compile the training step on a GPU; elsewhere it isn't."
   )
-
-  @property
-  def size_shares(self) -> tuple[tuple[int, float], ...]:
-    """`image_size_schedule` as (size, share of the steps); what can't be read is 0."""
-    found = map(SIZE_AND_SHARE.fullmatch, self.image_size_schedule)
-    return tuple((int(part[1]), float(part[2])) if part else (0, 0.0) for part in found)
