@@ -44,7 +44,12 @@ class Study:
 
 
 # The paper's values, and defaults when the first studies were made, whose results don't state them.
-ONCE_DEFAULTS = ("--color_jitter_strength=1", "--grey_probability=0.2", "--local_crops=0")
+ONCE_DEFAULTS = (
+  "--color_jitter_strength=1",
+  "--grey_probability=0.2",
+  "--local_crops=0",
+  "--image_size_schedule=",
+)
 PAPER = (
   "--optimizer=lars",
   "--learning_rate=0.075",

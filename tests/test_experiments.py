@@ -143,8 +143,10 @@ def test_every_variation_is_a_configuration():
   for study in STUDIES.values():
     for flags in study.variations.values():
       costs.config_of(flags)
-  default = costs.config_of(STUDIES["views_synthetic"].variations["all_three"])
-  assert default == Config(mixed_precision="float32")
+  recipe = costs.config_of(STUDIES["views_synthetic"].variations["all_three_size_schedule"])
+  default = Config(mixed_precision="float32")
+  assert recipe.size_phases(100) == default.size_phases(100)
+  assert dataclasses.replace(recipe, image_size_schedule="auto") == default
 
 
 def test_what_is_kept_belongs_to_a_variation():
