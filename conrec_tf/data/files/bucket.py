@@ -20,7 +20,7 @@ import braceexpand
 import fsspec
 
 from conrec_tf.data.files.scan import cache_folder
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.files import is_temporary, make_output_folder, remove, remove_leftovers, replacing
 from conrec_tf.output import progress_bar
 
@@ -44,13 +44,12 @@ def local_copy(data_dir: str) -> str:
   if "://" not in data_dir:
     return data_dir
   protocol = data_dir.partition("://")[0]
-  try:
+  needed = (
+    "data_dir must be a path, or the address of a bucket whose library is there: pip install -r "
+    "requirements-buckets.txt"
+  )
+  with as_usage_error(needed, data_dir, ImportError, ValueError):
     system, root = fsspec.core.url_to_fs(_root(data_dir)[0])
-  except (ImportError, ValueError) as error:
-    raise UsageError(
-      "data_dir must be a path, or the address of a bucket whose library is there: pip install -r "
-      f"requirements-buckets.txt ({short_message(error)}). Received: {data_dir}"
-    ) from error
   digest = hashlib.sha256(data_dir.encode()).hexdigest()[:16]
   folder = cache_folder() / "buckets" / f"{protocol}-{digest}"
   make_output_folder(folder)
