@@ -26,9 +26,8 @@ def run(config: Config) -> None:
   with _collected_warnings() as notices:
     source = _load(config)
   logger.info("%s", source.name)
-  splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
   summaries = []
-  for split in splits:
+  for split in source.splits.values():
     summaries.append(summarize(split, source))
     for line in summary_lines(summaries[-1], source):
       logger.info("%s", line)

@@ -87,7 +87,7 @@ def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
   """
   parts, kept = list[Part](), list[np.ndarray]()
   known = np.zeros(0, object)
-  for split in embed.splits_by_role(source).values():
+  for split in source.splits.values():
     index = split.own_index
     column = split.stored if split.names is None else split.names
     is_new = np.ones(len(index), bool)

@@ -229,6 +229,12 @@ class DatasetSource:
   center_crop: bool = False
   decode_reduced: DecodeReduced | None = None
 
+  @property
+  def splits(self) -> dict[str, Split]:
+    """The splits by what they are for, train and eval; one alone where both have one name."""
+    splits = {"eval": self.eval} if self.eval.name != self.train.name else {}
+    return {"train": self.train, **splits}
+
   @functools.cached_property
   def batch_cache(self) -> BatchCache:
     """What is kept of the batches of its images."""

@@ -208,16 +208,12 @@ def check_splits(data: Data, source: DatasetSource, in_folds: bool) -> None:
   Raises:
     UsageError: images differ, but groups of them stand in both splits.
   """
-  learnt, measured = source.train, source.eval
-  if in_folds:
-    splits = [learnt]
-  else:
-    splits = [learnt] + [measured] * (measured.name != learnt.name)
+  if not in_folds:
     names = "train_split", "eval_split"
     if data.eval_dataset:
       names = "eval_train_split", "eval_test_split" if data.eval_test_split else "eval_split"
-    check_apart(learnt, measured, *names)
-  for split in splits:
+    check_apart(source.train, source.eval, *names)
+  for split in [source.train] if in_folds else source.splits.values():
     warn_of_missing_labels(split, source.class_names)
 
 
