@@ -60,12 +60,12 @@ def run(config: Config) -> None:
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   root = os.path.abspath(config.data_dir) if config.dataset == "image_folder" else ""
-  with parquet_table(folder) as table:
+  with parquet_table(folder) as add_rows:
     for split, archive in embedded_archives(config, model, source, folder):
       done += archive.is_new * len(archive.images)
       rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
       columns = image_columns(source, split, archive, kept, config.standardize_embeddings)
-      table.add(columns, archive.arrays["embedding"], root)
+      add_rows(columns, archive.arrays["embedding"], root)
   write_index(folder, rows)
   logger.info(
     "%d images in %s (%d embedded now, %.0f images/s)",
