@@ -148,6 +148,7 @@ class _Bench:
   ) -> None:
     self._config, self._source, self._folder = config, eval_source, folder
     self._kind = label_kind(config, eval_source)
+    self._grades = self._kind.count if isinstance(self._kind, Grades) else 0
     self._measurement = measurement(
       config.evaluation_settings, source, eval_source, is_pretraining=True
     )
@@ -284,10 +285,6 @@ class _Bench:
       comparisons=comparisons,
       seed=self._config.seed,
     )
-
-  @property
-  def _grades(self) -> int:
-    return self._kind.count if isinstance(self._kind, Grades) else 0
 
   def _described(self, method: Measured) -> dict[str, Any]:
     """Returns what is told of a method: what it reaches, and how its networks were read."""
