@@ -86,10 +86,7 @@ def run(config: Config) -> None:
       can't be read.
   """
   directory = RunDirectory(config.run_directory)
-  if not directory.read("config.json"):
-    raise UsageError(
-      f"model_dir must be the folder of a run, for mode=verdict. Received: {directory.path}"
-    )
+  directory.check_is_run(config.mode)
   runs = [str(path) for path in seed_folders(directory.path) or [directory.path]]
   steps = resolve_checkpoint("", model_dir=runs[0]).step
   crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)

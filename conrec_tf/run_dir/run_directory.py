@@ -91,6 +91,13 @@ class RunDirectory:
     self.write("config.json", config.settings)
     write_text(self.path / "flags.cfg", flagfile(config.settings))
 
+  def check_is_run(self, mode: str) -> None:
+    """Raises UsageError where no run lies here, for a command that looks at one."""
+    if not self.read("config.json"):
+      raise UsageError(
+        f"model_dir must be the folder of a run, for mode={mode}. Received: {self.path}"
+      )
+
   @property
   def has_checkpoints(self) -> bool:
     """True where a training has saved anything here."""
