@@ -5,7 +5,7 @@ with the size and the tag that the bucket gives of its content, so that a second
 has changed alone, and one that was cut off goes on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 import concurrent.futures
 import contextlib
 import fnmatch
@@ -163,13 +163,10 @@ def _listed(system: Any, root: str, pattern: str) -> tuple[str, dict[str, tuple[
   if outside:
     raise UsageError(f"data_dir must hold names without '..'. Received: {outside[0]} in {root}")
   if pattern:
-    names = {name: info for name, info in names.items() if _fits(name, pattern)}
+    parts = list(braceexpand.braceexpand(pattern))
+    fitting = {name for part in parts for name in fnmatch.filter(names, part)}
+    names = {name: info for name, info in names.items() if name in fitting}
   return root, {name: _state(info) for name, info in names.items()}, pattern
-
-
-def _fits(name: str, pattern: str) -> bool:
-  parts: Iterable[str] = braceexpand.braceexpand(pattern)
-  return any(fnmatch.fnmatchcase(name, part) for part in parts)
 
 
 def _state(info: dict[str, Any]) -> tuple[int, str]:
