@@ -67,13 +67,7 @@ def run(config: Config) -> None:
       columns = image_columns(source, split, archive, kept, config.standardize_embeddings)
       add_rows(columns, archive.arrays["embedding"], root)
   write_index(folder, rows)
-  logger.info(
-    "%d images in %s (%d embedded now, %.0f images/s)",
-    len(rows),
-    folder,
-    done,
-    done / (time.monotonic() - began),
-  )
+  log_pass(len(rows), folder, done, began)
 
 
 def opened(
@@ -117,6 +111,12 @@ def embedded_archives(
     for split, archive in _archives(config, model, source, folder):
       bar.update(len(archive.images))
       yield split, archive
+
+
+def log_pass(images: int, place: pathlib.Path, new: int, began: float) -> None:
+  """Logs of how many images what lies in a place, how many were embedded just now, and how fast."""
+  speed = new / (time.monotonic() - began)
+  logger.info("%d images in %s (%d embedded now, %.0f images/s)", images, place, new, speed)
 
 
 def share_archives(

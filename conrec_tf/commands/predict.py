@@ -6,7 +6,13 @@ import time
 
 import numpy as np
 
-from conrec_tf.commands.embed import embedded_archives, folder_name, opened, share_archives
+from conrec_tf.commands.embed import (
+  embedded_archives,
+  folder_name,
+  log_pass,
+  opened,
+  share_archives,
+)
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.label_kinds import MultiLabel
@@ -51,14 +57,7 @@ def run(config: Config) -> None:
     found.append(image_columns(source, split, archive, kept, config.standardize_embeddings))
   table = {key: np.concatenate([each[key] for each in found]) for key in found[0]}
   write_text(path, csv_text(csv_rows(table)))
-  seconds = time.monotonic() - began
-  logger.info(
-    "%d images in %s (%d embedded now, %.0f images/s)",
-    len(table["image"]),
-    path,
-    done,
-    done / seconds,
-  )
+  log_pass(len(table["image"]), path, done, began)
   for line in summary(kept, table):
     logger.info("%s", line)
 
