@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
-from conrec_tf.data.duplicates import FARTHEST, find_duplicates, hash_reduction, perceptual_hashes
+from conrec_tf.data.duplicates import FARTHEST, find_duplicates, perceptual_hashes
 from conrec_tf.data.images.decoding import decode_reduced, decode_stored
 
 CROPPED = 0.03  # of each side
@@ -52,8 +52,7 @@ def main():
   made = [change(files[place]) for change in kinds.values() for place in range(args.copies)]
   hashes = perceptual_hashes(
     tf.data.Dataset.from_tensor_slices(np.array(files + made, object)),
-    lambda data: decode_reduced(data, hash_reduction, lambda whole: decode_stored(whole, 3), 3)[0],
-    "Hashing",
+    lambda data, size: decode_reduced(data, size, lambda whole: decode_stored(whole, 3), 3),
   )
   print(f"{'bits':>5}" + "".join(f"{kind:>16}" for kind in kinds) + f"{'others':>10}")
   for distance in DISTANCES:

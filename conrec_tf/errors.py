@@ -13,11 +13,10 @@ class UsageError(ValueError):
 
 def short_message(error: BaseException) -> str:
   """Returns what an exception says, in a few words and on one line."""
-  lines = str(error).strip().splitlines() or [type(error).__name__]
-  # TensorFlow says "{{node}} path; reason [Op:name]".
-  return getattr(error, "strerror", None) or re.sub(
-    r" \[Op:\w+\]$", "", lines[0].rsplit("; ", 1)[-1]
-  )
+  line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+  if hasattr(error, "node_def"):  # TensorFlow says "{{node}} path; reason [Op:name]"
+    line = re.sub(r" \[Op:\w+\]$", "", line.rsplit("; ", 1)[-1])
+  return getattr(error, "strerror", None) or line
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import tensorflow as tf
 from conrec_tf.distribute import replicas
 
 MASKED = -1e9
+FOCAL_GAMMA = 2.0  # exponent of focal loss' modulation
 SMOOTH = 1.0  # pixels; a class that is in neither has Dice 1
 
 
@@ -204,7 +205,6 @@ def segmentation_loss(
   *,
   dice_weight: float = 1.0,
   class_weights: Sequence[float] = (),
-  focal_gamma: float = 2.0,
 ) -> tf.Tensor:
   """Computes the loss of a batch.
 
@@ -216,7 +216,6 @@ def segmentation_loss(
     kind: cross_entropy, dice, cross_entropy_dice (their sum) or focal.
     dice_weight: of Dice in the sum.
     class_weights: of each class; empty: all 1.
-    focal_gamma: exponent of focal's modulation; 0 is cross entropy.
 
   Returns:
     Scalar.
@@ -226,7 +225,7 @@ def segmentation_loss(
   if kind == "dice":
     return dice_loss(logits, hot, weights)
   if kind == "focal":
-    return pixel_loss(logits, hot, weights, focal_gamma)
+    return pixel_loss(logits, hot, weights, FOCAL_GAMMA)
   loss = pixel_loss(logits, hot, weights)
   if kind == "cross_entropy_dice":
     loss += dice_weight * dice_loss(logits, hot, weights)

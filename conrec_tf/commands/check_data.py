@@ -3,23 +3,15 @@
 from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
-import functools
 import logging
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.duplicates import (
-  Duplicate,
-  find_duplicates,
-  hash_reduction,
-  perceptual_hashes,
-  with_copies,
-)
+from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of, with_copies
 from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, failing_images_named, summarize, summary_lines
 
@@ -34,9 +26,8 @@ def run(config: Config) -> None:
   with _collected_warnings() as notices:
     source = _load(config)
   logger.info("%s", source.name)
-  splits = [source.train] + [source.eval] * (source.eval.name != source.train.name)
   summaries = []
-  for split in splits:
+  for split in source.splits.values():
     summaries.append(summarize(split, source))
     for line in summary_lines(summaries[-1], source):
       logger.info("%s", line)
@@ -101,22 +92,17 @@ def _draw(
 
 def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:
   """Returns duplicates within and across splits; places count through all of them."""
-  streams, places, start = [], [], 0
+  hashes, places, start = [], [], 0
   for summary in summaries:
     split = summary.split
     own = np.intersect1d(split.own_index, summary.good_index)
-    streams.append(split.rows.at(own).map(lambda record: record["image"]))
+    hashes.append(hashes_of(source, split, own))
     places.append(start + own)
     start += split.num_examples
-  hashes = perceptual_hashes(
-    functools.reduce(tf.data.Dataset.concatenate, streams),
-    lambda image: source.decode_for(image, hash_reduction)[0],
-    "Looking for duplicates",
-  )
   through = np.concatenate(places)
   return [
     Duplicate(int(through[found.image]), int(through[found.of]), found.distance)
-    for found in find_duplicates(hashes)
+    for found in find_duplicates(np.concatenate(hashes))
   ]
 
 

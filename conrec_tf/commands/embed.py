@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
@@ -56,30 +55,19 @@ def run(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   config, pretrained, source, model, kept = opened(config, directory)
   folder = directory.path / "embeddings" / folder_name(source)
-  make_output_folder(directory.path)
-  splits = splits_by_role(source)
-  shards = Shards.of_environment()
-  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
-  shards.first_first(folder, lambda: write_manifest(folder, *made_of))
-  if not share_archives(config, model, source, folder, shards):
+  if not share_archives(config, pretrained, source, model, folder):
     return
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
   root = os.path.abspath(config.data_dir) if config.dataset == "image_folder" else ""
-  with parquet_table(folder) as table:
+  with parquet_table(folder) as add_rows:
     for split, archive in embedded_archives(config, model, source, folder):
       done += archive.is_new * len(archive.images)
       rows += index_rows(archive.path, source, split, archive.images, archive.arrays)
       columns = image_columns(source, split, archive, kept, config.standardize_embeddings)
-      table.add(columns, archive.arrays["embedding"], root)
+      add_rows(columns, archive.arrays["embedding"], root)
   write_index(folder, rows)
-  logger.info(
-    "%d images in %s (%d embedded now, %.0f images/s)",
-    len(rows),
-    folder,
-    done,
-    done / (time.monotonic() - began),
-  )
+  log_pass(len(rows), folder, done, began)
 
 
 def opened(
@@ -110,14 +98,6 @@ def folder_name(source: DatasetSource) -> str:
   return source.name.replace("/", "_").replace(":", "_")
 
 
-def splits_by_role(source: DatasetSource) -> dict[str, Split]:
-  """Returns the splits of a dataset that are embedded: train and eval, or one where both are."""
-  splits = {"train": source.train, "eval": source.eval}
-  if source.eval.name == source.train.name:
-    del splits["eval"]
-  return splits
-
-
 def embedded_archives(
   config: Experiment, model: Embedder, source: DatasetSource, folder: pathlib.Path
 ) -> Iterator[tuple[Split, Archive]]:
@@ -126,35 +106,60 @@ def embedded_archives(
   Raises:
     UsageError: an image can't be read any more, or the folder not written.
   """
-  total = sum(len(split.own_index) for split in splits_by_role(source).values())
+  total = sum(len(split.own_index) for split in source.splits.values())
   with progress_bar("Embedding", "images", total) as bar, failing_images_named(source):
     for split, archive in _archives(config, model, source, folder):
       bar.update(len(archive.images))
       yield split, archive
 
 
+def log_pass(images: int, place: pathlib.Path, new: int, began: float) -> None:
+  """Logs of how many images what lies in a place, how many were embedded just now, and how fast."""
+  speed = new / (time.monotonic() - began)
+  logger.info("%d images in %s (%d embedded now, %.0f images/s)", images, place, new, speed)
+
+
 def share_archives(
-  config: Experiment,
-  model: Embedder,
+  config: Config,
+  pretrained: PretrainedModel,
   source: DatasetSource,
+  model: Embedder,
   folder: pathlib.Path,
-  shards: Shards,
+  begins_anew: bool = False,
 ) -> bool:
-  """Makes the archives that are this process' where several share them.
+  """Notes in a folder what is embedded and, where several processes share that, makes a part of it.
 
   The first one then waits until the others are through.
+
+  Args:
+    folder: in one of the run's.
+    begins_anew: whether embeddings of something else are removed in place of an error.
 
   Returns:
     Whether this process goes on, with all archives.
 
   Raises:
-    UsageError: another process is lost; see also `embedded_archives`.
+    UsageError: there are embeddings of something else, or another process is lost; see also
+      `embedded_archives`.
   """
+  make_output_folder(folder.parents[1])
+  shards = Shards.of_environment()
+  shards.first_first(
+    folder,
+    lambda: write_manifest(
+      folder,
+      network_digest(pretrained),
+      pretrained.step,
+      config.settings,
+      source,
+      begins_anew and shards.is_first,
+    ),
+  )
   if shards.count == 1:
     return True
   paths = {
     path: number
-    for role, split in splits_by_role(source).items()
+    for role, split in source.splits.items()
     for number, path in enumerate(
       archive_paths(folder, role, len(split.own_index), IMAGES_PER_FILE)
     )
@@ -183,21 +188,15 @@ def _archives(
   takes: Callable[[int], bool] = lambda number: True,
 ) -> Iterator[tuple[Split, Archive]]:
   """Yields the archives of all splits, or of some numbers; see `complete_archives`."""
-  for role, split in splits_by_role(source).items():
+  size, batch = config.evaluation_size, config.eval_batch_size
+  for role, split in source.splits.items():
 
     def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
-      return embed_batches(config, model, source, split.rows.at(left))
+      for pixels, label in evaluation_batches(source, split.rows.at(left), size, batch):
+        arrays = {"embedding": embed_images(model, pixels, config).numpy()}
+        yield arrays | {"label": label.numpy()} if source.class_names else arrays
 
-    sizes = IMAGES_PER_FILE, config.eval_batch_size
-    for archive in complete_archives(folder, role, split.own_index, *sizes, make, takes):
+    for archive in complete_archives(
+      folder, role, split.own_index, IMAGES_PER_FILE, batch, make, takes
+    ):
       yield split, archive
-
-
-def embed_batches(
-  options: Experiment, model: Embedder, source: DatasetSource, records: tf.data.Dataset
-) -> Iterator[dict[str, np.ndarray]]:
-  """Yields `embedding` and, with labels, `label` of a batch of records."""
-  size, batch = options.evaluation_size, options.eval_batch_size
-  for pixels, label in evaluation_batches(source, records, size, batch):
-    arrays = {"embedding": embed_images(model, pixels, options).numpy()}
-    yield arrays | {"label": label.numpy()} if source.class_names else arrays

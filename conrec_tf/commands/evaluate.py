@@ -57,10 +57,8 @@ def run(config: Config) -> None:
     source = source.with_class_names(names)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
   _, last_step = training_steps(config, source)
-  if not config.encoder_weights and not directory.read("config.json"):
-    raise UsageError(
-      f"model_dir must be the folder of a run, for mode=eval. Received: {directory.path}"
-    )
+  if not config.encoder_weights:
+    directory.check_is_run(config.mode)
   if config.cv_folds and not config.is_pretraining:
     raise UsageError(
       "model_dir must be the folder of one training, not of a cross-validation, "

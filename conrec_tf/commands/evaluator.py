@@ -16,7 +16,7 @@ from conrec_tf.export.export import prune_exports
 from conrec_tf.losses import loss_of_equal_projections
 from conrec_tf.metrics import EVALUATION_SECONDS, GLOBAL_STEP, is_number, metric_of
 from conrec_tf.pretrained.find import resolve_checkpoint
-from conrec_tf.reporting.tracking.trackers import Trackers
+from conrec_tf.reporting.tracking.trackers import Feed
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.metrics_log import MetricsLog
@@ -85,13 +85,14 @@ class Evaluator:
 
   def _write(self, row: dict[str, Any]) -> None:
     self.log.write(row)
-    self._trackers.log(row)
+    for feed in self._feeds:
+      feed.log(row)
 
   def open(self, eval_source: DatasetSource) -> None:
     """Notes what trains here, and opens trackers, and TensorBoard's images if there are any."""
     rows = self._directory.rows(METRICS_FILE, GLOBAL_STEP) if self._config.tracker else []
     settings = self._config.settings
-    self._trackers = Trackers(self._config.tracker, self._directory, settings, rows)
+    self._feeds = [Feed(name, self._directory, settings, rows) for name in self._config.tracker]
     if self._trains:
       self._directory.add_row(PROCESSES, process_info(self.step), "step")
     self._tensorboard = None
@@ -142,7 +143,8 @@ class Evaluator:
         self._checkpoints.save(step)
       raise Preempted(preempted.signum, step) from None
     finally:
-      self._trackers.close(is_done)
+      for feed in self._feeds:
+        feed.close(is_done)
 
   def _evaluate(self, step: int, full: bool, trained: bool = True) -> tuple[bool, dict[str, Any]]:
     """Measures, unless that was done, and logs it; returns whether it is new, and the result.
@@ -185,7 +187,8 @@ class Evaluator:
         with log_and_continue("Drawing the report, which --mode=report tries again,"):
           inspect = lambda step: self._inspector
           write_report(directory.path, config.compare_with, source, inspect, self._sections)
-    self._trackers.finish(summary, exports)
+    for feed in self._feeds:
+      feed.finish(summary, exports)
     return summary
 
 

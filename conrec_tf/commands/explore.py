@@ -12,7 +12,7 @@ from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
-from conrec_tf.data.duplicates import Duplicate, find_duplicates, hash_reduction, perceptual_hashes
+from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_files
 from conrec_tf.data.summary import failing_images_named
@@ -87,7 +87,7 @@ def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
   """
   parts, kept = list[Part](), list[np.ndarray]()
   known = np.zeros(0, object)
-  for split in embed.splits_by_role(source).values():
+  for split in source.splits.values():
     index = split.own_index
     column = split.stored if split.names is None else split.names
     is_new = np.ones(len(index), bool)
@@ -105,14 +105,7 @@ def _look_alikes(
   """Returns images that look like earlier ones by their hashes, and what is to be said of it."""
   if count > MOST_HASHED:
     return [], [f"Duplicates by hash are looked for among up to {MOST_HASHED:,} images."]
-  hashes = [
-    perceptual_hashes(
-      split.rows.at(index).map(lambda record: record["image"]),
-      lambda image: source.decode_for(image, hash_reduction)[0],
-      "Looking for duplicates",
-    )
-    for split, index in parts
-  ]
+  hashes = [hashes_of(source, *part) for part in parts]
   return find_duplicates(np.concatenate(hashes)), []
 
 

@@ -9,18 +9,15 @@ import numpy as np
 from conrec_tf.commands.embed import (
   embedded_archives,
   folder_name,
+  log_pass,
   opened,
   share_archives,
-  splits_by_role,
 )
 from conrec_tf.config import Config
-from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.label_kinds import MultiLabel
-from conrec_tf.files import csv_text, make_output_folder, write_text
-from conrec_tf.pretrained.find import network_digest
+from conrec_tf.files import csv_text, write_text
 from conrec_tf.run_dir.classifier_file import KeptClassifier
-from conrec_tf.run_dir.embedding_files import write_manifest
 from conrec_tf.run_dir.image_table import Columns, image_columns
 from conrec_tf.run_dir.predictions_file import csv_rows
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -52,12 +49,7 @@ def run(config: Config) -> None:
     )
   name = folder_name(source)
   folder, path = directory.path / FOLDER / name, directory.path / FOLDER / f"{name}.csv"
-  make_output_folder(directory.path)
-  shards = Shards.of_environment()
-  splits = splits_by_role(source)
-  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
-  shards.first_first(folder, lambda: write_manifest(folder, *made_of, begins_anew=shards.is_first))
-  if not share_archives(config, model, source, folder, shards):
+  if not share_archives(config, pretrained, source, model, folder, begins_anew=True):
     return
   began, done, found = time.monotonic(), 0, list[Columns]()
   for split, archive in embedded_archives(config, model, source, folder):
@@ -65,14 +57,7 @@ def run(config: Config) -> None:
     found.append(image_columns(source, split, archive, kept, config.standardize_embeddings))
   table = {key: np.concatenate([each[key] for each in found]) for key in found[0]}
   write_text(path, csv_text(csv_rows(table)))
-  seconds = time.monotonic() - began
-  logger.info(
-    "%d images in %s (%d embedded now, %.0f images/s)",
-    len(table["image"]),
-    path,
-    done,
-    done / seconds,
-  )
+  log_pass(len(table["image"]), path, done, began)
   for line in summary(kept, table):
     logger.info("%s", line)
 

@@ -32,10 +32,7 @@ def run(config: Config) -> None:
       measured on.
   """
   directory = RunDirectory(config.run_directory)
-  if not directory.read("config.json"):
-    raise UsageError(
-      f"model_dir must be the folder of a run, for mode=report. Received: {config.run_directory}"
-    )
+  directory.check_is_run(config.mode)
   if config.encoder == "external":
     raise UsageError(
       "model_dir must be the folder of a training, for mode=report; --compare_with takes that of "

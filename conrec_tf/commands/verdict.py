@@ -86,10 +86,7 @@ def run(config: Config) -> None:
       can't be read.
   """
   directory = RunDirectory(config.run_directory)
-  if not directory.read("config.json"):
-    raise UsageError(
-      f"model_dir must be the folder of a run, for mode=verdict. Received: {directory.path}"
-    )
+  directory.check_is_run(config.mode)
   runs = [str(path) for path in seed_folders(directory.path) or [directory.path]]
   steps = resolve_checkpoint("", model_dir=runs[0]).step
   crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)
@@ -148,6 +145,7 @@ class _Bench:
   ) -> None:
     self._config, self._source, self._folder = config, eval_source, folder
     self._kind = label_kind(config, eval_source)
+    self._grades = self._kind.count if isinstance(self._kind, Grades) else 0
     self._measurement = measurement(
       config.evaluation_settings, source, eval_source, is_pretraining=True
     )
@@ -284,10 +282,6 @@ class _Bench:
       comparisons=comparisons,
       seed=self._config.seed,
     )
-
-  @property
-  def _grades(self) -> int:
-    return self._kind.count if isinstance(self._kind, Grades) else 0
 
   def _described(self, method: Measured) -> dict[str, Any]:
     """Returns what is told of a method: what it reaches, and how its networks were read."""

@@ -229,6 +229,12 @@ class DatasetSource:
   center_crop: bool = False
   decode_reduced: DecodeReduced | None = None
 
+  @property
+  def splits(self) -> dict[str, Split]:
+    """The splits by what they are for, train and eval; one alone where both have one name."""
+    splits = {"eval": self.eval} if self.eval.name != self.train.name else {}
+    return {"train": self.train, **splits}
+
   @functools.cached_property
   def batch_cache(self) -> BatchCache:
     """What is kept of the batches of its images."""
@@ -246,11 +252,8 @@ class DatasetSource:
   @functools.cached_property
   def labelled(self) -> "DatasetSource":
     """The dataset without images whose label is -1, which is none; says how many those are."""
-    train = self.train.labelled
-    is_same = self.eval.name == self.train.name
-    if is_same:
-      return self if train is self.train else self._with(train, train)
-    return self._with(train, self.eval.labelled)
+    labelled = {role: split.labelled for role, split in self.splits.items()}
+    return self._with(labelled["train"], labelled.get("eval", labelled["train"]))
 
   def _with(self, train: Split, measured: Split) -> "DatasetSource":
     if train is self.train and measured is self.eval:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.resizing import largest_reduction
+from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.scan import FileScan
 from conrec_tf.data.files.store import FileStore
 from conrec_tf.data.images.decoding import DecodeReduced
@@ -42,21 +43,25 @@ class Duplicate(NamedTuple):
   is_copy: bool = False
 
 
-def perceptual_hashes(
-  images: tf.data.Dataset, decode: Callable[[Any], tf.Tensor], description: str
-) -> np.ndarray:
+def hashes_of(source: DatasetSource, split: Split, index: np.ndarray) -> np.ndarray:
+  """Returns the `perceptual_hashes` of the images of an index of a split, int `[N]`."""
+  images = split.rows.at(index).map(lambda record: record["image"])
+  return perceptual_hashes(images, source.decode_for)
+
+
+def perceptual_hashes(images: tf.data.Dataset, decode: DecodeReduced) -> np.ndarray:
   """Returns the hashes of images, bool `[N, BITS]`, with a progress bar in a terminal.
 
   Args:
     images: what `decode` takes; all of them can be decoded.
-    decode: to uint8 or uint16 `[h, w, C]`.
+    decode: to uint8 or uint16 `[h, w, C]`; images may be reduced before they are hashed.
   """
   import imagehash
   from PIL import Image
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def small(image: Any) -> tf.Tensor:
-    pixels = decode(image)
+    pixels, _ = decode(image, lambda full_size: largest_reduction(full_size, HASHED_PIXELS))
     grey = tf.reduce_mean(tf.cast(pixels, tf.float32), -1, keepdims=True) / pixels.dtype.max
     size = [HASHED_PIXELS, HASHED_PIXELS]
     return tf.cast(255 * tf.image.resize(grey, size, "area")[..., 0], tf.uint8)
@@ -64,16 +69,11 @@ def perceptual_hashes(
   count = int(images.cardinality())
   hashes = np.zeros([count, BITS], bool)
   reduced = images.map(small, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-  with progress_bar(description, "images", count) as bar:
+  with progress_bar("Looking for duplicates", "images", count) as bar:
     for index, pixels in enumerate(reduced.as_numpy_iterator()):
       hashes[index] = imagehash.phash(Image.fromarray(pixels), hash_size=SIDE).hash.ravel()
       bar.update()
   return hashes
-
-
-def hash_reduction(full_size: tf.Tensor) -> tf.Tensor:
-  """Returns by how much an image can be reduced before it is hashed."""
-  return largest_reduction(full_size, HASHED_PIXELS)
 
 
 def find_duplicates(hashes: np.ndarray, farthest: int = FARTHEST) -> list[Duplicate]:
@@ -141,8 +141,7 @@ def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> 
     locations = store.locations([scan.names[index] for index in unknown])
     hashes = perceptual_hashes(
       tf.data.Dataset.from_tensor_slices(locations),
-      lambda location: decode(store.read(location), hash_reduction)[0],
-      "Looking for duplicates",
+      lambda location, decode_size: decode(store.read(location), decode_size),
     )
     scan.perceptual_hashes[unknown] = np.packbits(hashes, axis=1)
     scan.save(unknown)

@@ -65,7 +65,7 @@ def pretraining_batches(
   with_labels = config.lineareval_while_pretraining
   size, local = image_size or config.image_size, local_crops(config)
   augment = two_views(source, config, size, config.seed, with_labels, local)
-  return _shuffled_batches(source, config.train_batch_size, config.seed, augment, shard)
+  return shuffled_batches(source, config, augment, shard)
 
 
 def validation_batches(source: DatasetSource, augment: Augment, batch_size: int) -> tf.data.Dataset:
@@ -217,14 +217,15 @@ def finetuning_batches(
     image = make(image, seeds, image_size=size, full_size=full_size)
     return {"image": image, "label": record["label"]}
 
-  return _shuffled_batches(source, config.train_batch_size, seed, augment, shard)
+  return shuffled_batches(source, config, augment, shard)
 
 
-def _shuffled_batches(
-  source: DatasetSource, batch_size: int, seed: int, augment: Augment, shard: WorkerShard
+def shuffled_batches(
+  source: DatasetSource, options: Training, augment: Augment, shard: WorkerShard
 ) -> tf.data.Dataset:
-  """Returns batches of `augment(position in the stream, record)`."""
-  records = training_records(source.train, batch_size, seed, shard)
+  """Returns endless batches of `augment(position in the stream, record)`."""
+  batch_size = options.train_batch_size
+  records = training_records(source.train, batch_size, options.seed, shard)
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
   size = batch_size // shard.num_workers
   return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)

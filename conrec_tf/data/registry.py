@@ -5,6 +5,7 @@ import dataclasses
 import logging
 
 from conrec_tf.config import Data, Experiment
+from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.bucket import local_copy
 from conrec_tf.data.label_subsets import with_share_of_labels
@@ -88,8 +89,7 @@ def load_files(
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens a dataset; None lets any number of image files fail, as `image_source` says."""
   if data.dataset in IMAGE_FILES:
-    if "://" in data.data_dir:
-      data = data.lying_at(local_copy(data.data_dir))
+    data = section_with(type(data), data, data_dir=local_copy(data.data_dir))
     return IMAGE_FILES[data.dataset](data, max_undecodable)
   return open_npz(data) if data.dataset == "npz" else open_tfds(data)
 

@@ -179,9 +179,7 @@ def with_fold_held_out(source: DatasetSource, number: int, count: int) -> Datase
   )
 
 
-def stratified_folds(
-  labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int = SEED
-) -> np.ndarray:
+def stratified_folds(labels: np.ndarray, groups: np.ndarray | None, count: int) -> np.ndarray:
   """Returns the fold of each image, int `[N]`: random ones, with shares of labels as in the whole.
 
   Groups, object `[N]` or None, are in one fold each.
@@ -190,9 +188,9 @@ def stratified_folds(
     UsageError: there are more folds than images, or than groups.
   """
   if groups is not None:
-    return group_folds(labels, groups, count, seed)
+    return group_folds(labels, groups, count, SEED)
   check_folds(count, len(labels), "the labelled images")
-  shuffled = np.random.default_rng(seed).permutation(len(labels))
+  shuffled = np.random.default_rng(SEED).permutation(len(labels))
   by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
   folds = np.empty(len(labels), int)
   folds[by_label] = np.arange(len(labels)) % count
@@ -208,16 +206,12 @@ def check_splits(data: Data, source: DatasetSource, in_folds: bool) -> None:
   Raises:
     UsageError: images differ, but groups of them stand in both splits.
   """
-  learnt, measured = source.train, source.eval
-  if in_folds:
-    splits = [learnt]
-  else:
-    splits = [learnt] + [measured] * (measured.name != learnt.name)
+  if not in_folds:
     names = "train_split", "eval_split"
     if data.eval_dataset:
       names = "eval_train_split", "eval_test_split" if data.eval_test_split else "eval_split"
-    check_apart(learnt, measured, *names)
-  for split in splits:
+    check_apart(source.train, source.eval, *names)
+  for split in [source.train] if in_folds else source.splits.values():
     warn_of_missing_labels(split, source.class_names)
 
 

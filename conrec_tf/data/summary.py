@@ -236,7 +236,7 @@ def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
     yield
   except OF_DATA as error:
     for source in sources:
-      for split in {split.name: split for split in (source.train, source.eval)}.values():
+      for split in source.splits.values():
         if fault := _fault(source, split):
           raise UsageError(
             f"dataset must stay as it was when it was opened. Received: {fault} of {source.name}"

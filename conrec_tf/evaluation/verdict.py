@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
-from conrec_tf.evaluation.comparison import RESAMPLES, compare
+from conrec_tf.evaluation.comparison import compare
 from conrec_tf.evaluation.measures import LEVEL
 
 WORTH, NOT_WORTH, UNDECIDED = "worth it", "not worth it", "can't be told"
@@ -45,11 +46,9 @@ def decide(
   labels: np.ndarray,
   *,
   margin: float,
-  grades: int = 0,
-  groups: np.ndarray | None = None,
   comparisons: int = 1,
-  resamples: int = RESAMPLES,
-  seed: int = 0,
+  groups: np.ndarray | None = None,
+  **options: Any,
 ) -> Verdict:
   """Decides if a method is worth it against another, by their predictions for the same images.
 
@@ -58,23 +57,19 @@ def decide(
     second: the same of the other method.
     labels: int `[N]`, true; of several labels 0 or 1, `[N, L]`.
     margin: what the first must be above the second, a share of at least 0.
-    grades: how many there are, for quadratic weighted kappa; 0 for accuracy.
-    groups: names of what images belong together by, object `[N]`, or None.
     comparisons: in how many a method is decided on. All their intervals together hold in 95 of 100
       cases, each is as much wider (Bonferroni).
-    resamples: of the images, or groups.
-    seed: fixes the resamples.
+    groups: names of what images belong together by, object `[N]`, or None.
+    **options: grades, resamples and seed of `compare`.
   """
   found = compare(
     first,
     second,
     labels,
-    grades=grades,
     groups=groups,
-    resamples=resamples,
-    seed=seed,
     level=1 - (1 - LEVEL) / comparisons,
     added_disagreements=1.0,
+    **options,
   )
   low, high = found.interval
   answer = WORTH if low > margin else NOT_WORTH if high < margin else UNDECIDED

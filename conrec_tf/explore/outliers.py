@@ -16,8 +16,3 @@ def isolation(distance: np.ndarray) -> np.ndarray:
   mean = distance[:, :VOTERS].mean(axis=1) if distance.shape[1] else np.zeros(len(distance))
   median = np.median(mean)
   return (mean / median if median > 0 else mean).astype(np.float32)
-
-
-def most_isolated(isolated: np.ndarray, count: int) -> np.ndarray:
-  """Returns so many vectors, int `[count]`, the farthest from others first."""
-  return np.argsort(-isolated, kind="stable")[:count]

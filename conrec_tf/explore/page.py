@@ -10,24 +10,22 @@ import jinja2
 from markupsafe import Markup
 import numpy as np
 
+from conrec_tf.data.files.labels import label_numbers
 from conrec_tf.explore.findings import Findings
 from conrec_tf.explore.tables import Images, outliers, rounded, tables
 from conrec_tf.explore.thumbnails import ACROSS, SIDE, write_sprites
 from conrec_tf.files import csv_text, io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting.figures.plot_style import PALETTE
+from conrec_tf.reporting.html_report import ENVIRONMENT
 
 PAGE, DATA, SPRITES = "index.html", "data.js", "sprites"
 MOST_SHOWN = 100_000  # images on the page; the tables hold all
 MOST_LISTED = 1_000  # of each list
 NEAREST_SHOWN = 12
-TEMPLATES = jinja2.Environment(
+TEMPLATES = ENVIRONMENT.overlay(
   loader=jinja2.ChoiceLoader(
     [jinja2.PackageLoader(f"conrec_tf.{name}", "") for name in ("explore", "reporting")]
-  ),
-  autoescape=True,
-  trim_blocks=True,
-  lstrip_blocks=True,
-  undefined=jinja2.StrictUndefined,
+  )
 )
 
 
@@ -70,15 +68,10 @@ def write_page(
       check=found.check,
       notes=notes,
       tables=[f"{name}.csv" for name in tables(images, found)],
-      script=_script(),
+      script=Markup(pathlib.Path(__file__).with_name("explore.js").read_text("utf-8")),
     )
     write_text(temporary / PAGE, text)
   return folder / PAGE
-
-
-def _script() -> Markup:
-  """Returns the page's JavaScript, which holds no data."""
-  return Markup(pathlib.Path(__file__).with_name("explore.js").read_text("utf-8"))
 
 
 def lists(found: Findings) -> dict[str, list[Any]]:
@@ -144,9 +137,8 @@ def page_data(
   """
   number = np.full(len(images.names), -1, np.int64)
   number[shown] = np.arange(len(shown))
-  words = [images.words[image] for image in shown]
-  classes = _in_order(words, images.class_names)
-  splits = _in_order([images.splits[image] for image in shown], ())
+  words, of_splits = ([part[image] for image in shown] for part in (images.words, images.splits))
+  classes, splits = _in_order(words, images.class_names), _in_order(of_splits, ())
   near = number[found.neighbours.others[shown, :NEAREST_SHOWN]]
   renumbered = {
     name: [
@@ -165,8 +157,8 @@ def page_data(
     "side": SIDE,
     "across": ACROSS,
     "places": _encoded(found.map.places[shown], "<f4"),
-    "label": _encoded(_numbered(words, classes), "<i4"),
-    "split": _encoded(_numbered([images.splits[image] for image in shown], splits), "<i4"),
+    "label": _encoded(label_numbers(words, classes), "<i4"),
+    "split": _encoded(label_numbers(of_splits, splits), "<i4"),
     "cluster": _encoded(found.clusters.label[shown], "<i4"),
     "isolated": _encoded(found.isolated[shown], "<f4"),
     "slot": _encoded(slots, "<i4"),
@@ -181,12 +173,6 @@ def _in_order(words: Sequence[str], first: Sequence[str]) -> list[str]:
   """Returns the different words that aren't empty: those of `first` in its order, then others."""
   present = set(words) - {""}
   return [word for word in first if word in present] + sorted(present - set(first))
-
-
-def _numbered(words: Sequence[str], order: Sequence[str]) -> np.ndarray:
-  """Returns the number of each word in an order, int `[N]`; -1 of an empty one."""
-  numbers = {"": -1} | {word: number for number, word in enumerate(order)}
-  return np.array([numbers[word] for word in words], np.int64)
 
 
 def _encoded(values: np.ndarray, dtype: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from conrec_tf.explore.findings import Findings
-from conrec_tf.explore.outliers import most_isolated
 from conrec_tf.files import io_as_usage_error, replacing
 
 OUTLIERS = 0.01  # share of images that are listed
@@ -37,9 +36,12 @@ class Images:
 
 
 def outliers(found: Findings) -> np.ndarray:
-  """Returns the images that are listed as outliers: one in a hundred, and at least twenty."""
+  """Returns the images that are listed as outliers: one in a hundred, and at least twenty.
+
+  The farthest from others comes first.
+  """
   count = max(LEAST_OUTLIERS, round(OUTLIERS * len(found.isolated)))
-  return most_isolated(found.isolated, count)
+  return np.argsort(-found.isolated, kind="stable")[:count]
 
 
 def rounded(value: float) -> float | None:

@@ -129,7 +129,7 @@ class AuthorsCheckpoint:
     convolutions, dense, batch_norms = (
       [
         layers.pop(name)
-        for name in sorted((name for name in layers if _kind(name) == kind), key=_creation)
+        for name in sorted((name for name in layers if _parts(name)[0] == kind), key=_parts)
       ]
       for kind in ("conv2d", "dense", "batch_normalization")
     )
@@ -186,7 +186,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Layer], int | None]:
       for name, group in file.get("model_weights", file).items():
         keys = [_text(key) for key in group.attrs["weight_names"]]
         arrays = {key.rsplit("/", 1)[-1].split(":")[0]: np.asarray(group[key]) for key in keys}
-        order = KINDS.get(_kind(name), KINDS["conv2d"])
+        order = KINDS.get(_parts(name)[0], KINDS["conv2d"])
         if arrays:
           layers[name] = [arrays[part] for part in order if part in arrays]
       return layers, _image_size(file)
@@ -220,16 +220,10 @@ def _begins_level(convolutions: list[Layer], before: int | None) -> bool:
   )
 
 
-def _kind(name: str) -> str:
-  """Returns a layer's name without the number that Keras appends."""
+def _parts(name: str) -> tuple[str, int]:
+  """Returns a layer's kind and its number, in order of creation, which Keras appends but to 0."""
   stem, _, number = name.rpartition("_")
-  return stem if number.isdecimal() else name
-
-
-def _creation(name: str) -> int:
-  """Returns the number in a layer's name."""
-  number = name.rpartition("_")[2]
-  return int(number) if number.isdecimal() else 0
+  return (stem, int(number)) if number.isdecimal() else (name, 0)
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.run_dir.run_directory import (
   BEST,
   CHECKPOINTS,
@@ -173,7 +173,9 @@ def _checkpoint(prefix: str) -> PretrainedModel:
 
 
 def _saved_model(path: str) -> PretrainedModel:
-  try:
+  damaged = (OSError, ValueError, LookupError, TypeError, AttributeError)
+  readable = f"a SavedModel whose assets/{METADATA} can be read, or has none of that name"
+  with as_usage_error(f"checkpoint must be {readable}", path, *damaged):
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
     settings, channels = _current_settings(metadata["flags"]), metadata["channels"]
     return PretrainedModel(
@@ -187,11 +189,6 @@ def _saved_model(path: str) -> PretrainedModel:
       tuple(metadata["class_names"]),
       metadata["result"],
     )
-  except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-    raise UsageError(
-      f"checkpoint must be a SavedModel whose assets/{METADATA} can be read, or has none "
-      f"of that name. Received: {path}"
-    ) from error
 
 
 def momentum_network(pretrained: PretrainedModel) -> PretrainedModel:

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.files import io_as_usage_error, remove
 from conrec_tf.run_dir.run_directory import BEST, CHECKPOINTS, prefixes, step_of
 
@@ -140,18 +140,14 @@ def restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
   Raises:
     UsageError: it can't be read, or is of another network.
   """
-  try:
-    checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
-  except UNREADABLE as error:
-    raise UsageError(
-      f"checkpoint must be readable ({short_message(error)}). Received: {prefix}"
-    ) from error
-  except (AssertionError, ValueError) as error:
-    raise UsageError(
-      "checkpoint must hold the network that the flags describe (encoder, "
-      "base_filters, unet_depth, pooling, channels). "
-      f"Received: {prefix}"
-    ) from error
+  with as_usage_error("checkpoint must be readable", prefix, *UNREADABLE):
+    try:
+      checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError) as error:
+      raise UsageError(
+        "checkpoint must hold the network that the flags describe (encoder, base_filters, "
+        f"unet_depth, pooling, channels). Received: {prefix}"
+      ) from error
 
 
 def _save(manager: tf.train.CheckpointManager, step: int) -> str:

@@ -113,7 +113,6 @@ def write_manifest(
   network: str,
   step: int,
   options: Mapping[str, Any],
-  splits: dict[str, Split],
   source: DatasetSource,
   begins_anew: bool = False,
 ) -> None:
@@ -121,7 +120,6 @@ def write_manifest(
 
   Args:
     options: `{option: value}` of the run.
-    splits: `{role: split}` of what is embedded.
     begins_anew: whether embeddings of something else are removed in place of an error.
 
   Raises:
@@ -134,7 +132,7 @@ def write_manifest(
   }
   # What versions before noted otherwise or not at all.
   added = {
-    **{role: split.digest(source.class_names) for role, split in splits.items()},
+    **{role: split.digest(source.class_names) for role, split in source.splits.items()},
     "class_names": list(source.class_names),
     "center_crop": source.center_crop,
     **{name: options[name] for name in ARCHITECTURE_OPTIONS if name not in NOTED},

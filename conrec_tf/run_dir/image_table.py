@@ -1,6 +1,6 @@
 """Tables of embedded images: labels, predictions, and in Parquet the embeddings themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import os
 import pathlib
@@ -20,6 +20,9 @@ PARQUET = "embeddings.parquet"
 HAS = 0.5  # the probability above which an image is said to have one of several labels
 
 Columns = dict[str, np.ndarray]  # of one length
+# Of columns, see `image_columns`, of embeddings float32 [n, F], and of the folder that `image` is a
+# path below, or nothing; `filepath` is null of what is no file there.
+AddRows = Callable[[Columns, np.ndarray, str], None]
 
 
 def image_columns(
@@ -78,54 +81,38 @@ def _predicted(kept: KeptClassifier, standardise: bool, embeddings: np.ndarray) 
   return found
 
 
-class ParquetTable:
-  """A Parquet file that grows by a row group for each archive."""
-
-  def __init__(self, path: pathlib.Path) -> None:
-    self._path = path
-    self._writer: Any = None
-
-  def add(self, columns: Columns, embeddings: np.ndarray, root: str = "") -> None:
-    """Adds rows.
-
-    Args:
-      columns: see `image_columns`.
-      embeddings: float32 `[n, F]`.
-      root: the folder that `image` is a path below, or empty; `filepath` is null of what is no file
-        there.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    paths = [os.path.join(root, str(name)) for name in columns["image"]]
-    files = [path if root and os.path.exists(path) else None for path in paths]
-    arrays: dict[str, Any] = {"filepath": pa.array(files, pa.string())}
-    for name, values in columns.items():
-      is_text = values.dtype == object
-      arrays[name] = pa.array(values, pa.string()) if is_text else pa.array(values)
-    flat = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
-    arrays["embedding"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
-    table = pa.table(arrays)
-    if self._writer is None:
-      self._writer = parquet.ParquetWriter(self._path, table.schema)
-    self._writer.write_table(table)
-
-  def close(self) -> None:
-    """Writes what is left."""
-    if self._writer is not None:
-      self._writer.close()
-
-
 @contextlib.contextmanager
-def parquet_table(folder: pathlib.Path) -> Iterator[ParquetTable]:
-  """Yields a table that becomes `embeddings.parquet` of a folder, whole or not at all.
+def parquet_table(folder: pathlib.Path) -> Iterator[AddRows]:
+  """Yields what adds rows, a row group each time, to `embeddings.parquet` of a folder.
+
+  That is written whole or not at all.
 
   Raises:
     UsageError: the folder can't be written.
   """
-  with replacing(folder / PARQUET) as temporary, io_as_usage_error(folder):
-    table = ParquetTable(temporary)
-    try:
-      yield table
-    finally:
-      table.close()
+  import pyarrow as pa
+  from pyarrow import parquet
+
+  with (
+    replacing(folder / PARQUET) as temporary,
+    io_as_usage_error(folder),
+    contextlib.ExitStack() as opened,
+  ):
+    writer: Any = None
+
+    def add(columns: Columns, embeddings: np.ndarray, root: str) -> None:
+      nonlocal writer
+      paths = [os.path.join(root, str(name)) for name in columns["image"]]
+      files = [path if root and os.path.exists(path) else None for path in paths]
+      arrays: dict[str, Any] = {"filepath": pa.array(files, pa.string())}
+      for name, values in columns.items():
+        is_text = values.dtype == object
+        arrays[name] = pa.array(values, pa.string()) if is_text else pa.array(values)
+      flat = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
+      arrays["embedding"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
+      table = pa.table(arrays)
+      if writer is None:
+        writer = opened.enter_context(parquet.ParquetWriter(temporary, table.schema))
+      writer.write_table(table)
+
+    yield add

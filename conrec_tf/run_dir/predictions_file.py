@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import as_usage_error
 from conrec_tf.files import csv_text, write_text
 from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -72,7 +72,9 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
   path = directory.path / file_name(step)
   if not path.exists():
     return None
-  try:
+  expected = "must have the columns image, label and prediction, or two for each label"
+  damaged = (OSError, ValueError, KeyError, TypeError, csv.Error)
+  with as_usage_error(f"{path.name} {expected}", path, *damaged):
     with path.open(newline="") as file:
       reader = csv.DictReader(file)
       names = [
@@ -100,11 +102,6 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
     if rows and TRUE_CLASS_PROBABILITY in rows[0]:
       of_true = np.array([row[TRUE_CLASS_PROBABILITY] for row in rows]).astype(float)
     return ImagePredictions(images, labels, predictions, groups, measured_on, of_true)
-  except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-    raise UsageError(
-      f"{path.name} must have the columns image, label and prediction, or two for each label. "
-      f"Received: {path}"
-    ) from error
 
 
 def multi_label_columns(

@@ -94,6 +94,13 @@ class RunDirectory:
     self.write("config.json", config.settings)
     write_text(self.path / "flags.cfg", flagfile(config.settings))
 
+  def check_is_run(self, mode: str) -> None:
+    """Raises UsageError where no run lies here, for a command that looks at one."""
+    if not self.read("config.json"):
+      raise UsageError(
+        f"model_dir must be the folder of a run, for mode={mode}. Received: {self.path}"
+      )
+
   @property
   def has_checkpoints(self) -> bool:
     """True where a training has saved anything here."""
@@ -141,21 +148,18 @@ class RunDirectory:
     Raises:
       UsageError: it can't be read, or holds something else.
     """
-    try:
-      content = json.loads((self.path / name).read_text("utf-8"))
+    path = self.path / name
+    with as_usage_error(f"{name} must be a JSON file that can be read", path, OSError, ValueError):
+      try:
+        content = json.loads(path.read_text("utf-8"))
+      except (FileNotFoundError, NotADirectoryError):
+        return None
       if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
       for record in (EVALUATED_WITH, MEASURED_ON):
         if not isinstance(content.get(record, {}), dict):
           raise ValueError(f"its {record} is a {type(content[record]).__name__}")
       return content
-    except (FileNotFoundError, NotADirectoryError):
-      return None
-    except (OSError, ValueError) as error:
-      raise UsageError(
-        f"{name} must be a JSON file that can be read ({short_message(error)}). "
-        f"Received: {self.path / name}"
-      ) from error
 
   def write(self, name: str, content: Any, indent: int | None = 2) -> None:
     """Writes a JSON file."""

@@ -8,8 +8,9 @@ import tensorflow as tf
 from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.augmentation.views import draw_color
 from conrec_tf.data.dataset import DatasetSource, Split
+from conrec_tf.data.pipeline import shuffled_batches
 from conrec_tf.data.records import Record
-from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
+from conrec_tf.data.stream import WHOLE, WorkerShard
 from conrec_tf.segmentation.crops import make_masked_crop
 
 
@@ -61,10 +62,7 @@ def segmentation_batches(
     )
     return {"image": image, "classes": classes}
 
-  records = training_records(source.train, options.train_batch_size, options.seed, shard)
-  crops = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
-  size = options.train_batch_size // shard.num_workers
-  return crops.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+  return shuffled_batches(source, options, augment, shard)
 
 
 def whole_images(source: DatasetSource, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:

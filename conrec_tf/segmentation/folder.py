@@ -13,7 +13,7 @@ from conrec_tf.data.files.layout import IMAGES, MASKS, VALID_MASKS, without_mask
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.files.walk import existing_path, image_files, readable
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
-from conrec_tf.data.records import Numbered, Record, content_digests
+from conrec_tf.data.records import content_digests
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.image_folder import open_files
 from conrec_tf.errors import UsageError
@@ -136,13 +136,7 @@ def decode_mask(encoded: tf.Tensor) -> tf.Tensor:
 
 def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:
   """Returns a split whose records hold `mask` beside `image`."""
-  assert split.names is not None and isinstance(split.rows, Numbered)
-  column, lookup = np.array([encoded[str(name)] for name in split.names], object), split.rows.lookup
-  with tf.init_scope(), tf.device("CPU:0"):
-    files = tf.constant(column)
-
-  def at(number: tf.Tensor) -> Record:
-    return {**lookup(number), "mask": tf.gather(files, number)}
-
-  rows = Numbered(split.num_examples, at)
+  assert split.names is not None
+  column = np.array([encoded[str(name)] for name in split.names], object)
+  rows = split.rows.with_column("mask", column)
   return dataclasses.replace(split, rows=rows, masks=content_digests(column))

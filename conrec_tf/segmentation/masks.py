@@ -83,7 +83,7 @@ def read_mask(content: bytes, name: str) -> Mask:
   with as_bad_image(), Image.open(io.BytesIO(content)) as image:
     mode, frames, file_format = image.mode, getattr(image, "n_frames", 1), image.format
     white, shown_white = _white(image, content)
-    white_is_zero = _is_white_zero(image)
+    white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
     is_lossy = file_format in LOSSY or (file_format == "WEBP" and b"VP8 " in content[:64])
     colours = image.getpalette("RGB") if mode == "P" else None
     encoded = tf.constant(content)
@@ -184,12 +184,6 @@ def _white(image: Image.Image, content: bytes) -> tuple[int, int]:
     arguments = image.tile[0].args  # type: ignore[attr-defined]
     return (int(arguments[-1]) if isinstance(arguments, tuple) else shown), shown
   return shown, shown
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-  if image.format != "TIFF":
-    return False
-  return image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO  # type: ignore[attr-defined]
 
 
 def _whole_palette(colours: list[int]) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Datasets of TensorFlow Datasets with masks, for segmentation."""
 
-from collections.abc import Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
 import dataclasses
 import io
 import itertools
@@ -18,11 +17,12 @@ from conrec_tf.data.images.header import orientation, upright_size
 from conrec_tf.data.records import InMemory, content_digests
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
 from conrec_tf.data.summary import failing_images_named
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.segmentation.folder import with_masks
 from conrec_tf.segmentation.mask_classes import class_maps
 from conrec_tf.segmentation.masks import check_size, read_mask
 
+DECODABLE = "dataset must hold images and masks that can be decoded"
 Example = tuple[str, bytes, bytes]  # a name, an encoded image, an encoded mask
 
 
@@ -51,7 +51,7 @@ def open_masked_tfds(options: SegmentationExperiment) -> DatasetSource:
     examples = {split.name: _examples(split) for split in (source.train, source.eval)}
   read = []
   for name, _, mask in itertools.chain.from_iterable(examples.values()):
-    with _named(name):
+    with as_usage_error(DECODABLE, name, BadImage):
       read.append(read_mask(mask, name))
   class_names, class_map_list = class_maps(read, options.mask_classes, options.ignored_mask_value)
   maps = {mask.name: class_map for mask, class_map in zip(read, class_map_list, strict=True)}
@@ -73,25 +73,11 @@ def _examples(split: Split) -> list[Example]:
   ]
 
 
-@contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
-  """Says which record a bad image within is of.
-
-  Raises:
-    UsageError: there is a bad image.
-  """
-  try:
-    yield
-  except BadImage as error:
-    raise UsageError(
-      f"dataset must hold images and masks that can be decoded ({error}). Received: {name}"
-    ) from error
-
-
 def _upright_size(name: str, image: bytes) -> tuple[int, int]:
   """Returns height and width of an encoded image as it is to be seen."""
-  with _named(name), as_bad_image(), Image.open(io.BytesIO(image)) as opened:
-    size = tf.constant([opened.height, opened.width])
+  with as_usage_error(DECODABLE, name, BadImage), as_bad_image():
+    with Image.open(io.BytesIO(image)) as opened:
+      size = tf.constant([opened.height, opened.width])
   height, width = upright_size(size, orientation(tf.constant(image))).numpy().tolist()
   return height, width
 

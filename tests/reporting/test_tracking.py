@@ -14,7 +14,7 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.reporting.tracking import trackers
 from conrec_tf.reporting.tracking.mlflow_tracker import MlflowTracker
-from conrec_tf.reporting.tracking.trackers import Feed, Trackers, check_trackers
+from conrec_tf.reporting.tracking.trackers import Feed, check_trackers
 from conrec_tf.reporting.tracking.wandb_tracker import WandbTracker
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -136,17 +136,19 @@ def test_a_server_that_comes_late_gets_what_there_is_at_the_end(directory, servi
   sent = feed(directory)
   sent.log(trained(10))
   service.fails = False
-  sent.finish(10, {"eval/best_rank_me": 2.0}, {"report": [directory.path / "report"]})
+  (directory.path / "report").mkdir()
+  result = {"global_step": 10, "eval/best_rank_me": 2.0}
+  sent.finish(result, [])
   assert service.runs == {"run 0": [(10, "loss"), (10, "eval/best_rank_me"), ("report", "report")]}
   again = feed(directory, [trained(10)])
-  again.finish(10, {"eval/best_rank_me": 2.0}, {"network": []})
-  assert service.runs["run 0"][3:] == []  # which has it
+  again.finish(result, [])
+  assert service.runs["run 0"][3:] == [("report", "report")]  # and has the numbers
 
 
 def test_at_the_end_come_best_numbers_report_and_exports(directory, service):
   (directory.path / "report").mkdir()
   directory.write("result.json", {})
-  told = Trackers(["wandb"], directory, {}, [])
+  told = feed(directory)
   result = {"global_step": 8, "eval/best_rank_me": 2.0, "eval/best_step": 4, "eval/rank_me": 1.0}
   told.finish(result | {"eval/best_selected_by": "rank_me"}, [directory.path / "onnx" / "8.onnx"])
   told.close(False)

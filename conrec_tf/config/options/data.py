@@ -178,11 +178,6 @@ class Data:
     """Returns the same data with other splits."""
     return section_with(Data, self, train_split=learnt, eval_split=measured)
 
-  def lying_at(self, data_dir: str) -> "Data":
-    """Returns the same data in another place."""
-    kind = EvaluationData if isinstance(self, EvaluationData) else Data
-    return section_with(kind, self, data_dir=data_dir)
-
   def of_eval_dataset(self, channels: int) -> "Data":
     """Returns what a run says of `eval_dataset`, under the names that `dataset`'s options have.
 

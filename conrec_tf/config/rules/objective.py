@@ -93,9 +93,8 @@ def objective_rules(config: Options) -> Iterator[Rule]:
 
 
 def _teacher_rules(config: Options) -> Iterator[Rule]:
-  yield (
-    config.teacher and not config.is_pretraining,
-    f"teacher must be left out for train_mode={config.train_mode}",
+  yield from left_out(
+    config, ("teacher",), config.is_pretraining, f"for train_mode={config.train_mode}"
   )
   yield from left_out(
     config,

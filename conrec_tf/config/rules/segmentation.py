@@ -15,7 +15,7 @@ OPTIONS = tuple(
 
 def segmentation_rules(config: Options) -> Iterator[Rule]:
   """Yields what is wrong and what is expected instead; see `Rule`."""
-  segments = config.is_segmenting
+  segments, in_folder = config.is_segmenting, config.dataset == "image_folder"
   yield from left_out(config, OPTIONS, segments, "unless train_mode=segment")
   yield from left_out(
     config,
@@ -27,7 +27,7 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     config, ("write_probabilities",), config.mode == "segment", "unless mode=segment"
   )
   yield (
-    config.mode == "segment" and config.dataset != "image_folder",
+    config.mode == "segment" and not in_folder,
     "dataset must be image_folder for mode=segment",
   )
   yield (
@@ -45,14 +45,8 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
     "train_mode=segment",
   )
-  yield (
-    config.mask_key != "segmentation_mask" and config.dataset == "image_folder",
-    "mask_key must be left out for dataset=image_folder",
-  )
-  yield (
-    config.mask_table and config.dataset != "image_folder",
-    "mask_table must be left out unless dataset is image_folder",
-  )
+  yield from left_out(config, ("mask_key",), not in_folder, "for dataset=image_folder")
+  yield from left_out(config, ("mask_table",), in_folder, "unless dataset is image_folder")
   yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment"
   for name, nothing in (
     ("label_table", "empty"),

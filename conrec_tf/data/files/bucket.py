@@ -5,7 +5,7 @@ with the size and the tag that the bucket gives of its content, so that a second
 has changed alone, and one that was cut off goes on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 import concurrent.futures
 import contextlib
 import fnmatch
@@ -20,7 +20,7 @@ import braceexpand
 import fsspec
 
 from conrec_tf.data.files.scan import cache_folder
-from conrec_tf.errors import UsageError, short_message
+from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.files import is_temporary, make_output_folder, remove, remove_leftovers, replacing
 from conrec_tf.output import progress_bar
 
@@ -44,13 +44,12 @@ def local_copy(data_dir: str) -> str:
   if "://" not in data_dir:
     return data_dir
   protocol = data_dir.partition("://")[0]
-  try:
+  needed = (
+    "data_dir must be a path, or the address of a bucket whose library is there: pip install -r "
+    "requirements-buckets.txt"
+  )
+  with as_usage_error(needed, data_dir, ImportError, ValueError):
     system, root = fsspec.core.url_to_fs(_root(data_dir)[0])
-  except (ImportError, ValueError) as error:
-    raise UsageError(
-      "data_dir must be a path, or the address of a bucket whose library is there: pip install -r "
-      f"requirements-buckets.txt ({short_message(error)}). Received: {data_dir}"
-    ) from error
   digest = hashlib.sha256(data_dir.encode()).hexdigest()[:16]
   folder = cache_folder() / "buckets" / f"{protocol}-{digest}"
   make_output_folder(folder)
@@ -164,13 +163,10 @@ def _listed(system: Any, root: str, pattern: str) -> tuple[str, dict[str, tuple[
   if outside:
     raise UsageError(f"data_dir must hold names without '..'. Received: {outside[0]} in {root}")
   if pattern:
-    names = {name: info for name, info in names.items() if _fits(name, pattern)}
+    parts = list(braceexpand.braceexpand(pattern))
+    fitting = {name for part in parts for name in fnmatch.filter(names, part)}
+    names = {name: info for name, info in names.items() if name in fitting}
   return root, {name: _state(info) for name, info in names.items()}, pattern
-
-
-def _fits(name: str, pattern: str) -> bool:
-  parts: Iterable[str] = braceexpand.braceexpand(pattern)
-  return any(fnmatch.fnmatchcase(name, part) for part in parts)
 
 
 def _state(info: dict[str, Any]) -> tuple[int, str]:

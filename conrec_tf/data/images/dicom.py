@@ -55,14 +55,13 @@ def open_frames(data: bytes, max_pixels: int, window: str) -> Frames:
   if "PixelData" not in dataset:
     raise ValueError("no pixels in it, or cut off")
   count = number_of_frames(dataset)
-  own = {name: dataset[name] for name in (*RESCALING, *WINDOW) if name in dataset}
+  own = [dataset[name] for name in (*RESCALING, *WINDOW) if name in dataset]
 
   def read(frame: int) -> np.ndarray:
     for name in (*RESCALING, *WINDOW):  # of which another frame may have taken its own
-      if name in dataset:
-        del dataset[name]
-      if name in own:
-        dataset[name] = own[name]
+      dataset.pop(name, None)
+    for element in own:
+      dataset.add(element)
     return _frame(dataset, frame, count, window)
 
   return Frames(count, read)
@@ -146,8 +145,7 @@ def _take_functional_groups(dataset: Dataset, frame: int) -> None:
       if not any(name in group for name in names):
         continue
       for name in names:
-        if name in dataset:
-          del dataset[name]
+        dataset.pop(name, None)
         if name in group:
           dataset[name] = group[name]
 
@@ -191,8 +189,7 @@ def _shown(dataset: Dataset, stored: np.ndarray, window: str) -> tuple[np.ndarra
   slope, intercept = 1.0, 0.0
   if "ModalityLUTSequence" in dataset:
     for name in ("RescaleSlope", "RescaleIntercept"):
-      if name in dataset:
-        del dataset[name]
+      dataset.pop(name, None)
     item = dataset.ModalityLUTSequence[0]
     rescaled = _looked_up(stored, _table(item.LUTDescriptor, item.LUTData, dataset))
     limits = np.array([0, 2.0 ** int(item.LUTDescriptor[2]) - 1])

@@ -46,12 +46,8 @@ def parquet_file(path: str) -> Iterator[Any]:
   Raises:
     UsageError: it can't be read or is damaged, here or within the context.
   """
-  try:
+  with as_usage_error("dataset must be of a kind whose library is there", "parquet", ImportError):
     from pyarrow import parquet
-  except ImportError as error:
-    raise UsageError(
-      f"dataset must be of a kind whose library is there ({error}). Received: parquet"
-    ) from error
   with _as_damaged(path):
     with parquet.ParquetFile(
       path, buffer_size=BYTES_AT_ONCE, pre_buffer=False, page_checksum_verification=True

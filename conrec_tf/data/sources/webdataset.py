@@ -132,12 +132,13 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
     UsageError: one isn't a tar archive, is compressed or not whole, or has an image of the same
       name as another, within or between archives of one name.
   """
+  whole = "data_dir must name tar archives, not compressed, that are whole and hold each image once"
   files: dict[str, tuple[int, ArchivedFile]] = {}
   label_files: dict[str, list[str]] = {}
   lost: dict[str, list[str]] = {}
   for number, shard in enumerate(progress_bar("Reading shards", "shards", values=shards)):
     prefix = os.path.basename(shard).removesuffix(".tar")
-    try:
+    with as_usage_error(whole, shard, tarfile.TarError, OSError, ValueError):
       found, links = archived_files(shard)
       samples = find_samples([file.name for file in found])
       for file in found:
@@ -147,11 +148,6 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
         files[name] = (number, file)
         if file.name in samples.labels:
           label_files[name] = [f"{prefix}/{label}" for label in samples.labels[file.name]]
-    except (tarfile.TarError, OSError, ValueError) as error:
-      raise UsageError(
-        "data_dir must name tar archives, not compressed, that are whole and hold each image once "
-        f"({error}). Received: {shard}"
-      ) from error
     for what, names in (
       (CAPTIONS_AND_MORE, samples.others),
       ("are further images of samples that have one", samples.further),

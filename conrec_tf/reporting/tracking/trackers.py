@@ -1,7 +1,7 @@
 """What a training tells its trackers: each row once, whatever stops or fails."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import importlib
 import importlib.util
 import logging
@@ -45,49 +45,6 @@ def open_tracker(name: str, folder: pathlib.Path) -> Tracker:
   return getattr(module, TRACKERS[name])(folder)
 
 
-class Trackers:
-  """All trackers of a training.
-
-  Args:
-    names: of the trackers, keys of `TRACKERS`.
-    directory: of the run; what was sent is noted there.
-    settings: the options of the training.
-    rows: of metrics, of what was trained before; those that a tracker lacks are sent.
-  """
-
-  def __init__(
-    self,
-    names: Iterable[str],
-    directory: RunDirectory,
-    settings: Mapping[str, Any],
-    rows: Sequence[dict[str, Any]],
-  ) -> None:
-    self._folder = directory.path
-    self._feeds = [Feed(name, directory, settings, rows) for name in names]
-
-  def log(self, row: dict[str, Any]) -> None:
-    """Sends a row of metrics, `{name: number}` with its `global_step`."""
-    for feed in self._feeds:
-      feed.log(row)
-
-  def finish(self, result: dict[str, Any], exports: Sequence[pathlib.Path]) -> None:
-    """Sends the numbers of the best checkpoint, the report and what was exported.
-
-    Args:
-      result: that of `result.json`.
-    """
-    best = {name: value for name, value in result.items() if name.startswith(BEST)}
-    numbers = {name: value for name, value in best.items() if is_number(value)}
-    shown = [path for path in (self._folder / name for name in SHOWN) if path.exists()]
-    for feed in self._feeds:
-      feed.finish(result[GLOBAL_STEP], numbers, {REPORT: shown, NETWORK: list(exports)})
-
-  def close(self, is_done: bool) -> None:
-    """Ends this process' part of the run."""
-    for feed in self._feeds:
-      feed.close(is_done)
-
-
 class Feed:
   """What goes to one tracker.
 
@@ -96,8 +53,10 @@ class Feed:
   at the end, the same command sends.
 
   Args:
-    name: of the tracker.
-    directory, settings, rows: as for `Trackers`.
+    name: of the tracker, a key of `TRACKERS`.
+    directory: of the run; what was sent is noted there.
+    settings: the options of the training.
+    rows: of metrics, of what was trained before; those that a tracker lacks are sent.
   """
 
   def __init__(
@@ -116,30 +75,31 @@ class Feed:
     self._send()
 
   def log(self, row: dict[str, Any]) -> None:
-    """Sends a row, and those before it that weren't sent."""
+    """Sends a row, `{name: number}` with its `global_step`, and those before that weren't sent."""
     self._rows.append(row)
     if self._works or is_evaluation(row):
       self._send()
 
-  def finish(
-    self, step: int, best: dict[str, float], files: Mapping[str, Sequence[pathlib.Path]]
-  ) -> None:
-    """Sends what is there at the end.
+  def finish(self, result: dict[str, Any], exports: Sequence[pathlib.Path]) -> None:
+    """Sends the numbers of the best checkpoint, the report and what was exported.
 
     Args:
-      step: the last one.
-      best: numbers of the best checkpoint.
-      files: of each kind.
+      result: that of `result.json`.
     """
     self._send()
+    folder = self._directory.path
+    best = {
+      name: value for name, value in result.items() if name.startswith(BEST) and is_number(value)
+    }
+    shown = [path for path in (folder / name for name in SHOWN) if path.exists()]
 
     def send(tracker: Tracker) -> None:
       if best and best != self._sent["best"]:
-        tracker.log(step, best)
+        tracker.log(result[GLOBAL_STEP], best)
         self._sent["best"] = best
-      for kind, paths in files.items():
+      for kind, paths in ((REPORT, shown), (NETWORK, exports)):
         if paths:
-          tracker.add_files(kind, paths, self._directory.path)
+          tracker.add_files(kind, paths, folder)
 
     if self._works:
       self._try(send)
