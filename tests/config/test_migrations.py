@@ -14,7 +14,9 @@ def test_options_that_came_later_stand_for_what_was_done_before():
 
 
 def test_options_that_are_gone_are_dropped_where_they_changed_nothing():
-  assert Config.from_settings({**REMOVED, "seed": 4}) == Config(seed=4, local_crops=0, image_size_schedule="")
+  assert Config.from_settings({**REMOVED, "seed": 4}) == Config(
+    seed=4, local_crops=0, image_size_schedule=""
+  )
   with pytest.raises(UsageError, match="tpu_name must be left out .* Received: a$"):
     Config.from_settings({**REMOVED, "tpu_name": "a"})
 
