@@ -65,6 +65,9 @@ class RunDirectory:
     stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # of several trainings, or none
       del stored["mixed_precision"]
+    if stored.get("image_size_schedule") == "auto":  # as what it comes to
+      as_begun = Config.from_settings(stored).training_fingerprint
+      stored["image_size_schedule"] = as_begun["image_size_schedule"]
     images = self.read(IMAGES) or {}
     moved = STARTS_FROM if network and images.get("network") == network else ()
     if stored:

@@ -39,6 +39,18 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path):
     run.start(Config(**constant, seed=1, temperature=0.1))
 
 
+def test_sizes_that_images_grow_by_count_as_what_they_come_to(tmp_path):
+  run = RunDirectory(tmp_path / "run")
+  run.start(Config())
+  run.start(Config())
+  run.start(Config(image_size_schedule="32:0.5,48:0.3"))
+  with pytest.raises(UsageError, match="Received: image_size_schedule: 32:0.5,48:0.3 ->  for"):
+    run.start(Config(image_size_schedule=""))
+  head = RunDirectory(tmp_path / "head")
+  head.start(Config(train_mode="finetune", image_size_schedule=""))  # as it was begun before
+  head.start(Config(train_mode="finetune"))
+
+
 def test_a_model_dir_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UsageError, match="model_dir must be a folder .* Received: .*file"):
@@ -80,10 +92,12 @@ def test_other_values_of_what_determines_training_are_refused(tmp_path):
   directory = RunDirectory(tmp_path)
   (tmp_path / "config.json").write_text('{"label_mode": "none", "seed": 0, "tpu_name": ""}')
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
-    directory.start(Config(local_crops=0))
+    directory.start(Config(local_crops=0, image_size_schedule=""))
   with pytest.raises(UsageError, match="dicom_frames:  -> middle"):
-    directory.start(Config(local_crops=0, label_mode="none", dicom_frames="middle"))
-  directory.start(Config(local_crops=0, label_mode="none"))
+    directory.start(
+      Config(local_crops=0, image_size_schedule="", label_mode="none", dicom_frames="middle")
+    )
+  directory.start(Config(local_crops=0, image_size_schedule="", label_mode="none"))
   assert directory.read("config.json")["label_mode"] == "none"
 
 
