@@ -1,7 +1,8 @@
 """`--mode=train` and `--mode=train_then_eval`: one training, from data to report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
+import functools
 import logging
 from typing import Any
 
@@ -11,6 +12,7 @@ from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Bystander, Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Bookkeeping, Config, Devices, Experiment, Training
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
@@ -33,9 +35,10 @@ from conrec_tf.run_dir.run_directory import (
   prefixes,
   step_of,
 )
-from conrec_tf.training.loop import Event, StepRunner, train
+from conrec_tf.training.loop import Event, NonFiniteStep, StepRunner, train
+from conrec_tf.training.non_finite import first_non_finite
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
-from conrec_tf.training.task import training_steps
+from conrec_tf.training.task import TrainTask, training_steps
 
 logger = logging.getLogger(__name__)
 
@@ -141,20 +144,25 @@ def train_and_evaluate(
         if first_step < last_step:
           with shutdown.interruptible(), workers.chief_first():
             batches = task.batches(directory.path)
-          train(
+          steps = functools.partial(
+            train,
             runner,
             lambda step, size: iter(batches(WorkerShard(workers.index, workers.count, step), size)),
             first_step=first_step,
-            phases=config.size_phases(last_step),
             log_steps=config.log_steps,
             images_per_step=config.train_batch_size,
             learning_rate=lambda: tf.convert_to_tensor(task.optimizer.learning_rate),
-            log=observer.log_training,
-            events=_events(config, config, observer, epoch, last_step),
             shutdown=shutdown,
             ids=lambda step: _image_ids(config, source.train, step),
             workers=workers,
           )
+          phases = config.size_phases(last_step)
+          with _explaining(task, steps, phases, checkpoints, config.on_nan == "explain"):
+            steps(
+              phases=phases,
+              log=observer.log_training,
+              events=_events(config, config, observer, epoch, last_step),
+            )
         else:
           logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
         if config.mode == "train_then_eval":
@@ -164,6 +172,44 @@ def train_and_evaluate(
     if shutdown.received:  # while the last files were written
       raise Preempted(shutdown.received, last_step)
     return result
+
+
+@contextlib.contextmanager
+def _explaining(
+  task: TrainTask,
+  steps: functools.partial[None],
+  phases: Sequence[SizePhase],
+  checkpoints: Checkpoints,
+  wanted: bool,
+) -> Iterator[None]:
+  """Says of a step inside that isn't finite what wasn't first, by taking the steps to it again.
+
+  Args:
+    steps: `train` but for its phases, log and events.
+    wanted: else nothing is said, and nothing kept for it.
+
+  Raises:
+    UsageError: there was such a step.
+  """
+  if not wanted:
+    yield
+    return
+  with checkpoints.kept_aside() as restore:
+    try:
+      yield
+    except NonFiniteStep as trouble:
+      logger.info("Taking the steps to step %d again, to find what isn't finite", trouble.step)
+      restore()
+      taken = trouble.step - 1
+      if steps.keywords["first_step"] < taken:
+        before = [phase._replace(last_step=min(phase.last_step, taken)) for phase in phases]
+        steps(phases=before, log=lambda row: None, events=[])
+      size = next(phase.image_size for phase in phases if taken < phase.last_step)
+      _, batches = steps.args
+      learnt = [*task.networks.values(), task.optimizer, *task.only_to_resume.values()]
+      variables = tf.nest.flatten([getattr(part, "variables", part) for part in learnt])
+      found = first_non_finite(task.step, next(batches(taken, size)), variables)
+      raise UsageError(f"{trouble}, not finite first: {found}") from trouble
 
 
 def _settled_precision(mixed_precision: str, directory: RunDirectory) -> str:

@@ -1,10 +1,12 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
+from collections.abc import Callable, Iterator
 import contextlib
 import logging
 import os
 import pathlib
 import re
+import tempfile
 from typing import Any
 
 import tensorflow as tf
@@ -105,6 +107,13 @@ class Checkpoints:
     for prefix in [prefix for prefix in saved if step_of(prefix) <= step][: -self._keep]:
       if not self._keep_every or step_of(prefix) % self._keep_every:
         _remove(prefix)
+
+  @contextlib.contextmanager
+  def kept_aside(self) -> Iterator[Callable[[], None]]:
+    """Yields what restores everything as it is now, from a temporary folder outside `model_dir`."""
+    with tempfile.TemporaryDirectory() as folder:
+      prefix = self._everything.write(os.path.join(folder, "now"))
+      yield lambda: self._everything.read(prefix).assert_existing_objects_matched()
 
   @property
   def best_step(self) -> int | None:

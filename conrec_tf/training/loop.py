@@ -38,6 +38,18 @@ class Step(Protocol):
     """Returns the Keras metrics of those names."""
 
 
+class NonFiniteStep(UsageError):
+  """A step whose loss or gradient isn't finite; its number is `step`."""
+
+  def __init__(self, step: int, received: str) -> None:
+    super().__init__(
+      "loss and gradients must be finite; a lower learning_rate often helps, on_nan=skip goes on "
+      "without such steps, on_nan=explain says what it began with. "
+      f"Received: step {step}, {received}"
+    )
+    self.step = step
+
+
 class Event(NamedTuple):
   """Something that happens every so many steps.
 
@@ -150,7 +162,7 @@ def train(
     workers: all of them train and have events at the same steps.
 
   Raises:
-    UsageError: a loss or gradient isn't finite.
+    NonFiniteStep: a loss or gradient isn't finite.
     Preempted: a signal came; no event of that step has been called.
   """
   progress, last_step, size = Progress(first_step, phases), phases[-1].last_step, 0
@@ -175,10 +187,8 @@ def train(
     trouble = runner.first_non_finite_step()
     if trouble:
       progress.pause()
-      raise UsageError(
-        "loss and gradients must be finite; a lower learning_rate often helps, "
-        f"on_nan=skip goes on without such steps. Received: step {trouble}, "
-        f"learning rate {float(learning_rate()):g}, images {ids(trouble)}"
+      raise NonFiniteStep(
+        trouble, f"learning rate {float(learning_rate()):g}, images {ids(trouble)}"
       )
     if step % log_steps == 0 or step == last_step:
       seconds = time.monotonic() - since

@@ -164,6 +164,10 @@ class Bookkeeping:
     choices={
       "stop": "the training stops",
       "skip": "the step is left out, and counted",
+      "explain": (
+        "the training stops, and its steps since this start are taken again to say what wasn't "
+        "finite first: the batch, a weight, or what an operation gave"
+      ),
     },
   )
 

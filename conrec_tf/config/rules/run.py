@@ -31,6 +31,11 @@ def run_rules(config: Options) -> Iterator[Rule]:
   )
   yield from _device_rules(config)
   yield (
+    config.on_nan == "explain" and config.strategy != "one_device",
+    f"on_nan must be stop or skip for strategy={config.strategy}",
+    "explain",
+  )
+  yield (
     config.log_gradient_conflict and config.jit_compile,
     "log_gradient_conflict must be false with jit_compile, which then computes other bits",
     "true",
