@@ -25,11 +25,11 @@ from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.embedding_files import (
   Archive,
+  Manifest,
   archive_paths,
   complete_archives,
   index_rows,
   write_index,
-  write_manifest,
 )
 from conrec_tf.run_dir.image_table import image_columns, parquet_table
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -57,10 +57,8 @@ def run(config: Config) -> None:
   config, pretrained, source, model, kept = opened(config, directory)
   folder = directory.path / "embeddings" / folder_name(source)
   make_output_folder(directory.path)
-  splits = splits_by_role(source)
   shards = Shards.of_environment()
-  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
-  shards.first_first(folder, lambda: write_manifest(folder, *made_of))
+  describe(config, pretrained, source, folder, shards)
   if not share_archives(config, model, source, folder, shards):
     return
   began, done = time.monotonic(), 0
@@ -116,6 +114,31 @@ def splits_by_role(source: DatasetSource) -> dict[str, Split]:
   if source.eval.name == source.train.name:
     del splits["eval"]
   return splits
+
+
+def describe(
+  config: Config,
+  pretrained: PretrainedModel,
+  source: DatasetSource,
+  folder: pathlib.Path,
+  shards: Shards,
+  begins_anew: bool = False,
+) -> None:
+  """Notes in a folder what its embeddings are of: the first process does, and the others wait.
+
+  Args:
+    begins_anew: whether embeddings of something else are removed in place of an error.
+
+  Raises:
+    UsageError: there are embeddings of other images, or by another network.
+  """
+  network, splits = network_digest(pretrained), splits_by_role(source)
+  manifest = Manifest.of(network, pretrained.step, config.settings, splits, source)
+  shards.first_first(
+    folder,
+    lambda: manifest.is_in(folder),
+    lambda: manifest.write(folder, begins_anew and shards.is_first),
+  )
 
 
 def embedded_archives(

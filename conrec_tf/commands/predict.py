@@ -7,20 +7,18 @@ import time
 import numpy as np
 
 from conrec_tf.commands.embed import (
+  describe,
   embedded_archives,
   folder_name,
   opened,
   share_archives,
-  splits_by_role,
 )
 from conrec_tf.config import Config
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.label_kinds import MultiLabel
 from conrec_tf.files import csv_text, make_output_folder, write_text
-from conrec_tf.pretrained.find import network_digest
 from conrec_tf.run_dir.classifier_file import KeptClassifier
-from conrec_tf.run_dir.embedding_files import write_manifest
 from conrec_tf.run_dir.image_table import Columns, image_columns
 from conrec_tf.run_dir.predictions_file import csv_rows
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -54,9 +52,7 @@ def run(config: Config) -> None:
   folder, path = directory.path / FOLDER / name, directory.path / FOLDER / f"{name}.csv"
   make_output_folder(directory.path)
   shards = Shards.of_environment()
-  splits = splits_by_role(source)
-  made_of = network_digest(pretrained), pretrained.step, config.settings, splits, source
-  shards.first_first(folder, lambda: write_manifest(folder, *made_of, begins_anew=shards.is_first))
+  describe(config, pretrained, source, folder, shards, begins_anew=True)
   if not share_archives(config, model, source, folder, shards):
     return
   began, done, found = time.monotonic(), 0, list[Columns]()
