@@ -274,7 +274,8 @@ def test_two_workers_leave_the_masks_of_one_though_one_is_killed(run, folder, tm
   """The second dies after the first of its four masks of nine."""
   values = dict(mode="segment", dataset="image_folder", data_dir=str(folder))
   values.update(checkpoint=str(run), write_probabilities=True)
-  commands.run(Config(**values, model_dir=str(tmp_path / "one")))
+  done = command(*as_flags({**values, "model_dir": tmp_path / "one"}))
+  assert done.returncode == 0, done.stderr
   (tmp_path / "worker.py").write_text(WORKER)
 
   def both(**environment):
