@@ -14,7 +14,8 @@ from conrec_tf.models.unet import UNetDecoder
 
 LEAST_VARIANCE = 1e-8
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 Method = Callable[Concatenate[Any, P], T]
 
 
