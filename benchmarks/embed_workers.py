@@ -138,6 +138,7 @@ def main():
     embed_here(args.here, args.per_file, flags)
   if flags or args.images <= 3 * args.per_file:
     parser.error(f"unknown flags ({flags}), or fewer images than two files for each process")
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is left behind is removed then too
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     make_folder(folder / "images", args.images)
