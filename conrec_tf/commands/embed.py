@@ -24,11 +24,11 @@ from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.embedding_files import (
   Archive,
+  Manifest,
   archive_paths,
   complete_archives,
   index_rows,
   write_index,
-  write_manifest,
 )
 from conrec_tf.run_dir.image_table import image_columns, parquet_table
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -144,16 +144,11 @@ def share_archives(
   """
   make_output_folder(folder.parents[1])
   shards = Shards.of_environment()
+  manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
   shards.first_first(
     folder,
-    lambda: write_manifest(
-      folder,
-      network_digest(pretrained),
-      pretrained.step,
-      config.settings,
-      source,
-      begins_anew and shards.is_first,
-    ),
+    lambda: manifest.is_in(folder),
+    lambda: manifest.write(folder, begins_anew and shards.is_first),
   )
   if shards.count == 1:
     return True

@@ -1,7 +1,9 @@
 """`--mode=export`: a trained network for use elsewhere."""
 
+import dataclasses
 import logging
 import pathlib
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,8 +14,10 @@ from conrec_tf.pretrained.find import (
   MOMENTUM,
   PretrainedModel,
   momentum_network,
+  network_digest,
   resolve_checkpoint,
 )
+from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ def export_network(
   """
   if not config.export_format:
     return []
+  pretrained = dataclasses.replace(pretrained, result=_result(pretrained, directory))
   if config.export_weights == MOMENTUM:
     pretrained = momentum_network(pretrained)
   with tf.device("CPU:0"):
@@ -55,3 +60,10 @@ def export_network(
   described = metadata(own, pretrained, channels, kept, standardise)
   exported = TASKS[own.train_mode].export(model, head, described, kept)
   return write_exports(exported, config.export_format, described, directory)
+
+
+def _result(pretrained: PretrainedModel, directory: RunDirectory) -> dict[str, Any]:
+  """Returns what an evaluation in a folder found of a network, or else what its own run did."""
+  result = directory.result(pretrained.step)
+  measured = Measurement.of_result(result).data.get("network")
+  return result if measured == network_digest(pretrained) else pretrained.result

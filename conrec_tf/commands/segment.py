@@ -1,12 +1,14 @@
 """`--mode=segment`: masks of all images of a folder, by a network that learnt to segment."""
 
 from collections.abc import Mapping
+import dataclasses
 import hashlib
 import io
 import logging
 import os
 import pathlib
 import time
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
-from conrec_tf.run_dir.measurement import write_description
+from conrec_tf.run_dir.measurement import is_described, write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import images_at
 from conrec_tf.segmentation.folder import open_images_to_segment
@@ -65,9 +67,8 @@ def run(config: Config) -> None:
   folder = directory.path / FOLDER
   make_output_folder(directory.path)
   paths, shards = _paths(folder, source.train), Shards.of_environment()
-  shards.first_first(
-    folder, lambda: _describe(folder, config, config, pretrained, source.train, paths)
-  )
+  made_of = _MadeOf.of(folder, config, config, pretrained, source.train, paths)
+  shards.first_first(folder, made_of.is_in_folder, made_of.write)
   for parent in {path.parent for path in paths.values()}:
     remove_leftovers(parent)
 
@@ -143,43 +144,69 @@ def _write(path: pathlib.Path, probabilities: np.ndarray, with_probabilities: bo
   write_bytes(path, buffer.getvalue())
 
 
-def _describe(
-  folder: pathlib.Path,
-  training: Training,
-  segmentation: Segmentation,
-  pretrained: PretrainedModel,
-  split: Split,
-  paths: Mapping[int, pathlib.Path],
-) -> None:
-  """Writes what the masks are made of and by, or checks that those in the folder are by the same.
+@dataclasses.dataclass(frozen=True)
+class _MadeOf:
+  """What the masks in a folder are made of, and by what.
 
-  Masks of images that have changed since are removed, to be made again.
-
-  Raises:
-    UsageError: there are masks by another network.
+  Attributes:
+    network: `{name: value}` of the network, and of how it is called.
+    decoding: `{name: value}` of the options that versions before didn't note.
+    contents: digests of the images by the names of their masks.
   """
-  description = {
-    "network": network_digest(pretrained),
-    "global_step": pretrained.step,
-    "data_dir": os.path.abspath(training.data_dir),
-    "class_names": list(pretrained.class_names),
-    "tile_size": segmentation.tile_size,
-    "test_time_flips": segmentation.test_time_flips,
-  }
-  decoding = {name: getattr(training, name) for name in ARCHITECTURE_OPTIONS}
-  assert split.content is not None
-  contents = {
-    path.relative_to(folder).as_posix(): split.content[number].tobytes().hex()
-    for number, path in paths.items()
-  }
-  known = RunDirectory(folder).read(CONTENTS) or {}
-  changed = [name for name in known if contents.get(name, known[name]) != known[name]]
-  write_description(
-    folder, description | decoding, "masks of the same images by the same network", decoding
-  )
-  for name in changed:
-    for ending in (".png", ".npz"):
-      (folder / name).with_suffix(ending).unlink(missing_ok=True)
-  if changed:
-    logger.info("%d images have changed since, and their masks are made again", len(changed))
-  RunDirectory(folder).write(CONTENTS, known | contents)
+
+  folder: pathlib.Path
+  network: dict[str, Any]
+  decoding: dict[str, Any]
+  contents: dict[str, str]
+
+  @classmethod
+  def of(
+    cls,
+    folder: pathlib.Path,
+    training: Training,
+    segmentation: Segmentation,
+    pretrained: PretrainedModel,
+    split: Split,
+    paths: Mapping[int, pathlib.Path],
+  ) -> Self:
+    """Describes what a network makes of the images of a split."""
+    network = {
+      "network": network_digest(pretrained),
+      "global_step": pretrained.step,
+      "data_dir": os.path.abspath(training.data_dir),
+      "class_names": list(pretrained.class_names),
+      "tile_size": segmentation.tile_size,
+      "test_time_flips": segmentation.test_time_flips,
+    }
+    decoding = {name: getattr(training, name) for name in ARCHITECTURE_OPTIONS}
+    assert split.content is not None
+    contents = {
+      path.relative_to(folder).as_posix(): split.content[number].tobytes().hex()
+      for number, path in paths.items()
+    }
+    return cls(folder, network, decoding, contents)
+
+  def write(self) -> None:
+    """Writes it, or checks that the masks in the folder are by the same network.
+
+    Masks of images that have changed since are removed, to be made again.
+
+    Raises:
+      UsageError: there are masks by another network.
+    """
+    known = RunDirectory(self.folder).read(CONTENTS) or {}
+    changed = [name for name in known if self.contents.get(name, known[name]) != known[name]]
+    what = "masks of the same images by the same network"
+    write_description(self.folder, self.network | self.decoding, what, self.decoding)
+    for name in changed:
+      for ending in (".png", ".npz"):
+        (self.folder / name).with_suffix(ending).unlink(missing_ok=True)
+    if changed:
+      logger.info("%d images have changed since, and their masks are made again", len(changed))
+    RunDirectory(self.folder).write(CONTENTS, known | self.contents)
+
+  def is_in_folder(self) -> bool:
+    """Returns whether it stands in the folder as it would be written."""
+    known = RunDirectory(self.folder).read(CONTENTS) or {}
+    is_described_so = is_described(self.folder, self.network | self.decoding)
+    return is_described_so and self.contents.items() <= known.items()

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_BEATS = 5.0
 SECONDS_WITHOUT_BEAT = 60.0  # after which a process counts as lost
 SECONDS_TO_START = 300.0  # until the first beat
+BEATS = ".worker-*-of-*"  # files, of all processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,17 +64,25 @@ class Shards:
     """Returns whether this process makes a file."""
     return number % self.count == self.index
 
-  def first_first(self, folder: pathlib.Path, prepare: Callable[[], None]) -> None:
+  def first_first(
+    self, folder: pathlib.Path, is_prepared: Callable[[], bool], prepare: Callable[[], None]
+  ) -> None:
     """Prepares a folder: the first process does, the others wait until nothing is left to do.
 
+    What shows that a process of an earlier call lived is removed; one that lives shows it again.
+
     Args:
+      is_prepared: tells whether `prepare` of the first process would change nothing.
       prepare: raises UsageError where the folder is of something else.
 
     Raises:
-      UsageError: it was raised, of the others for as long as they wait for the first one.
+      UsageError: it was raised, of the others where the first one hasn't come for minutes.
     """
+    if self.is_first:
+      for path in folder.glob(BEATS):
+        path.unlink(missing_ok=True)
     began = time.monotonic()
-    while not self.is_first and not self._beat_file(folder, 0).exists():
+    while not self.is_first and not is_prepared():
       if time.monotonic() - began > SECONDS_TO_START:
         break
       time.sleep(SECONDS_BETWEEN_BEATS / 10)
@@ -131,4 +140,4 @@ class Shards:
       time.sleep(SECONDS_BETWEEN_BEATS / 10)
 
   def _beat_file(self, folder: pathlib.Path, index: int) -> pathlib.Path:
-    return folder / f".worker-{index}-of-{self.count}"
+    return folder / BEATS.replace("*", "{}").format(index, self.count)

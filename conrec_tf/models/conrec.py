@@ -1,8 +1,9 @@
 """ConRec (paper, Figure 1): one encoder, two heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import tensorflow as tf
 
@@ -12,6 +13,10 @@ from conrec_tf.models.pooling import AttentionPooling, AveragePooling
 from conrec_tf.models.unet import UNetDecoder
 
 LEAST_VARIANCE = 1e-8
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Method = Callable[Concatenate[Any, P], T]
 
 
 class Outputs(NamedTuple):
@@ -42,6 +47,20 @@ class FeatureLevels(NamedTuple):
 
 
 Maps = tuple[tf.Tensor, Sequence[tf.Tensor]]  # features and skips, as encoders return them
+
+
+def _compiled(method: Method[P, T]) -> Method[P, T]:
+  """Compiles a method as a graph of its own for each network.
+
+  Of a method `tf.function` counts the traces of all networks together, and warns of retracing where
+  some are open.
+  """
+
+  def graph(network: "ConRec") -> Any:
+    own = functools.partial(method, network)
+    return tf.function(own, reduce_retracing=True, autograph=False)
+
+  return cast(Method[P, T], functools.cached_property(graph))
 
 
 class ConRec(tf.keras.Model):
@@ -135,7 +154,7 @@ class ConRec(tf.keras.Model):
       raise ValueError(f"layer must be 0 for a network without projection head. Received: {layer}")
     return self.projection_head(embedding, training=training, layers=layer)
 
-  @tf.function(reduce_retracing=True, autograph=False)
+  @_compiled
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Computes everything that a classifier could see, each `[B, F]`, by name.
 
@@ -158,12 +177,12 @@ class ConRec(tf.keras.Model):
         found[f"projection {layer}"] = self.projection_head(embedding, layers=layer)
     return found
 
-  @tf.function(reduce_retracing=True, autograph=False)
+  @_compiled
   def embed(self, images: tf.Tensor, training: bool = False, layer: int = 0) -> tf.Tensor:
     """Computes `representation` as a compiled graph, for inference."""
     return self.representation(images, training=training, layer=layer)
 
-  @tf.function(reduce_retracing=True, autograph=False)
+  @_compiled
   def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
     """Reconstructs images, both float32 `[B, H, W, C]` in [0, 1]; with a decoder alone."""
     return self(images).reconstruction

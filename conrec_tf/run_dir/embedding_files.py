@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import csv
+import dataclasses
 import itertools
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 import zipfile
 
 import numpy as np
@@ -13,7 +14,7 @@ from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
 from conrec_tf.files import csv_text, io_as_usage_error, replacing, write_text
-from conrec_tf.run_dir.measurement import write_description
+from conrec_tf.run_dir.measurement import is_described, write_description
 
 NOTED = (
   "dataset",
@@ -108,37 +109,51 @@ def archive_paths(
   return [folder / f"{role}-{number:05}-of-{count:05}.npz" for number in range(count)]
 
 
-def write_manifest(
-  folder: pathlib.Path,
-  network: str,
-  step: int,
-  options: Mapping[str, Any],
-  source: DatasetSource,
-  begins_anew: bool = False,
-) -> None:
-  """Writes what the embeddings are of, or checks that those in the folder are of the same.
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """What the embeddings in a folder are of.
 
-  Args:
-    options: `{option: value}` of the run.
-    begins_anew: whether embeddings of something else are removed in place of an error.
-
-  Raises:
-    UsageError: there are embeddings of other images, or by another network.
+  Attributes:
+    noted: `{name: value}`.
+    added: what versions before noted otherwise or not at all.
   """
-  noted: dict[str, Any] = {
-    "network": network,
-    "global_step": step,
-    **{name: options[name] for name in NOTED},
-  }
-  # What versions before noted otherwise or not at all.
-  added = {
-    **{role: split.digest(source.class_names) for role, split in source.splits.items()},
-    "class_names": list(source.class_names),
-    "center_crop": source.center_crop,
-    **{name: options[name] for name in ARCHITECTURE_OPTIONS if name not in NOTED},
-  }
-  what = "embeddings of the same images by the same network"
-  write_description(folder, noted | added, what, added, begins_anew)
+
+  noted: dict[str, Any]
+  added: dict[str, Any]
+
+  @classmethod
+  def of(
+    cls,
+    network: str,
+    step: int,
+    options: Mapping[str, Any],
+    source: DatasetSource,
+  ) -> Self:
+    """Describes what a network makes of images; options are `{option: value}` of the run."""
+    noted = {name: options[name] for name in NOTED}
+    added = {
+      **{role: split.digest(source.class_names) for role, split in source.splits.items()},
+      "class_names": list(source.class_names),
+      "center_crop": source.center_crop,
+      **{name: options[name] for name in ARCHITECTURE_OPTIONS if name not in NOTED},
+    }
+    return cls({"network": network, "global_step": step, **noted}, added)
+
+  def write(self, folder: pathlib.Path, begins_anew: bool = False) -> None:
+    """Writes it, or checks that the embeddings in the folder are of the same.
+
+    Args:
+      begins_anew: whether embeddings of something else are removed in place of an error.
+
+    Raises:
+      UsageError: there are embeddings of other images, or by another network.
+    """
+    what = "embeddings of the same images by the same network"
+    write_description(folder, self.noted | self.added, what, self.added, begins_anew)
+
+  def is_in(self, folder: pathlib.Path) -> bool:
+    """Returns whether it stands in the folder as it would be written."""
+    return is_described(folder, self.noted | self.added)
 
 
 def index_rows(

@@ -219,8 +219,15 @@ def write_description(
       raise UsageError(f"{folder} must be empty, or hold {what}. Received: {'; '.join(changed)}")
     logger.info("Beginning anew in %s: %s", folder, "; ".join(changed))
     with io_as_usage_error(folder):
-      remove(folder)
+      for path in folder.iterdir():
+        if path.name != DESCRIPTION:  # which goes last: it says what is left after a kill
+          remove(path)
   with io_as_usage_error(folder):
     folder.mkdir(parents=True, exist_ok=True)
   remove_leftovers(folder)
   directory.write(DESCRIPTION, description)
+
+
+def is_described(folder: pathlib.Path, description: Mapping[str, Any]) -> bool:
+  """Returns whether a folder says that its files are made of this and nothing else."""
+  return RunDirectory(folder).read(DESCRIPTION) == description

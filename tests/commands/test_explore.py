@@ -62,6 +62,18 @@ def test_a_folder_is_embedded_and_explored_in_one_call(options):
     table.column("x"), [float(row["x"]) for row in rows(options, "images")], rtol=1e-3
   )
   assert len(table.column("embedding")[0]) == 2 * (2 + 4)
+  read_by_others = [
+    "filepath",
+    "split",
+    "class_name",
+    "embedding",
+    "x",
+    "y",
+    "cluster",
+    "isolation",
+  ]
+  assert set(read_by_others) <= set(table.column_names)  # in docs/explore.md
+  assert all(map(pathlib.Path.is_file, map(pathlib.Path, table.column("filepath").to_pylist())))
   assert len(list(pathlib.Path(options["model_dir"]).glob("explore/photos/sprites/*.jpg"))) == 1
 
 

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import re
+import signal
 
-from command_line import command
+from command_line import as_flags, command, start
 import numpy as np
 from PIL import Image
 import pytest
@@ -246,3 +248,54 @@ def test_a_network_is_measured_on_other_masks_apart_from_its_own_results(
   assert done.returncode == 0, done.stderr
   own, other = (json.loads((path / "result.json").read_text()) for path in (run, new))
   assert other["eval/dice"] == own["eval/dice"]
+
+
+WORKER = """
+import os, signal
+from conrec_tf import cli
+from conrec_tf.commands import segment
+from conrec_tf.distribute import shards
+
+write = segment._write
+def write_and_die(*args):
+  write(*args)
+  os.kill(os.getpid(), signal.SIGKILL)
+
+if "DIES" in os.environ:
+  shards.SECONDS_BETWEEN_BEATS, shards.SECONDS_WITHOUT_BEAT = 0.2, 1.0
+  if os.environ["DIES"] in os.environ["TF_CONFIG"]:
+    segment._write = write_and_die
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_leave_the_masks_of_one_though_one_is_killed(run, folder, tmp_path):
+  """The second dies after the first of its four masks of nine."""
+  values = dict(mode="segment", dataset="image_folder", data_dir=str(folder))
+  values.update(checkpoint=str(run), write_probabilities=True)
+  done = command(*as_flags({**values, "model_dir": tmp_path / "one"}))
+  assert done.returncode == 0, done.stderr
+  (tmp_path / "worker.py").write_text(WORKER)
+
+  def both(**environment):
+    workers = []
+    for index in range(2):
+      tasks = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": index}}
+      flags = as_flags({**values, "model_dir": tmp_path / "two"})
+      environment |= {"TF_CONFIG": json.dumps(tasks)}
+      workers.append(start(*flags, script=tmp_path / "worker.py", **environment))
+    return [(worker.communicate()[1], worker.returncode) for worker in workers]
+
+  def contents(name):
+    masks = tmp_path / name / "segmentations"
+    return {
+      path.relative_to(masks): path.read_bytes() for path in masks.rglob("*") if path.is_file()
+    }
+
+  (error, code), (_, second) = both(DIES='"index": 1')
+  assert code == 1 and re.search("Received: worker 1 of 2 lost, [34] files missing", error), error
+  assert second == -signal.SIGKILL
+  assert sum(path.suffix == ".png" for path in contents("two")) == 5 + 1
+  assert [code for _, code in both()] == [0, 0]
+  assert contents("two") == contents("one")

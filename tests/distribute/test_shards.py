@@ -82,16 +82,26 @@ def test_a_process_that_is_lost_is_named(tmp_path, has_begun):
     Shards(0, 2).wait_for_others(tmp_path, lambda: [1, 3])
 
 
-def test_the_first_prepares_before_the_others(tmp_path):
+def test_the_first_prepares_and_the_others_wait_for_it(tmp_path):
+  (tmp_path / ".worker-0-of-2").write_text("killed")  # of an earlier call
+  looks, order = iter([False, False, True]), []
+  is_prepared = lambda: order.append("look") or next(looks)
+  Shards(1, 2).first_first(tmp_path, is_prepared, lambda: order.append("check"))
+  assert order == ["look", "look", "look", "check"]
+  order.clear()
+  Shards(0, 2).first_first(tmp_path, is_prepared, lambda: order.append("prepare"))
+  assert order == ["prepare"]
+
+
+def test_the_others_go_on_where_the_first_does_not_come(tmp_path):
   order = []
+  Shards(1, 2).first_first(tmp_path, lambda: False, lambda: order.append("check"))
+  assert order == ["check"]
 
-  def second():
-    Shards(1, 2).first_first(tmp_path, lambda: order.append("second"))
 
-  thread = threading.Thread(target=second)
-  thread.start()
-  first = Shards(0, 2)
-  first.first_first(tmp_path, lambda: order.append("first"))
-  with first.beating(tmp_path):
-    thread.join()
-  assert order == ["first", "second"]
+@pytest.mark.parametrize("index, left", [(0, 0), (1, 3)])
+def test_beats_of_killed_processes_are_removed_by_the_first(tmp_path, index, left):
+  for name in (".worker-0-of-2", ".worker-1-of-2", ".worker-5-of-8"):
+    (tmp_path / name).write_text("killed")
+  Shards(index, 2).first_first(tmp_path, lambda: True, lambda: None)
+  assert len(list(tmp_path.iterdir())) == left

@@ -1,4 +1,7 @@
-"""The examples of README and documentation: Python is run, commands are parsed."""
+"""The examples of README and documentation: Python is run, commands are parsed.
+
+What needs tools that aren't installed here stands under `py` in place of `python`.
+"""
 
 import pathlib
 import re

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
+from conrec_tf.commands import export as command
 from conrec_tf.commands.export import export_network
 from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config
@@ -21,7 +22,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
 from conrec_tf.models import build_head, build_model
-from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -215,6 +216,21 @@ def test_saved_model_has_metadata(exported):
   assert metadata["flags"] == config.settings and metadata["global_step"] == 7
   assert metadata["result"]["eval/knn_accuracy"] == 0.5
   assert {"git_revision", "versions", "channels"} <= set(metadata)
+
+
+@pytest.mark.parametrize("measured, expected", [(True, 0.75), (False, 0.5)])
+def test_metadata_has_the_numbers_of_the_folder_that_has_the_classifier(
+  exported, tmp_path, monkeypatch, measured, expected
+):
+  path, config, _, _ = exported
+  pretrained = resolve_checkpoint(path.parents[1])
+  digest = network_digest(pretrained) if measured else "of another network"
+  result = {"global_step": 7, "eval/knn_accuracy": 0.75, "measured_on": {"network": digest}}
+  RunDirectory(tmp_path).write("result_7.json", result)
+  described = []
+  monkeypatch.setattr(command, "write_exports", lambda *args: described.append(args[2]))
+  export_network(config, pretrained, RunDirectory(tmp_path))
+  assert described[0]["result"]["eval/knn_accuracy"] == expected
 
 
 @pytest.mark.parametrize("trainable", [True, False])

@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import oracles
 import pytest
@@ -344,3 +346,15 @@ def test_weights_are_drawn_part_by_part(of_three_levels):
       getattr(model, name).weights, getattr(same, name).weights, strict=True
     ):
       np.testing.assert_array_equal(weight, other, weight.name)
+
+
+def test_several_networks_do_not_warn_of_retracing(monkeypatch, caplog):
+  counting = importlib.import_module(type(tf.function(len)).__module__)
+  most = "FREQUENT_TRACING_WARNING_MAX_WARNING_PER_DETECTOR"
+  monkeypatch.setattr(counting, most, 100, raising=False)  # whatever was warned of before
+  networks = [build_model(Config(image_size=24, base_filters=2, unet_depth=2), 3) for _ in range(3)]
+  for network in networks:
+    for count in (1, 2):
+      assert len(network.embed(tf.zeros([count, 24, 24, 3]))) == count
+    assert network.embed.experimental_get_tracing_count() == 2
+  assert "retracing" not in caplog.text

@@ -1,5 +1,6 @@
 """Somebody else's network: a SavedModel or an ONNX file."""
 
+import csv
 import json
 import pathlib
 
@@ -90,7 +91,13 @@ def test_a_file_is_evaluated_and_embedded_as_our_networks_are(files, tmp_path, r
     folder = pathlib.Path(config.model_dir)
     results.append(json.loads((folder / "result.json").read_text()))
     assert len((folder / "predictions_0.csv").read_text().splitlines()) == 21
-    commands.run(Config(**{**vars(config), "mode": "embed"}))
+    for mode in ("embed", "explore", "predict"):
+      commands.run(Config(**{**vars(config), "mode": mode}))
+    with (folder / "predictions/data.csv").open() as file:
+      rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    right = [row["predicted_class_name"] == row["class_name"] for row in rows]
+    assert np.mean(right) == results[-1]["eval/standardised_linear_top_1_accuracy"]
+    assert (folder / "explore/data/index.html").exists()
     with np.load(folder / "embeddings/data/train-00000-of-00001.npz") as archive:
       vectors.append(archive["embedding"])
   with pytest.raises(UsageError, match="--compare_with takes that of somebody else's network"):
@@ -176,6 +183,14 @@ def test_what_an_external_network_is_not_for(tmp_path, values, message):
   file.write_bytes(b"")
   with pytest.raises(UsageError, match=message):
     Config(**resolve_checkpoint(file).values, checkpoint=str(file), **values)
+
+
+@pytest.mark.parametrize("mode", ["eval", "embed", "explore", "predict"])
+def test_what_an_external_network_is_for(tmp_path, mode):
+  file = tmp_path / "net.onnx"
+  file.write_bytes(b"")
+  values = resolve_checkpoint(file).values
+  assert Config(**values, checkpoint=str(file), mode=mode).encoder == "external"
 
 
 def test_its_options_are_its_own():

@@ -11,7 +11,14 @@ from conrec_tf.data.records import Numbered
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import EXTERNAL
-from conrec_tf.run_dir.measurement import Measurement, changed_words, measurement
+from conrec_tf.run_dir import measurement as module
+from conrec_tf.run_dir.measurement import (
+  Measurement,
+  changed_words,
+  is_described,
+  measurement,
+  write_description,
+)
 from conrec_tf.run_dir.results_place import OWN, note_data, results_place, write_summary_of
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -262,3 +269,21 @@ def test_a_mean_over_folds_of_which_one_is_from_before_says_nothing_of_its_image
   write_summary_of(RunDirectory(tmp_path), [noted, before], {"eval/a": 0.5}, of_folds=True)
   found = RunDirectory(tmp_path).read("result.json")
   assert found == {"eval/a": 0.5, "evaluated_with": {"cv_folds": 0}}
+
+
+def test_a_folder_that_begins_anew_says_until_then_what_is_in_it(tmp_path, monkeypatch):
+  before, now = {"network": "a", "sizes": [1, 2]}, {"network": "b", "sizes": [1, 2]}
+  write_description(tmp_path, before, "files")
+  (tmp_path / "of_a.npz").touch()
+  assert is_described(tmp_path, before) and not is_described(tmp_path, now)
+
+  def killed(path):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(module, "remove", killed)
+    write_description(tmp_path, now, "files", begins_anew=True)
+  assert is_described(tmp_path, before)
+  write_description(tmp_path, now, "files", begins_anew=True)
+  assert is_described(tmp_path, now)
+  assert [path.name for path in tmp_path.iterdir()] == ["description.json"]

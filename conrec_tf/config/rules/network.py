@@ -7,6 +7,7 @@ from conrec_tf.config.options.encoders import KERAS_ENCODERS, KERAS_STRIDE
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import Options
 
+CALLS = ("eval", "embed", "explore", "predict")  # modes that somebody else's network is for
 SHORTEST_SIDE = 8
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_CORRUPTION = 21
@@ -37,8 +38,8 @@ def network_rules(config: Options) -> Iterator[Rule]:
   )
   external = config.encoder == "external"
   yield (
-    external and not (config.checkpoint and config.mode in ("eval", "embed", "report")),
-    "checkpoint must be a network of this package, unless mode is eval or embed",
+    external and not (config.checkpoint and config.mode in (*CALLS, "report")),
+    f"checkpoint must be a network of this package, unless mode is one of {', '.join(CALLS)}",
     config.checkpoint or "nothing, with encoder=external",
   )
   yield external and config.ft_proj_selector, "ft_proj_selector must be 0 for an external network"
