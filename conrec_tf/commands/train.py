@@ -36,9 +36,9 @@ from conrec_tf.run_dir.run_directory import (
   step_of,
 )
 from conrec_tf.training.loop import Event, NonFiniteStep, StepRunner, train
-from conrec_tf.training.non_finite import first_non_finite
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.task import TrainTask, training_steps
+from conrec_tf.training.update_step import first_non_finite
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.training import task
-from conrec_tf.training.non_finite import first_non_finite
 from conrec_tf.training.objectives import reconstruction
 from conrec_tf.training.optimizers import build_optimizer
 from conrec_tf.training.pretrain_step import PretrainStep
+from conrec_tf.training.update_step import first_non_finite
 
 TINY = dict(
   image_size=24,
