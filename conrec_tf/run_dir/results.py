@@ -215,7 +215,7 @@ class Results:
       if "untrained" in name and name != UNTRAINED_STRONGEST
     ]
     if UNTRAINED_STRONGEST in first:
-      words = f"untrained, at its strongest ({first[UNTRAINED_STRONGEST_READING]})"
+      words = f"untrained, strongest ({first[UNTRAINED_STRONGEST_READING]})"
       rows.append((words, format_value(self.metric, first[UNTRAINED_STRONGEST]), 0, ""))
     rows += [
       (display_name(name), format_value(name, value), step, format_interval(last, name))
@@ -244,7 +244,7 @@ class Results:
         else "on the evaluation split"
       )
       value = format_value(self.metric, evaluations[best_step][self.metric])
-      rows.append((f"best {chosen}, {display_name(self.metric)}", value, best_step, ""))
+      rows.append((f"best {chosen}", value, best_step, ""))
     return rows
 
 

@@ -143,10 +143,10 @@ def test_the_terminal_shows_what_decides(tmp_path, caplog):
     "Step 7: linear top 1 accuracy 50.00%, standardised linear top 1 accuracy 70.00%"
   )
   assert [" ".join(line.split()) for line in summary.splitlines()] == [
-    "untrained, at its strongest (standardised) 35.00% step 0",
+    "untrained, strongest (standardised) 35.00% step 0",
     "linear top 1 accuracy 50.00% step 7",
     "standardised linear top 1 accuracy 70.00% step 7",
-    "best on the evaluation split, linear top 1 accuracy 50.00% step 7",
+    "best on the evaluation split 50.00% step 7",
   ]
 
 
