@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from conrec_tf.commands.tasks import load_dataset
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Experiment, SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of, with_copies
 from conrec_tf.data.splits import check_splits
@@ -54,21 +54,22 @@ def run(config: Config) -> None:
     )
   if config.report:
     with failing_images_named(source):
-      _draw(config, source, summaries, notices)
+      _draw(config, pathlib.Path(config.run_directory), source, summaries, notices)
 
 
-def _load(config: Config) -> DatasetSource:
+def _load(options: SegmentationExperiment) -> DatasetSource:
   """Loads a dataset; of one with masks, which tell their classes when they are read, the images."""
-  source = load_dataset(config)
-  if config.is_segmenting:
-    once = np.arange(source.train.num_examples // config.crops_per_image)
+  source = load_dataset(options)
+  if options.is_segmenting:
+    once = np.arange(source.train.num_examples // options.crops_per_image)
     source = dataclasses.replace(source, train=source.train.part(once), class_names=())
-  check_splits(config, source.without_stand_ins, bool(config.cv_fold or config.cv_folds))
+  check_splits(options, source.without_stand_ins, bool(options.cv_fold or options.cv_folds))
   return source
 
 
 def _draw(
-  config: Config,
+  options: Experiment,
+  folder: pathlib.Path,
   source: DatasetSource,
   summaries: Sequence[SplitSummary],
   notices: Sequence[str],
@@ -76,7 +77,7 @@ def _draw(
   # Imported where there is something to draw: matplotlib takes its time.
   from conrec_tf.reporting.data_report import DataFindings, write_data_report
 
-  found = DataFindings(config, source, summaries, _duplicates(source, summaries), notices)
+  found = DataFindings(options, source, summaries, _duplicates(source, summaries), notices)
   found.duplicates = with_copies(found.duplicates, found.decoded)
   if found.duplicates:
     logger.info(
@@ -87,7 +88,7 @@ def _draw(
   leakage = found.leakage()
   if leakage:
     logger.warning("leakage      %s", leakage)
-  logger.info("Page in %s", write_data_report(found, pathlib.Path(config.run_directory)))
+  logger.info("Page in %s", write_data_report(found, folder))
 
 
 def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:

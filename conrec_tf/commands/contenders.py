@@ -1,6 +1,6 @@
 """Networks that a verdict compares: found on disk, opened, and read in one way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import os
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.commands.tasks import portable_network
-from conrec_tf.config import Config, Description, Experiment
+from conrec_tf.config import Description, Experiment
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
@@ -65,13 +65,16 @@ class InItsChannels:
     return self._network.digest(layer)
 
 
-def trained_network(path: str, asked: Config, channels: int, flag: str) -> Network:
+def trained_network(
+  path: str, asked: Experiment, settings: Mapping[str, Any], channels: int, flag: str
+) -> Network:
   """Returns the network of a run, or of a file of whichever kind `--checkpoint` takes.
 
   A run or network of this package sees images at its own sizes, anybody else's as `asked` says, or
   where it was evaluated in a folder as that says.
 
   Args:
+    settings: `{option: value}` of all that is asked for.
     channels: of the images.
     flag: where its path comes from, for messages.
 
@@ -79,7 +82,7 @@ def trained_network(path: str, asked: Config, channels: int, flag: str) -> Netwo
     UsageError: it can't be read, or takes other images.
   """
   try:
-    options, found, open_network = _opened(path, asked, channels)
+    options, found, open_network = _opened(path, asked, settings, channels)
   except UsageError as error:
     raise UsageError(f"Of {flag}={path}: {error}") from error
   digest, takes = found
@@ -120,7 +123,7 @@ def untrained_network(path: str, channels: int) -> Network:
 Opened = tuple[Experiment, tuple[str, int], Callable[[], Embedder]]
 
 
-def _opened(path: str, asked: Config, channels: int) -> Opened:
+def _opened(path: str, asked: Experiment, settings: Mapping[str, Any], channels: int) -> Opened:
   """Returns how a network is read, its digest and channels, and what opens it."""
   directory = RunDirectory(path)
   stored = directory.read("config.json") if pathlib.Path(path).is_dir() else None
@@ -136,7 +139,7 @@ def _opened(path: str, asked: Config, channels: int) -> Opened:
   pretrained = resolve_checkpoint(path)
   if pretrained.kind == "external":
     return _external(path, asked)
-  known = pretrained.settings or {**asked.settings, **pretrained.values}
+  known = pretrained.settings or {**settings, **pretrained.values}
   options = Description.from_settings(known)
   takes = pretrained.channels or channels
   return (

@@ -55,7 +55,8 @@ def run(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   config, pretrained, source, model, kept = opened(config, directory)
   folder = directory.path / "embeddings" / folder_name(source)
-  if not share_archives(config, pretrained, source, model, folder):
+  manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
+  if not share_archives(config, manifest, source, model, folder):
     return
   began, done = time.monotonic(), 0
   rows: list[tuple[Any, ...]] = []
@@ -120,8 +121,8 @@ def log_pass(images: int, place: pathlib.Path, new: int, began: float) -> None:
 
 
 def share_archives(
-  config: Config,
-  pretrained: PretrainedModel,
+  options: Experiment,
+  manifest: Manifest,
   source: DatasetSource,
   model: Embedder,
   folder: pathlib.Path,
@@ -132,6 +133,7 @@ def share_archives(
   The first one then waits until the others are through.
 
   Args:
+    manifest: what is embedded.
     folder: in one of the run's.
     begins_anew: whether embeddings of something else are removed in place of an error.
 
@@ -144,7 +146,6 @@ def share_archives(
   """
   make_output_folder(folder.parents[1])
   shards = Shards.of_environment()
-  manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
   shards.first_first(
     folder,
     lambda: manifest.is_in(folder),
@@ -165,7 +166,7 @@ def share_archives(
     progress_bar("Embedding", "files", mine) as bar,
     failing_images_named(source),
   ):
-    for _ in _archives(config, model, source, folder, shards.takes):
+    for _ in _archives(options, model, source, folder, shards.takes):
       bar.update(1)
     if shards.is_first:
       shards.wait_for_others(

@@ -65,7 +65,7 @@ def run(config: Config) -> None:
       f"for mode=eval. Received: {directory.path}"
     )
   with one_device(config.devices).scope():
-    task = build_evaluation(config, source, eval_source)
+    task = build_evaluation(config, directory, source, eval_source)
   place = results_place(config, directory, source, eval_source)
   results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
@@ -152,15 +152,15 @@ def evaluate_network(config: Config) -> None:
       )
     source = source.with_class_names(pretrained.class_names)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
+  directory = RunDirectory(config.run_directory)
   if pretrained.kind == "external":
     evaluate, metric = _external_evaluation(config, pretrained.path, eval_source)
   else:
     plain = config.with_given_weights()
     with one_device(config.devices).scope():
-      task = build_evaluation(plain, source, eval_source)
+      task = build_evaluation(plain, directory, source, eval_source)
     load_network(pretrained, task.model, task.networks.get("head"))
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
-  directory = RunDirectory(config.run_directory)
   place = results_place(config, directory, source, eval_source, network_digest(pretrained))
   if place.is_own:
     directory.start(config)

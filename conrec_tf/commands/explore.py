@@ -65,7 +65,7 @@ def run(config: Config) -> None:
   folder = directory.path / FOLDER / name
   with failing_images_named(source):
     if config.query:
-      _answer(config, pretrained, source, parts, images, vectors, folder)
+      _answer(config, config.query, pretrained, source, parts, images, vectors, folder)
       return
     labels = embedded.labels if embedded.labels is None else embedded.labels[kept]
     by_hash, notes = _look_alikes(source, parts, len(vectors))
@@ -125,7 +125,8 @@ def summary(found: Findings) -> str:
 
 
 def _answer(
-  config: Config,
+  options: Experiment,
+  query: str,
   pretrained: PretrainedModel,
   source: DatasetSource,
   parts: Sequence[Part],
@@ -134,8 +135,8 @@ def _answer(
   folder: pathlib.Path,
 ) -> None:
   """Prints the images nearest to the query, and writes them as `query.html`."""
-  seen, vector = embedded_query(config, pretrained, source)
-  found = nearest(unit_vectors(vector), unit_vectors(vectors), ANSWERS, config.seed)
+  seen, vector = embedded_query(options, query, pretrained, source)
+  found = nearest(unit_vectors(vector), unit_vectors(vectors), ANSWERS, options.seed)
   numbers, distances = found.others[0], found.distance[0]
   pictures = dict(zip(np.sort(numbers), thumbnails(source, _of(parts, numbers)), strict=True))
   answers = [
@@ -145,7 +146,7 @@ def _answer(
   for name, words, distance, _ in answers:
     logger.info("%.4f  %s%s", distance, name, f"  {words}" if words else "")
   page = folder.with_name(f"{folder.name}-query.html")
-  write_query_page(page, (os.path.basename(config.query), as_picture(seen)), answers)
+  write_query_page(page, (os.path.basename(query), as_picture(seen)), answers)
   logger.info("Page in %s", page)
 
 
@@ -160,7 +161,7 @@ def _of(parts: Sequence[Part], numbers: np.ndarray) -> list[Part]:
 
 
 def embedded_query(
-  config: Config, pretrained: PretrainedModel, source: DatasetSource
+  options: Experiment, query: str, pretrained: PretrainedModel, source: DatasetSource
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns what the network sees of the query, float32 `[H, W, C]`, and its vector, `[1, F]`.
 
@@ -169,23 +170,23 @@ def embedded_query(
   Raises:
     UsageError: it isn't there, or can't be decoded.
   """
-  folder, name = os.path.split(os.path.abspath(config.query))
-  options = section_with(
+  folder, name = os.path.split(os.path.abspath(query))
+  alike = section_with(
     Experiment,
-    config,
+    options,
     image_channels=source.channels if source.channels in (1, 3) else 0,
     eval_crop="center" if source.center_crop else "none",
   )
   try:
-    opened = load_files(options, folder, [name])
+    opened = load_files(alike, folder, [name])
   except UsageError as error:
     raise UsageError(
-      f"query must be an image file that can be decoded. Received: {config.query} ({error})"
+      f"query must be an image file that can be decoded. Received: {query} ({error})"
     ) from error
   records = opened.train.records()
-  [(images, _)] = evaluation_batches(opened, records, config.evaluation_size, 1)
-  model, _ = open_network(config, pretrained, source.channels)
-  return images[0].numpy(), embed_images(model, images, config).numpy()
+  [(images, _)] = evaluation_batches(opened, records, options.evaluation_size, 1)
+  model, _ = open_network(options, pretrained, source.channels)
+  return images[0].numpy(), embed_images(model, images, options).numpy()
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

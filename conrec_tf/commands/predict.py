@@ -17,7 +17,9 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.label_kinds import MultiLabel
 from conrec_tf.files import csv_text, write_text
+from conrec_tf.pretrained.find import network_digest
 from conrec_tf.run_dir.classifier_file import KeptClassifier
+from conrec_tf.run_dir.embedding_files import Manifest
 from conrec_tf.run_dir.image_table import Columns, image_columns
 from conrec_tf.run_dir.predictions_file import csv_rows
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -49,7 +51,8 @@ def run(config: Config) -> None:
     )
   name = folder_name(source)
   folder, path = directory.path / FOLDER / name, directory.path / FOLDER / f"{name}.csv"
-  if not share_archives(config, pretrained, source, model, folder, begins_anew=True):
+  manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
+  if not share_archives(config, manifest, source, model, folder, begins_anew=True):
     return
   began, done, found = time.monotonic(), 0, list[Columns]()
   for split, archive in embedded_archives(config, model, source, folder):

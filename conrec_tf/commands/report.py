@@ -4,7 +4,7 @@ import functools
 import os
 
 from conrec_tf.commands.tasks import TASKS, check_classes, load_dataset
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.summary import failing_images_named
@@ -58,33 +58,37 @@ def run(config: Config) -> None:
       "a report must be drawn of what its numbers were measured on; mode=eval measures otherwise. "
       f"Received: other {'; '.join(changed)} for {directory.path}"
     )
-  inspect = functools.partial(restore_inspector, config, source, eval_source)
+  inspect = functools.partial(restore_inspector, config, directory, source, eval_source)
   _, sections = TASKS[config.train_mode].drawing()
   with failing_images_named(source, eval_source):
     write_report(directory.path, compared, source, inspect, sections, folder)
 
 
 def restore_inspector(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, step: int
+  options: Experiment,
+  directory: RunDirectory,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  step: int,
 ) -> Inspector:
   """Restores the network of a run at a step, or where those weights are gone the best one.
 
   Raises:
     UsageError: there are no weights, or they can't be read.
   """
-  task, folder = TASKS[config.train_mode], config.run_directory
-  check_classes(config, RunDirectory(folder), source, eval_source)
-  model, head = task.build_network(config, source.channels, len(source.class_names))
+  task, folder = TASKS[options.train_mode], directory.path
+  check_classes(options, directory, source, eval_source)
+  model, head = task.build_network(options, source.channels, len(source.class_names))
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
   ] or prefixes(os.path.join(folder, BEST))
   if found:
     step = step_of(found[-1])
     load_network(resolve_checkpoint(found[-1]), model, head)
-  elif step or not config.encoder_weights:  # else given weights, evaluated as they are
+  elif step or not options.encoder_weights:  # else given weights, evaluated as they are
     raise UsageError(
       "model_dir must hold the checkpoint of its last step or the best one, for "
       f"the report. Received: {folder} without"
     )
   inspect, _ = task.drawing()
-  return inspect(config, eval_source, model, head, step)
+  return inspect(options, eval_source, model, head, step)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
-from conrec_tf.config import Bookkeeping, Config, Description, Experiment, Training
+from conrec_tf.config import (
+  Bookkeeping,
+  Config,
+  Description,
+  Experiment,
+  SegmentationExperiment,
+  Training,
+)
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.summary import failing_images_named
@@ -78,11 +85,19 @@ class LearningTask:
       of the report.
   """
 
-  load_dataset: Callable[[Config, bool | None], DatasetSource]
+  load_dataset: Callable[[SegmentationExperiment, bool | None], DatasetSource]
   build_training: Callable[
-    [Config, DatasetSource, DatasetSource, int, PretrainedModel | None, Bookkeeping], TrainTask
+    [
+      SegmentationExperiment,
+      DatasetSource,
+      DatasetSource,
+      int,
+      PretrainedModel | None,
+      Bookkeeping,
+    ],
+    TrainTask,
   ]
-  build_evaluation: Callable[[Config, DatasetSource, DatasetSource], EvalTask]
+  build_evaluation: Callable[[SegmentationExperiment, DatasetSource, DatasetSource], EvalTask]
   build_network: Callable[[Training, int, int], tuple[ConRec, Head]]
   classifier: Callable[..., KeptClassifier | None]
   export: Callable[[ConRec, Head, dict[str, Any], KeptClassifier | None], Exported]
@@ -115,7 +130,7 @@ TASKS = {
 }
 
 
-def load_dataset(config: Config, center_crop: bool | None = None) -> DatasetSource:
+def load_dataset(config: SegmentationExperiment, center_crop: bool | None = None) -> DatasetSource:
   """Loads the dataset, with masks if the network learns from those; see `registry.load_dataset`."""
   return TASKS[config.train_mode].load_dataset(config, center_crop)
 
@@ -130,30 +145,42 @@ def check_classes(
 
 
 def build_training(
-  config: Config, source: DatasetSource, eval_source: DatasetSource, last_step: int
+  options: SegmentationExperiment,
+  bookkeeping: Bookkeeping,
+  directory: RunDirectory,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+  last_step: int,
 ) -> TrainTask:
-  """Builds the training that `config` describes; call it within the strategy's scope.
+  """Builds the training that the options describe; call it within the strategy's scope.
+
+  Args:
+    directory: of the run.
 
   Raises:
-    UsageError: `config.checkpoint` can't be restored, or labels are missing or others.
+    UsageError: `options.checkpoint` can't be restored, or labels are missing or others.
   """
-  directory = RunDirectory(config.run_directory)
-  check_classes(config, directory, source, eval_source)
-  starts = config.checkpoint and not directory.has_checkpoints
-  start = resolve_checkpoint(config.checkpoint) if starts else None
-  build = TASKS[config.train_mode].build_training
-  training = build(config, source, eval_source, last_step, start, config)
+  check_classes(options, directory, source, eval_source)
+  starts = options.checkpoint and not directory.has_checkpoints
+  start = resolve_checkpoint(options.checkpoint) if starts else None
+  build = TASKS[options.train_mode].build_training
+  training = build(options, source, eval_source, last_step, start, bookkeeping)
   return _naming_failures(training, source, eval_source)
 
 
-def build_evaluation(config: Config, source: DatasetSource, eval_source: DatasetSource) -> EvalTask:
-  """Builds the network that `config` describes and what measures it, without a training.
+def build_evaluation(
+  options: SegmentationExperiment,
+  directory: RunDirectory,
+  source: DatasetSource,
+  eval_source: DatasetSource,
+) -> EvalTask:
+  """Builds the network that the options describe and what measures it, without a training.
 
   Raises:
     UsageError: labels are missing or others.
   """
-  check_classes(config, RunDirectory(config.run_directory), source, eval_source)
-  measured = TASKS[config.train_mode].build_evaluation(config, source, eval_source)
+  check_classes(options, directory, source, eval_source)
+  measured = TASKS[options.train_mode].build_evaluation(options, source, eval_source)
   return _naming_failures(measured, source, eval_source)
 
 

@@ -100,7 +100,7 @@ def train_and_evaluate(
     eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
-    task = build_training(config, source, eval_source, last_step)
+    task = build_training(config, config, directory, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, is_compiled(config.jit_compile))
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
   named = failing_images_named(source, eval_source)

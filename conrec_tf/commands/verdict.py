@@ -104,8 +104,9 @@ def run(config: Config) -> None:
   methods = [
     (name, [*map(bench.trained, paths)]) for name, paths in _compared_with(config.compare_with)
   ]
-  own = [trained_network(path, config, eval_source.channels, "model_dir") for path in runs]
-  first = [untrained_network(path, eval_source.channels) for path in runs]
+  settings, channels = config.settings, eval_source.channels
+  own = [trained_network(path, config, settings, channels, "model_dir") for path in runs]
+  first = [untrained_network(path, channels) for path in runs]
   with failing_images_named(source, eval_source):
     ours, *others = [
       bench.measured(name, networks)
@@ -153,7 +154,8 @@ class _Bench:
 
   def trained(self, path: str) -> Network:
     """Returns one of the networks that the run is compared with."""
-    return trained_network(path, self._config, self._source.channels, "compare_with")
+    asked, channels = self._config, self._source.channels
+    return trained_network(path, asked, asked.settings, channels, "compare_with")
 
   def measured(self, name: str, networks: Sequence[Network]) -> Measured:
     """Measures the trainings of a method, unless that was done."""

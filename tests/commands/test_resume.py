@@ -288,7 +288,9 @@ def test_the_report_shows_the_average(averaged):
   values, run = averaged
   config = Config(**values, model_dir=str(run), train_steps=6)
   source = load_dataset(config)
-  inspector = restore_inspector(config, source, load_eval_dataset(config, source), 6)
+  inspector = restore_inspector(
+    config, RunDirectory(config.model_dir), source, load_eval_dataset(config, source), 6
+  )
   kernel = inspector.model.encoder.levels[0][0].convolution.kernel
   name = "average/encoder/levels/0/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
   np.testing.assert_array_equal(kernel, weights(run, 6)[name])

@@ -171,7 +171,9 @@ def test_data_with_masks_is_checked(folder, tmp_path, caplog):
 def test_as_many_weights_as_classes_are_asked_for(folder, tmp_path):
   config = config_of(folder, tmp_path / "run", class_weights="1,2,3")
   with pytest.raises(UsageError, match="one for each class, 0, 1. Received: 1,2,3"):
-    build_training(config, source := load_dataset(config), source, 10)
+    build_training(
+      config, config, RunDirectory(config.run_directory), source := load_dataset(config), source, 10
+    )
 
 
 def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
@@ -185,7 +187,9 @@ def test_outlines_reach_the_decoder_and_colours_hardly_change(tmp_path):
       )
   config = config_of(tmp_path, tmp_path / "run", train_batch_size=64)
   source = load_dataset(config)
-  model = build_training(config, source, source, 10).model
+  model = build_training(
+    config, config, RunDirectory(config.run_directory), source, source, 10
+  ).model
   assert len(model.decoder.skip_blocks) == config.unet_depth - 1
   assert config.skip_connections == "deep" and config.segment_color_jitter == 0.25
   levels = next(iter(segmentation_batches(config, source)))["image"].numpy().mean(axis=(1, 2, 3))
@@ -212,7 +216,9 @@ def test_it_starts_from_what_was_asked_for(folder, tmp_path, part):
   )
   commands.run(origin)
   config = config_of(folder, tmp_path / "run", checkpoint=origin.model_dir, segment_from=part)
-  model = build_training(config, source := load_dataset(config), source, 10).model
+  model = build_training(
+    config, config, RunDirectory(config.run_directory), source := load_dataset(config), source, 10
+  ).model
   reader = tf.train.load_checkpoint(str(tmp_path / "origin/checkpoints"))
   for name, is_taken in (("encoder", True), ("decoder", part == "both")):
     stored = [

@@ -3,6 +3,7 @@ import pytest
 
 from conrec_tf.commands.tasks import build_evaluation, build_training, load_dataset
 from conrec_tf.config import Config
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training import task
 
 
@@ -17,9 +18,9 @@ def test_an_evaluation_measures_what_a_training_does_without_an_optimizer(unlabe
     adversarial_weight=1.0,
   )
   source = load_dataset(config)
-  training = build_training(config, source, source, 10)
+  training = build_training(config, config, RunDirectory(config.run_directory), source, source, 10)
   monkeypatch.setattr(task, "build_optimizer", None)
-  evaluation = build_evaluation(config, source, source)
+  evaluation = build_evaluation(config, RunDirectory(config.run_directory), source, source)
   assert set(training.networks) == {"model", "average", "momentum", "queue"}
   assert evaluation.networks.keys() == training.networks.keys()
   for name, part in training.networks.items():

@@ -118,8 +118,8 @@ def test_networks_are_told_apart_and_what_does_not_fit_is_refused(tmp_path, stra
   values = dict(image_size=24, unet_depth=2, model_dir=str(tmp_path / "run"))
   folder = written_down(values)
   config = Config(**values, mode="verdict", external_scaling="bytes")
-  ours = trained_network(str(folder), config, 1, "model_dir")
-  theirs = trained_network(stranger, config, 1, "compare_with")
+  ours = trained_network(str(folder), config, config.settings, 1, "model_dir")
+  theirs = trained_network(stranger, config, config.settings, 1, "compare_with")
   first = untrained_network(str(folder), 1)
   records = [json.dumps(each.record, sort_keys=True) for each in (ours, theirs, first)]
   assert len(set(records)) == 3 and first.path == ""
@@ -127,14 +127,14 @@ def test_networks_are_told_apart_and_what_does_not_fit_is_refused(tmp_path, stra
   evaluated.mkdir()
   settings = dict(encoder="external", checkpoint=stranger, external_scaling="unit", image_size=24)
   (evaluated / "config.json").write_text(json.dumps({**settings, "mode": "eval"}))
-  again = trained_network(str(evaluated), config, 1, "compare_with")
+  again = trained_network(str(evaluated), config, config.settings, 1, "compare_with")
   assert again.record["network"] == theirs.record["network"]
   scalings = [each.record["read"]["external_scaling"] for each in (theirs, again)]
   assert scalings == ["bytes", "unit"]
   with pytest.raises(UsageError, match="compare_with must take images of 2 channels.*takes 3"):
-    trained_network(stranger, config, 2, "compare_with")
+    trained_network(stranger, config, config.settings, 2, "compare_with")
   with pytest.raises(UsageError, match="Of compare_with=nowhere: checkpoint must be a model_dir"):
-    trained_network("nowhere", config, 1, "compare_with")
+    trained_network("nowhere", config, config.settings, 1, "compare_with")
 
 
 def test_what_a_verdict_needs(tmp_path, unlabelled):

@@ -24,6 +24,7 @@ from conrec_tf.files import is_temporary
 from conrec_tf.metrics import format_interval, format_value
 from conrec_tf.reporting import method_comparison, run_record, sections
 from conrec_tf.reporting.inference import kept_predictions
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 PICTURES = {
   "accuracy_over_epochs",
@@ -156,7 +157,7 @@ def test_the_page_says_what_the_results_say(folder):
 
 def test_predictions_made_anew_are_all_those_that_the_run_kept(config, folder):
   source = load_dataset(config).without_stand_ins
-  inspector = restore_inspector(config, source, source, 5)
+  inspector = restore_inspector(config, RunDirectory(config.model_dir), source, source, 5)
   parts = inspector.embed(inspector.train), inspector.embed(inspector.test)
   anew = inspector.predict(*parts, standardise=True)
   run = run_record.read_run_record(folder)

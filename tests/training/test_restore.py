@@ -15,6 +15,7 @@ from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard
 from conrec_tf.distribute.strategy import build_strategy
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.loop import StepRunner
 
 STEPS = 5  # of 2 an epoch
@@ -145,7 +146,14 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
   source = load_dataset(config)
   strategy = build_strategy(config, config)
   with strategy.scope():
-    task = build_training(config, source, load_eval_dataset(config, source), STEPS)
+    task = build_training(
+      config,
+      config,
+      RunDirectory(config.run_directory),
+      source,
+      load_eval_dataset(config, source),
+      STEPS,
+    )
   runner = StepRunner(strategy, task.step)
   others = dict(optimizer=task.optimizer, runner=runner, **task.only_to_resume)
   checkpoints = Checkpoints(tmp_path / "run", STEPS + 1, task.networks, **others)
