@@ -48,7 +48,7 @@ def methods_section(context: ReportContext) -> Section | None:
   )
 
 
-def worth_section(context: ReportContext) -> Section | None:
+def verdict_part(context: ReportContext) -> Section | None:
   """Tells the verdict on the run; None where none was asked for."""
   result = read_verdict(context.runs[0].path.resolve())
   return verdict_section(result) if result else None
@@ -94,7 +94,7 @@ def representations_section(context: ReportContext) -> Section | None:
   )
 
 
-def inputs_section(context: ReportContext) -> Section:
+def reconstruction_section(context: ReportContext) -> Section:
   """Draws reconstructions of corrupted images, and maps of the pooling's attention."""
   inspector = context.inspector
   section = Section("Reconstruction and attention", notes=context.other_weights)
@@ -258,10 +258,10 @@ def _ends(accuracies: list[ClassAccuracy]) -> list[ClassAccuracy]:
 # In the order of the page.
 SECTIONS: dict[str, DrawSection] = {
   "methods": methods_section,
-  "verdict": worth_section,
+  "verdict": verdict_part,
   "accuracy": accuracy_section,
   "representations": representations_section,
-  "reconstruction and attention": inputs_section,
+  "reconstruction and attention": reconstruction_section,
   "training curves": training_section,
   "classes": classes_section,
   "embeddings": embeddings_section,

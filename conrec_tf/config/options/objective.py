@@ -5,7 +5,7 @@ from conrec_tf.config.options.option import option, section, share
 
 @section
 class Objective:
-  """Loss = contrastive_weight * NT-Xent + reconstruction_weight * reconstruction, and more."""
+  """Loss = contrastive_weight * contrast + reconstruction_weight * reconstruction, and more."""
 
   contrastive_weight: float = option(
     1.0, "Weight of the contrastive loss; 0 builds no projection head.", low=0.0, architecture=True
