@@ -93,4 +93,4 @@ def test_a_query_that_is_no_image_is_refused(tmp_path):
   for name in ("note.txt", "missing.jpg"):
     asked = Config(mode="explore", query=str(tmp_path / name))
     with pytest.raises(UsageError, match=f"query must be an image file.* Received: .*{name}"):
-      explore.embedded_query(asked, PretrainedModel("model", ""), source)
+      explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)

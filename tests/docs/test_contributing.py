@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 FOLDERS = ("", "conrec_tf", "tests")  # that paths are told from
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 MENTIONS = sorted(set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))))
-PATH = re.compile(r"[\w.-]*/[\w./-]*|[\w-]+\.(?:py|md|cfg|txt)|\.\w+/\w+")
+PATH = re.compile(r"[\w.-]*/[\w./-]*|[\w-]+\.(?:py|md|cfg|txt|toml)|\.\w+/\w+")
 # A name, perhaps dotted, with a value, a type or arguments after it.
 NAME = re.compile(r"(?:--)?([A-Za-z_]\w*(?:\.\w+)*)(?:=.*|: (\w+)|\(.*\))?")
 # How something is written, rather than a name of it.
