@@ -189,7 +189,7 @@ def _explaining(
     wanted: else nothing is said, and nothing kept for it.
 
   Raises:
-    UsageError: there was such a step.
+    UsageError: there was such a step; it doesn't say more where a signal ends the search.
   """
   if not wanted:
     yield
@@ -203,7 +203,10 @@ def _explaining(
       taken = trouble.step - 1
       if steps.keywords["first_step"] < taken:
         before = [phase._replace(last_step=min(phase.last_step, taken)) for phase in phases]
-        steps(phases=before, log=lambda row: None, events=[])
+        try:
+          steps(phases=before, log=lambda row: None, events=[])
+        except Preempted:  # what is saved has come farther than these steps, and stays
+          raise trouble from None
       size = next(phase.image_size for phase in phases if taken < phase.last_step)
       _, batches = steps.args
       learnt = [*task.networks.values(), task.optimizer, *task.only_to_resume.values()]

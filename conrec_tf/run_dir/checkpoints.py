@@ -111,6 +111,7 @@ class Checkpoints:
   @contextlib.contextmanager
   def kept_aside(self) -> Iterator[Callable[[], None]]:
     """Yields what restores everything as it is now, from a temporary folder outside `model_dir`."""
+    self._everything.save_counter  # noqa: B018  # else the first checkpoint adds it to what is restored
     with tempfile.TemporaryDirectory() as folder:
       prefix = self._everything.write(os.path.join(folder, "now"))
       yield lambda: self._everything.read(prefix).assert_existing_objects_matched()

@@ -211,6 +211,9 @@ def first_non_finite(
     step: a function of a batch that updates the weights.
     batch: tensors by name, images along the first axis.
     variables: all that the step computes with.
+
+  Raises:
+    tf.errors.InvalidArgumentError: the step fails for another reason.
   """
   for name, values in batch.items():
     if (image := _first_bad(values)) is not None:

@@ -1,18 +1,22 @@
 """A step that isn't finite says what it began with."""
 
 import re
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
+from conrec_tf.commands import train as command
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.run_dir.run_directory import prefixes, step_of
 from conrec_tf.training import task
 from conrec_tf.training.objectives import reconstruction
 from conrec_tf.training.optimizers import build_optimizer
+from conrec_tf.training.preemption import Preempted
 from conrec_tf.training.pretrain_step import PretrainStep
 from conrec_tf.training.update_step import first_non_finite
 
@@ -69,7 +73,9 @@ def test_of_a_loss_the_operation_and_its_line_are_named(monkeypatch):
   assert re.fullmatch(line, words)
 
 
-def test_a_run_says_it_of_a_step_after_some_good_ones(simclr, monkeypatch):
+@pytest.fixture
+def spoilt_fourth_batch(monkeypatch):
+  """Makes an image of the fourth batch of a training NaN."""
   batches = task.pretraining_batches
 
   def spoiled(config, source, shard, size):
@@ -80,11 +86,33 @@ def test_a_run_says_it_of_a_step_after_some_good_ones(simclr, monkeypatch):
     return batches(config, source, shard, size).enumerate(shard.first_step).map(spoil)
 
   monkeypatch.setattr(task, "pretraining_batches", spoiled)
+
+
+@pytest.mark.usefixtures("spoilt_fourth_batch")
+def test_a_run_says_it_of_a_step_after_some_good_ones(simclr):
   values = {**simclr, "mode": "train", "checkpoint_steps": 2}
   commands.run(Config(**values, train_steps=2))
   said = r"Received: step 4, .*, not finite first: corrupted of the batch, image 1 of 8$"
   with pytest.raises(UsageError, match=said):
     commands.run(Config(**values, train_steps=6, on_nan="explain"))
+
+
+@pytest.mark.usefixtures("spoilt_fourth_batch")
+def test_a_signal_while_it_is_looked_for_leaves_what_was_saved(simclr, monkeypatch):
+  taken, train = [], command.train
+
+  def stopped_again(*args, **kwargs):
+    taken.append(kwargs["phases"])
+    if len(taken) == 2:
+      raise Preempted(signal.SIGTERM, 1)
+    train(*args, **kwargs)
+
+  monkeypatch.setattr(command, "train", stopped_again)
+  config = Config(**simclr | {"mode": "train"}, checkpoint_steps=3, train_steps=6, on_nan="explain")
+  with pytest.raises(UsageError, match="Received: step 4, learning rate"):
+    commands.run(config)
+  assert len(taken) == 2
+  assert [step_of(path) for path in prefixes(f"{config.model_dir}/checkpoints")] == [3]
 
 
 def test_only_one_device_explains():
