@@ -22,7 +22,7 @@ from conrec_tf.config.options.data import OF_FILES
 from conrec_tf.config.options.option import explained_choices, shown, written
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
-from conrec_tf.output import outlive_readers
+from conrec_tf.output import TerminalFormatter, outlive_readers
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.preemption import Preempted
@@ -250,7 +250,7 @@ def _set_up_logging() -> None:
   logger = logging.getLogger("conrec_tf")
   handler = logging.StreamHandler(sys.stdout)
   if sys.stdout.isatty():  # the live line of a training gives way, and is drawn again below
-    handler.setFormatter(logging.Formatter("\r\033[K%(message)s"))
+    handler.setFormatter(TerminalFormatter())
   logger.addHandler(handler)
   logger.propagate = False
   logger.setLevel(converter.absl_to_standard(FLAGS.verbosity))

@@ -1,10 +1,13 @@
-"""Output that outlives who reads it, a closed terminal or an ended pipe; and progress bars."""
+"""Output that outlives who reads it, lines of a log in a terminal, and progress bars."""
 
 from collections.abc import Iterable
 import errno
 import io
+import logging
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +76,25 @@ def outlive_readers() -> None:
         write_through=stream.write_through,
       ),
     )
+
+
+class TerminalFormatter(logging.Formatter):
+  """Lines of a log as a terminal shows them: over a progress line, and broken between words."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    """Returns the text of a record; a word that is longer than a row, a path say, stays whole."""
+    columns = shutil.get_terminal_size().columns - 1
+    rows = [
+      textwrap.fill(
+        line,
+        columns,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+      )
+      for line in super().format(record).splitlines()
+    ]
+    return "\r\033[K" + "\n".join(rows)
 
 
 def progress_bar(

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from conrec_tf.output import LastingOutput, outlive_readers, progress_bar
+from conrec_tf.output import LastingOutput, TerminalFormatter, outlive_readers, progress_bar
 
 
 def closed_pipe():
@@ -92,3 +92,14 @@ def test_a_progress_bar_counts_what_passes_and_shows_nothing_beside_a_terminal(c
   with progress_bar("Reading", "files", 2) as bar:
     bar.update()
   assert capsys.readouterr() == ("", "")
+
+
+def test_lines_of_a_log_break_between_words_as_wide_as_the_terminal(monkeypatch):
+  monkeypatch.setenv("COLUMNS", "21")
+  path = "/a/path/longer-than-a-row/result.json"
+  text = f"one line of some words\n  indented\n\nResults in {path}, and more"
+  record = logging.LogRecord("name", logging.INFO, "file", 1, "%s", (text,), None)
+  assert TerminalFormatter().format(record) == (
+    "\r\033[K"
+    f"one line of some\n  words\n  indented\n\nResults in\n  {path},\n  and more"
+  )

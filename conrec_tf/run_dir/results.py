@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import dataclasses
 import logging
 import math
-import textwrap
 from typing import Any
 
 from conrec_tf.evaluation.late_gain import LateGain, late_gain
@@ -154,12 +153,12 @@ class Results:
     return max(scores, key=lambda at: scores[at]) if scores else otherwise
 
   def _log(self, step: int, metrics: dict[str, Any]) -> None:
-    """Logs an evaluation in a line, or in a paragraph where all is to be seen."""
+    """Logs an evaluation in a line."""
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
       for name, value in shown(metrics, (self.metric, self.selection_metric)).items()
     ]
-    logger.info("%s", textwrap.fill(f"Step {step}: {', '.join(parts)}", 79, subsequent_indent="  "))
+    logger.info("Step %d: %s", step, ", ".join(parts))
 
   def write_summary(self, step: int) -> dict[str, Any]:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""

@@ -72,9 +72,10 @@ class Progress:
     seconds = (time.monotonic() - began) / self._work(first, step) * self._work(step, self._last)
     if seconds > self.LONG:
       logger.info(
-        "%d steps will take about %s, and evaluations; fewer --train_epochs or a smaller "
+        "%d steps will take %s %s, and evaluations; fewer --train_epochs or a smaller "
         "--image_size shorten that",
         self._last - step,
+        "at most" if len(self._phases) > 1 else "about",  # steps have a part of one length, too
         duration(seconds),
       )
 

@@ -70,11 +70,14 @@ def test_the_time_left_is_reckoned_by_pixels_and_anew_for_each_size(monkeypatch,
   ]
 
 
-def test_a_long_training_says_first_how_long_it_will_take(monkeypatch, caplog):
+@pytest.mark.parametrize(
+  "phases, words", [([(511, 32), (611, 64)], "at most 7:30"), ([(911, 32)], "about 7:30")]
+)
+def test_a_long_training_says_first_how_long_it_will_take(monkeypatch, caplog, phases, words):
   # Made; the first step and compiling; nine steps in 4.5 s; an evaluation; another step.
   clock = iter([0.0, 30.0, 36.5])
   monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-  progress = Progress(0, [SizePhase(511, 32), SizePhase(611, 64)])
+  progress = Progress(0, [SizePhase(*phase) for phase in phases])
   with caplog.at_level(logging.INFO, "conrec_tf"):
     progress.announce(1)
     progress.announce(10)
@@ -82,7 +85,7 @@ def test_a_long_training_says_first_how_long_it_will_take(monkeypatch, caplog):
     for step in (11, 12):
       progress.announce(step)  # 0.5 s a step: 500, and 100 of four times the pixels
   [record] = caplog.records
-  assert record.message.startswith("600 steps will take about 7:30, and evaluations")
+  assert f"00 steps will take {words}, and evaluations" in record.message
 
 
 def test_a_short_training_says_nothing_first(monkeypatch, caplog):
