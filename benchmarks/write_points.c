@@ -1,15 +1,18 @@
-/* Counts what a process writes below a folder, and ends it, or lets the call fail, at one of them.
+/* Counts what a process writes below a folder, and keeps what is there at each of these calls, or
+   lets one of them fail.
 
    Loaded before the C library (LD_PRELOAD), so that it sees TensorFlow's files and Python's alike.
    WRITE_POINTS_FOLDER names the folder, WRITE_POINTS_COUNT a file of eight bytes for the number of
-   calls so far, WRITE_POINT the call that is hit, from 1 on, and WRITE_POINT_ERROR the errno that
-   it fails with; 0: the process is killed, in the middle of the call if it writes bytes. */
+   calls so far. Either WRITE_POINTS_STATES names a folder, for a copy of the first one at each call,
+   in the middle of it if it writes bytes: what a kill there would leave. Or WRITE_POINT is the
+   number of the call that fails, from 1 on, and WRITE_POINT_ERROR its errno. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
+#include <pthread.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static _Atomic long *count;
@@ -58,21 +62,34 @@ static int file_is_below(int file) {
   return is_below(path);
 }
 
-/* Counts a call; returns whether it is the one that is hit. */
+/* Copies the folder as it is before a call of a number. */
+static void keep(long number) {
+  static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+  char to[PATH_MAX];
+  snprintf(to, sizeof to, "%s/%ld", getenv("WRITE_POINTS_STATES"), number);
+  char *command[] = {"cp", "-a", getenv("WRITE_POINTS_FOLDER"), to, NULL};
+  char *nothing[] = {NULL};
+  pid_t copier;
+  pthread_mutex_lock(&one_at_a_time);
+  if (!posix_spawn(&copier, "/bin/cp", NULL, NULL, command, nothing)) waitpid(copier, NULL, 0);
+  pthread_mutex_unlock(&one_at_a_time);
+}
+
+static int is_keeping(void) { return getenv("WRITE_POINTS_STATES") != NULL; }
+
+/* Counts a call; keeps what is there before it, or returns whether it is the one that fails. */
 static int is_hit(int below) {
   if (!below) return 0;
+  long number = atomic_fetch_add(counter(), 1) + 1;
+  if (is_keeping()) keep(number);
   const char *point = getenv("WRITE_POINT");
-  return atomic_fetch_add(counter(), 1) + 1 == (point ? atol(point) : 0);
+  return number == (point ? atol(point) : 0);
 }
 
 static int fails(void) {
-  int error = atoi(getenv("WRITE_POINT_ERROR"));
-  if (!error) raise(SIGKILL);
-  errno = error;
+  errno = atoi(getenv("WRITE_POINT_ERROR"));
   return -1;
 }
-
-static int is_killing(void) { return !atoi(getenv("WRITE_POINT_ERROR")); }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -113,35 +130,37 @@ OPENS_AT(openat64)
 OPENS_STREAM(fopen)
 OPENS_STREAM(fopen64)
 
+/* Of bytes that are written a half is there when the folder is kept. */
+#define HALF(size) (is_keeping() ? (size) / 2 : 0)
+
 ssize_t write(int file, const void *bytes, size_t size) {
-  if (is_hit(file_is_below(file))) {
-    if (is_killing()) REAL(write)(file, bytes, size / 2);
-    return fails();
-  }
-  return REAL(write)(file, bytes, size);
+  int below = file_is_below(file);
+  ssize_t half = below && HALF(size) ? REAL(write)(file, bytes, HALF(size)) : 0;
+  if (half < 0) return half;
+  if (is_hit(below)) return fails();
+  ssize_t rest = REAL(write)(file, (const char *)bytes + half, size - half);
+  return rest < 0 ? rest : half + rest;
 }
 
 #define WRITES_AT(name, offset_type)                                           \
   ssize_t name(int file, const void *bytes, size_t size, offset_type at) {     \
-    if (is_hit(file_is_below(file))) {                                         \
-      if (is_killing()) REAL(name)(file, bytes, size / 2, at);                 \
-      return fails();                                                          \
-    }                                                                          \
-    return REAL(name)(file, bytes, size, at);                                  \
+    int below = file_is_below(file);                                           \
+    if (below && HALF(size)) REAL(name)(file, bytes, HALF(size), at);          \
+    return is_hit(below) ? fails() : REAL(name)(file, bytes, size, at);        \
   }
 WRITES_AT(pwrite, off_t)
 WRITES_AT(pwrite64, off64_t)
 
 size_t fwrite(const void *bytes, size_t size, size_t number, FILE *stream) {
-  if (is_hit(file_is_below(fileno(stream)))) {
-    if (is_killing()) {
-      REAL(fwrite)(bytes, size, number / 2, stream);
-      fflush(stream);
-    }
+  int below = file_is_below(fileno(stream));
+  size_t half = below ? HALF(number) : 0;
+  if (half && REAL(fwrite)(bytes, size, half, stream) != half) return 0;
+  if (half) fflush(stream);
+  if (is_hit(below)) {
     fails();
     return 0;
   }
-  return REAL(fwrite)(bytes, size, number, stream);
+  return half + REAL(fwrite)((const char *)bytes + half * size, size, number - half, stream);
 }
 
 int rename(const char *from, const char *to) {

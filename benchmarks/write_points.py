@@ -1,35 +1,44 @@
-"""Ends what a user starts at each of its writes in turn, and compares what it ends in.
+"""Takes what a user starts at each of its writes in turn, and compares what it ends in.
 
     python -m benchmarks.write_points --every=20
     python -m benchmarks.write_points --pipelines=segmentation --errors=ENOSPC,EIO,EACCES
 
-The commands of `benchmarks.kill_everywhere` run once without harm, and what each writes below
-`model_dir` is counted: opening to write, writing, renaming, removing, making folders, waiting for
-the disk; TensorFlow's own files too, since `write_points.c`, which a C compiler makes a library
-of, sits between a process and the C library. Then each command begins again from what was there
-before it, once for each of its writes: there it is killed, in the middle of what it writes, or the
-call fails. After that it is started anew and must end in the same bits. A call that fails must
-either not matter or end the command with one line that says so. Prints a summary as JSON after
-each command; the last is that of all.
+The commands of `benchmarks.kill_everywhere` run once without harm. At each call that writes below
+`model_dir`, that is opening to write, writing, renaming, removing, making folders, waiting for the
+disk, what is there is copied: what a kill at that moment would leave, with half of what is just
+being written. TensorFlow's own files are seen too, since `write_points.c`, which a C compiler makes
+a library of, sits between a process and the C library. From each of these states the command is
+started anew and must end in the same bits. Two states are one if they differ only in what a
+temporary file or folder holds, which a start removes by its name, or in TensorBoard's rows, which
+no command reads.
+
+With `--errors` each of these calls fails in turn, of which a command must either take no notice or
+end with one line that says so; and after that it is started anew, too. Prints a summary as JSON
+after each command; the last is that of all.
 """
 
 import argparse
 import collections
+import concurrent.futures
+import contextlib
 import errno
+import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
 
 from benchmarks.kill_everywhere import differing, pipelines, start
+from conrec_tf.files import TEMPORARY
+from conrec_tf.run_dir.checkpoints import UNFINISHED
 
 LIBRARY = pathlib.Path(__file__).with_suffix(".c")
-KILLED = "SIGKILL"
+VARIABLES = ("FOLDER", "COUNT", "STATES")
 MARK = "Traceback (most recent call last)"
 
 
@@ -40,107 +49,176 @@ def compile_library(folder):
   return library
 
 
-def run(flags, model_dir, counts, point=0, error=0):
-  """Runs a command, hit at one of its writes; 0: at none.
+def commands(pipeline):
+  """Returns flags of the commands of one, with the report that a training ends in as its own."""
+  training, *others = pipeline
+  report = [] if any(flag.startswith("--seeds") for flag in training) else [["--mode=report"]]
+  return [[*training, "--noreport"], *report, *others]
+
+
+def run(flags, model_dir, **environment):
+  """Runs a command; returns its exit code, and what it said."""
+  process = start(*flags, f"--model_dir={model_dir}", **environment)
+  said = "".join(process.communicate())
+  return process.returncode, said
+
+
+def run_and_keep(flags, model_dir, states):
+  """Runs a command without harm; keeps what was there at each write, as `states/<number>`.
 
   Returns:
-    Its exit code, what it said, and how many writes there were until its end.
+    The number of writes.
   """
-  counts.write_bytes(struct.pack("q", 0))
-  os.environ["WRITE_POINTS_FOLDER"] = str(model_dir)
-  os.environ["WRITE_POINTS_COUNT"] = str(counts)
-  os.environ["WRITE_POINT"], os.environ["WRITE_POINT_ERROR"] = str(point), str(error)
-  process = start(*flags, f"--model_dir={model_dir}")
-  said = "".join(process.communicate())
-  return process.returncode, said, struct.unpack("q", counts.read_bytes())[0]
-
-
-def copy(source, target):
-  """Copies what a command begins from, if anything was before it."""
-  shutil.rmtree(target, ignore_errors=True)
-  if source is not None:
-    shutil.copytree(source, target, symlinks=True)
-
-
-class Points:
-  """The writes of one command, and what became of it after each.
-
-  Args:
-    flags: the command's.
-    before: a copy of what was there before it, or None.
-    reference: what it ended in without harm.
-    folder: where to run.
-  """
-
-  def __init__(self, flags, before, reference, folder):
-    self._flags, self._before, self._reference = flags, before, reference
-    self._run, self._counts = folder / "run", folder / "count"
-    self.ended, self.bad = collections.Counter(), []
-
-  def hit(self, point, name):
-    """Runs it with one write hit by a signal or an error of a name, and then to its end."""
-    copy(self._before, self._run)
-    error = 0 if name == KILLED else getattr(errno, name)
-    code, said, _ = run(self._flags, self._run, self._counts, point, error)
-    wrong = self._wrong_end(code, said, name)
-    code, said, _ = run(self._flags, self._run, self._counts)
+  with tempfile.NamedTemporaryFile() as counts:
+    counts.write(struct.pack("q", 0))
+    counts.flush()
+    values = zip(VARIABLES, (model_dir, counts.name, states), strict=True)
+    code, said = run(
+      flags, model_dir, **{f"WRITE_POINTS_{name}": str(value) for name, value in values}
+    )
     if code:
-      wrong.append(f"blocked: {said[-600:]}")
-    else:
-      found, left = differing(self._run, self._reference)
-      wrong += [f"differs: {what}" for what in found] + [f"left behind: {what}" for what in left]
-    self.bad += [f"{self._flags[0]} write {point} {name}: {what}" for what in wrong]
+      raise RuntimeError(said)
+    return struct.unpack("q", pathlib.Path(counts.name).read_bytes())[0]
 
-  def _wrong_end(self, code, said, name):
-    """What is wrong with how it ended when it was hit, `[text]`."""
-    if name == KILLED:
-      self.ended["killed" if code == -signal.SIGKILL else "not reached"] += 1
-      return []
-    self.ended[f"{name}, {'refused' if code else 'did not matter'}"] += 1
-    return [f"ended with {code}: {said[-600:]}"] if code not in (0, 1) or MARK in said else []
+
+def kind_of_unread(name):
+  """Returns what a file or folder is that no command reads; empty: it is read."""
+  if TEMPORARY.fullmatch(name):
+    return "a temporary"
+  if UNFINISHED.fullmatch(name):
+    return "an unfinished checkpoint"
+  return "rows for TensorBoard" if name.startswith("events.out.tfevents.") else ""
+
+
+def digest(state):
+  """Tells states apart by all but what no command reads, of which it counts that it is there."""
+  found = hashlib.sha256()
+  for folder, folders, files in os.walk(state):
+    inside = pathlib.Path(folder).relative_to(state)
+    parts = [(kind_of_unread(name) or name, name in folders) for name in folders + files]
+    found.update(f"{inside} {sorted(set(parts))}\n".encode())
+    folders[:] = sorted(name for name in folders if not kind_of_unread(name))
+    for name in sorted(name for name in files if not kind_of_unread(name)):
+      found.update(hashlib.sha256(pathlib.Path(folder, name).read_bytes()).digest())
+  return found.hexdigest()
+
+
+def distinct(states, writes):
+  """Returns the numbers of the writes before which something else was there than before."""
+  first = {}
+  for number in range(1, writes + 1):
+    state = states / str(number)  # which isn't there before the folder itself is made
+    if not state.exists() or first.setdefault(digest(state), number) != number:
+      shutil.rmtree(state, ignore_errors=True)
+  return sorted(first.values())
+
+
+def ends_as(flags, model_dir, reference):
+  """Runs a command to its end; returns what is wrong with that, `[text]`."""
+  code, said = run(flags, model_dir)
+  if code:
+    return [f"blocked: {said[-600:]}"]
+  found, left = differing(model_dir, reference)
+  return [f"differs: {what}" for what in found] + [f"left behind: {what}" for what in left]
+
+
+def after_kill(flags, state, reference):
+  """Starts a command anew where a kill would have left it; returns how that ended, and wrongs."""
+  with tempfile.TemporaryDirectory(dir=state.parent) as folder:
+    model_dir = pathlib.Path(folder, "run")
+    state.rename(model_dir)
+    return "started anew", ends_as(flags, model_dir, reference)
+
+
+def after_error(flags, before, point, name, reference):
+  """Lets a write fail, and then runs to the end; returns how the first ended, and wrongs."""
+  with tempfile.TemporaryDirectory(dir=reference.parent) as folder:
+    model_dir, counts = pathlib.Path(folder, "run"), pathlib.Path(folder, "count")
+    if before is not None:
+      shutil.copytree(before, model_dir, symlinks=True)
+    counts.write_bytes(struct.pack("q", 0))
+    code, said = run(
+      flags,
+      model_dir,
+      WRITE_POINTS_FOLDER=str(model_dir),
+      WRITE_POINTS_COUNT=str(counts),
+      WRITE_POINT=str(point),
+      WRITE_POINT_ERROR=str(getattr(errno, name)),
+    )
+    wrong = [f"ended with {code}: {said[-600:]}"] if code not in (0, 1) or MARK in said else []
+    ended = f"{name}, {'refused' if code else 'did not matter'}"
+    return ended, wrong + ends_as(flags, model_dir, reference)
+
+
+def take(flags, before, reference, errors, every, processes):
+  """Takes a command at each of its writes, or at some; `reference` is what it ends in.
+
+  Returns:
+    A summary, a dict.
+  """
+  ended, bad = collections.Counter(), []
+  with tempfile.TemporaryDirectory(dir=reference.parent) as folder:
+    model_dir, states = pathlib.Path(folder, "run"), pathlib.Path(folder, "states")
+    states.mkdir()
+    if before is not None:
+      shutil.copytree(before, model_dir, symlinks=True)
+    writes = run_and_keep(flags, model_dir, states)
+    points = distinct(states, writes)
+    jobs = {}
+    for point in points[::every] if not errors else range(1, writes + 1, every):
+      for name in errors or [None]:
+        call = (
+          (after_error, flags, before, point, name, reference)
+          if name
+          else (after_kill, flags, states / str(point), reference)
+        )
+        jobs[processes.submit(*call)] = f"{flags[0]} write {point} {name or 'killed'}"
+    for done, job in enumerate(concurrent.futures.as_completed(jobs), start=1):
+      how, wrong = job.result()
+      ended[how] += 1
+      bad += [f"{jobs[job]}: {what}" for what in wrong]
+      print(f"  {flags[0]}: {done} of {len(jobs)}, {len(bad)} bad", file=sys.stderr, flush=True)
+      if wrong:
+        print("\n".join(bad[-len(wrong) :]), file=sys.stderr, flush=True)
+  return dict(
+    writes=writes, states=len(points), tried=len(jobs), ended=dict(ended), bad=sorted(bad)
+  )
+
+
+@contextlib.contextmanager
+def injected(folder):
+  """Has commands begin with the library, each on one core, and yields processes to start them."""
+  os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+  os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+  os.environ["LD_PRELOAD"] = str(compile_library(folder))
+  spawn = multiprocessing.get_context("spawn")
+  with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawn) as processes:
+    yield processes
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--pipelines", default="pre-training,seeds,segmentation")
-  parser.add_argument("--every", type=int, default=1, help="take every so many of the writes")
-  parser.add_argument("--first", type=int, default=1, help="of them")
-  parser.add_argument("--errors", default="", help=f"names of errors; by default: {KILLED}")
+  parser.add_argument("--every", type=int, default=1, help="take every so many of them")
+  parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
-  names = args.errors.split(",") if args.errors else [KILLED]
-  summary, bad = {}, []
-  with tempfile.TemporaryDirectory() as folder:
-    folder = pathlib.Path(folder).resolve()
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    os.environ["LD_PRELOAD"] = str(compile_library(folder))
-    known = pipelines(folder)
+  summary = {}
+  with tempfile.TemporaryDirectory() as folder, injected(pathlib.Path(folder)) as processes:
+    known = pipelines(pathlib.Path(folder))
     for pipeline in args.pipelines.split(","):
-      reference, before = folder / pipeline, None
-      for number, flags in enumerate(known[pipeline]):
-        code, said, writes = run(flags, reference, folder / "count")
+      run_dir, before = pathlib.Path(folder, pipeline), None
+      for number, flags in enumerate(commands(known[pipeline])):
+        code, said = run(flags, run_dir)
         if code:
           raise RuntimeError(said)
-        after = folder / f"{pipeline}_{number}"
-        copy(reference, after)
-        points = Points(flags, before, after, folder)
-        hit = range(args.first, writes + 1, args.every)
-        for point in hit:
-          for name in names:
-            points.hit(point, name)
-          print(f"  {flags[0]}: {point} of {writes} writes, {len(points.bad)} bad", file=sys.stderr)
-          if points.bad:
-            print("\n".join(points.bad[-3:]), file=sys.stderr, flush=True)
+        after = pathlib.Path(folder, f"{pipeline}_{number}")
+        shutil.copytree(run_dir, after, symlinks=True)
         mode = flags[0].removeprefix("--mode=")
-        summary[f"{pipeline}: {mode}"] = {
-          "writes": writes,
-          "tried": len(hit) * len(names),
-          "ended": dict(points.ended),
-          "bad": points.bad,
-        }
-        bad += points.bad
+        errors = [name for name in args.errors.split(",") if name]
+        summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every, processes)
         before = after
         print(json.dumps(summary, indent=2), flush=True)
-  sys.exit(1 if bad else 0)
+  sys.exit(1 if any(taken["bad"] for taken in summary.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,5 @@ def test_lines_of_a_log_break_between_words_as_wide_as_the_terminal(monkeypatch)
   text = f"one line of some words\n  indented\n\nResults in {path}, and more"
   record = logging.LogRecord("name", logging.INFO, "file", 1, "%s", (text,), None)
   assert TerminalFormatter().format(record) == (
-    "\r\033[K"
-    f"one line of some\n  words\n  indented\n\nResults in\n  {path},\n  and more"
+    f"\r\033[Kone line of some\n  words\n  indented\n\nResults in\n  {path},\n  and more"
   )
