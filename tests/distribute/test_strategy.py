@@ -1,12 +1,8 @@
 """Several devices against one, and what a user can get wrong about them."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
-from command_line import start
+from command_line import ROOT, command, start
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,18 +14,10 @@ from conrec_tf.distribute.strategy import build_strategy, is_compiled, set_up_de
 from conrec_tf.errors import UsageError
 from conrec_tf.models.pooling import replica_slice_of_uniform
 
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 def replicated(what):
   """What `replicated.py` finds out in a process of its own."""
-  done = subprocess.run(
-    [sys.executable, "tests/replicated.py", what],
-    cwd=ROOT,
-    text=True,
-    capture_output=True,
-    env={**os.environ, "PYTHONPATH": ".:tests"},
-  )
+  done = command(what, script=ROOT / "tests/replicated.py")
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
 

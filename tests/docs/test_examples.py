@@ -3,6 +3,7 @@
 What needs tools that aren't installed here stands under `py` in place of `python`.
 """
 
+import functools
 import pathlib
 import re
 import shlex
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+import conrec_tf
 from conrec_tf import cli
 from conrec_tf.config import Config
 from conrec_tf.config.options.table import OPTIONS
@@ -77,8 +79,8 @@ def place(tmp_path_factory):
       pixels = rng.integers(0, 256, (40, 48, 3)).astype(np.uint8)
       Image.fromarray(pixels).save(folder / f"photos/{label}/{index}.png")
   Image.fromarray(pixels).save(folder / "photo.jpg")
-  values = dict(dataset="image_folder", data_dir="photos", image_size=64, base_filters=16)
-  values |= dict(local_crops=0)
+  values = dict(dataset="image_folder", data_dir="photos", image_size=64, base_filters=2)
+  values |= dict(unet_depth=2, local_crops=0)
   flags = as_flags({**values, "train_batch_size": 4, "model_dir": "runs/flowers"})
   done = command(*flags, "--train_steps=2", "--noreport", "--log_steps=1", cwd=folder)
   assert done.returncode == 0, done.stderr
@@ -96,6 +98,8 @@ def place(tmp_path_factory):
 def test_python_examples_run(place, page, monkeypatch):
   monkeypatch.chdir(place)
   monkeypatch.setenv("HOME", str(place))
+  small = dict(base_filters=2, unet_depth=2, local_crops=0, report=False)  # no example shows it
+  monkeypatch.setattr(conrec_tf, "pretrain", functools.partial(conrec_tf.pretrain, **small))
   for number, example in enumerate(blocks(page, "python")):
     exec(compile(example, f"{page.name}, example {number}", "exec"), {"__name__": "__main__"})
 

@@ -163,11 +163,13 @@ def test_a_training_goes_on_from_each_step(name, tmp_path, monkeypatch):
 
   def train_from(step, save):
     for phase in config.size_phases(STEPS):
+      if step >= phase.last_step:
+        continue
       iterator = iter(batches(WorkerShard(first_step=step), phase.image_size))
       for taken in range(step, phase.last_step):
         save(taken)
         runner(iterator, tf.constant(1))
-      step = max(step, phase.last_step)
+      step = phase.last_step
     return values_of(everything, tmp_path / "end")
 
   expected = train_from(0, checkpoints.save)
