@@ -40,7 +40,7 @@ docs:  ## build the documentation into site/
 	$(BIN)/python docs/generate_options.py
 	$(BIN)/mkdocs build --strict
 
-writes:  ## kill commands at each of their writes in turn; hours, needs a C compiler
+writes:  ## go on from what a kill would leave at each write; an hour or more, needs a C compiler
 	$(BIN)/python -m benchmarks.write_points
 
 .PHONY: help install format lint types test slow bench findings docs writes

@@ -199,6 +199,7 @@ def injected(folder):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--pipelines", default="pre-training,seeds,segmentation")
+  parser.add_argument("--modes", default="", help="take commands of these alone; by default: all")
   parser.add_argument("--every", type=int, default=1, help="take every so many of them")
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
@@ -214,10 +215,11 @@ def main():
         after = pathlib.Path(folder, f"{pipeline}_{number}")
         shutil.copytree(run_dir, after, symlinks=True)
         mode = flags[0].removeprefix("--mode=")
-        errors = [name for name in args.errors.split(",") if name]
-        summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every, processes)
+        if not args.modes or mode in args.modes.split(","):
+          errors = [name for name in args.errors.split(",") if name]
+          summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every, processes)
+          print(json.dumps(summary, indent=2), flush=True)
         before = after
-        print(json.dumps(summary, indent=2), flush=True)
   sys.exit(1 if any(taken["bad"] for taken in summary.values()) else 0)
 
 
