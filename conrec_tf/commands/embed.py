@@ -16,7 +16,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images
-from conrec_tf.files import make_output_folder
+from conrec_tf.files import make_output_folder, remove_leftovers
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
@@ -145,6 +145,7 @@ def share_archives(
       `embedded_archives`.
   """
   make_output_folder(folder.parents[1])
+  remove_leftovers(folder.parent)  # a table of predictions is written there
   shards = Shards.of_environment()
   shards.first_first(
     folder,

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import os
 import pathlib
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from conrec_tf import files
 from conrec_tf.commands import predict as prediction
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
@@ -153,3 +155,13 @@ def test_a_network_from_which_nothing_was_learnt_is_refused(learnt, tmp_path):
   Checkpoints(tmp_path, 1, {"model": model}).save(5)  # the classifier beside it is of another one
   with pytest.raises(UsageError, match="from whose embeddings nothing was learnt"):
     prediction.run(dataclasses.replace(other, checkpoint=""))
+
+
+def test_a_table_that_a_killed_process_was_writing_is_removed(learnt, tmp_path):
+  _, _, _, (_, labels) = learnt
+  config, _ = with_classifier(learnt, Classes(2), labels, tmp_path / "run")
+  leftover = tmp_path / f"run/predictions/.conrec_tf.{os.getpid()}.1.0.{files._machine()}"
+  leftover.parent.mkdir()
+  leftover.touch()
+  prediction.run(config)
+  assert not leftover.exists() and list(leftover.parent.glob("*.csv"))
