@@ -19,7 +19,7 @@ from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, BY_CONTENT
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.files import io_as_usage_error
+from conrec_tf.files import make_output_folder
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.run_dir.measurement import DIGITS, EVAL, Measurement, changed_words, measurement
 from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
@@ -71,8 +71,7 @@ class ResultsPlace:
         "; ".join(self.changed),
         directory.path,
       )
-      with io_as_usage_error(directory.path):
-        directory.path.mkdir(parents=True, exist_ok=True)
+      make_output_folder(directory.path)
       directory.write("config.json", self.options)
       note_data(directory, source, eval_source)
     elif has_results and known is None:
@@ -179,8 +178,7 @@ def write_summary_of(
       "; ".join(differs),
       directory.path,
     )
-    with io_as_usage_error(directory.path):
-      directory.path.mkdir(parents=True, exist_ok=True)
+    make_output_folder(directory.path)
   record = {MEASURED_ON: measured.data, EVALUATED_WITH: measured.settings}
   directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
 

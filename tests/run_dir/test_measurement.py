@@ -1,10 +1,12 @@
 """What a number was measured on: records, where results belong, what is said."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 
+from conrec_tf import files
 from conrec_tf.config import Config
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.records import Numbered
@@ -207,7 +209,10 @@ def test_the_first_results_are_the_runs_own_and_others_are_kept_apart(archive, t
   assert other.directory.path.name.startswith("a.npz-test_2_-")
   assert "images or labels of the eval split" in caplog.text
   assert RunDirectory(other.directory.path).read(OWN)["measured_on"]["eval_images"] == 2
+  leftover = other.directory.path / f".conrec_tf.{os.getpid()}.1.0.{files._machine()}"
+  leftover.touch()  # of a process that was killed
   assert place(run, **archive(), eval_split="test[:2]").directory.path == other.directory.path
+  assert not leftover.exists()
   assert place(run, **archive()).is_own
   assert place(run, **archive(), label_fractions="0.5", bootstrap_samples=0).is_own
 
