@@ -204,15 +204,17 @@ def main():
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
   summary = {}
-  with tempfile.TemporaryDirectory() as folder, injected(pathlib.Path(folder)) as processes:
-    known = pipelines(pathlib.Path(folder))
+  with contextlib.ExitStack() as stack:
+    # Links resolved, as they are in the names by which the library knows open files.
+    folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
+    processes, known = stack.enter_context(injected(folder)), pipelines(folder)
     for pipeline in args.pipelines.split(","):
-      run_dir, before = pathlib.Path(folder, pipeline), None
+      run_dir, before = folder / pipeline, None
       for number, flags in enumerate(commands(known[pipeline])):
         code, said = run(flags, run_dir)
         if code:
           raise RuntimeError(said)
-        after = pathlib.Path(folder, f"{pipeline}_{number}")
+        after = folder / f"{pipeline}_{number}"
         shutil.copytree(run_dir, after, symlinks=True)
         mode = flags[0].removeprefix("--mode=")
         if not args.modes or mode in args.modes.split(","):

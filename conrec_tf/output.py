@@ -83,7 +83,7 @@ class TerminalFormatter(logging.Formatter):
 
   def format(self, record: logging.LogRecord) -> str:
     """Returns the text of a record; a word that is longer than a row, a path say, stays whole."""
-    columns = shutil.get_terminal_size().columns - 1
+    columns = max(1, shutil.get_terminal_size().columns - 1)
     rows = [
       textwrap.fill(
         line,

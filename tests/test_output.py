@@ -102,3 +102,9 @@ def test_lines_of_a_log_break_between_words_as_wide_as_the_terminal(monkeypatch)
   assert TerminalFormatter().format(record) == (
     f"\r\033[Kone line of some\n  words\n  indented\n\nResults in\n  {path},\n  and more"
   )
+
+
+def test_a_terminal_of_one_column_has_a_word_in_each_row(monkeypatch):
+  monkeypatch.setenv("COLUMNS", "1")
+  record = logging.LogRecord("name", logging.INFO, "file", 1, "two words", None, None)
+  assert TerminalFormatter().format(record) == "\r\033[Ktwo\n  words"
