@@ -4,8 +4,8 @@
    Loaded before the C library (LD_PRELOAD), so that it sees TensorFlow's files and Python's alike.
    WRITE_POINTS_FOLDER names the folder, WRITE_POINTS_COUNT a file of eight bytes for the number of
    calls so far. Either WRITE_POINTS_STATES names a folder, for a copy of the first one at each call,
-   in the middle of it if it writes bytes: what a kill there would leave. Or WRITE_POINT is the
-   number of the call that fails, from 1 on, and WRITE_POINT_ERROR its errno. */
+   in the middle of it if it writes bytes: what a kill there would leave. Or WRITE_POINTS_FAILING is
+   the number of the call that fails, from 1 on, and WRITE_POINTS_ERROR its errno. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -82,12 +82,12 @@ static int is_hit(int below) {
   if (!below) return 0;
   long number = atomic_fetch_add(counter(), 1) + 1;
   if (is_keeping()) keep(number);
-  const char *point = getenv("WRITE_POINT");
+  const char *point = getenv("WRITE_POINTS_FAILING");
   return number == (point ? atol(point) : 0);
 }
 
 static int fails(void) {
-  errno = atoi(getenv("WRITE_POINT_ERROR"));
+  errno = atoi(getenv("WRITE_POINTS_ERROR"));
   return -1;
 }
 

@@ -18,13 +18,13 @@ after each command; the last is that of all.
 """
 
 import argparse
+import atexit
 import collections
 import concurrent.futures
-import contextlib
 import errno
+import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -38,15 +38,18 @@ from conrec_tf.files import TEMPORARY
 from conrec_tf.run_dir.checkpoints import UNFINISHED
 
 LIBRARY = pathlib.Path(__file__).with_suffix(".c")
-VARIABLES = ("FOLDER", "COUNT", "STATES")
+ONE_CORE = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
 MARK = "Traceback (most recent call last)"
 
 
-def compile_library(folder):
-  """Compiles what counts and fails; returns its path."""
-  library = folder / "write_points.so"
-  subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, LIBRARY, "-ldl"], check=True)
-  return library
+@functools.cache
+def library():
+  """Compiles what counts and fails, once; returns its path, absolute."""
+  folder = tempfile.mkdtemp()
+  atexit.register(shutil.rmtree, folder)
+  path = str(pathlib.Path(folder, "write_points.so"))
+  subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", path, LIBRARY, "-ldl"], check=True)
+  return path
 
 
 def commands(pipeline):
@@ -57,10 +60,25 @@ def commands(pipeline):
 
 
 def run(flags, model_dir, **environment):
-  """Runs a command; returns its exit code, and what it said."""
-  process = start(*flags, f"--model_dir={model_dir}", **environment)
+  """Runs a command on one core; returns its exit code, and what it said."""
+  process = start(*flags, f"--model_dir={model_dir}", **ONE_CORE, **environment)
   said = "".join(process.communicate())
   return process.returncode, said
+
+
+def run_watched(flags, model_dir, **values):
+  """Runs a command that is seen by the library, which `values` tell what to do.
+
+  Returns:
+    Its exit code, what it said, and the number of its writes.
+  """
+  with tempfile.NamedTemporaryFile() as counts:
+    counts.write(struct.pack("q", 0))
+    counts.flush()
+    values |= {"FOLDER": model_dir, "COUNT": counts.name}
+    environment = {f"WRITE_POINTS_{name}": str(value) for name, value in values.items()}
+    code, said = run(flags, model_dir, LD_PRELOAD=library(), **environment)
+    return code, said, struct.unpack("q", pathlib.Path(counts.name).read_bytes())[0]
 
 
 def run_and_keep(flags, model_dir, states):
@@ -69,16 +87,10 @@ def run_and_keep(flags, model_dir, states):
   Returns:
     The number of writes.
   """
-  with tempfile.NamedTemporaryFile() as counts:
-    counts.write(struct.pack("q", 0))
-    counts.flush()
-    values = zip(VARIABLES, (model_dir, counts.name, states), strict=True)
-    code, said = run(
-      flags, model_dir, **{f"WRITE_POINTS_{name}": str(value) for name, value in values}
-    )
-    if code:
-      raise RuntimeError(said)
-    return struct.unpack("q", pathlib.Path(counts.name).read_bytes())[0]
+  code, said, writes = run_watched(flags, model_dir, STATES=states)
+  if code:
+    raise RuntimeError(said)
+  return writes
 
 
 def kind_of_unread(name):
@@ -133,32 +145,34 @@ def after_kill(flags, state, reference):
 def after_error(flags, before, point, name, reference):
   """Lets a write fail, and then runs to the end; returns how the first ended, and wrongs."""
   with tempfile.TemporaryDirectory(dir=reference.parent) as folder:
-    model_dir, counts = pathlib.Path(folder, "run"), pathlib.Path(folder, "count")
+    model_dir = pathlib.Path(folder).resolve() / "run"
     if before is not None:
       shutil.copytree(before, model_dir, symlinks=True)
-    counts.write_bytes(struct.pack("q", 0))
-    code, said = run(
-      flags,
-      model_dir,
-      WRITE_POINTS_FOLDER=str(model_dir),
-      WRITE_POINTS_COUNT=str(counts),
-      WRITE_POINT=str(point),
-      WRITE_POINT_ERROR=str(getattr(errno, name)),
-    )
+    code, said, _ = run_watched(flags, model_dir, FAILING=point, ERROR=getattr(errno, name))
     wrong = [f"ended with {code}: {said[-600:]}"] if code not in (0, 1) or MARK in said else []
     ended = f"{name}, {'refused' if code else 'did not matter'}"
     return ended, wrong + ends_as(flags, model_dir, reference)
 
 
-def take(flags, before, reference, errors, every, processes):
-  """Takes a command at each of its writes, or at some; `reference` is what it ends in.
+def take(flags, before, reference, errors=(), every=1):
+  """Takes a command at each of its writes, or at some, one on each core at once.
+
+  Args:
+    flags: of the command.
+    before: what it begins with, a folder; None: with nothing.
+    reference: what it ends in, a folder. Others are made beside it.
+    errors: names of what fails; empty: it is killed.
+    every: take every so many of them.
 
   Returns:
     A summary, a dict.
   """
   ended, bad = collections.Counter(), []
-  with tempfile.TemporaryDirectory(dir=reference.parent) as folder:
-    model_dir, states = pathlib.Path(folder, "run"), pathlib.Path(folder, "states")
+  threads = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+  with tempfile.TemporaryDirectory(dir=reference.parent) as folder, threads:
+    # Links resolved, as they are in the names by which the library knows open files.
+    folder = pathlib.Path(folder).resolve()
+    model_dir, states = folder / "run", folder / "states"
     states.mkdir()
     if before is not None:
       shutil.copytree(before, model_dir, symlinks=True)
@@ -172,7 +186,7 @@ def take(flags, before, reference, errors, every, processes):
           if name
           else (after_kill, flags, states / str(point), reference)
         )
-        jobs[processes.submit(*call)] = f"{flags[0]} write {point} {name or 'killed'}"
+        jobs[threads.submit(*call)] = f"{flags[0]} write {point} {name or 'killed'}"
     for done, job in enumerate(concurrent.futures.as_completed(jobs), start=1):
       how, wrong = job.result()
       ended[how] += 1
@@ -185,17 +199,6 @@ def take(flags, before, reference, errors, every, processes):
   )
 
 
-@contextlib.contextmanager
-def injected(folder):
-  """Has commands begin with the library, each on one core, and yields processes to start them."""
-  os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-  os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
-  os.environ["LD_PRELOAD"] = str(compile_library(folder))
-  spawn = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawn) as processes:
-    yield processes
-
-
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--pipelines", default="pre-training,seeds,segmentation")
@@ -203,11 +206,12 @@ def main():
   parser.add_argument("--every", type=int, default=1, help="take every so many of them")
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
+  errors = [name for name in args.errors.split(",") if name]
   summary = {}
-  with contextlib.ExitStack() as stack:
-    # Links resolved, as they are in the names by which the library knows open files.
-    folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
-    processes, known = stack.enter_context(injected(folder)), pipelines(folder)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    known = pipelines(folder)
     for pipeline in args.pipelines.split(","):
       run_dir, before = folder / pipeline, None
       for number, flags in enumerate(commands(known[pipeline])):
@@ -218,8 +222,7 @@ def main():
         shutil.copytree(run_dir, after, symlinks=True)
         mode = flags[0].removeprefix("--mode=")
         if not args.modes or mode in args.modes.split(","):
-          errors = [name for name in args.errors.split(",") if name]
-          summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every, processes)
+          summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every)
           print(json.dumps(summary, indent=2), flush=True)
         before = after
   sys.exit(1 if any(taken["bad"] for taken in summary.values()) else 0)

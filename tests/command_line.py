@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -35,13 +36,14 @@ def start(*flags, cwd=ROOT, script=RUN, log=None, **environment):
   """
   argv, env = [str(script), *map(str, flags)], {**os.environ, **environment}
   request = dict(argv=argv, cwd=str(cwd), env=env)
+  server = ForkServer.that_preloads(environment.get("LD_PRELOAD", ""))
   if log:
-    return Process(_ask(request, log.fileno(), log.fileno()))
+    return Process(server, server.ask(request, log.fileno(), log.fileno()))
   stderr = tempfile.TemporaryFile("w+")
   reading, writing = os.pipe()
-  pid = _ask(request, writing, stderr.fileno())
+  pid = server.ask(request, writing, stderr.fileno())
   os.close(writing)
-  return Process(pid, open(reading), stderr)
+  return Process(server, pid, open(reading), stderr)
 
 
 def cold_command(*flags, cwd=ROOT):
@@ -55,9 +57,9 @@ def cold_command(*flags, cwd=ROOT):
 class Process:
   """What the tests need of `subprocess.Popen`, for a child of the fork server."""
 
-  def __init__(self, pid, stdout=None, stderr=None):
+  def __init__(self, server, pid, stdout=None, stderr=None):
     self.pid, self.stdout, self.returncode = pid, stdout, None
-    self._stderr = stderr
+    self._server, self._stderr = server, stderr
 
   def send_signal(self, signum):
     os.kill(self.pid, signum)
@@ -67,12 +69,12 @@ class Process:
 
   def poll(self):
     if self.returncode is None:
-      self.returncode = _ask(dict(poll=self.pid))
+      self.returncode = self._server.ask(dict(poll=self.pid))
     return self.returncode
 
   def wait(self, timeout=None):
     if timeout is None and self.returncode is None:
-      self.returncode = _ask(dict(wait=self.pid))
+      self.returncode = self._server.ask(dict(wait=self.pid))
     until = time.monotonic() + (timeout or 0.0)
     while self.poll() is None:
       if time.monotonic() > until:
@@ -91,20 +93,33 @@ class Process:
       return stdout, self._stderr.read()
 
 
-@functools.cache
-def _server():
-  """The channel to the fork server, which ends with this process."""
-  ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-  with theirs:
-    subprocess.Popen(
-      [sys.executable, ROOT / "tests/fork_server.py", str(theirs.fileno())],
-      pass_fds=[theirs.fileno()],
-      stdin=subprocess.DEVNULL,
-      stdout=subprocess.DEVNULL,
-    )
-  return ours
+class ForkServer:
+  """A process that forks for every command, and ends with this one; threads may share it.
 
+  Args:
+    preload: a library that it begins with, for only what begins anew loads one; empty: none.
+  """
 
-def _ask(request, *files):
-  socket.send_fds(_server(), [json.dumps(request).encode()], files)
-  return json.loads(_server().recv(100))
+  def __init__(self, preload):
+    self._lock = threading.Lock()
+    self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+      subprocess.Popen(
+        [sys.executable, ROOT / "tests/fork_server.py", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "LD_PRELOAD": preload},
+      )
+
+  @classmethod
+  @functools.cache
+  def that_preloads(cls, preload):
+    """Returns the one that begins with a library, or without."""
+    return cls(preload)
+
+  def ask(self, request, *files):
+    """Returns what it answers to a request, which has files where it starts a command."""
+    with self._lock:
+      socket.send_fds(self._channel, [json.dumps(request).encode()], files)
+      return json.loads(self._channel.recv(100))

@@ -1,13 +1,14 @@
-"""Kills at any moment, in writes too; `training/test_restore.py` has each kind of data."""
+"""Kills in writes and before training; `training/test_restore.py` has each kind of data."""
 
 import random
+import shutil
 import time
 
 from command_line import start
 from foreign_networks import quarters
 import pytest
 
-from benchmarks import kill
+from benchmarks import kill, kill_everywhere, write_points
 
 SHORT = ["--train_steps=20", "--eval_every_epochs=2", "--bootstrap_samples=20", "--local_crops=0"]
 
@@ -23,17 +24,18 @@ def no_imports(monkeypatch):
 
 
 @pytest.mark.slow
-def test_killed_trainings_end_in_the_same_bits(tmp_path):
-  data = kill.Data("masks", tmp_path, SHORT, share="8%")
-  work = kill.seconds_of_work(data, tmp_path / "reference")
-  rng = random.Random(0)
-  for attempt in range(5):  # a training may be done before its time to be killed
-    killed = tmp_path / f"killed_{attempt}"
-    kills, _ = kill.kill_until_done(data, killed, work, rng, most=2)
-    assert kill.differences(killed, tmp_path / "reference") == []
-    if kills:
-      return
-  pytest.fail("no training was killed")
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+@pytest.mark.parametrize("errors", [(), ("ENOSPC",)], ids=["kills", "errors"])
+def test_a_training_goes_on_from_its_writes(errors, tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  training, *_ = write_points.commands(kill_everywhere.pipelines(tmp_path)["segmentation"])
+  reference = tmp_path / "reference"
+  code, said = write_points.run(training, reference)
+  assert not code, said
+  taken = write_points.take(training, None, reference, errors, every=150 if errors else 40)
+  assert taken["bad"] == []
+  assert taken["tried"] >= 3
+  assert 100 < taken["states"] < taken["writes"]
 
 
 @pytest.mark.slow
