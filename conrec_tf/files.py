@@ -98,7 +98,7 @@ def replacing(path: str | os.PathLike, known_by: str = "") -> Iterator[pathlib.P
       remove(temporary)
 
 
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
+def write_bytes(path: pathlib.Path, content: bytes | memoryview) -> None:
   """Writes a file whole or not at all.
 
   Raises:

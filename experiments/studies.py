@@ -206,8 +206,8 @@ STUDIES = {
     (0, 1, 2),
   ),
   "systems_flowers": Study(
-    "The systems of the paper's Table 1 under the former default recipe on Oxford Flowers 102, each "
-    "for the time that 3,000 of ConRec's steps take: half an hour on two cores with AVX2.",
+    "The systems of the paper's Table 1 under the former default recipe on Oxford Flowers 102, "
+    "each for the time that 3,000 of ConRec's steps take: half an hour on two cores with AVX2.",
     FLOWERS,
     3000,
     systems(FORMER),

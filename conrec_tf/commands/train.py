@@ -16,7 +16,7 @@ from conrec_tf.config.options.training import SizePhase
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
-from conrec_tf.data.summary import failing_images_named
+from conrec_tf.data.summary import failing_images_named, warn_of_changed_images
 from conrec_tf.distribute.strategy import build_strategy, is_compiled
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.errors import UsageError
@@ -163,6 +163,8 @@ def train_and_evaluate(
               log=observer.log_training,
               events=_events(config, config, observer, epoch, last_step),
             )
+          if workers.is_chief:
+            warn_of_changed_images(source)
         else:
           logger.info("Nothing to train: step %d of %d is done", first_step, last_step)
         if config.mode == "train_then_eval":

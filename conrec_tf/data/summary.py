@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import logging
 import os
 from typing import Any
 
@@ -17,6 +18,8 @@ from conrec_tf.data.images.inspection import decode_error
 from conrec_tf.data.records import Streamed
 from conrec_tf.errors import UsageError
 from conrec_tf.output import progress_bar
+
+logger = logging.getLogger(__name__)
 
 GONE = "unreadable at first"
 # What reading or decoding ends in within a graph; others are of devices and workers.
@@ -242,6 +245,18 @@ def failing_images_named(*sources: DatasetSource) -> Iterator[None]:
             f"dataset must stay as it was when it was opened. Received: {fault} of {source.name}"
           ) from error
     raise
+
+
+def warn_of_changed_images(source: DatasetSource) -> None:
+  """Says which images aren't what they were when a dataset was opened, where that can be told."""
+  if source.changed and (names := source.changed()):
+    logger.warning(
+      "Of the images of %s %d have changed since it was opened, e.g. %s: they may have been read "
+      "as they were and as they are",
+      source.name,
+      len(names),
+      names[0],
+    )
 
 
 def _fault(source: DatasetSource, split: Split) -> str:

@@ -179,8 +179,13 @@ def _remove_unfinished(folder: str, start: str = "") -> None:
 
 
 def _remove(prefix: str) -> None:
-  """Removes the files of a checkpoint; copies of them that a user made stay."""
+  """Removes the files of a checkpoint; copies of them that a user made stay.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
   name = re.compile(re.escape(os.path.basename(prefix)) + r"\.(index|data-\d+-of-\d+)")
   folder = os.path.dirname(prefix)
-  for file in filter(name.fullmatch, os.listdir(folder)):
-    os.remove(os.path.join(folder, file))
+  with io_as_usage_error(os.path.dirname(folder)):
+    for file in filter(name.fullmatch, os.listdir(folder)):
+      os.remove(os.path.join(folder, file))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import csv
 import dataclasses
+import io
 import itertools
 import pathlib
 from typing import Any, NamedTuple, Self
@@ -13,7 +14,7 @@ import numpy as np
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
-from conrec_tf.files import csv_text, io_as_usage_error, replacing, write_text
+from conrec_tf.files import csv_text, write_bytes, write_text
 from conrec_tf.run_dir.measurement import is_described, write_description
 
 NOTED = (
@@ -195,10 +196,14 @@ def read_arrays(
 
 
 def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-  """Writes an archive, whole or not at all."""
-  with replacing(path) as temporary, io_as_usage_error(path.parent):
-    with temporary.open("wb") as file:
-      np.savez(file, **arrays)
+  """Writes an archive, whole or not at all.
+
+  Raises:
+    UsageError: the folder can't be written.
+  """
+  buffer = io.BytesIO()  # an archive of a file that can't be written complains when it is forgotten
+  np.savez(buffer, **arrays)
+  write_bytes(path, buffer.getbuffer())
 
 
 def write_index(folder: pathlib.Path, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -1,9 +1,11 @@
 """A run goes on wherever it is asked to: its data has moved, its origin is gone, flags are new."""
 
+import itertools
 import json
 import os
 import pathlib
 import shutil
+import time
 
 from command_line import as_flags, command
 import numpy as np
@@ -204,6 +206,27 @@ def test_evaluation_beside_a_training_leaves_it_its_best_network(simclr, monkeyp
   assert not list((run / "best").glob("*.index"))
   commands.run(Config(**{**values, "mode": "eval"}))
   assert list((run / "best").glob("*.index"))
+
+
+@pytest.mark.slow
+def test_a_clock_that_goes_backwards_changes_nothing(quickest, tmp_path, monkeypatch):
+  steps = {"eval_every_epochs": 1, "checkpoint_steps": 2}
+  values = {**quickest, **steps, "export_format": "saved_model"}
+  run, whole = pathlib.Path(values["model_dir"]), tmp_path / "whole"
+  commands.run(Config(**{**values, "model_dir": str(whole)}, train_steps=18))
+  commands.run(Config(**values, train_steps=9))
+  now = itertools.count(time.time(), -86400.0)
+  monkeypatch.setattr(time, "time", lambda: next(now))
+  commands.run(Config(**values, train_steps=18))
+  assert next(now) < os.stat(run / "result.json").st_mtime - 10 * 86400  # it was asked
+  assert_equal(weights(run, 18), weights(whole, 18))
+  for name in ("result_6.json", "result_12.json", "result_18.json"):
+    assert (run / name).read_bytes() == (whole / name).read_bytes()
+  rows = [
+    [row["global_step"] for row in RunDirectory(path).rows("metrics.jsonl", "global_step")]
+    for path in (run, whole)
+  ]
+  assert set(rows[0]) == {*rows[1], 9}  # it was evaluated at its first end, too
 
 
 @pytest.mark.slow

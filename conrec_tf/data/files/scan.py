@@ -84,6 +84,12 @@ class FileScan:
     """True for files that can be decoded, bool `[N]`."""
     return self.shapes[:, 2] > 0
 
+  def changed(self, store: FileStore) -> list[str]:
+    """Returns the names of good files that aren't what they were when they were looked at."""
+    sizes, times = store.stats(self.names)
+    is_other = self.is_good & ((sizes != self.sizes) | (times != self.times))
+    return [self.names[at] for at in np.flatnonzero(is_other)]
+
   def mark_bad(self, index: int, error: str, passes: bool) -> None:
     """Says why a file can't be taken, and whether that passes."""
     self.shapes[index] = 0

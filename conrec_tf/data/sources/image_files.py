@@ -82,6 +82,7 @@ def image_source(
     multi_label=found.labels.ndim == 2,
     bad=bad,
     digest=_digest(scan, found),
+    changed=None if data.cache_dataset else lambda: [*map(readable, scan.changed(store))],
   )
 
 

@@ -1,6 +1,7 @@
 """Files that are cut or changed: each is read or named, and none ends anything else."""
 
 import io
+import os
 import pathlib
 import tarfile
 import zlib
@@ -18,7 +19,7 @@ from conrec_tf.data.images.bad_image import NO_MEMORY, BadImage, as_bad_image, r
 from conrec_tf.data.images.inspection import describe_image
 from conrec_tf.data.images.pixel_values import check_size
 from conrec_tf.data.pipeline import evaluation_batches
-from conrec_tf.data.summary import failing_images_named, scan_split
+from conrec_tf.data.summary import failing_images_named, scan_split, warn_of_changed_images
 from conrec_tf.errors import UsageError
 
 SEED = 5
@@ -296,6 +297,22 @@ def test_a_file_that_goes_bad_while_it_is_used_is_named(tmp_path, damage):
   ):
     with failing_images_named(source):
       list(evaluation_batches(source, source.train.records(), 24, 4))
+
+
+def test_files_that_are_replaced_while_they_are_used_are_counted(tmp_path, caplog):
+  kept, read = (
+    load_dataset(folder(tmp_path, photographs(), cache_dataset=cached)) for cached in (True, False)
+  )
+  path = tmp_path / "3.png"
+  content, times = path.read_bytes(), path.stat()
+  warn_of_changed_images(read)
+  path.write_bytes(content[::-1])  # as many bytes
+  os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+  (tmp_path / "5.png").unlink()
+  warn_of_changed_images(kept)
+  assert "have changed" not in caplog.text
+  warn_of_changed_images(read)
+  assert f"{tmp_path.name} 2 have changed since it was opened, e.g. 3.png" in caplog.text
 
 
 def test_an_error_that_is_of_no_image_passes(tmp_path):
