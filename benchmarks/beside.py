@@ -3,10 +3,10 @@
     python -m benchmarks.beside --rounds=10
 
 Two trainings on one folder of photographs and one cache, and, as soon as the first has a
-checkpoint, again and again until it is done: its evaluation, its report, a table of predictions,
-and another training in its folder, which must be refused. What the two end in must be the bits that
-they end in alone, and what runs beside them must end well. Prints a summary as JSON after each
-round; the last is that of all.
+checkpoint, its evaluation, which looks at each; and again and again until it is done its report, a
+table of predictions, and another training in its folder, which must be refused. What the two end in
+must be the bits that they end in alone, and what runs beside them must end well. Prints a summary
+as JSON after each round; the last is that of all.
 """
 
 import argparse
@@ -45,28 +45,27 @@ def beside(training, folder):
   ]
   while not (runs[0] / "checkpoints" / "checkpoint").exists() and trainings[0].poll() is None:
     time.sleep(0.05)
+  evaluation = start("--mode=eval", "--bootstrap_samples=20", f"--model_dir={runs[0]}")
   images = [flag for flag in training if flag.startswith("--data")]
   commands = {
-    "eval": ["--mode=eval", "--bootstrap_samples=20"],
     "report": ["--mode=report"],
     "predict": ["--mode=predict", *images],
     "train": [*training, "--seed=0"],
   }
   counts, wrong = collections.Counter(), []
   for mode in itertools.cycle(commands):
-    was_running = trainings[0].poll() is None
-    if not was_running:
+    if trainings[0].poll() is not None:
       break
     code, said = ends(start(*commands[mode], f"--model_dir={runs[0]}"))
-    is_over = trainings[0].poll() is not None
     counts[mode] += 1
-    if mode == "train" and not is_over:
+    if mode == "train" and trainings[0].poll() is None:
       wrong += [] if code == 1 and REFUSED in said else [f"a second training: {said[-600:]}"]
     elif code:
       wrong.append(f"{mode}: {said[-600:]}")
-  for process in trainings:
+  for name, process in (("first", trainings[0]), ("second", trainings[1]), ("eval", evaluation)):
     code, said = ends(process)
-    wrong += [f"training: {said[-600:]}"] if code else []
+    counts[name] += 1
+    wrong += [f"{name}: {said[-600:]}"] if code else []
   return counts, wrong
 
 

@@ -194,8 +194,12 @@ def kill_until_done(flags, folder, durations, rng, killed):
     return output if code else ""
 
 
-def differing(ours, reference):
-  """Names of what isn't the same in two finished pipelines, and of what was left behind."""
+def differing(ours, reference, made_in=None):
+  """Names of what isn't the same in two finished pipelines, and of what was left behind.
+
+  Args:
+    made_in: where the reference was made, if it was moved since.
+  """
   seeds = sorted(path.name for path in reference.glob("seed_*"))
   found = [
     f"{seed}/{what}"
@@ -212,8 +216,8 @@ def differing(ours, reference):
     elif name.suffix in BYTES and "report" not in name.parts:
       found += [str(name)] * (path.read_bytes() != (reference / name).read_bytes())
     elif name.match("result*.json") or name.name == "verdict.json":
-      texts = [(run / name).read_text().replace(str(run), "") for run in (ours, reference)]
-      found += [str(name)] * (texts[0] != texts[1])
+      text = path.read_text().replace(str(ours), str(made_in or reference))
+      found += [str(name)] * (text != (reference / name).read_text())
     elif name.suffix == ".npz":
       with np.load(path) as arrays, np.load(reference / name) as expected:
         found += [

@@ -21,6 +21,7 @@ import argparse
 import atexit
 import collections
 import concurrent.futures
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -125,12 +126,25 @@ def distinct(states, writes):
   return sorted(first.values())
 
 
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """What a command ends in without harm.
+
+  Attributes:
+    path: a copy of that.
+    made_in: the folder that it was.
+  """
+
+  path: pathlib.Path
+  made_in: pathlib.Path
+
+
 def ends_as(flags, model_dir, reference):
   """Runs a command to its end; returns what is wrong with that, `[text]`."""
   code, said = run(flags, model_dir)
   if code:
     return [f"blocked: {said[-600:]}"]
-  found, left = differing(model_dir, reference)
+  found, left = differing(model_dir, reference.path, reference.made_in)
   return [f"differs: {what}" for what in found] + [f"left behind: {what}" for what in left]
 
 
@@ -144,7 +158,7 @@ def after_kill(flags, state, reference):
 
 def after_error(flags, before, point, name, reference):
   """Lets a write fail, and then runs to the end; returns how the first ended, and wrongs."""
-  with tempfile.TemporaryDirectory(dir=reference.parent) as folder:
+  with tempfile.TemporaryDirectory(dir=reference.path.parent) as folder:
     model_dir = pathlib.Path(folder).resolve() / "run"
     if before is not None:
       shutil.copytree(before, model_dir, symlinks=True)
@@ -160,7 +174,7 @@ def take(flags, before, reference, errors=(), every=1):
   Args:
     flags: of the command.
     before: what it begins with, a folder; None: with nothing.
-    reference: what it ends in, a folder. Others are made beside it.
+    reference: what it ends in. Folders are made beside it.
     errors: names of what fails; empty: it is killed.
     every: take every so many of them.
 
@@ -169,7 +183,7 @@ def take(flags, before, reference, errors=(), every=1):
   """
   ended, bad = collections.Counter(), []
   threads = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-  with tempfile.TemporaryDirectory(dir=reference.parent) as folder, threads:
+  with tempfile.TemporaryDirectory(dir=reference.path.parent) as folder, threads:
     # Links resolved, as they are in the names by which the library knows open files.
     folder = pathlib.Path(folder).resolve()
     model_dir, states = folder / "run", folder / "states"
@@ -222,7 +236,9 @@ def main():
         shutil.copytree(run_dir, after, symlinks=True)
         mode = flags[0].removeprefix("--mode=")
         if not args.modes or mode in args.modes.split(","):
-          summary[f"{pipeline}: {mode}"] = take(flags, before, after, errors, args.every)
+          summary[f"{pipeline}: {mode}"] = take(
+            flags, before, Reference(after, run_dir), errors, args.every
+          )
           print(json.dumps(summary, indent=2), flush=True)
         before = after
   sys.exit(1 if any(taken["bad"] for taken in summary.values()) else 0)

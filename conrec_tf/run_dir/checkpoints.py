@@ -74,7 +74,11 @@ class Checkpoints:
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       self._newest = step_of(prefix)
       return self._newest
-    if saved:
+    listed = map(os.path.basename, self._manager.checkpoints)
+    if len(saved) == 1 and os.path.basename(saved[0]) not in listed:  # which it is when it is whole
+      logger.warning("That was the first one, and wasn't finished; training begins anew")
+      _remove(saved[0])
+    elif saved:
       raise UsageError(
         "checkpoints in model_dir must be readable, or removed to train anew. "
         f"Received: {len(saved)} damaged ones in {self.folder}"

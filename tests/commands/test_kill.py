@@ -32,7 +32,13 @@ def test_a_training_goes_on_from_its_writes(errors, tmp_path, monkeypatch):
   reference = tmp_path / "reference"
   code, said = write_points.run(training, reference)
   assert not code, said
-  taken = write_points.take(training, None, reference, errors, every=150 if errors else 40)
+  taken = write_points.take(
+    training,
+    None,
+    write_points.Reference(reference, reference),
+    errors,
+    every=150 if errors else 40,
+  )
   assert taken["bad"] == []
   assert taken["tried"] >= 3
   assert 100 < taken["states"] < taken["writes"]

@@ -78,6 +78,21 @@ def test_only_damaged_checkpoints_are_refused(tmp_path, weights):
     saved(tmp_path, weights, []).restore()
 
 
+def test_a_first_one_that_was_not_finished_is_removed(tmp_path, weights):
+  saved(tmp_path, weights, [1])
+  truncate(tmp_path / "checkpoints/ckpt-1.index")
+  (tmp_path / "checkpoints/checkpoint").unlink()  # it is listed after it is written
+  weights.assign(tf.fill([1000], 7.0))
+  checkpoints = saved(tmp_path, weights, [])
+  assert checkpoints.restore() == 0
+  assert not list((tmp_path / "checkpoints").iterdir())
+  np.testing.assert_array_equal(weights, 7.0)
+  checkpoints.save(1)
+  weights.assign(tf.zeros([1000]))
+  assert saved(tmp_path, weights, []).restore() == 1
+  np.testing.assert_array_equal(weights, 7.0)
+
+
 @pytest.mark.parametrize("content", ["", "nonsense"])
 def test_a_damaged_list_of_checkpoints_does_no_harm(tmp_path, weights, content):
   saved(tmp_path, weights, [1, 2])
