@@ -95,7 +95,8 @@ def main():
     for name in steps
   }
   for name, cost in costs.items():
-    print(f"{name:40}{cost:6.2f}")
+    speed = 1 / statistics.median(times[name] for times in rounds)
+    print(f"{name:40}{cost:6.2f}{speed:8.0f} images/s")
   write(RESULTS / args.study / COSTS, costs)
 
 

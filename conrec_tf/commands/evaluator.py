@@ -104,7 +104,7 @@ class Evaluator:
     inspect, self._sections = TASKS[self._config.train_mode].drawing()
     model, head = self._task.model, self._task.networks.get("head")
     self._inspector = inspect(self._config, eval_source, model, head, self._final_step)
-    self._tensorboard = TensorBoardWriter(self.log.writer, self._inspector, self._directory.path)
+    self._tensorboard = TensorBoardWriter(self.log, self._inspector, self._directory.path)
     if self._trains:
       with log_and_continue("Grouping TensorBoard's scalars"):
         metric = metric_of(self._task.metric).key

@@ -23,6 +23,7 @@ from conrec_tf.metrics import BEST, EVAL, GLOBAL_STEP, METRICS
 from conrec_tf.reporting.context import Inspector
 from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.reporting.inference import ModelInspector
+from conrec_tf.run_dir.metrics_log import MetricsLog
 
 LONGEST_SIDE = 128  # pixels
 PROJECTOR = "projector"
@@ -36,13 +37,11 @@ class TensorBoardWriter:
   """Writes to TensorBoard what isn't a scalar.
 
   Args:
-    writer: that the scalars go to.
+    log: that writes the scalars.
   """
 
-  def __init__(
-    self, writer: tf.summary.SummaryWriter, inspector: Inspector, folder: pathlib.Path
-  ) -> None:
-    self._writer, self._inspector, self._folder = writer, inspector, folder
+  def __init__(self, log: MetricsLog, inspector: Inspector, folder: pathlib.Path) -> None:
+    self._log, self._inspector, self._folder = log, inspector, folder
 
   def start(self, logged: Collection[str]) -> None:
     """Groups the scalars, in the tab of custom scalars.
@@ -64,16 +63,15 @@ class TensorBoardWriter:
         for title, charts in _groups(logged).items()
       ]
     )
-    with self._writer.as_default(step=0):
+    with self._log.summaries(step=0):
       tf.summary.experimental.write_raw_pb(custom_scalars.pb(layout).SerializeToString())
-    self._writer.flush()
 
   def images(self, step: int) -> None:
     """Writes what the network makes of a few images, the same after each evaluation."""
-    with self._writer.as_default(step=step):
-      for title, rows in self._inspector.sheets():
+    sheets = list(self._inspector.sheets())
+    with self._log.summaries(step):
+      for title, rows in sheets:
         _write(title, rows)
-    self._writer.flush()
 
   def finish(self, result: dict[str, Any]) -> None:
     """Writes hyper-parameters with the metrics of `result.json`, and the projector's embeddings."""
@@ -87,7 +85,7 @@ class TensorBoardWriter:
       for name, value in result.items()
       if name.startswith(EVAL) and isinstance(value, float)
     }
-    with self._writer.as_default(step=result[GLOBAL_STEP]):
+    with self._log.summaries(result[GLOBAL_STEP]):
       hparams.hparams_config(
         [hparams.HParam(name) for name in values], [hparams.Metric(name) for name in metrics]
       )
@@ -95,7 +93,6 @@ class TensorBoardWriter:
       for name, value in metrics.items():
         if name.startswith(BEST):  # the others are there
           tf.summary.scalar(name, value)
-    self._writer.flush()
     if isinstance(self._inspector, ModelInspector):
       write_projector(self._inspector, self._folder)
 

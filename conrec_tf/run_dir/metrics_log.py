@@ -1,5 +1,7 @@
 """The log of a training: `metrics.jsonl` and TensorBoard's scalars."""
 
+from collections.abc import Iterator
+import contextlib
 import itertools
 import json
 import os
@@ -18,11 +20,13 @@ class MetricsLog:
 
   Attributes:
     evaluated: the steps that have a row of an evaluation.
-    writer: TensorBoard's writer of the run.
 
   Args:
     first_step: rows from the first of a later step, left by a run that was cut off, are dropped;
       with 0, all.
+
+  Raises:
+    UsageError: the folder can't be written.
   """
 
   def __init__(self, model_dir: pathlib.Path, first_step: int) -> None:
@@ -33,20 +37,35 @@ class MetricsLog:
       rows = list(itertools.takewhile(lambda row: row[GLOBAL_STEP] <= first_step, rows))
       write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
       self.evaluated.update(row[GLOBAL_STEP] for row in rows if is_evaluation(row))
-    self.writer = tf.summary.create_file_writer(os.fspath(model_dir))
+    with io_as_usage_error(model_dir, tf.errors.OpError):
+      self._writer = tf.summary.create_file_writer(os.fspath(model_dir))
 
   def write(self, row: dict[str, Any]) -> None:
-    """Appends a row, `{name: number}` with its `global_step`."""
-    with io_as_usage_error(self._path.parent, tf.errors.OpError):
-      with self._path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-      with self.writer.as_default(step=row[GLOBAL_STEP]):
-        for name, value in row.items():
-          if name != GLOBAL_STEP:
-            tf.summary.scalar(name, value)
-      self.writer.flush()
+    """Appends a row, `{name: number}` with its `global_step`.
+
+    Raises:
+      UsageError: the folder can't be written.
+    """
+    with io_as_usage_error(self._path.parent), self._path.open("a") as file:
+      file.write(json.dumps(row) + "\n")
+    with self.summaries(row[GLOBAL_STEP]):
+      for name, value in row.items():
+        if name != GLOBAL_STEP:
+          tf.summary.scalar(name, value)
     if is_evaluation(row):
       self.evaluated.add(row[GLOBAL_STEP])
+
+  @contextlib.contextmanager
+  def summaries(self, step: int) -> Iterator[None]:
+    """Has `tf.summary` write to TensorBoard's file of the run, and nothing else fail inside.
+
+    Raises:
+      UsageError: the folder can't be written.
+    """
+    with io_as_usage_error(self._path.parent, tf.errors.OpError):
+      with self._writer.as_default(step=step):
+        yield
+      self._writer.flush()
 
 
 def is_evaluation(row: dict[str, Any]) -> bool:

@@ -1,5 +1,9 @@
 import json
+import shutil
 
+import pytest
+
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.metrics_log import MetricsLog
 
 
@@ -38,3 +42,14 @@ def test_the_untrained_network_stands_where_it_was_evaluated(tmp_path):
   # From an earlier step it is evaluated again, at the same place.
   assert MetricsLog(tmp_path, 4).evaluated == set()
   assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+  log = MetricsLog(tmp_path / "run", 0)
+  log.write({"global_step": 1})
+  shutil.rmtree(tmp_path / "run")
+  (tmp_path / "run").touch()
+  with pytest.raises(UsageError, match="model_dir must be a folder that can be written"):
+    MetricsLog(tmp_path / "run", 1)
+  with pytest.raises(UsageError, match="model_dir must be a folder that can be written"):
+    log.write({"global_step": 2})
