@@ -36,7 +36,7 @@ def start(*flags, cwd=ROOT, script=RUN, log=None, **environment):
   """
   argv, env = [str(script), *map(str, flags)], {**os.environ, **environment}
   request = dict(argv=argv, cwd=str(cwd), env=env)
-  server = ForkServer.that_preloads(environment.get("LD_PRELOAD", ""))
+  server = ForkServer.that_preloads(env.get("LD_PRELOAD", ""))
   if log:
     return Process(server, server.ask(request, log.fileno(), log.fileno()))
   stderr = tempfile.TemporaryFile("w+")

@@ -25,23 +25,19 @@ def no_imports(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
-@pytest.mark.parametrize("errors", [(), ("ENOSPC",)], ids=["kills", "errors"])
-def test_a_training_goes_on_from_its_writes(errors, tmp_path, monkeypatch):
+def test_a_segmentation_goes_on_from_its_writes(tmp_path, monkeypatch):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   training, *_ = write_points.commands(kill_everywhere.pipelines(tmp_path)["segmentation"])
-  reference = tmp_path / "reference"
-  code, said = write_points.run(training, reference)
+  reference = write_points.Reference(tmp_path / "whole", tmp_path / "whole")
+  code, said = write_points.run(training, reference.path)
   assert not code, said
-  taken = write_points.take(
-    training,
-    None,
-    write_points.Reference(reference, reference),
-    errors,
-    every=150 if errors else 40,
-  )
-  assert taken["bad"] == []
-  assert taken["tried"] >= 3
-  assert 100 < taken["states"] < taken["writes"]
+  killed = write_points.take(training, None, reference, every=50)
+  assert killed["bad"] == [] and killed["tried"] >= 3
+  assert 100 < killed["states"] < killed["writes"]
+  for part in (0.3, 0.9):
+    point = int(part * killed["writes"])
+    _, wrong = write_points.after_error(training, None, point, "EIO", reference)
+    assert wrong == []
 
 
 @pytest.mark.slow
