@@ -1,21 +1,25 @@
 """How many copies the perceptual hash finds, and how many others it takes for copies.
 
     python -m benchmarks.duplicates --images=photos --count=1000 --copies=50
+    python -m benchmarks.duplicates --drawn=100000
 
 Of photographs of a folder, some are copied, some compressed anew, and some cropped by a share of
 each side. For each distance between hashes: the share found of each kind, and how many other images
-are said to look like one.
+are said to look like one. With `--drawn` hashes are drawn at random, for the time that comparing
+them takes and peak memory.
 """
 
 import argparse
 import io
 import pathlib
+import resource
+import time
 
 import numpy as np
 from PIL import Image
 import tensorflow as tf
 
-from conrec_tf.data.duplicates import FARTHEST, find_duplicates, perceptual_hashes
+from conrec_tf.data.duplicates import BITS, FARTHEST, find_duplicates, perceptual_hashes
 from conrec_tf.data.images.decoding import decode_reduced, decode_stored
 
 CROPPED = 0.03  # of each side
@@ -37,10 +41,18 @@ def cropped(image):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--images", required=True)
+  parser.add_argument("--images")
+  parser.add_argument("--drawn", type=int, help="hashes that are drawn, in place of images")
   parser.add_argument("--count", type=int, default=1000)
   parser.add_argument("--copies", type=int, default=50)
   args = parser.parse_args()
+  if args.drawn:
+    hashes = np.random.default_rng(0).integers(0, 2, (args.drawn, BITS), np.int8).astype(bool)
+    began = time.perf_counter()
+    find_duplicates(hashes)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{args.drawn} hashes: {time.perf_counter() - began:.0f} s, {memory:.2f} GB")
+    return
   paths = sorted(pathlib.Path(args.images).rglob("*.jpg"))
   paths = [paths[place] for place in np.random.default_rng(0).permutation(len(paths))[: args.count]]
   files = [path.read_bytes() for path in paths]
