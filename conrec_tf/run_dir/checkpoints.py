@@ -73,9 +73,10 @@ class Checkpoints:
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       self._newest = step_of(prefix)
+      if not self._is_listed(prefix):  # whoever saved it was killed before
+        self._list(prefix)
       return self._newest
-    listed = map(os.path.basename, self._manager.checkpoints)
-    if len(saved) == 1 and os.path.basename(saved[0]) not in listed:  # which it is when it is whole
+    if len(saved) == 1 and not self._is_listed(saved[0]):
       logger.warning("That was the first one, and wasn't finished; training begins anew")
       _remove(saved[0])
     elif saved:
@@ -84,6 +85,16 @@ class Checkpoints:
         f"Received: {len(saved)} damaged ones in {self.folder}"
       )
     return 0
+
+  def _is_listed(self, prefix: str) -> bool:
+    """Returns whether TensorFlow's list ends with a checkpoint, as it does once that is whole."""
+    return os.path.basename(self._manager.latest_checkpoint or "") == os.path.basename(prefix)
+
+  def _list(self, prefix: str) -> None:
+    """Ends the list with a checkpoint."""
+    with io_as_usage_error(os.path.dirname(self.folder), tf.errors.OpError):
+      tf.compat.v1.train.update_checkpoint_state(self.folder, os.path.basename(prefix))
+    self._manager = _manager(self._everything, self.folder)
 
   def restore_networks(self, prefix: str) -> int:
     """Restores weights alone from one checkpoint; returns its step.

@@ -78,6 +78,18 @@ def test_only_damaged_checkpoints_are_refused(tmp_path, weights):
     saved(tmp_path, weights, []).restore()
 
 
+def test_a_whole_one_that_was_not_listed_yet_is(tmp_path, weights):
+  checkpoints, folder = saved(tmp_path, weights, [1, 2]), tmp_path / "checkpoints"
+  before = (folder / "checkpoint").read_bytes()
+  checkpoints.save(3)
+  (folder / "checkpoint").write_bytes(before)  # killed before it was written anew
+  checkpoints = saved(tmp_path, weights, [])
+  assert checkpoints.restore() == 3
+  assert tf.train.latest_checkpoint(folder) == str(folder / "ckpt-3")
+  checkpoints.save(4)
+  assert tf.train.latest_checkpoint(folder) == str(folder / "ckpt-4")
+
+
 def test_a_first_one_that_was_not_finished_is_removed(tmp_path, weights):
   saved(tmp_path, weights, [1])
   truncate(tmp_path / "checkpoints/ckpt-1.index")
