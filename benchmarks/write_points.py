@@ -1,6 +1,6 @@
 """Takes what a user starts at each of its writes in turn, and compares what it ends in.
 
-    python -m benchmarks.write_points --every=20
+    python -m benchmarks.write_points --of_a_kind=3
     python -m benchmarks.write_points --pipelines=segmentation --errors=ENOSPC,EIO,EACCES
 
 The commands of `benchmarks.kill_everywhere` run once without harm. At each call that writes below
@@ -28,6 +28,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -103,27 +104,54 @@ def kind_of_unread(name):
   return "rows for TensorBoard" if name.startswith("events.out.tfevents.") else ""
 
 
-def digest(state):
-  """Tells states apart by all but what no command reads, of which it counts that it is there."""
-  found = hashlib.sha256()
+def contents(state):
+  """Returns what is there by its path, of a file a digest; of what no command reads, only that."""
+  found = {}
   for folder, folders, files in os.walk(state):
     inside = pathlib.Path(folder).relative_to(state)
-    parts = [(kind_of_unread(name) or name, name in folders) for name in folders + files]
-    found.update(f"{inside} {sorted(set(parts))}\n".encode())
-    folders[:] = sorted(name for name in folders if not kind_of_unread(name))
-    for name in sorted(name for name in files if not kind_of_unread(name)):
-      found.update(hashlib.sha256(pathlib.Path(folder, name).read_bytes()).digest())
-  return found.hexdigest()
+    for name in folders + files:
+      kind = kind_of_unread(name)
+      is_read_file = not kind and name in files
+      digest = hashlib.sha256(pathlib.Path(folder, name).read_bytes()) if is_read_file else None
+      found[str(inside / (kind or name))] = digest and digest.hexdigest()
+    folders[:] = [name for name in folders if not kind_of_unread(name)]
+  return found
 
 
-def distinct(states, writes):
-  """Returns the numbers of the writes before which something else was there than before."""
-  first = {}
+def distinct(states, writes, of_a_kind):
+  """Finds the writes before which something else was there than before.
+
+  Args:
+    states: folder of what was there by number. Others are removed.
+    writes: how many there were.
+    of_a_kind: how many to take of those before which the same files changed, but for numbers in
+      their names; 0: all.
+
+  Returns:
+    Their numbers, and how many there were of any kind.
+  """
+  seen, before, of_kinds = set(), {}, collections.defaultdict(list)
   for number in range(1, writes + 1):
     state = states / str(number)  # which isn't there before the folder itself is made
-    if not state.exists() or first.setdefault(digest(state), number) != number:
-      shutil.rmtree(state, ignore_errors=True)
-  return sorted(first.values())
+    if not state.exists():
+      continue
+    there = contents(state)
+    known = frozenset(there.items())
+    if known not in seen:
+      changed = [name for name, _ in known ^ before.items()]
+      of_kinds[frozenset(re.sub(r"\d+", "#", name) for name in changed)].append(number)
+    seen.add(known)
+    before = there
+  # The last of a kind too: nothing comes after it that would put right what it leaves.
+  taken = {
+    number
+    for numbers in of_kinds.values()
+    for number in (numbers[: of_a_kind - 1] + numbers[-1:] if of_a_kind else numbers)
+  }
+  for state in states.iterdir():
+    if int(state.name) not in taken:
+      shutil.rmtree(state)
+  return sorted(taken), len(seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +196,7 @@ def after_error(flags, before, point, name, reference):
     return ended, wrong + ends_as(flags, model_dir, reference)
 
 
-def take(flags, before, reference, errors=(), every=1):
+def take(flags, before, reference, errors=(), every=1, of_a_kind=0):
   """Takes a command at each of its writes, or at some, one on each core at once.
 
   Args:
@@ -177,6 +205,8 @@ def take(flags, before, reference, errors=(), every=1):
     reference: what it ends in. Folders are made beside it.
     errors: names of what fails; empty: it is killed.
     every: take every so many of them.
+    of_a_kind: how many kills before which the same files changed, but for numbers in their names;
+      0: all.
 
   Returns:
     A summary, a dict.
@@ -191,7 +221,7 @@ def take(flags, before, reference, errors=(), every=1):
     if before is not None:
       shutil.copytree(before, model_dir, symlinks=True)
     writes = run_and_keep(flags, model_dir, states)
-    points = distinct(states, writes)
+    points, count = distinct(states, writes, of_a_kind)
     jobs = {}
     for point in points[::every] if not errors else range(1, writes + 1, every):
       for name in errors or [None]:
@@ -208,9 +238,7 @@ def take(flags, before, reference, errors=(), every=1):
       print(f"  {flags[0]}: {done} of {len(jobs)}, {len(bad)} bad", file=sys.stderr, flush=True)
       if wrong:
         print("\n".join(bad[-len(wrong) :]), file=sys.stderr, flush=True)
-  return dict(
-    writes=writes, states=len(points), tried=len(jobs), ended=dict(ended), bad=sorted(bad)
-  )
+  return dict(writes=writes, states=count, tried=len(jobs), ended=dict(ended), bad=sorted(bad))
 
 
 def main():
@@ -218,6 +246,12 @@ def main():
   parser.add_argument("--pipelines", default="pre-training,seeds,segmentation")
   parser.add_argument("--modes", default="", help="take commands of these alone; by default: all")
   parser.add_argument("--every", type=int, default=1, help="take every so many of them")
+  parser.add_argument(
+    "--of_a_kind",
+    type=int,
+    default=0,
+    help="take so many kills before which the same files changed; by default: all",
+  )
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
   errors = [name for name in args.errors.split(",") if name]
@@ -237,7 +271,7 @@ def main():
         mode = flags[0].removeprefix("--mode=")
         if not args.modes or mode in args.modes.split(","):
           summary[f"{pipeline}: {mode}"] = take(
-            flags, before, Reference(after, run_dir), errors, args.every
+            flags, before, Reference(after, run_dir), errors, args.every, args.of_a_kind
           )
           print(json.dumps(summary, indent=2), flush=True)
         before = after
