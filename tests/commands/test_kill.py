@@ -31,7 +31,7 @@ def test_a_segmentation_goes_on_from_its_writes(tmp_path, monkeypatch):
   reference = write_points.Reference(tmp_path / "whole", tmp_path / "whole")
   code, said = write_points.run(training, reference.path)
   assert not code, said
-  killed = write_points.take(training, None, reference, every=50)
+  killed = write_points.take(training, None, reference, every=6, of_a_kind=1)
   assert killed["bad"] == [] and killed["tried"] >= 3
   assert 100 < killed["states"] < killed["writes"]
   for part in (0.3, 0.9):
