@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.errors import as_usage_error
+from conrec_tf.errors import UsageError, as_usage_error, listed
 from conrec_tf.files import csv_text, write_text
 from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 PROBABILITY = " probability"
+OTHER_COLUMNS = {"image", "group", MEASURED_ON}  # beside those of several labels
 TRUE_CLASS_PROBABILITY = "true_class_probability"
 
 
@@ -102,6 +103,20 @@ def read_predictions(directory: RunDirectory, step: int) -> ImagePredictions | N
     if rows and TRUE_CLASS_PROBABILITY in rows[0]:
       of_true = np.array([row[TRUE_CLASS_PROBABILITY] for row in rows]).astype(float)
     return ImagePredictions(images, labels, predictions, groups, measured_on, of_true)
+
+
+def check_label_names(names: Sequence[str]) -> None:
+  """Checks that several labels an image have columns of their own.
+
+  Raises:
+    UsageError: one is called as another column is.
+  """
+  taken = OTHER_COLUMNS | {name + PROBABILITY for name in names}
+  if clashing := sorted(taken & set(names)):
+    raise UsageError(
+      f"labels must not be called {', '.join(sorted(OTHER_COLUMNS))}, or as another with "
+      f'"{PROBABILITY}" after it. Received: {listed(clashing)}'
+    )
 
 
 def multi_label_columns(

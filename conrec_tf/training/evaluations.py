@@ -38,7 +38,7 @@ from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.models.normalization import recompute_statistics
 from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.classifier_file import KeptClassifier
-from conrec_tf.run_dir.predictions_file import multi_label_columns
+from conrec_tf.run_dir.predictions_file import check_label_names, multi_label_columns
 
 RECOMPUTED_BATCHES = 16
 
@@ -96,8 +96,13 @@ def _swept(options: Experiment, model: Embedder, source: DatasetSource) -> dict[
 
 
 def label_kind(data: Data, source: DatasetSource) -> LabelKind:
-  """Returns what the labels of a dataset are."""
+  """Returns what the labels of a dataset are.
+
+  Raises:
+    UsageError: several labels an image are called as other columns of predictions are.
+  """
   if source.multi_label:
+    check_label_names(source.class_names)
     return MultiLabel(source.class_names)
   return (Grades if data.ordinal_labels else Classes)(len(source.class_names))
 

@@ -1,8 +1,11 @@
 """The predictions of a step, written and read again."""
 
 import numpy as np
+import pytest
 
+from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.predictions_file import (
+  check_label_names,
   multi_label_columns,
   read_predictions,
   write_predictions,
@@ -22,3 +25,10 @@ def test_groups_come_back_where_there_are_any(tmp_path):
   several = multi_label_columns(np.eye(2, dtype=int), np.full([2, 2], 0.5), ("x", "y"))
   write_predictions(directory, 3, {"image": ["a", "b"], "group": groups, **several})
   assert read_predictions(directory, 3).groups.tolist() == ["p1", "p,2"]
+
+
+@pytest.mark.parametrize("name", ["image", "group", "measured_on", "x probability"])
+def test_labels_called_as_other_columns_are_refused(name):
+  check_label_names(("x", "Image", "probability"))
+  with pytest.raises(UsageError, match=f"labels must not be called .*Received: {name}"):
+    check_label_names(("x", name))
