@@ -76,7 +76,7 @@ class Checkpoints:
       if not self._is_listed(prefix):  # whoever saved it was killed before
         self._list(prefix)
       return self._newest
-    if len(saved) == 1 and not self._is_listed(saved[0]):
+    if len(saved) == 1 and not self._is_listed(saved[0]) and not _has_index(saved[0]):
       logger.warning("That was the first one, and wasn't finished; training begins anew")
       _remove(saved[0])
     elif saved:
@@ -173,6 +173,15 @@ def restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
         "checkpoint must hold the network that the flags describe (encoder, base_filters, "
         f"unet_depth, pooling, channels). Received: {prefix}"
       ) from error
+
+
+def _has_index(prefix: str) -> bool:
+  """Returns whether a checkpoint's index is whole, which TensorFlow writes last, in its place."""
+  try:
+    tf.train.load_checkpoint(prefix)
+  except (ValueError, *UNREADABLE):
+    return False
+  return True
 
 
 def _save(manager: tf.train.CheckpointManager, step: int) -> str:

@@ -74,8 +74,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
 def test_only_damaged_checkpoints_are_refused(tmp_path, weights):
   saved(tmp_path, weights, [1])
   truncate(tmp_path / "checkpoints/ckpt-1.data-00000-of-00001")
-  with pytest.raises(UsageError, match="must be readable.* Received: 1 damaged"):
-    saved(tmp_path, weights, []).restore()
+  for _ in range(2):
+    with pytest.raises(UsageError, match="must be readable.* Received: 1 damaged"):
+      saved(tmp_path, weights, []).restore()
+    (tmp_path / "checkpoints/checkpoint").unlink(missing_ok=True)  # or a copy of it alone
 
 
 def test_a_whole_one_that_was_not_listed_yet_is(tmp_path, weights):
