@@ -186,9 +186,11 @@ def differences(ours, reference):
   """Names of what isn't the same in two finished runs."""
   found = []
   for name in ("checkpoints", "best"):
-    found += _differing_variables(
-      *(tf.train.latest_checkpoint(run / name) for run in (ours, reference))
-    )
+    newest = [tf.train.latest_checkpoint(run / name) for run in (ours, reference)]
+    if None in newest:
+      found += [f"{name}: one has no checkpoint, {newest}"] * (newest[0] != newest[1])
+    else:
+      found += _differing_variables(*newest)
   exported = [
     max((run / "saved_model").iterdir()) / "variables/variables" for run in (ours, reference)
   ]

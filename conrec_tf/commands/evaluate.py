@@ -43,8 +43,8 @@ def run(config: Config) -> None:
   With `--checkpoint` that network is evaluated in place of the run's; see `evaluate_network`.
 
   Raises:
-    UsageError: `model_dir` is not the folder of one training, or holds a network that knows other
-      labels.
+    UsageError: `model_dir` is not the folder of one training, holds a network that knows other
+      labels, or is that of a training under way which evaluates itself.
   """
   if config.checkpoint:
     evaluate_network(config)
@@ -76,6 +76,8 @@ def run(config: Config) -> None:
     results.save(0, task.evaluate(True), full=True)
     results.write_summary(0)
     return
+  if place.is_own:
+    _check_not_measured(directory)
   place.open(source, eval_source)
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   step = -1
@@ -85,9 +87,11 @@ def run(config: Config) -> None:
     timeout=SECONDS_TO_WAIT,
     timeout_fn=lambda: not directory.is_in_use,
   ):
+    if place.is_own:
+      _check_not_measured(directory)
     step = checkpoints.restore_networks(prefix)
     result = _evaluate(task, results, place.is_own, step, full=step >= last_step)
-    if place.is_own and results.is_best(step, result) and not _keeps_its_best(directory):
+    if place.is_own and results.is_best(step, result):
       checkpoints.save_best(step)
     results.write_summary(step)
     if step >= last_step:
@@ -126,10 +130,18 @@ def _evaluate(
   return results.save(step, task.evaluate(full), full=full)
 
 
-def _keeps_its_best(directory: RunDirectory) -> bool:
-  """Returns whether a training runs in a folder that keeps its best network itself."""
+def _check_not_measured(directory: RunDirectory) -> None:
+  """Checks that no training measures itself meanwhile: its best network is among its own results.
+
+  Raises:
+    UsageError: one does.
+  """
   stored = directory.read("config.json") or {}
-  return directory.is_in_use and stored.get("mode") == "train_then_eval"
+  if directory.is_in_use and stored.get("mode") == "train_then_eval":
+    raise UsageError(
+      "mode=eval must wait for the end of a training that evaluates itself (train_then_eval), or "
+      f"measure other images or otherwise. Received: {directory.path}, in use"
+    )
 
 
 def evaluate_network(config: Config) -> None:

@@ -195,15 +195,19 @@ def test_evaluation_ends_when_nothing_trains(simclr, monkeypatch, caplog):
 
 
 @pytest.mark.slow
-def test_evaluation_beside_a_training_leaves_it_its_best_network(simclr, monkeypatch):
+def test_evaluation_waits_for_a_training_that_evaluates_itself(simclr, monkeypatch):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
   values = {**simclr, "export_format": "", "train_steps": 3}
   run = pathlib.Path(simclr["model_dir"])
   commands.run(Config(**values))
-  shutil.rmtree(run / "best")
+  before = sorted(path.name for path in run.iterdir())
   with RunDirectory(run).locked():
-    commands.run(Config(**{**values, "mode": "eval"}))
-  assert not list((run / "best").glob("*.index"))
+    with pytest.raises(UsageError, match="must wait for the end .* evaluates itself"):
+      commands.run(Config(**{**values, "mode": "eval"}))
+    assert sorted(path.name for path in run.iterdir()) == before
+    commands.run(Config(**{**values, "mode": "eval", "eval_split": "test[:16]"}))
+  assert len(list((run / "evaluations").iterdir())) == 1
+  shutil.rmtree(run / "best")
   commands.run(Config(**{**values, "mode": "eval"}))
   assert list((run / "best").glob("*.index"))
 
