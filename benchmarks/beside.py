@@ -2,8 +2,8 @@
 
     python -m benchmarks.beside --rounds=10
 
-Two trainings on one folder of photographs and one cache, and, as soon as the first has a
-checkpoint, its evaluation on other images, which looks at each; and again and again until it is
+Two trainings on one folder of photographs and one cache, and, as soon as the first was evaluated,
+its evaluation on other images, which looks at each; and again and again until it is
 done its report, a table of predictions, and another training in its folder, which must be refused.
 What the two end in must be the bits that they end in alone, and what runs beside them must end
 well. Prints a summary as JSON after each round; the last is that of all.
@@ -43,7 +43,7 @@ def beside(training, folder):
   trainings = [
     start(*training, f"--seed={seed}", f"--model_dir={run}") for seed, run in enumerate(runs)
   ]
-  while not (runs[0] / "checkpoints" / "checkpoint").exists() and trainings[0].poll() is None:
+  while not any(runs[0].glob("result_*.json")) and trainings[0].poll() is None:
     time.sleep(0.05)
   other = ["--eval_split=train", "--bootstrap_samples=20"]
   evaluation = start("--mode=eval", *other, f"--model_dir={runs[0]}")
