@@ -25,7 +25,7 @@ LONGER = [
   *TRAINING,
   "--train_steps=600",
   "--checkpoint_steps=20",
-  "--eval_every_epochs=40",
+  "--eval_every_epochs=10",
   "--noreport",
 ]
 REFUSED = "model_dir must not be in use by another training"
