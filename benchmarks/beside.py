@@ -2,9 +2,9 @@
 
     python -m benchmarks.beside --rounds=10
 
-Two trainings on one folder of photographs and one cache, and, as soon as the first was evaluated,
-its evaluation on other images, which looks at each; and again and again until it is
-done its report, a table of predictions, and another training in its folder, which must be refused.
+Two trainings learn from one folder of photographs, on one cache. Once the first was evaluated, an
+evaluation on other images follows its checkpoints; and until it ends, its report is drawn, images
+are predicted, and another training is started in its folder, which must be refused, in turn.
 What the two end in must be the bits that they end in alone, and what runs beside them must end
 well. Prints a summary as JSON after each round; the last is that of all.
 """
@@ -59,9 +59,9 @@ def beside(training, folder):
       break
     code, said = ends(start(*commands[mode], f"--model_dir={runs[0]}"))
     counts[mode] += 1
-    if mode == "train" and trainings[0].poll() is None:
-      wrong += [] if code == 1 and REFUSED in said else [f"a second training: {said[-600:]}"]
-    elif code:
+    if mode == "train" and trainings[0].poll() is None and not code:
+      wrong.append(f"a second training: {said[-600:]}")
+    elif code and not (mode == "train" and REFUSED in said):
       wrong.append(f"{mode}: {said[-600:]}")
   for name, process in (("first", trainings[0]), ("second", trainings[1]), ("eval", evaluation)):
     code, said = ends(process)

@@ -46,6 +46,8 @@ def main():
   parser.add_argument("--count", type=int, default=1000)
   parser.add_argument("--copies", type=int, default=50)
   args = parser.parse_args()
+  if not (args.images or args.drawn):
+    parser.error("--images or --drawn must be given")
   if args.drawn:
     hashes = np.random.default_rng(0).integers(0, 2, (args.drawn, BITS), np.int8).astype(bool)
     began = time.perf_counter()

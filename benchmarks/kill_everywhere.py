@@ -14,6 +14,7 @@ pipeline; the last is that of all.
 
 import argparse
 import collections
+import functools
 import itertools
 import json
 import os
@@ -123,6 +124,7 @@ class Command:
     os.kill(self._process.pid, signal.SIGKILL)
     return self.finish()[0] == -signal.SIGKILL
 
+  @functools.cache  # noqa: B019  # a killed one may have ended by itself, and is asked again
   def finish(self):
     """Waits for the end; returns the exit code and what it said."""
     self._reader.join()

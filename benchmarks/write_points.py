@@ -255,6 +255,8 @@ def main():
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()
   errors = [name for name in args.errors.split(",") if name]
+  if errors and args.of_a_kind:
+    parser.error("--of_a_kind is of kills; --every is for --errors")
   summary = {}
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)

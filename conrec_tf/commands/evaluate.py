@@ -69,6 +69,8 @@ def run(config: Config) -> None:
   place = results_place(config, directory, source, eval_source)
   results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
+  if place.is_own:
+    _check_not_measured(directory)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     if place.is_own:
       directory.start(config)
@@ -76,8 +78,6 @@ def run(config: Config) -> None:
     results.save(0, task.evaluate(True), full=True)
     results.write_summary(0)
     return
-  if place.is_own:
-    _check_not_measured(directory)
   place.open(source, eval_source)
   logger.info("Evaluating checkpoints of %s until step %d", directory.path, last_step)
   step = -1
@@ -87,10 +87,12 @@ def run(config: Config) -> None:
     timeout=SECONDS_TO_WAIT,
     timeout_fn=lambda: not directory.is_in_use,
   ):
+    step = checkpoints.restore_networks(prefix)
     if place.is_own:
       _check_not_measured(directory)
-    step = checkpoints.restore_networks(prefix)
     result = _evaluate(task, results, place.is_own, step, full=step >= last_step)
+    if place.is_own:  # one may have begun meanwhile
+      _check_not_measured(directory)
     if place.is_own and results.is_best(step, result):
       checkpoints.save_best(step)
     results.write_summary(step)
@@ -175,6 +177,7 @@ def evaluate_network(config: Config) -> None:
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   place = results_place(config, directory, source, eval_source, network_digest(pretrained))
   if place.is_own:
+    _check_not_measured(directory)
     directory.start(config)
   place.open(source, eval_source)
   results = Results(place.directory, metric, metric, place.measured)

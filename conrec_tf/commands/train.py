@@ -120,6 +120,7 @@ def train_and_evaluate(
       config.keep_checkpoint_max,
       task.networks,
       config.keep_checkpoint_every_epochs * epoch,
+      repairs=workers.is_chief,
       optimizer=task.optimizer,
       runner=runner,
       **task.only_to_resume,

@@ -32,6 +32,7 @@ class Checkpoints:
   Args:
     keep: how many numbered checkpoints to keep.
     keep_every: those of multiples of this step are kept for good; 0: none.
+    repairs: whether to put right, where it restores, what a killed process left; one process does.
     networks: `{name: trackable}` of everything with weights.
     **others: what else a resumed training needs: optimizer, metrics.
   """
@@ -42,11 +43,12 @@ class Checkpoints:
     keep: int,
     networks: dict[str, Any],
     keep_every: int = 0,
+    repairs: bool = True,
     **others: Any,
   ) -> None:
     self._networks = tf.train.Checkpoint(**networks)
     self._everything = tf.train.Checkpoint(**networks, **others)
-    self._keep, self._keep_every = keep, keep_every
+    self._keep, self._keep_every, self._repairs = keep, keep_every, repairs
     self.folder = os.path.join(model_dir, CHECKPOINTS)
     # What is old is removed here, so that nothing stays behind when a process is killed.
     self._manager = _manager(self._everything, self.folder)
@@ -73,12 +75,13 @@ class Checkpoints:
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       self._newest = step_of(prefix)
-      if not self._is_listed(prefix):  # whoever saved it was killed before
+      if self._repairs and not self._is_listed(prefix):  # whoever saved it was killed before
         self._list(prefix)
       return self._newest
-    if len(saved) == 1 and not self._is_listed(saved[0]) and not _has_index(saved[0]):
+    if len(saved) == 1 and not self._is_listed(saved[0]) and _has_torn_index(saved[0]):
       logger.warning("That was the first one, and wasn't finished; training begins anew")
-      _remove(saved[0])
+      if self._repairs:
+        _remove(saved[0])
     elif saved:
       raise UsageError(
         "checkpoints in model_dir must be readable, or removed to train anew. "
@@ -175,13 +178,17 @@ def restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
       ) from error
 
 
-def _has_index(prefix: str) -> bool:
-  """Returns whether a checkpoint's index is whole, which TensorFlow writes last, in its place."""
+def _has_torn_index(prefix: str) -> bool:
+  """Returns whether a checkpoint's index can be read but isn't whole; TensorFlow writes it last."""
+  try:
+    pathlib.Path(f"{prefix}.index").read_bytes()
+  except OSError:
+    return False
   try:
     tf.train.load_checkpoint(prefix)
   except (ValueError, *UNREADABLE):
-    return False
-  return True
+    return True
+  return False
 
 
 def _save(manager: tf.train.CheckpointManager, step: int) -> str:

@@ -109,13 +109,12 @@ def check_label_names(names: Sequence[str]) -> None:
   """Checks that several labels an image have columns of their own.
 
   Raises:
-    UsageError: one is called as another column is.
+    UsageError: one is called as another column is, or may be.
   """
-  taken = OTHER_COLUMNS | {name + PROBABILITY for name in names}
-  if clashing := sorted(taken & set(names)):
+  if clashing := [name for name in names if name in OTHER_COLUMNS or name.endswith(PROBABILITY)]:
     raise UsageError(
-      f"labels must not be called {', '.join(sorted(OTHER_COLUMNS))}, or as another with "
-      f'"{PROBABILITY}" after it. Received: {listed(clashing)}'
+      f"labels must not be called {', '.join(sorted(OTHER_COLUMNS))}, or end with "
+      f'"{PROBABILITY}". Received: {listed(clashing)}'
     )
 
 

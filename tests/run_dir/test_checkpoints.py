@@ -97,6 +97,8 @@ def test_a_first_one_that_was_not_finished_is_removed(tmp_path, weights):
   truncate(tmp_path / "checkpoints/ckpt-1.index")
   (tmp_path / "checkpoints/checkpoint").unlink()  # it is listed after it is written
   weights.assign(tf.fill([1000], 7.0))
+  bystander = saved(tmp_path, weights, [], repairs=False)
+  assert bystander.restore() == 0 and (tmp_path / "checkpoints/ckpt-1.index").exists()
   checkpoints = saved(tmp_path, weights, [])
   assert checkpoints.restore() == 0
   assert not list((tmp_path / "checkpoints").iterdir())

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.metrics_log import MetricsLog
@@ -53,3 +54,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     MetricsLog(tmp_path / "run", 1)
   with pytest.raises(UsageError, match="model_dir must be a folder that can be written"):
     log.write({"global_step": 2})
+  with pytest.raises(UsageError, match="must be a folder that can be written .no space"):
+    with log.summaries(3):
+      raise tf.errors.ResourceExhaustedError(None, None, "no space")
