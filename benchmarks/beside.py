@@ -23,9 +23,9 @@ from benchmarks.kill_everywhere import TRAINING, differing, pipelines, start
 
 LONGER = [
   *TRAINING,
-  "--train_steps=600",
-  "--checkpoint_steps=20",
-  "--eval_every_epochs=10",
+  "--train_steps=2400",
+  "--checkpoint_steps=50",
+  "--eval_every_epochs=40",
   "--noreport",
 ]
 REFUSED = "model_dir must not be in use by another training"
