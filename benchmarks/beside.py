@@ -28,7 +28,10 @@ LONGER = [
   "--eval_every_epochs=40",
   "--noreport",
 ]
-REFUSED = "model_dir must not be in use by another training"
+REFUSED = {
+  "train": "model_dir must not be in use by another training",
+  "predict": "must have a classifier",  # the newest checkpoint, which may not be measured yet
+}
 
 
 def ends(process):
@@ -61,7 +64,7 @@ def beside(training, folder):
     counts[mode] += 1
     if mode == "train" and trainings[0].poll() is None and not code:
       wrong.append(f"a second training: {said[-600:]}")
-    elif code and not (mode == "train" and REFUSED in said):
+    elif code and not (mode in REFUSED and REFUSED[mode] in said):
       wrong.append(f"{mode}: {said[-600:]}")
   for name, process in (("first", trainings[0]), ("second", trainings[1]), ("eval", evaluation)):
     code, said = ends(process)
