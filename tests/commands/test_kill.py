@@ -31,13 +31,11 @@ def test_a_segmentation_goes_on_from_its_writes(tmp_path, monkeypatch):
   reference = write_points.Reference(tmp_path / "whole", tmp_path / "whole")
   code, said = write_points.run(training, reference.path)
   assert not code, said
-  killed = write_points.take(training, None, reference, every=6, of_a_kind=1)
-  assert killed["bad"] == [] and killed["tried"] >= 3
+  killed = write_points.take(training, None, reference, every=12, of_a_kind=1)
+  assert killed["bad"] == [] and killed["tried"] >= 2
   assert 100 < killed["states"] < killed["writes"]
-  for part in (0.3, 0.9):
-    point = int(part * killed["writes"])
-    _, wrong = write_points.after_error(training, None, point, "EIO", reference)
-    assert wrong == []
+  _, wrong = write_points.after_error(training, None, killed["writes"] // 2, "EIO", reference)
+  assert wrong == []
 
 
 @pytest.mark.slow

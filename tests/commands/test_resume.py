@@ -177,7 +177,7 @@ def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(simclr):
   assert "eval/knn_accuracy" not in quick
   for path in run.glob("checkpoints/*-8*"):
     path.unlink()
-  commands.run(Config(**values, train_steps=6))
+  commands.run(Config(**values, train_steps=4))
   assert "eval/knn_accuracy" in json.loads((run / "result.json").read_text())
 
 
@@ -214,23 +214,17 @@ def test_evaluation_waits_for_a_training_that_evaluates_itself(simclr, monkeypat
 
 @pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_nothing(quickest, tmp_path, monkeypatch):
-  steps = {"eval_every_epochs": 1, "checkpoint_steps": 2}
-  values = {**quickest, **steps, "export_format": "saved_model"}
+  values = {**quickest, "eval_every_epochs": 1, "checkpoint_steps": 2, "export_format": ""}
   run, whole = pathlib.Path(values["model_dir"]), tmp_path / "whole"
-  commands.run(Config(**{**values, "model_dir": str(whole)}, train_steps=18))
-  commands.run(Config(**values, train_steps=9))
+  commands.run(Config(**{**values, "model_dir": str(whole)}, train_steps=12))
+  commands.run(Config(**values, train_steps=4))
   now = itertools.count(time.time(), -86400.0)
   monkeypatch.setattr(time, "time", lambda: next(now))
-  commands.run(Config(**values, train_steps=18))
+  commands.run(Config(**values, train_steps=12))
   assert next(now) < os.stat(run / "result.json").st_mtime - 10 * 86400  # it was asked
-  assert_equal(weights(run, 18), weights(whole, 18))
-  for name in ("result_6.json", "result_12.json", "result_18.json"):
+  assert_equal(weights(run, 12), weights(whole, 12))
+  for name in ("result_6.json", "result_12.json"):
     assert (run / name).read_bytes() == (whole / name).read_bytes()
-  rows = [
-    [row["global_step"] for row in RunDirectory(path).rows("metrics.jsonl", "global_step")]
-    for path in (run, whole)
-  ]
-  assert set(rows[0]) == {*rows[1], 9}  # it was evaluated at its first end, too
 
 
 @pytest.mark.slow
