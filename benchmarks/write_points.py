@@ -125,7 +125,7 @@ def distinct(states, writes, of_a_kind):
     states: folder of what was there by number. Others are removed.
     writes: how many there were.
     of_a_kind: how many to take of those before which the same files changed, but for numbers in
-      their names; 0: all.
+      their names: the first and the last; 0: all.
 
   Returns:
     Their numbers, and how many there were of any kind.
@@ -250,7 +250,7 @@ def main():
     "--of_a_kind",
     type=int,
     default=0,
-    help="take so many kills before which the same files changed; by default: all",
+    help="take so many kills before which the same files changed, and the last; by default: all",
   )
   parser.add_argument("--errors", default="", help="names of errors; by default: kills")
   args = parser.parse_args()

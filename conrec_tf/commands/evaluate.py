@@ -23,7 +23,7 @@ from conrec_tf.pretrained.find import (
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.results_place import results_place
+from conrec_tf.run_dir.results_place import ResultsPlace, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
@@ -69,8 +69,7 @@ def run(config: Config) -> None:
   place = results_place(config, directory, source, eval_source)
   results = Results(place.directory, task.metric, task.selection_metric, place.measured)
   checkpoints = Checkpoints(directory.path, config.keep_checkpoint_max, task.networks)
-  if place.is_own:
-    _check_not_measured(directory)
+  _check_not_measured(place)
   if config.encoder_weights and not tf.train.latest_checkpoint(checkpoints.folder):
     if place.is_own:
       directory.start(config)
@@ -88,11 +87,9 @@ def run(config: Config) -> None:
     timeout_fn=lambda: not directory.is_in_use,
   ):
     step = checkpoints.restore_networks(prefix)
-    if place.is_own:
-      _check_not_measured(directory)
+    _check_not_measured(place)
     result = _evaluate(task, results, place.is_own, step, full=step >= last_step)
-    if place.is_own:  # one may have begun meanwhile
-      _check_not_measured(directory)
+    _check_not_measured(place)  # one may have begun meanwhile
     if place.is_own and results.is_best(step, result):
       checkpoints.save_best(step)
     results.write_summary(step)
@@ -132,14 +129,15 @@ def _evaluate(
   return results.save(step, task.evaluate(full), full=full)
 
 
-def _check_not_measured(directory: RunDirectory) -> None:
-  """Checks that no training measures itself meanwhile: its best network is among its own results.
+def _check_not_measured(place: ResultsPlace) -> None:
+  """Checks that no training, which keeps the best network, measures itself where results go.
 
   Raises:
     UsageError: one does.
   """
-  stored = directory.read("config.json") or {}
-  if directory.is_in_use and stored.get("mode") == "train_then_eval":
+  directory = place.directory
+  stored = directory.read("config.json") or {} if place.is_own else {}
+  if stored.get("mode") == "train_then_eval" and directory.is_in_use:
     raise UsageError(
       "mode=eval must wait for the end of a training that evaluates itself (train_then_eval), or "
       f"measure other images or otherwise. Received: {directory.path}, in use"
@@ -176,8 +174,8 @@ def evaluate_network(config: Config) -> None:
     load_network(pretrained, task.model, task.networks.get("head"))
     evaluate, metric = functools.partial(task.evaluate, True), task.metric
   place = results_place(config, directory, source, eval_source, network_digest(pretrained))
+  _check_not_measured(place)
   if place.is_own:
-    _check_not_measured(directory)
     directory.start(config)
   place.open(source, eval_source)
   results = Results(place.directory, metric, metric, place.measured)

@@ -213,8 +213,8 @@ class DatasetSource:
     decode_reduced: where images may be decoded with fewer pixels: from a record's image and what
       tells the reduction from height and width, to what `decode` returns and int32 `[2]`, the
       whole image's height and width.
-    changed: returns the names of images whose files aren't what they were when it was opened; None
-      where they are in memory, or can't be told.
+    changed: returns the names of images whose files aren't what they were when it was opened, none
+      of those inside archives, where nobody looks; None where images are in memory or no files.
   """
 
   name: str
