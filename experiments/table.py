@@ -1,6 +1,7 @@
 """Tables of what the trainings in `experiments/results` reached."""
 
 import json
+import re
 import statistics
 
 from conrec_tf.metrics import (
@@ -32,6 +33,18 @@ def update(page, results):
   """Writes the tables into a page, below its marker."""
   above, _, _ = page.read_text().partition(MARKER)
   page.write_text(f"{above}{MARKER}\n\n{tables(results)}")
+
+
+def below_mark(text, name, table):
+  """Returns a page's text with a table below its mark `<!-- table: name -->`, if it is there.
+
+  Args:
+    text: of the page.
+    name: of the table.
+    table: in Markdown, in place of the one that stands there.
+  """
+  mark = f"<!-- table: {name} -->"
+  return re.sub(rf"^({mark}\n)(?:\|.*\n)*", lambda found: found[1] + table, text, flags=re.M)
 
 
 def tables(results):

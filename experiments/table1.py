@@ -10,7 +10,6 @@ longer, and of two of them for the paper's 1,000 epochs under its settings. Then
 docs/images. What isn't done yet is left out.
 """
 
-import re
 import statistics
 
 from conrec_tf.metrics import (
@@ -25,7 +24,7 @@ from conrec_tf.reporting.paper_results import RESULTS as PAPER_RESULTS
 from conrec_tf.reporting.tables import Table
 from experiments import recipe
 from experiments.figures import Panel, draw
-from experiments.table import done, mean_and_deviation
+from experiments.table import below_mark, done, mean_and_deviation
 
 DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
   "systems_synthetic": "rectangle_triangle",
@@ -103,12 +102,10 @@ def _means(contents):
 
 def write_tables(page, results):
   """Writes the tables into a page, each below its mark `<!-- table: <study> -->`."""
-
-  def below(mark):
-    return mark[1] + systems_table(results, mark[2])
-
   text = page.read_text()
-  page.write_text(re.sub(r"^(<!-- table: (\w+) -->\n)(?:\|.*\n)*", below, text, flags=re.M))
+  for name in DATASETS:
+    text = below_mark(text, name, systems_table(results, name))
+  page.write_text(text)
 
 
 def write_figures(folder, results):

@@ -1,0 +1,1 @@
+"""Another trainer in the same minutes; see `experiments.peers.__main__`."""
