@@ -134,6 +134,8 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
       # TFDS draws its progress bars on stderr; its closing words on stdout repeat ours.
       with contextlib.redirect_stdout(None):
         builder.download_and_prepare()
+    except UsageError:  # of a dataset of ours, whose files the user has brought
+      raise
     except (Exception, SystemExit) as error:  # Whatever hosts, archives and disks come up with.
       raise UsageError(
         f"dataset is not prepared in {builder.data_dir} and could not be "
