@@ -7,7 +7,6 @@ from scipy.ndimage import find_objects, label
 from conrec_tf.config import Config
 from conrec_tf.data.builders import circles_square, rectangle_triangle
 from conrec_tf.data.registry import load_dataset
-from conrec_tf.errors import UsageError
 
 
 def test_prepared_data_is_balanced_and_binary(data_dir):
@@ -83,25 +82,3 @@ def test_circles_square_geometry(monkeypatch, squares):
       np.sum(parts == index + 1) == height * width for index, (height, width) in enumerate(boxes)
     )
     assert full == squares
-
-
-def test_aptos2019(kaggle):
-  config = Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train")
-  source = load_dataset(config)
-  assert source.train.num_examples == 10 and source.one_size and source.channels == 3
-  for record in source.train.records():
-    image = source.decode(record["image"]).numpy()
-    assert image.shape == (224, 224, 3)
-    assert image[0, 0, 0] // 20 % 5 == record["label"]
-
-
-def test_aptos2019_with_a_bad_grade(kaggle):
-  with (kaggle / "downloads/manual/train.csv").open("a") as file:
-    file.write("eye0b,2.5\n")
-  with pytest.raises(UsageError, match=r"diagnosis must be 0 to 4. Received: 2.5 for eye0b"):
-    load_dataset(Config(dataset="aptos2019", data_dir=str(kaggle), eval_split="train"))
-
-
-def test_aptos2019_that_is_not_there(tmp_path):
-  with pytest.raises(UsageError, match="downloaded or prepared .* Received: aptos2019"):
-    load_dataset(Config(dataset="aptos2019", data_dir=str(tmp_path), eval_split="train"))
