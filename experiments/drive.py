@@ -32,10 +32,22 @@ from experiments.table import mean_and_deviation
 
 MASKS = (20, 1, 5, 10, 2)  # in the order in which they are run
 STEPS = 300
+LONG_STEPS, LONG_MASKS = 3000, (20, 1)
 IMAGES = 20
 DARK = 40  # of 255, red outside of the field of view at most
 SEEDS = (0, 1, 2)
-PRETRAININGS = {"train": "train", "all": "train+test"}  # name: images that are learnt from
+WINDOWS = ("--flagfile=retinas.cfg", "--mode=train", "--window_size=96")
+BEFORE_VIEWS = (  # of the recipe that the first two were trained by
+  "--local_crops=0",
+  "--image_size_schedule=",
+  "--representation_levels=all",
+  "--skip_connections=all",
+)
+PRETRAININGS = {  # name: (images that are learnt from, how)
+  "train": ("train", (*WINDOWS, *BEFORE_VIEWS, "--train_steps=400")),
+  "all": ("train+test", (*WINDOWS, *BEFORE_VIEWS, "--train_steps=400")),
+  "default": ("train", (*WINDOWS, "--train_steps=3000")),
+}
 SHIPPED = "flowers"
 NETWORK = ROOT / "networks" / "oxford_flowers102_64px"
 STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
@@ -45,23 +57,19 @@ STARTS = {  # what a segmentation starts from: (pre-training, what is taken)
   "encoder, flowers": (SHIPPED, "encoder"),
   "both, flowers": (SHIPPED, "both"),
   "both, all 40": ("all", "both"),
+  "encoder, default recipe": ("default", "encoder"),
+  "both, default recipe": ("default", "both"),
 }
+LONG_STARTS = ("scratch", "both, flowers", "both, default recipe")
+FEW_STARTS = ("encoder, default recipe", "both, default recipe")  # with few and with all masks
 LOSSES = ("dice", "cross_entropy_dice")  # all but the first from scratch
 ALWAYS = ("--dataset=image_folder", "--image_size=64", "--mixed_precision=float32")
-PRETRAINING = (
-  "--flagfile=retinas.cfg",
-  "--mode=train",
-  "--window_size=96",
-  "--skip_connections=all",
-  "--train_steps=400",
-)
 SEGMENTATION = (
   "--mode=train_then_eval",
   "--train_mode=segment",
   "--eval_split=test",
   "--random_flip=horizontal_and_vertical",
   "--train_batch_size=8",
-  f"--train_steps={STEPS}",
   "--tile_size=640",  # the whole image at once
   "--bootstrap_samples=0",
   "--export_format=",
@@ -97,24 +105,26 @@ def with_fields(images, folder):
 def pretrain(images, name, folder, cores):
   """Learns without masks."""
   model_dir = folder / f"pretrained_{name}"
-  flags = [*PRETRAINING, *ALWAYS, f"--data_dir={images}", f"--train_split={PRETRAININGS[name]}"]
+  split, how = PRETRAININGS[name]
+  flags = [*how, *ALWAYS, f"--data_dir={images}", f"--train_split={split}"]
   run(command(flags, model_dir), model_dir.with_suffix(".log"), cores)
 
 
-def segmentation_flags(start, loss, masks, seed):
+def segmentation_flags(start, loss, masks, steps, seed):
   """The flags of a segmentation, but for where things lie."""
   first = min(5 * seed, IMAGES - masks)
   asked = [f"--segment_loss={loss}", f"--train_split=train[{first}:{first + masks}]"]
+  asked.append(f"--train_steps={steps}")
   taken = [f"--segment_from={STARTS[start][1]}"] if STARTS[start] else []
   return [*SEGMENTATION, *ALWAYS, *asked, *taken, f"--seed={seed}"]
 
 
 def segment(images, job, folder, cores):
   """Learns from masks as one of `all_jobs` says, and writes what was reached."""
-  start, loss, masks, seed = job
+  start, loss, masks, steps, seed = job
   path = result_path(*job)
   model_dir = folder / path.stem
-  flags = segmentation_flags(start, loss, masks, seed)
+  flags = segmentation_flags(*job)
   where = [f"--data_dir={images}"]
   if STARTS[start]:
     origin = STARTS[start][0]
@@ -126,6 +136,7 @@ def segment(images, job, folder, cores):
     "start": start,
     "loss": loss,
     "masks": masks,
+    "steps": steps,
     "seed": seed,
     "flags": flags,
     "result": kept(result),
@@ -133,40 +144,57 @@ def segment(images, job, folder, cores):
     "versions": versions(),
   }
   write(path, content)
-  return f"{start}, {loss}, {masks} masks, seed {seed}: Dice {100 * result[DICE]:.1f}"
+  return (
+    f"{start}, {loss}, {masks} masks, {steps} steps, seed {seed}: Dice {100 * result[DICE]:.1f}"
+  )
 
 
-def result_path(start, loss, masks, seed):
+def result_path(start, loss, masks, steps, seed):
   """The file of what a segmentation reached."""
   slug = start.replace(", ", "_").replace(" ", "_")
-  return RESULTS / "drive" / f"{slug}_{loss}_{masks}_{seed}.json"
+  return RESULTS / "drive" / f"{slug}_{loss}_{masks}_{steps}_{seed}.json"
 
 
 def all_jobs(seeds):
-  """Returns `[(start, loss, masks, seed)]`, in the order in which they are run."""
-  losses = [("scratch", loss, IMAGES, seed) for loss in LOSSES[1:] for seed in seeds]
-  *first, last = STARTS
-  return losses + [
-    (start, LOSSES[0], masks, seed)
-    for starts in (first, [last])
+  """Returns `[(start, loss, masks, steps, seed)]`, in the order in which they are run."""
+  losses = [("scratch", loss, IMAGES, STEPS, seed) for loss in LOSSES[1:] for seed in seeds]
+  usual = [
+    (start, LOSSES[0], masks, STEPS, seed)
     for masks in MASKS
     for seed in seeds
-    for start in starts
+    for start in STARTS
+    if masks in LONG_MASKS or start not in FEW_STARTS
   ]
+  longer = [
+    (start, LOSSES[0], masks, LONG_STEPS, seed)
+    for seed in seeds
+    for masks in LONG_MASKS
+    for start in LONG_STARTS
+  ]
+  return losses + usual + longer
 
 
-def table(results):
-  """The table of all that is done.
+def tables(results):
+  """The tables of all that is done: of the usual steps, and of longer trainings.
 
   Args:
     results: `[content of a file]`.
   """
-  done = {}
+  found = {}
   for row in results:
-    done.setdefault((row["start"], row["loss"], row["masks"]), []).append(row["result"])
-  header = ("start", "loss", "1 mask", *[f"{masks} masks" for masks in sorted(MASKS)[1:]])
-  rows = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
-  cells = [[_cell(done.get((*row, masks), [])) for masks in sorted(MASKS)] for row in rows]
+    key = row["start"], row["loss"], row["masks"], row["steps"]
+    found.setdefault(key, []).append(row["result"])
+  usual = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
+  longer = [(start, LOSSES[0]) for start in LONG_STARTS]
+  return "\n".join(
+    f"{steps:,} steps:\n\n{_table(found, rows, sorted(masks), steps)}"
+    for steps, rows, masks in ((STEPS, usual, MASKS), (LONG_STEPS, longer, LONG_MASKS))
+  )
+
+
+def _table(found, rows, counts, steps):
+  header = ("start", "loss", "1 mask", *[f"{count} masks" for count in counts[1:]])
+  cells = [[_cell(found.get((*row, count, steps), [])) for count in counts] for row in rows]
   return Table(header, [(*row, *found) for row, found in zip(rows, cells, strict=True)]).markdown()
 
 
@@ -181,7 +209,7 @@ def curves(results, folder):
   for title, name in (("Dice", DICE), ("area under the ROC curve", PIXEL_AUROC)):
     found = {}
     for row in results:
-      if row["loss"] == LOSSES[0]:
+      if (row["loss"], row["steps"]) == (LOSSES[0], STEPS):
         reached = found.setdefault(row["start"], {}).setdefault(row["masks"], [])
         reached.append(row["result"][name])
     panels.append(Panel(title, {start: found[start] for start in STARTS if start in found}))
@@ -207,7 +235,7 @@ def main():
   if args.table:
     rows = [json.loads(path.read_text()) for path in sorted((RESULTS / "drive").glob("*.json"))]
     above, _, _ = PAGE.read_text().partition(MARKER)
-    PAGE.write_text(f"{above}{MARKER}\n\n{table(rows)}")
+    PAGE.write_text(f"{above}{MARKER}\n\n{tables(rows)}")
     curves(rows, PAGE.parent / "images")
     return
   args.runs.mkdir(parents=True, exist_ok=True)

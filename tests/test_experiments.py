@@ -20,6 +20,7 @@ from experiments import (
   table,
   table1,
 )
+from experiments.peers import __main__ as peers
 from experiments.studies import ONCE_DEFAULTS, STUDIES, Study
 
 TINY = (
@@ -154,8 +155,12 @@ def test_what_is_kept_belongs_to_a_variation():
   for path in recipe.RESULTS.glob("*/*_[0-9].json"):
     kept = json.loads(path.read_text())
     if path.parent.name == "drive":
-      job = [kept[part] for part in ("start", "loss", "masks", "seed")]
+      job = [kept[part] for part in ("start", "loss", "masks", "steps", "seed")]
       assert kept["flags"] == drive.segmentation_flags(*job) and path == drive.result_path(*job)
+      continue
+    if path.parent.name == "peers":
+      job = [kept[part] for part in ("minutes", "method", "batch_and_rate", "seed")]
+      assert path.name == peers.path(*job).name
       continue
     study = STUDIES[path.parent.name]
     cost = recipe.cost_of(path.parent.name, kept["variation"], study)
@@ -262,13 +267,13 @@ def test_segmentations_take_other_images_on_other_seeds():
   for start in drive.STARTS:
     taken = []
     for seed in drive.SEEDS:
-      flags = [*drive.segmentation_flags(start, "dice", 5, seed), "--data_dir=drive"]
+      flags = [*drive.segmentation_flags(start, "dice", 5, 300, seed), "--data_dir=drive"]
       taken.append(costs.config_of(flags).train_split)
     assert taken == ["train[0:5]", "train[5:10]", "train[10:15]"]
-  assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", "dice", 20, 2)
-  assert "--segment_from=encoder" in drive.segmentation_flags("encoder", "dice", 1, 0)
+  assert "--train_split=train[0:20]" in drive.segmentation_flags("scratch", "dice", 20, 300, 2)
+  assert "--segment_from=encoder" in drive.segmentation_flags("encoder", "dice", 1, 300, 0)
   every = drive.all_jobs(drive.SEEDS)
-  assert len(every) == len(set(every)) == len({drive.result_path(*job) for job in every}) == 93
+  assert len(every) == len(set(every)) == len({drive.result_path(*job) for job in every}) == 123
 
 
 def test_the_table_of_masks_has_means_and_what_is_missing():
@@ -277,15 +282,22 @@ def test_the_table_of_masks_has_means_and_what_is_missing():
       "start": "both",
       "loss": "dice",
       "masks": masks,
+      "steps": steps,
       "result": {"eval/dice": dice, "eval/pixel_auroc": 0.9},
     }
-    for masks, dice in ((5, 0.5), (5, 0.7), (20, 0.8))
+    for masks, dice, steps in ((5, 0.5, 300), (5, 0.7, 300), (20, 0.8, 300), (20, 0.9, 3000))
   ]
-  lines = drive.table(rows).splitlines()
-  assert lines[0] == "| start | loss | 1 mask | 2 masks | 5 masks | 10 masks | 20 masks |"
+  lines = drive.tables(rows).splitlines()
+  assert (
+    lines[0] == "300 steps:"
+    and lines[2] == "| start | loss | 1 mask | 2 masks | 5 masks | 10 masks | 20 masks |"
+  )
   [line] = [line for line in lines if line.startswith("| both |")]
   assert line == "| both | dice |  |  | 60.0 ± 14.1 / 90.0 ± 0.0 (2) |  | 80.0 / 90.0 (1) |"
   assert "| scratch | cross_entropy_dice |  |  |  |  |  |" in lines
+  longer = lines[lines.index("3,000 steps:") :]
+  assert longer[2] == "| start | loss | 1 mask | 20 masks |"
+  assert "| both, flowers | dice |  |  |" in longer
 
 
 def test_curves_over_masks_are_of_the_usual_loss(tmp_path):
@@ -294,6 +306,7 @@ def test_curves_over_masks_are_of_the_usual_loss(tmp_path):
       "start": start,
       "loss": loss,
       "masks": masks,
+      "steps": 300,
       "result": {"eval/dice": 0.5, "eval/pixel_auroc": 1},
     }
     for start, loss in (("both", "dice"), ("scratch", "cross_entropy_dice"))
