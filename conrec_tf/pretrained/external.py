@@ -85,7 +85,8 @@ class ExternalNetwork:
       shape, channels, image_size, free_size
     )
     self._rank = len(given)
-    self.width = given[1] if self._rank == 4 and self._channels_first else given[-1]
+    self._maps_first = _maps_first(given, self._channels_first)
+    self.width = given[1] if self._rank == 4 and self._maps_first else given[-1]
     how = {2: "", 3: ", of which the first of a sequence is taken", 4: ", averaged over places"}
     logger.info(
       "Network of %s: takes %s, channels %s, values of %s (--external_scaling); gives %s%s",
@@ -115,7 +116,7 @@ class ExternalNetwork:
     given = self._call(pixels, self._channels_first)
     given = tf.ensure_shape(given, [None] * self._rank)
     if self._rank == 4:
-      return tf.reduce_mean(given, axis=[2, 3] if self._channels_first else [1, 2])
+      return tf.reduce_mean(given, axis=[2, 3] if self._maps_first else [1, 2])
     return given[:, 0] if self._rank == 3 else given
 
   def representations(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -186,6 +187,18 @@ class ExternalNetwork:
       padded = tf.concat([part, tf.repeat(part[-1:], missing, axis=0)], axis=0)
       parts.append(tf.cast(self._function(padded), tf.float32)[: part.shape[0]])
     return tf.concat(parts, axis=0)
+
+
+def _maps_first(given: tuple[int, ...], channels_first: bool) -> bool:
+  """Returns whether maps have their channels first, of a network whose images have or haven't.
+
+  Mostly they are as the images; but a Swin transformer's are last whatever these are. Images are
+  square, and so are maps of them.
+  """
+  if len(given) != 4:
+    return channels_first
+  first, last = given[2] == given[3], given[1] == given[2]
+  return first if first != last else channels_first
 
 
 def open_external(options: Experiment, path: str) -> ExternalNetwork:

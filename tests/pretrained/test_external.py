@@ -116,6 +116,15 @@ def test_what_a_network_takes_and_gives(tmp_path, rng):
   network = ExternalNetwork(fixed, "unit", "", 8)
   expected = images[:, ::2].mean(axis=(1, 2))
   np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-6)
+  swapped = saved(  # channels first, but maps with channels last
+    tmp_path / "swapped",
+    lambda images: tf.transpose(images, [0, 2, 3, 1])[:, ::2, ::2],
+    tf.TensorSpec([None, 3, 8, 8]),
+  )
+  network = ExternalNetwork(swapped, "unit", "", 8)
+  expected = images[:, ::2, ::2].mean(axis=(1, 2))
+  np.testing.assert_allclose(network.embed(tf.constant(images)), expected, atol=1e-6)
+  assert network.width == 3
   free = saved(  # whole numbers, channels last by its kernel alone, a sequence
     tmp_path / "free",
     lambda images: tf.reshape(
