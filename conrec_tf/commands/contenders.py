@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import json
 import os
 import pathlib
 from typing import Any
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Description, Experiment
+from conrec_tf.config.options.option import section_with
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
@@ -19,12 +21,14 @@ from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import build_model
 from conrec_tf.models.scaling import in_channels
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.pretrained.find import network_digest, resolve_checkpoint, starting_network
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import recompute_normalization
 
 EMBEDDING, RECOMPUTED = "embedding", "embedding after recomputed batch norm"
 GREY, RGB = 1, 3
+# Options that say how a network is read: of one network they may differ between evaluations.
+READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "representation_levels")
 
 # Embeddings float [N, F] of a split by name of the representation, and its labels.
 Represented = tuple[dict[str, np.ndarray], np.ndarray]
@@ -66,23 +70,30 @@ class InItsChannels:
 
 
 def trained_network(
-  path: str, asked: Experiment, settings: Mapping[str, Any], channels: int, flag: str
+  path: str,
+  asked: Experiment,
+  settings: Mapping[str, Any],
+  channels: int,
+  flag: str,
+  read_as_asked: bool = False,
 ) -> Network:
   """Returns the network of a run, or of a file of whichever kind `--checkpoint` takes.
 
-  A run or network of this package sees images at its own sizes, anybody else's as `asked` says, or
-  where it was evaluated in a folder as that says.
+  A run or network of this package is read by its own sizes, crops and layers, anybody else's as
+  `asked` says, or where it was evaluated in a folder as that says.
 
   Args:
     settings: `{option: value}` of all that is asked for.
     channels: of the images.
     flag: where its path comes from, for messages.
+    read_as_asked: whether it is the run that `asked` is about, and read as that says.
 
   Raises:
     UsageError: it can't be read, or takes other images.
   """
+  given = _options(settings, READ) if read_as_asked else {}
   try:
-    options, found, open_network = _opened(path, asked, settings, channels)
+    options, found, open_network = _opened(path, asked, settings, channels, given)
   except UsageError as error:
     raise UsageError(f"Of {flag}={path}: {error}") from error
   digest, takes = found
@@ -101,11 +112,16 @@ def trained_network(
   return Network(path, {"network": digest, "read": _reading(options)}, represent)
 
 
-def untrained_network(path: str, channels: int) -> Network:
-  """Returns the network that a run began from: drawn from its seed, with nothing learnt."""
+def untrained_network(path: str, settings: Mapping[str, Any], channels: int) -> Network:
+  """Returns the network that a run began from: drawn from its seed, with nothing learnt.
+
+  Args:
+    settings: `{option: value}` of all that is asked for, by which it is read.
+    channels: of the images.
+  """
   stored = RunDirectory(path).read("config.json") or {}
-  options = Description.from_settings({**stored, "mixed_precision": "float32"})
-  described = {name: options.settings[name] for name in (*ARCHITECTURE_OPTIONS, "seed")}
+  given = _options(settings, READ)
+  options = Description.from_settings({**stored, **given, "mixed_precision": "float32"})
 
   def represent(source: DatasetSource) -> tuple[Represented, Represented]:
     model = build_model(options, channels, with_decoder=False, with_encoder_weights=False)
@@ -116,23 +132,34 @@ def untrained_network(path: str, channels: int) -> Network:
 
     return _represented({EMBEDDING: lambda: model, RECOMPUTED: recomputed}, source, options)
 
-  record = {"untrained": described, "channels": channels, "read": _reading(options)}
+  record = {"untrained": _drawn(options.settings), "channels": channels, "read": _reading(options)}
   return Network("", record, represent)
 
 
 Opened = tuple[Experiment, tuple[str, int], Callable[[], Embedder]]
 
 
-def _opened(path: str, asked: Experiment, settings: Mapping[str, Any], channels: int) -> Opened:
-  """Returns how a network is read, its digest and channels, and what opens it."""
+def _opened(
+  path: str,
+  asked: Experiment,
+  settings: Mapping[str, Any],
+  channels: int,
+  given: Mapping[str, Any],
+) -> Opened:
+  """Returns how a network is read, its digest and channels, and what opens it.
+
+  Args:
+    given: of `READ`, where it isn't read as it says itself.
+  """
   directory = RunDirectory(path)
   stored = directory.read("config.json") if pathlib.Path(path).is_dir() else None
   if stored and not directory.has_checkpoints:  # of a network that was evaluated as it is
     options = Description.from_settings(stored)
     if options.checkpoint:
-      path = options.checkpoint
+      path, given = options.checkpoint, _options(options.settings, READ)
     elif options.encoder_weights:
-      digest = f"{options.encoder}, {options.encoder_weights}"
+      weights = starting_network("", options.encoder_weights)
+      digest = json.dumps([_drawn(options.settings), weights], sort_keys=True)
       return options, (digest, channels), lambda: build_model(options, channels)
     if options.encoder == "external":
       return _external(path, options)
@@ -140,7 +167,10 @@ def _opened(path: str, asked: Experiment, settings: Mapping[str, Any], channels:
   if pretrained.kind == "external":
     return _external(path, asked)
   known = pretrained.settings or {**settings, **pretrained.values}
-  options = Description.from_settings(known)
+  options = Description.from_settings({**known, **given})
+  if pretrained.settings:  # a head beside pre-training isn't read, and knows the own layers alone
+    settings = {**pretrained.settings, "lineareval_while_pretraining": False}
+    pretrained = dataclasses.replace(pretrained, settings=settings)
   takes = pretrained.channels or channels
   return (
     options,
@@ -152,7 +182,8 @@ def _opened(path: str, asked: Experiment, settings: Mapping[str, Any], channels:
 def _external(path: str, options: Experiment) -> Opened:
   network = open_external(options, os.path.expanduser(path))
   digest = network_digest(resolve_checkpoint(path))
-  return options, (digest, network.channels), lambda: network
+  whole = section_with(Experiment, options, ft_proj_selector=0)  # it has no layers to choose from
+  return whole, (digest, network.channels), lambda: network
 
 
 def _represented(
@@ -177,6 +208,16 @@ def _reading(options: Experiment) -> dict[str, Any]:
     "evaluation_size": options.evaluation_size,
     "eval_crops": options.eval_crops,
     "ft_proj_selector": options.ft_proj_selector,
+    "representation_levels": options.representation_levels,
     "external_scaling": options.external_scaling,
     "external_output": options.external_output,
   }
+
+
+def _options(settings: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+  return {name: settings[name] for name in names}
+
+
+def _drawn(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what the weights of an untrained network depend on, `{option: value}`."""
+  return _options(settings, (*ARCHITECTURE_OPTIONS, "seed"))

@@ -195,8 +195,8 @@ def portable_network(
   """Builds a trained network alone, in float32 and for one device, with its weights.
 
   Args:
-    config: the options of the run; of the network's own settings only `ft_proj_selector`, sizes and
-      crops can be changed, and all if it doesn't tell them.
+    config: the options of the run; of the network's own settings only `ft_proj_selector`,
+      `representation_levels`, sizes and crops can be changed, and all if it doesn't tell them.
 
   Returns:
     The description of the network, the network, and its head or None.
@@ -215,6 +215,7 @@ def portable_network(
       "eval_image_size": config.eval_image_size,
       "eval_crops": config.eval_crops,
       "ft_proj_selector": config.ft_proj_selector,
+      "representation_levels": config.representation_levels,
     }
   )
   has_head = pretrained.kind != "hdf5" and pretrained.network != MOMENTUM

@@ -16,6 +16,7 @@ from conrec_tf.commands.contenders import Network, trained_network, untrained_ne
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config, Experiment
+from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.summary import failing_images_named
@@ -105,8 +106,8 @@ def run(config: Config) -> None:
     (name, [*map(bench.trained, paths)]) for name, paths in _compared_with(config.compare_with)
   ]
   settings, channels = config.settings, eval_source.channels
-  own = [trained_network(path, config, settings, channels, "model_dir") for path in runs]
-  first = [untrained_network(path, channels) for path in runs]
+  own = [trained_network(path, config, settings, channels, "model_dir", True) for path in runs]
+  first = [untrained_network(path, settings, channels) for path in runs]
   with failing_images_named(source, eval_source):
     ours, *others = [
       bench.measured(name, networks)
@@ -121,10 +122,15 @@ def run(config: Config) -> None:
 
 
 def _compared_with(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
-  """Returns the names of what a run is compared with, and the networks of each."""
+  """Returns the names of what a run is compared with, and the networks of each.
+
+  No two are called alike, nor as what is always compared: a verdict is given by the names.
+  """
+  paths, always = list(dict.fromkeys(paths)), [THIS_RUN, UNTRAINED, SUPERVISED]
   names = [_name(pathlib.PurePath(path)) for path in paths]
   trainings = [[str(each) for each in seed_folders(path)] or [path] for path in paths]
-  return list(zip(told_apart(names, paths), trainings, strict=True))
+  apart = told_apart([*names, *always], [*paths, *always])[: len(paths)]
+  return list(zip(apart, trainings, strict=True))
 
 
 def _name(path: pathlib.PurePath) -> str:
@@ -169,7 +175,8 @@ class _Bench:
 
   def _archive(self, name: str, network: Network) -> dict[str, np.ndarray]:
     """Returns what a network predicts with each amount of labels, true labels, how it was read."""
-    record = {**network.record, "data": self._measurement.data, **vars(self._protocol)}
+    measured = {"labels": self._kind.name, "data": self._measurement.data}
+    record = {**network.record, **measured, **vars(self._protocol)}
     path = self._folder / f"predictions-{_digest(record)}.npz"
     arrays = read_arrays(path, self._source.eval.num_examples, LABEL)
     if arrays is None:
@@ -216,7 +223,11 @@ class _Bench:
     """Returns the options of a supervised training, in a folder named by all that it depends on."""
     asked = (steps, self._source.center_crop, fraction, labels)
     settings = self._config.from_scratch(VERDICT, *asked).training_fingerprint
-    name = f"supervised-{_digest([settings, steps, self._measurement.data])}"
+    known = [settings, steps, self._measurement.data]
+    # As it is read where none of these is given, earlier versions named it.
+    read = {name: getattr(self._config, name) for name in ("eval_image_size", "eval_crops")}
+    known += [read] * any(read[name] != OPTIONS[name].default for name in read)
+    name = f"supervised-{_digest(known)}"
     return self._config.from_scratch(os.path.join(VERDICT, name), *asked)
 
   def compared(self, ours: Measured, others: Sequence[Measured]) -> dict[str, Any]:

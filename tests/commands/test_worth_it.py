@@ -1,18 +1,21 @@
 """Whether a run was worth it: the command, on tiny runs."""
 
+import dataclasses
 import json
 import pathlib
 import signal
 import time
 
 from command_line import as_flags, command, start
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
 from conrec_tf.commands import verdict
-from conrec_tf.commands.contenders import trained_network, untrained_network
+from conrec_tf.commands.contenders import EMBEDDING, Network, trained_network, untrained_network
 from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import RunDirectory
 
@@ -120,7 +123,7 @@ def test_networks_are_told_apart_and_what_does_not_fit_is_refused(tmp_path, stra
   config = Config(**values, mode="verdict", external_scaling="bytes")
   ours = trained_network(str(folder), config, config.settings, 1, "model_dir")
   theirs = trained_network(stranger, config, config.settings, 1, "compare_with")
-  first = untrained_network(str(folder), 1)
+  first = untrained_network(str(folder), config.settings, 1)
   records = [json.dumps(each.record, sort_keys=True) for each in (ours, theirs, first)]
   assert len(set(records)) == 3 and first.path == ""
   evaluated = folder / "evaluated"  # which says itself how its network is called
@@ -135,6 +138,76 @@ def test_networks_are_told_apart_and_what_does_not_fit_is_refused(tmp_path, stra
     trained_network(stranger, config, config.settings, 2, "compare_with")
   with pytest.raises(UsageError, match="Of compare_with=nowhere: checkpoint must be a model_dir"):
     trained_network("nowhere", config, config.settings, 1, "compare_with")
+
+
+def test_each_network_is_read_as_it_is_asked_or_as_it_was_evaluated(tmp_path, stranger):
+  values = dict(image_size=24, unet_depth=2, model_dir=str(tmp_path / "run"), ft_proj_selector=1)
+  folder = str(written_down(values))
+  reading = dict(eval_image_size=48, eval_crops=2, representation_levels="all", ft_proj_selector=2)
+  asked = Config(**{**values, **reading}, mode="verdict")
+  evaluated = tmp_path / "evaluated"  # what another evaluation of the same network left
+  evaluated.mkdir()
+  settings = {**asked.settings, "checkpoint": folder, "mode": "eval", "eval_crops": 10}
+  (evaluated / "config.json").write_text(json.dumps(settings))
+
+  def read_of(path, read_as_asked=False):
+    one = trained_network(path, asked, asked.settings, 3, "compare_with", read_as_asked)
+    names = "evaluation_size", "eval_crops", "representation_levels", "ft_proj_selector"
+    return tuple(one.record["read"][name] for name in names)
+
+  assert read_of(folder, read_as_asked=True) == (48, 2, "all", 2)
+  first = untrained_network(folder, asked.settings, 3).record["read"]
+  assert (first["evaluation_size"], first["eval_crops"]) == (48, 2)
+  assert read_of(folder) == (24, 1, "all_with_deviations", 1)
+  assert read_of(str(evaluated)) == (48, 10, "all", 2)
+  with pytest.raises(UsageError, match="image_size must be 24, for .*stranger"):
+    read_of(stranger)
+  at_its_size = dataclasses.replace(asked, eval_image_size=0)
+  theirs = trained_network(stranger, at_its_size, at_its_size.settings, 3, "compare_with")
+  assert theirs.record["read"]["ft_proj_selector"] == 0  # it has no layers to choose from
+
+
+def test_networks_with_weights_of_imagenet_are_told_apart(tmp_path):
+  records, config = [], Config(mode="verdict", model_dir=str(tmp_path))
+  (tmp_path / "weights.h5").write_bytes(b"some")
+  values = dict(encoder="resnet50", encoder_weights=str(tmp_path / "weights.h5"), mode="eval")
+  folder = tmp_path / "evaluated"
+  folder.mkdir()
+  for levels, weights in (("last", b"some"), ("all", b"some"), ("all", b"others")):
+    pathlib.Path(values["encoder_weights"]).write_bytes(weights)
+    settings = {**config.settings, **values, "representation_levels": levels}
+    (folder / "config.json").write_text(json.dumps(settings))
+    found = trained_network(str(folder), config, config.settings, 3, "compare_with")
+    records.append(json.dumps(found.record, sort_keys=True))
+  assert len(set(records)) == 3
+
+
+def test_no_two_methods_have_one_name():
+  paths = ["runs/untrained", "runs/a", "others/a", "runs/a", "runs/b"]
+  names = [name for name, _ in verdict._compared_with(paths)]
+  assert names == ["untrained (runs/untrained)", "a (runs/a)", "a (others/a)", "b"]
+
+
+def test_what_was_measured_otherwise_is_measured_again(simclr, rng):
+  config = Config(**simclr, mode="verdict", few_shots="1", label_fractions="0.5")
+  source = load_dataset(config)
+  pathlib.Path(config.model_dir).mkdir()
+  measured = []
+
+  def represent(source):
+    measured.append("once")
+    labels = np.arange(48) % 4
+    vectors = labels[:, np.newaxis] + rng.normal(0, 0.1, (48, 3))
+    return ({EMBEDDING: vectors}, labels), ({EMBEDDING: vectors[:24]}, labels[:24])
+
+  network, folders = Network("", {"network": "one"}, represent), []
+  for changes in ({}, {"ordinal_labels": True}, {"eval_image_size": 48}, {}):
+    asked = dataclasses.replace(config, **changes)
+    bench = verdict._Bench(asked, source, source, pathlib.Path(config.model_dir))
+    bench.measured("one", [network])
+    folders.append(bench._from_scratch(2, 1.0, 48).model_dir)
+  assert len(measured) == 2  # of grades anew; of what size it sees images a network itself tells
+  assert len(set(folders[:3])) == 3 and folders[3] == folders[0]
 
 
 def test_what_a_verdict_needs(tmp_path, unlabelled):
