@@ -37,6 +37,7 @@ TAKES_ALL_OPTIONS = {
   "commands.__init__.run": "chooses the command",
   "commands.__init__.command": "chooses the command",
   "commands.embed.opened": "makes the options of a pass over images",
+  "commands.embed.opened_images": "makes them, for images alone",
   "commands.evaluate.evaluate_network": "writes them down where a network is measured",
   "commands.evaluator.__init__": "hands them to trackers and exports",
   "commands.export.export_network": "an export states them where the network doesn't",

@@ -15,7 +15,7 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
-from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images
+from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images, images_given
 from conrec_tf.files import make_output_folder, remove_leftovers
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.classifier import find_classifier
@@ -31,6 +31,7 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
 )
 from conrec_tf.run_dir.image_table import image_columns, parquet_table
+from conrec_tf.run_dir.results_place import evaluated_center_crop
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -86,12 +87,25 @@ def opened(
   Raises:
     UsageError: the network doesn't fit or can't be read.
   """
-  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config = config.to_embed(batch_size(config))
-  source = load_dataset(config, pretrained.center_crop)
+  config, pretrained, source = opened_images(config, directory)
   model, head = open_network(config, pretrained, source.channels)
-  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path)
+  given = images_given(config, source)
+  kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path, given)
   return config, pretrained, source, model, kept
+
+
+def opened_images(
+  config: Config, directory: RunDirectory
+) -> tuple[Config, PretrainedModel, DatasetSource]:
+  """Opens images as a network is given them: as it was evaluated, also one that says nothing of it.
+
+  See `opened`, which returns these first.
+  """
+  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
+  config, crop = config.to_embed(batch_size(config)), pretrained.center_crop
+  if crop is None:
+    crop = evaluated_center_crop(directory, network_digest(pretrained))
+  return config, pretrained, load_dataset(config, crop)
 
 
 def folder_name(source: DatasetSource) -> str:

@@ -8,7 +8,6 @@ import pathlib
 import numpy as np
 
 from conrec_tf.commands import embed
-from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
@@ -17,14 +16,14 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_files
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.embedding import batch_size, embed_images
+from conrec_tf.evaluation.embedding import embed_images
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
 from conrec_tf.explore.page import write_page
 from conrec_tf.explore.query import write_query_page
 from conrec_tf.explore.tables import Images, write_parquet
 from conrec_tf.explore.thumbnails import thumbnails
-from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.embedding_files import read_embedded
 from conrec_tf.run_dir.image_table import PARQUET
@@ -47,9 +46,7 @@ def run(config: Config) -> None:
   """
   embed.run(config)
   directory = RunDirectory(config.run_directory)
-  pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config = config.to_embed(batch_size(config))
-  source = load_dataset(config, pretrained.center_crop)
+  config, pretrained, source = embed.opened_images(config, directory)
   name = embed.folder_name(source)
   embeddings = directory.path / "embeddings" / name
   embedded = read_embedded(embeddings)

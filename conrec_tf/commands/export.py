@@ -54,7 +54,12 @@ def export_network(
       own.eval_crops,
     )
   kept = TASKS[own.train_mode].classifier(
-    pretrained, model, own.ft_proj_selector, head, directory.path
+    pretrained,
+    model,
+    own.ft_proj_selector,
+    head,
+    directory.path,
+    {"evaluation_size": own.evaluation_size},
   )
   channels, standardise = pretrained.channels or config.channels, config.standardize_embeddings
   described = metadata(own, pretrained, channels, kept, standardise)

@@ -1,6 +1,6 @@
 """A split through a network: its embeddings and labels."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -37,6 +37,18 @@ def batch_size(options: Experiment) -> int:
   image = MAPS_AT_ONCE * 4 * options.base_filters * options.evaluation_size**2
   wanted = min(options.eval_batch_size, max(1, BYTES_FOR_ACTIVATIONS // image), LARGEST_BATCH)
   return 2 ** (wanted.bit_length() - 1)
+
+
+def images_given(options: Experiment, source: DatasetSource) -> dict[str, Any]:
+  """Returns how images are given to a network, JSON's types by name.
+
+  What learnt from embeddings of images that were given otherwise takes these for others.
+  """
+  return {
+    "evaluation_size": options.evaluation_size,
+    "eval_crops": options.eval_crops,
+    "center_crop": source.center_crop,
+  }
 
 
 def embed_images(model: Embedder, images: tf.Tensor, options: Experiment) -> tf.Tensor:

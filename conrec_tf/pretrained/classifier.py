@@ -1,9 +1,11 @@
 """The classifier of a trained network: the one that an evaluation kept, or its supervised head."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import dataclasses
+import logging
 import os
 import pathlib
+from typing import Any
 
 from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.evaluation.probes import KnownImages
@@ -11,6 +13,9 @@ from conrec_tf.evaluation.supervised_evaluation import classifier_of_head, head_
 from conrec_tf.models import LinearHead
 from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.run_dir.classifier_file import KeptClassifier, classifiers_in, read_classifier
+from conrec_tf.run_dir.measurement import changed_words
+
+logger = logging.getLogger(__name__)
 
 ASSET = "classifier.npz"  # of a SavedModel
 
@@ -21,24 +26,26 @@ def find_classifier(
   layer: int = 0,
   head: LinearHead | None = None,
   folder: str | os.PathLike = "",
+  given: Mapping[str, Any] | None = None,
 ) -> KeptClassifier | None:
   """Returns the classifier of a network, or None where nothing was learnt from its embeddings.
 
   Of a finetuned network that is its head. Else it is the one that an evaluation kept, in a folder,
-  beside the network, or inside its SavedModel; or a head that was trained beside the network.
+  beside the network, or inside its SavedModel; or a head that was trained beside the network. One
+  that learnt from images that were given otherwise, in another size say, is none; that is said.
 
   Args:
     model: the network, with its weights.
     layer: which one of it is embedded; see `ConRec.representation`.
     head: the network's supervised head, or None.
     folder: where to look first.
+    given: how the network is given images, what counts of `images_given`.
 
   Raises:
     UsageError: a file of a classifier can't be read.
   """
   digest = model.digest(layer)
-  found = (read_classifier(path) for path in _files(pretrained, folder))
-  kept = next((each for each in found if each.network == digest), None)
+  kept = _kept(_files(pretrained, folder), digest, given or {})
   if head is None or kept and pretrained.train_mode != "finetune":
     return kept
   ordinal = bool(pretrained.settings.get("ordinal_labels"))
@@ -46,6 +53,30 @@ def find_classifier(
   known = kept.known if kept else KnownImages.none(learnt.mean, learnt.deviation)
   kind = head_kind(len(pretrained.class_names), ordinal)
   return KeptClassifier(kind.name, pretrained.class_names, digest, {False: learnt}, known)
+
+
+def _kept(
+  paths: Iterable[pathlib.Path], digest: str, given: Mapping[str, Any]
+) -> KeptClassifier | None:
+  """Returns the first classifier of a network that learnt from images as they are given."""
+  otherwise = ""
+  for path in paths:
+    kept = read_classifier(path)
+    if kept.network != digest:
+      continue
+    changed = changed_words(kept.given, given)
+    if not changed:
+      return kept
+    otherwise = otherwise or f"{path} learnt from images that were given otherwise than now " + (
+      f"({', '.join(changed)})"
+    )
+  if otherwise:
+    logger.warning(
+      "%s: nothing is predicted by it; mode=eval with --checkpoint, in a model_dir of its own, "
+      "learns from images as they are given now",
+      otherwise,
+    )
+  return None
 
 
 def _files(pretrained: PretrainedModel, folder: str | os.PathLike) -> Iterable[pathlib.Path]:

@@ -33,6 +33,7 @@ class KeptClassifier:
     readings: the classifiers by whether they take standardised embeddings: both, or of a supervised
       head the raw one alone.
     known: the images that it learnt from.
+    given: how they were given to the network, see `images_given`; empty where that isn't noted.
   """
 
   kind: str
@@ -40,6 +41,7 @@ class KeptClassifier:
   network: str
   readings: Mapping[bool, LinearClassifier]
   known: KnownImages
+  given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def labels(self) -> LabelKind:
@@ -57,6 +59,7 @@ class KeptClassifier:
       "class_names": self.class_names,
       "network": self.network,
       "excludes": next(iter(self.readings.values())).excludes,
+      "given": dict(self.given),
     }
     arrays = {"description": np.array(json.dumps(described))}
     for standardise, classifier in self.readings.items():
@@ -116,4 +119,5 @@ def read_classifier(path: pathlib.Path) -> KeptClassifier:
     if not readings:
       raise ValueError("it holds no weights")
     names = tuple(described["class_names"])
-    return KeptClassifier(described["kind"], names, described["network"], readings, known)
+    given = dict(described.get("given", {}))
+    return KeptClassifier(described["kind"], names, described["network"], readings, known, given)

@@ -183,6 +183,19 @@ def write_summary_of(
   directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
 
 
+def evaluated_center_crop(directory: RunDirectory, network: str) -> bool | None:
+  """Returns whether a network was given the centre of images where it was evaluated in a folder.
+
+  Args:
+    network: its digest, where it isn't the folder's own.
+
+  Returns:
+    None where it wasn't evaluated there, or that isn't noted.
+  """
+  data = (directory.read(OWN) or {}).get(MEASURED_ON, {})
+  return data.get("center_crop") if data.get("network") == network else None
+
+
 def _check_alike(directory: RunDirectory, results: Sequence[Mapping[str, Any]]) -> None:
   """Raises UsageError where a mean of results would be one of different things."""
   measured = Measurement.of_result(results[0])

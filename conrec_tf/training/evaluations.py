@@ -8,7 +8,12 @@ import numpy as np
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import split_batches
-from conrec_tf.evaluation.embedding import Embedder, all_representations, embed_split
+from conrec_tf.evaluation.embedding import (
+  Embedder,
+  all_representations,
+  embed_split,
+  images_given,
+)
 from conrec_tf.evaluation.label_free import label_free_measures
 from conrec_tf.evaluation.label_kinds import Classes, Grades, LabelKind, MultiLabel
 from conrec_tf.evaluation.linear_evaluation import (
@@ -74,7 +79,12 @@ def evaluate_linearly(
   if learnt:
     known = KnownImages.of_embeddings(train[0], source.train.names)
     metrics[CLASSIFIER] = KeptClassifier(
-      kind.name, source.class_names, model.digest(options.ft_proj_selector), learnt, known
+      kind.name,
+      source.class_names,
+      model.digest(options.ft_proj_selector),
+      learnt,
+      known,
+      images_given(options, source),
     )
   return _with_names(metrics | label_free_measures((test or train)[0]) | at_the_end, source)
 
@@ -194,5 +204,6 @@ def evaluate_head(
       model.digest(options.ft_proj_selector),
       {False: classifier_of_head(head, options.ordinal_labels)},
       KnownImages.of_embeddings(embeddings, some.names),
+      images_given(options, source),
     )
   return _with_names(metrics, source)

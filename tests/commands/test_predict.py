@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf import files
+from conrec_tf.commands import embed
 from conrec_tf.commands import predict as prediction
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
@@ -17,6 +18,7 @@ from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.evaluation.probes import KnownImages
 from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
 from conrec_tf.run_dir.embedding_files import Archive
@@ -57,12 +59,12 @@ def learnt(tmp_path_factory):
   return config, model, source, embed_split(model, source, source.train, config)
 
 
-def with_classifier(learnt, kind, labels, folder):
+def with_classifier(learnt, kind, labels, folder, **given):
   """Returns the config of a run beside that network, in which a classifier of labels is kept."""
   config, model, source, (embeddings, _) = learnt
   fitted = {flag: kind.fit((embeddings, labels), flag) for flag in (False, True)}
   known = KnownImages.of_embeddings(embeddings, source.train.names)
-  kept = KeptClassifier(kind.name, NAMES, model.digest(), fitted, known)
+  kept = KeptClassifier(kind.name, NAMES, model.digest(), fitted, known, given)
   folder.mkdir(exist_ok=True)
   write_classifier(RunDirectory(folder), 5, kept)
   checkpoint = str(pathlib.Path(config.model_dir) / "checkpoints/ckpt-5")
@@ -155,6 +157,38 @@ def test_a_network_from_which_nothing_was_learnt_is_refused(learnt, tmp_path):
   Checkpoints(tmp_path, 1, {"model": model}).save(5)  # the classifier beside it is of another one
   with pytest.raises(UsageError, match="from whose embeddings nothing was learnt"):
     prediction.run(dataclasses.replace(other, checkpoint=""))
+
+
+@pytest.mark.parametrize(
+  "name, learnt_from, asked",
+  [("evaluation_size", 24, dict(eval_image_size=48)), ("eval_crops", 1, dict(eval_crops=2))],
+)
+def test_a_classifier_of_images_that_were_given_otherwise_predicts_nothing(
+  learnt, tmp_path, caplog, name, learnt_from, asked
+):
+  config, _ = with_classifier(
+    learnt, Classes(2), learnt[3][1], tmp_path, **{name: learnt_from}, center_crop=False
+  )
+  assert len(predicted(config)) == 24
+  with pytest.raises(UsageError, match="must have a classifier, for mode=predict"):
+    prediction.run(dataclasses.replace(config, **asked))
+  assert f"classifier_5.npz learnt from images that were given otherwise than now ({name}: " in (
+    caplog.text
+  )
+
+
+def test_a_network_that_says_nothing_of_crops_is_given_images_as_where_it_was_evaluated(
+  learnt, tmp_path
+):
+  config, _ = with_classifier(learnt, Classes(2), learnt[3][1], tmp_path, center_crop=True)
+  directory = RunDirectory(tmp_path)
+  with pytest.raises(UsageError, match="must have a classifier"):  # images of one size: whole
+    prediction.run(config)
+  network = network_digest(resolve_checkpoint(config.checkpoint))
+  noted = {"network": network, "center_crop": True}
+  directory.write("measured_on.json", {"measured_on": noted})
+  _, _, source = embed.opened_images(config, directory)
+  assert source.center_crop and len(predicted(config)) == 24
 
 
 def test_a_table_that_a_killed_process_was_writing_is_removed(learnt, tmp_path):

@@ -19,12 +19,15 @@ from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.label_kinds import Classes
+from conrec_tf.evaluation.probes import KnownImages
 from conrec_tf.export import export as exporting
 from conrec_tf.export import saved_model
 from conrec_tf.models import build_head, build_model
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 LOAD = """
@@ -231,6 +234,33 @@ def test_metadata_has_the_numbers_of_the_folder_that_has_the_classifier(
   monkeypatch.setattr(command, "write_exports", lambda *args: described.append(args[2]))
   export_network(config, pretrained, RunDirectory(tmp_path))
   assert described[0]["result"]["eval/knn_accuracy"] == expected
+
+
+def test_an_export_of_other_images_has_no_classifier_and_the_layers_that_are_asked_for(
+  tmp_path, rng, monkeypatch
+):
+  config, model, head = built(representation_levels="last")
+  config = dataclasses.replace(config, lineareval_while_pretraining=False)
+  directory = saved(tmp_path, config, model, head)
+  vectors, labels = rng.normal(size=(40, model.embed(tf.zeros([1, 24, 24, 3])).shape[1])), [0, 1]
+  fitted = {False: Classes(2).fit((vectors, np.array(labels * 20)), False)}
+  kept = KeptClassifier(
+    "classes",
+    ("a", "b"),
+    model.digest(),
+    fitted,
+    KnownImages.of_embeddings(vectors, None),
+    {"evaluation_size": 24},
+  )
+  write_classifier(directory, 7, kept)
+  found = []
+  monkeypatch.setattr(command, "write_exports", lambda *args: found.append(args[0]))
+  asked = [{}, dict(eval_image_size=32), dict(representation_levels="all")]
+  for changes in asked:
+    export_network(dataclasses.replace(config, **changes), resolve_checkpoint(tmp_path), directory)
+  assert [bool(each.classifier) for each in found] == [True, False, False]
+  widths = [each.call(tf.zeros([1, 24, 24, 3]), False).shape[1] for each in found]
+  assert widths[0] == widths[1] < widths[2]
 
 
 @pytest.mark.parametrize("trainable", [True, False])

@@ -24,7 +24,8 @@ def kept(request, rng):
   labels = rng.integers(0, 2, (40, 3)) if request.param == "labels" else np.arange(40) % 3
   learnt = {flag: kind.fit((embeddings, labels), flag) for flag in (False, True)}
   known = KnownImages.of_embeddings(embeddings, np.array(["ä.png"] * 40, object))
-  return KeptClassifier(kind.name, NAMES, "digest", learnt, known), embeddings
+  given = {"evaluation_size": 48, "center_crop": False}
+  return KeptClassifier(kind.name, NAMES, "digest", learnt, known, given), embeddings
 
 
 def test_a_classifier_comes_back_to_the_bit(kept, tmp_path):
@@ -34,6 +35,7 @@ def test_a_classifier_comes_back_to_the_bit(kept, tmp_path):
   found = read_classifier(path)
   assert path.name == "classifier_7.npz" and found.labels == classifier.labels
   assert (found.class_names, found.network) == (NAMES, "digest")
+  assert found.given == classifier.given
   for standardise in (False, True):
     np.testing.assert_array_equal(
       found.reading(standardise).probabilities(embeddings),
