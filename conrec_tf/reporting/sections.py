@@ -50,8 +50,9 @@ def methods_section(context: ReportContext) -> Section | None:
 
 def verdict_part(context: ReportContext) -> Section | None:
   """Tells the verdict on the run; None where none was asked for."""
-  result = read_verdict(context.runs[0].path.resolve())
-  return verdict_section(result) if result else None
+  run = context.runs[0]
+  result = read_verdict(run.path.resolve())
+  return verdict_section(result, run) if result else None
 
 
 def training_section(context: ReportContext) -> Section | None:

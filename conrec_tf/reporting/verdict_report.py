@@ -4,10 +4,12 @@ from collections.abc import Mapping
 import pathlib
 from typing import Any
 
-from conrec_tf.metrics import metric_of
+from conrec_tf.metrics import GLOBAL_STEP, metric_of
 from conrec_tf.reporting.figures.difference_figures import differences_by_labels
 from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
+from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tables import Table
+from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
 
 FOLDER = "page"
@@ -27,11 +29,23 @@ def _last(path: str) -> str:
   return pathlib.PurePath(path).name
 
 
-def verdict_section(result: Mapping[str, Any]) -> Section:
-  """Returns the part of a run's report that tells its verdict."""
-  return Section(
-    TITLE, notes=[result["sentence"]], table=reached_table(result), table_title="Linear evaluation"
-  )
+def verdict_section(result: Mapping[str, Any], run: RunRecord) -> Section:
+  """Returns the part of a run's report that tells its verdict, and where that is of another state.
+
+  Args:
+    result: what `verdict.json` holds.
+    run: as it is now.
+  """
+  changed = run.measured.other_images(Measurement.of_result(result))
+  if result.get(GLOBAL_STEP, run.step) != run.step:
+    changed.append(f"step {run.step} -> {result[GLOBAL_STEP]}")
+  notes = [result["sentence"]]
+  if changed:
+    notes.append(
+      f"This verdict is of another state than the numbers of this page ({'; '.join(changed)}); "
+      "--mode=verdict decides anew."
+    )
+  return Section(TITLE, notes=notes, table=reached_table(result), table_title="Linear evaluation")
 
 
 def write_verdict_page(parent: pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:

@@ -1,10 +1,13 @@
 """The page of a verdict, of made-up numbers."""
 
 import json
+import pathlib
 import re
 
 import pytest
 
+from conrec_tf.config import Config
+from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.verdict_report import (
   differences_table,
   reached_table,
@@ -42,6 +45,13 @@ def method(name, trainings, **reached):
     "reached": reached,
     "chosen_on_held_out_labels": [chosen] * trainings,
   }
+
+
+def at_step(step, data=None):
+  """A run that was measured at a step."""
+  settings = dict.fromkeys(("eval_crop", "cv_folds"))
+  result = {"global_step": step, "measured_on": data or {}, "evaluated_with": settings}
+  return RunRecord(pathlib.Path(), Config(), [], {}, result, None, [])
 
 
 @pytest.fixture
@@ -107,5 +117,15 @@ def test_a_report_tells_the_verdict_on_its_run_or_on_the_seeds_that_it_is_one_of
   result["methods"][0]["networks"] = ["runs/several/seed_0", "runs/several/seed_1"]
   (run.parent / "verdict/verdict.json").write_text(json.dumps(result))
   assert read_verdict(run) == result and read_verdict(tmp_path / "several/seed_7") is None
-  section = verdict_section(read_verdict(run))
+  section = verdict_section(read_verdict(run), at_step(7))
   assert section.notes == [SENTENCE] and len(section.table.rows) == 2
+
+
+def test_a_report_says_of_which_state_a_verdict_is(result):
+  noted = {"eval": "digest of 500 images", "class_names": ["a", "b"]}
+  result |= {"global_step": 7, "measured_on": noted}
+  assert verdict_section(result, at_step(7, noted)).notes == [SENTENCE]
+  _, later = verdict_section(result, at_step(9, noted)).notes
+  assert "another state than the numbers of this page (step 9 -> 7); --mode=verdict" in later
+  _, others = verdict_section(result, at_step(7, noted | {"eval": "of others"})).notes
+  assert "(images or labels of the eval split)" in others
