@@ -25,6 +25,7 @@ VALUES = {
   "imagenet": "ImageNet's mean and deviation",
 }
 CHANNELS = (3, 1)
+BRIGHTEST = 255  # of bytes
 UNSUITED = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 # What the network takes: an axis of None is free. From images to what it gives.
@@ -79,6 +80,11 @@ class ExternalNetwork:
     if self._dtype.is_integer and scaling != "bytes":
       raise UsageError(
         f"external_scaling must be bytes for {path}, which takes whole numbers. Received: {scaling}"
+      )
+    if self._dtype.is_integer and self._dtype.max < BRIGHTEST:
+      raise UsageError(
+        f"{option} must take fractions, or whole numbers up to {BRIGHTEST}. Received: {path}, "
+        f"which takes {self._dtype.name}"
       )
     self._batch = shape[0]
     self._channels_first, self.channels, self.image_size, given = self._layout(

@@ -152,6 +152,13 @@ def test_what_is_refused(files, tmp_path):
   ):
     with pytest.raises(UsageError, match=message):
       ExternalNetwork(path, *arguments)
+  signed = saved(
+    tmp_path / "signed",
+    lambda images: tf.cast(images[:, 0, 0], tf.float32),
+    tf.TensorSpec([None, 8, 8, 3], tf.int8),
+  )
+  with pytest.raises(UsageError, match="whole numbers up to 255. Received: .*signed, .* int8"):
+    ExternalNetwork(signed, "bytes", "", 8)
   with pytest.raises(UsageError, match="image_channels must be 3 for .*net. Received: 1"):
     ExternalNetwork(path, "unit", "", 8).embed(tf.zeros([2, 8, 8, 1]))
   with pytest.raises(UsageError, match="image_size must be 32, for .*onnx"):
