@@ -21,14 +21,17 @@ from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.models import build_model
 from conrec_tf.models.scaling import in_channels
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint, starting_network
+from conrec_tf.pretrained.find import (
+  READ,
+  network_digest,
+  resolve_checkpoint,
+  starting_network,
+)
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import recompute_normalization
 
 EMBEDDING, RECOMPUTED = "embedding", "embedding after recomputed batch norm"
 GREY, RGB = 1, 3
-# Options that say how a network is read: of one network they may differ between evaluations.
-READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "representation_levels")
 
 # Embeddings float [N, F] of a split by name of the representation, and its labels.
 Represented = tuple[dict[str, np.ndarray], np.ndarray]

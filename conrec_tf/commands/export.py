@@ -1,5 +1,6 @@
 """`--mode=export`: a trained network for use elsewhere."""
 
+from collections.abc import Mapping
 import dataclasses
 import logging
 import pathlib
@@ -9,15 +10,17 @@ import tensorflow as tf
 
 from conrec_tf.commands.tasks import TASKS, portable_network
 from conrec_tf.config import Config
+from conrec_tf.config.migrations import current_settings
 from conrec_tf.export.export import check_formats, metadata, write_exports
 from conrec_tf.pretrained.find import (
   MOMENTUM,
+  READ,
   PretrainedModel,
   momentum_network,
   network_digest,
   resolve_checkpoint,
 )
-from conrec_tf.run_dir.measurement import Measurement
+from conrec_tf.run_dir.measurement import Measurement, changed_words
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -43,11 +46,13 @@ def export_network(
   """
   if not config.export_format:
     return []
-  pretrained = dataclasses.replace(pretrained, result=_result(pretrained, directory))
   if config.export_weights == MOMENTUM:
     pretrained = momentum_network(pretrained)
   with tf.device("CPU:0"):
     own, model, head = portable_network(config, pretrained)
+  if pretrained.network != MOMENTUM:  # which nothing measured
+    result = _result(pretrained, directory, own.settings)
+    pretrained = dataclasses.replace(pretrained, result=result)
   if own.eval_crops > 1:
     logger.info(
       "What is exported takes images as they are; the run's numbers are of means over %d crops",
@@ -67,8 +72,23 @@ def export_network(
   return write_exports(exported, config.export_format, described, directory)
 
 
-def _result(pretrained: PretrainedModel, directory: RunDirectory) -> dict[str, Any]:
-  """Returns what an evaluation in a folder found of a network, or else what its own run did."""
-  result = directory.result(pretrained.step)
-  measured = Measurement.of_result(result).data.get("network")
-  return result if measured == network_digest(pretrained) else pretrained.result
+def _result(
+  pretrained: PretrainedModel, directory: RunDirectory, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns what an evaluation in a folder found of a network, or else what its own run did.
+
+  Args:
+    settings: `{option: value}` of what is exported; nothing is said of a network that is read
+      otherwise than it was measured.
+  """
+  result, known = directory.result(pretrained.step), directory.read("config.json") or {}
+  if Measurement.of_result(result).data.get("network") != network_digest(pretrained):
+    result, known = pretrained.result, pretrained.settings
+  measured = current_settings(known) | Measurement.of_result(result).settings
+  changed = changed_words(measured, {name: settings[name] for name in READ})
+  if result and changed:
+    logger.info(
+      "What is exported has no numbers: it was measured otherwise (%s)", ", ".join(changed)
+    )
+    return {}
+  return result

@@ -20,7 +20,7 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.export.saved_model import Exported, exported_representation
 from conrec_tf.models import ConRec
 from conrec_tf.pretrained.classifier import find_classifier
-from conrec_tf.pretrained.find import MOMENTUM, PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import MOMENTUM, READ, PretrainedModel, resolve_checkpoint
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -195,8 +195,8 @@ def portable_network(
   """Builds a trained network alone, in float32 and for one device, with its weights.
 
   Args:
-    config: the options of the run; of the network's own settings only `ft_proj_selector`,
-      `representation_levels`, sizes and crops can be changed, and all if it doesn't tell them.
+    config: the options of the run; of the network's own settings only those of `READ` can be
+      changed, and all if it doesn't tell them.
 
   Returns:
     The description of the network, the network, and its head or None.
@@ -211,11 +211,7 @@ def portable_network(
       "mixed_precision": "float32",
       "gradient_checkpointing": False,
       "encoder_weights": "",
-      "image_size": config.image_size,
-      "eval_image_size": config.eval_image_size,
-      "eval_crops": config.eval_crops,
-      "ft_proj_selector": config.ft_proj_selector,
-      "representation_levels": config.representation_levels,
+      **{name: getattr(config, name) for name in READ},
     }
   )
   has_head = pretrained.kind != "hdf5" and pretrained.network != MOMENTUM

@@ -35,6 +35,8 @@ WITHOUT_HEAD = {
   "finetune": EMBEDS,
   "segment": {**EMBEDS, "pooling": "average", "proj_head_mode": "none"},  # its encoder
 }
+# Options that say how a network is read: of one network they may differ between evaluations.
+READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "representation_levels")
 OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",

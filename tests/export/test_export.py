@@ -236,7 +236,7 @@ def test_metadata_has_the_numbers_of_the_folder_that_has_the_classifier(
   assert described[0]["result"]["eval/knn_accuracy"] == expected
 
 
-def test_an_export_of_other_images_has_no_classifier_and_the_layers_that_are_asked_for(
+def test_an_export_of_other_images_has_no_classifier_and_the_levels_that_are_asked_for(
   tmp_path, rng, monkeypatch
 ):
   config, model, head = built(representation_levels="last")
@@ -253,12 +253,18 @@ def test_an_export_of_other_images_has_no_classifier_and_the_layers_that_are_ask
     {"evaluation_size": 24},
   )
   write_classifier(directory, 7, kept)
-  found = []
-  monkeypatch.setattr(command, "write_exports", lambda *args: found.append(args[0]))
+  found, results = [], []
+
+  def write_exports(exported, formats, described, directory):
+    found.append(exported)
+    results.append(described["result"].get("eval/knn_accuracy"))
+
+  monkeypatch.setattr(command, "write_exports", write_exports)
   asked = [{}, dict(eval_image_size=32), dict(representation_levels="all")]
   for changes in asked:
     export_network(dataclasses.replace(config, **changes), resolve_checkpoint(tmp_path), directory)
   assert [bool(each.classifier) for each in found] == [True, False, False]
+  assert results == [0.5, None, None]  # which was measured of the first
   widths = [each.call(tf.zeros([1, 24, 24, 3]), False).shape[1] for each in found]
   assert widths[0] == widths[1] < widths[2]
 
