@@ -22,6 +22,7 @@ from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.comparison import measure_of
+from conrec_tf.evaluation.few_labels import say_if_more
 from conrec_tf.evaluation.label_kinds import Grades
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.protocol import (
@@ -244,6 +245,8 @@ class _Bench:
     amounts = self._protocol.amounts
     assert ours.learnt is not None
     counts = label_counts(self._protocol, ours.learnt)
+    for fraction in self._protocol.fractions:
+      say_if_more(fraction, counts[fraction_key(fraction)], len(ours.learnt))
     rows: list[dict[str, Any]] = []
     answers: dict[str, tuple[str, str]] = {}
     for amount in amounts:

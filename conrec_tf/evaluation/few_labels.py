@@ -61,16 +61,25 @@ def label_fraction_curve(
   for fraction in fractions:
     subsets = share_subsets(train[1], fraction, repetitions, seed)
     scores = [score((train[0][chosen], train[1][chosen])) for chosen in subsets]
-    chosen = subsets[0]
-    if len(chosen) > round(fraction * len(train[1])):
-      logger.info(
-        "Label fraction %g has %d labels instead of %d, one for each class at least",
-        fraction,
-        len(chosen),
-        round(fraction * len(train[1])),
-      )
-    rows.append({"fraction": float(fraction), **_summary(len(chosen), scores)})
+    say_if_more(fraction, len(subsets[0]), len(train[1]))
+    rows.append({"fraction": float(fraction), **_summary(len(subsets[0]), scores)})
   return rows
+
+
+def say_if_more(fraction: float, labels: int, every: int) -> None:
+  """Logs where a share of the labels holds more of them than it says, for want of fewer.
+
+  Args:
+    labels: that it holds; see `stratified_subset`.
+    every: labels that there are.
+  """
+  if labels > round(fraction * every):
+    logger.info(
+      "Label fraction %g has %d labels instead of %d, one for each class at least",
+      fraction,
+      labels,
+      round(fraction * every),
+    )
 
 
 def few_shot_curve(
