@@ -1,6 +1,6 @@
 """Tables of images in CSV files, line by line: labels, splits and groups of a label table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import csv
 import dataclasses
 import logging
@@ -137,13 +137,14 @@ def read_lines(
   Args:
     option: whose file it is, for messages.
     columns: that it must have, in any case.
-    perhaps: that it may have, for messages.
+    perhaps: that it may have, which are read as well.
 
   Returns:
     Of each line its number and `{column in lower case: text}`, empty where nothing stands.
 
   Raises:
-    UsageError: the file can't be read or lacks a column.
+    UsageError: the file can't be read, lacks a column or has one twice, or a line has more cells
+      than there are columns.
   """
   damaged = (OSError, UnicodeDecodeError, csv.Error)
   with as_usage_error(f"{option} must be a CSV file in UTF-8", path, *damaged):
@@ -157,10 +158,31 @@ def read_lines(
           f"{option} must have the columns {', '.join(columns)}{also}. "
           f"Received: {', '.join(found) or 'nothing'} in {path}"
         )
-      return [
-        (reader.line_num, {column: (row.get(column) or "").strip() for column in found})
-        for row in reader
-      ]
+      used = {name.lower() for name in (*columns, *perhaps)} & {*found}
+      check_columns(option, found, used, path)
+      lines = list[Line]()
+      for row in reader:
+        further = [cell for cell in row.pop(None, None) or () if cell.strip()]
+        if further and used:
+          raise UsageError(
+            f"{option} must have a cell for each of {len(found)} columns, those with commas in "
+            f'quotes ("a, b"). Received: {further[0].strip()} beyond them, line '
+            f"{reader.line_num} of {path}"
+          )
+        lines.append((reader.line_num, {name: (row.get(name) or "").strip() for name in found}))
+      return lines
+
+
+def check_columns(option: str, found: Sequence[str], used: Collection[str], path: str) -> None:
+  """Raises UsageError where a column that is used is there twice: which one counts isn't known.
+
+  Args:
+    found: names of the columns of a table, in lower case.
+  """
+  if twice := next((name for name in found if name in used and found.count(name) > 1), ""):
+    raise UsageError(
+      f"{option} must have each column once, in capitals or not. Received: {twice} again in {path}"
+    )
 
 
 def _text(lines: Iterable[str]) -> Iterator[str]:

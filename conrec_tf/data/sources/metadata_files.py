@@ -9,7 +9,14 @@ import os
 import posixpath
 from typing import Any
 
-from conrec_tf.data.files.label_table import Line, Row, add_rows, read_lines, say_lost
+from conrec_tf.data.files.label_table import (
+  Line,
+  Row,
+  add_rows,
+  check_columns,
+  read_lines,
+  say_lost,
+)
 from conrec_tf.data.files.labels import value_text
 from conrec_tf.data.files.layout import SPLIT_NAMES
 from conrec_tf.data.sources.parquet_copy import parquet_file
@@ -44,8 +51,9 @@ def read_metadata(
   for first, second in itertools.pairwise(tables):
     if os.path.dirname(first) == os.path.dirname(second):
       raise UsageError(f"data_dir must hold one table a folder. Received: {first} and {second}")
-  lines = {table: _lines(os.path.join(root, table)) for table in tables}
   needed = [column.lower() for column in columns] or ["label"]
+  used = (KEY, *needed, "split", "group")
+  lines = {table: _lines(os.path.join(root, table), used) for table in tables}
   for table in [table for table in tables if KEY not in _columns(lines[table])]:
     logger.info("Left out %s, which has no column %s", table, KEY)
     del lines[table]
@@ -93,19 +101,25 @@ def _columns(lines: Sequence[Line]) -> set[str]:
   return {column for _, given in lines for column in given}
 
 
-def _lines(path: str) -> list[Line]:
-  """Returns the lines of a table, `{column in lower case: text}` each."""
+def _lines(path: str, used: Sequence[str]) -> list[Line]:
+  """Returns the lines of a table, `{column in lower case: text}` each.
+
+  Those columns that are used must be there once at most.
+  """
   ending = os.path.splitext(path)[1]
   if ending == ".csv":
-    return read_lines("data_dir", path, [])
+    return read_lines("data_dir", path, [], used)
   if ending == ".parquet":
     with parquet_file(path) as file:
       # Columns that hold more than a value are none of ours.
       names = [field.name for field in file.schema_arrow if not field.type.num_fields]
+      check_columns("data_dir", [name.strip().lower() for name in names], used, path)
       return _texts(enumerate(file.read(names).to_pylist(), 1), path)
   with as_usage_error("data_dir must hold tables of JSON, a line each", path, OSError, ValueError):
     with open(path, encoding="utf-8-sig") as stream:
       values = [(number, json.loads(line)) for number, line in enumerate(stream, 1) if line.strip()]
+  for row in (row for _, row in values if isinstance(row, Mapping)):
+    check_columns("data_dir", [str(key).strip().lower() for key in row], used, path)
   return _texts(values, path)
 
 

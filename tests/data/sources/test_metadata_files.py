@@ -39,6 +39,16 @@ def write(folder, kind, rows):
     parquet.write_table(pa.Table.from_pylist(rows), path)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, kind):
+  """Of labels in `Label` and `label` one would be taken, and nobody said which."""
+  pictures(tmp_path / "images", range(4))
+  rows = [{**row, "Label": "other"} for row in rows_of(range(4))]
+  write(tmp_path, kind, rows)
+  with pytest.raises(UsageError, match=r"each column once.* Received: label again in .*metadata"):
+    load_dataset(Config(dataset="image_folder", data_dir=str(tmp_path)))
+
+
 def rows_of(seeds, **more):
   return [
     {"file_name": f"images/{seed:02}.png", "label": LABELS[seed % 2], "age": seed} | more
