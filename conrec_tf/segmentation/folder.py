@@ -18,7 +18,7 @@ from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.image_folder import open_files
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
-from conrec_tf.segmentation.mask_classes import class_maps
+from conrec_tf.segmentation.mask_classes import class_maps, counted_pixels
 from conrec_tf.segmentation.masks import Mask, check_size, read_mask, shown_size
 from conrec_tf.segmentation.pairs import paired_by_folders, paired_by_table
 
@@ -61,7 +61,7 @@ def open_masked_folder(options: SegmentationExperiment) -> DatasetSource:
         f"{readable(pairs.masks[name])}. "
         f"Received: {shown_size(pixels.shape[:2])} in {readable(file)}"
       )
-    maps[name][(pixels if pixels.ndim == 2 else pixels.any(axis=-1)) == 0] = masks.IGNORED
+    maps[name][~counted_pixels(valid_masks[name])] = masks.IGNORED
   maps = {readable(name): maps[name] for name in sorted(maps, key=readable)}  # as splits name them
 
   limit = None if options.mode == "check_data" else options.max_undecodable

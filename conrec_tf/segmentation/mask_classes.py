@@ -23,7 +23,7 @@ SKIPPED = "ignored"  # the name in a table of what doesn't count
 LOSSY_DISTANCE = 64.0  # from a class, of values that were saved with losses
 COLOUR_DISTANCE = 8.0  # of other colours, which programs round
 CLEAR_GAP = 32  # between the values of classes, of masks that were saved with losses
-BYTE = 255
+BYTE, WHITE = 255, 0xFFFFFF
 FEW_PIXELS = 0.05  # share of a mask saved with losses that may be near no class
 
 
@@ -60,6 +60,12 @@ def class_maps(
     UsageError: the masks hold something else than classes; see both functions and `class_map`.
   """
   classes = read_mask_classes(path) if path else found_mask_classes(read, ignored)
+  if not path and classes.names[0] != "0":
+    logger.warning(
+      "Of the values of masks that count none is 0: the lowest, %s, is taken for the background, "
+      "which means over classes leave out; mask_classes may name another one first",
+      classes.names[0],
+    )
   if classes.colours and ignored >= 0:
     raise UsageError(
       f"ignored_mask_value must be left out for classes by colour; a line as #ffffff,{SKIPPED} of "
@@ -168,6 +174,30 @@ def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
   if lost:
     remark += f", where {lost:.2%} of the pixels, near none, don't count"
   return of_values[inverse].reshape(pixels.shape), remark
+
+
+def counted_pixels(field: Mask) -> np.ndarray:
+  """Returns which pixels a field says count, bool `[h, w]`: those that aren't 0, or black.
+
+  Of a field that was saved with losses, those that are nearer to white.
+
+  Raises:
+    UsageError: it was saved with losses and isn't black and white, or its palette has black for
+      what counts.
+  """
+  values = np.unique(field.pixels)
+  if field.is_lossy or field.is_noisy(values):
+    colours = field.pixels.ndim == 3
+    classes = MaskClasses(("black", "white"), {0: 0, WHITE if colours else field.white: 1}, colours)
+    return class_map(field, classes)[0] == 1
+  if field.palette is not None and field.palette_colour(0):
+    black = [value for value in values.tolist() if value and not field.palette_colour(value)]
+    if black or values.tolist() == [0]:
+      raise UsageError(
+        "fields must store black, which doesn't count, as 0. Received: a palette of which 0 is "
+        f"#{field.palette_colour(0):06x} in {field.name}"
+      )
+  return (field.pixels if field.pixels.ndim == 2 else field.pixels.any(axis=-1)) != 0
 
 
 def _nearest(

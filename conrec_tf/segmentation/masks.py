@@ -63,6 +63,10 @@ class Mask:
     """Returns whether a mask's values aren't exactly those of classes, as after lossy saving."""
     if self.is_lossy or len(values) > MOST_CLASSES:
       return True
+    return self.is_noisy(values)
+
+  def is_noisy(self, values: np.ndarray) -> bool:
+    """Returns whether a mask's values are noise about black and white, as of what was a JPEG."""
     if self.pixels.ndim == 3 or self.palette is not None:
       return False
     dark = (values > 0) & (values <= NOISE)

@@ -73,6 +73,15 @@ def test_a_pgm_holds_what_it_stores(rng, largest):
   np.testing.assert_array_equal(mask.pixels, values)
 
 
+@pytest.mark.parametrize(
+  "values, ignored, said", [((1, 2, 3), -1, "1"), ((0, 1, 2), 0, "1"), ((0, 1), -1, "")]
+)
+def test_a_background_other_than_0_is_said(values, ignored, said, caplog):
+  class_maps(read_all(saved(discs(*values))), "", ignored)
+  assert ("background" in caplog.text) == bool(said)
+  assert f"the lowest, {said}," in caplog.text or not said
+
+
 @pytest.mark.parametrize("dtype, white", [("u1", 255), ("u2", 65535)])
 def test_a_tiff_of_which_0_is_white_is_taken_as_it_is_shown(rng, dtype, white):
   values = rng.choice(np.array([0, white], dtype), (8, 8))

@@ -111,6 +111,57 @@ def test_fields_say_what_counts(folder):
   assert np.all(classes[:, 10:] == masks.IGNORED) and np.all(classes[:, :10] < 3)
 
 
+def with_fields(folder, field, ending, **options):
+  """Writes a field, an image, beside each image of a folder."""
+  for path in folder.glob("*/images/*.jpg"):
+    place = path.parents[1] / "fields" / f"{path.stem}.{ending}"
+    place.parent.mkdir(exist_ok=True)
+    field.save(place, **options)
+  return folder
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_fields_saved_with_losses_count_where_they_are_nearer_to_white(folder, mode):
+  inside = np.hypot(*(np.mgrid[:30, :40] - np.array([14.5, 19.5])[:, None, None])) < 12
+  field = Image.fromarray(np.uint8(255 * inside)).convert(mode)
+  source = load_masked_dataset(config_of(with_fields(folder, field, "jpg", quality=75)))
+  stored = np.asarray(Image.open(next(folder.glob("*/fields/*.jpg"))))
+  assert (stored.reshape(30, 40, -1).any(axis=-1) & ~inside).sum() > 50  # noise about black
+  for _, classes in whole_images(source, source.eval):
+    np.testing.assert_array_equal(classes != masks.IGNORED, inside)
+
+
+def test_a_grey_field_saved_with_losses_is_refused(folder):
+  field = Image.fromarray(np.full([30, 40], 100, np.uint8))
+  with pytest.raises(UsageError, match="must hold classes alone: 0, 255. Received: 100 in test/fi"):
+    load_masked_dataset(config_of(with_fields(folder, field, "jpg")))
+
+
+@pytest.mark.parametrize(
+  "outside, colours, is_refused",
+  [
+    (1, "ffffff 000000", True),
+    (0, "000000 ffffff", False),
+    (0, "0000ff 00ff00", False),
+    (0, "000000 000000", False),
+  ],
+)
+def test_a_field_whose_palette_has_black_for_what_counts_is_refused(
+  folder, outside, colours, is_refused
+):
+  values = np.full([30, 40], outside, np.uint8)
+  values[:, :10] = 1 - outside
+  field = Image.fromarray(values, "P")
+  field.putpalette(list(bytes.fromhex(colours)))
+  options = config_of(with_fields(folder, field, "png"))
+  if is_refused:
+    with pytest.raises(UsageError, match="fields must store black.* 0 is #ffffff in test/fields/0"):
+      load_masked_dataset(options)
+  else:
+    _, classes = next(whole_images(source := load_masked_dataset(options), source.eval))
+    np.testing.assert_array_equal(classes != masks.IGNORED, values == 1)
+
+
 @pytest.fixture
 def pairs(folder):
   """The same files in folders of other names, and a table that pairs them."""
