@@ -13,6 +13,7 @@ from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_files
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
@@ -81,6 +82,9 @@ def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
   Returns:
     Splits, each with int `[n]`, sorted, places of its images; and bool `[N]`, which of all rows of
     the embeddings those are.
+
+  Raises:
+    UsageError: a part of a split that streams is in the one before; which part isn't known.
   """
   parts, kept = list[Part](), list[np.ndarray]()
   known = np.zeros(0, object)
@@ -90,6 +94,12 @@ def distinct(source: DatasetSource) -> tuple[list[Part], np.ndarray]:
     is_new = np.ones(len(index), bool)
     if column is not None:
       is_new = ~np.isin(column[index].astype(str), known)
+      if isinstance(split.rows, Streamed) and 0 < is_new.sum() < len(is_new):
+        raise UsageError(
+          "eval_split must lie within train_split or apart from it, for mode=explore of records "
+          f"that stream. Received: {split.name}, of whose {len(is_new)} images {is_new.sum()} are "
+          f"not in {source.train.name}"
+        )
       known = np.concatenate([known, column[index].astype(str)])
     parts.append((split, index[is_new]))
     kept.append(is_new)

@@ -32,7 +32,7 @@ class Columns:
     labels: reads the labels, int64 `[N]`, -1 where an image has none, or 0 and 1 of several labels,
       `[N, L]`; None without labels.
     stored: int64 `[N]`, numbers of the images among all that the dataset stores, whatever its
-      splits, in any order.
+      splits.
     content: uint8 `[N, 32]`, SHA-256 of the stored images.
     masks: uint8 `[N, 32]`, SHA-256 of the class maps.
   """

@@ -6,9 +6,12 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 import pytest
+import tensorflow_datasets as tfds
 
 from conrec_tf.commands import explore
 from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.sources import tfds_records
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.pretrained.find import PretrainedModel
@@ -85,6 +88,46 @@ def test_the_nearest_of_an_image_are_printed_and_shown(options, caplog):
   assert "0.0000  odd/05.png  odd" in told
   page = pathlib.Path(options["model_dir"], "explore/photos-query.html").read_text()
   assert "Nearest to 05.png" in page and page.count("<tr>") == 17  # a head, sixteen images
+
+
+@pytest.mark.parametrize("kind", ["tfrecord", "array_record"])
+def test_records_that_are_in_both_splits_are_looked_at_once(tmp_path, kind):
+  """TFDS reads a sum of splits by turns, so that its records aren't in the order of the files."""
+  import tfds_sets.tiny_flowers  # noqa: F401  # registers the dataset
+
+  builder = tfds.builder("tiny_flowers", data_dir=str(tmp_path), file_format=kind)
+  builder.download_and_prepare()
+  values = dict(mode="explore", dataset="tiny_flowers", data_dir=str(tmp_path), image_size=24)
+  whole, part = "train+validation", "validation"
+  source = load_dataset(Config(**values, train_split=part, eval_split=whole))
+  [(_, first), (split, index)], kept = explore.distinct(source)
+  assert len(first) == 12 and kept.sum() == 36
+  train = load_dataset(Config(**values, train_split="train", eval_split=part)).train
+  np.testing.assert_array_equal(split.content[index], train.content)
+
+
+def test_arrays_that_are_in_both_splits_are_looked_at_once(tmp_path, rng):
+  images = rng.integers(0, 256, (12, 24, 24, 3), np.uint8)
+  np.savez(tmp_path / "data.npz", x_train=images[:8], x_test=images[8:])
+  source = load_dataset(
+    Config(dataset="npz", data_dir=str(tmp_path / "data.npz"), train_split="test", eval_split="all")
+  )
+  [_, (_, index)], _ = explore.distinct(source)
+  np.testing.assert_array_equal(index, np.arange(8))
+
+
+def test_records_that_stream_must_not_be_in_both_splits_in_part(flowers, monkeypatch):
+  monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 0)
+  values = {**flowers, "train_split": "validation"}
+  for split, count in (("train", 36), ("validation[:50%]", 12)):
+    parts, _ = explore.distinct(load_dataset(Config(**values, eval_split=split)))
+    assert sum(len(index) for _, index in parts) == count
+  source = load_dataset(Config(**values, eval_split="train+validation"))
+  message = (
+    "eval_split must lie within .* Received: .*, of whose 36 images 24 are not in validation"
+  )
+  with pytest.raises(UsageError, match=message):
+    explore.distinct(source)
 
 
 def test_a_query_that_is_no_image_is_refused(tmp_path):

@@ -88,6 +88,7 @@ def open_npz(data: Data) -> DatasetSource:
     shapes=np.tile(np.array(shape, np.int32), (ends[-1], 1)),
     groups=None if groups is None else np.concatenate(list(groups.values())),
     labels=(lambda: all_labels) if labelled else None,
+    stored=np.arange(ends[-1]),
     content=content_digests(np.ascontiguousarray(image).data for image in rows["image"]),
   )
   return DatasetSource(

@@ -80,21 +80,24 @@ def tfds_split(
     return tfds_files.fault(builder, expression)
 
   rows: Records
+  identified: Callable[[], tf.data.Dataset]  # records, with what says where each is stored
   file_format = builder.info.file_format
   if file_format == FileFormat.ARRAY_RECORD:  # which TFDS reads by number alone
-    rows = Numbered(num_examples, _lookup(builder, expression, wanted, named))
+    rows = identified = Numbered(num_examples, _lookup(builder, expression, wanted, named))
   else:
     files = _Files(builder, expression, wanted)
     block_size = max(1, int(BYTES_IN_MEMORY / (record_bytes + 1)))
 
     @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
-    def records() -> tf.data.Dataset:
-      return builder.as_dataset(
+    def records(with_ids: bool = False) -> tf.data.Dataset:
+      stored = builder.as_dataset(
         split=expression,
         shuffle_files=False,
         decoders=wanted,
-        read_config=tfds.ReadConfig(try_autocache=False),
-      ).map(named)
+        read_config=tfds.ReadConfig(try_autocache=False, add_tfds_id=with_ids),
+      )
+      ids = ("tfds_id",) if with_ids else ()
+      return stored.map(lambda record: named(record) | {key: record[key] for key in ids})
 
     @tf.autograph.experimental.do_not_convert
     def in_file_order() -> tf.data.Dataset:
@@ -102,13 +105,14 @@ def tfds_split(
 
     shuffled = functools.partial(_shuffled, files, named, block_size)
     in_files = (shuffled, in_file_order) if file_format == FileFormat.TFRECORD else ()
-    rows = Streamed(num_examples, records, *in_files)
+    rows, identified = Streamed(num_examples, records, *in_files), lambda: records(with_ids=True)
   size = num_examples * record_bytes
   if cache:
     logger.info("Keeping %s in memory: %.0f MB", expression, size / 1e6)
   if cache or size <= BYTES_IN_MEMORY:
     try:
-      return _in_memory(expression, list(rows().as_numpy_iterator()), numbers)
+      stored = list(identified().as_numpy_iterator())
+      return _in_memory(expression, stored, _numbers_of_rows(builder, stored, numbers))
     except Exception as error:  # TensorFlow's or array_record's
       raise tfds_files.damaged(builder, fault() or f"{expression} ({reason(error)})") from error
   labels = None
@@ -163,6 +167,27 @@ def _in_memory(name: str, stored: list[dict[str, Any]], numbers: np.ndarray) -> 
   )
   labels = (lambda: columns["label"]) if "label" in columns else None
   return Split(name, InMemory(columns), labels=labels, stored=numbers, content=content, masks=masks)
+
+
+def _numbers_of_rows(
+  builder: tfds.core.DatasetBuilder, stored: list[dict[str, Any]], numbers: np.ndarray
+) -> np.ndarray:
+  """Returns `Columns.stored` in the order of the records, which TFDS takes from its files by turns.
+
+  Args:
+    stored: the records; `tfds_id` of each says its file and place, where they aren't in the order
+      of the files.
+    numbers: theirs in the order of the files.
+  """
+  if "tfds_id" not in stored[0]:
+    return numbers
+  infos, starts, end = builder.info.splits, dict[str, int](), 0
+  for name in sorted(infos):
+    for part in infos[name].file_instructions if infos[name].num_examples else ():
+      starts[os.path.basename(part.filename)] = end
+      end += part.examples_in_shard
+  places = (record["tfds_id"].decode().rpartition("__") for record in stored)
+  return np.array([starts[file] + int(place) for file, _, place in places], np.int64)
 
 
 class _Files:
