@@ -272,3 +272,17 @@ def test_what_is_wrong_with_an_evaluation_set_is_said_of_it(flowers):
   message = "^Of eval_dataset=tiny_flowers: train_split must be made of .* Received: trane$"
   with pytest.raises(UsageError, match=message):
     load_eval_dataset(config, load_dataset(config))
+
+
+def test_labels_of_tfds_take_the_order_that_is_set(flowers):
+  order = ("daisy", "rose", "iris")
+  plain = load_dataset(Config(**flowers))
+  source = load_dataset(Config(**flowers, label_order=",".join(order)))
+  assert source.class_names == order
+  expected = (plain.train.labels() + 1) % 3
+  np.testing.assert_array_equal(source.train.labels(), expected)
+  found = [record["label"] for record in source.train.records().as_numpy_iterator()]
+  np.testing.assert_array_equal(found, expected)
+  message = "label_order must name each label once: daisy, iris, rose. Received: rose,lily"
+  with pytest.raises(UsageError, match=message):
+    load_dataset(Config(**flowers, label_order="rose,lily"))

@@ -149,8 +149,8 @@ class Data:
   )
   label_order: tuple[str, ...] = option(
     (),
-    "Labels of folders in their order, separated by commas, e.g. none,mild,severe; empty for "
-    "natural order. Of eval_dataset it counts where it names the labels there.",
+    "Labels in their order, separated by commas, e.g. none,mild,severe; empty for natural order, "
+    "or what the dataset states. Of eval_dataset it counts where it names the labels there.",
   )
   scaled_decoding: bool = option(
     True,

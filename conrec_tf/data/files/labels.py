@@ -54,11 +54,37 @@ def ordered_labels(data: Data, labels: set[str], stated: tuple[str, ...] = ()) -
       f"Received: {written(given)}"
     )
   found = stated or tuple(sorted(labels, key=natural))
-  if data.ordinal_labels and not all(re.search(r"\d", name) for name in found):
+  if data.ordinal_labels and not _ascend(found):
     logger.warning(
       "Grades are taken in this order: %s (--label_order sets another)", ", ".join(found)
     )
   return found
+
+
+def labels_by_number(data: Data, class_names: tuple[str, ...]) -> tuple[str, ...]:
+  """Returns labels that a dataset numbers, in the order that `label_order` sets, if it does.
+
+  With an `eval_dataset` that may be of its labels alone.
+
+  Raises:
+    UsageError: see `ordered_labels`.
+  """
+  given = data.label_order
+  if not given or not class_names or data.eval_dataset and set(given) != set(class_names):
+    return class_names
+  return ordered_labels(data, set(), class_names)
+
+
+def _ascend(names: Sequence[str]) -> bool:
+  """Returns whether names are grades in their order, as far as one can see: each has a number.
+
+  Where they are nothing else, -1 say or 0.5, these ascend.
+  """
+  try:
+    values = list(map(float, names))
+  except ValueError:
+    values = []
+  return all(re.search(r"\d", name) for name in names) and values == sorted(values)
 
 
 def warn_of_near_twins(what: str, names: Iterable[str]) -> None:

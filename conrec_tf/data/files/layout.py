@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"  # folders side by side
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+NO_LABEL_ELSEWHERE = "-1"  # a label's number in Parquet files and TFDS where an image has none
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
 
@@ -184,6 +185,13 @@ def _labelled(
     len(class_names),
     listed(class_names),
   )
+  if NO_LABEL_ELSEWHERE in class_names:
+    logger.warning(
+      "%s counts as a label like others, with %d images; leave those out if it means that they "
+      "have none",
+      NO_LABEL_ELSEWHERE,
+      labels.count(NO_LABEL_ELSEWHERE),
+    )
   if splits is None and groups is None:
     logger.info(
       "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "

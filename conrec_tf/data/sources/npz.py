@@ -10,7 +10,13 @@ import numpy as np
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import Columns, DatasetSource
 from conrec_tf.data.files.groups import holdout_mask
-from conrec_tf.data.files.labels import checked_multi_hot, label_numbers, label_text, ordered_labels
+from conrec_tf.data.files.labels import (
+  checked_multi_hot,
+  label_numbers,
+  label_text,
+  labels_by_number,
+  ordered_labels,
+)
 from conrec_tf.data.files.walk import existing_path
 from conrec_tf.data.images.decoding import checked_channels, with_channels
 from conrec_tf.data.images.frames import ALL, MIDDLE
@@ -275,7 +281,12 @@ def _numbered(
   if all(part.dtype.kind != "U" for part in labels.values()):
     numbers = {name: part.astype(np.int64) for name, part in labels.items()}
     count = 1 + max(part.max(initial=0) for part in numbers.values())
-    return tuple(map(str, range(count))), numbers
+    named = tuple(map(str, range(count)))
+    class_names = labels_by_number(data, named)
+    if class_names != named:
+      new_numbers = label_numbers(named, class_names)
+      numbers = {name: new_numbers[part] for name, part in numbers.items()}
+    return class_names, numbers
   words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
   class_names = ordered_labels(data, {word for part in words.values() for word in part})
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from conrec_tf.config import Data
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource
+from conrec_tf.data.files.labels import labels_by_number
 from conrec_tf.data.images import header
 from conrec_tf.data.images.decoding import (
   DecodeSize,
@@ -39,7 +40,8 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
 
   Raises:
     UsageError: the dataset or a split is unknown, isn't prepared and can't be
-      downloaded, or has no image and, unless `label_mode` is none, label.
+      downloaded, or has no image and, unless `label_mode` is none, label; or see
+      `labels_by_number`.
   """
   builder = prepared_builder(data.dataset, data.data_dir)
   features = dict(getattr(builder.info.features, "items", tuple)())
@@ -93,7 +95,7 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
     num_labels=len(class_names) if multi_label else 0,
   )
   train = split("train_split", data.train_split)
-  return DatasetSource(
+  source = DatasetSource(
     name=data.dataset,
     decode=decode,
     decode_reduced=reduced if data.scaled_decoding and may_be_jpeg else None,
@@ -105,6 +107,8 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
     multi_label=multi_label,
     digest=f"{builder.info.full_name} {data.train_split}: {train.num_examples}",
   )
+  order = class_names if multi_label else labels_by_number(data, class_names)
+  return source.with_class_names(order)
 
 
 def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

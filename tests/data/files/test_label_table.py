@@ -121,11 +121,45 @@ def test_shares_that_groups_do_not_allow_are_said(photos, caplog):
       "each group in one split. Received: group p in (train and test|test and train)",
     ),
     (["image,label,group", "eye00,a,p", "eye01,b,q"], "at least 5 groups. Received: 2"),
+    (
+      ["image,label", "eye00,carcinoma, lobular", "eye01,carcinoma, in situ", "eye02,naevus"],
+      "a cell for each of 2 columns.* Received: lobular beyond them, line 2",
+    ),
+    (["image,Label,label", "eye00,a,b", "eye01,b,a"], "each column once.* Received: label again"),
   ],
 )
 def test_wrong_tables(photos, lines, message):
   with pytest.raises(UsageError, match=message):
     load_dataset(config(photos, lines))
+
+
+def test_labels_that_differ_in_capitals_alone_are_refused_as_columns(photos):
+  """Which of two columns counts would depend on their order."""
+  table = config(photos, ["image,MA,ma,x", "eye00,0,1,1"], label_columns="MA,x")
+  with pytest.raises(UsageError, match="label_table must have each column once.* Received: ma "):
+    load_dataset(table)
+
+
+def test_cells_beyond_the_columns_may_be_empty(photos):
+  lines = ["image,label,note,note", *(f"eye{i:02},{i % 2},,," for i in range(40))]
+  assert load_dataset(config(photos, lines)).class_names == ("0", "1")
+
+
+def test_a_label_that_is_none_elsewhere_is_said(photos, caplog):
+  load_dataset(config(photos, ["image,label", *(f"eye{i:02},{i % 4 - 1}" for i in range(40))]))
+  assert "-1 counts as a label like others, with 10 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "grades, is_said",
+  [("0,1,10", False), ("stage 1,stage 2", False), ("-1,0,1", True), ("0.5,0.25", True)],
+)
+def test_grades_that_do_not_ascend_are_said(photos, caplog, grades, is_said):
+  grades = grades.split(",")
+  lines = ["image,label", *(f"eye{i:02},{grades[i % len(grades)]}" for i in range(40))]
+  source = load_dataset(config(photos, lines, ordinal_labels=True))
+  said = f"Grades are taken in this order: {', '.join(source.class_names)}"
+  assert (said in caplog.text) == is_said
 
 
 def test_tables_that_cannot_be_read(photos):

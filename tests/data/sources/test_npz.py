@@ -238,3 +238,13 @@ def test_the_middle_slice_of_volumes_may_stand_for_each(tmp_path):
   assert source.train.groups is None
   for record, volume in zip(source.train.records(), train, strict=True):
     np.testing.assert_array_equal(source.decode(record["image"])[..., 0], volume[3])
+
+
+def test_numbered_labels_take_the_order_that_is_set(tmp_path):
+  path = saved(tmp_path, good())
+  plain, other = load_dataset(config(path)), load_dataset(config(path, label_order="2,0,1"))
+  assert other.class_names == ("2", "0", "1")
+  for split, same in ((plain.train, other.train), (plain.eval, other.eval)):
+    np.testing.assert_array_equal(same.labels(), (split.labels() + 1) % 3)
+  with pytest.raises(UsageError, match="label_order must name each label once: 0, 1, 2. Received"):
+    load_dataset(config(path, label_order="2,0"))
