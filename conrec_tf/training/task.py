@@ -197,7 +197,8 @@ def _pretraining_measures(
   def evaluate(full: bool) -> dict[str, Any]:
     metrics = measure(evaluated, full)
     if head:
-      metrics |= evaluate_head(config, evaluated, head, source.without_stand_ins, full=False)
+      measured = source.without_stand_ins.labelled
+      metrics |= evaluate_head(config, evaluated, head, measured, full=False)
     return metrics
 
   def evaluate_untrained() -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Evaluations of a network in training: which numbers each takes, and of whom."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -18,11 +20,13 @@ from conrec_tf.metrics import (
 )
 from conrec_tf.models import build_model
 from conrec_tf.training.evaluations import (
+  evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
   evaluate_without_labels,
   main_metric,
 )
+from conrec_tf.training.task import pretraining_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +80,19 @@ def test_statistics_computed_anew_are_read_under_names_of_their_own(trained):
   assert not set(map(recomputed_key, LABEL_FREE)) & set(found)
   changed = zip(before, model.non_trainable_variables, strict=True)
   assert any(np.any(old != new.numpy()) for old, new in changed)
+
+
+def test_a_head_beside_pretraining_is_measured_on_images_that_have_a_label(trained):
+  config, _, source = trained
+  options = dict(lineareval_while_pretraining=True, sweep_representations=False)
+  config, count = dataclasses.replace(config, **options), 6
+  labels = np.where(np.arange(12) < count, source.eval.labels(), -1)
+  partly = dataclasses.replace(
+    source.eval, rows=source.eval.rows.with_column("label", labels), labels=lambda: labels
+  )
+  partly = dataclasses.replace(source, eval=partly)
+  task = pretraining_evaluation(config, partly, partly.labelled)
+  labelled = dataclasses.replace(source, eval=source.eval.part(np.arange(count)))
+  expected = evaluate_head(config, task.model, task.networks["head"], labelled, full=False)
+  found = task.evaluate(False)
+  assert expected and {name: found[name] for name in expected} == expected
