@@ -16,6 +16,8 @@ from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
+NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?")
+
 
 def label_text(name: str) -> str:
   """Returns a name as text that can be compared, shown and written on one line."""
@@ -88,14 +90,28 @@ def _ascend(names: Sequence[str]) -> bool:
 
 
 def warn_of_near_twins(what: str, names: Iterable[str]) -> None:
-  """Warns of names, of labels or splits say, that differ in case or blanks alone."""
-  alike: dict[str, list[str]] = {}
-  for name in sorted(set(names)):
-    alike.setdefault("".join(name.split()).casefold(), []).append(name)
-  if twins := [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]:
-    logger.warning(
-      "Names of %s differ in case or blanks alone and count as different: %s", what, listed(twins)
-    )
+  """Warns of names, of labels or splits say, that differ in case or blanks alone, or are numbers
+  of one value, as 1, 01 and 1.0."""
+  unique = sorted(set(names))
+  for how, key in (
+    ("differ in case or blanks alone", lambda name: "".join(name.split()).casefold()),
+    ("are numbers of one value", _number),
+  ):
+    alike: dict[str, list[str]] = {}
+    for name in unique:
+      alike.setdefault(key(name), []).append(name)
+    if twins := [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]:
+      logger.warning("Names of %s %s and count as different: %s", what, how, listed(twins))
+
+
+def _number(name: str) -> str:
+  """Returns a number without zeros that say nothing, and any other name as it is."""
+  found = NUMBER.fullmatch(name)
+  if not found:
+    return name
+  sign, whole, fraction = found.groups("")
+  digits = f"{whole.lstrip('0') or '0'}.{fraction.rstrip('0')}"
+  return f"{sign.removeprefix('+')}{digits}" if digits != "0." else digits
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"  # folders side by side
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
-NO_LABEL_ELSEWHERE = "-1"  # a label's number in Parquet files and TFDS where an image has none
+# What other data and programs write where an image has no label.
+NO_LABEL_ELSEWHERE = ("-1", "-1.0", "nan", "null", "n/a")
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
 
@@ -185,13 +186,14 @@ def _labelled(
     len(class_names),
     listed(class_names),
   )
-  if NO_LABEL_ELSEWHERE in class_names:
-    logger.warning(
-      "%s counts as a label like others, with %d images; leave those out if it means that they "
-      "have none",
-      NO_LABEL_ELSEWHERE,
-      labels.count(NO_LABEL_ELSEWHERE),
-    )
+  for name in class_names:
+    if name.casefold() in NO_LABEL_ELSEWHERE:
+      logger.warning(
+        "%s counts as a label like others, with %d images; leave those out if it means that they "
+        "have none",
+        name,
+        labels.count(name),
+      )
   if splits is None and groups is None:
     logger.info(
       "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "

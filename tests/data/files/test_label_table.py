@@ -145,9 +145,28 @@ def test_cells_beyond_the_columns_may_be_empty(photos):
   assert load_dataset(config(photos, lines)).class_names == ("0", "1")
 
 
-def test_a_label_that_is_none_elsewhere_is_said(photos, caplog):
-  load_dataset(config(photos, ["image,label", *(f"eye{i:02},{i % 4 - 1}" for i in range(40))]))
-  assert "-1 counts as a label like others, with 10 images" in caplog.text
+@pytest.mark.parametrize("none", ["-1", "NaN"])
+def test_a_label_that_is_none_elsewhere_is_said(photos, caplog, none):
+  labels = (none, "0", "1", "2")
+  load_dataset(config(photos, ["image,label", *(f"eye{i:02},{labels[i % 4]}" for i in range(40))]))
+  assert f"{none} counts as a label like others, with 10 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "labels, twins",
+  [
+    (("1", "1.0", "2"), "'1' and '1.0'"),
+    (("07", "7", "70"), "'07' and '7'"),
+    (("-0.0", "0", "-1"), "'-0.0' and '0'"),
+    (("1", "-1", "10", "1.01", "v1", "v01", "12345678901234567890", "12345678901234567891"), ""),
+  ],
+)
+def test_labels_that_are_one_number_are_said(photos, caplog, labels, twins):
+  lines = ["image,label", *(f"eye{i:02},{labels[i % len(labels)]}" for i in range(40))]
+  load_dataset(config(photos, lines))
+  assert (f"labels are numbers of one value and count as different: {twins}" in caplog.text) == (
+    bool(twins)
+  )
 
 
 @pytest.mark.parametrize(
