@@ -13,7 +13,7 @@ from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation import masks
 from conrec_tf.segmentation.batches import segmentation_batches, whole_images
-from conrec_tf.segmentation.folder import decode_mask
+from conrec_tf.segmentation.folder import decode_mask, open_images_to_segment
 from conrec_tf.segmentation.mask_classes import read_mask_classes
 from conrec_tf.segmentation.task import load_masked_dataset
 
@@ -325,6 +325,21 @@ def test_a_tfds_dataset_has_masks(tmp_path, split):
   assert sorted(heights) == [40, 41, 42]
   batch = next(iter(segmentation_batches(config, source)))
   assert batch["image"].shape == (16, 64, 64, 3) and set(np.unique(batch["classes"])) <= {0, 1, 255}
+
+
+def test_masks_are_no_images_beside_other_folders(folder, rng):
+  """Photographs without masks may lie beside those that have some, to be learnt from as well."""
+  with_fields(folder, Image.fromarray(np.full([30, 40], 255, np.uint8)), "png")
+  for name in ("more/a.png", "masks/b.png"):  # the latter is beside no images
+    (folder / name).parent.mkdir()
+    Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save(folder / name)
+  options = dict(dataset="image_folder", data_dir=str(folder), label_mode="none", image_size=24)
+  source = load_dataset(Config(**options))
+  found = sorted([*source.train.names, *source.eval.names])
+  assert found == sorted(
+    ["more/a.png", "masks/b.png", *(str(p.relative_to(folder)) for p in folder.glob("*/*/*.jpg"))]
+  )
+  assert sorted(open_images_to_segment(Config(**options)).train.names) == found
 
 
 def test_a_tfds_dataset_without_masks_is_refused(data_dir):

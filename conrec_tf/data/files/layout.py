@@ -17,7 +17,7 @@ from conrec_tf.data.files.labels import (
   ordered_labels,
   warn_of_near_twins,
 )
-from conrec_tf.data.files.walk import readable
+from conrec_tf.data.files.walk import base_name, readable, without_ending
 from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
@@ -262,11 +262,26 @@ def _depths_text(names: Sequence[str]) -> str:
 
 
 def without_masks(files: Sequence[str]) -> list[str]:
-  """Returns files but for those in folders `masks` and `fields` beside `images`, as they were."""
-  kinds = [os.path.basename(os.path.dirname(name)) for name in files]
-  if not {IMAGES, MASKS} <= set(kinds) <= {IMAGES, MASKS, VALID_MASKS}:
-    return list(files)
-  return [name for name, kind in zip(files, kinds, strict=True) if kind == IMAGES]
+  """Returns files but for those in folders `masks` and `fields` beside `images`, as they were.
+
+  Where there are other folders too, these are of masks if the images have one of their names.
+  """
+  folders = [os.path.dirname(name) for name in files]
+  kinds = {os.path.basename(folder) for folder in folders}
+  if {IMAGES, MASKS} <= kinds <= {IMAGES, MASKS, VALID_MASKS}:
+    return [name for name, of in zip(files, folders, strict=True) if os.path.basename(of) == IMAGES]
+  names: dict[str, set[str]] = {}
+  for name, folder in zip(files, folders, strict=True):
+    if os.path.basename(folder) in (IMAGES, MASKS, VALID_MASKS):
+      names.setdefault(folder, set()).add(without_ending(base_name(name)))
+
+  def are_masks(folder: str) -> bool:
+    above, kind = os.path.split(folder)
+    beside = names.get(os.path.join(above, IMAGES), set())
+    return kind != IMAGES and not beside.isdisjoint(names[folder])
+
+  left_out = {folder for folder in names if are_masks(folder)}
+  return [name for name, folder in zip(files, folders, strict=True) if folder not in left_out]
 
 
 def layout_beside_masks(names: Sequence[str]) -> Layout:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import logging
+import os
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from conrec_tf.config.options.option import written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.label_table import Row, read_label_table
 from conrec_tf.data.files.layout import (
+  IMAGES,
   Layout,
   folder_layout,
   layout_beside_masks,
@@ -65,7 +67,9 @@ def open_image_folder(data: Data, max_undecodable: str | None) -> DatasetSource:
       "%d files of masks are left out; train_mode=segment learns from them",
       len(files) - len(images),
     )
-    files, of_files = images, layout_beside_masks
+    files = images
+  if files is images and all(os.path.basename(os.path.dirname(name)) == IMAGES for name in files):
+    of_files = layout_beside_masks
   elif rows:
     files = [name for name in files if name in rows]
     of_files = lambda names: table_layout(data, names, rows)
