@@ -20,10 +20,10 @@ from conrec_tf.config.config import OF_EVAL_DATASET
 from conrec_tf.config.migrations import ADDED, current_flags, current_settings
 from conrec_tf.config.options.data import OF_FILES
 from conrec_tf.config.options.option import explained_choices, shown, written
-from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, OPTIONS, SECTIONS
+from conrec_tf.config.options.table import OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import TerminalFormatter, outlive_readers
-from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.pretrained.find import network_values, said_beside
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.preemption import Preempted
 
@@ -186,21 +186,11 @@ def _values_of_run() -> dict[str, Any]:
       values["image_channels"] = channels
     if mode == "predict" and (FLAGS["dataset"].present or FLAGS["data_dir"].present):
       values |= OF_OTHER_IMAGES
+  given = {name: FLAGS[name].value for name in OPTIONS if FLAGS[name].present}
   if checkpoint and mode != "check_data":
-    goes_on = stored.get("checkpoint") == checkpoint and run.has_checkpoints
-    if goes_on:  # whether what it began from is still there or not
-      values |= {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
-    else:
-      pretrained = resolve_checkpoint(checkpoint)
-      asked = FLAGS.train_mode if FLAGS["train_mode"].present else ""
-      with_head = mode == "eval" and asked in ("", pretrained.train_mode)
-      values |= pretrained.values_with_head if with_head else pretrained.values
-  segments = str(FLAGS.train_mode) == "segment"
-  if segments or FLAGS["image_size"].present:
-    values["eval_image_size"] = 0  # that of a network goes with its own image_size
-  if segments:
-    values["eval_crops"] = 1
-  return values
+    evaluated_as = str(given.get("train_mode", "")) if mode == "eval" else None
+    values |= network_values(checkpoint, run if model_dir else None, evaluated_as)
+  return said_beside(values, given)
 
 
 def _config() -> Config:

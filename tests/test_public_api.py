@@ -1,6 +1,8 @@
 """What `import conrec_tf` gives, and that it imports no library for it."""
 
+import functools
 import inspect
+import json
 import pathlib
 import pkgutil
 import re
@@ -51,6 +53,29 @@ def test_pretraining_is_the_command_and_returns_its_run(monkeypatch, tmp_path):
   assert found.path == tmp_path / "run" == pathlib.Path(config.model_dir)
   conrec_tf.pretrain("images.npz", train_split="test")
   assert asked[1].dataset == "npz" and asked[1].train_split == "test"
+
+
+def test_pretraining_from_a_checkpoint_takes_what_describes_its_network(monkeypatch, tmp_path):
+  asked = []
+  monkeypatch.setattr(conrec_tf.commands, "run", asked.append)
+  of_network = dict(image_size=32, eval_image_size=48, base_filters=4, pooling="average")
+  before = conrec_tf.Config(**of_network, train_epochs=7, model_dir=str(tmp_path / "before"))
+  for folder in ("before", "run"):
+    (tmp_path / folder / "checkpoints").mkdir(parents=True)
+  (tmp_path / "before/config.json").write_text(json.dumps(before.settings))
+  (tmp_path / "before/checkpoints/ckpt-7.index").touch()
+  pretrain = functools.partial(conrec_tf.pretrain, "photos", tmp_path / "run")
+  pretrain(checkpoint=tmp_path / "before")
+  pretrain(checkpoint=str(tmp_path / "before"), image_size=40)
+  found = [tuple(getattr(config, name) for name in of_network) for config in asked]
+  assert found == [(32, 48, 4, "average"), (40, 0, 4, "average")]
+  assert {config.train_epochs for config in asked} == {conrec_tf.Config().train_epochs}
+  # A run that goes on is as it began, also where what it began from is gone.
+  (tmp_path / "run/config.json").write_text(json.dumps(asked[1].settings))
+  (tmp_path / "run/checkpoints/ckpt-5.index").touch()
+  (tmp_path / "before").rename(tmp_path / "elsewhere")
+  pretrain(checkpoint=tmp_path / "before", image_size=40)
+  assert asked[2].settings == asked[1].settings
 
 
 @pytest.mark.parametrize("name, arguments", DECIDED)

@@ -60,7 +60,8 @@ def pretrain(
   Args:
     images: a folder of images, an npz archive, or what else `data_dir` says of `dataset`.
     out: the folder of the run; empty: see `model_dir`.
-    **options: of `Config`.
+    **options: of `Config`. With a `checkpoint`, those that describe the network are its own unless
+      given.
 
   Returns:
     The run, which takes the place of its path, and knows its `result` and its `network`.
@@ -69,15 +70,22 @@ def pretrain(
     UsageError: something that the user can put right.
     Preempted: a signal came; what was trained is saved.
   """
+  from conrec_tf.pretrained.find import network_values, said_beside
   from conrec_tf.pretrained.run import Run
+  from conrec_tf.run_dir.run_directory import RunDirectory
 
   path = os.fspath(images)
   values: dict[str, Any] = {
+    "mode": "train_then_eval",
     "dataset": "npz" if path.endswith(".npz") else "image_folder",
+    "data_dir": path,
+    "model_dir": os.fspath(out),
     **options,
   }
-  config = Config(
-    **{"mode": "train_then_eval", "data_dir": path, "model_dir": os.fspath(out), **values}
-  )
+  if start := os.path.expanduser(os.fspath(values.get("checkpoint", ""))):
+    folder = os.path.expanduser(os.fspath(values["model_dir"]))
+    own = network_values(start, RunDirectory(folder) if folder else None)
+    values = {**said_beside(own, options), **values, "checkpoint": start}
+  config = Config(**values)
   run(config)
   return Run(config.run_directory)

@@ -13,10 +13,11 @@ import tensorflow as tf
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.augmentation.resizing import evaluation_image
 from conrec_tf.data.files.walk import image_files, readable
+from conrec_tf.data.images.pixel_values import filled_range
 from conrec_tf.data.registry import load_files
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images, embed_split
-from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint, said_beside
 from conrec_tf.pretrained.load import open_network
 
 RANKS = (2, 3)  # of an image
@@ -81,7 +82,8 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
   """A transformer of scikit-learn from images to embeddings.
 
   Images are paths of files, or arrays, uint8, uint16 or float in [0, 1]: `[N, H, W, C]`, grey ones
-  `[N, H, W]`, or a list of single images, which may differ in size. Nothing is learnt.
+  `[N, H, W]`, or a list of single images, which may differ in size. Of uint16 so many bits are used
+  as `image_bits` of the network says. Nothing is learnt.
 
   Args:
     network: a run, or whatever `--checkpoint` takes.
@@ -162,7 +164,8 @@ def _open(network: str | os.PathLike[str], options: Mapping[str, Any]) -> Opened
   """Opens a network, with the options to embed with."""
   path = os.fspath(network)
   pretrained = resolve_checkpoint(path, options.get("export_checkpoint", "last"))
-  values = {"dataset": "image_folder", "label_mode": "none", **pretrained.values, **options}
+  own = said_beside(pretrained.values, options)
+  values = {"dataset": "image_folder", "label_mode": "none", **own, **options}
   config = Config(**{**values, "mode": "embed", "checkpoint": path})
   config = config.to_embed(batch_size(config))
   model, _ = open_network(config, pretrained, pretrained.channels or config.channels)
@@ -173,12 +176,19 @@ def _batches(images: Any, channels: int, crop: bool, config: Experiment) -> Iter
   """Yields images float32 `[B, size, size, channels]` in [0, 1], as they are evaluated."""
   size = config.evaluation_size
   for start in range(0, len(images), config.eval_batch_size):
-    part = images[start : start + config.eval_batch_size]
-    yield tf.stack([evaluation_image(_pixels(image, channels), size, crop) for image in part])
+    pixels = [
+      _pixels(image, channels, config.image_bits)
+      for image in images[start : start + config.eval_batch_size]
+    ]
+    yield tf.stack([evaluation_image(image, size, crop) for image in pixels])
 
 
-def _pixels(image: Any, channels: int) -> tf.Tensor:
-  """Returns an image uint8 or uint16 `[h, w, channels]`; one of floats in [0, 1] in 16 bits."""
+def _pixels(image: Any, channels: int, bits: int) -> tf.Tensor:
+  """Returns an image uint8 or uint16 `[h, w, channels]`; one of floats in [0, 1] in 16 bits.
+
+  Args:
+    bits: that one of uint16 uses, 0 for all.
+  """
   pixels = np.asarray(image)
   if pixels.ndim not in RANKS:
     raise ValueError(
@@ -192,6 +202,8 @@ def _pixels(image: Any, channels: int) -> tf.Tensor:
         f"Received: {pixels.dtype} from {pixels.min()} to {pixels.max()}"
       )
     pixels = np.round(pixels * np.iinfo(np.uint16).max).astype(np.uint16)
+  elif bits and pixels.dtype == np.uint16:
+    pixels = filled_range(pixels, 2**bits - 1)
   pixels = pixels.reshape([*pixels.shape[:2], -1])
   if pixels.shape[2] == 1 and channels == RGB:
     pixels = np.repeat(pixels, RGB, axis=2)

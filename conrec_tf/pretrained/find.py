@@ -1,5 +1,6 @@
 """Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import hashlib
@@ -128,6 +129,38 @@ def resolve_checkpoint(
       f"a SavedModel, an ONNX file, or an HDF5 file. Received: {path}"
     )
   return _checkpoint(prefix)
+
+
+def network_values(
+  checkpoint: str, run: RunDirectory | None = None, evaluated_as: str | None = None
+) -> dict[str, Any]:
+  """Returns what the network that `--checkpoint` names says of itself, `{option: value}`.
+
+  Args:
+    run: the folder of the run that is asked for, or None. Where it has gone on from this network,
+      it is what was noted there, whether the network is still there or not.
+    evaluated_as: of an evaluation, the `train_mode` that is asked for, or empty; else None.
+
+  Raises:
+    UsageError: there is no such network.
+  """
+  stored = current_settings((run.read("config.json") if run else None) or {})
+  if run and stored.get("checkpoint") == checkpoint and run.has_checkpoints:
+    return {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
+  pretrained = resolve_checkpoint(checkpoint)
+  with_head = evaluated_as in ("", pretrained.train_mode)
+  return pretrained.values_with_head if with_head else pretrained.values
+
+
+def said_beside(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what a run or a network says of itself, for what is left open beside given options."""
+  values = dict(values)
+  segments = given.get("train_mode") == "segment"
+  if segments or "image_size" in given:
+    values["eval_image_size"] = 0  # that of a network goes with its own image_size
+  if segments:
+    values["eval_crops"] = 1
+  return values
 
 
 def architecture_options(settings: dict[str, Any], channels: int) -> dict[str, Any]:

@@ -103,6 +103,36 @@ def test_the_transformer_takes_images_of_any_form(run, embedder, kind):
   assert embedder.get_feature_names_out()[0] == "conrecembedder0"
 
 
+def test_arrays_of_12_bits_are_taken_as_files_of_them(tmp_path, rng):
+  config = Config(
+    model_dir=str(tmp_path / "run"),
+    image_bits=12,
+    image_channels=1,
+    image_size=24,
+    eval_image_size=32,
+    base_filters=2,
+    unet_depth=2,
+    reconstruction_weight=0.0,
+    corruption="none",
+  )
+  directory = RunDirectory(tmp_path / "run")
+  directory.start(config)
+  directory.write("images.json", {"channels": 1, "center_crop": False})
+  Checkpoints(tmp_path / "run", 1, {"model": build_model(config)}).save(5)
+  arrays = [rng.integers(0, 2**12, (26, 30)).astype(np.uint16) for _ in range(2)]
+  paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+  for path, array in zip(paths, arrays, strict=True):
+    Image.fromarray(array).save(path)
+  embedder = conrec_tf.ConRecEmbedder(tmp_path / "run")
+  of_files = embedder.fit(paths).transform(paths)
+  np.testing.assert_allclose(embedder.transform(arrays), of_files, rtol=1e-4)
+  # The size that the network is read at goes with its own, and not with another one.
+  as_given, _ = conrec_tf.embed(tmp_path / "run", paths, image_size=40)
+  at_its_size, _ = conrec_tf.embed(tmp_path / "run", paths, eval_image_size=40)
+  np.testing.assert_allclose(as_given, at_its_size, rtol=1e-4)
+  assert np.abs(as_given - of_files).max() > 1e-4 * np.abs(of_files).max()
+
+
 def test_the_transformer_works_in_a_pipeline_that_is_pickled(run, rng):
   shades = np.arange(12) % 2
   images = (0.5 * shades[:, None, None] + 0.4 * rng.random([12, 24, 24])).astype(np.float32)  # grey
