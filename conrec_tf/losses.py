@@ -120,6 +120,11 @@ def loss_of_equal_projections(method: str, images: int, queue_length: int = 0) -
   return 2.0 * math.log(compared)
 
 
+def accuracy_of_equal_projections(images: int, queue_length: int = 0) -> float:
+  """Returns the contrastive accuracy by chance; see `loss_of_equal_projections`."""
+  return 1.0 / (1 + queue_length if queue_length else images)
+
+
 def contrastive_accuracy(logits: tf.Tensor) -> tf.Tensor:
   """Returns the share of first views whose nearest second view is their own, as SimCLR logs it."""
   block = _between_views(logits)

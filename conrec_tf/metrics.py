@@ -108,7 +108,7 @@ class Metric:
     line, short_line: the format in the terminal's line, the second where 80 columns don't suffice;
       empty where it isn't there, or is the same.
     note: a sentence under its figure.
-    chance: gives it where no view can be told from others, from the images of a batch and the
+    chance: gives it where no view can be told from others, from the contrastive accuracy and the
       contrastive loss of equal projections; None where that says nothing.
     has_tile: whether it stands at the top of the report, and in the terminal.
     group, charts: the title of its group in TensorBoard, and charts there with a regular expression
@@ -123,7 +123,7 @@ class Metric:
   line: str = ""
   short_line: str = ""
   note: str = ""
-  chance: Callable[[int, float], float] | None = None
+  chance: Callable[[float, float], float] | None = None
   has_tile: bool = False
   group: str = ""
   charts: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -174,7 +174,7 @@ METRICS = {
       line="contrast {:.3f}",
       short_line="con {:.2f}",
       note="The mean over first views plus the mean over second views.",
-      chance=lambda images, equal: equal,
+      chance=lambda accuracy, loss: loss,
       group="Contrastive",
       charts={"loss": ""},
     ),
@@ -182,7 +182,7 @@ METRICS = {
       *(CONTRAST_ACCURACY, "contrastive accuracy (%)", "Contrastive accuracy"),
       line="acc {:.2f}",
       note="Share of first views whose nearest second view is their own.",
-      chance=lambda images, equal: 1.0 / images,
+      chance=lambda accuracy, loss: accuracy,
       group="Contrastive",
       charts={"accuracy": ""},
     ),
@@ -225,7 +225,7 @@ METRICS = {
       line="discriminator acc {:.2f}",
       short_line="disc {:.2f}",
       note="Half is chance: reconstructions look like images.",
-      chance=lambda images, equal: 0.5,
+      chance=lambda accuracy, loss: 0.5,
       group="Discriminator",
       charts={"accuracy": "", "losses": "train/(adversarial|discriminator)_loss"},
     ),

@@ -9,7 +9,6 @@ import pathlib
 from tqdm import tqdm
 
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.stream import steps_per_epoch
 from conrec_tf.files import write_text
 from conrec_tf.reporting import tables
 from conrec_tf.reporting.context import Inspector, ReportContext
@@ -22,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "report"
 CHARACTERS_SHOWN = 20
+LEARNT_FROM = ("dataset", "train_split", "train_label_fraction", "cv_fold")
 
 
 def write_report(
@@ -82,22 +82,30 @@ def _drawn(context: ReportContext, draws: Mapping[str, DrawSection]) -> Iterator
 
 
 def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecord]:
-  """Returns runs with their labels and steps of an epoch.
-
-  Those of another training split are told from the run's epochs.
-  """
-  split = runs[0].config.train_split
+  """Returns runs with their labels, and steps of an epoch of the images that each learnt from."""
+  first = dataclasses.replace(runs[0], train_images=source.train.num_examples)
   labels = told_apart([run.name for run in runs], [run.path.resolve().name for run in runs])
   return [
     dataclasses.replace(
       run,
       label=label,
-      epoch_steps=steps_per_epoch(source.train, run.config.train_batch_size)
-      if run.config.train_split == split or run.config.train_steps
-      else max(1, run.step // run.config.train_epochs),
+      epoch_steps=_epoch_steps(run, first),
     )
-    for run, label in zip(runs, labels, strict=True)
+    for run, label in zip([first, *runs[1:]], labels, strict=True)
   ]
+
+
+def _epoch_steps(run: RunRecord, first: RunRecord) -> int:
+  """Returns the steps of an epoch of a run.
+
+  Of one that didn't note its images they are told from its epochs, or are those of the first run
+  where the options say the same images, or nothing better is known.
+  """
+  options, images = run.config, run.train_images
+  is_alike = all(getattr(options, name) == getattr(first.config, name) for name in LEARNT_FROM)
+  if not (images or is_alike or options.train_steps):
+    return max(1, run.step // options.train_epochs)
+  return max(1, (images or first.train_images) // options.train_batch_size)
 
 
 def _warn_of_differences(runs: Sequence[RunRecord]) -> None:

@@ -25,6 +25,7 @@ from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
 from conrec_tf.run_dir.run_directory import (
+  IMAGES,
   METRICS_FILE,
   PROCESSES,
   SEEDS,
@@ -49,6 +50,7 @@ class RunRecord:
     processes: the processes that trained, `{step, started, machine, versions}`, in order;
       none of a network that was evaluated alone.
     label: what tells it from the other runs of a report.
+    train_images: images of an epoch; 0 where the run didn't note it.
     epoch_steps: training steps of an epoch.
   """
 
@@ -60,6 +62,7 @@ class RunRecord:
   predictions: ImagePredictions | None
   processes: list[dict[str, Any]]
   label: str = ""
+  train_images: int = 0
   epoch_steps: int = 1
 
   @property
@@ -145,6 +148,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     result,
     read_predictions(directory, result[GLOBAL_STEP]),
     directory.rows(PROCESSES, "step"),
+    train_images=(directory.read(IMAGES) or {}).get("train_images", 0),
   )
 
 

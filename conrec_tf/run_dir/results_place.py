@@ -132,7 +132,7 @@ def results_place(
 def note_data(
   directory: RunDirectory, source: DatasetSource, eval_source: DatasetSource, network: str = ""
 ) -> None:
-  """Writes what a run began from: images' channels, crops, class names, digest, bad ones.
+  """Writes what a run began from: images' channels, crops, class names, count, digest, bad ones.
 
   That is also the digest of the network that it started from, if any.
   """
@@ -144,6 +144,7 @@ def note_data(
     "train_center_crop": source.center_crop,
     "class_names": source.class_names or eval_source.class_names,
     "digest": source.digest,
+    "train_images": source.train.num_examples,
     "network": network,
   }
   directory.write(IMAGES, images)

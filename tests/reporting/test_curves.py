@@ -1,11 +1,16 @@
+import dataclasses
 import math
+import pathlib
+import types
 
 import numpy as np
 import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.metrics import METRICS
-from conrec_tf.reporting.figures.curves import levels_of_chance, smoothed
+from conrec_tf.reporting.figures.curves import levels_of_chance, smoothed, training_curves
+from conrec_tf.reporting.report import _compared
+from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tensorboard import _groups
 
 
@@ -24,8 +29,41 @@ def test_levels_of_chance():
     for name in ("contrast_acc", "contrast_loss", "total_loss")
   )
   assert accuracy == {1 / 8, 1 / 4} and total == set()
+  queue = Config(contrastive_method="moco", moco_queue_length=96, train_batch_size=8)
+  assert levels_of_chance(METRICS["train/contrast_acc"], [queue]) == {1 / 97}
   less = 1 if runs[0].contrastive_method == "nt_xent" else 2
   assert sorted(loss) == pytest.approx([2 * math.log(8 - less), 2 * math.log(16 - less)])
+
+
+def record(**values):
+  config = values.pop("config")
+  return RunRecord(pathlib.Path("run"), config, [], {}, {"global_step": 40}, None, [], **values)
+
+
+def test_levels_of_chance_are_of_the_runs_that_are_drawn():
+  row = {"global_step": 1, "train/contrast_acc": 0.5}
+  drawn = record(config=Config(train_batch_size=8), label="contrast")
+  drawn = dataclasses.replace(drawn, rows=[row])
+  others = Config(train_batch_size=4, contrastive_weight=0.0)
+  [picture] = training_curves([drawn, record(config=others)])
+  [axes] = picture.drawn.axes
+  dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+  assert [line.get_ydata()[0] for line in dotted] == [pytest.approx(100 / 8)]
+
+
+def test_steps_of_an_epoch_are_of_the_images_that_each_run_learnt_from():
+  source = types.SimpleNamespace(train=types.SimpleNamespace(num_examples=100))
+  whole = Config(train_batch_size=4, train_epochs=2)
+  tenth = dict(train_mode="finetune", train_label_fraction=0.1, local_crops=0)
+  of_tenth = dataclasses.replace(whole, **tenth)
+  runs = [
+    record(config=whole),
+    record(config=dataclasses.replace(whole, train_batch_size=8)),
+    record(config=of_tenth, train_images=10),
+    record(config=dataclasses.replace(of_tenth, train_steps=40), train_images=10),
+    record(config=of_tenth),  # of an earlier version: it went 40 steps in 2 epochs
+  ]
+  assert [run.epoch_steps for run in _compared(runs, source)] == [25, 12, 2, 2, 20]
 
 
 def test_groups_in_tensorboard_are_of_what_is_logged():

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 import numpy as np
 
 from conrec_tf.config import Training
-from conrec_tf.losses import loss_of_equal_projections
+from conrec_tf.losses import accuracy_of_equal_projections, loss_of_equal_projections
 from conrec_tf.metrics import (
   BEST_STEP,
   DATA_WAIT,
@@ -47,7 +47,8 @@ def training_curves(runs: Sequence[RunRecord]) -> list[Picture]:
         axes.plot(steps, scaled, **style | dict(alpha=0.3, linewidth=0.8))
         scaled = smoothed(scaled)
       axes.plot(steps, scaled, label=run.label, **style)
-    for level in sorted(levels_of_chance(metric, [run.config for run in runs])):
+    drawn_runs = [run.config for run, (steps, _) in zip(runs, curves, strict=True) if steps]
+    for level in sorted(levels_of_chance(metric, drawn_runs)):
       axes.axhline(metric.scale * level, color="0.4", linestyle=":", linewidth=1)
       axes.annotate(
         "chance",
@@ -81,7 +82,7 @@ def levels_of_chance(metric: Metric, options: Iterable[Training]) -> set[float]:
   """Returns what a number is when no pair of views can be told from others, by runs' options."""
   return {
     metric.chance(
-      each.train_batch_size,
+      accuracy_of_equal_projections(each.train_batch_size, each.moco_queue_length),
       loss_of_equal_projections(
         each.contrastive_method, each.train_batch_size, each.moco_queue_length
       ),
