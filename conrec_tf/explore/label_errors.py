@@ -63,6 +63,7 @@ def suspects(
     votes = neighbour_votes(labels, count, found.others[index, :VOTERS])
     told = votes.argmax(axis=1)
     is_doubted = (told == probabilities.argmax(axis=1)) & (told != labels[index])
+    is_doubted &= votes.any(axis=1)  # where no neighbour has a label, none is named
     rows = np.flatnonzero(is_doubted)
     index, told, both = index[rows], told[rows], (votes + probabilities)[rows]
     rows = np.arange(len(rows))

@@ -56,6 +56,16 @@ def test_images_without_a_label_are_never_suspected(rng):
   assert 1 in listed.image and np.all(labels[listed.image] >= 0)
 
 
+def test_neighbours_without_labels_name_none(rng):
+  """Few images have a label, so that the neighbours of many have none; class 0 isn't theirs."""
+  vectors, labels, found = drawn(rng, 1500, noise=3.0)
+  few = np.full_like(labels, -1)
+  few[::20] = labels[::20]
+  listed = suspects(vectors, few, 4, found, seed=0)
+  votes = neighbour_votes(few, 4, found.others[listed.image, :10])
+  assert len(listed.image) and np.all(votes[np.arange(len(votes)), listed.suggested] > 0)
+
+
 def test_an_image_is_told_by_a_classifier_that_learnt_from_others(rng):
   """One that had seen these random labels would know them."""
   vectors, labels = rng.normal(size=(60, 200)), rng.integers(0, 2, 60)
