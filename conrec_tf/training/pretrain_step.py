@@ -28,8 +28,12 @@ class PretrainStep:
     head: a supervised head to train beside the network, or None. Batches then also have
       `label` `[B]`.
     channels: of the images; None takes `options.channels`.
-    last_step: where training ends, for what follows a schedule beside the optimizer.
+    last_step: where training ends, for what follows a schedule beside the optimizer; 0 where
+      nothing does.
     conflict_interval: steps between two comparisons of the losses' gradients; 0: none.
+
+  Raises:
+    ValueError: something follows such a schedule, and nobody says where it ends.
   """
 
   def __init__(
@@ -44,6 +48,10 @@ class PretrainStep:
     skip_non_finite: bool = False,
     conflict_interval: int = 0,
   ) -> None:
+    if options.moco_momentum_schedule == "cosine" and last_step < 1:
+      raise ValueError(
+        f"last_step must be positive for moco_momentum_schedule=cosine. Received: {last_step}"
+      )
     self._options, self._model, self._optimizer = options, model, optimizer
     self.loss = PretrainLoss(options, model, head, channels)
     objectives = self.loss.objectives

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
+from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box, white
 from conrec_tf.data.augmentation.views import crop_and_resize, draw_crop, flip
 
 ZOOM_RANGE = (0.85, 1.15)
@@ -59,7 +59,7 @@ def make_zoomed(
   Args and Returns: see `make_cropped`.
   """
   uniform = tf.random.stateless_uniform([4], seed)
-  view = tf.image.resize(image, [image_size, image_size], "bicubic") / image.dtype.max
+  view = tf.image.resize(image, [image_size, image_size], "bicubic") / white(image)
   low, high = ZOOM_RANGE
   view = zoom(tf.clip_by_value(view, 0.0, 1.0), low + (high - low) * uniform[:2])
   view = flip(view, uniform[2] < 0.5)

@@ -33,6 +33,17 @@ def reduced_box(
   return begin, tf.maximum(end - begin, 1)
 
 
+def white(image: tf.Tensor) -> int:
+  """Returns the value of white in an image uint8 or uint16.
+
+  Raises:
+    ValueError: it is of other numbers, which would all be black beside their largest.
+  """
+  if image.dtype not in (tf.uint8, tf.uint16):
+    raise ValueError(f"image must be uint8 or uint16. Received: {image.dtype.name}")
+  return image.dtype.max
+
+
 def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
   """Resizes an image bicubically, all of it or the central 87.5 %.
 
@@ -51,7 +62,7 @@ def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf
     side = _side(shape, image_size, center_crop)
     offset = (shape - side) // 2
     image = image[offset[0] : offset[0] + side, offset[1] : offset[1] + side]
-  image = tf.image.resize(image, [image_size, image_size], "bicubic") / image.dtype.max
+  image = tf.image.resize(image, [image_size, image_size], "bicubic") / white(image)
   return tf.clip_by_value(image, 0.0, 1.0)
 
 

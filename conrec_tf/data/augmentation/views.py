@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conrec_tf.data.augmentation.color import apply_color, transpose
 from conrec_tf.data.augmentation.control_flow import maybe_apply
-from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box
+from conrec_tf.data.augmentation.resizing import largest_reduction, reduced_box, white
 
 MIN_AREA = 0.08
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
@@ -53,6 +53,9 @@ def make_view(
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
+
+  Raises:
+    ValueError: the image is neither uint8 nor uint16.
   """
   color_seed, _ = _seeds(seed)
   drawn = draw_color(
@@ -190,7 +193,7 @@ def crop_and_resize(
   The cubic kernel can overshoot; values are clipped later, as in SimCLR.
   """
   crop = tf.slice(image, tf.concat([offset, [0]], 0), tf.concat([size, [image.shape[-1]]], 0))
-  return tf.image.resize(crop, [image_size, image_size], "bicubic") / image.dtype.max
+  return tf.image.resize(crop, [image_size, image_size], "bicubic") / white(image)
 
 
 def flip(view: tf.Tensor, flipped: tf.Tensor, axis: int = 1) -> tf.Tensor:

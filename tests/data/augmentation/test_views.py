@@ -235,3 +235,10 @@ def test_flips(random_flip, orientations):
     halves = view.reshape(2, 12, 2, 12, 3).mean(axis=(1, 3, 4))
     corners.add(np.unravel_index(halves.argmax(), halves.shape))
   assert len(corners) == orientations
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.int32])
+def test_images_of_other_numbers_than_bytes_or_16_bits_are_refused(dtype):
+  """Beside the largest number of such a type all of them would be black."""
+  with pytest.raises(ValueError, match="uint8 or uint16. Received: " + dtype.name):
+    views.make_view(tf.ones([40, 40, 3], dtype), [0, 1], image_size=32)

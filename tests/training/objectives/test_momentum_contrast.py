@@ -211,3 +211,10 @@ def test_a_long_queue_is_warned_of(caplog):
 def test_what_is_refused(values, message):
   with pytest.raises(UsageError, match=message):
     Config(**values)
+
+
+def test_a_schedule_of_the_momentum_needs_its_end():
+  """Without one the second network would stay from the first step on."""
+  config, model, _, _ = make_step(moco_momentum_schedule="cosine")
+  with pytest.raises(ValueError, match="last_step must be positive .*=cosine. Received: 0"):
+    PretrainStep(config, model, build_optimizer(config, examples=1000, last_step=STEPS))
