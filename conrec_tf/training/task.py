@@ -164,9 +164,17 @@ def pretraining_evaluation(
 ) -> EvalTask:
   """Builds the network of a pre-training to measure it alone; see `pretraining_task`."""
   model, head = build_network(config, source.channels, len(source.class_names))
-  loss = PretrainLoss(config, model, head, source.channels, in_training=False)
-  loss.build(tf.Variable(0, trainable=False, dtype=tf.int64), last_step=0)  # no step is taken
+  loss = _measured_loss(config, model, head, source.channels)
   return _pretraining_measures(config, source, eval_source, loss)
+
+
+def _measured_loss(
+  options: Training, model: ConRec, head: LinearHead | None, channels: int
+) -> PretrainLoss:
+  """Returns what held-out images are measured by with a network that takes no step."""
+  loss = PretrainLoss(options, model, head, channels, in_training=False)
+  loss.build(tf.Variable(0, trainable=False, dtype=tf.int64), last_step=0)
+  return loss
 
 
 def _pretraining_measures(
@@ -185,17 +193,17 @@ def _pretraining_measures(
       (augment, size, count), lambda: validation_batches(measured, augment, size).take(count)
     )
 
-  def measure(network: ConRec, full: bool) -> dict[str, Any]:
+  def measure(network: ConRec, loss_of: Callable[[], PretrainLoss], full: bool) -> dict[str, Any]:
     of_views = view_measures(network, views(few), config.ft_proj_selector)
     if not labelled:
       losses = {}
       if loss.has_validation:
-        losses = validation_losses(functools.partial(loss.validation, network), views())
+        losses = validation_losses(functools.partial(loss_of().validation, network), views())
       return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 
   def evaluate(full: bool) -> dict[str, Any]:
-    metrics = measure(evaluated, full)
+    metrics = measure(evaluated, lambda: loss, full)
     if head:
       measured = source.without_stand_ins.labelled
       metrics |= evaluate_head(config, evaluated, head, measured, full=False)
@@ -203,7 +211,9 @@ def _pretraining_measures(
 
   def evaluate_untrained() -> dict[str, Any]:
     network = build_model(config, source.channels, with_encoder_weights=False)
-    metrics = measure(network, full=False)
+    # The second network of momentum contrast and its queue learn, too: it has its own.
+    loss_of = functools.partial(_measured_loss, config, network, None, source.channels)
+    metrics = measure(network, loss_of, full=False)
     return metrics | evaluate_recomputed(config, network, eval_source) if labelled else metrics
 
   metric = EVAL_TOTAL_LOSS if loss.has_validation else RANK_ME

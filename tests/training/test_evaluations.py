@@ -4,12 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.metrics import (
   CHOSEN,
   CLASSIFIER,
+  EVAL_TOTAL_LOSS,
   LABEL_FREE,
   LINEAR_ACCURACY,
   PREDICTIONS,
@@ -26,7 +28,7 @@ from conrec_tf.training.evaluations import (
   evaluate_without_labels,
   main_metric,
 )
-from conrec_tf.training.task import pretraining_evaluation
+from conrec_tf.training.task import pretraining_evaluation, pretraining_task
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,29 @@ def test_without_labels_embeddings_of_the_evaluation_split_are_measured(trained)
   labelled = evaluate_linearly(config, model, source, full=False)
   assert {name: labelled[name] for name in found} == pytest.approx(found)
   assert 1 <= found[RANK_ME] <= 12
+
+
+@pytest.mark.parametrize("queue_length", [0, 16])
+def test_an_untrained_network_is_measured_alike_whenever_that_is(trained, queue_length):
+  """Momentum contrast has a network and a queue beside it, which a training changes."""
+  config, *_ = trained
+  config = dataclasses.replace(
+    config,
+    label_mode="none",
+    contrastive_method="moco",
+    moco_queue_length=queue_length,
+    train_batch_size=4,
+    local_crops=0,
+    sweep_representations=False,
+  )
+  source = load_dataset(config)
+  task = pretraining_task(config, source, source, 10, None, config)
+  before = task.evaluate_untrained()
+  changed = [task.networks["queue"]] if queue_length else []
+  for weight in [*task.networks["momentum"].weights, *changed]:
+    weight.assign(tf.random.stateless_uniform(weight.shape, [0, 1]))
+  assert task.evaluate_untrained() == before
+  assert before[EVAL_TOTAL_LOSS] > 0
 
 
 def test_statistics_computed_anew_are_read_under_names_of_their_own(trained):
