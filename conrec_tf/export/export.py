@@ -25,7 +25,7 @@ from conrec_tf.files import (
   remove_leftovers,
   replacing,
 )
-from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.pretrained.find import READ, PretrainedModel
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 
@@ -176,8 +176,7 @@ def metadata(
     "result": pretrained.result,
     "flags": {
       **(pretrained.settings or config.settings),
-      "eval_image_size": config.eval_image_size,
-      "eval_crops": config.eval_crops,
+      **{name: getattr(config, name) for name in READ},
     },
     "git_revision": _git_revision(),
     "versions": {"conrec_tf": __version__, "tensorflow": tf.__version__},

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 import tensorflow_hub as hub
 
+import conrec_tf
 from conrec_tf.commands import export as command
 from conrec_tf.commands.export import export_network
 from conrec_tf.commands.tasks import portable_network
@@ -292,6 +293,21 @@ def test_a_saved_model_is_a_checkpoint_too(exported, images):
     np.testing.assert_array_equal(found, expected)
   with pytest.raises(UsageError, match="must hold the network that the flags describe"):
     load_network(pretrained, build_model(Config(**{**pretrained.values, "base_filters": 2}), 3))
+
+
+def test_a_saved_model_is_read_as_it_was_exported(tmp_path, rng):
+  """It may be exported otherwise than the run was read: of other levels, for another size."""
+  config, model, head = built(representation_levels="last")
+  config = dataclasses.replace(config, lineareval_while_pretraining=False)
+  directory = saved(tmp_path, config, model, head)
+  asked = dataclasses.replace(config, representation_levels="all", image_size=32)
+  [path] = export_network(asked, resolve_checkpoint(tmp_path), directory)
+  encoded = tf.io.encode_png(rng.integers(0, 256, (40, 44, 3)).astype(np.uint8)).numpy()
+  (tmp_path / "photo.png").write_bytes(encoded)
+  signature = tf.saved_model.load(str(path)).signatures["encoded_images"]
+  expected = signature(encoded_images=tf.constant([encoded]))["embedding"]
+  found, _ = conrec_tf.embed(path, [tmp_path / "photo.png"], mixed_precision="float32")
+  np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_other_formats_compute_the_same(network, tmp_path, capfd):
