@@ -86,6 +86,18 @@ def load_files(
   return _with_crop(open_files(config, root, files), config.eval_crop, center_crop)
 
 
+def takes_centre(eval_crop: str, center_crop: bool | None, by_data: bool) -> bool:
+  """Returns whether evaluation takes the central 87.5 % of images: by the first that says so.
+
+  Args:
+    eval_crop: the option of that name.
+    center_crop: whether a network is known to have been evaluated so; None where that isn't known.
+    by_data: whether images differ in size.
+  """
+  known = {"center": True, "none": False}.get(eval_crop, center_crop)
+  return by_data if known is None else known
+
+
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens a dataset; None lets any number of image files fail, as `image_source` says."""
   if data.dataset in IMAGE_FILES:
@@ -97,10 +109,8 @@ def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
 def _with_crop(source: DatasetSource, eval_crop: str, center_crop: bool | None) -> DatasetSource:
   """Returns a dataset that says whether evaluation crops; see `load_dataset`."""
   by_data = not source.one_size
-  crop = {"center": True, "none": False}.get(eval_crop, center_crop)
-  if crop is None:
-    crop = by_data
-  elif crop != by_data and eval_crop == "auto":
+  crop = takes_centre(eval_crop, center_crop, by_data)
+  if crop != by_data and eval_crop == "auto":
     logger.info("Evaluation %s, as the network was evaluated before", EVALUATION[crop])
   return dataclasses.replace(source, center_crop=crop)
 

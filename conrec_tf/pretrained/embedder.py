@@ -14,7 +14,7 @@ from conrec_tf.config import Config, Experiment
 from conrec_tf.data.augmentation.resizing import evaluation_image
 from conrec_tf.data.files.walk import image_files, readable
 from conrec_tf.data.images.pixel_values import filled_range
-from conrec_tf.data.registry import load_files
+from conrec_tf.data.registry import load_files, takes_centre
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images, embed_split
 from conrec_tf.pretrained.find import PretrainedModel, resolve_checkpoint, said_beside
@@ -126,9 +126,8 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
       return embeddings
     config, pretrained, model = self._opened()
     channels = pretrained.channels or getattr(model, "channels", config.channels)
-    crop = pretrained.center_crop
-    if crop is None:
-      crop = len({np.shape(image)[:2] for image in images}) > 1
+    by_data = len({np.shape(image)[:2] for image in images}) > 1
+    crop = takes_centre(config.eval_crop, pretrained.center_crop, by_data)
     return np.concatenate(
       [
         embed_images(model, batch, config).numpy()

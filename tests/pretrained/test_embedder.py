@@ -103,6 +103,15 @@ def test_the_transformer_takes_images_of_any_form(run, embedder, kind):
   assert embedder.get_feature_names_out()[0] == "conrecembedder0"
 
 
+@pytest.mark.parametrize("crop", ["center", "none"])
+def test_arrays_are_cropped_as_files_are(run, crop):
+  path, photos, _ = run
+  paths = [str(photos / name) for name in ("b.png", "a.png")]
+  embedder = conrec_tf.ConRecEmbedder(path, {"eval_crop": crop, "image_size": 40}).fit(paths)
+  of_arrays = embedder.transform([pixels_of(each) for each in paths])
+  np.testing.assert_allclose(of_arrays, embedder.transform(paths), atol=1e-4)
+
+
 def test_arrays_of_12_bits_are_taken_as_files_of_them(tmp_path, rng):
   config = Config(
     model_dir=str(tmp_path / "run"),
