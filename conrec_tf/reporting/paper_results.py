@@ -2,6 +2,15 @@
 
 from typing import NamedTuple
 
+from conrec_tf.metrics import (
+  EVAL,
+  KAPPA,
+  LABEL_ACCURACY,
+  LABEL_KAPPA,
+  LINEAR_ACCURACY,
+  STANDARDISED,
+)
+
 METHODS = {
   "simclr": "SimCLR",
   "simclr_attention": "SimCLR-attention",
@@ -22,12 +31,19 @@ class Published(NamedTuple):
   Attributes:
     pixels: height and width of the images.
     epochs: of pre-training.
-    numbers: linear accuracy in %, on APTOS 2019 quadratic weighted kappa in %, by method.
+    numbers: in %, by method.
+    metric: what is measured, of raw embeddings.
   """
 
   pixels: int
   epochs: int
   numbers: dict[str, float]
+  metric: str = LINEAR_ACCURACY
+
+  def is_measured_by(self, metric: str) -> bool:
+    """Returns whether a number of a run, of either reading or by a head, is of the same kind."""
+    by_head = LABEL_KAPPA if self.metric == KAPPA else LABEL_ACCURACY
+    return metric.replace(STANDARDISED, EVAL) in (self.metric, by_head)
 
 
 RESULTS = {
@@ -57,6 +73,7 @@ RESULTS = {
       supervised_unet=82.11,
       supervised_densenet121=64.53,
     ),
+    KAPPA,
   ),
   # Table 2; DenseNet121's ImageNet holds images like these.
   "oxford_flowers102": Published(

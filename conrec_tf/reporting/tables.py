@@ -86,7 +86,8 @@ def results_table(runs: Sequence[RunRecord]) -> Table:
 def methods_table(runs: Sequence[RunRecord]) -> Table:
   """Tabulates the paper's methods beside these runs (paper, Tables 1 and 2).
 
-  Numbers are percentages (or losses, where there are no labels).
+  Numbers are percentages (or losses, where there are no labels); the paper's are there where they
+  are of the same measure on the same dataset.
   """
   metric = runs[0].metric
   shown = metric_of(metric)
@@ -94,7 +95,10 @@ def methods_table(runs: Sequence[RunRecord]) -> Table:
   reading = "standardised, " if is_standardised(metric) else ""
   header = [f"best ({reading}{unit})", "at step", f"last ({reading}{unit})", "at step"]
   header += ["pixels", "filters", "run"]
-  paper = paper_results.RESULTS.get(runs[0].config.dataset)
+  data = runs[0].config
+  paper = paper_results.RESULTS.get(data.dataset)
+  if paper and (data.eval_dataset not in ("", data.dataset) or not paper.is_measured_by(metric)):
+    paper = None
   published = paper.numbers if paper else {}
   of_paper = [f"paper, {paper.pixels} px, {paper.epochs} epochs ({unit})"] if paper else []
   trained = {run.config.method for run in runs}

@@ -269,6 +269,26 @@ def test_tables_say_which_classifier_their_numbers_are_of(tmp_path, standardised
   assert row[column] == ("50.00" if standardised else "25.00")
 
 
+@pytest.mark.parametrize(
+  "values, key, has_paper",
+  [
+    (dict(), "linear_top_1_accuracy", True),
+    (dict(label_mode="none"), "total_loss", False),
+    (dict(eval_dataset="oxford_flowers102"), "linear_top_1_accuracy", False),
+    (dict(dataset="aptos2019"), "linear_top_1_accuracy", False),
+    (dict(dataset="aptos2019", ordinal_labels=True), "quadratic_weighted_kappa", True),
+  ],
+)
+def test_the_papers_numbers_stand_beside_those_of_the_same_measure_alone(
+  tmp_path, values, key, has_paper
+):
+  config = Config(**{"dataset": "rectangle_triangle", "standardize_embeddings": False, **values})
+  run = RunRecord(tmp_path, config, [], {}, {GLOBAL_STEP: STEP, f"eval/{key}": 0.5}, None, [])
+  table = tables.methods_table([run])
+  assert run.metric == f"eval/{key}"
+  assert any(name.startswith("paper") for name in table.header) == has_paper
+
+
 def test_the_probability_of_a_grade_is_what_two_bits_differ_by():
   bits = np.array([[1.0, 0.9, 0.3], [1.0, 0.2, 0.4], [0.8, 0.1, 0.1]])
   np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([1, 1, 2])), [0.6, 0, 0.1])
