@@ -46,7 +46,7 @@ const levelOf = value => {
 };
 const colours = {
   label: { words: "label", of: image => label[image], name: group => data.classes[group] },
-  cluster: { words: "cluster", of: image => cluster[image], name: group => `cluster ${group + 1}` },
+  cluster: { words: "cluster", of: image => cluster[image], name: group => `cluster ${group}` },
   split: { words: "split", of: image => split[image], name: group => data.splits[group] },
   isolation: {
     words: "distance to neighbours",
@@ -235,7 +235,7 @@ function choose(image, moves) {
   fact("file", data.names[image]);
   fact("split", data.splits[split[image]]);
   if (data.classes.length) fact("label", labelText(image));
-  fact("cluster", String(cluster[image] + 1));
+  fact("cluster", String(cluster[image]));
   fact("isolation", `${isolated[image].toPrecision(3)} × the median`);
   const grid = make("div", "", { class: "grid" });
   grid.append(...nearestOf(image).map(([other, distance]) =>
@@ -310,8 +310,6 @@ function tell() {
 
 // The lists below the map.
 const both = bits => (bits < 0 ? "" : `, ${bits} bits of their hashes differ`);
-const sizes = new Map();
-cluster.forEach(each => sizes.set(each, (sizes.get(each) || 0) + 1));
 const chosenImages = () => {
   const found = [];
   for (let image = 0; image < count; image++) if (selected[image] && visible[image]) found.push([image]);
@@ -327,7 +325,7 @@ const lists = {
   clusters: {
     words: "Clusters",
     about: "The image nearest to the middle of each group (k-means), and how many are in it.",
-    draw: ([image]) => tile(image, `${cluster[image] + 1}: ${sizes.get(cluster[image]).toLocaleString("en")} images`),
+    draw: ([image, size]) => tile(image, `${cluster[image]}: ${size.toLocaleString("en")} images`),
   },
   outliers: {
     words: "Outliers",

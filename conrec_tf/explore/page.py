@@ -77,7 +77,12 @@ def write_page(
 def lists(found: Findings) -> dict[str, list[Any]]:
   """Returns the lists of the page, the first of each, by name: rows that begin with images."""
   made: dict[str, list[Any]] = {
-    "clusters": [[int(image)] for image in found.clusters.representative],
+    "clusters": [
+      [int(image), int(size)]
+      for image, size in zip(
+        found.clusters.representative, np.bincount(found.clusters.label), strict=True
+      )
+    ],
     "outliers": [
       [int(image), rounded(found.isolated[image])] for image in outliers(found)[:MOST_LISTED]
     ],

@@ -1,6 +1,7 @@
 import base64
 import csv
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -92,7 +93,12 @@ def test_tables_and_lists_say_the_same(written):
   ]
   assert len(following) == 5 and int(following[0]["stands_for"]) > 1
   assert len(rows(folder / "outliers.csv")) == 20
-  assert len(data["lists"]["clusters"]) == 3
+  clusters = [int(row["cluster"]) for row in rows(folder / "images.csv")]
+  np.testing.assert_array_equal(array(data, "cluster", "<i4"), clusters)
+  assert [row[1] for row in data["lists"]["clusters"]] == np.bincount(clusters).tolist()
+  assert [clusters[row[0]] for row in data["lists"]["clusters"]] == [0, 1, 2]
+  script = pathlib.Path(module.__file__).with_name("explore.js").read_text()
+  assert not re.search(r"cluster\W+(group|image)\W+\+ 1", script)  # the number is the tables'
 
 
 def test_of_too_many_images_those_of_the_lists_are_shown(monkeypatch):
