@@ -180,22 +180,26 @@ def tables(results):
   Args:
     results: `[content of a file]`.
   """
-  found = {}
-  for row in results:
-    key = row["start"], row["loss"], row["masks"], row["steps"]
-    found.setdefault(key, []).append(row["result"])
-  usual = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
-  longer = [(start, LOSSES[0]) for start in LONG_STARTS]
   return "\n".join(
-    f"{steps:,} steps:\n\n{_table(found, rows, sorted(masks), steps)}"
-    for steps, rows, masks in ((STEPS, usual, MASKS), (LONG_STEPS, longer, LONG_MASKS))
+    f"{steps:,} steps:\n\n{_table(done, masks)}"
+    for steps, masks in ((STEPS, MASKS), (LONG_STEPS, LONG_MASKS))
+    if (done := [row for row in results if row["steps"] == steps])
   )
 
 
-def _table(found, rows, counts, steps):
+def _table(results, masks):
+  counts, found = sorted(masks), {}
+  for row in results:
+    by_masks = found.setdefault((row["start"], row["loss"]), {})
+    by_masks.setdefault(row["masks"], []).append(row["result"])
+  starts = [(start, LOSSES[0]) for start in STARTS] + [("scratch", loss) for loss in LOSSES[1:]]
   header = ("start", "loss", "1 mask", *[f"{count} masks" for count in counts[1:]])
-  cells = [[_cell(found.get((*row, count, steps), [])) for count in counts] for row in rows]
-  return Table(header, [(*row, *found) for row, found in zip(rows, cells, strict=True)]).markdown()
+  rows = [
+    (*start, *[_cell(found[start].get(count, [])) for count in counts])
+    for start in starts
+    if start in found
+  ]
+  return Table(header, rows).markdown()
 
 
 def curves(results, folder):
