@@ -76,6 +76,15 @@ def test_the_size_that_a_network_is_read_at_goes_with_its_own_image_size(tmp_pat
     assert (found["image_size"], found["eval_image_size"]) == sizes
 
 
+def test_the_order_of_a_runs_labels_is_not_asked_of_other_images_to_predict(tmp_path):
+  settings = Config(label_order="none,mild", ordinal_labels=True).settings
+  (tmp_path / "config.json").write_text(json.dumps(settings))
+  run = ["--mode=predict", f"--model_dir={tmp_path}"]
+  for flags, expected in (([], ("none,mild", True)), (["--dataset=npz"], ("", False))):
+    found = json.loads(parse(*run, *flags).stdout)
+    assert (found["label_order"], found["ordinal_labels"]) == expected
+
+
 def test_help_may_be_cut_off():
   done = subprocess.run(
     f"{sys.executable} run.py --help | head -1",
