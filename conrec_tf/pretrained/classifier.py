@@ -45,7 +45,10 @@ def find_classifier(
     UsageError: a file of a classifier can't be read.
   """
   digest = model.digest(layer)
-  kept = _kept(_files(pretrained, folder), digest, given or {})
+  without = "nothing is predicted by it"
+  if head and pretrained.train_mode == "finetune":
+    without = "how far others are from those isn't known"
+  kept = _kept(_files(pretrained, folder), digest, given or {}, without)
   if head is None or kept and pretrained.train_mode != "finetune":
     return kept
   ordinal = bool(pretrained.settings.get("ordinal_labels"))
@@ -56,9 +59,12 @@ def find_classifier(
 
 
 def _kept(
-  paths: Iterable[pathlib.Path], digest: str, given: Mapping[str, Any]
+  paths: Iterable[pathlib.Path], digest: str, given: Mapping[str, Any], without: str
 ) -> KeptClassifier | None:
-  """Returns the first classifier of a network that learnt from images as they are given."""
+  """Returns the first classifier of a network that learnt from images as they are given.
+
+  Where there are others alone, `without` says what follows.
+  """
   otherwise = ""
   for path in paths:
     kept = read_classifier(path)
@@ -72,9 +78,10 @@ def _kept(
     )
   if otherwise:
     logger.warning(
-      "%s: nothing is predicted by it; mode=eval with --checkpoint, in a model_dir of its own, "
-      "learns from images as they are given now",
+      "%s: %s; mode=eval with --checkpoint, in a model_dir of its own, learns from images as they "
+      "are given now",
       otherwise,
+      without,
     )
   return None
 

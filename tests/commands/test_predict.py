@@ -17,8 +17,9 @@ from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.evaluation.probes import KnownImages
-from conrec_tf.models import build_model
-from conrec_tf.pretrained.find import network_digest, resolve_checkpoint
+from conrec_tf.models import build_head, build_model
+from conrec_tf.pretrained.classifier import find_classifier
+from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
 from conrec_tf.run_dir.embedding_files import Archive
@@ -175,6 +176,22 @@ def test_a_classifier_of_images_that_were_given_otherwise_predicts_nothing(
   assert f"classifier_5.npz learnt from images that were given otherwise than now ({name}: " in (
     caplog.text
   )
+
+
+def test_a_finetuned_network_predicts_by_its_head_whatever_its_images(learnt, tmp_path, caplog):
+  config, model, _, (_, labels) = learnt
+  with_classifier(learnt, Classes(2), labels, tmp_path, evaluation_size=24)
+  head = build_head(config, model, 3, 2)
+  settings = {"train_mode": "finetune"}
+  pretrained = PretrainedModel("checkpoint", "none", settings=settings, class_names=NAMES)
+  same, other = (
+    find_classifier(pretrained, model, 0, head, tmp_path, {"evaluation_size": size})
+    for size in (24, 48)
+  )
+  assert same.readings.keys() == other.readings.keys() == {False}
+  assert len(same.known.names) and not len(other.known.names)
+  assert "(evaluation_size: 24 -> 48): how far others are from those isn't known" in caplog.text
+  assert "nothing is predicted" not in caplog.text
 
 
 def test_a_network_that_says_nothing_of_crops_is_given_images_as_where_it_was_evaluated(
