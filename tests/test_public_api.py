@@ -15,6 +15,7 @@ import conrec_tf
 import conrec_tf.commands
 import conrec_tf.commands.tasks
 import conrec_tf.config
+from conrec_tf.errors import UsageError
 import conrec_tf.models
 
 PAGE = (pathlib.Path(__file__).parents[1] / "docs/api.md").read_text()
@@ -76,6 +77,8 @@ def test_pretraining_from_a_checkpoint_takes_what_describes_its_network(monkeypa
   (tmp_path / "before").rename(tmp_path / "elsewhere")
   pretrain(checkpoint=tmp_path / "before", image_size=40)
   assert asked[2].settings == asked[1].settings
+  with pytest.raises(UsageError, match="checkpoint must be of type str. Received: None"):
+    pretrain(checkpoint=None)
 
 
 @pytest.mark.parametrize("name, arguments", DECIDED)
