@@ -144,7 +144,7 @@ def read_lines(
 
   Raises:
     UsageError: the file can't be read, lacks a column or has one twice, or a line has more cells
-      than there are columns.
+      than there are columns, which may move what is read.
   """
   damaged = (OSError, UnicodeDecodeError, csv.Error)
   with as_usage_error(f"{option} must be a CSV file in UTF-8", path, *damaged):
@@ -160,10 +160,10 @@ def read_lines(
         )
       used = {name.lower() for name in (*columns, *perhaps)} & {*found}
       check_columns(option, found, used, path)
-      lines = list[Line]()
+      lines, movable = list[Line](), used - set(found[:1])  # no comma is before the first
       for row in reader:
         further = [cell for cell in row.pop(None, None) or () if cell.strip()]
-        if further and used:
+        if further and movable:
           raise UsageError(
             f"{option} must have a cell for each of {len(found)} columns, those with commas in "
             f'quotes ("a, b"). Received: {further[0].strip()} beyond them, line '

@@ -39,6 +39,20 @@ def write(folder, kind, rows):
     parquet.write_table(pa.Table.from_pylist(rows), path)
 
 
+@pytest.mark.parametrize("caption_first", [False, True])
+def test_commas_move_no_cell_of_the_first_column(tmp_path, caption_first):
+  pictures(tmp_path, range(12))
+  rows = [("file_name", "text"), *((f"{seed:02}.png", "a dog, asleep") for seed in range(12))]
+  lines = [",".join(row[::-1] if caption_first else row) for row in rows]
+  (tmp_path / "metadata.csv").write_text("\n".join(lines))
+  config = Config(dataset="image_folder", data_dir=str(tmp_path))
+  if caption_first:
+    with pytest.raises(UsageError, match="a cell for each of 2 columns.* line 2 of"):
+      load_dataset(config)
+  else:
+    assert load_dataset(config).class_names == ()
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_column_that_is_there_twice_is_refused(tmp_path, kind):
   """Of labels in `Label` and `label` one would be taken, and nobody said which."""
