@@ -202,11 +202,14 @@ def _pretraining_measures(
       return losses | evaluate_without_labels(config, network, eval_source) | of_views
     return evaluate_linearly(config, network, eval_source, full) | of_views
 
+  @functools.cache
+  def of_head() -> DatasetSource:
+    return source.without_stand_ins.labelled
+
   def evaluate(full: bool) -> dict[str, Any]:
     metrics = measure(evaluated, lambda: loss, full)
-    if head:
-      measured = source.without_stand_ins.labelled
-      metrics |= evaluate_head(config, evaluated, head, measured, full=False)
+    if head and of_head().eval.num_examples:  # with an eval_dataset it may have no labels
+      metrics |= evaluate_head(config, evaluated, head, of_head(), full=False)
     return metrics
 
   def evaluate_untrained() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from conrec_tf.metrics import (
   CHOSEN,
   CLASSIFIER,
   EVAL_TOTAL_LOSS,
+  LABEL_ACCURACY,
   LABEL_FREE,
   LINEAR_ACCURACY,
   PREDICTIONS,
@@ -121,3 +122,8 @@ def test_a_head_beside_pretraining_is_measured_on_images_that_have_a_label(train
   expected = evaluate_head(config, task.model, task.networks["head"], labelled, full=False)
   found = task.evaluate(False)
   assert expected and {name: found[name] for name in expected} == expected
+  none = np.full(12, -1)
+  rows = source.eval.rows.with_column("label", none)
+  without = dataclasses.replace(source.eval, rows=rows, labels=lambda: none)
+  task = pretraining_evaluation(config, dataclasses.replace(source, eval=without), source)
+  assert LABEL_ACCURACY in expected and LABEL_ACCURACY not in task.evaluate(False)
