@@ -104,7 +104,7 @@ def opened_images(
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
   config, crop = config.to_embed(batch_size(config)), pretrained.center_crop
   if crop is None:
-    crop = evaluated_center_crop(directory, network_digest(pretrained))
+    crop = evaluated_center_crop(directory, network_digest(pretrained) if config.checkpoint else "")
   return config, pretrained, load_dataset(config, crop)
 
 

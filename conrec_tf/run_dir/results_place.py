@@ -188,13 +188,13 @@ def evaluated_center_crop(directory: RunDirectory, network: str) -> bool | None:
   """Returns whether a network was given the centre of images where it was evaluated in a folder.
 
   Args:
-    network: its digest, where it isn't the folder's own.
+    network: its digest, empty for the folder's own.
 
   Returns:
     None where it wasn't evaluated there, or that isn't noted.
   """
   data = (directory.read(OWN) or {}).get(MEASURED_ON, {})
-  return data.get("center_crop") if data.get("network") == network else None
+  return data.get("center_crop") if data.get("network", "") == network else None
 
 
 def _check_alike(directory: RunDirectory, results: Sequence[Mapping[str, Any]]) -> None:

@@ -206,6 +206,10 @@ def test_a_network_that_says_nothing_of_crops_is_given_images_as_where_it_was_ev
   directory.write("measured_on.json", {"measured_on": noted})
   _, _, source = embed.opened_images(config, directory)
   assert source.center_crop and len(predicted(config)) == 24
+  Checkpoints(tmp_path, 1, {"model": learnt[1]}).save(5)  # a run's own, of an earlier version
+  directory.write("measured_on.json", {"measured_on": {"center_crop": True}})
+  _, _, source = embed.opened_images(dataclasses.replace(config, checkpoint=""), directory)
+  assert source.center_crop
 
 
 def test_a_table_that_a_killed_process_was_writing_is_removed(learnt, tmp_path):
