@@ -179,11 +179,11 @@ def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
 def counted_pixels(field: Mask) -> np.ndarray:
   """Returns which pixels a field says count, bool `[h, w]`: those that aren't 0, or black.
 
-  Of a field that was saved with losses, those that are nearer to white.
+  Of a field that was saved with losses, those that are up to `LOSSY_DISTANCE` from white.
 
   Raises:
-    UsageError: it was saved with losses and isn't black and white, or its palette has black for
-      what counts.
+    UsageError: it was saved with losses and more than `FEW_PIXELS` of it are neither about black
+      nor white, or its palette has black for what counts.
   """
   values = np.unique(field.pixels)
   if field.is_lossy or field.is_noisy(values):
