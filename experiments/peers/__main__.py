@@ -255,7 +255,9 @@ def main():
   if not args.table:
     args.runs.mkdir(parents=True, exist_ok=True)
     train_missing(args)
-  PAGE.write_text(below_mark(PAGE.read_text(), "peers", table()))
+  if args.table:
+    PAGE.write_text(below_mark(PAGE.read_text(), "peers", table()))
+  print(table())
 
 
 if __name__ == "__main__":
