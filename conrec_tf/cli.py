@@ -32,8 +32,10 @@ FLAGS = flags.FLAGS
 MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "predict", "segment", "export")
 # What a run says of the data that it learns from, and of no other: for images to predict.
 OF_OTHER_IMAGES = {
-  **{name: OPTIONS[name].default for name in (*OF_FILES, *OF_EVAL_DATASET, "cv_fold")},
-  **{name: OPTIONS[name].default for name in ("label_order", "ordinal_labels")},
+  **{
+    name: OPTIONS[name].default
+    for name in (*OF_FILES, *OF_EVAL_DATASET, "cv_fold", "label_order", "ordinal_labels")
+  },
   **dict.fromkeys(("train_split", "eval_split"), "all"),
   "label_mode": "auto",
   "train_label_fraction": 1.0,

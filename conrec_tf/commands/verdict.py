@@ -107,7 +107,10 @@ def run(config: Config) -> None:
     (name, [*map(bench.trained, paths)]) for name, paths in _compared_with(config.compare_with)
   ]
   settings, channels = config.settings, eval_source.channels
-  own = [trained_network(path, config, settings, channels, "model_dir", True) for path in runs]
+  own = [
+    trained_network(path, config, settings, channels, "model_dir", read_as_asked=True)
+    for path in runs
+  ]
   first = [untrained_network(path, settings, channels) for path in runs]
   with failing_images_named(source, eval_source):
     ours, *others = [
@@ -227,7 +230,8 @@ class _Bench:
     known = [settings, steps, self._measurement.data]
     # As it is read where none of these is given, earlier versions named it.
     read = {name: getattr(self._config, name) for name in ("eval_image_size", "eval_crops")}
-    known += [read] * any(read[name] != OPTIONS[name].default for name in read)
+    if any(read[name] != OPTIONS[name].default for name in read):
+      known.append(read)
     name = f"supervised-{_digest(known)}"
     return self._config.from_scratch(os.path.join(VERDICT, name), *asked)
 

@@ -5,6 +5,7 @@ Expressions are those of TensorFlow Datasets, e.g. `train[:10%]+validation`.
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import itertools
 import logging
 import re
 from typing import NamedTuple
@@ -131,12 +132,17 @@ def _parts(expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
 
 def stored_numbers(parts: Iterable[Part], infos: tfds.core.splits.SplitDict) -> np.ndarray:
   """Returns what numbers images have among those of all stored splits, int64 `[N]`."""
-  names = sorted(infos)
-  ends = np.cumsum([infos[name].num_examples for name in names])
-  starts = {name: end - infos[name].num_examples for name, end in zip(names, ends, strict=True)}
+  starts = stored_starts(infos)
   return np.concatenate(
     [np.arange(part.start, part.stop, dtype=np.int64) + starts[part.split] for part in parts]
   )
+
+
+def stored_starts(infos: tfds.core.splits.SplitDict) -> dict[str, int]:
+  """Returns the number of the first image of each stored split among those of all."""
+  names = sorted(infos)
+  ends = itertools.accumulate((infos[name].num_examples for name in names), initial=0)
+  return dict(zip(names, ends, strict=False))  # after the last one nothing begins
 
 
 def wrong_split(flag: str, expression: str, names: Iterable[str]) -> UsageError:

@@ -1,7 +1,7 @@
 """A peer in the same minutes: LightlyTrain beside the default recipe on Oxford Flowers 102.
 
     python -m experiments.peers --data_dir=data
-    python -m experiments.peers --table
+    python -m experiments.peers --table    # into docs/results.md, where that has its mark
 
 LightlyTrain is installed in an environment of its own, and trains a ResNet-18 from random weights
 by SimCLR and by DINO: on the same images at the same 64 pixels, on the same cores, in the same
@@ -15,6 +15,7 @@ untrained one too, are read by `--mode=eval`, the peer's from ONNX files. What i
 import argparse
 import json
 import pathlib
+import statistics
 
 from PIL import Image
 import tensorflow_datasets as tfds
@@ -44,8 +45,15 @@ UNTRAINED = ("untrained", "recomputed")  # as it begins, and with batch norm's s
 DEFAULTS = (0, 0)
 TRIES = ((64, 1), (32, 1), (32, 3))  # (batch, rate as a multiple of the library's)
 OURS = "conrec"
-SHARED = (f"--dataset={DATASET}", f"--train_split={SPLIT}", "--cache_dataset", "--noreport")
-READ = (*SHARED, "--select_best_on=validation", "--bootstrap_samples=0", "--export_format=")
+SHARED = (  # of our training, and of reading the peer's networks
+  f"--dataset={DATASET}",
+  f"--train_split={SPLIT}",
+  f"--image_size={PIXELS}",
+  "--cache_dataset",
+  "--select_best_on=validation",
+  "--bootstrap_samples=0",
+  "--export_format=",
+)
 READINGS = (LINEAR_ACCURACY, standardised_key(LINEAR_ACCURACY), KNN_ACCURACY)
 FOLDER = RESULTS / "peers"
 PAGE = ROOT / "docs" / "results.md"
@@ -58,8 +66,7 @@ def write_images(data_dir, folder):
     temporary.mkdir(parents=True, exist_ok=True)
     rows = tfds.load(DATASET, split=SPLIT, data_dir=data_dir or None)
     for number, row in enumerate(tfds.as_numpy(rows)):
-      image = Image.fromarray(row["image"]).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
-      image.save(temporary / f"{number:05d}.png")
+      Image.fromarray(row["image"]).save(temporary / f"{number:05d}.png")
     temporary.rename(images)
   return images
 
@@ -83,7 +90,7 @@ def training_seconds(rows):
 def train_ours(minutes, seed, args):
   """Trains by the default recipe, and writes what was reached."""
   model_dir = args.runs / f"conrec_{STEPS[minutes]}_{seed}"
-  flags = [*READ, f"--train_steps={STEPS[minutes]}", f"--seed={seed}", *data(args)]
+  flags = [*SHARED, f"--train_steps={STEPS[minutes]}", f"--seed={seed}", *data(args)]
   run(command(["--mode=train_then_eval", *flags], model_dir), model_dir.with_suffix(".log"))
   directory = RunDirectory(model_dir)
   result = directory.read("result.json") or {}
@@ -111,7 +118,7 @@ def train_peer(minutes, method, tried, seed, args):
     [environment(args.runs), HERE / "train_resnet.py", json.dumps(asked)], out.with_suffix(".log")
   )
   network = [f"--checkpoint={out / 'network.onnx'}", "--external_scaling=imagenet"]
-  read = command(["--mode=eval", *READ, *network, *data(args)], out / "read")
+  read = command(["--mode=eval", *SHARED, *network, *data(args)], out / "read")
   run(read, out.with_suffix(".log"))
   result = RunDirectory(out / "read").read("result.json") or {}
   keep(minutes, method, tried, seed, result, json.loads((out / "report.json").read_text()))
@@ -202,7 +209,7 @@ def table():
     ours = found(minutes, OURS, DEFAULTS)
     if not ours:
       continue
-    spent = sum(content["seconds"] for content in ours) / len(ours) / 60
+    spent = statistics.fmean(content["seconds"] for content in ours) / 60
     rows.append((f"**{spent:.1f} minutes**", *[""] * (len(header) - 1)))
     untrained = zip(*[found(minutes, name, DEFAULTS) for name in UNTRAINED], strict=False)
     strongest = {
@@ -231,8 +238,8 @@ def strongest_reading(content):
 def _row(what, contents):
   if not contents:
     return []
-  epochs = sum(content["images"] for content in contents) / len(contents) / IMAGES
-  pace = sum(content["images"] / content["seconds"] for content in contents) / len(contents)
+  epochs = statistics.fmean(content["images"] / IMAGES for content in contents)
+  pace = statistics.fmean(content["images"] / content["seconds"] for content in contents)
   means = [mean_and_deviation([each["result"][name] for each in contents]) for name in READINGS]
   return [(what, f"{epochs:.0f}", f"{pace:.0f}", *means, str(len(contents)))]
 
@@ -252,11 +259,11 @@ def parser():
 
 def main():
   args = parser().parse_args()
-  if not args.table:
-    args.runs.mkdir(parents=True, exist_ok=True)
-    train_missing(args)
   if args.table:
     PAGE.write_text(below_mark(PAGE.read_text(), "peers", table()))
+  else:
+    args.runs.mkdir(parents=True, exist_ok=True)
+    train_missing(args)
   print(table())
 
 

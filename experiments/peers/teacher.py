@@ -2,7 +2,7 @@
 
     python -m experiments.peers.teacher
 
-EfficientNet-Lite0 (3.4 million parameters, 74.9 % on ImageNet) is written into
+EfficientNet-Lite0, 3.4 million parameters without its classifier, is written into
 `runs/teachers/efficientnet_lite0.onnx`: it takes images `[N, 3, 64, 64]` in [0, 1], resizes them to
 128 pixels and gives the mean of its last maps, `[N, 1280]`. PyTorch, which is needed for it, goes
 into an environment of its own.

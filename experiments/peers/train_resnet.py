@@ -77,8 +77,14 @@ def train(asked, out, epochs):
   return network, (CALLS[-1] - CALLS[0]) * len(CALLS) / (len(CALLS) - 1)
 
 
-def recompute_statistics(network, images):
-  """Sets the statistics of batch norm to those of images, for a network that hasn't learnt."""
+def recompute_statistics(network, images, size):
+  """Sets the statistics of batch norm to those of images, for a network that hasn't learnt.
+
+  Args:
+    network: which.
+    images: paths of their files.
+    size: height and width that they are resized to, pixels.
+  """
   for layer in network.modules():
     if isinstance(layer, torch.nn.BatchNorm2d):
       layer.reset_running_stats()
@@ -86,7 +92,8 @@ def recompute_statistics(network, images):
   network.train()
   with torch.no_grad():
     for paths in np.array_split(images, math.ceil(len(images) / 128)):
-      pixels = [normalize(to_tensor(Image.open(path)), MEAN, DEVIATION) for path in paths]
+      pictures = [Image.open(path).resize((size, size), Image.Resampling.BICUBIC) for path in paths]
+      pixels = [normalize(to_tensor(picture), MEAN, DEVIATION) for picture in pictures]
       network(torch.stack(pixels))
 
 
@@ -104,7 +111,7 @@ def main(asked):
   else:
     network = network_of(asked["seed"])
     if asked["method"] == "recomputed":
-      recompute_statistics(network, images)
+      recompute_statistics(network, images, asked["pixels"])
   network.fc = torch.nn.Identity()  # embeddings, not classes
   write(network, str(out / "network.onnx"), asked["pixels"])
   report["parameters"] = sum(each.numel() for each in network.parameters())

@@ -1,6 +1,8 @@
 """Writes EfficientNet-Lite0 as ONNX; runs in an environment of its own, without the package.
 
-python write_efficientnet.py efficientnet_lite0.onnx 64 128
+    python write_efficientnet.py efficientnet_lite0.onnx 64 128
+
+The numbers are the size of the images that it is given, and the size that it sees, pixels.
 """
 
 import sys

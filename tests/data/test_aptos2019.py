@@ -271,10 +271,11 @@ def test_a_bad_row_is_named_with_its_line(tmp_path, rows, message):
 @pytest.mark.parametrize(
   "content, message",
   [
-    (b"id_code\na\n", "must have the columns id_code and diagnosis. Received: id_code in "),
+    (b"id_code\na\n", "must have the columns id_code, diagnosis. Received: id_code in "),
     (b"id_code;diagnosis\na;1\n", "Received: id_code;diagnosis in "),
-    (b"", "must have the columns id_code and diagnosis. Received: nothing in "),
-    ("id_code,diagnosis\na,1\n".encode("utf-16"), "must be a table as UTF-8 text "),
+    (b"", "must have the columns id_code, diagnosis. Received: nothing in "),
+    (b"id_code,diagnosis,Diagnosis\na,1,2\n", "Received: diagnosis again in "),
+    ("id_code,diagnosis\na,1\n".encode("utf-16"), "must be a CSV file in UTF-8 "),
   ],
 )
 def test_another_table_than_kaggles_is_named(copy, content, message):

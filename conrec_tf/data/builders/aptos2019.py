@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 import concurrent.futures
 import contextlib
-import csv
 import io
 import logging
 import os
@@ -13,6 +12,7 @@ from typing import Any
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from conrec_tf.data.files.label_table import read_lines
 from conrec_tf.errors import UsageError, as_usage_error, listed
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ SIZE = 224
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 ROWS = 3662  # of Kaggle's table
 TABLE, IMAGES = "train.csv", "train_images"
+COLUMNS = ("id_code", "diagnosis")
 ENDINGS = (".png", ".jpg", ".jpeg")  # Kaggle's are PNG
 
 Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
@@ -100,39 +101,25 @@ def read_grades(table: pathlib.Path) -> dict[str, int]:
     The grade, 0 to 4, of each image by its name without ending, in the order of the rows.
 
   Raises:
-    UsageError: a column is missing, or a row is without a name, without a grade of those, or of an
-      image that an earlier one is of; the message has the row's line in the file.
+    UsageError: the table can't be read (see `read_lines`), or a row is without a name, without a
+      grade of those, or of an image that an earlier one is of; the message has the row's line.
   """
   grades, lines = dict[str, int](), dict[str, int]()
-  with (
-    as_usage_error(f"{TABLE} must be a table as UTF-8 text", table, UnicodeDecodeError, csv.Error),
-    table.open(newline="", encoding="utf-8-sig") as file,
-  ):
-    rows = csv.reader(file)
-    header = [cell.strip() for cell in next(rows, [])]
-    if not {"id_code", "diagnosis"} <= set(header):
+  for line, cells in read_lines(TABLE, os.fspath(table), COLUMNS):
+    name, grade = (cells[column] for column in COLUMNS)
+    where = f"in line {line} of {table}"
+    if not name:
+      raise UsageError(f"{TABLE} must have an id_code in each row. Received: none {where}")
+    if name in lines:
       raise UsageError(
-        f"{TABLE} must have the columns id_code and diagnosis. "
-        f"Received: {', '.join(header) or 'nothing'} in {table}"
+        f"{TABLE} must name each image once. Received: {name} in line {lines[name]} and {where}"
       )
-    for row in rows:
-      if not row:
-        continue
-      cells = dict(zip(header, map(str.strip, row), strict=False))
-      name, grade = cells.get("id_code", ""), cells.get("diagnosis", "")
-      where = f"in line {rows.line_num} of {table}"
-      if not name:
-        raise UsageError(f"{TABLE} must have an id_code in each row. Received: none {where}")
-      if name in lines:
-        raise UsageError(
-          f"{TABLE} must name each image once. Received: {name} in line {lines[name]} and {where}"
-        )
-      if grade not in map(str, range(len(GRADES))):
-        raise UsageError(
-          f"{TABLE}: the diagnosis must be 0 to {len(GRADES) - 1}. "
-          f"Received: {grade or 'none'} for {name} {where}"
-        )
-      grades[name], lines[name] = int(grade), rows.line_num
+    if grade not in map(str, range(len(GRADES))):
+      raise UsageError(
+        f"{TABLE}: the diagnosis must be 0 to {len(GRADES) - 1}. "
+        f"Received: {grade or 'none'} for {name} {where}"
+      )
+    grades[name], lines[name] = int(grade), line
   if not grades:
     raise UsageError(f"{TABLE} must have a row for each image. Received: none in {table}")
   return grades

@@ -90,8 +90,10 @@ def _ascend(names: Sequence[str]) -> bool:
 
 
 def warn_of_near_twins(what: str, names: Iterable[str]) -> None:
-  """Warns of names, of labels or splits say, that differ in case or blanks alone, or are numbers
-  of one value, as 1, 01 and 1.0."""
+  """Warns of names, of labels or splits say, that differ in case, blanks or zeros alone.
+
+  Zeros are those that don't change a number, as in 1, 01 and 1.0.
+  """
   unique = sorted(set(names))
   for how, key in (
     ("differ in case or blanks alone", lambda name: "".join(name.split()).casefold()),

@@ -18,7 +18,7 @@ from conrec_tf.data.images.bad_image import reason
 from conrec_tf.data.records import InMemory, Numbered, Record, Records, Streamed, content_digests
 from conrec_tf.data.sources import tfds_files
 from conrec_tf.data.sources.tfds_files import FileFormat
-from conrec_tf.data.splits import empty_split, stored_numbers, stored_parts
+from conrec_tf.data.splits import empty_split, stored_numbers, stored_parts, stored_starts
 from conrec_tf.data.stream import permuted
 from conrec_tf.errors import UsageError
 from conrec_tf.files import replacing
@@ -181,11 +181,11 @@ def _numbers_of_rows(
   """
   if "tfds_id" not in stored[0]:
     return numbers
-  infos, starts, end = builder.info.splits, dict[str, int](), 0
-  for name in sorted(infos):
+  infos, starts = builder.info.splits, dict[str, int]()
+  for name, number in stored_starts(infos).items():
     for part in infos[name].file_instructions if infos[name].num_examples else ():
-      starts[os.path.basename(part.filename)] = end
-      end += part.examples_in_shard
+      starts[os.path.basename(part.filename)] = number
+      number += part.examples_in_shard
   places = (record["tfds_id"].decode().rpartition("__") for record in stored)
   return np.array([starts[file] + int(place) for file, _, place in places], np.int64)
 
