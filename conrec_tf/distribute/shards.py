@@ -127,8 +127,8 @@ class Shards:
       for index in sorted({number % self.count for number in left}):
         file = self._beat_file(folder, index)
         with contextlib.suppress(OSError):
-          content = file.read_text()
-          if seen.get(index, ("", 0.0))[0] != content:
+          content = file.read_text()  # empty of a process that ended as it wrote its first
+          if index not in seen or seen[index][0] != content:
             seen[index] = content, now
         _, last = seen.get(index, ("", began))
         patience = SECONDS_WITHOUT_BEAT if index in seen else SECONDS_TO_START

@@ -74,10 +74,11 @@ def test_the_first_waits_for_a_process_that_lives_and_no_longer(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("has_begun", [False, True])
-def test_a_process_that_is_lost_is_named(tmp_path, has_begun):
-  if has_begun:
-    (tmp_path / ".worker-1-of-2").write_text("killed")
+@pytest.mark.parametrize("shown", [None, "killed", ""])  # nothing yet, or killed as it wrote that
+def test_a_process_that_is_lost_is_named(tmp_path, monkeypatch, shown):
+  if shown is not None:
+    monkeypatch.setattr(module, "SECONDS_TO_START", 60.0)
+    (tmp_path / ".worker-1-of-2").write_text(shown)
   with pytest.raises(UsageError, match="Received: worker 1 of 2 lost, 2 files missing"):
     Shards(0, 2).wait_for_others(tmp_path, lambda: [1, 3])
 
