@@ -163,6 +163,7 @@ def missing(names, seeds, only):
       for seed in STUDIES[name].seeds
       if seed in seeds
       and (not only or variation in only)
+      and variation not in STUDIES[name].elsewhere
       and not (RESULTS / name / f"{variation}_{seed}.json").exists()
     ),
     key=lambda job: job[2],

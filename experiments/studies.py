@@ -1,5 +1,6 @@
 """What is tried: datasets, and variations of a recipe, as flags of the command."""
 
+from collections.abc import Mapping
 import dataclasses
 
 BATCH = "--train_batch_size="
@@ -19,6 +20,8 @@ class Study:
     eval_every_epochs: how often it is evaluated on the way; 0: at the end.
     equal_seconds: whether variations whose steps take longer take fewer of them; how long they
       take is measured by `experiments.costs`.
+    elsewhere: `{name: (study, variation)}` of variations that another study trains to the same
+      weights, so that they aren't trained here.
   """
 
   about: str
@@ -28,6 +31,7 @@ class Study:
   seeds: tuple[int, ...] = (0,)
   eval_every_epochs: int = 0
   equal_seconds: bool = False
+  elsewhere: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
   def command(self, variation: str, cost: float = 1.0) -> tuple[str, ...]:
     """Returns the flags of a variation; it takes fewer steps if its batches are larger.
@@ -423,6 +427,16 @@ STUDIES = {
     (*FLOWERS, BFLOAT16),
     3000,
     TAUGHT,
+    (0, 1, 2),
+    equal_seconds=True,
+    elsewhere={"default": ("recipe_flowers", "conrec")},
+  ),
+  "teacher_flowers17": Study(
+    "The same teacher in the place of the other losses on Oxford 17 Flowers, a folder of photographs "
+    "(`--images`), for the time that 1,500 of the default's steps take.",
+    ("--dataset=image_folder", BFLOAT16),
+    1500,
+    {name: TAUGHT[name] for name in ("default", "teacher_alone")},
     (0, 1, 2),
     equal_seconds=True,
   ),

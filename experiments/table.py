@@ -65,7 +65,11 @@ def done(folder, variation="*"):
 
 
 def _table(name, study, folder):
-  found = {variation: done(folder, variation) for variation in study.variations}
+  found = {
+    variation: done(folder.parent / trained_in, trained_as)
+    for variation in study.variations
+    for trained_in, trained_as in [study.elsewhere.get(variation, (name, variation))]
+  }
   path = folder / COSTS
   costs = json.loads(path.read_text()) if path.exists() else {}
   untrained = [

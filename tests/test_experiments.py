@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.config.options.table import OPTIONS
 from experiments import (
   costs,
   drive,
@@ -100,6 +101,34 @@ def test_what_is_not_done_and_what_steps_cost_stand_in_the_table(study, tmp_path
   assert text.startswith("Above.") and "old" not in text
   assert "| a | 1 | 7 | 1.00 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
   assert "| b | 0 | not run | 1.25 |  |  |  |  |" in text
+
+
+def test_a_variation_that_another_study_trains_is_shown_and_not_trained(
+  study, tmp_path, monkeypatch
+):
+  both = {
+    "tiny": study,
+    "other": dataclasses.replace(study, elsewhere={"b": ("tiny", "a")}),
+  }
+  for module in (recipe, table):
+    monkeypatch.setattr(module, "STUDIES", both)
+  assert recipe.missing(["other"], {0}, set()) == [("other", "a", 0)]
+  recipe.write(tmp_path / "results/tiny/a_0.json", result(0, 0.5))
+  recipe.write(tmp_path / "results/other/a_0.json", result(0, 0.4))
+  _, text = table.tables(tmp_path / "results").split("### other")
+  assert "| b | 1 | 7 |  | 50.0 | 50.0 | 50.0 | 50.0 |\n| a | 1 | 7 |  | 40.0 |" in text
+
+
+def test_what_another_study_trains_has_the_same_weights():
+  def learnt(name, variation):
+    study = STUDIES[name]
+    config = costs.config_of(study.command(variation, recipe.cost_of(name, variation, study)))
+    changing = [name for name, field in OPTIONS.items() if field.metadata["changes_training"]]
+    return {name: getattr(config, name) for name in changing}
+
+  for name, study in STUDIES.items():
+    for variation, elsewhere in study.elsewhere.items():
+      assert learnt(name, variation) == learnt(*elsewhere), (name, variation)
 
 
 def test_cosines_of_gradients_are_kept_and_shown(study, tmp_path):
