@@ -91,15 +91,20 @@ def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
   matters.
 
   Raises:
-    UsageError: there are no archives or no images, one isn't whole, some images have a label and
-      others none, or see `image_source`.
+    UsageError: there are no archives or no images, one isn't there or whole, some images have a
+      label and others none, or see `image_source`.
   """
   path = os.path.expanduser(data.data_dir)
-  shards = _shards(path)
+  shards, missing = _shards(path)
   if not shards:
     raise UsageError(
       "data_dir must be a folder of .tar files or a pattern such as photos-{000..099}.tar, for "
       f"dataset=webdataset. Received: {data.data_dir or 'nothing'}"
+    )
+  if missing:
+    raise UsageError(
+      "data_dir must name archives that are there. "
+      f"Received: {data.data_dir}, of which {len(missing)} are not, e.g. {missing[0]}"
     )
   store, label_files = _index(path, shards)
   names = list(label_files)
@@ -203,9 +208,13 @@ def read_label(name: str, data: bytes) -> Label | None:
   return found if isinstance(label, list) else found[0]
 
 
-def _shards(path: str) -> list[str]:
-  """Returns the archives that a folder or a pattern names, each once, sorted."""
+def _shards(path: str) -> tuple[list[str], list[str]]:
+  """Returns the archives that a folder or a pattern names, each once, sorted, and what isn't there.
+
+  Of a pattern in braces that is each name, or pattern of names, that no archive has.
+  """
   if os.path.isdir(path):
-    return sorted(glob.glob(os.path.join(glob.escape(path), "*.tar")))
-  found = [match for part in braceexpand.braceexpand(path) for match in glob.glob(part) or [part]]
-  return sorted(dict.fromkeys(match for match in found if os.path.exists(match)))
+    return sorted(glob.glob(os.path.join(glob.escape(path), "*.tar"))), []
+  found = {part: glob.glob(part) or [part] for part in braceexpand.braceexpand(path)}
+  there = {match for matches in found.values() for match in matches if os.path.exists(match)}
+  return sorted(there), [part for part, matches in found.items() if there.isdisjoint(matches)]

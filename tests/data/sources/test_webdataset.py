@@ -139,6 +139,15 @@ def test_archives_of_one_name_in_two_folders_are_refused(shards):
     opened(shards / "{train-000,a/train-000}.tar")
 
 
+def test_archives_that_a_pattern_names_must_be_there(shards):
+  for pattern, missing in (
+    ("train-{000..004}.tar", "2 are not, e.g. .*/train-003.tar"),
+    ("{train,dev}-*.tar", "1 are not, e.g. .*/dev-.*tar"),
+  ):
+    with pytest.raises(UsageError, match=f"data_dir must name archives .* {missing}"):
+      opened(shards / pattern)
+
+
 def test_nothing_there(tmp_path):
   for path in (tmp_path, tmp_path / "{0..3}.tar"):
     with pytest.raises(UsageError, match="data_dir must be a folder of .tar files or a pattern"):
