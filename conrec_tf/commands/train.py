@@ -281,6 +281,8 @@ def _events(
   """Returns what happens between steps, in its order: checkpoints, and after them evaluations."""
   interval = bookkeeping.checkpoint_steps or bookkeeping.checkpoint_epochs * epoch
   events = [Event(interval, observer.save)]
+  if bookkeeping.keep_checkpoint_every_epochs:  # whatever other steps are saved
+    events.append(Event(bookkeeping.keep_checkpoint_every_epochs * epoch, observer.save))
   if options.mode == "train_then_eval":
     interval = options.eval_every_epochs * epoch or last_step
     events += [Event(interval, observer.save), Event(interval, observer)]

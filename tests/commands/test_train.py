@@ -8,6 +8,7 @@ from conrec_tf.commands import train
 from conrec_tf.config import Config
 from conrec_tf.distribute.workers import Workers
 from conrec_tf.evaluation import embedding
+from conrec_tf.run_dir.run_directory import prefixes, step_of
 
 
 def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkeypatch):
@@ -21,6 +22,20 @@ def test_a_worker_beside_the_chief_trains_and_leaves_nothing_behind(tiny, monkey
   finally:
     logger.setLevel(level)
   assert not os.path.exists(config.model_dir)
+
+
+def test_checkpoints_that_are_to_be_kept_are_saved_whatever_others_are(simclr):
+  config = Config(
+    **simclr,
+    mode="train",
+    train_steps=13,
+    checkpoint_steps=5,
+    keep_checkpoint_max=1,
+    keep_checkpoint_every_epochs=1,
+  )
+  commands.run(config)
+  folder = os.path.join(config.model_dir, "checkpoints")
+  assert [step_of(prefix) for prefix in prefixes(folder)] == [6, 12, 13]
 
 
 def test_images_grow_in_training_and_evaluations_see_the_last_size(simclr, monkeypatch, caplog):
