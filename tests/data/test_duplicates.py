@@ -122,6 +122,16 @@ def test_later_ones_are_left_out_and_named(folder, caplog):
     assert load_dataset(Config(**values, drop_duplicates=True)).digest == before
 
 
+def test_hashes_are_kept_for_images_that_are_decoded_alike(tmp_path):
+  for seed in range(8):
+    pixels = 500 + 14 * np.asarray(photograph(seed).convert("L"), np.uint16)  # of 12 bits
+    Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+  values = dict(dataset="image_folder", data_dir=str(tmp_path), drop_duplicates=True)
+  values |= dict(train_split="all", eval_split="all")
+  for bits, count in ((8, 1), (12, 8), (8, 1)):  # as 8 bits all are white
+    assert load_dataset(Config(**values, image_bits=bits)).train.num_examples == count
+
+
 def test_other_data_has_no_files_to_leave_out():
   with pytest.raises(UsageError, match="drop_duplicates must be false unless dataset"):
     Config(drop_duplicates=True)
