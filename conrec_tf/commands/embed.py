@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec_tf.commands.tasks import load_dataset
+from conrec_tf.commands.tasks import known_center_crop, load_dataset
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
@@ -31,7 +31,6 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
 )
 from conrec_tf.run_dir.image_table import image_columns, parquet_table
-from conrec_tf.run_dir.results_place import evaluated_center_crop
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -102,10 +101,8 @@ def opened_images(
   See `opened`, which returns these first.
   """
   pretrained = resolve_checkpoint(config.checkpoint, config.export_checkpoint, config.run_directory)
-  config, crop = config.to_embed(batch_size(config)), pretrained.center_crop
-  if crop is None:
-    crop = evaluated_center_crop(directory, network_digest(pretrained) if config.checkpoint else "")
-  return config, pretrained, load_dataset(config, crop)
+  config = config.to_embed(batch_size(config))
+  return config, pretrained, load_dataset(config, known_center_crop(config, pretrained, directory))
 
 
 def folder_name(source: DatasetSource) -> str:

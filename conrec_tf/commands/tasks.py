@@ -20,9 +20,16 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.export.saved_model import Exported, exported_representation
 from conrec_tf.models import ConRec
 from conrec_tf.pretrained.classifier import find_classifier
-from conrec_tf.pretrained.find import MOMENTUM, READ, PretrainedModel, resolve_checkpoint
+from conrec_tf.pretrained.find import (
+  MOMENTUM,
+  READ,
+  PretrainedModel,
+  network_digest,
+  resolve_checkpoint,
+)
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.classifier_file import KeptClassifier
+from conrec_tf.run_dir.results_place import evaluated_center_crop
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.network import build_segmentation_network, exported_segmentation
 from conrec_tf.segmentation.task import (
@@ -187,6 +194,18 @@ def build_evaluation(
 def _naming_failures(task: Task, *sources: DatasetSource) -> Task:
   """Returns a task whose evaluation names the images that failed."""
   return dataclasses.replace(task, evaluate=failing_images_named(*sources)(task.evaluate))
+
+
+def known_center_crop(
+  options: Training, pretrained: PretrainedModel, directory: RunDirectory
+) -> bool | None:
+  """Returns whether a network was given the centre of images; None where that isn't known.
+
+  It says so itself, or else where it was evaluated in a folder.
+  """
+  if pretrained.center_crop is not None:
+    return pretrained.center_crop
+  return evaluated_center_crop(directory, network_digest(pretrained) if options.checkpoint else "")
 
 
 def portable_network(

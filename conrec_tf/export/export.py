@@ -151,12 +151,14 @@ def metadata(
   config: Description,
   pretrained: PretrainedModel,
   channels: int,
+  center_crop: bool,
   kept: KeptClassifier | None = None,
   standardise: bool = True,
 ) -> dict[str, Any]:
   """Returns what is kept beside a SavedModel, as a dict that JSON can hold.
 
   Args:
+    center_crop: whether files are given to the network by the central 87.5 % of their images.
     kept: the network's classifier, or None.
     standardise: whether the one of standardised embeddings is exported.
   """
@@ -167,7 +169,7 @@ def metadata(
     "image_bits": config.image_bits,
     "scaled_decoding": config.scaled_decoding,
     "eval_crops": config.eval_crops,
-    "center_crop": pretrained.center_crop is not False,
+    "center_crop": center_crop,
     "layer": config.ft_proj_selector,
     "standardize_embeddings": standardise,
     "network": pretrained.network,

@@ -204,7 +204,7 @@ def test_encoded_images_are_what_evaluation_sees(network, tmp_path, rng, scaled)
   [(images, _)] = evaluation_batches(source, source.train.records(), 24, 3)
   files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
   _, model, _ = network
-  metadata = exporting.metadata(config, PretrainedModel("checkpoint", ""), 3)
+  metadata = exporting.metadata(config, PretrainedModel("checkpoint", ""), 3, True)
   exported = saved_model.exported_representation(model, None, metadata | {"center_crop": True})
   _, signatures = saved_model.reusable(exported, 3, 24)
   served = signatures["encoded_images"](encoded_images=tf.constant(files))["embedding"]
@@ -251,23 +251,48 @@ def test_an_export_of_other_images_has_no_classifier_and_the_levels_that_are_ask
     model.digest(),
     fitted,
     KnownImages.of_embeddings(vectors, None),
-    {"evaluation_size": 24},
+    {"evaluation_size": 24, "center_crop": False},
   )
   write_classifier(directory, 7, kept)
-  found, results = [], []
+  found, results, crops = [], [], []
 
   def write_exports(exported, formats, described, directory):
     found.append(exported)
     results.append(described["result"].get("eval/knn_accuracy"))
+    crops.append(described["center_crop"])
 
   monkeypatch.setattr(command, "write_exports", write_exports)
-  asked = [{}, dict(eval_image_size=32), dict(representation_levels="all")]
+  asked = [
+    {},
+    dict(eval_image_size=32),
+    dict(eval_crop="center"),
+    dict(representation_levels="all"),
+  ]
   for changes in asked:
     export_network(dataclasses.replace(config, **changes), resolve_checkpoint(tmp_path), directory)
-  assert [bool(each.classifier) for each in found] == [True, False, False]
-  assert results == [0.5, None, None]  # which was measured of the first
+  assert [bool(each.classifier) for each in found] == [True, False, False, False]
+  assert results == [0.5, None, None, None]  # which was measured of the first
   widths = [each.call(tf.zeros([1, 24, 24, 3]), False).shape[1] for each in found]
-  assert widths[0] == widths[1] < widths[2]
+  assert widths[0] == widths[1] == widths[2] < widths[3]
+  assert crops == [False, False, True, False]
+
+
+def test_an_export_is_given_images_as_the_network_was_evaluated(exported, tmp_path, monkeypatch):
+  """Where the network doesn't say it, as a file of the authors', or another way is asked for."""
+  path, config, _, _ = exported
+  pretrained = dataclasses.replace(resolve_checkpoint(path.parents[1]), center_crop=None)
+  own = dataclasses.replace(
+    config, checkpoint=str(path.parents[1]), lineareval_while_pretraining=False
+  )
+  directory = RunDirectory(tmp_path)
+  monkeypatch.setattr(command, "write_exports", lambda *args: args[2]["center_crop"])
+  found = [export_network(own, pretrained, directory)]
+  data = {"network": network_digest(pretrained), "center_crop": False}
+  directory.write("measured_on.json", {"measured_on": data})
+  for asked in ("auto", "center", "none"):
+    asked_for = dataclasses.replace(own, eval_crop=asked)
+    found.append(export_network(asked_for, pretrained, directory))
+  assert found == [True, False, True, False]
 
 
 @pytest.mark.parametrize("trainable", [True, False])
