@@ -28,6 +28,7 @@ from conrec_tf.pretrained.find import (
   resolve_checkpoint,
 )
 from conrec_tf.pretrained.load import load_network
+from conrec_tf.run_dir.checkpoints import goes_on
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.results_place import evaluated_center_crop
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -168,7 +169,7 @@ def build_training(
     UsageError: `options.checkpoint` can't be restored, or labels are missing or others.
   """
   check_classes(options, directory, source, eval_source)
-  starts = options.checkpoint and not directory.has_checkpoints
+  starts = options.checkpoint and not goes_on(directory)
   start = resolve_checkpoint(options.checkpoint) if starts else None
   build = TASKS[options.train_mode].build_training
   training = build(options, source, eval_source, last_step, start, bookkeeping)

@@ -24,7 +24,7 @@ from conrec_tf.export.export import check_formats
 from conrec_tf.models.precision import resolve_precision
 from conrec_tf.pretrained.find import known_center_crops, starting_network
 from conrec_tf.reporting.tracking.trackers import check_trackers
-from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.checkpoints import Checkpoints, goes_on
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.results_place import ResultsPlace, note_data, results_place
@@ -243,7 +243,7 @@ def _start(
   """Makes a `model_dir` that of this run, and logs what will be done."""
   network = starting_network(config.checkpoint, config.encoder_weights)
   directory.start(config, source.digest, source.class_names, network)
-  if directory.has_checkpoints:  # what it began from may have gone on learning since
+  if goes_on(directory):  # what it began from may have gone on learning since
     network = (directory.read(IMAGES) or {}).get("network", "")
   note_data(directory, source, eval_source, network)
   logger.info(

@@ -1,6 +1,6 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import logging
 import os
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conrec_tf.errors import UsageError, as_usage_error, short_message
 from conrec_tf.files import io_as_usage_error, remove
-from conrec_tf.run_dir.run_directory import BEST, CHECKPOINTS, prefixes, step_of
+from conrec_tf.run_dir.run_directory import BEST, CHECKPOINTS, RunDirectory, prefixes, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ class Checkpoints:
         continue
       logger.info("Continuing from step %d (%s)", step_of(prefix), prefix)
       self._newest = step_of(prefix)
-      if self._repairs and not self._is_listed(prefix):  # whoever saved it was killed before
+      if self._repairs and not _is_listed(prefix):  # whoever saved it was killed before
         self._list(prefix)
       return self._newest
-    if len(saved) == 1 and not self._is_listed(saved[0]) and _has_torn_index(saved[0]):
+    if _is_unfinished_first(saved):
       logger.warning("That was the first one, and wasn't finished; training begins anew")
       if self._repairs:
         _remove(saved[0])
@@ -88,10 +88,6 @@ class Checkpoints:
         f"Received: {len(saved)} damaged ones in {self.folder}"
       )
     return 0
-
-  def _is_listed(self, prefix: str) -> bool:
-    """Returns whether TensorFlow's list ends with a checkpoint, as it does once that is whole."""
-    return os.path.basename(self._manager.latest_checkpoint or "") == os.path.basename(prefix)
 
   def _list(self, prefix: str) -> None:
     """Ends the list with a checkpoint."""
@@ -176,6 +172,28 @@ def restore(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
         "checkpoint must hold the network that the flags describe (encoder, base_filters, "
         f"unet_depth, pooling, channels). Received: {prefix}"
       ) from error
+
+
+def goes_on(directory: RunDirectory) -> bool:
+  """Returns whether a run's folder holds checkpoints, and not an unfinished first one alone.
+
+  What doesn't go on begins, whatever lies there: from the network that it is to start from.
+  """
+  saved = prefixes(directory.path / CHECKPOINTS)
+  return bool(saved) and not _is_unfinished_first(saved)
+
+
+def _is_unfinished_first(saved: Sequence[str]) -> bool:
+  """Returns whether checkpoints are one alone, which a process was killed while it wrote."""
+  return len(saved) == 1 and not _is_listed(saved[0]) and _has_torn_index(saved[0])
+
+
+def _is_listed(prefix: str) -> bool:
+  """Returns whether TensorFlow's list ends with a checkpoint, as it does once that is whole."""
+  with contextlib.suppress(ValueError):  # the list is damaged
+    state = tf.train.get_checkpoint_state(os.path.dirname(prefix))
+    return bool(state) and os.path.basename(state.model_checkpoint_path) == os.path.basename(prefix)
+  return False
 
 
 def _has_torn_index(prefix: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf import commands
+from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
@@ -171,6 +172,21 @@ def test_a_training_from_a_trained_network(trained, tiny, tmp_path):
   path.rename(tmp_path / "gone")
   done = command(*flags, "--image_channels=1", "--eval_every_epochs=0")
   assert done.returncode == 0 and "Nothing to train" in done.stdout, done.stderr
+
+
+def test_a_first_checkpoint_that_was_not_finished_is_not_gone_on_from(trained, unlabelled):
+  path, expected = trained
+  config = Config(
+    **unlabelled | VALUES, checkpoint=str(path), train_mode="pretrain", corruption="none"
+  )
+  directory = saved(config.run_directory, expected, config) / "checkpoints"
+  (directory / "checkpoint").unlink()  # it is listed after it is written
+  index = directory / "ckpt-5.index"
+  index.write_bytes(index.read_bytes()[:20])
+  source, run = load_dataset(config), RunDirectory(config.run_directory)
+  training = build_training(config, config, run, source, source, 10)
+  for found, wanted in zip(training.model.get_weights(), expected.get_weights(), strict=True):
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.slow
