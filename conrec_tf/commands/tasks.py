@@ -14,6 +14,7 @@ from conrec_tf.config import (
   SegmentationExperiment,
   Training,
 )
+from conrec_tf.config.options.option import section_with
 from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.summary import failing_images_named
@@ -169,8 +170,11 @@ def build_training(
     UsageError: `options.checkpoint` can't be restored, or labels are missing or others.
   """
   check_classes(options, directory, source, eval_source)
-  starts = options.checkpoint and not goes_on(directory)
-  start = resolve_checkpoint(options.checkpoint) if starts else None
+  start = None
+  if goes_on(directory):  # what it began from may be gone
+    options = section_with(type(options), options, encoder_weights="")
+  elif options.checkpoint:
+    start = resolve_checkpoint(options.checkpoint)
   build = TASKS[options.train_mode].build_training
   training = build(options, source, eval_source, last_step, start, bookkeeping)
   return _naming_failures(training, source, eval_source)

@@ -1,10 +1,23 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from conrec_tf.commands.tasks import build_evaluation, build_training, load_dataset
 from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
+from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training import task
+
+
+def test_a_run_that_goes_on_needs_the_weights_of_its_encoder_no_more(unlabelled, tmp_path):
+  values = dict(encoder="mobilenetv3small", encoder_weights=str(tmp_path / "gone.h5"))
+  config = Config(**unlabelled | values | dict(image_size=32, unet_depth=4))
+  source, directory = load_dataset(config), RunDirectory(config.run_directory)
+  with pytest.raises(UsageError, match="encoder_weights must be a file .*there is no such file"):
+    build_training(config, config, directory, source, source, 10)
+  Checkpoints(directory.path, 1, {"step": tf.Variable(2)}).save(2)
+  build_training(config, config, directory, source, source, 10)
 
 
 @pytest.mark.slow
