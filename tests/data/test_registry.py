@@ -3,11 +3,13 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+import tfds_sets.tiny_floats  # noqa: F401  # registers the dataset
 
 from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_dataset, load_eval_dataset
+from conrec_tf.data.summary import scan_split
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import CenterCrops, known_center_crops, resolve_checkpoint
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -60,6 +62,16 @@ def test_data_that_can_be_neither_found_nor_made(tmp_path, monkeypatch):
 def test_data_without_classes(flowers):
   with pytest.raises(UsageError, match="an image and a label with .* Received: tiny_regr"):
     load_dataset(Config(**{**flowers, "dataset": "tiny_regression"}))
+
+
+def test_images_of_floats_are_shares_of_white(tmp_path):
+  values = dict(dataset="tiny_floats", data_dir=str(tmp_path), label_mode="none")
+  source = load_dataset(Config(**values))
+  [pixels, *_] = [source.decode(record["image"]) for record in source.train.records()]
+  expected = 65535 * np.linspace(0, 1, 24 * 24).reshape(24, 24, 1)
+  assert pixels.dtype == np.uint16 and np.abs(pixels.numpy() - expected).max() <= 1
+  _, bad = scan_split(source, source.eval, "")  # of 0 to 255, which were white
+  assert bad == dict.fromkeys(range(4), "floats outside of 0 to 1")
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation.resizing import REDUCTIONS
 from conrec_tf.data.images import formats, header
-from conrec_tf.data.images.pixel_values import converted
+from conrec_tf.data.images.pixel_values import ROUNDING, converted
 from conrec_tf.errors import UsageError
 
 NATIVE = 0
@@ -193,6 +193,14 @@ def fill_range(image: tf.Tensor, bits: int) -> tf.Tensor:
   largest = 2**bits - 1
   values = tf.cast(tf.minimum(tf.cast(image, tf.int32), largest), tf.float64) / largest
   return tf.cast(tf.round(values * tf.uint16.max), tf.uint16)
+
+
+def shares_of_white(image: tf.Tensor) -> tf.Tensor:
+  """Returns an image of floats, of which none may lie outside of [0, 1] but for rounding."""
+  is_share = (image >= -ROUNDING) & (image <= 1 + ROUNDING)
+  check = tf.debugging.assert_equal(tf.reduce_all(is_share), True, "floats outside of 0 to 1")
+  with tf.control_dependencies([check] if check is not None else []):
+    return tf.identity(image)
 
 
 def checked_channels(asked: int, stored: int) -> int:

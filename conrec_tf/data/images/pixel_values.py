@@ -2,6 +2,7 @@
 
 import numpy as np
 
+ROUNDING = 1e-4  # by which images of floats may leave [0, 1]
 GREY_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)  # TensorFlow's, of ITU-R BT.601
 
 

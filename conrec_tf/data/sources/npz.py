@@ -20,7 +20,7 @@ from conrec_tf.data.files.labels import (
 from conrec_tf.data.files.walk import existing_path
 from conrec_tf.data.images.decoding import checked_channels, with_channels
 from conrec_tf.data.images.frames import ALL, MIDDLE
-from conrec_tf.data.images.pixel_values import converted, filled_range
+from conrec_tf.data.images.pixel_values import ROUNDING, converted, filled_range
 from conrec_tf.data.records import content_digests
 from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError, as_usage_error
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 CHANNEL_COUNTS = (1, 2, 3, 4)
-ROUNDING = 1e-4  # by which float images may leave [0, 1]
 ALMOST_BLACK = 2 / 255  # of white
 
 

@@ -21,6 +21,7 @@ from conrec_tf.data.images.decoding import (
   checked_channels,
   decode_reduced,
   fill_range,
+  shares_of_white,
   with_channels,
   within_limit,
 )
@@ -77,7 +78,7 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
     if image.dtype == tf.uint16 and data.image_bits:
       image = fill_range(image, data.image_bits)
     elif image.dtype not in (tf.uint8, tf.uint16):
-      image = tf.image.convert_image_dtype(image, tf.uint16, saturate=True)
+      image = tf.image.convert_image_dtype(shares_of_white(image), tf.uint16, saturate=True)
     return with_channels(image, channels)
 
   def decode(encoded: tf.Tensor) -> tf.Tensor:
