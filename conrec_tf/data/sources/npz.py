@@ -57,7 +57,7 @@ def open_npz(data: Data) -> DatasetSource:
       "data_dir must hold x_train (and y_train, x_test, y_test). "
       f"Received: {', '.join(arrays) or 'nothing'}"
     )
-  labelled = data.label_mode != "none" and "y_train" in arrays
+  labelled = data.label_mode != "none" and any("y_" + name in arrays for name in images)
   labels = {
     name: _labels(arrays, "y_" + name, len(part)) if labelled else np.zeros(len(part), int)
     for name, part in images.items()
@@ -233,7 +233,9 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
   """Returns an array of labels, numbers or words `[N]`, or numbers `[N, L]`."""
   labels = arrays.get(name)
   if labels is None:
-    raise UsageError(f"data_dir must hold {name} too. Received: {', '.join(arrays)}")
+    raise UsageError(
+      f"data_dir must hold {name} too, or --label_mode=none. Received: {', '.join(arrays)}"
+    )
   if labels.ndim == 2 and labels.shape[1] == 1:
     labels = labels[:, 0]
   if labels.ndim not in (1, 2) or len(labels) != count:

@@ -76,6 +76,7 @@ def test_five_channels(tmp_path):
   [
     (dict(x_train=None), "must hold x_train .* Received: y_train, x_test, y_test"),
     (dict(y_test=None), "must hold y_test too"),
+    (dict(y_train=None), "must hold y_train too, or --label_mode=none. Received: x_train, x_test"),
     (dict(x_train=np.zeros([20, 5])), r"x_train must be \[N, h, w\] or .* Received: \(20, 5\)"),
     (dict(x_train=np.full([20, 26, 26, 3], np.nan)), "x_train must be finite"),
     (dict(x_train=np.full([20, 26, 26, 3], 255.0)), "Received: 255.0 to 255.0"),
