@@ -5,6 +5,7 @@ import glob
 import json
 import logging
 import os
+import re
 import tarfile
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from conrec_tf.output import progress_bar
 logger = logging.getLogger(__name__)
 
 CAPTIONS_AND_MORE = "are neither images nor labels"
+ARCHIVE = re.compile(r"^[^.].*\.(tar|tgz)(\.\w+)?$", re.IGNORECASE)
 LABEL_ENDINGS = (".json", ".cls")  # the first that gives a label counts
 
 Label = str | tuple[str, ...]  # one, or a list of several
@@ -208,13 +210,28 @@ def read_label(name: str, data: bytes) -> Label | None:
   return found if isinstance(label, list) else found[0]
 
 
+def _warn_of_other_archives(folder: str, shards: Sequence[str]) -> None:
+  """Warns of archives in a folder that are no shards: compressed, or further below."""
+  files = (os.path.join(below, name) for below, _, names in os.walk(folder) for name in names)
+  others = {file for file in files if ARCHIVE.search(os.path.basename(file))} - set(shards)
+  if others:
+    logger.warning(
+      "Left out: %d archives in %s that don't end in .tar or lie in folders below, e.g. %s",
+      len(others),
+      folder,
+      os.path.relpath(min(others), folder),
+    )
+
+
 def _shards(path: str) -> tuple[list[str], list[str]]:
   """Returns the archives that a folder or a pattern names, each once, sorted, and what isn't there.
 
   Of a pattern in braces that is each name, or pattern of names, that no archive has.
   """
   if os.path.isdir(path):
-    return sorted(glob.glob(os.path.join(glob.escape(path), "*.tar"))), []
+    shards = sorted(glob.glob(os.path.join(glob.escape(path), "*.tar")))
+    _warn_of_other_archives(path, shards)
+    return shards, []
   found = {part: glob.glob(part) or [part] for part in braceexpand.braceexpand(path)}
   there = {match for matches in found.values() for match in matches if os.path.exists(match)}
   return sorted(there), [part for part, matches in found.items() if there.isdisjoint(matches)]

@@ -148,6 +148,16 @@ def test_archives_that_a_pattern_names_must_be_there(shards):
       opened(shards / pattern)
 
 
+def test_archives_of_a_folder_that_are_left_out_are_named(shards, caplog):
+  (shards / "more").mkdir()
+  others = ("more/train-003.tar", "train-004.tar.gz", "train-005.tgz", "train-006.TAR")
+  for name in (*others, ".train-007.tar", "train.tar-list.txt"):
+    shard(shards / name, [("1.png", photograph(1)), ("1.cls", b"rose")])
+  assert opened(shards).train.num_examples == 30
+  assert f"Left out: {len(others)} archives in {shards} that" in caplog.text
+  assert "e.g. more/train-003.tar" in caplog.text
+
+
 def test_nothing_there(tmp_path):
   for path in (tmp_path, tmp_path / "{0..3}.tar"):
     with pytest.raises(UsageError, match="data_dir must be a folder of .tar files or a pattern"):
