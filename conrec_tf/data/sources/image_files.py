@@ -44,6 +44,7 @@ def image_source(
   layout: Callable[[list[str]], Layout],
   max_undecodable: str | None,
   bad_companions: Mapping[str, str] | None = None,
+  column: str = "",
 ) -> DatasetSource:
   """Makes a dataset of image files.
 
@@ -51,12 +52,13 @@ def image_source(
     layout: from names to what else is known of the files.
     max_undecodable: how many may fail to decode, as the option says it; None for any number.
     bad_companions: `{name: why}` of images that are bad as what belongs to them, a mask, is.
+    column: of the images, where what lies at the store's path has several under the same names.
 
   Raises:
     UsageError: none or too few can be decoded, they differ in their number of channels, or a
       split isn't there.
   """
-  scan, bad = _scanned(data, store, names, max_undecodable, bad_companions or {})
+  scan, bad = _scanned(data, store, names, max_undecodable, bad_companions or {}, column)
   channels, stored, upright, reduced = _decoding(data, scan)
   if data.drop_duplicates:
     drop_duplicates(store, scan, reduced)
@@ -92,6 +94,7 @@ def _scanned(
   names: list[str],
   max_undecodable: str | None,
   bad_companions: Mapping[str, str],
+  column: str,
 ) -> tuple[FileScan, tuple[BadFile, ...]]:
   """Looks at all files, and checks that enough can be decoded; see `image_source`."""
   # Images that were unpacked from a file are what the window made of it.
@@ -99,6 +102,7 @@ def _scanned(
   decoded_as = data.image_bits, data.dicom_window, data.image_channels
   if data.drop_duplicates and any(decoded_as):  # hashes are of what is decoded
     variant += f" {decoded_as}"
+  variant += f" {column}" if column else ""
   describe = image_describer(data.max_pixels, data.dicom_frames)
   scan = scan_files(store, names, describe, data.max_pixels, variant)
   for index, name in enumerate(scan.names):

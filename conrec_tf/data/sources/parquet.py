@@ -64,7 +64,8 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
     return sample_layout(data, names, labels, splits if named else {}, columns.class_names)
 
   store = TarShards(root, [copy.path for copy in copies], files_by_name)
-  return image_source(data, store, list(files_by_name), layout, max_undecodable)
+  names = list(files_by_name)
+  return image_source(data, store, names, layout, max_undecodable, column=columns.image)
 
 
 def _files(root: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Images in Parquet files, as the library `datasets` writes them."""
 
+from hashlib import sha256
 import io
 import json
 
@@ -85,6 +86,20 @@ def words(source, split):
 def first_batches(**values):
   batches = pretraining_batches(Config(**VALUES, **values))
   return [batch for batch, _ in zip(batches, range(4), strict=False)]
+
+
+def test_columns_of_images_of_one_size_are_told_apart(tmp_path, rng):
+  """What is known of the images of one is nothing known of those of another."""
+  columns = {"left": [], "right": []}
+  for pixels in rng.integers(0, 256, (12, 24, 24, 3), np.uint8):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "BMP")  # all take as many bytes
+    columns["left" if len(columns["left"]) < 6 else "right"].append(buffer.getvalue())
+  parquet.write_table(pa.table({**columns, "label": ["a", "b"] * 3}), tmp_path / "train.parquet")
+  values = dict(dataset="parquet", data_dir=str(tmp_path), train_split="all", eval_split="all")
+  for name, images in columns.items():
+    split = load_dataset(Config(**values, image_key=name)).train
+    assert {bytes(row) for row in split.content} == {sha256(image).digest() for image in images}
 
 
 def test_shards_hold_images_and_labels_in_the_order_of_names(shards):
