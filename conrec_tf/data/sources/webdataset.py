@@ -136,8 +136,8 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
     The archives, and `{image: files that may say its label}`, named `shard/key.ending`.
 
   Raises:
-    UsageError: one isn't a tar archive, is compressed or not whole, or has an image of the same
-      name as another, within or between archives of one name.
+    UsageError: one isn't a tar archive, is compressed or not whole, or has an image, or a label of
+      one, of the same name as another, within or between archives of one name.
   """
   whole = "data_dir must name tar archives, not compressed, that are whole and hold each image once"
   files: dict[str, tuple[int, ArchivedFile]] = {}
@@ -148,9 +148,11 @@ def _index(path: str, shards: Sequence[str]) -> tuple[TarShards, dict[str, list[
     with as_usage_error(whole, shard, tarfile.TarError, OSError, ValueError):
       found, links = archived_files(shard)
       samples = find_samples([file.name for file in found])
+      of_labels = {name for names in samples.labels.values() for name in names} | {*samples.alone}
       for file in found:
         name = f"{prefix}/{file.name}"
-        if name in label_files:
+        in_other = name in files and files[name][0] != number  # of the same name
+        if name in label_files or in_other and file.name in of_labels:
           raise ValueError(f"{name} is there twice")
         files[name] = (number, file)
         if file.name in samples.labels:

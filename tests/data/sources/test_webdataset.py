@@ -139,6 +139,15 @@ def test_archives_of_one_name_in_two_folders_are_refused(shards):
     opened(shards / "{train-000,a/train-000}.tar")
 
 
+def test_a_label_is_of_the_archive_that_its_image_is_in(tmp_path):
+  for folder, ending, label in (("a", "png", b"iris"), ("b", "PNG", b"rose")):
+    (tmp_path / folder).mkdir()
+    members = [(f"1.{ending}", photograph(1)), ("1.cls", label), ("1.txt", b"a caption")]
+    shard(tmp_path / folder / "photos.tar", members)
+  with pytest.raises(UsageError, match="photos/1.cls is there twice.*Received: .*b/photos.tar"):
+    opened(tmp_path / "{a,b}/photos.tar")
+
+
 def test_archives_that_a_pattern_names_must_be_there(shards):
   for pattern, missing in (
     ("train-{000..004}.tar", "2 are not, e.g. .*/train-003.tar"),
