@@ -88,7 +88,8 @@ def _write_folds(directory: RunDirectory, results: Sequence[dict[str, Any]], met
 def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
   """Returns means of the numbers that all results have, and their standard deviations.
 
-  A deviation, named `<number>_std`, is that of a sample (of n, divided by n - 1).
+  A deviation, named `<number>_std`, is that of a sample (of n, divided by n - 1). Those over folds,
+  which have such names in the results, are left out.
 
   Args:
     results: `{name: value}` of at least two seeds.
@@ -96,7 +97,8 @@ def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:
   summary: dict[str, float] = {}
   for name in results[0]:
     values: list[Any] = [result.get(name) for result in results]
-    if name.startswith(EVAL) and all(map(is_number, values)):
+    is_deviation = name.endswith("_std")
+    if name.startswith(EVAL) and not is_deviation and all(map(is_number, values)):
       summary[name], summary[f"{name}_std"] = mean_and_deviation(values)
   return summary
 

@@ -23,6 +23,11 @@ def test_mean_and_deviation_of_what_all_results_have():
   )
 
 
+def test_deviations_over_folds_do_not_stand_for_those_over_seeds():
+  results = [{"eval/a": value, "eval/a_std": 0.25} for value in (0.5, 0.7)]
+  assert summarize(results) == pytest.approx({"eval/a": 0.6, "eval/a_std": np.sqrt(0.02)})
+
+
 @pytest.mark.slow
 def test_each_seed_has_its_run_and_a_second_start_trains_nothing(simclr, caplog):
   config = Config(
