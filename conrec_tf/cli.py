@@ -34,11 +34,10 @@ MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "predict", "s
 OF_OTHER_IMAGES = {
   **{
     name: OPTIONS[name].default
-    for name in (*OF_FILES, *OF_EVAL_DATASET, "cv_fold", "label_order", "ordinal_labels")
+    for name in (*OF_FILES, *OF_EVAL_DATASET, "label_order", "ordinal_labels")
   },
   **dict.fromkeys(("train_split", "eval_split"), "all"),
   "label_mode": "auto",
-  "train_label_fraction": 1.0,
 }
 PRESETS = pathlib.Path(__file__).parent / "presets"
 NO_TPU = "--strategy, for GPUs and processors; TPUs are not supported"

@@ -30,6 +30,9 @@ IMAGE_FILES: dict[str, Callable[[Data, str | None], DatasetSource]] = {
 def load_dataset(config: Experiment, center_crop: bool | None = None) -> DatasetSource:
   """Loads the dataset that `config.dataset` names, without masks.
 
+  Commands that take images alone, see `Task.opens_training_data`, get all of its splits: also those
+  that a fold or a share of the labels holds back from a training, and those without a label.
+
   Args:
     center_crop: whether evaluation crops, as a network is known to have been evaluated; None
       decides by the data. `config.eval_crop` comes first.
@@ -39,12 +42,13 @@ def load_dataset(config: Experiment, center_crop: bool | None = None) -> Dataset
   """
   data = config.with_splits(config.train_split, config.train_split) if config.cv_fold else config
   source = _opened(data, None if config.mode == "check_data" else config.max_undecodable)
-  if config.train_mode == "finetune":
-    source = source.labelled
-  if config.cv_fold:
-    source = with_fold_held_out(source, *config.fold)
-  if config.train_label_fraction < 1:
-    source = with_share_of_labels(source, config.train_label_fraction, config.seed)
+  if config.opens_training_data:
+    if config.train_mode == "finetune":
+      source = source.labelled
+    if config.cv_fold:
+      source = with_fold_held_out(source, *config.fold)
+    if config.train_label_fraction < 1:
+      source = with_share_of_labels(source, config.train_label_fraction, config.seed)
   return _with_crop(source, config.eval_crop, center_crop)
 
 

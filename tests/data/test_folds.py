@@ -79,6 +79,15 @@ def test_both_sides_of_a_fold_have_all_labels_whatever_files_are_called(tmp_path
     assert list(again.eval.names) == held[8:]
 
 
+@pytest.mark.parametrize("mode", ["embed", "explore", "predict"])
+def test_what_takes_images_alone_gets_all_of_them(tmp_path, mode):
+  values = photos(tmp_path, False) | dict(mode=mode)
+  source = load_dataset(Config(**values, cv_fold="0/3"))
+  assert source.train.num_examples == 12 and list(source.splits) == ["train"]
+  source = load_dataset(Config(**values, eval_split="train[:5]", train_label_fraction=0.2))
+  assert (source.train.num_examples, source.eval.num_examples) == (12, 5)
+
+
 @pytest.mark.parametrize("kind", ["memory", "streamed"])
 def test_folds_of_tfds_and_of_slices(flowers, monkeypatch, kind):
   if kind == "streamed":
