@@ -16,6 +16,8 @@ from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
+# What other data and programs write where an image has no label.
+NO_LABEL_ELSEWHERE = ("-1", "-1.0", "nan", "null", "n/a")
 NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?")
 
 
@@ -87,6 +89,18 @@ def _ascend(names: Sequence[str]) -> bool:
   except ValueError:
     values = []
   return all(re.search(r"\d", name) for name in names) and values == sorted(values)
+
+
+def warn_of_odd_labels(labels: Sequence[str], class_names: Sequence[str]) -> None:
+  """Warns of names of labels, among those of all images, that elsewhere say that there is none."""
+  for name in class_names:
+    if name.casefold() in NO_LABEL_ELSEWHERE:
+      logger.warning(
+        "%s counts as a label like others, with %d images; leave those out if it means that they "
+        "have none",
+        name,
+        labels.count(name),
+      )
 
 
 def warn_of_near_twins(what: str, names: Iterable[str]) -> None:

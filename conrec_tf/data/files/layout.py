@@ -16,6 +16,7 @@ from conrec_tf.data.files.labels import (
   label_text,
   ordered_labels,
   warn_of_near_twins,
+  warn_of_odd_labels,
 )
 from conrec_tf.data.files.walk import base_name, readable, without_ending
 from conrec_tf.errors import UsageError, listed
@@ -24,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"  # folders side by side
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
-# What other data and programs write where an image has no label.
-NO_LABEL_ELSEWHERE = ("-1", "-1.0", "nan", "null", "n/a")
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
 
@@ -186,14 +185,7 @@ def _labelled(
     len(class_names),
     listed(class_names),
   )
-  for name in class_names:
-    if name.casefold() in NO_LABEL_ELSEWHERE:
-      logger.warning(
-        "%s counts as a label like others, with %d images; leave those out if it means that they "
-        "have none",
-        name,
-        labels.count(name),
-      )
+  warn_of_odd_labels(labels, class_names)
   if splits is None and groups is None:
     logger.info(
       "There are no splits; a fifth of each label is held out as split test (--label_mode=none if "

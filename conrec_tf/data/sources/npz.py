@@ -16,6 +16,7 @@ from conrec_tf.data.files.labels import (
   label_text,
   labels_by_number,
   ordered_labels,
+  warn_of_odd_labels,
 )
 from conrec_tf.data.files.walk import existing_path
 from conrec_tf.data.images.decoding import checked_channels, with_channels
@@ -37,10 +38,10 @@ def open_npz(data: Data) -> DatasetSource:
 
   The archive holds `x_train` and `x_test`, perhaps `x_val`, `[N, h, w]` or `[N, h, w, C]`, uint8,
   uint16 or float in [0, 1] (kept in 8 bits where those hold it, else in 16), and `y_train`,
-  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words; or `[N, L]`, 0 or 1 of
-  several labels, perhaps with their names in `label_names` `[L]`. Without the `y` images
-  are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives are read as
-  they are downloaded; of volumes, `[N, d, d, d]`, slices are, as `dicom_frames` says.
+  `y_test` and `y_val`, `[N]` or `[N, 1]`: classes counted from 0, or words, empty for none; or
+  `[N, L]`, 0 or 1 of several labels, perhaps with their names in `label_names` `[L]`. Without the
+  `y` images are unlabelled; without `x_test` a share of `x_train` is held out. MedMNIST's archives
+  are read as they are downloaded; of volumes, `[N, d, d, d]`, slices are, as `dicom_frames` says.
 
   Raises:
     UsageError: the file is missing or no such archive, or its arrays don't fit together.
@@ -288,6 +289,8 @@ def _numbered(
       new_numbers = label_numbers(named, class_names)
       numbers = {name: new_numbers[part] for name, part in numbers.items()}
     return class_names, numbers
-  words = {name: [label_text(str(word)) for word in part] for name, part in labels.items()}
-  class_names = ordered_labels(data, {word for part in words.values() for word in part})
+  words = {name: [label_text(str(word).strip()) for word in part] for name, part in labels.items()}
+  every = [word for part in words.values() for word in part]
+  class_names = ordered_labels(data, set(every) - {""})
+  warn_of_odd_labels(every, class_names)
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -135,6 +135,21 @@ def test_words_are_class_names_in_natural_order(tmp_path):
   assert ordered.class_names == ("none", "grade 2", "grade 10")
 
 
+def test_an_empty_word_is_no_label(tmp_path, caplog):
+  arrays = good()
+  for name in ("y_train", "y_test"):
+    arrays[name] = np.array(["cat", "", "nan"])[arrays[name]]
+  path = saved(tmp_path, arrays)
+  source = load_dataset(config(path))
+  assert source.class_names == ("cat", "nan")
+  assert source.train.labels().tolist()[:4] == [0, -1, 1, 0]
+  assert [int(record["label"]) for record in source.train.records()][:4] == [0, -1, 1, 0]
+  assert "nan counts as a label like others, with 10 images" in caplog.text
+  finetuned = dict(train_mode="finetune")
+  assert load_dataset(config(path, **finetuned)).train.num_examples == 13  # 7 of 20 have none
+  assert load_dataset(config(path, **finetuned, mode="predict")).train.num_examples == 20
+
+
 def test_medmnist_is_read_as_downloaded(tmp_path):
   arrays = good()
   names = {"x": "images", "y": "labels"}
