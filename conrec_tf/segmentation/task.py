@@ -27,9 +27,13 @@ TAKEN = {"encoder": ("encoder",), "both": ("encoder", "decoder")}
 def load_masked_dataset(
   options: SegmentationExperiment, center_crop: bool | None = None
 ) -> DatasetSource:
-  """Loads a dataset with masks: a folder, or one of TFDS; whole images are evaluated."""
+  """Loads a dataset with masks: a folder, or one of TFDS; whole images are evaluated.
+
+  Commands that take images alone get no classes, which are of pixels and no labels of images.
+  """
   opened = open_masked_folder if options.dataset == "image_folder" else open_masked_tfds
-  return dataclasses.replace(opened(options), center_crop=False)
+  source = dataclasses.replace(opened(options), center_crop=False)
+  return source if options.opens_training_data else dataclasses.replace(source, class_names=())
 
 
 def segmentation_evaluation(

@@ -74,6 +74,12 @@ def test_it_learns_and_is_measured_and_drawn(run):
   assert any(run.glob("events.out.tfevents.*"))
 
 
+def test_images_have_no_label_where_pixels_have_classes(folder, tmp_path):
+  assert load_dataset(config_of(folder, tmp_path)).class_names == ("0", "1")
+  for mode in ("embed", "explore"):
+    assert not load_dataset(config_of(folder, tmp_path, mode=mode)).class_names
+
+
 def test_masks_of_other_images_are_written_as_the_saved_model_says(run, folder, tmp_path):
   network = tf.saved_model.load(str(run / "saved_model/60"))
   config = Config(
