@@ -188,7 +188,8 @@ def with_fold_held_out(source: DatasetSource, number: int, count: int) -> Datase
 def stratified_folds(labels: np.ndarray, groups: np.ndarray | None, count: int) -> np.ndarray:
   """Returns the fold of each image, int `[N]`: random ones, with shares of labels as in the whole.
 
-  Groups, object `[N]` or None, are in one fold each.
+  Groups, object `[N]` or None, are in one fold each. Of several labels an image, `[N, L]`, shares
+  are as chance makes them.
 
   Raises:
     UsageError: there are more folds than images, or than groups.
@@ -197,7 +198,9 @@ def stratified_folds(labels: np.ndarray, groups: np.ndarray | None, count: int) 
     return group_folds(labels, groups, count, SEED)
   check_folds(count, len(labels), "the labelled images")
   shuffled = np.random.default_rng(SEED).permutation(len(labels))
-  by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+  by_label = shuffled
+  if labels.ndim == 1:  # of several labels any shares
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
   folds = np.empty(len(labels), int)
   folds[by_label] = np.arange(len(labels)) % count
   return folds

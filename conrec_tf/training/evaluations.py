@@ -196,14 +196,15 @@ def evaluate_head(
   metrics = supervised_evaluation(model, head, source, options, full)
   if full:
     count = source.train.num_examples
-    some = source.train.part(np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int))
+    places = np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int)
+    some = source.train.part(places)
     embeddings, _ = embed_split(model, source, some, options)
     metrics[CLASSIFIER] = KeptClassifier(
       head_kind(len(source.class_names), options.ordinal_labels).name,
       source.class_names,
       model.digest(options.ft_proj_selector),
       {False: classifier_of_head(head, options.ordinal_labels)},
-      KnownImages.of_embeddings(embeddings, some.names),
+      KnownImages.of_embeddings(embeddings, places if some.names is None else some.names),
       images_given(options, source),
     )
   return _with_names(metrics, source)

@@ -20,6 +20,8 @@ def test_each_fold_has_its_share_of_each_label():
     assert set(np.bincount(folds[labels == label], minlength=5)) == counts
   assert np.array_equal(folds, stratified_folds(labels, None, 5))
   assert not np.array_equal(np.sort(folds[labels == 0]), folds[labels == 0])  # no slices
+  several = np.stack([labels, 1 - labels % 2], axis=1)
+  assert set(np.bincount(stratified_folds(several, None, 5))) == {11, 12}
 
 
 def test_folds_of_groups_hold_them_whole():

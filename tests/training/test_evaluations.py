@@ -29,7 +29,11 @@ from conrec_tf.training.evaluations import (
   evaluate_without_labels,
   main_metric,
 )
-from conrec_tf.training.task import pretraining_evaluation, pretraining_task
+from conrec_tf.training.task import (
+  finetuning_evaluation,
+  pretraining_evaluation,
+  pretraining_task,
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,15 @@ def test_statistics_computed_anew_are_read_under_names_of_their_own(trained):
   assert not set(map(recomputed_key, LABEL_FREE)) & set(found)
   changed = zip(before, model.non_trainable_variables, strict=True)
   assert any(np.any(old != new.numpy()) for old, new in changed)
+
+
+def test_images_without_names_that_a_head_keeps_are_called_by_their_place(trained, monkeypatch):
+  for module in ("training.evaluations", "evaluation.probes"):
+    monkeypatch.setattr(f"conrec_tf.{module}.MOST_KNOWN", 3)
+  config, _, source = trained
+  config = dataclasses.replace(config, train_mode="finetune", sweep_representations=False)
+  task = finetuning_evaluation(config, source, source)
+  assert list(task.evaluate(True)[CLASSIFIER].known.names) == ["0", "12", "23"]
 
 
 def test_a_head_beside_pretraining_is_measured_on_images_that_have_a_label(trained):
