@@ -52,6 +52,11 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
   learns = options.mode in ("train", "train_then_eval")
   if options.has_supervised_head and learns:
     _check_head(options, source)
+  if options.train_mode == "finetune" and options.mode != "train" and not source.eval.num_examples:
+    raise UsageError(
+      "eval_split must have images with labels, which a supervised head is measured on. "
+      f"Received: none in {source.eval.name}"
+    )
   if options.is_pretraining and options.mode != "train" and eval_source.class_names:
     for what, learnt, measured in _classifiers(options, eval_source):
       _check_classifier(what, learnt, measured)

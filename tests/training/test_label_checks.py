@@ -51,6 +51,15 @@ def test_one_label_and_too_many_folds(archive, values, message):
     checked(**data, **values)
 
 
+def test_a_head_that_nothing_measures(archive):
+  data = archive(np.array(["cat", "dog"] * 10), np.array([""] * 10)) | dict(train_mode="finetune")
+  checked(**data, mode="train")
+  checked(**data, cv_fold="0/2")
+  for mode in ("train_then_eval", "eval"):
+    with pytest.raises(UsageError, match="eval_split must have images with .* none in test"):
+      checked(**data, mode=mode)
+
+
 def test_several_labels_that_are_all_alike(archive):
   data = archive(np.eye(3, dtype=int)[np.arange(20) % 3] ^ 1, np.tile([1, 0, 1], (10, 1)))
   with pytest.raises(UsageError, match="with and without some label. Received: 10 that are all"):
