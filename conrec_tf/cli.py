@@ -189,6 +189,10 @@ def _values_of_run() -> dict[str, Any]:
     if mode == "predict" and (FLAGS["dataset"].present or FLAGS["data_dir"].present):
       values |= OF_OTHER_IMAGES
   given = {name: FLAGS[name].value for name in OPTIONS if FLAGS[name].present}
+  if mode == "eval" and {"eval_split", "eval_test_split"} & given.keys():
+    values["cv_fold"] = ""  # with which a part of the train split is measured
+    if stored.get("train_mode") != "finetune":  # else it is the folder of several trainings
+      values["cv_folds"] = 0
   if checkpoint and mode != "check_data":
     evaluated_as = str(given.get("train_mode", "")) if mode == "eval" else None
     values |= network_values(checkpoint, run if model_dir else None, evaluated_as)

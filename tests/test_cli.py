@@ -85,6 +85,21 @@ def test_the_order_of_a_runs_labels_is_not_asked_of_other_images_to_predict(tmp_
     assert (found["label_order"], found["ordinal_labels"]) == expected
 
 
+def test_a_split_that_is_asked_for_comes_before_the_folds_of_a_run(tmp_path):
+  run = ["--mode=eval", f"--model_dir={tmp_path}"]
+  for stored in ({"train_mode": "finetune", "cv_fold": "0/5"}, {"cv_folds": 5}):
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    in_folds = json.loads(parse(*run, cwd=tmp_path).stdout)
+    assert {name: in_folds[name] for name in stored} == stored
+    measured = json.loads(parse(*run, "--eval_split=val", cwd=tmp_path).stdout)
+    assert (measured["eval_split"], measured["cv_fold"], measured["cv_folds"]) == ("val", "", 0)
+  flags = ["--eval_split=val", "--cv_folds=4"]
+  assert json.loads(parse(*run, *flags, cwd=tmp_path).stdout)["cv_folds"] == 4
+  several = {"train_mode": "finetune", "cv_folds": 5}
+  (tmp_path / "config.json").write_text(json.dumps(several))
+  assert json.loads(parse(*run, "--eval_split=val", cwd=tmp_path).stdout)["cv_folds"] == 5
+
+
 def test_help_may_be_cut_off():
   done = subprocess.run(
     f"{sys.executable} run.py --help | head -1",
