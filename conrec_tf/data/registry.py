@@ -5,7 +5,7 @@ import dataclasses
 import logging
 
 from conrec_tf.config import Data, Experiment
-from conrec_tf.config.options.option import section_with
+from conrec_tf.config.options.option import section_with, written
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.bucket import local_copy
 from conrec_tf.data.label_subsets import with_share_of_labels
@@ -15,7 +15,7 @@ from conrec_tf.data.sources.parquet import open_parquet
 from conrec_tf.data.sources.tfds import open_tfds
 from conrec_tf.data.sources.webdataset import open_webdataset
 from conrec_tf.data.splits import check_splits, with_fold_held_out
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,14 @@ def load_eval_dataset(
   eval_source = source
   if config.eval_dataset:
     eval_source = _with_crop(_eval_dataset(config, source.channels), config.eval_crop, center_crop)
+    ordered = {frozenset(each.class_names) for each in (source, eval_source)}
+    if config.label_order and frozenset(config.label_order) not in ordered:
+      logger.warning(
+        "label_order=%s doesn't count: it names neither the labels of dataset nor those of "
+        "eval_dataset, %s",
+        written(config.label_order),
+        listed(eval_source.class_names),
+      )
   eval_source = eval_source.without_stand_ins
   if config.is_pretraining and eval_source.class_names:
     eval_source = eval_source.labelled

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -246,7 +248,7 @@ def test_what_is_said_of_the_training_files_is_not_said_of_the_evaluation_set(
   assert source.class_names == ("1", "0") and labelled.class_names == ("x", "y", "z")
 
 
-def test_an_order_of_grades_counts_for_an_evaluation_set_that_has_them(tmp_path, rng):
+def test_an_order_of_grades_counts_for_an_evaluation_set_that_has_them(tmp_path, rng, caplog):
   grades = [
     f"{split}/{grade}/{index}.png"
     for split in ("train", "test")
@@ -264,6 +266,11 @@ def test_an_order_of_grades_counts_for_an_evaluation_set_that_has_them(tmp_path,
   )
   source = load_eval_dataset(config, load_dataset(config))
   assert source.class_names == ("none", "mild", "severe")
+  assert "doesn't count" not in caplog.text
+  mistyped = dataclasses.replace(config, label_order="none,mild,severest", ordinal_labels=False)
+  source = load_eval_dataset(mistyped, load_dataset(mistyped))
+  assert source.class_names == ("mild", "none", "severe")
+  assert "label_order=none,mild,severest doesn't count" in caplog.text
 
 
 def test_an_evaluation_set_has_its_own_names_of_features(tmp_path, flowers):
