@@ -16,6 +16,7 @@ from conrec_tf.distribute.strategy import one_device
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.external import open_external
 from conrec_tf.pretrained.find import (
+  check_read_as_learnt,
   known_center_crops,
   network_digest,
   resolve_checkpoint,
@@ -162,6 +163,8 @@ def evaluate_network(config: Config) -> None:
         f"checkpoint must be of a training with train_mode={config.train_mode}, to measure that. "
         f"Received: {pretrained.path}, of {pretrained.train_mode}"
       )
+    if config.has_supervised_head:
+      check_read_as_learnt(config, pretrained.settings)
     source = source.with_class_names(pretrained.class_names)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   directory = RunDirectory(config.run_directory)

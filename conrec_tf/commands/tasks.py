@@ -24,7 +24,9 @@ from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import (
   MOMENTUM,
   READ,
+  REPRESENTED,
   PretrainedModel,
+  check_read_as_learnt,
   network_digest,
   resolve_checkpoint,
 )
@@ -226,7 +228,7 @@ def portable_network(
     The description of the network, the network, and its head or None.
 
   Raises:
-    UsageError: it can't be read.
+    UsageError: it can't be read, or has a supervised head that learnt from another representation.
   """
   own = Description.from_settings(
     {
@@ -238,6 +240,8 @@ def portable_network(
       **{name: getattr(config, name) for name in READ},
     }
   )
+  if own.has_supervised_head:
+    check_read_as_learnt(own, pretrained.settings, REPRESENTED)
   has_head = pretrained.kind != "hdf5" and pretrained.network != MOMENTUM
   classes = len(pretrained.class_names) if has_head else 0
   channels = pretrained.channels or own.channels

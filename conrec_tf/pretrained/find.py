@@ -1,6 +1,6 @@
 """Trained networks on disk: finds them and reads what they are, without TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import hashlib
@@ -38,6 +38,8 @@ WITHOUT_HEAD = {
 }
 # Options that say how a network is read: of one network they may differ between evaluations.
 READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "representation_levels")
+# What a supervised head learnt from: of another representation it says nothing.
+REPRESENTED = ("ft_proj_selector", "representation_levels")
 OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",
@@ -150,6 +152,34 @@ def network_values(
   pretrained = resolve_checkpoint(checkpoint)
   with_head = evaluated_as in ("", pretrained.train_mode)
   return pretrained.values_with_head if with_head else pretrained.values
+
+
+def read_otherwise(
+  options: Any, settings: Mapping[str, Any], names: Sequence[str]
+) -> tuple[str, Any] | None:
+  """Returns an option by which a supervised head is read otherwise than it learnt, if there is one.
+
+  Args:
+    options: by which it is read.
+    settings: `{option: value}` of its training, as far as they are known.
+    names: of the options that count.
+
+  Returns:
+    The option and its value in the training, or None.
+  """
+  known = ((name, settings[name]) for name in names if name in settings)
+  return next(((name, value) for name, value in known if value != getattr(options, name)), None)
+
+
+def check_read_as_learnt(
+  options: Any, settings: Mapping[str, Any], names: Sequence[str] = ("ordinal_labels", *REPRESENTED)
+) -> None:
+  """Raises UsageError where a supervised head is read otherwise than it learnt; see there."""
+  if otherwise := read_otherwise(options, settings, names):
+    name, learnt = otherwise
+    raise UsageError(
+      f"{name} must be {learnt}, as the supervised head learnt. Received: {getattr(options, name)}"
+    )
 
 
 def said_beside(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

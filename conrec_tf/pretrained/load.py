@@ -10,7 +10,7 @@ from conrec_tf.evaluation.embedding import Embedder
 from conrec_tf.models import ConRec, LinearHead, build_head, build_model
 from conrec_tf.pretrained.authors_hdf5 import AuthorsCheckpoint
 from conrec_tf.pretrained.external import open_external
-from conrec_tf.pretrained.find import PretrainedModel
+from conrec_tf.pretrained.find import REPRESENTED, PretrainedModel, read_otherwise
 from conrec_tf.run_dir.checkpoints import restore
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def open_network(
 ) -> tuple[Embedder, LinearHead | None]:
   """Opens a trained network of any kind; returns it, and the head of a finetuned one or None.
 
+  There is none where another representation is read than it learnt from.
+
   Args:
     config: the network's own options, and how images are evaluated.
     channels: of the images.
@@ -64,6 +66,9 @@ def open_network(
   model = build_model(config, channels)
   head = None
   if pretrained.train_mode == "finetune" and pretrained.class_names:
-    head = build_head(config, model, channels, len(pretrained.class_names))
+    if otherwise := read_otherwise(config, pretrained.settings, REPRESENTED):
+      logger.info("The network's head, which learnt from %s=%s, says nothing here", *otherwise)
+    else:
+      head = build_head(config, model, channels, len(pretrained.class_names))
   load_network(pretrained, model, head)
   return model, head

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from conrec_tf.config import Experiment, Objective, Training
+from conrec_tf.config.migrations import current_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.probes import evaluation_folds
+from conrec_tf.pretrained.find import check_read_as_learnt
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
@@ -129,11 +131,15 @@ def check_learnt_labels(
 ) -> None:
   """Raises UsageError where a trained network's outputs are of other labels than the data has.
 
+  So it does where they are read otherwise than they were learnt; see `check_read_as_learnt`.
+
   A training that goes on checks that where it starts.
 
   Args:
     class_names: of the data to measure or draw the network on.
   """
+  if options.has_supervised_head and directory.has_checkpoints:
+    check_read_as_learnt(options, current_settings(directory.read("config.json") or {}))
   if options.mode not in ("eval", "report") or not options.has_outputs:
     return
   images = directory.read(IMAGES) or {}
