@@ -24,7 +24,7 @@ from conrec_tf.pretrained.find import (
 from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.results_place import ResultsPlace, results_place
+from conrec_tf.run_dir.results_place import ResultsPlace, is_of_other_images, results_place
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
@@ -53,6 +53,11 @@ def run(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
+  if config.cv_fold and is_of_other_images(directory, source):
+    raise UsageError(
+      "cv_fold must be empty (--cv_fold=) for other images than a run learnt from, of which "
+      f"eval_split is measured then. Received: {config.cv_fold} of {config.data_dir or source.name}"
+    )
   if config.has_outputs:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
     source = source.with_class_names(names)

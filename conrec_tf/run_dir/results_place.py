@@ -115,11 +115,11 @@ def results_place(
     if own is None:
       paths = {"eval_data_dir": config.eval_data_dir} if config.eval_dataset else {}
       changed += changed_words(stored, {**measured.compared(), **paths})
-      changed += ["images or labels"] * _is_of_other_images(run, source)
+      changed += ["images or labels"] * is_of_other_images(run, source)
     else:
       changed += measured.differences(own)
   elif config.mode == "eval":  # before the training measured anything
-    changed += ["images or labels"] * _is_of_other_images(run, source)
+    changed += ["images or labels"] * is_of_other_images(run, source)
     changed += ["the network"] * bool(network and run.has_checkpoints)
   changed = list(dict.fromkeys(changed))
   if not changed:
@@ -217,7 +217,7 @@ def _own_record(run: RunDirectory) -> dict[str, Any] | None:
   return run.read(OWN) or next(noted, None)
 
 
-def _is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
+def is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
   """Returns whether a run began with other images or labels, as far as it is known."""
   known = (directory.read(IMAGES) or {}).get("digest")
   return bool(known) and known != source.digest

@@ -4,12 +4,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.files.groups import group_folds, held_out_groups
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.sources import tfds_records
 from conrec_tf.data.splits import stratified_folds
 from conrec_tf.errors import UsageError
+from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 
 def test_each_fold_has_its_share_of_each_label():
@@ -79,6 +81,14 @@ def test_both_sides_of_a_fold_have_all_labels_whatever_files_are_called(tmp_path
   for other in (dict(seed=7), dict(encoder="densenet121"), dict(train_batch_size=4)):
     again = load_dataset(Config(**values, cv_fold="2/3", **other))
     assert list(again.eval.names) == held[8:]
+
+
+def test_other_images_than_a_run_learnt_from_are_not_measured_by_its_fold(tmp_path):
+  values = photos(tmp_path / "photos", False) | dict(mode="eval", model_dir=str(tmp_path / "run"))
+  (tmp_path / "run").mkdir()
+  RunDirectory(tmp_path / "run").write(IMAGES, {"digest": "of others"})
+  with pytest.raises(UsageError, match=r"cv_fold must be empty \(.* Received: 0/3 of .*photos$"):
+    commands.run(Config(**values, cv_fold="0/3"))
 
 
 @pytest.mark.parametrize("mode", ["embed", "explore", "predict"])
