@@ -115,6 +115,11 @@ from conrec_tf.errors import UsageError
       "Received: True",
     ),
     (
+      dict(lineareval_while_pretraining=True, ft_proj_selector=1),
+      "ft_proj_selector must be 0 with lineareval_while_pretraining, whose head learns from the "
+      "representation. Received: 1",
+    ),
+    (
       dict(train_label_fraction=0.1),
       "train_label_fraction must be 1 unless train_mode is finetune. Received: 0.1",
     ),

@@ -58,6 +58,14 @@ def network_rules(config: Options) -> Iterator[Rule]:
     f"ft_proj_selector must be at most {layers}, the layers of the projection head",
   )
   yield (
+    config.ft_proj_selector
+    and config.lineareval_while_pretraining
+    and config.is_pretraining
+    and config.trains,
+    "ft_proj_selector must be 0 with lineareval_while_pretraining, whose head learns from the "
+    "representation",
+  )
+  yield (
     config.checkpoint and config.encoder_weights and config.is_pretraining,
     "encoder_weights must be empty with a checkpoint, which has its own",
   )
