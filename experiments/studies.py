@@ -178,16 +178,20 @@ WARM = {
   "warm": (*FORMER, "--checkpoint=networks/oxford_flowers102_64px"),
 }
 TEACHER = ("--teacher=runs/teachers/efficientnet_lite0.onnx", "--external_scaling=unit")
+TEACHER_ALONE = (
+  *GROWN,
+  *TEACHER,
+  "--contrastive_weight=0",
+  "--local_crops=0",
+  *NO_RECONSTRUCTION,
+)
+LARGE_CROPS = (*TEACHER_ALONE, "--weight_decay=0.05", "--crop_min_area=0.6")
 TAUGHT = {
   "default": GROWN,
-  "teacher": (*GROWN, *TEACHER),
-  "teacher_alone": (
-    *GROWN,
-    *TEACHER,
-    "--contrastive_weight=0",
-    "--local_crops=0",
-    *NO_RECONSTRUCTION,
-  ),
+  "teacher_alone": TEACHER_ALONE,
+  "teacher_alone_crop_0.6": LARGE_CROPS,
+  "teacher_alone_crop_0.6_jitter_0.1": (*LARGE_CROPS, "--color_jitter_strength=0.1"),
+  "teacher_alone_crop_0.8": (*LARGE_CROPS, "--crop_min_area=0.8"),
   "teacher_10": (*GROWN, *TEACHER, "--teacher_weight=10"),
 }
 PAPER_SCALE = (BFLOAT16, "--jit_compile", "--image_size=128", "--base_filters=64")
@@ -432,11 +436,11 @@ STUDIES = {
     elsewhere={"default": ("recipe_flowers", "conrec")},
   ),
   "teacher_flowers17": Study(
-    "The same teacher in the place of the other losses on Oxford 17 Flowers, a folder of photographs "
-    "(`--images`), for the time that 1,500 of the default's steps take.",
+    "The same teacher in the place of the other losses on Oxford 17 Flowers, a folder of "
+    "photographs (`--images`), for the time that 1,500 of the default's steps take.",
     ("--dataset=image_folder", BFLOAT16),
     1500,
-    {name: TAUGHT[name] for name in ("default", "teacher_alone")},
+    {name: TAUGHT[name] for name in ("default", "teacher_alone_crop_0.6")},
     (0, 1, 2),
     equal_seconds=True,
   ),
