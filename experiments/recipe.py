@@ -84,7 +84,7 @@ def train(name, variation, seed, study, folder, cores, seconds=None):
     "--log_steps=50",
   ]
   training = command([*always, *flags], model_dir)
-  is_done = run(training, model_dir.with_suffix(".log"), cores, seconds)
+  is_done = run(training, model_dir.with_name(f"{model_dir.name}.log"), cores, seconds)
   directory = RunDirectory(model_dir)
   rows = directory.rows("metrics.jsonl", "global_step")
   last = next((row for row in reversed(rows) if TOTAL_LOSS in row), {})
