@@ -131,6 +131,16 @@ def test_what_another_study_trains_has_the_same_weights():
       assert learnt(name, variation) == learnt(*elsewhere), (name, variation)
 
 
+def test_the_preset_of_a_teacher_alone_is_what_was_measured():
+  config = costs.config_of(STUDIES["teacher_flowers"].variations["teacher_alone_crop_0.6"])
+  lines = (recipe.ROOT / "flags" / "teacher.cfg").read_text().splitlines()
+  stated = dict(line[2:].split("=") for line in lines if line.startswith("--"))
+  assert len(stated) == 6
+  for name, text in stated.items():
+    value = getattr(config, name)
+    assert type(value)(text) == value, name
+
+
 def test_cosines_of_gradients_are_kept_and_shown(study, tmp_path):
   names = ["train/gradient_cosine", "train/level_1_gradient_cosine"]
   rows = [{names[0]: step / 50, "train/total_loss": 1.0} for step in range(100)]

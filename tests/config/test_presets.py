@@ -111,6 +111,7 @@ METHODS = {
   "reconstruction": ("average", "models_genesis", 0.0, 100.0),
 }
 RECIPE = "own_images"
+TEACHER = "teacher"
 FIELDS = ("photographs", "radiographs", "retinas", "histology")
 NUMBERS = (int, float)
 OTHER_METHODS = {"supervised_unet", "supervised_densenet121", "densenet121_imagenet"}
@@ -138,7 +139,7 @@ def check(names, expected):
 
 def test_every_preset_is_known_and_explained():
   names = {path.stem for path in FLAGS.glob("*.cfg")}
-  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, *FIELDS, RECIPE}
+  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, *FIELDS, RECIPE, TEACHER}
   for name in names:
     assert (FLAGS / f"{name}.cfg").read_text().startswith("# ")
     assert (
