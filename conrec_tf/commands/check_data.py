@@ -1,6 +1,6 @@
 """`--mode=check_data`: what a dataset holds, as text and as a page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import logging
@@ -10,8 +10,15 @@ import numpy as np
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment, SegmentationExperiment
+from conrec_tf.data.augmentation.resizing import crops_centre
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of, with_copies
+from conrec_tf.data.duplicates import (
+  Duplicate,
+  find_duplicates,
+  hashes_of,
+  of_one_hash,
+  with_copies,
+)
 from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, failing_images_named, summarize, summary_lines
 
@@ -36,19 +43,10 @@ def run(config: Config) -> None:
     source.channels,
     "" if source.channels in (1, 3) else "; augmentation changes brightness and contrast alone",
   )
-  if config.is_segmenting:
-    logger.info("evaluation   whole images at their own sizes")
-  elif not source.center_crop:
-    logger.info(
-      "evaluation   whole images at %d pixels, as all have one size", config.evaluation_size
-    )
-  else:
-    logger.info(
-      "evaluation   the central 87.5%% at %d pixels, as sizes differ", config.evaluation_size
-    )
+  logger.info("evaluation   %s", _evaluated(config, source))
   if source.bad:
     logger.info(
-      "bad images   %d; the next good one stands in for each\n  %s",
+      "bad images   %d; in training the next good one stands in for each\n  %s",
       len(source.bad),
       "\n  ".join(map(str, source.bad)),
     )
@@ -57,13 +55,27 @@ def run(config: Config) -> None:
       _draw(config, pathlib.Path(config.run_directory), source, summaries, notices)
 
 
+def _evaluated(options: Experiment, source: DatasetSource) -> str:
+  """Returns what evaluation takes of images, and why, in words."""
+  if options.is_segmenting:
+    return "whole images at their own sizes"
+  size, crop = options.evaluation_size, source.center_crop
+  if crop and not crops_centre(size, crop):
+    return f"whole images at {size} pixels, where nothing is cropped"
+  why = "as all have one size" if source.one_size else "as sizes differ"
+  if options.eval_crop != "auto":
+    why = f"by --eval_crop={options.eval_crop}"
+  return f"{'the central 87.5 %' if crop else 'whole images'} at {size} pixels, {why}"
+
+
 def _load(options: SegmentationExperiment) -> DatasetSource:
-  """Loads a dataset; of one with masks, which tell their classes when they are read, the images."""
+  """Loads a dataset, each image once; of one with masks, which are read for classes, the images."""
   source = load_dataset(options)
   if options.is_segmenting:
     once = np.arange(source.train.num_examples // options.crops_per_image)
     source = dataclasses.replace(source, train=source.train.part(once), class_names=())
-  check_splits(options, source.without_stand_ins, bool(options.cv_fold or options.cv_folds))
+  source = source.without_stand_ins
+  check_splits(options, source, bool(options.cv_fold or options.cv_folds))
   return source
 
 
@@ -77,8 +89,8 @@ def _draw(
   # Imported where there is something to draw: matplotlib takes its time.
   from conrec_tf.reporting.data_report import DataFindings, write_data_report
 
-  found = DataFindings(options, source, summaries, _duplicates(source, summaries), notices)
-  found.duplicates = with_copies(found.duplicates, found.decoded)
+  found = DataFindings(options, source, summaries, [], notices)
+  found.duplicates = _duplicates(source, summaries, found.decoded)
   if found.duplicates:
     logger.info(
       "look alike   %d images look like an earlier one, %d of them like one of another split",
@@ -91,20 +103,28 @@ def _draw(
   logger.info("Page in %s", write_data_report(found, folder))
 
 
-def _duplicates(source: DatasetSource, summaries: Sequence[SplitSummary]) -> list[Duplicate]:
-  """Returns duplicates within and across splits; places count through all of them."""
-  hashes, places, start = [], [], 0
+def _duplicates(
+  source: DatasetSource,
+  summaries: Sequence[SplitSummary],
+  decoded: Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]],
+) -> list[Duplicate]:
+  """Returns duplicates within and across splits; places count through all of them.
+
+  Args:
+    decoded: see `with_copies`.
+  """
+  hashes, places, starts = [], [], [0]
   for summary in summaries:
-    split = summary.split
-    own = np.intersect1d(split.own_index, summary.good_index)
-    hashes.append(hashes_of(source, split, own))
-    places.append(start + own)
-    start += split.num_examples
-  through = np.concatenate(places)
-  return [
+    hashes.append(hashes_of(source, summary.split, summary.good_index))
+    places.append(starts[-1] + summary.good_index)
+    starts.append(starts[-1] + summary.split.num_examples)
+  through, every = np.concatenate(places), np.concatenate(hashes)
+  duplicates = [
     Duplicate(int(through[found.image]), int(through[found.of]), found.distance)
-    for found in find_duplicates(np.concatenate(hashes))
+    for found in find_duplicates(every)
   ]
+  alike = [through[images].tolist() for images in of_one_hash(every)]
+  return with_copies(duplicates, alike, decoded, starts)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class Duplicate(NamedTuple):
   """An image that looks like an earlier one.
 
   Attributes:
-    of: number of the first image that it looks like.
+    of: number of the first image that it looks like, or is known to be a copy of.
     distance: bits of `BITS` in which their hashes differ.
     is_copy: whether all pixels are known to be the same.
   """
@@ -116,23 +116,51 @@ def _signs(hashes: np.ndarray) -> np.ndarray:
   return 2 * hashes.astype(np.float32) - 1
 
 
+def of_one_hash(hashes: np.ndarray) -> list[np.ndarray]:
+  """Returns the numbers, int and ascending, of images that have one hash, of two or more each.
+
+  Args:
+    hashes: bool `[N, BITS]`.
+  """
+  packed = np.packbits(hashes, axis=1)
+  hash_of, counts = np.unique(packed, axis=0, return_inverse=True, return_counts=True)[1:]
+  parts = np.split(np.argsort(hash_of.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+  return [part for part in parts if len(part) > 1]
+
+
 def with_copies(
   duplicates: Sequence[Duplicate],
+  alike: Sequence[Sequence[int]],
   decoded: Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]],
+  starts: Sequence[int] = (0,),
 ) -> list[Duplicate]:
-  """Returns duplicates that say which of them are copies; those of one hash are looked at.
+  """Returns duplicates that say which are copies, each of the first image with the same pixels.
 
-  `decoded` leads from numbers of images to each of them and its pixels, `[h, w, C]`.
+  One that looks like an image of an earlier split isn't taken for a copy within its own.
+
+  Args:
+    alike: numbers of images that have one hash; see `of_one_hash`.
+    decoded: leads from numbers of images to each of them and its pixels, `[h, w, C]`.
+    starts: numbers of the first image of each split.
   """
-  alike = {at for found in duplicates if not found.distance for at in (found.image, found.of)}
   digests = {
     image: (pixels.shape, pixels.dtype, hashlib.sha256(pixels.tobytes()).digest())
-    for image, pixels in decoded(alike)
+    for image, pixels in decoded({int(image) for images in alike for image in images})
   }
-  return [
-    found._replace(is_copy=not found.distance and digests[found.image] == digests[found.of])
-    for found in duplicates
-  ]
+  first = dict[int, int]()
+  for images in alike:
+    known = dict[tuple, int]()
+    for image in map(int, images):
+      first[image] = known.setdefault(digests[image], image)
+
+  def told(found: Duplicate) -> Duplicate:
+    of = first.get(found.image, found.image)
+    splits = np.searchsorted(starts, [of, found.of], side="right")
+    if of == found.image or splits[0] != splits[1]:
+      return found
+    return Duplicate(found.image, of, 0, is_copy=True)
+
+  return list(map(told, duplicates))
 
 
 def drop_duplicates(store: FileStore, scan: FileScan, decode: DecodeReduced) -> None:

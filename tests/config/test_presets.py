@@ -139,7 +139,16 @@ def check(names, expected):
 
 def test_every_preset_is_known_and_explained():
   names = {path.stem for path in FLAGS.glob("*.cfg")}
-  assert names == {*DATASETS, *LINEAR_HEADS, *SUPERVISED, *METHODS, *OTHER_METHODS, *FIELDS, RECIPE, TEACHER}
+  assert names == {
+    *DATASETS,
+    *LINEAR_HEADS,
+    *SUPERVISED,
+    *METHODS,
+    *OTHER_METHODS,
+    *FIELDS,
+    RECIPE,
+    TEACHER,
+  }
   for name in names:
     assert (FLAGS / f"{name}.cfg").read_text().startswith("# ")
     assert (

@@ -99,10 +99,36 @@ def test_copies_are_told_from_images_that_only_look_alike(rng):
       looked_at.append(place)
       yield place, images[place]
 
-  found = duplicates.with_copies(pairs, decoded)
+  found = duplicates.with_copies(pairs, [[0, 2, 3]], decoded)
   assert [pair.is_copy for pair in found] == [True, False, False]
   assert [pair[:3] for pair in found] == [pair[:3] for pair in pairs]
   assert set(looked_at) == {0, 2, 3}  # a hash that differs is enough
+
+
+def test_a_copy_is_one_of_whichever_earlier_image_and_whatever_else_that_looks_like(rng):
+  hashes = rng.random((8, BITS)) < 0.5
+  hashes[1] = hashes[0]
+  hashes[1, :5] ^= True
+  hashes[2] = hashes[4] = hashes[1]
+  hashes[5] = hashes[0]
+  hashes[5, 9:12] ^= True
+  hashes[6] = hashes[5]
+  images = rng.integers(0, 256, (8, 4, 4, 1), np.uint8)
+  images[4], images[6] = images[2], images[5]
+  alike = [part.tolist() for part in duplicates.of_one_hash(hashes)]
+  assert sorted(alike) == [[1, 2, 4], [5, 6]]
+  found = find_duplicates(hashes)
+  assert found == [Duplicate(at, 0, 5 if at < 5 else 3) for at in (1, 2, 4, 5, 6)]
+  decoded = lambda places: ((place, images[place]) for place in places)
+  of_one_split = duplicates.with_copies(found, alike, decoded)
+  assert of_one_split == [
+    *found[:2],
+    Duplicate(4, 2, 0, is_copy=True),
+    found[3],
+    Duplicate(6, 5, 0, is_copy=True),
+  ]
+  # Of 6 it counts that it looks like an image of the split before.
+  assert duplicates.with_copies(found, alike, decoded, [0, 3]) == [*of_one_split[:4], found[4]]
 
 
 def test_later_ones_are_left_out_and_named(folder, caplog):

@@ -67,6 +67,33 @@ def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypat
   assert "None: every" not in page
 
 
+def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
+  photos, tmp_path, caplog
+):
+  for values, words in (
+    ({}, "whole images at 24 pixels, where nothing is cropped"),
+    ({"eval_image_size": 64}, "the central 87.5 % at 64 pixels, as sizes differ"),
+    ({"eval_crop": "none"}, "whole images at 24 pixels, by --eval_crop=none"),
+  ):
+    caplog.clear()
+    config = Config(
+      mode="check_data",
+      image_size=24,
+      unet_depth=2,
+      dataset="image_folder",
+      data_dir=str(photos),
+      model_dir=str(tmp_path / "run"),
+      report=False,
+      **values,
+    )
+    with caplog.at_level(logging.INFO, "conrec_tf"):
+      commands.run(config)
+    assert "train: 20 images" in caplog.text and "test: 9 images" in caplog.text
+    assert "classes    3, from 1 images (tulip) to 10 (iris)" in caplog.text
+    assert f"evaluation   {words}" in caplog.text
+    assert "bad images   1; in training the next good one stands in" in caplog.text
+
+
 @pytest.mark.slow
 def test_page_of_a_folder(photos, tmp_path, caplog):
   folder, page, logged = look(
@@ -81,15 +108,15 @@ def test_page_of_a_folder(photos, tmp_path, caplog):
   for text in (
     "test has no images of 1 of 3 labels: tulip",
     "twice_too.png",
-    "8 in 21",
-    ".png 20, .jpg 1",
+    "8 in 20",
+    ".png 19, .jpg 1",
     "<td>0 of 144</td><td>yes</td><td>yes</td>",
   ):
     assert text in re.sub(r"<td[^>]*>", "<td>", page), text
   assert re.search(r"<b>1</b><span>bad images</span>", page)
   assert re.search(r"<b>1</b><span>of them across splits</span>", page)
   assert "look alike   1 images look like an earlier one, 1 of them like one of another" in logged
-  assert "files      20 .png, 1 .jpg" in logged and "bits       8 in 21" in logged
+  assert "files      19 .png, 1 .jpg" in logged and "bits       8 in 20" in logged
   assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing from elsewhere
 
 

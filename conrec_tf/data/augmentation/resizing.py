@@ -44,20 +44,27 @@ def white(image: tf.Tensor) -> int:
   return image.dtype.max
 
 
-def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
-  """Resizes an image bicubically, all of it or the central 87.5 %.
+def crops_centre(image_size: int, center_crop: bool) -> bool:
+  """Returns whether evaluation at a size crops, where `center_crop` asks for it: above 32 pixels.
 
   As the authors (and SimCLR): no crop at 32 pixels or less.
+  """
+  return center_crop and image_size > LARGEST_UNCROPPED
+
+
+def evaluation_image(image: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
+  """Resizes an image bicubically, all of it or the central 87.5 %.
 
   Args:
     image: uint8 or uint16 `[h, w, C]`.
     image_size: pixels.
-    center_crop: whether to take the central 87.5 % of the shorter side, squared.
+    center_crop: whether to take the central 87.5 % of the shorter side, squared; see
+      `crops_centre`.
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
   """
-  if center_crop and image_size > LARGEST_UNCROPPED:
+  if crops_centre(image_size, center_crop):
     shape = tf.shape(image)[:2]
     side = _side(shape, image_size, center_crop)
     offset = (shape - side) // 2
@@ -93,6 +100,6 @@ def evaluation_reduction(full_size: tf.Tensor, image_size: int, center_crop: boo
 def _side(size: tf.Tensor, image_size: int, center_crop: bool) -> tf.Tensor:
   """Returns the shorter side of what evaluation takes of an image, pixels."""
   shorter = tf.reduce_min(size)
-  if center_crop and image_size > LARGEST_UNCROPPED:
+  if crops_centre(image_size, center_crop):
     return tf.cast(tf.round(CENTRE_CROP * tf.cast(shorter, tf.float32)), tf.int32)
   return shorter
