@@ -35,6 +35,7 @@ class Columns:
       splits.
     content: uint8 `[N, 32]`, SHA-256 of the stored images.
     masks: uint8 `[N, 32]`, SHA-256 of the class maps.
+    places: int `[N]`, of the images in the split that they are a part of; None of a whole split.
   """
 
   shapes: np.ndarray | None = None
@@ -44,6 +45,7 @@ class Columns:
   stored: np.ndarray | None = None
   content: np.ndarray | None = None
   masks: np.ndarray | None = None
+  places: np.ndarray | None = None
 
   def at(self, index: np.ndarray) -> "Columns":
     """Returns what is known of the images of an index, int `[n]`, in its order."""
@@ -107,6 +109,13 @@ class Split(Columns):
     return digest.hexdigest()
 
   @property
+  def image_names(self) -> np.ndarray:
+    """What the images are called, `[N]`: their names, or without these their places, int."""
+    if self.names is not None:
+      return self.names
+    return np.arange(self.num_examples) if self.places is None else self.places
+
+  @property
   def own_index(self) -> np.ndarray:
     """The index of the images, sorted, without those that stand in for bad ones."""
     if self.names is None:
@@ -121,12 +130,15 @@ class Split(Columns):
       name: of the part; empty: the split's own.
     """
     index = np.unique(index)
+    known = vars(self.at(index))
+    if self.places is None:
+      known["places"] = index
     return Split(
       name=name or self.name,
       rows=self.rows.part(index),
       origin=f"{self.origin} at {hashlib.sha256(index.tobytes()).hexdigest()}",
       fault=self.fault,
-      **vars(self.at(index)),
+      **known,
     )
 
   @property

@@ -235,7 +235,8 @@ def check_apart(learnt: Split, measured: Split, first: str, second: str) -> None
   if learnt.groups is not None and measured.groups is not None:
     groups = sorted(set(learnt.groups) & set(measured.groups))
   if len(shared):
-    example = f"number {shared[0]}" if measured.names is None else measured.names[shared[0]]
+    name = measured.image_names[shared[0]]
+    example = f"number {name}" if measured.names is None else name
     logger.warning(
       "%d of %d images of %s=%s are images of %s=%s too, e.g. %s%s: numbers that are measured on "
       "them say little of other images",

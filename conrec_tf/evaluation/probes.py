@@ -137,12 +137,12 @@ class KnownImages:
   deviation: np.ndarray
 
   @classmethod
-  def of_embeddings(cls, embeddings: np.ndarray, names: np.ndarray | None) -> "KnownImages":
+  def of_embeddings(cls, embeddings: np.ndarray, names: np.ndarray) -> "KnownImages":
     """Keeps at most `MOST_KNOWN` images, evenly over embeddings float `[N, F]` and their names."""
     (mean, deviation), scaled = _scaled(embeddings, standardise=True)
     count = len(embeddings)
     kept = np.unique(np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int))
-    texts = np.array([str(each if names is None else names[each]) for each in kept])
+    texts = np.array([str(name) for name in names[kept]])
     return cls(scaled[kept].astype(np.float16), texts, mean, deviation)
 
   @classmethod

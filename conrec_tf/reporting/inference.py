@@ -179,8 +179,7 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
   is_cross_validated = run.config.cv_folds and run.config.is_pretraining
   if kept is None or kept.true_class_probability is None or is_cross_validated:
     return None
-  names = range(split.num_examples) if split.names is None else split.names
-  by_name = {str(name): position for position, name in enumerate(names)}
+  by_name = {str(name): position for position, name in enumerate(split.image_names)}
   index = np.array([by_name.get(image, -1) for image in kept.images], int)
   labels = np.array(
     [int(label) for label in split.records().map(lambda record: record["label"])], int

@@ -169,14 +169,13 @@ def index_rows(
   Args:
     images: int `[n]`, the images' places in the split.
   """
-  labels = arrays.get("label", np.full(len(images), UNKNOWN))
+  labels, names = arrays.get("label", np.full(len(images), UNKNOWN)), split.image_names
   for row, (image, label) in enumerate(zip(images, labels, strict=True)):
-    name = image if split.names is None else split.names[image]
     known = ("", "")
     if np.any(label != UNKNOWN):
       number = "".join(map(str, label)) if source.multi_label else label
       known = (number, label_words(label, source.class_names))
-    yield (path.name, row, split.name, name, *known)
+    yield (path.name, row, split.name, names[image], *known)
 
 
 def read_arrays(

@@ -45,9 +45,9 @@ def image_columns(
     `distance`, to the nearest of those images, `nearest_image`, and `unlike`, 1 where that is
     further than they lie from each other.
   """
-  names = archive.images.astype(str) if split.names is None else split.names[archive.images]
+  names = split.image_names[archive.images]
   found: Columns = {
-    "image": np.asarray(names, object),
+    "image": np.array([str(name) for name in names], object),
     "split": np.full(len(names), split.name, object),
   }
   labels = archive.arrays.get("label")

@@ -77,7 +77,7 @@ def evaluate_linearly(
     for standardise in (False, True):
       learn(learnt, kind, train, standardise)
   if learnt:
-    known = KnownImages.of_embeddings(train[0], source.train.names)
+    known = KnownImages.of_embeddings(train[0], source.train.image_names)
     metrics[CLASSIFIER] = KeptClassifier(
       kind.name,
       source.class_names,
@@ -127,9 +127,8 @@ def _with_names(metrics: dict[str, Any], source: DatasetSource) -> dict[str, Any
   """Adds the names of images, groups and classes to the predictions, where there are any."""
   if PREDICTIONS not in metrics:
     return metrics
-  columns, names = metrics[PREDICTIONS], source.eval.names
-  count, classes = len(next(iter(columns.values()))), source.class_names
-  named: dict[str, Any] = {"image": range(count) if names is None else names}
+  columns, classes = metrics[PREDICTIONS], source.class_names
+  named: dict[str, Any] = {"image": source.eval.image_names}
   if source.eval.groups is not None:
     named["group"] = source.eval.groups
   if source.multi_label:
@@ -204,7 +203,7 @@ def evaluate_head(
       source.class_names,
       model.digest(options.ft_proj_selector),
       {False: classifier_of_head(head, options.ordinal_labels)},
-      KnownImages.of_embeddings(embeddings, places if some.names is None else some.names),
+      KnownImages.of_embeddings(embeddings, some.image_names),
       images_given(options, source),
     )
   return _with_names(metrics, source)

@@ -145,7 +145,7 @@ def test_distances_to_known_images_against_loops(rng, monkeypatch):
 
 def test_many_known_images_are_kept_evenly(rng, monkeypatch):
   monkeypatch.setattr(probes, "MOST_KNOWN", 5)
-  known = probes.KnownImages.of_embeddings(rng.normal(size=(41, 2)), None)
+  known = probes.KnownImages.of_embeddings(rng.normal(size=(41, 2)), np.arange(41))
   assert known.names.tolist() == ["0", "10", "20", "30", "40"] and len(known.vectors) == 5
 
 

@@ -250,7 +250,7 @@ def test_an_export_of_other_images_has_no_classifier_and_the_levels_that_are_ask
     ("a", "b"),
     model.digest(),
     fitted,
-    KnownImages.of_embeddings(vectors, None),
+    KnownImages.of_embeddings(vectors, np.arange(40)),
     {"evaluation_size": 24, "center_crop": False},
   )
   write_classifier(directory, 7, kept)

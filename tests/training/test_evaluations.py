@@ -121,6 +121,21 @@ def test_images_without_names_that_a_head_keeps_are_called_by_their_place(traine
   assert list(task.evaluate(True)[CLASSIFIER].known.names) == ["0", "12", "23"]
 
 
+def test_images_of_a_part_are_called_by_their_places_in_the_whole_split(trained):
+  """As in embeddings of all images: whether of a fold, a share, or of what has a label."""
+  config, model, source = trained
+  train, test = source.train.part(np.arange(3, 23)), source.eval.part(np.arange(2, 12))
+  source = dataclasses.replace(source, train=train.part(np.arange(1, 19)), eval=test)
+  config = dataclasses.replace(config, sweep_representations=False)
+  found = evaluate_linearly(config, model, source, full=True)
+  assert list(found[PREDICTIONS]["image"]) == list(range(2, 12))
+  assert list(found[CLASSIFIER].known.names) == [str(number) for number in range(4, 22)]
+  config = dataclasses.replace(config, train_mode="finetune")
+  of_head = finetuning_evaluation(config, source, source).evaluate(True)
+  assert list(of_head[PREDICTIONS]["image"]) == list(range(2, 12))
+  assert list(of_head[CLASSIFIER].known.names) == list(found[CLASSIFIER].known.names)
+
+
 def test_a_head_beside_pretraining_is_measured_on_images_that_have_a_label(trained):
   config, _, source = trained
   options = dict(lineareval_while_pretraining=True, sweep_representations=False)
