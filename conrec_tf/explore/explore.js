@@ -351,25 +351,32 @@ const lists = {
   next: {
     words: "Label next",
     about: "One from the middle of each group without a label, of the largest first, then those far from all.",
-    draw: ([image, size], place) => tile(image, `${place + 1}: ${size ? `for ${size.toLocaleString("en")}` : "far"}`),
+    draw: ([image, size]) => tile(image, `${rankOf.get(image)}: ${size ? `for ${size.toLocaleString("en")}` : "far"}`),
   },
+};
+const rankOf = new Map(data.lists.next.map(([image], place) => [image, place + 1]));
+const firstOf = name => {
+  const all = data.lengths[name], listed = name in data.lists ? data.lists[name].length : all;
+  if (listed === all) return "";
+  return ` of the first ${listed.toLocaleString("en")} of ${all.toLocaleString("en")}; the table holds all`;
 };
 const AT_ONCE = 60;
 let tab = "clusters";
 function show(name) {
   tab = name;
   const { about, rows, draw: drawn } = lists[name];
-  const found = (rows ? rows() : data.lists[name]).filter(row => visible[row[0]]);
+  const inSight = row => visible[row[0]] || (name === "duplicates" && visible[row[1]]);
+  const found = (rows ? rows() : data.lists[name]).filter(inSight);
   const panel = element("list"), grid = make("div", "", { class: "grid" });
   const more = make("button", "More", { type: "button", class: "more" });
   const add = () => {
     const start = grid.childElementCount;
-    grid.append(...found.slice(start, start + AT_ONCE).map((row, place) => drawn(row, start + place)));
+    grid.append(...found.slice(start, start + AT_ONCE).map(drawn));
     more.hidden = grid.childElementCount >= found.length;
   };
   more.addEventListener("click", add);
   panel.replaceChildren(
-    make("p", `${about} ${found.length.toLocaleString("en")}.`, { class: "hint" }), grid, more);
+    make("p", `${about} ${found.length.toLocaleString("en")}${firstOf(name)}.`, { class: "hint" }), grid, more);
   if (name === "selection" && found.length) {
     const save = make("button", "Save as CSV", { type: "button", class: "more" });
     save.addEventListener("click", () => saveTable(found.map(row => row[0])));

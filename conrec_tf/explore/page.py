@@ -103,6 +103,17 @@ def lists(found: Findings) -> dict[str, list[Any]]:
   return made
 
 
+def lengths(found: Findings) -> dict[str, int]:
+  """Returns how many rows each list has in its table, by the names of `lists`."""
+  counts = {
+    "clusters": len(found.clusters.representative),
+    "outliers": len(outliers(found)),
+    "duplicates": len(found.pairs),
+    "next": len(found.next.image),
+  }
+  return counts | ({"errors": len(found.suspects.image)} if found.suspects else {})
+
+
 def _listed(rows: dict[str, list[Any]]) -> np.ndarray:
   """Returns the images of all lists, int, each once and in order."""
   of_pairs = [row[1] for row in rows["duplicates"]]
@@ -171,6 +182,7 @@ def page_data(
     "neighbours": _encoded(near, "<i4"),
     "distances": _encoded(found.neighbours.distance[shown, :NEAREST_SHOWN], "<f4"),
     "lists": renumbered,
+    "lengths": lengths(found),
   }
 
 

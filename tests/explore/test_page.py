@@ -97,8 +97,21 @@ def test_tables_and_lists_say_the_same(written):
   np.testing.assert_array_equal(array(data, "cluster", "<i4"), clusters)
   assert [row[1] for row in data["lists"]["clusters"]] == np.bincount(clusters).tolist()
   assert [clusters[row[0]] for row in data["lists"]["clusters"]] == [0, 1, 2]
+  lengths = {"clusters": 3, "outliers": 20, "duplicates": 1, "errors": 1, "next": 5}
+  assert data["lengths"] == lengths
   script = pathlib.Path(module.__file__).with_name("explore.js").read_text()
   assert not re.search(r"cluster\W+(group|image)\W+\+ 1", script)  # the number is the tables'
+
+
+def test_a_list_that_is_cut_says_how_long_its_table_is(written, monkeypatch):
+  monkeypatch.setattr(module, "MOST_LISTED", 4)
+  *_, found = written
+  listed, every = module.lists(found), module.lengths(found)
+  counts = {name: len(part) for name, part in listed.items()}
+  assert counts == {"clusters": 3, "outliers": 4, "duplicates": 1, "next": 4, "errors": 1}
+  assert (every["outliers"], every["next"]) == (20, 5)
+  script = pathlib.Path(module.__file__).with_name("explore.js").read_text()
+  assert "data.lengths[name]" in script and "place + 1}:" not in script  # ranks are the tables'
 
 
 def test_of_too_many_images_those_of_the_lists_are_shown(monkeypatch):
