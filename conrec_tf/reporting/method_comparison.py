@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 import dataclasses
 import logging
+import pathlib
 
 import numpy as np
 
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import LABEL_FREE, Metric, metric_of
-from conrec_tf.reporting.run_record import RunRecord, told_apart
+from conrec_tf.reporting.run_record import RunRecord, last_parts, told_apart
 from conrec_tf.reporting.tables import Table
 from conrec_tf.run_dir.measurement import OF_DATA, changed_words
 from conrec_tf.run_dir.predictions_file import file_name
@@ -47,7 +48,8 @@ def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
     if known is not run:
       logger.warning("%s is the same training as %s; it isn't counted", run.path, known.path)
   trainings = [tuple(group.values()) for group in groups.values()]
-  names = told_apart([runs[0].name for runs in trainings], list(map(_folder, trainings)))
+  folders = last_parts(list(map(_folder, trainings)))
+  names = told_apart([runs[0].name for runs in trainings], folders)
   return list(map(Method, names, trainings))
 
 
@@ -137,7 +139,7 @@ def _mean(values: Sequence[float], metric: Metric) -> str:
   return " ± ".join(numbers[: len(values)])
 
 
-def _folder(runs: Sequence[RunRecord]) -> str:
-  """Returns the name of a run's folder, or where several are in one, of that."""
+def _folder(runs: Sequence[RunRecord]) -> pathlib.Path:
+  """Returns a run's folder, or where several are in one, that."""
   path = runs[0].path.resolve()
-  return path.parent.name if len(runs) > 1 else path.name
+  return path.parent if len(runs) > 1 else path

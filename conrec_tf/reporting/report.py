@@ -14,7 +14,13 @@ from conrec_tf.reporting import tables
 from conrec_tf.reporting.context import Inspector, ReportContext
 from conrec_tf.reporting.figures.plot_style import undrawable
 from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_report_page
-from conrec_tf.reporting.run_record import RunRecord, read_other_runs, read_run_record, told_apart
+from conrec_tf.reporting.run_record import (
+  RunRecord,
+  last_parts,
+  read_other_runs,
+  read_run_record,
+  told_apart,
+)
 from conrec_tf.reporting.sections import DrawSection
 
 logger = logging.getLogger(__name__)
@@ -84,7 +90,8 @@ def _drawn(context: ReportContext, draws: Mapping[str, DrawSection]) -> Iterator
 def _compared(runs: Sequence[RunRecord], source: DatasetSource) -> list[RunRecord]:
   """Returns runs with their labels, and steps of an epoch of the images that each learnt from."""
   first = dataclasses.replace(runs[0], train_images=source.train.num_examples)
-  labels = told_apart([run.name for run in runs], [run.path.resolve().name for run in runs])
+  folders = last_parts([run.path.resolve() for run in runs])
+  labels = told_apart([run.name for run in runs], folders)
   return [
     dataclasses.replace(
       run,

@@ -201,6 +201,16 @@ def told_apart(names: Sequence[str], folders: Sequence[str]) -> list[str]:
   ]
 
 
+def last_parts(folders: Sequence[pathlib.PurePath]) -> list[str]:
+  """Returns the ends of paths: of all as many parts as tell those that differ apart."""
+  deepest = max(len(folder.parts) for folder in folders)
+  for count in range(1, deepest + 1):
+    ends = [str(pathlib.PurePath(*folder.parts[-count:])) for folder in folders]
+    if len(set(ends)) == len(set(folders)):
+      break
+  return ends
+
+
 def differences(run: RunRecord, others: Sequence[RunRecord]) -> list[tuple[str, Any, list[Any]]]:
   """Returns options in which runs differ from one: `[(name, value, values of the others)]`."""
   skipped = {"model_dir", "compare_with", "mode", "data_dir"}

@@ -21,7 +21,7 @@ from conrec_tf.metrics import (
 )
 from conrec_tf.reporting import paper_results
 from conrec_tf.reporting.figures.class_figures import ClassAccuracy
-from conrec_tf.reporting.run_record import RunRecord
+from conrec_tf.reporting.run_record import RunRecord, last_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,18 +104,19 @@ def methods_table(runs: Sequence[RunRecord]) -> Table:
   trained = {run.config.method for run in runs}
   methods = [name for name in paper_results.METHODS if name in published or name in trained]
   rows: list[tuple[str, ...]] = []
+  folders = last_parts([run.path.resolve() for run in runs])
   for method in [*methods, *sorted(trained - set(paper_results.METHODS))]:
     number = [f"{published[method]:.2f}" if method in published else ""] * len(of_paper)
     if method not in trained:
       rows.append((paper_results.METHODS[method], *number, *[""] * len(header)))
-    for run in runs:
+    for run, folder in zip(runs, folders, strict=True):
       if run.config.method != method:
         continue
       best, last = run.result.get(best_key(metric)), run.result.get(metric)
       settings = (
         _pixels(run.config),
         str(run.config.base_filters) if run.config.encoder == "unet" else "",
-        run.path.resolve().name,
+        folder,
       )
       rows.append(
         (
