@@ -49,9 +49,16 @@ def embed(
 
 
 def _embed_files(
-  network: Opened, images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+  network: Opened,
+  images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+  center_crop: bool | None = None,
 ) -> tuple[np.ndarray, list[str]]:
-  """Embeds a folder or a list of files; see `embed`."""
+  """Embeds a folder or a list of files; see `embed`.
+
+  Args:
+    center_crop: whether images are given by their centre; None: as the network says, or else by
+      the sizes of these.
+  """
   config, pretrained, model = network
   if isinstance(images, str | os.PathLike):
     root = os.path.expanduser(os.fspath(images))
@@ -60,14 +67,12 @@ def _embed_files(
     files, in_order = image_files(root), None
   else:
     paths = [os.fspath(path) for path in images]
-    absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]
     if not paths:
       raise UsageError("images must be a folder, or a list of files. Received: an empty list")
-    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
-    names = [os.path.relpath(path, root) for path in absolute]
-    files = sorted(set(names))
+    root, files, names = _located(paths)
     in_order = [(readable(name), path) for name, path in zip(names, paths, strict=True)]
-  source = load_files(config, root, files, pretrained.center_crop).without_stand_ins
+  known = pretrained.center_crop if center_crop is None else center_crop
+  source = load_files(config, root, files, known).without_stand_ins
   embeddings, _ = embed_split(model, source, source.train, config)
   assert source.train.names is not None
   row_of = {str(name): row for row, name in enumerate(source.train.names)}
@@ -78,12 +83,25 @@ def _embed_files(
   return embeddings[[row for row, _ in good]], [path for _, path in good]
 
 
+def _located(paths: Sequence[str]) -> tuple[str, list[str], list[str]]:
+  """Returns a folder that files lie in, their names below it, sorted and each once, and of each."""
+  absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]
+  root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+  names = [os.path.relpath(path, root) for path in absolute]
+  return root, sorted(set(names)), names
+
+
+def _are_paths(images: Any) -> bool:
+  return len(images) > 0 and isinstance(images[0], str | os.PathLike)
+
+
 class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
   """A transformer of scikit-learn from images to embeddings.
 
   Images are paths of files, or arrays, uint8, uint16 or float in [0, 1]: `[N, H, W, C]`, grey ones
   `[N, H, W]`, or a list of single images, which may differ in size. Of uint16 so many bits are used
-  as `image_bits` of the network says. Nothing is learnt.
+  as `image_bits` of the network says. Nothing is learnt but, of a network that doesn't say it, if
+  images are given by their centre: by whether they differ in size.
 
   Args:
     network: a run, or whatever `--checkpoint` takes.
@@ -91,6 +109,7 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
   Attributes:
     n_features_out_: the length of an embedding.
+    center_crop_: whether evaluation takes the central 87.5 % of images.
   """
 
   def __init__(
@@ -100,10 +119,11 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     self.options = options
 
   def fit(self, X: Any, y: Any = None) -> Self:
-    """Opens the network; images and labels are unused but for the first image, which is tried."""
+    """Opens the network and tries the first image; of the others sizes count, labels don't."""
     del y
     if len(X) == 0:
       raise ValueError("X must hold images. Received: 0")
+    self.center_crop_ = self._takes_centre(X)
     self.n_features_out_ = self._n_features_out = self._embeddings(X[:1]).shape[1]
     return self
 
@@ -117,23 +137,27 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     return self._embeddings(X)
 
   def _embeddings(self, images: Any) -> np.ndarray:
-    if len(images) and isinstance(images[0], str | os.PathLike):
+    if _are_paths(images):
       paths = [os.fspath(path) for path in images]
-      embeddings, found = _embed_files(self._opened(), paths)
+      embeddings, found = _embed_files(self._opened(), paths, self.center_crop_)
       if len(found) < len(paths):
         bad = sorted(set(paths) - set(found))
         raise UsageError(f"images must be files that can be decoded. Received: {listed(bad)}")
       return embeddings
     config, pretrained, model = self._opened()
     channels = pretrained.channels or getattr(model, "channels", config.channels)
-    by_data = len({np.shape(image)[:2] for image in images}) > 1
-    crop = takes_centre(config.eval_crop, pretrained.center_crop, by_data)
-    return np.concatenate(
-      [
-        embed_images(model, batch, config).numpy()
-        for batch in _batches(images, channels, crop, config)
-      ]
-    )
+    batches = _batches(images, channels, self.center_crop_, config)
+    return np.concatenate([embed_images(model, batch, config).numpy() for batch in batches])
+
+  def _takes_centre(self, images: Any) -> bool:
+    """Returns whether images are given by their centre: as is said, or by the sizes of these."""
+    config, pretrained, _ = self._opened()
+    is_said = config.eval_crop != "auto" or pretrained.center_crop is not None
+    if not is_said and _are_paths(images):
+      root, files, _ = _located([os.fspath(path) for path in images])
+      return load_files(config, root, files).center_crop
+    by_data = not is_said and len({np.shape(image)[:2] for image in images}) > 1
+    return takes_centre(config.eval_crop, pretrained.center_crop, by_data)
 
   def _opened(self) -> Opened:
     """Returns the options, the description and the network itself, which is opened once."""

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import pickle
 
+from foreign_networks import quarters
 import numpy as np
 from PIL import Image
 import pytest
@@ -110,6 +111,25 @@ def test_arrays_are_cropped_as_files_are(run, crop):
   embedder = conrec_tf.ConRecEmbedder(path, {"eval_crop": crop, "image_size": 40}).fit(paths)
   of_arrays = embedder.transform([pixels_of(each) for each in paths])
   np.testing.assert_allclose(of_arrays, embedder.transform(paths), atol=1e-4)
+
+
+@pytest.mark.parametrize("of_files", [True, False])
+def test_an_image_is_embedded_alike_alone_and_beside_images_of_other_sizes(tmp_path, rng, of_files):
+  """By a network that doesn't say if it takes the centre."""
+  network = quarters(tmp_path / "network")
+  images = [rng.integers(0, 256, shape, np.uint8) for shape in ((60, 80, 3), (50, 44, 3))]
+  paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+  for image, path in zip(images, paths, strict=True):
+    Image.fromarray(image).save(path)
+  given, options = paths if of_files else images, {"image_size": 40}
+  fitted = conrec_tf.ConRecEmbedder(network, options).fit(given)
+  together = fitted.transform(given)
+  alone = [fitted.transform([each])[0] for each in given]
+  np.testing.assert_allclose(alone, together, atol=1e-6)
+  cropped = conrec_tf.ConRecEmbedder(network, options | {"eval_crop": "center"}).fit(given)
+  np.testing.assert_allclose(cropped.transform(given), together, atol=1e-6)
+  whole = conrec_tf.ConRecEmbedder(network, options).fit(given[:1])
+  assert np.abs(whole.transform(given) - together).max() > 1e-3
 
 
 def test_arrays_of_12_bits_are_taken_as_files_of_them(tmp_path, rng):
