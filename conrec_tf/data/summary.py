@@ -29,15 +29,17 @@ OF_DATA = (
   *(tf.errors.UnknownError, tf.errors.UnimplementedError),
 )
 SAMPLE = 256  # images whose values are looked at
+PIXELS = 4096  # of each, whose mean, deviation and histogram are taken
 
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-  """Values of a sample of images, up to some 4,000 pixels of each, by channel, as shares of white.
+  """Values of a sample of images, by channel, as shares of white.
 
   Attributes:
     count: images in the sample.
-    low, high, mean, deviation: float `[C]`.
+    low, high: float `[C]`.
+    mean, deviation: float `[C]`, of up to 4,096 random pixels of each image, as the histogram.
     levels: how many different values there are, of all channels together.
     histogram: float `[C, 64]`, shares of pixels by value.
   """
@@ -164,19 +166,22 @@ def counts_text(values: np.ndarray) -> str:
 
 def sampled_values(summary: SplitSummary, source: DatasetSource) -> Values:
   """Looks at the values of some images, evenly from the whole split, as the network gets them."""
-  kept, levels = [], set()
+  kept, ends, levels = [], [], set()
+  rng = np.random.default_rng(0)  # at even steps they might all lie in a few columns
   for _, image in sample(summary, source, SAMPLE):
-    pixels = image.reshape(-1, image.shape[-1])
+    white, pixels = np.iinfo(image.dtype).max, image.reshape(-1, image.shape[-1])
     levels.update(np.unique(pixels).tolist())
-    kept.append(pixels[:: max(1, len(pixels) // 4096)] / np.iinfo(image.dtype).max)
-  values = np.concatenate(kept)
+    ends.append(np.stack([pixels.min(axis=0), pixels.max(axis=0)]) / white)
+    some = pixels if len(pixels) <= PIXELS else pixels[rng.integers(len(pixels), size=PIXELS)]
+    kept.append(some / white)
+  values, (low, high) = np.concatenate(kept), np.stack(ends, axis=1)
   histogram = np.stack(
     [np.histogram(values[:, channel], 64, (0.0, 1.0))[0] for channel in range(values.shape[1])]
   )
   return Values(
     len(kept),
-    values.min(axis=0),
-    values.max(axis=0),
+    low.min(axis=0),
+    high.max(axis=0),
     values.mean(axis=0),
     values.std(axis=0),
     len(levels),

@@ -11,6 +11,8 @@ import pytest
 
 from conrec_tf import commands
 from conrec_tf.config import Config
+from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.summary import sampled_values, summarize
 from conrec_tf.reporting import data_report
 
 RNG = np.random.default_rng(0)
@@ -150,6 +152,19 @@ def test_page_of_an_archive(tmp_path, caplog, monkeypatch, channels):
     train_mode="finetune",
   )
   assert "not files" in page and "None: every image can be decoded" in page
+
+
+def test_values_are_of_all_columns_of_an_image(tmp_path):
+  """Also where its width is a multiple of the pixels from one that is looked at to the next."""
+  pixels = np.full((256, 512, 1), 102, np.uint8)
+  pixels[:, 0], pixels[7, 9] = 0, 255
+  np.savez(tmp_path / "data.npz", x_train=np.stack([pixels] * 10), y_train=np.arange(10) % 2)
+  source = load_dataset(Config(dataset="npz", data_dir=str(tmp_path / "data.npz"), image_size=24))
+  found = sampled_values(summarize(source.train, source), source)
+  assert (found.low, found.high, found.levels) == ([0.0], [1.0], 3)
+  np.testing.assert_allclose(found.mean, 0.4 * 511 / 512, atol=1e-3)
+  np.testing.assert_allclose(found.deviation, 0.4 / 512**0.5, atol=5e-3)
+  np.testing.assert_allclose(found.histogram.sum(), 1.0)
 
 
 @pytest.mark.slow
