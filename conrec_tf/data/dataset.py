@@ -35,7 +35,8 @@ class Columns:
       splits.
     content: uint8 `[N, 32]`, SHA-256 of the stored images.
     masks: uint8 `[N, 32]`, SHA-256 of the class maps.
-    places: int `[N]`, of the images in the split that they are a part of; None of a whole split.
+    places: int `[N]`, of the images in the split that they are a part of, in the order of `labels`;
+      None of a whole split.
   """
 
   shapes: np.ndarray | None = None
