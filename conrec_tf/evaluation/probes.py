@@ -217,13 +217,18 @@ def decode_bits(probabilities: np.ndarray) -> np.ndarray:
 def grade_probabilities(probabilities: np.ndarray, grades: np.ndarray) -> np.ndarray:
   """Returns the probability of a grade for each image, float `[N]`: what two bits differ by.
 
+  Bits are learnt one by one, so that a higher one may be the likelier; they are put in order, which
+  leaves the grade as it is, and the probabilities of all grades a sum of 1 (rearrangement,
+  Chernozhukov et al. 2010).
+
   Args:
     probabilities: float `[N, count]`, of cumulative bits; the first is set whatever the grade.
     grades: int `[N]`.
   """
-  above = np.pad(probabilities[:, 1:], [(0, 0), (1, 1)], constant_values=[(0, 0), (1, 0)])
+  falling = -np.sort(-probabilities[:, 1:], axis=1)
+  above = np.pad(falling, [(0, 0), (1, 1)], constant_values=[(0, 0), (1, 0)])
   rows = np.arange(len(grades))
-  return np.clip(above[rows, grades] - above[rows, grades + 1], 0.0, 1.0)
+  return above[rows, grades] - above[rows, grades + 1]
 
 
 def cross_validate(

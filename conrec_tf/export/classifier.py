@@ -37,13 +37,13 @@ def classify(
       return {LOGITS: logits, PROBABILITIES: tf.sigmoid(logits)}
     if isinstance(kind, Grades):
       bits = tf.sigmoid(logits)
-      above = tf.pad(tf.pad(bits[:, 1:], [[0, 0], [1, 0]], constant_values=1.0), [[0, 0], [0, 1]])
+      falling = tf.sort(bits[:, 1:], direction="DESCENDING")  # as in `probes.grade_probabilities`
+      above = tf.pad(tf.pad(falling, [[0, 0], [1, 0]], constant_values=1.0), [[0, 0], [0, 1]])
       set_bits = tf.reduce_sum(tf.cast(bits > 0.5, tf.int64), axis=1)
-      grades, probabilities = tf.maximum(set_bits - 1, 0), above[:, :-1] - above[:, 1:]
       return {
         LOGITS: logits,
-        PROBABILITIES: tf.clip_by_value(probabilities, 0.0, 1.0),
-        CLASS: grades,
+        PROBABILITIES: above[:, :-1] - above[:, 1:],
+        CLASS: tf.maximum(set_bits - 1, 0),
       }
     return {
       LOGITS: logits,

@@ -145,3 +145,10 @@ def test_result_predictions_and_exported_classifiers_have_one_number(kind, tmp_p
     else:
       found = learnt.agreement(labels, outputs["class"])
     assert found == pytest.approx(result[name], abs=1e-9), what
+    if kind != "labels" and what != "csv":
+      assert (outputs["probabilities"] >= 0).all(), what
+      np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), 1.0, atol=1e-5)
+      of_class = np.take_along_axis(outputs["probabilities"], outputs["class"][:, None], axis=1)
+      np.testing.assert_allclose(
+        of_class[:, 0], [float(row["probability"]) for row in rows], atol=1e-3
+      )

@@ -291,5 +291,10 @@ def test_the_papers_numbers_stand_beside_those_of_the_same_measure_alone(
 
 def test_the_probability_of_a_grade_is_what_two_bits_differ_by():
   bits = np.array([[1.0, 0.9, 0.3], [1.0, 0.2, 0.4], [0.8, 0.1, 0.1]])
-  np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([1, 1, 2])), [0.6, 0, 0.1])
-  np.testing.assert_allclose(probes.grade_probabilities(bits, np.array([0, 2, 0])), [0.1, 0.4, 0.9])
+  for grades, expected in (
+    ([1, 1, 2], [0.6, 0.2, 0.1]),
+    ([0, 2, 0], [0.1, 0.2, 0.9]),  # of bits that rise, in order: 0.6, 0.2 and 0.2
+    ([2, 0, 1], [0.3, 0.6, 0.0]),
+  ):
+    found = probes.grade_probabilities(bits, np.array(grades))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
