@@ -37,7 +37,7 @@ def neighbours(units: np.ndarray, count: int, seed: int) -> Neighbours:
   """Returns the nearest others of each vector.
 
   Of up to 100,000 vectors all pairs are compared. Of more, each with those in 16 of the lists into
-  which k-means sorts them, by faiss.
+  which k-means sorts them, by faiss, or in all of them where those hold too few.
 
   Args:
     units: float32 `[N, F]`, of length 1.
@@ -93,7 +93,12 @@ def _search(queries: np.ndarray, units: np.ndarray, count: int, seed: int) -> np
     few = min(len(units), lists * TRAINED_ON)
     index.train(units[np.random.default_rng(seed).choice(len(units), few, replace=False)])
   index.add(units)
-  return np.maximum(index.search(queries, count)[1], 0)  # -1 where the lists hold too few
+  found = index.search(queries, count)[1]
+  short = np.flatnonzero((found < 0).any(axis=1))  # whose lists hold too few
+  if len(short) and not is_exact:
+    index.nprobe = lists
+    found[short] = index.search(queries[short], count)[1]
+  return found
 
 
 def _measured(queries: np.ndarray, units: np.ndarray, index: np.ndarray) -> Neighbours:
