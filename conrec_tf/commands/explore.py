@@ -12,6 +12,7 @@ from conrec_tf.config import Config, Experiment
 from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of
+from conrec_tf.data.images.frames import MIDDLE
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_files
@@ -172,7 +173,7 @@ def embedded_query(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns what the network sees of the query, float32 `[H, W, C]`, and its vector, `[1, F]`.
 
-  It is decoded and resized as the images of the dataset are.
+  It is decoded and resized as the images of the dataset are; of a file with several the middle one.
 
   Raises:
     UsageError: it isn't there, or can't be decoded.
@@ -183,6 +184,7 @@ def embedded_query(
     options,
     image_channels=source.channels if source.channels in (1, 3) else 0,
     eval_crop="center" if source.center_crop else "none",
+    dicom_frames=options.dicom_frames and MIDDLE,
   )
   try:
     opened = load_files(alike, folder, [name])

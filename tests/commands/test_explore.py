@@ -130,6 +130,20 @@ def test_records_that_stream_must_not_be_in_both_splits_in_part(flowers, monkeyp
     explore.distinct(source)
 
 
+@pytest.mark.parametrize("frames", ["middle", "all"])
+def test_a_query_of_several_images_is_the_middle_one(tmp_path, monkeypatch, frames):
+  nibabel = pytest.importorskip("nibabel")
+  shades = np.array([0, 50, 100, 255], np.uint8)
+  volume = nibabel.Nifti1Image(np.broadcast_to(shades, [24, 24, 4]).copy(), np.eye(4))
+  (tmp_path / "scan.nii").write_bytes(volume.to_bytes())
+  monkeypatch.setattr(explore, "open_network", lambda *args: (None, None))
+  monkeypatch.setattr(explore, "embed_images", lambda model, images, options: images)
+  asked = Config(mode="explore", query=str(tmp_path / "scan.nii"), dicom_frames=frames)
+  source = types.SimpleNamespace(channels=1, center_crop=False)
+  seen, _ = explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)
+  np.testing.assert_allclose(seen, 100 / 255, atol=1e-3)
+
+
 def test_a_query_that_is_no_image_is_refused(tmp_path):
   (tmp_path / "note.txt").write_text("no image")
   source = types.SimpleNamespace(channels=3, center_crop=False)

@@ -9,7 +9,8 @@ class Explore:
 
   query: str = setting(
     "",
-    "Image file whose nearest images are looked for, in place of the page about all of them.",
+    "Image file whose nearest images are looked for, in place of the page about all of them; with "
+    "dicom_frames the middle one of a file with several.",
     path=True,
     before="",
   )
