@@ -42,7 +42,10 @@ TITLES = {
 }
 ACCURACY = standardised_key(LINEAR_ACCURACY)
 READINGS = (LINEAR_ACCURACY, ACCURACY, KNN_ACCURACY)
-PAGES = (recipe.ROOT / "README.md", recipe.ROOT / "docs" / "results.md")
+PAGES = {  # and the systems that have a row there; the front door has no room for all
+  recipe.ROOT / "README.md": ("simclr", "reconstruction", "conrec"),
+  recipe.ROOT / "docs" / "results.md": tuple(METHODS),
+}
 IMAGES = recipe.ROOT / "docs" / "images"
 
 
@@ -57,12 +60,13 @@ def systems(results, name):
   return {system: rows for system, rows in found.items() if rows}
 
 
-def systems_table(results, name):
+def systems_table(results, name, shown=tuple(METHODS)):
   """The table of a study, in Markdown; empty where nothing is done.
 
   Args:
     results: folder of the files.
     name: of the study.
+    shown: the systems that have a row.
   """
   trained = systems(results, name)
   if not trained:
@@ -74,6 +78,7 @@ def systems_table(results, name):
   rows += [
     (METHODS[system], f"{published[system]:g}" if system in published else "", *_means(contents))
     for system, contents in trained.items()
+    if system in shown
   ]
   longer = done(results / LONGER[name][0], LONGER[name][1]) if name in LONGER else []
   if longer:
@@ -100,11 +105,17 @@ def _means(contents):
   ]
 
 
-def write_tables(page, results):
-  """Writes the tables into a page, each below its mark `<!-- table: <study> -->`."""
+def write_tables(page, results, shown=tuple(METHODS)):
+  """Writes the tables into a page, each below its mark `<!-- table: <study> -->`.
+
+  Args:
+    page: path of a page.
+    results: folder of the files.
+    shown: the systems that have a row.
+  """
   text = page.read_text()
   for name in DATASETS:
-    text = below_mark(text, name, systems_table(results, name))
+    text = below_mark(text, name, systems_table(results, name, shown))
   page.write_text(text)
 
 
@@ -170,8 +181,8 @@ def main():
   args = recipe.argument_parser(__doc__.split("\n")[0], studies).parse_args()
   if not args.table:
     recipe.train_missing(args)
-  for page in PAGES:
-    write_tables(page, recipe.RESULTS)
+  for page, shown in PAGES.items():
+    write_tables(page, recipe.RESULTS, shown)
   write_figures(IMAGES, recipe.RESULTS)
 
 

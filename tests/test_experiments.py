@@ -426,6 +426,8 @@ def test_tables_of_systems_stand_below_their_marks(systems):
     )  # the paper's order
     assert "GA pool" not in synthetic and "old" not in synthetic  # what isn't done has no row
     assert "| ConRec, 19,700 steps |  | 75.0 | 75.0 | 75.0 |" in flowers
+  table1.write_tables(page, systems, ("simclr",))
+  assert "| ConRec | 96.4 |" not in page.read_text() and "| SimCLR | 85.6 |" in page.read_text()
 
 
 def test_figures_are_of_what_was_measured(systems):
@@ -449,11 +451,13 @@ def test_what_was_measured_at_the_end_alone_is_not_drawn(tmp_path):
 
 
 def test_the_pages_have_the_numbers_of_the_files():
-  for page in table1.PAGES:
+  for page, shown in table1.PAGES.items():
     text = page.read_text()
     for name in table1.DATASETS:
       if f"<!-- table: {name} -->" in text:
-        assert f"<!-- table: {name} -->\n{table1.systems_table(recipe.RESULTS, name)}" in text
+        table = table1.systems_table(recipe.RESULTS, name, shown)
+        assert f"<!-- table: {name} -->\n{table}" in text
+  assert f"<!-- table: peers -->\n{peers.table()}\n" in peers.PAGE.read_text()
 
 
 @pytest.mark.slow
@@ -467,7 +471,7 @@ def test_table_1_of_a_tiny_copy_is_trained_and_drawn(study, tmp_path, data_dir, 
   monkeypatch.setattr(table1, "LONGER", {})
   page = tmp_path / "page.md"
   page.write_text("<!-- table: tiny -->\n")
-  monkeypatch.setattr(table1, "PAGES", (page,))
+  monkeypatch.setattr(table1, "PAGES", {page: ("conrec", "simclr")})
   monkeypatch.setattr(table1, "IMAGES", tmp_path)
   arguments = ["table1", f"--data_dir={data_dir}", f"--runs={tmp_path / 'runs'}"]
   monkeypatch.setattr("sys.argv", arguments)
