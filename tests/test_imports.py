@@ -33,6 +33,7 @@ MOST_NAMES_AT_THE_TOP = 20
 # its own, these take all.
 TAKES_ALL_OPTIONS = {
   "run_dir.run_directory.start": "writes them all down",
+  "run_dir.run_directory.check_training": "compares all that determines a training",
   "run_dir.results_place.results_place": "compares all that a result depends on with a run's",
   "commands.__init__.run": "chooses the command",
   "commands.__init__.command": "chooses the command",

@@ -115,6 +115,8 @@ def train_and_evaluate(
         _check_finished(directory, place.changed, last_step)
       if config.mode != "train":
         place.open(source, eval_source)
+        network = starting_network(config.checkpoint, config.encoder_weights)
+        directory.check_training(config, network)
     checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,

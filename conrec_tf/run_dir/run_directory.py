@@ -62,26 +62,8 @@ class RunDirectory:
       raise UsageError(
         f"model_dir must not lie in the {ELSEWHERE} of another run. Received: {self.path}"
       )
-    stored = current_settings(self.read("config.json") or {})
-    if stored.get("mixed_precision") == "auto":  # of several trainings, or none
-      del stored["mixed_precision"]
-    if stored.get("image_size_schedule") == "auto":  # as what it comes to
-      as_begun = Config.from_settings(stored).training_fingerprint
-      stored["image_size_schedule"] = as_begun["image_size_schedule"]
+    self.check_training(config, network)
     images = self.read(IMAGES) or {}
-    moved = STARTS_FROM if network and images.get("network") == network else ()
-    if stored:
-      new = config.training_fingerprint
-      changed = [
-        f"{name}: {stored[name]} -> {value}"
-        for name, value in new.items()
-        if name in stored and stored[name] != value and name not in (*BY_CONTENT, *moved)
-      ]
-      if changed:
-        raise UsageError(
-          "model_dir must be new, or the values that determine training must be "
-          f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
-        )
     known, labels = images.get("digest"), other_labels(images, class_names)
     if data and known and (known != data or labels):
       received = f"others in {config.data_dir or config.dataset}"
@@ -93,6 +75,27 @@ class RunDirectory:
     make_output_folder(self.path)
     self.write("config.json", config.settings)
     write_text(self.path / "flags.cfg", flagfile(config.settings))
+
+  def check_training(self, config: Config, network: str = "") -> None:
+    """Raises UsageError where a run lies here whose training is another one; see `start`."""
+    stored = current_settings(self.read("config.json") or {})
+    if stored.get("mixed_precision") == "auto":  # of several trainings, or none
+      del stored["mixed_precision"]
+    if stored.get("image_size_schedule") == "auto":  # as what it comes to
+      as_begun = Config.from_settings(stored).training_fingerprint
+      stored["image_size_schedule"] = as_begun["image_size_schedule"]
+    known = (self.read(IMAGES) or {}).get("network")
+    moved = STARTS_FROM if network and known == network else ()
+    changed = [
+      f"{name}: {stored[name]} -> {value}"
+      for name, value in config.training_fingerprint.items()
+      if name in stored and stored[name] != value and name not in (*BY_CONTENT, *moved)
+    ]
+    if changed:
+      raise UsageError(
+        "model_dir must be new, or the values that determine training must be "
+        f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
+      )
 
   def check_is_run(self, mode: str) -> None:
     """Raises UsageError where no run lies here, for a command that looks at one."""

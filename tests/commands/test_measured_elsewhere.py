@@ -139,6 +139,21 @@ def test_a_head_beside_pretraining_is_not_measured_on_labels_that_it_does_not_kn
   run = RunDirectory(options["model_dir"])
   run.path.mkdir()
   run.write(IMAGES, {"class_names": list(LABELS)})
+@pytest.mark.parametrize(
+  "values, changed",
+  [
+    (dict(seed=1), "seed: 0 -> 1"),
+    (dict(temperature=0.1), "temperature: 0.2 -> 0.1"),
+    (dict(base_filters=4), "base_filters: 2 -> 4"),
+  ],
+)
+def test_a_finished_run_is_no_other_training(heads, values, changed):
+  commands.run(Config(**heads, train_steps=1))
+  with pytest.raises(UsageError, match=f"^model_dir must be new, or the values .*{changed} for"):
+    commands.run(Config(**{**heads, **values}, train_steps=1))
+  assert not (pathlib.Path(heads["model_dir"]) / "evaluations").exists()
+
+
   renamed = str(fill(tmp_path / "renamed", rng, names={"90": "360"}))
   values = {**options, "mode": "eval", "data_dir": renamed, "lineareval_while_pretraining": True}
   with pytest.raises(UsageError, match="labels that the network knows.*Received: 360 in renamed"):
