@@ -45,7 +45,7 @@ def command(config: Config) -> Callable[[Config], None]:
 
   set_up_devices(config.devices, config.deterministic)
   name = COMMANDS[config.mode]
-  if name == "train" and (config.seeds or config.cv_folds and not config.is_pretraining):
+  if name == "train" and config.is_of_several:
     name = "several"
   return importlib.import_module(f"conrec_tf.commands.{name}").run
 

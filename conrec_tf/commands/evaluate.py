@@ -65,7 +65,7 @@ def run(config: Config) -> None:
   _, last_step = training_steps(config, source)
   if not config.encoder_weights:
     directory.check_is_run(config.mode)
-  if config.cv_folds and not config.is_pretraining:
+  if config.is_of_several:
     raise UsageError(
       "model_dir must be the folder of one training, not of a cross-validation, "
       f"for mode=eval. Received: {directory.path}"

@@ -39,6 +39,7 @@ def run(config: Config) -> None:
   with workers.raise_on_lost_worker():
     if workers.is_chief and not directory.read("result.json"):  # whose settings stay
       directory.start(config)
+    directory.check_kind(config.is_of_several)
     for title, one in trainings:
       logger.info("%s", title)
       result = train_and_evaluate(one, strategy, workers)

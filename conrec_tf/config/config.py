@@ -150,6 +150,11 @@ class Config(Options):
     return {name: written(getattr(self, name)) for name in OPTIONS}
 
   @property
+  def is_of_several(self) -> bool:
+    """True for several trainings, each in a folder of its own in `model_dir`."""
+    return bool(self.seeds or self.cv_folds and not self.is_pretraining)
+
+  @property
   def depends_on_length(self) -> bool:
     """True where a step depends on the step where training ends.
 

@@ -15,7 +15,7 @@ import socket
 import time
 from typing import IO, Any
 
-from conrec_tf.config import Config
+from conrec_tf.config import Config, Description
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.table import BY_CONTENT
 from conrec_tf.errors import UsageError, as_usage_error, listed, short_message
@@ -54,8 +54,8 @@ class RunDirectory:
 
     Raises:
       UsageError: the folder holds a run with other values of what determines
-        training, or of other images, labels or names of labels, or evaluations of another run, or
-        can't be written.
+        training, or of other images, labels or names of labels, or several runs, or evaluations of
+        another run, or can't be written.
     """
     above = self.path.absolute().parent
     if above.name == ELSEWHERE and (above.parent / "config.json").exists():
@@ -78,6 +78,7 @@ class RunDirectory:
 
   def check_training(self, config: Config, network: str = "") -> None:
     """Raises UsageError where a run lies here whose training is another one; see `start`."""
+    self.check_kind(config.is_of_several)
     stored = current_settings(self.read("config.json") or {})
     if stored.get("mixed_precision") == "auto":  # of several trainings, or none
       del stored["mixed_precision"]
@@ -95,6 +96,16 @@ class RunDirectory:
       raise UsageError(
         "model_dir must be new, or the values that determine training must be "
         f"those of the run in it. Received: {'; '.join(changed)} for {self.path}"
+      )
+
+  def check_kind(self, is_of_several: bool) -> None:
+    """Raises UsageError where one training would write over what several left, or they over its."""
+    stored = self.read("config.json")
+    if stored and Description.from_settings(stored).is_of_several != is_of_several:
+      kinds = {True: "several trainings (seeds, cv_folds)", False: "one training"}
+      raise UsageError(
+        f"model_dir must be new, or the folder of {kinds[is_of_several]}. "
+        f"Received: {self.path}, that of {kinds[not is_of_several]}"
       )
 
   def check_is_run(self, mode: str) -> None:

@@ -272,3 +272,17 @@ def test_what_ends_in_tmp_is_left_alone(tmp_path):
   with run.locked():
     run.start(Config())
   assert (tmp_path / "report.tmp").exists() and (tmp_path / "notes.tmp").exists()
+
+
+@pytest.mark.parametrize(
+  "one, several",
+  [({}, {"seeds": "0,1"}), ({"train_mode": "finetune"}, {"train_mode": "finetune", "cv_folds": 2})],
+)
+def test_one_training_and_several_have_folders_of_their_own(tmp_path, one, several):
+  kinds = {"one training": Config(**one), "several trainings": Config(**several)}
+  for known, other in (list(kinds), list(kinds)[::-1]):
+    run = RunDirectory(tmp_path / known)
+    run.start(kinds[known])
+    run.start(kinds[known])
+    with pytest.raises(UsageError, match=rf"new, or the folder of {other}.* that of {known}"):
+      run.start(kinds[other])
