@@ -47,13 +47,13 @@ def run(config: Config) -> None:
         results.append(result)
   if not results:
     return
-  if not config.seeds:
-    _write_folds(directory, results, supervised_metric(config.ordinal_labels))
-    return
-  summary = summarize(results)
-  write_summary_of(directory, results, {SEEDS: list(config.seeds), **summary})
-  _log(summary, len(results))
-  if config.report:
+  if config.seeds:
+    place = _write_seeds(directory, results, config.seeds)
+  else:
+    place = _write_folds(directory, results, supervised_metric(config.ordinal_labels))
+  if place is directory:  # its settings are now those of these trainings
+    directory.start(config)
+  if config.seeds and config.report:
     with log_and_continue("Drawing the report, which --mode=report tries again,"):
       report.run(config)
 
@@ -72,11 +72,23 @@ def _trainings(config: Config) -> Iterator[tuple[str, Config]]:
       yield title, config.of_fold(repetition, fold)
 
 
-def _write_folds(directory: RunDirectory, results: Sequence[dict[str, Any]], metric: str) -> None:
-  """Writes and logs mean and deviation over the finetunings of a cross-validation."""
+def _write_seeds(
+  directory: RunDirectory, results: Sequence[dict[str, Any]], seeds: Sequence[int]
+) -> RunDirectory:
+  """Writes and logs means and deviations over seeds; returns where they lie."""
+  summary = summarize(results)
+  place = write_summary_of(directory, results, {SEEDS: list(seeds), **summary})
+  _log(summary, len(results))
+  return place
+
+
+def _write_folds(
+  directory: RunDirectory, results: Sequence[dict[str, Any]], metric: str
+) -> RunDirectory:
+  """Writes and logs mean and deviation over the finetunings of a cross-validation; as above."""
   mean, deviation = mean_and_deviation([result[metric] for result in results])
   summary = {metric: mean, f"{metric}_std": deviation, "trainings": len(results)}
-  write_summary_of(directory, results, summary, of_folds=True)
+  place = write_summary_of(directory, results, summary, of_folds=True)
   logger.info(
     "%s over %d trainings: %.2f%%, standard deviation %.2f%%",
     display_name(metric).removeprefix("label "),
@@ -84,6 +96,7 @@ def _write_folds(directory: RunDirectory, results: Sequence[dict[str, Any]], met
     100 * mean,
     100 * deviation,
   )
+  return place
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -155,11 +155,11 @@ def write_summary_of(
   results: Sequence[Mapping[str, Any]],
   summary: Mapping[str, Any],
   of_folds: bool = False,
-) -> None:
+) -> RunDirectory:
   """Writes `result.json` of several trainings, unless they were measured otherwise than before.
 
   In that case it goes into a folder of its own, as the trainings' results do. `of_folds`, each
-  training is measured on images of its own; else all are measured alike.
+  training is measured on images of its own; else all are measured alike. Returns where it lies.
 
   Raises:
     UsageError: trainings that should be measured alike weren't, or are of different steps.
@@ -182,6 +182,7 @@ def write_summary_of(
     make_output_folder(directory.path)
   record = {MEASURED_ON: measured.data, EVALUATED_WITH: measured.settings}
   directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
+  return directory
 
 
 def evaluated_center_crop(directory: RunDirectory, network: str) -> bool | None:

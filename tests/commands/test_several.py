@@ -67,6 +67,34 @@ def test_each_training_gets_its_seed_and_folder(tiny, monkeypatch, caplog):
   assert "linear top 1 accuracy    60.00% ± 14.14%" in caplog.text
 
 
+def test_settings_are_those_of_the_numbers_and_another_kind_is_refused(tiny, monkeypatch):
+  measured = {}
+
+  def trained(config, strategy, workers):
+    return {"eval/linear_top_1_accuracy": 0.5, "global_step": 7, "evaluated_with": dict(measured)}
+
+  monkeypatch.setattr(several, "train_and_evaluate", trained)
+  folder = pathlib.Path(tiny["model_dir"])
+
+  def noted():
+    files = [json.loads((folder / f"{name}.json").read_text()) for name in ("config", "result")]
+    return files[0]["seeds"], files[0]["train_epochs"], files[1]["seeds"]
+
+  commands.run(Config(**tiny, seeds="0,2"))
+  assert noted() == ("0,2", 2, [0, 2])
+  commands.run(Config(**{**tiny, "train_epochs": 3}, seeds="0,2,3"))
+  assert noted() == ("0,2,3", 3, [0, 2, 3])
+  measured["eval_split"] = "test[:12]"
+  (folder / "result.json").write_text(
+    json.dumps({"seeds": [0, 2, 3], "evaluated_with": {"eval_split": "test[:24]"}})
+  )
+  commands.run(Config(**{**tiny, "train_epochs": 3}, seeds="0,2"))
+  assert noted() == ("0,2,3", 3, [0, 2, 3]) and len(list(folder.glob("evaluations/*"))) == 1
+  (folder / "config.json").write_text(json.dumps(Config(**tiny).settings))  # of one, with results
+  with pytest.raises(UsageError, match="folder of several trainings.*, that of one training"):
+    commands.run(Config(**tiny, seeds="0,2"))
+
+
 @pytest.mark.parametrize(
   "values", [dict(seeds="1"), dict(seeds="1,1"), dict(seeds="1,x"), dict(seeds="1,2", mode="train")]
 )
