@@ -28,7 +28,7 @@ from conrec_tf.run_dir.results_place import ResultsPlace, is_of_other_images, re
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.task import EvalTask, training_steps
+from conrec_tf.training.task import EvalTask
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def run(config: Config) -> None:
     names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
     source = source.with_class_names(names)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
-  _, last_step = training_steps(config, source)
+  learnt = (directory.read(IMAGES) or {}).get("train_images", source.train.num_examples)
+  last_step = config.train_steps or config.train_epochs * (learnt // config.train_batch_size)
   if not config.encoder_weights:
     directory.check_is_run(config.mode)
   if config.is_of_several:

@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from conrec_tf import commands
+from conrec_tf.commands import evaluate
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
@@ -114,6 +115,21 @@ def test_other_data_and_settings_never_touch_a_finished_run(options, tmp_path, r
   }
 
 
+@pytest.mark.parametrize("count", [6, 48])
+def test_a_training_ends_where_its_own_images_say(heads, tmp_path, monkeypatch, caplog, count):
+  """Not where as many epochs of the images that it is measured on would."""
+  monkeypatch.setattr(evaluate, "SECONDS_TO_WAIT", 0.1)
+  commands.run(Config(**heads, mode="train", train_epochs=1))
+  labels = np.arange(count) % 3
+  images = np.zeros((count, 24, 24, 1), np.uint8)
+  path = str(tmp_path / "others.npz")
+  np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+  commands.run(Config(**{**heads, "data_dir": path}, mode="eval", train_epochs=1))
+  assert "No training runs" not in caplog.text
+  [result] = pathlib.Path(heads["model_dir"]).glob("evaluations/*/result.json")
+  assert read(result)["global_step"] == 3
+
+
 def test_a_run_under_way_does_not_go_on_with_other_evaluations(heads):
   commands.run(Config(**heads, train_steps=2))
   longer = {**heads, "train_steps": 4}
@@ -121,6 +137,21 @@ def test_a_run_under_way_does_not_go_on_with_other_evaluations(heads):
     commands.run(Config(**longer, eval_split="train"))
   commands.run(Config(**longer))
   assert read(pathlib.Path(heads["model_dir"]) / "result.json")["global_step"] == 4
+
+
+@pytest.mark.parametrize(
+  "values, changed",
+  [
+    (dict(seed=1), "seed: 0 -> 1"),
+    (dict(temperature=0.1), "temperature: 0.2 -> 0.1"),
+    (dict(base_filters=4), "base_filters: 2 -> 4"),
+  ],
+)
+def test_a_finished_run_is_no_other_training(heads, values, changed):
+  commands.run(Config(**heads, train_steps=1))
+  with pytest.raises(UsageError, match=f"^model_dir must be new, or the values .*{changed} for"):
+    commands.run(Config(**{**heads, **values}, train_steps=1))
+  assert not (pathlib.Path(heads["model_dir"]) / "evaluations").exists()
 
 
 def test_what_others_measured_does_not_keep_a_training_that_measures_nothing_from_going_on(heads):
@@ -139,21 +170,6 @@ def test_a_head_beside_pretraining_is_not_measured_on_labels_that_it_does_not_kn
   run = RunDirectory(options["model_dir"])
   run.path.mkdir()
   run.write(IMAGES, {"class_names": list(LABELS)})
-@pytest.mark.parametrize(
-  "values, changed",
-  [
-    (dict(seed=1), "seed: 0 -> 1"),
-    (dict(temperature=0.1), "temperature: 0.2 -> 0.1"),
-    (dict(base_filters=4), "base_filters: 2 -> 4"),
-  ],
-)
-def test_a_finished_run_is_no_other_training(heads, values, changed):
-  commands.run(Config(**heads, train_steps=1))
-  with pytest.raises(UsageError, match=f"^model_dir must be new, or the values .*{changed} for"):
-    commands.run(Config(**{**heads, **values}, train_steps=1))
-  assert not (pathlib.Path(heads["model_dir"]) / "evaluations").exists()
-
-
   renamed = str(fill(tmp_path / "renamed", rng, names={"90": "360"}))
   values = {**options, "mode": "eval", "data_dir": renamed, "lineareval_while_pretraining": True}
   with pytest.raises(UsageError, match="labels that the network knows.*Received: 360 in renamed"):
