@@ -13,6 +13,7 @@ from conrec_tf.commands.evaluator import Bystander, Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Bookkeeping, Config, Devices, Experiment, Training
 from conrec_tf.config.options.training import SizePhase
+from conrec_tf.config.options.table import BY_CONTENT, OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
@@ -100,6 +101,7 @@ def train_and_evaluate(
     eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
   with strategy.scope():
+  workers.assert_alike(_same_for_all(config.settings, source))
     task = build_training(config, config, directory, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, is_compiled(config.jit_compile))
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
@@ -236,6 +238,13 @@ def _settled_precision(mixed_precision: str, directory: RunDirectory) -> str:
 
 
 def _start(
+def _same_for_all(settings: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
+  """Returns what all workers must have alike: options but for paths, and the images."""
+  of_machine = {name for name, it in OPTIONS.items() if it.metadata["path"]} | {*BY_CONTENT}
+  options = {name: value for name, value in settings.items() if name not in of_machine}
+  return {**options, "images in train_split": source.digest}
+
+
   config: Config,
   directory: RunDirectory,
   source: DatasetSource,

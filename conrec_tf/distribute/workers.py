@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import hashlib
 import re
 import signal
+from typing import Any
 
 import tensorflow as tf
 
@@ -80,6 +82,26 @@ class Workers:
       raise UsageError(
         "model_dir must be one folder that all workers see, for "
         f"multi_worker_mirrored. Received: one with step {step} here, others not"
+      )
+
+  def assert_alike(self, known: Mapping[str, Any]) -> None:
+    """Waits for the other workers.
+
+    Args:
+      known: `{name: value}` of what all of them must have the same of.
+
+    Raises:
+      UsageError: something is another one elsewhere.
+    """
+    if self.count == 1:
+      return
+    digests = [int(hashlib.sha256(repr(it).encode()).hexdigest()[:8], 16) for it in known.values()]
+    means = self._mean(*digests)  # exact, of 32 bits in float64
+    others = [name for name, one, mean in zip(known, digests, means, strict=True) if one != mean]
+    if others:
+      raise UsageError(
+        "all workers must have the same command and the same data. "
+        f"Received: another {', '.join(others)} here than elsewhere"
       )
 
   @contextlib.contextmanager
