@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import dataclasses
 import functools
 import logging
 from typing import Any
@@ -12,8 +13,8 @@ from conrec_tf.commands.evaluate import measure_elsewhere
 from conrec_tf.commands.evaluator import Bystander, Evaluator
 from conrec_tf.commands.tasks import build_training, load_dataset
 from conrec_tf.config import Bookkeeping, Config, Devices, Experiment, Training
-from conrec_tf.config.options.training import SizePhase
 from conrec_tf.config.options.table import BY_CONTENT, OPTIONS
+from conrec_tf.config.options.training import SizePhase
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.stream import WorkerShard, batch_ids
@@ -100,8 +101,8 @@ def train_and_evaluate(
     source = load_dataset(config, crops.training)
     eval_source = load_eval_dataset(config, source, crops.evaluation)
   epoch, last_step = training_steps(config, source)
-  with strategy.scope():
   workers.assert_alike(_same_for_all(config.settings, source))
+  with strategy.scope():
     task = build_training(config, config, directory, source, eval_source, last_step)
   runner = StepRunner(strategy, task.step, is_compiled(config.jit_compile))
   lock = directory.locked() if workers.is_chief else contextlib.nullcontext()
@@ -114,11 +115,11 @@ def train_and_evaluate(
       if place.is_own:
         _start(config, directory, source, eval_source, last_step)
       else:
+        network = starting_network(config.checkpoint, config.encoder_weights)
+        directory.check_training(config, network)
         _check_finished(directory, place.changed, last_step)
       if config.mode != "train":
         place.open(source, eval_source)
-        network = starting_network(config.checkpoint, config.encoder_weights)
-        directory.check_training(config, network)
     checkpoints = Checkpoints(
       directory.path,
       config.keep_checkpoint_max,
@@ -237,7 +238,6 @@ def _settled_precision(mixed_precision: str, directory: RunDirectory) -> str:
   return precision
 
 
-def _start(
 def _same_for_all(settings: dict[str, Any], source: DatasetSource) -> dict[str, Any]:
   """Returns what all workers must have alike: options but for paths, and the images."""
   of_machine = {name for name, it in OPTIONS.items() if it.metadata["path"]} | {*BY_CONTENT}
@@ -245,6 +245,7 @@ def _same_for_all(settings: dict[str, Any], source: DatasetSource) -> dict[str, 
   return {**options, "images in train_split": source.digest}
 
 
+def _start(
   config: Config,
   directory: RunDirectory,
   source: DatasetSource,
@@ -253,6 +254,9 @@ def _same_for_all(settings: dict[str, Any], source: DatasetSource) -> dict[str, 
 ) -> None:
   """Makes a `model_dir` that of this run, and logs what will be done."""
   network = starting_network(config.checkpoint, config.encoder_weights)
+  trained = max(map(step_of, prefixes(directory.path / CHECKPOINTS)), default=0)
+  if trained > last_step and not config.depends_on_length:  # of an earlier command that asked more
+    config = dataclasses.replace(config, train_steps=trained)
   directory.start(config, source.digest, source.class_names, network)
   if goes_on(directory):  # what it began from may have gone on learning since
     network = (directory.read(IMAGES) or {}).get("network", "")

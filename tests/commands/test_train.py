@@ -1,7 +1,10 @@
 """The workers of a training, and the sizes of its images."""
 
+import dataclasses
+import json
 import logging
 import os
+import pathlib
 
 from conrec_tf import commands
 from conrec_tf.commands import train
@@ -36,6 +39,14 @@ def test_checkpoints_that_are_to_be_kept_are_saved_whatever_others_are(simclr):
   commands.run(config)
   folder = os.path.join(config.model_dir, "checkpoints")
   assert [step_of(prefix) for prefix in prefixes(folder)] == [6, 12, 13]
+
+
+def test_settings_are_of_what_was_trained_where_fewer_steps_are_asked_for(simclr):
+  config = Config(**simclr, mode="train", train_steps=3)
+  commands.run(config)
+  commands.run(dataclasses.replace(config, train_steps=2, log_steps=5))
+  settings = json.loads(pathlib.Path(config.model_dir, "config.json").read_text())
+  assert settings["train_steps"] == 3 and settings["log_steps"] == 5
 
 
 def test_images_grow_in_training_and_evaluations_see_the_last_size(simclr, monkeypatch, caplog):
