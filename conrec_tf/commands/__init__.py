@@ -41,13 +41,13 @@ def command(config: Config) -> Callable[[Config], None]:
   Raises:
     UsageError: there is no such device.
   """
-  from conrec_tf.distribute.strategy import set_up_devices
+  from conrec_tf.distribute.strategy import enough_memory, set_up_devices
 
   set_up_devices(config.devices, config.deterministic)
   name = COMMANDS[config.mode]
   if name == "train" and config.is_of_several:
     name = "several"
-  return importlib.import_module(f"conrec_tf.commands.{name}").run
+  return enough_memory()(importlib.import_module(f"conrec_tf.commands.{name}").run)
 
 
 def pretrain(

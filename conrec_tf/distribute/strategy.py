@@ -1,17 +1,18 @@
 """The devices that compute, and the shares of a batch that each gets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import json
 import logging
 import os
+import re
 from typing import Any
 
 import tensorflow as tf
 
 from conrec_tf.config import Devices, Optimization
 from conrec_tf.config.options.option import written
-from conrec_tf.errors import UsageError, as_usage_error
+from conrec_tf.errors import UsageError, as_usage_error, short_message
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,24 @@ def is_compiled(jit_compile: bool) -> bool:
     logger.info("Steps aren't compiled without a GPU; up to rounding they are the same")
     return False
   return jit_compile
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+  """Says in one line that a device's memory doesn't hold what is asked for inside.
+
+  Raises:
+    UsageError: it doesn't.
+  """
+  try:
+    yield
+  except tf.errors.ResourceExhaustedError as error:
+    found = re.search(r"(OOM|[Oo]ut of memory)[^\n]*", error.message)
+    raise UsageError(
+      "memory must hold what a step takes; it takes less with a smaller train_batch_size, "
+      "eval_batch_size, image_size or base_filters. "
+      f"Received: {found[0] if found else short_message(error)}"
+    ) from error
 
 
 def newest_capability() -> int:

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import workers
+from conrec_tf import commands
+from conrec_tf.commands import check_data
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
 from conrec_tf.distribute.strategy import build_strategy, is_compiled, set_up_devices
@@ -205,6 +207,15 @@ def test_steps_are_compiled_on_a_gpu_alone(monkeypatch, caplog):
   assert not is_compiled(True) and "Steps aren't compiled without a GPU" in caplog.text
   monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["gpu"])
   assert is_compiled(True) and not is_compiled(False)
+
+
+def test_memory_that_does_not_suffice_is_one_line(tiny, monkeypatch):
+  ask = tf.function(lambda count: tf.reduce_sum(tf.random.uniform([count, count])))
+  monkeypatch.setattr(check_data, "run", lambda config: ask(2**24))
+  with pytest.raises(
+    UsageError, match=r"^memory must hold .* OOM when allocating .*16777216\S*[^\n]*$"
+  ):
+    commands.run(Config(**tiny, mode="check_data"))
 
 
 @pytest.mark.parametrize(
