@@ -194,8 +194,8 @@ def _values_of_run() -> dict[str, Any]:
     if stored.get("train_mode") != "finetune":  # else it is the folder of several trainings
       values["cv_folds"] = 0
   if checkpoint and mode != "check_data":
-    evaluated_as = str(given.get("train_mode", "")) if mode == "eval" else None
-    values |= network_values(checkpoint, run if model_dir else None, evaluated_as)
+    asked = str(given.get("train_mode", ""))
+    values |= network_values(checkpoint, mode, run if model_dir else None, asked)
   return said_beside(values, given)
 
 

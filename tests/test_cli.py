@@ -100,6 +100,38 @@ def test_a_split_that_is_asked_for_comes_before_the_folds_of_a_run(tmp_path):
   assert json.loads(parse(*run, "--eval_split=val", cwd=tmp_path).stdout)["cv_folds"] == 5
 
 
+@pytest.fixture
+def networks(tmp_path):
+  """A run that counts raw embeddings, and one that began from it with a size of its own."""
+  first, second = tmp_path / "first", tmp_path / "second"
+  for path, values in (
+    (first, dict(image_size=32, standardize_embeddings=False)),
+    (second, dict(image_size=40, checkpoint=str(first))),
+  ):
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "checkpoints/ckpt-5.index").touch()
+    (path / "config.json").write_text(json.dumps(Config(**values).settings))
+  return first, second
+
+
+def test_a_network_tells_classes_by_its_own_reading(networks, tmp_path):
+  network = f"--checkpoint={networks[0]}"
+  for mode, model_dir, flags, standardise in (
+    ("predict", tmp_path / "new", [], False),
+    ("export", tmp_path / "new", ["--standardize_embeddings"], True),
+    ("embed", networks[1], [], True),  # where an evaluation may have kept a classifier
+    ("train", tmp_path / "new", [], True),
+  ):
+    done = parse(f"--mode={mode}", network, f"--model_dir={model_dir}", *flags)
+    assert json.loads(done.stdout)["standardize_embeddings"] == standardise, mode
+
+
+def test_a_network_is_read_as_it_says_also_beside_what_began_from_it(networks):
+  run = [f"--checkpoint={networks[0]}", f"--model_dir={networks[1]}"]
+  for mode, size in (("embed", 32), ("eval", 32), ("train", 40), ("report", 40)):
+    assert json.loads(parse(f"--mode={mode}", *run).stdout)["image_size"] == size, mode
+
+
 def test_help_may_be_cut_off():
   done = subprocess.run(
     f"{sys.executable} run.py --help | head -1",

@@ -85,7 +85,7 @@ def pretrain(
   checkpoint = values.get("checkpoint", "")  # what is no path is refused by `Config`
   if isinstance(checkpoint, str | os.PathLike) and (start := os.path.expanduser(checkpoint)):
     folder = os.path.expanduser(os.fspath(values["model_dir"]))
-    own = network_values(start, RunDirectory(folder) if folder else None)
+    own = network_values(start, "train", RunDirectory(folder) if folder else None)
     values = {**said_beside(own, options), **values, "checkpoint": start}
   config = Config(**values)
   run(config)

@@ -41,6 +41,9 @@ READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "repr
 # What a supervised head learnt from: of another representation it says nothing.
 REPRESENTED = ("ft_proj_selector", "representation_levels")
 OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
+COUNTS = "standardize_embeddings"  # says by which reading a network's classifier tells classes
+CLASSIFY = ("embed", "explore", "predict", "export")  # modes that take that classifier
+OF_A_TRAINING = ("train", "train_then_eval", "report", "verdict")  # modes, from a network or not
 EXTERNAL = {  # what is said of a network that is only called
   "train_mode": "pretrain",
   "encoder": "external",
@@ -134,24 +137,29 @@ def resolve_checkpoint(
 
 
 def network_values(
-  checkpoint: str, run: RunDirectory | None = None, evaluated_as: str | None = None
+  checkpoint: str, mode: str, run: RunDirectory | None = None, train_mode: str = ""
 ) -> dict[str, Any]:
   """Returns what the network that `--checkpoint` names says of itself, `{option: value}`.
 
   Args:
-    run: the folder of the run that is asked for, or None. Where it has gone on from this network,
-      it is what was noted there, whether the network is still there or not.
-    evaluated_as: of an evaluation, the `train_mode` that is asked for, or empty; else None.
+    mode: the command.
+    run: the folder of the run that is asked for, or None. Of a training that has gone on from this
+      network it is what was noted there, whether the network is still there or not.
+    train_mode: that is asked for, or empty.
 
   Raises:
     UsageError: there is no such network.
   """
   stored = current_settings((run.read("config.json") if run else None) or {})
-  if run and stored.get("checkpoint") == checkpoint and run.has_checkpoints:
+  goes_on = run and run.has_checkpoints and stored.get("checkpoint") == checkpoint
+  if goes_on and mode in OF_A_TRAINING:
     return {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
   pretrained = resolve_checkpoint(checkpoint)
-  with_head = evaluated_as in ("", pretrained.train_mode)
-  return pretrained.values_with_head if with_head else pretrained.values
+  if mode == "eval" and train_mode in ("", pretrained.train_mode):
+    return pretrained.values_with_head
+  if mode in CLASSIFY and COUNTS in pretrained.settings and COUNTS not in stored:
+    return {**pretrained.values, COUNTS: pretrained.settings[COUNTS]}
+  return pretrained.values
 
 
 def read_otherwise(
@@ -243,6 +251,7 @@ def _saved_model(path: str) -> PretrainedModel:
   with as_usage_error(f"checkpoint must be {readable}", path, *damaged):
     metadata = json.loads(pathlib.Path(path, "assets", METADATA).read_text())
     settings, channels = _current_settings(metadata["flags"]), metadata["channels"]
+    settings |= {name: metadata[name] for name in (COUNTS,) if name in metadata}
     return PretrainedModel(
       "saved_model",
       path,
