@@ -92,7 +92,7 @@ def _files(pretrained: PretrainedModel, folder: str | os.PathLike) -> Iterable[p
     yield from classifiers_in(pathlib.Path(folder))
   path = pathlib.Path(pretrained.path)
   if pretrained.kind == "checkpoint":
-    yield from classifiers_in(path.parent.parent)
+    yield from classifiers_in(path.absolute().parent.parent)
   asset = path / "assets" / ASSET
   if pretrained.kind == "saved_model" and asset.exists():
     yield asset

@@ -227,7 +227,7 @@ def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checkpoint(prefix: str) -> PretrainedModel:
-  directory = RunDirectory(pathlib.Path(prefix).parent.parent)
+  directory = RunDirectory(pathlib.Path(prefix).absolute().parent.parent)
   step, images = step_of(prefix), directory.read(IMAGES) or {}
   settings = _current_settings(directory.read("config.json") or {})
   channels = images.get("channels", 0)

@@ -220,3 +220,12 @@ def test_a_table_that_a_killed_process_was_writing_is_removed(learnt, tmp_path):
   leftover.touch()
   prediction.run(config)
   assert not leftover.exists() and list(leftover.parent.glob("*.csv"))
+
+
+def test_a_checkpoint_is_of_its_run_wherever_it_is_named_from(tmp_path, monkeypatch):
+  (tmp_path / "checkpoints").mkdir()
+  (tmp_path / "checkpoints/ckpt-3.index").touch()
+  RunDirectory(tmp_path).write("config.json", Config(image_size=48).settings)
+  for folder, name in (("checkpoints", "ckpt-3"), ("", "checkpoints/ckpt-3"), ("", ".")):
+    monkeypatch.chdir(tmp_path / folder)
+    assert resolve_checkpoint(name).values["image_size"] == 48
