@@ -17,7 +17,7 @@ from absl.logging import converter
 
 from conrec_tf.config import Config
 from conrec_tf.config.config import OF_EVAL_DATASET
-from conrec_tf.config.migrations import ADDED, current_flags, current_settings
+from conrec_tf.config.migrations import current_flags, current_settings, settings_before
 from conrec_tf.config.options.data import OF_FILES
 from conrec_tf.config.options.option import explained_choices, shown, written
 from conrec_tf.config.options.table import OPTIONS, SECTIONS
@@ -177,8 +177,7 @@ def _values_of_run() -> dict[str, Any]:
   run = RunDirectory(model_dir)
   raw = (run.read("config.json") or {}) if model_dir else {}
   stored = current_settings(raw)
-  # Of a run that goes on, what an earlier state couldn't say.
-  values = {name: value for name, value in ADDED.items() if raw and name not in raw}
+  values = settings_before(raw)
   if mode in MODES_OF_A_RUN:
     values = dict(stored)
     if stored.get("mode") != "eval":  # else it is what was evaluated

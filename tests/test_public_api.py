@@ -81,6 +81,18 @@ def test_pretraining_from_a_checkpoint_takes_what_describes_its_network(monkeypa
     pretrain(checkpoint=None)
 
 
+def test_pretraining_goes_on_as_an_earlier_version_began(monkeypatch, tmp_path):
+  asked = []
+  monkeypatch.setattr(conrec_tf.commands, "run", asked.append)
+  settings = conrec_tf.Config().settings
+  for name in ("local_crops", "image_size_schedule"):
+    del settings[name]
+  (tmp_path / "config.json").write_text(json.dumps(settings))
+  conrec_tf.pretrain("photos", tmp_path)
+  conrec_tf.pretrain("photos", tmp_path, local_crops=2)
+  assert [(it.local_crops, it.image_size_schedule) for it in asked] == [(0, ()), (2, ())]
+
+
 @pytest.mark.parametrize("name, arguments", DECIDED)
 def test_decided_names_take_the_arguments_that_are_documented(name, arguments):
   found = pkgutil.resolve_name(name)

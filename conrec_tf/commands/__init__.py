@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from conrec_tf.config import Config
+from conrec_tf.config.migrations import settings_before
 
 if TYPE_CHECKING:
   from conrec_tf.pretrained.run import Run
@@ -82,11 +83,17 @@ def pretrain(
     "model_dir": os.fspath(out),
     **options,
   }
-  checkpoint = values.get("checkpoint", "")  # what is no path is refused by `Config`
-  if isinstance(checkpoint, str | os.PathLike) and (start := os.path.expanduser(checkpoint)):
-    folder = os.path.expanduser(os.fspath(values["model_dir"]))
-    own = network_values(start, "train", RunDirectory(folder) if folder else None)
-    values = {**said_beside(own, options), **values, "checkpoint": start}
+  # What is no path is refused by `Config`.
+  start, folder = (
+    os.path.expanduser(path) if isinstance(path, str | os.PathLike) else ""
+    for path in (values.get("checkpoint", ""), values["model_dir"])
+  )
+  directory = RunDirectory(folder) if folder else None
+  own = settings_before((directory.read("config.json") if directory else None) or {})
+  if start:
+    own |= said_beside(network_values(start, "train", directory), options)
+    values["checkpoint"] = start
+  values = own | values
   config = Config(**values)
   run(config)
   return Run(config.run_directory)

@@ -105,6 +105,15 @@ def current_settings(settings: dict[str, Any]) -> dict[str, Any]:
   return {**ADDED, **kept, **unread}
 
 
+def settings_before(stored: dict[str, Any]) -> dict[str, Any]:
+  """Returns what the state of a run that goes on couldn't say of it yet, `{option: value}`.
+
+  Args:
+    stored: what it wrote down; nothing where there is no such run.
+  """
+  return {name: value for name, value in ADDED.items() if stored and name not in stored}
+
+
 def current_flags(arguments: Iterable[str]) -> list[str]:
   """Returns a command line without what flagfiles of earlier runs say of options that are gone."""
   gone = {f"--{name}={value}" for name, value in REMOVED.items()}
