@@ -32,7 +32,7 @@ def run(config: Config) -> None:
       measured on.
   """
   directory = RunDirectory(config.run_directory)
-  directory.check_is_run(config.mode)
+  directory.check_is_run(config.mode, config.checkpoint)
   if config.encoder == "external":
     raise UsageError(
       "model_dir must be the folder of a training, for mode=report; --compare_with takes that of "

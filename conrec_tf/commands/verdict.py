@@ -88,7 +88,7 @@ def run(config: Config) -> None:
       can't be read.
   """
   directory = RunDirectory(config.run_directory)
-  directory.check_is_run(config.mode)
+  directory.check_is_run(config.mode, config.checkpoint)
   runs = [str(path) for path in seed_folders(directory.path) or [directory.path]]
   steps = resolve_checkpoint("", model_dir=runs[0]).step
   crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)

@@ -108,11 +108,20 @@ class RunDirectory:
         f"Received: {self.path}, that of {kinds[not is_of_several]}"
       )
 
-  def check_is_run(self, mode: str) -> None:
-    """Raises UsageError where no run lies here, for a command that looks at one."""
-    if not self.read("config.json"):
+  def check_is_run(self, mode: str, checkpoint: str = "") -> None:
+    """Raises UsageError where no run lies here, for a command that looks at one.
+
+    So it does where another network is asked for than the one that this run began from.
+    """
+    stored = self.read("config.json")
+    if not stored:
       raise UsageError(
         f"model_dir must be the folder of a run, for mode={mode}. Received: {self.path}"
+      )
+    if checkpoint not in ("", stored.get("checkpoint")):
+      raise UsageError(
+        f"checkpoint must be left out for mode={mode}, which is of the run in model_dir. "
+        f"Received: {checkpoint}"
       )
 
   @property

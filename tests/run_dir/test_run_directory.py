@@ -286,3 +286,12 @@ def test_one_training_and_several_have_folders_of_their_own(tmp_path, one, sever
     run.start(kinds[known])
     with pytest.raises(UsageError, match=rf"new, or the folder of {other}.* that of {known}"):
       run.start(kinds[other])
+
+
+def test_a_report_of_another_network_than_the_runs_is_refused(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.start(Config(checkpoint="runs/first"))
+  run.check_is_run("report")
+  run.check_is_run("report", "runs/first")  # from its flags.cfg
+  with pytest.raises(UsageError, match="checkpoint must be left out for mode=report.*runs/second"):
+    run.check_is_run("report", "runs/second")
