@@ -3,7 +3,7 @@
 import functools
 import os
 
-from conrec_tf.commands.tasks import TASKS, check_classes, load_dataset
+from conrec_tf.commands.tasks import TASKS, check_classes, load_dataset, without_origin
 from conrec_tf.config import Config, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_eval_dataset
@@ -78,10 +78,11 @@ def restore_inspector(
   """
   task, folder = TASKS[options.train_mode], directory.path
   check_classes(options, directory, source, eval_source)
-  model, head = task.build_network(options, source.channels, len(source.class_names))
   found = [
     prefix for prefix in prefixes(os.path.join(folder, CHECKPOINTS)) if step_of(prefix) == step
   ] or prefixes(os.path.join(folder, BEST))
+  options = without_origin(options) if found else options
+  model, head = task.build_network(options, source.channels, len(source.class_names))
   if found:
     step = step_of(found[-1])
     load_network(resolve_checkpoint(found[-1]), model, head)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # what draws takes a while to import
   from conrec_tf.reporting.sections import DrawSection
 
 Task = TypeVar("Task", bound=EvalTask)
+Options = TypeVar("Options", bound=Experiment)
 Head: TypeAlias = tf.keras.Model | None
 Drawing: TypeAlias = "tuple[Callable[..., Inspector], Mapping[str, DrawSection]]"
 
@@ -155,6 +156,11 @@ def check_classes(
     check_labels(options, source, eval_source)
 
 
+def without_origin(options: Options) -> Options:
+  """Returns the options of a network whose own weights are there: its origin may be gone."""
+  return section_with(type(options), options, encoder_weights="")
+
+
 def build_training(
   options: SegmentationExperiment,
   bookkeeping: Bookkeeping,
@@ -173,8 +179,8 @@ def build_training(
   """
   check_classes(options, directory, source, eval_source)
   start = None
-  if goes_on(directory):  # what it began from may be gone
-    options = section_with(type(options), options, encoder_weights="")
+  if goes_on(directory):
+    options = without_origin(options)
   elif options.checkpoint:
     start = resolve_checkpoint(options.checkpoint)
   build = TASKS[options.train_mode].build_training
@@ -194,6 +200,8 @@ def build_evaluation(
     UsageError: labels are missing or others.
   """
   check_classes(options, directory, source, eval_source)
+  if goes_on(directory):
+    options = without_origin(options)
   measured = TASKS[options.train_mode].build_evaluation(options, source, eval_source)
   return _naming_failures(measured, source, eval_source)
 

@@ -1,13 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from conrec_tf.commands.report import restore_inspector
 from conrec_tf.commands.tasks import build_evaluation, build_training, load_dataset
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training import task
+from conrec_tf.training.task import build_network
 
 
 def test_a_run_that_goes_on_needs_the_weights_of_its_encoder_no_more(unlabelled, tmp_path):
@@ -16,8 +19,11 @@ def test_a_run_that_goes_on_needs_the_weights_of_its_encoder_no_more(unlabelled,
   source, directory = load_dataset(config), RunDirectory(config.run_directory)
   with pytest.raises(UsageError, match="encoder_weights must be a file .*there is no such file"):
     build_training(config, config, directory, source, source, 10)
-  Checkpoints(directory.path, 1, {"step": tf.Variable(2)}).save(2)
+  model, _ = build_network(dataclasses.replace(config, encoder_weights=""), 3, 0)
+  Checkpoints(directory.path, 1, {"model": model}).save(2)
   build_training(config, config, directory, source, source, 10)
+  build_evaluation(config, directory, source, source)
+  restore_inspector(config, directory, source, source, 2)
 
 
 @pytest.mark.slow
