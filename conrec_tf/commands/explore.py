@@ -17,6 +17,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.records import Streamed
 from conrec_tf.data.registry import load_files
 from conrec_tf.data.summary import failing_images_named
+from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import embed_images
 from conrec_tf.explore.findings import Findings, explored
@@ -47,6 +48,8 @@ def run(config: Config) -> None:
       can't be decoded.
   """
   embed.run(config)
+  if not Shards.of_environment().is_first:
+    return
   directory = RunDirectory(config.run_directory)
   config, pretrained, source = embed.opened_images(config, directory)
   name = embed.folder_name(source)

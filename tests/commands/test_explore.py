@@ -151,3 +151,11 @@ def test_a_query_that_is_no_image_is_refused(tmp_path):
     asked = Config(mode="explore", query=str(tmp_path / name))
     with pytest.raises(UsageError, match=f"query must be an image file.* Received: .*{name}"):
       explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)
+
+
+def test_of_several_processes_the_first_alone_explores(options, monkeypatch):
+  monkeypatch.setattr(explore.embed, "run", lambda config: None)
+  monkeypatch.setattr(explore.embed, "opened_images", None)
+  monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+  monkeypatch.setenv("SLURM_PROCID", "1")
+  explore.run(Config(**options))
