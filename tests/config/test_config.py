@@ -351,6 +351,14 @@ def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_f
   assert Config.from_settings(settings).cv_folds == 5
 
 
+@pytest.mark.parametrize("mode", ["segment", "embed"])
+def test_what_a_run_says_of_masks_does_not_keep_it_from_images_of_a_folder(mode):
+  stored = dict(train_mode="segment", dataset="oxford_iiit_pet", mask_key="mask")
+  assert Config(**{**stored, "dataset": "image_folder"}, mode=mode).mask_key == "mask"
+  with pytest.raises(UsageError, match="mask_key must be left out for dataset=image_folder"):
+    Config(**{**stored, "dataset": "image_folder"})
+
+
 def test_trainings_of_seeds_and_folds_have_folders_of_their_own():
   config = Config(seeds="3,5", model_dir="runs/a")
   one = config.of_seed(5, "seed_5")

@@ -45,7 +45,8 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
     "train_mode=segment",
   )
-  yield from left_out(config, ("mask_key",), not in_folder, "for dataset=image_folder")
+  is_read = not in_folder or not config.opens_training_data  # else it is the training's
+  yield from left_out(config, ("mask_key",), is_read, "for dataset=image_folder")
   yield from left_out(config, ("mask_table",), in_folder, "unless dataset is image_folder")
   yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment"
   for name, nothing in (
