@@ -90,7 +90,8 @@ def run(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   directory.check_is_run(config.mode, config.checkpoint)
   runs = [str(path) for path in seed_folders(directory.path) or [directory.path]]
-  steps = resolve_checkpoint("", model_dir=runs[0]).step
+  compared = _compared_with(config.compare_with)
+  steps, *_ = [_steps_of(each) for each in (runs, *(paths for _, paths in compared if paths[1:]))]
   crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)
   source = load_dataset(config, crops.training)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
@@ -103,9 +104,7 @@ def run(config: Config) -> None:
   folder = directory.path / VERDICT
   make_output_folder(folder)
   bench = _Bench(config, source, eval_source, folder)
-  methods = [
-    (name, [*map(bench.trained, paths)]) for name, paths in _compared_with(config.compare_with)
-  ]
+  methods = [(name, [*map(bench.trained, paths)]) for name, paths in compared]
   settings, channels = config.settings, eval_source.channels
   own = [
     trained_network(path, config, settings, channels, "model_dir", read_as_asked=True)
@@ -135,6 +134,17 @@ def _compared_with(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
   trainings = [[str(each) for each in seed_folders(path)] or [path] for path in paths]
   apart = told_apart([*names, *always], [*paths, *always])[: len(paths)]
   return list(zip(apart, trainings, strict=True))
+
+
+def _steps_of(trainings: Sequence[str]) -> int:
+  """Returns the steps of a method's trainings; raises UsageError where they differ."""
+  steps = sorted({resolve_checkpoint("", model_dir=path).step for path in trainings})
+  if len(steps) > 1:
+    raise UsageError(
+      "trainings of one method must be of as many steps, for mode=verdict. "
+      f"Received: {', '.join(map(str, steps))} in {', '.join(trainings)}"
+    )
+  return steps[0]
 
 
 def _name(path: pathlib.PurePath) -> str:

@@ -214,6 +214,17 @@ def test_what_was_measured_otherwise_is_measured_again(simclr, rng):
   assert len(set(folders[:3])) == 3 and folders[3] == folders[0]
 
 
+def test_seeds_of_different_steps_are_no_method(simclr):
+  config, folder = Config(**simclr, seeds="0,1"), pathlib.Path(simclr["model_dir"])
+  RunDirectory(folder).start(config)
+  RunDirectory(folder).write("result.json", {"seeds": [0, 1]})
+  for seed, step in ((0, 1), (1, 3)):
+    (folder / f"seed_{seed}/checkpoints").mkdir(parents=True)
+    (folder / f"seed_{seed}/checkpoints/ckpt-{step}.index").touch()
+  with pytest.raises(UsageError, match="as many steps, .* Received: 1, 3 in .*seed_0, .*seed_1"):
+    commands.run(dataclasses.replace(config, mode="verdict"))
+
+
 def test_what_a_verdict_needs(tmp_path, unlabelled):
   with pytest.raises(UsageError, match="folder of a run, for mode=verdict"):
     commands.run(Config(mode="verdict", model_dir=str(tmp_path / "empty")))
