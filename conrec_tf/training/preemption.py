@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import contextlib
 import os
 import signal
+import threading
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +28,8 @@ class GracefulShutdown:
   """While entered, notes SIGINT, SIGTERM and SIGHUP; a second SIGINT or SIGTERM ends at once.
 
   SIGHUP comes when the terminal is closed: often twice, of the shell and of the system, or beside
-  SIGTERM. Where it is ignored, as nohup does, it stays so.
+  SIGTERM. Where it is ignored, as nohup does, it stays so. Python tells signals to the main thread:
+  in another one, of a program that calls this package, none is noted.
 
   Attributes:
     received: the number of the signal that came, or None.
@@ -38,9 +40,10 @@ class GracefulShutdown:
     self._raises = self._was_asked = False
 
   def __enter__(self) -> "GracefulShutdown":
+    in_main_thread = threading.current_thread() is threading.main_thread()
     self._before = {
       signum: signal.signal(signum, self._note)
-      for signum in SIGNALS
+      for signum in (SIGNALS if in_main_thread else ())
       if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN
     }
     return self

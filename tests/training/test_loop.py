@@ -1,3 +1,4 @@
+import concurrent.futures
 import json
 import os
 import signal
@@ -223,3 +224,14 @@ def test_a_run_goes_on_with_a_value_that_is_logged_alone_and_without_it(tmp_path
     runner(iter(tf.data.Dataset.range(1)), tf.constant(1))
     assert runner.collect()[0] == {"train/total_loss": 0.0}
     checkpoint.write(str(tmp_path / f"ckpt-{number + 1}"))
+
+
+def test_in_another_thread_a_training_notes_no_signals():
+  def entered():
+    with GracefulShutdown() as shutdown, shutdown.interruptible():
+      return shutdown.received
+
+  before = signal.getsignal(signal.SIGTERM)
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    assert thread.submit(entered).result() is None
+  assert signal.getsignal(signal.SIGTERM) is before
