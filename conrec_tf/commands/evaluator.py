@@ -116,11 +116,14 @@ class Evaluator:
     Beside the first one the untrained network is evaluated: training needn't wait for it.
     """
     self.step = step
+    if step > self._first_step:  # what was measured there is of a training before this
+      self._results.forget_from(step)
     full = step == self._final_step
     if step and self._task.evaluate_untrained and 0 not in self.log.evaluated:
       self._evaluate(0, full=False, trained=False)
     is_new, result = self._evaluate(step, full)
-    if self._results.is_best(step, result) and self._checkpoints.best_step != step:
+    is_kept = self._checkpoints.best_step == step <= self._first_step
+    if self._results.is_best(step, result) and not is_kept:
       self._checkpoints.save_best(step)
     if is_new and self._tensorboard:
       with log_and_continue("Drawing for TensorBoard"):

@@ -15,6 +15,7 @@ from conrec_tf.files import csv_text, write_text
 from conrec_tf.metrics import MEASURED_ON
 from conrec_tf.run_dir.run_directory import RunDirectory
 
+FILE = ("predictions_", ".csv")  # around the step
 PROBABILITY = " probability"
 OTHER_COLUMNS = {"image", "group", MEASURED_ON}  # beside those of several labels
 TRUE_CLASS_PROBABILITY = "true_class_probability"
@@ -43,7 +44,7 @@ class ImagePredictions:
 
 def file_name(step: int) -> str:
   """Returns the name of the file of a step."""
-  return f"predictions_{step}.csv"
+  return str(step).join(FILE)
 
 
 def write_predictions(

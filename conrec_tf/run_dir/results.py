@@ -8,6 +8,7 @@ from typing import Any
 
 from conrec_tf.evaluation.late_gain import LateGain, late_gain
 from conrec_tf.evaluation.linear_evaluation import VALIDATION_SHARE
+from conrec_tf.files import io_as_usage_error
 from conrec_tf.metrics import (
   BEST_SELECTED_BY,
   BEST_STEP,
@@ -39,11 +40,13 @@ from conrec_tf.metrics import (
   untrained_key,
   validation_key,
 )
+from conrec_tf.run_dir.classifier_file import FILE as CLASSIFIER_FILE
 from conrec_tf.run_dir.classifier_file import remove_classifiers, write_classifier
 from conrec_tf.run_dir.measurement import EVAL as EVAL_SPLIT
 from conrec_tf.run_dir.measurement import TRAIN, Measurement
+from conrec_tf.run_dir.predictions_file import FILE as PREDICTIONS_FILE
 from conrec_tf.run_dir.predictions_file import write_predictions
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import RESULT_FILE, RunDirectory, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +149,14 @@ class Results:
       remove_classifiers(self.directory, {step, self._best_step(self._evaluations(), step)})
     self._log(step, metrics)
     return result
+
+  def forget_from(self, step: int) -> None:
+    """Removes what was measured at a step and later ones, of networks that aren't trained so."""
+    for name in (RESULT_FILE, PREDICTIONS_FILE, CLASSIFIER_FILE):
+      for later, path in numbered(self.directory.path, *name).items():
+        if later >= step:
+          with io_as_usage_error(self.directory.path):
+            path.unlink(missing_ok=True)
 
   def _best_step(self, evaluations: dict[int, dict[str, Any]], otherwise: int) -> int:
     """Returns the step of the best network among evaluations; where there is none, another."""

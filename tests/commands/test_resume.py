@@ -182,6 +182,25 @@ def test_a_quick_result_that_becomes_the_last_gets_its_slow_measures(simclr):
 
 
 @pytest.mark.slow
+def test_a_training_that_begins_anew_is_measured_anew(quickest):
+  run = pathlib.Path(quickest["model_dir"])
+  values = {**quickest, "eval_every_epochs": 1, "export_format": "", "bootstrap_samples": 0}
+  commands.run(Config(**values))
+  files = ("result_6.json", "result_12.json", "result.json", "predictions_12.csv")
+  before = {name: (run / name).read_bytes() for name in files}
+  shutil.rmtree(run / "checkpoints")
+  for step in (6, 12):  # as if other weights had been measured
+    result = json.loads((run / f"result_{step}.json").read_text())
+    (run / f"result_{step}.json").write_text(json.dumps(result | {"eval/label_top_1_accuracy": 2}))
+  (run / "predictions_12.csv").write_text("")
+  for path in run.glob("best/*.data*"):
+    path.write_bytes(b"")
+  commands.run(Config(**values))
+  assert {name: (run / name).read_bytes() for name in files} == before
+  assert all(path.stat().st_size for path in run.glob("best/*.data*"))
+
+
+@pytest.mark.slow
 def test_evaluation_ends_when_nothing_trains(simclr, monkeypatch, caplog):
   monkeypatch.setattr(evaluation, "SECONDS_TO_WAIT", 0.1)
   monkeypatch.setattr(evaluation, "SECONDS_BETWEEN_LOOKS", 0.1)
