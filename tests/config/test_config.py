@@ -351,6 +351,12 @@ def test_what_a_run_says_of_evaluation_that_no_longer_applies_does_not_keep_it_f
   assert Config.from_settings(settings).cv_folds == 5
 
 
+@pytest.mark.parametrize("name", ["a*", "a[1]", "a?", "a\\b"])
+def test_what_tensorflow_takes_for_patterns_is_no_folder(name):
+  with pytest.raises(UsageError, match=r"model_dir must not contain any of \* \? \[ \] \\, which"):
+    Config(model_dir=f"runs/{name}")
+
+
 @pytest.mark.parametrize("mode", ["segment", "embed"])
 def test_what_a_run_says_of_masks_does_not_keep_it_from_images_of_a_folder(mode):
   stored = dict(train_mode="segment", dataset="oxford_iiit_pet", mask_key="mask")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.table import OPTIONS, Options
 
-PATTERNS = "*?[]"
+PATTERNS = "*?[]\\"
 
 
 def run_rules(config: Options) -> Iterator[Rule]:
