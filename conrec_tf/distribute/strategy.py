@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Devices, Optimization
 from conrec_tf.config.options.option import written
-from conrec_tf.errors import UsageError, as_usage_error, short_message
+from conrec_tf.errors import UsageError, as_usage_error
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +98,11 @@ def enough_memory() -> Iterator[None]:
     yield
   except tf.errors.ResourceExhaustedError as error:
     found = re.search(r"(OOM|[Oo]ut of memory)[^\n]*", error.message)
+    if not found:  # of a disk, say
+      raise
     raise UsageError(
       "memory must hold what a step takes; it takes less with a smaller train_batch_size, "
-      "eval_batch_size, image_size or base_filters. "
-      f"Received: {found[0] if found else short_message(error)}"
+      f"eval_batch_size, image_size or base_filters. Received: {found[0]}"
     ) from error
 
 

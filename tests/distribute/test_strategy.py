@@ -12,7 +12,12 @@ from conrec_tf import commands
 from conrec_tf.commands import check_data
 from conrec_tf.config import Config
 from conrec_tf.distribute import replicas
-from conrec_tf.distribute.strategy import build_strategy, is_compiled, set_up_devices
+from conrec_tf.distribute.strategy import (
+  build_strategy,
+  enough_memory,
+  is_compiled,
+  set_up_devices,
+)
 from conrec_tf.errors import UsageError
 from conrec_tf.models.pooling import replica_slice_of_uniform
 
@@ -216,6 +221,9 @@ def test_memory_that_does_not_suffice_is_one_line(tiny, monkeypatch):
     UsageError, match=r"^memory must hold .* OOM when allocating .*16777216\S*[^\n]*$"
   ):
     commands.run(Config(**tiny, mode="check_data"))
+  full = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+  with pytest.raises(tf.errors.ResourceExhaustedError), enough_memory():
+    raise full
 
 
 @pytest.mark.parametrize(
