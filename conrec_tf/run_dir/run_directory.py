@@ -33,6 +33,7 @@ ELSEWHERE = "evaluations"  # what of a run was measured otherwise than its own r
 CHECKPOINT_FILE, RESULT_FILE = ("ckpt-", ".index"), ("result_", ".json")  # around the step
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 STARTS_FROM = ("checkpoint", "encoder_weights")
+OF_SEVERAL = ("seeds", "cv_folds", "train_mode")  # options that make several trainings of one
 SECONDS_TO_RETRY = 0.2  # where another process only looked whether the lock is taken
 
 
@@ -101,7 +102,8 @@ class RunDirectory:
   def check_kind(self, is_of_several: bool) -> None:
     """Raises UsageError where one training would write over what several left, or they over its."""
     stored = self.read("config.json")
-    if stored and Description.from_settings(stored).is_of_several != is_of_several:
+    known = {name: stored[name] for name in OF_SEVERAL if name in stored} if stored else {}
+    if known and Description(**known).is_of_several != is_of_several:
       kinds = {True: "several trainings (seeds, cv_folds)", False: "one training"}
       raise UsageError(
         f"model_dir must be new, or the folder of {kinds[is_of_several]}. "
