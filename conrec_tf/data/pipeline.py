@@ -206,7 +206,7 @@ def finetuning_batches(
     "crop": (make_cropped, cropped_reduction),
     "zoom": (make_zoomed, zoomed_reduction),
   }[config.supervised_augmentation]
-  seed, size = config.seed, image_size or config.image_size
+  seed, size, flips = config.seed, image_size or config.image_size, config.random_flip != "none"
 
   @tf.autograph.experimental.do_not_convert  # AutoGraph takes seconds, nothing needs it
   def augment(position: tf.Tensor, record: Record) -> Record:
@@ -214,7 +214,7 @@ def finetuning_batches(
     image, full_size = source.decode_for(
       record["image"], lambda full_size: reduction(full_size, seeds, size)
     )
-    image = make(image, seeds, image_size=size, full_size=full_size)
+    image = make(image, seeds, image_size=size, full_size=full_size, flips=flips)
     return {"image": image, "label": record["label"]}
 
   return shuffled_batches(source, config, augment, shard)

@@ -104,3 +104,26 @@ def test_evaluation_image_crops_the_centre(rng, size, center_crop, cropped):
 def test_channels_are_converted(tiny, channels):
   config = dataclasses.replace(Config(**tiny), image_channels=channels)
   assert take(config, 1)[0]["target"].shape[-1] == channels
+
+
+@pytest.mark.parametrize(
+  "augmentation, random_flip, orientations",
+  [("crop", "none", 1), ("zoom", "none", 1), ("crop", "horizontal", 2), ("zoom", "horizontal", 4)],
+)
+def test_a_supervised_training_mirrors_no_image_where_views_are_not(
+  tmp_path, augmentation, random_flip, orientations
+):
+  """Left and right differ in radiographs."""
+  ramp = np.linspace(0, 127, 24).astype(np.uint8)  # brighter to the right and to the bottom
+  images = np.broadcast_to((ramp[:, np.newaxis] + ramp)[..., np.newaxis], [32, 24, 24, 1])
+  labels = np.arange(32) % 2
+  np.savez(tmp_path / "ramps.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+  config = Config(
+    **dict(dataset="npz", data_dir=str(tmp_path / "ramps.npz"), train_mode="finetune"),
+    **dict(image_size=24, supervised_augmentation=augmentation, random_flip=random_flip),
+    train_batch_size=32,
+  )
+  found = next(iter(pipeline.finetuning_batches(config, load_dataset(config))))["image"].numpy()
+  right, down = found[:, 12, -1] > found[:, 12, 0], found[:, -1, 12] > found[:, 0, 12]
+  seen = set(zip(right[:, 0].tolist(), down[:, 0].tolist(), strict=True))
+  assert len(seen) == orientations and (True, True) in seen

@@ -266,9 +266,10 @@ class Augmentation:
   )
   supervised_augmentation: str = option(
     "crop",
-    "Augmentation of images with train_mode=finetune; never of colour.",
+    "Augmentation of images with train_mode=finetune; never of colour. Of the options of views it "
+    "heeds random_flip=none alone, with which none is mirrored.",
     choices={
-      "crop": "random crop and left-right flip",
+      "crop": "random crop of 8 % to 100 % of the area, and left-right flip",
       "zoom": "zoom by 0.85 to 1.15 and flips in both directions",
     },
   )

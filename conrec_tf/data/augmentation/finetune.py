@@ -9,7 +9,12 @@ ZOOM_RANGE = (0.85, 1.15)
 
 
 def make_cropped(
-  image: tf.Tensor, seed: tf.Tensor, *, image_size: int, full_size: tf.Tensor | None = None
+  image: tf.Tensor,
+  seed: tf.Tensor,
+  *,
+  image_size: int,
+  full_size: tf.Tensor | None = None,
+  flips: bool = True,
 ) -> tf.Tensor:
   """Makes a random crop, as in stage 1, and a left-right flip.
 
@@ -18,6 +23,7 @@ def make_cropped(
     seed: integer `[2]`.
     image_size: pixels.
     full_size: int32 `[2]`, height and width before `image` was reduced; None if it wasn't.
+    flips: whether it may be mirrored.
 
   Returns:
     float32 `[image_size, image_size, C]` in [0, 1].
@@ -27,7 +33,8 @@ def make_cropped(
   full_size = size if full_size is None else full_size
   whole = draw_crop(crop_seed, tf.concat([full_size, [1]], 0))
   view = crop_and_resize(image, *reduced_box(*whole, full_size, size), image_size)
-  view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
+  if flips:
+    view = flip(view, tf.random.stateless_uniform([], flip_seed) < 0.5)
   return tf.ensure_shape(
     tf.clip_by_value(view, 0.0, 1.0), [image_size, image_size, image.shape[-1]]
   )
@@ -50,7 +57,12 @@ def _seeds(seed: tf.Tensor) -> list[tf.Tensor]:
 
 
 def make_zoomed(
-  image: tf.Tensor, seed: tf.Tensor, *, image_size: int, full_size: tf.Tensor | None = None
+  image: tf.Tensor,
+  seed: tf.Tensor,
+  *,
+  image_size: int,
+  full_size: tf.Tensor | None = None,
+  flips: bool = True,
 ) -> tf.Tensor:
   """Resizes, zooms each axis by 0.85 to 1.15 and flips in both directions.
 
@@ -62,6 +74,8 @@ def make_zoomed(
   view = tf.image.resize(image, [image_size, image_size], "bicubic") / white(image)
   low, high = ZOOM_RANGE
   view = zoom(tf.clip_by_value(view, 0.0, 1.0), low + (high - low) * uniform[:2])
+  if not flips:
+    return view
   view = flip(view, uniform[2] < 0.5)
   return tf.cond(uniform[3] < 0.5, lambda: tf.reverse(view, [0]), lambda: view)
 
