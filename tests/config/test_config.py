@@ -120,6 +120,18 @@ from conrec_tf.errors import UsageError
       "representation. Received: 1",
     ),
     (
+      dict(encoder="densenet121", reconstruction_weight=0.0, gradient_checkpointing=True),
+      "gradient_checkpointing must be left out for encoder=densenet121. Received: True",
+    ),
+    *(
+      (
+        dict(contrastive_weight=0.0, ft_proj_selector=layer),
+        "ft_proj_selector must be 0 without a contrastive loss, as there is no projection head. "
+        f"Received: {layer}",
+      )
+      for layer in (1, -1)
+    ),
+    (
       dict(train_label_fraction=0.1),
       "train_label_fraction must be 1 unless train_mode is finetune. Received: 0.1",
     ),

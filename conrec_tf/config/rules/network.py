@@ -32,6 +32,9 @@ def network_rules(config: Options) -> Iterator[Rule]:
     config.encoder not in KERAS_ENCODERS,
     f"for encoder={config.encoder}",
   )
+  yield from left_out(
+    config, ("gradient_checkpointing",), config.encoder != "densenet121", "for encoder=densenet121"
+  )
   yield (
     not config.can_decode and config.is_pretraining and config.reconstruction_weight,
     f"reconstruction_weight must be 0 for encoder={config.encoder}, which has no decoder",
@@ -64,6 +67,10 @@ def network_rules(config: Options) -> Iterator[Rule]:
     and config.trains,
     "ft_proj_selector must be 0 with lineareval_while_pretraining, whose head learns from the "
     "representation",
+  )
+  yield (
+    config.ft_proj_selector and config.is_pretraining and not config.contrastive_weight,
+    "ft_proj_selector must be 0 without a contrastive loss, as there is no projection head",
   )
   yield (
     config.checkpoint and config.encoder_weights and config.is_pretraining,
