@@ -110,6 +110,7 @@ class Config(Options):
       encoder_weights="",
       external_scaling=OPTIONS["external_scaling"].default,
       external_output="",
+      pooling="attention" if self.has_attention else "average",
       fine_tune_after_block=-1,
       moving_average_decay=0.0,
       devices=self.devices[:1],

@@ -423,6 +423,20 @@ def test_a_supervised_training_beside_a_run_has_its_network_and_the_labels_that_
   assert (plain.dataset, plain.train_steps, plain.eval_crop) == ("rectangle_triangle", 5, "center")
 
 
+@pytest.mark.parametrize(
+  "values, pooling",
+  [
+    (dict(), "attention"),
+    (dict(contrastive_weight=0.0), "average"),
+    (dict(pooling="average"), "average"),
+  ],
+)
+def test_a_training_from_scratch_pools_as_the_run_does(values, pooling):
+  config = Config(mode="verdict", model_dir="runs/a", **values)
+  one = config.from_scratch("b", 5, True, 1.0, 99)
+  assert (one.pooling, one.has_attention) == (pooling, config.has_attention)
+
+
 def test_the_same_run_looked_at_otherwise_keeps_its_folder():
   config = Config(seed=4)
   settled = config.in_precision("mixed_bfloat16")
