@@ -54,8 +54,8 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     "unless there are local_crops",
   )
   yield (
-    config.local_crop_min_area > config.local_crop_max_area,
-    "local_crop_min_area must be at most local_crop_max_area",
+    config.local_crop_min_area >= config.local_crop_max_area,  # of one share no crop has the pixels
+    "local_crop_min_area must be below local_crop_max_area",
     f"{config.local_crop_min_area} and {config.local_crop_max_area}",
   )
   yield from _teacher_rules(config)

@@ -122,7 +122,11 @@ def test_held_out_images_have_no_such_loss():
     (dict(local_crops=2, train_mode="finetune"), "local_crops must be 0 or left out unless a"),
     (
       dict(local_crops=2, local_crop_min_area=0.6),
-      r"local_crop_min_area must be at most local_crop_max_area. Received: 0.6 and 0.5",
+      r"local_crop_min_area must be below local_crop_max_area. Received: 0.6 and 0.5",
+    ),
+    (
+      dict(local_crops=2, local_crop_min_area=0.5),
+      r"local_crop_min_area must be below local_crop_max_area. Received: 0.5 and 0.5",
     ),
     (
       dict(local_crops=2, local_crop_size=20),
