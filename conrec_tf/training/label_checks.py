@@ -13,7 +13,7 @@ from conrec_tf.evaluation.probes import evaluation_folds
 from conrec_tf.pretrained.find import check_read_as_learnt
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
 
-NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations")
+NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations", "cv_folds")
 
 
 def check_labels(options: Experiment, source: DatasetSource, eval_source: DatasetSource) -> None:
@@ -48,6 +48,12 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
   if unlabelled and options.select_best_on == "validation":
     raise UsageError(
       "select_best_on must be a measure that needs no labels, without labels. Received: validation"
+    )
+  measures = options.mode in ("train_then_eval", "eval")
+  if unlabelled and measures and eval_source.eval.num_examples < 2:
+    raise UsageError(
+      "eval_split must have at least two images, which are told from one another, without labels. "
+      f"Received: 1 in {eval_source.eval.name}"
     )
   if options.mode not in ("train", "train_then_eval", "eval", "verdict"):
     return

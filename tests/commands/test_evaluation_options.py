@@ -36,6 +36,7 @@ def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best)
   [
     (dict(few_shots="1"), "few_shots needs labels, or an eval_dataset that has them"),
     (dict(sweep_representations=True), "sweep_representations needs labels"),
+    (dict(cv_folds=2), "cv_folds needs labels"),
     (dict(select_best_on="validation"), "select_best_on must be a measure that needs no labels"),
   ],
 )

@@ -66,6 +66,15 @@ def test_several_labels_that_are_all_alike(archive):
     checked(**data)
 
 
+def test_one_image_without_labels_isnt_told_from_others(archive):
+  data = archive(np.arange(20) % 2, np.arange(10) % 2) | dict(eval_split="test[:1]")
+  checked(**data)
+  checked(**data, label_mode="none", mode="train")
+  for mode in ("train_then_eval", "eval"):
+    with pytest.raises(UsageError, match="at least two images, .* without labels. Received: 1 in"):
+      checked(**data, label_mode="none", mode=mode)
+
+
 def test_a_head_beside_pretraining_needs_a_label_of_each_image(tmp_path):
   values = dict(dataset="tiny_partly_labelled", data_dir=str(tmp_path))
   checked(**values)
