@@ -8,6 +8,7 @@ from conrec_tf import losses
 from conrec_tf.config import Training
 from conrec_tf.distribute import replicas
 from conrec_tf.metrics import (
+  SKIPPED_UPDATES,
   SUPERVISED_ACCURACY,
   SUPERVISED_KAPPA,
   SUPERVISED_LOSS,
@@ -67,7 +68,8 @@ class SupervisedStep:
       seed: int64 `[2]`, for dropout.
 
     Returns:
-      The loss, a scalar; `{name: scalar}` of means; and `{name: arguments}` of other metrics.
+      The loss, a scalar; `{name: scalar}` of means; and `{name: arguments}` of other metrics, each
+      with a row for each image, after which comes how much it counts.
     """
     raise NotImplementedError
 
@@ -82,7 +84,11 @@ class SupervisedStep:
       total = loss + decay
       scaled = self._update.scaled(total)
     means |= {TOTAL_LOSS: total, WEIGHT_DECAY: decay}
-    return self._update(total, tape.gradient(scaled, self._variables), snapshot, means) | others
+    reported = self._update(total, tape.gradient(scaled, self._variables), snapshot, means)
+    counts = 1.0 - reported[SKIPPED_UPDATES]
+    return reported | {
+      name: (*rows, tf.fill(tf.shape(rows[0]), counts)) for name, rows in others.items()
+    }
 
 
 class FinetuneStep(SupervisedStep):

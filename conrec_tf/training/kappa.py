@@ -21,10 +21,14 @@ class QuadraticWeightedKappa(tf.keras.metrics.Metric):
       name="conf_mtx", shape=(num_classes, num_classes), initializer="zeros", dtype=tf.float32
     )
 
-  def update_state(self, labels: tf.Tensor, predictions: tf.Tensor) -> None:
-    """Counts int labels `[B]` and predictions `[B]`."""
-    counts = tf.math.confusion_matrix(labels, predictions, len(self.conf_mtx), dtype=tf.float32)
-    self.conf_mtx.assign_add(counts)
+  def update_state(
+    self, labels: tf.Tensor, predictions: tf.Tensor, weights: tf.Tensor | None = None
+  ) -> None:
+    """Counts int labels `[B]` and predictions `[B]`, each as much as its weight, float32 `[B]`."""
+    classes = len(self.conf_mtx)
+    self.conf_mtx.assign_add(
+      tf.math.confusion_matrix(labels, predictions, classes, weights, dtype=tf.float32)
+    )
 
   def result(self) -> tf.Tensor:
     """Returns 1 - (weighted disagreement) / (that of independent labels and predictions)."""
@@ -41,7 +45,10 @@ class QuadraticWeightedKappa(tf.keras.metrics.Metric):
 
 
 def quadratic_weighted_kappa(num_classes: int) -> tf.keras.metrics.Metric:
-  """Returns a metric of int labels `[B]` and predictions `[B]`, from 0 to `num_classes` - 1."""
+  """Returns a metric of int labels and predictions `[B]`, from 0 to `num_classes` - 1.
+
+  A third argument may be their weights, float32 `[B]`.
+  """
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")  # that Addons has had its last release

@@ -20,7 +20,8 @@ def make_step(**values):
   model.freeze(config.fine_tune_after_block)
   optimizer = build_optimizer(config, 100, 10, head.trainable_variables)
   optimizer.build(model.trainable_variables + head.trainable_variables)
-  return model, head, FinetuneStep(config, model, head, optimizer)
+  skip = config.on_nan == "skip"
+  return model, head, FinetuneStep(config, model, head, optimizer, skip)
 
 
 def values_of(model):
@@ -105,3 +106,12 @@ def test_heads_kernel_decays_through_the_loss_under_lars():
 def test_zero_init_head_starts_at_0():
   head = LinearHead(3, zero_init=True)
   assert not np.any(head(tf.ones([2, 4])))
+
+
+def test_a_step_that_is_left_out_counts_in_no_kappa():
+  _, _, step = make_step(ordinal_labels=True, on_nan="skip")
+  metric = step.metrics()["train/quadratic_weighted_kappa"]
+  batch = make_batch()
+  for images in (batch["image"], batch["image"] * np.nan):
+    metric.update_state(*step({**batch, "image": images})["train/quadratic_weighted_kappa"])
+    assert np.sum(metric.conf_mtx) == 6
