@@ -214,7 +214,9 @@ class Augmentation:
     high=1.25,
   )
   color_jitter_probability: float = share(
-    0.8, "Share of RGB views with colour jitter; one channel is always jittered."
+    0.8,
+    "Share of RGB views with colour jitter; of others, such as grey ones, brightness and contrast "
+    "always change.",
   )
   brightness_jitter: float = share(
     0.8, "Largest change of brightness, as a share of it, at strength 1."

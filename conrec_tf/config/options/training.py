@@ -136,7 +136,11 @@ class Model:
     True, "With several devices, batch norm over the whole batch instead of each device's share."
   )
   batch_norm_decay: float = option(
-    0.9, "Momentum of the moving statistics of batch norm.", low=0.0, below=1.0, architecture=True
+    0.9,
+    "Momentum of the moving statistics of batch norm; within densenet121 it stays Keras' 0.99.",
+    low=0.0,
+    below=1.0,
+    architecture=True,
   )
 
   @property
