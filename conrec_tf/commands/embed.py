@@ -15,7 +15,13 @@ from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
-from conrec_tf.evaluation.embedding import Embedder, batch_size, embed_images, images_given
+from conrec_tf.evaluation.embedding import (
+  Embedder,
+  batch_size,
+  check_finite,
+  embed_images,
+  images_given,
+)
 from conrec_tf.files import make_output_folder, remove_leftovers
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.classifier import find_classifier
@@ -116,7 +122,8 @@ def embedded_archives(
   """Yields the archives of embeddings in a folder by split; those that aren't there are made.
 
   Raises:
-    UsageError: an image can't be read any more, or the folder not written.
+    UsageError: an image can't be read any more, its embedding isn't finite, or the folder can't be
+      written.
   """
   total = sum(len(split.own_index) for split in source.splits.values())
   with progress_bar("Embedding", "images", total) as bar, failing_images_named(source):
@@ -200,8 +207,10 @@ def _archives(
   for role, split in source.splits.items():
 
     def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
-      for pixels, label in evaluation_batches(source, split.rows.at(left), size, batch):
+      batches = evaluation_batches(source, split.rows.at(left), size, batch)
+      for number, (pixels, label) in enumerate(batches):
         arrays = {"embedding": embed_images(model, pixels, config).numpy()}
+        check_finite(arrays["embedding"], split, left[number * batch :][:batch])
         yield arrays | {"label": label.numpy()} if source.class_names else arrays
 
     for archive in complete_archives(

@@ -9,6 +9,7 @@ from conrec_tf.config import Experiment
 from conrec_tf.data.augmentation.resizing import evaluation_crops
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.pipeline import split_batches
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.probes import Labelled
 
 BYTES_FOR_ACTIVATIONS = 2**30
@@ -66,13 +67,37 @@ def _mean(vectors: list[tf.Tensor]) -> tf.Tensor:
   return tf.add_n([tf.cast(each, tf.float32) for each in vectors]) / len(vectors)
 
 
+def check_finite(vectors: np.ndarray, split: Split, index: np.ndarray | None = None) -> None:
+  """Checks that a network gives numbers for each image: NaN would pass for a right answer.
+
+  Args:
+    vectors: float `[n, F]`.
+    split: that the images are from, all of it or those of an index, int `[n]`.
+
+  Raises:
+    UsageError: a vector isn't finite.
+  """
+  bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+  if len(bad):
+    names = split.image_names if index is None else split.image_names[index]
+    raise UsageError(
+      "the network must give finite numbers for each image. "
+      f"Received: others for {len(bad)} of {len(vectors)} of {split.name}, e.g. {names[bad[0]]}"
+    )
+
+
 def embed_split(
   model: Embedder, source: DatasetSource, split: Split, options: Experiment
 ) -> Labelled:
-  """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`."""
+  """Returns embeddings float32 `[N, F]` of a split, in its order, and its labels int64 `[N]`.
+
+  Raises:
+    UsageError: one isn't finite.
+  """
   batches = split_batches(source, split, options)
   rows = [(embed_images(model, images, options).numpy(), label) for images, label in batches]
   embeddings, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
+  check_finite(embeddings, split)
   return embeddings, labels
 
 
@@ -82,6 +107,9 @@ def all_representations(
   """Computes everything of a network that a classifier could see, in one pass over a split.
 
   These are embeddings float32 `[N, F]` by name, and labels int64 `[N]`.
+
+  Raises:
+    UsageError: one isn't finite.
   """
   rows, labels = [], []
   for images, label in split_batches(source, split, options):
@@ -92,4 +120,6 @@ def all_representations(
     )
     labels.append(label.numpy())
   columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+  for vectors in columns.values():
+    check_finite(vectors, split)
   return columns, np.concatenate(labels)

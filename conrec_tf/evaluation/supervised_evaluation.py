@@ -8,7 +8,7 @@ from conrec_tf.config import Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import split_batches
 from conrec_tf.evaluation import measures
-from conrec_tf.evaluation.embedding import embed_images
+from conrec_tf.evaluation.embedding import check_finite, embed_images
 from conrec_tf.evaluation.label_kinds import Classes, Grades
 from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.metrics import LABEL, LABEL_ACCURACY
@@ -41,10 +41,14 @@ def supervised_evaluation(
   Returns:
     `{name: value}`: top-1 and top-5 accuracy in [0, 1], or for grades accuracy and
     quadratic weighted kappa.
+
+  Raises:
+    UsageError: what the head says of an image isn't finite.
   """
   batches = split_batches(source, source.eval, options)
   rows = [(head(embed_images(model, images, options)), label) for images, label in batches]
   logits, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
+  check_finite(logits, source.eval)
   kind = head_kind(len(source.class_names), options.ordinal_labels)
   outputs = kind.outputs_of_logits(logits)
   predicted = kind.predictions(outputs, labels)["prediction"]

@@ -212,3 +212,24 @@ def test_what_an_external_network_is_for(tmp_path, mode):
 def test_its_options_are_its_own():
   with pytest.raises(UsageError, match="external_scaling must be left out unless"):
     Config(external_scaling="bytes")
+
+
+@pytest.mark.parametrize("mode", ["eval", "embed"])
+def test_an_image_without_finite_numbers_is_refused_by_name(tmp_path, rng, mode):
+  path = saved(  # 0 by 0 of a black image
+    tmp_path / "net",
+    lambda images: images[:, 0, 0] / tf.reduce_max(images, axis=[1, 2, 3])[:, tf.newaxis],
+    tf.TensorSpec([None, 8, 8, 3]),
+  )
+  images = rng.integers(1, 256, (20, 8, 8, 3)).astype(np.uint8)
+  images[[17, 19]] = 0
+  arrays = dict(x_train=images[:16], x_test=images[16:])
+  labels = dict(y_train=np.arange(16) % 2, y_test=np.arange(4) % 2)
+  np.savez(tmp_path / "images.npz", **arrays, **labels)
+  config = Config(
+    **resolve_checkpoint(path).values,
+    **dict(dataset="npz", data_dir=str(tmp_path / "images.npz"), image_size=8),
+    **dict(checkpoint=path, model_dir=str(tmp_path / "run"), mode=mode),
+  )
+  with pytest.raises(UsageError, match=r"finite numbers .* others for 2 of 4 of test, e\.g\. 1$"):
+    commands.run(config)
