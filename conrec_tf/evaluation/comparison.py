@@ -16,7 +16,8 @@ from conrec_tf.evaluation.measures import (
 
 RESAMPLES = 2000
 
-# From how often each image counts, float [B, N], to a measure of one training, [B].
+# From how often each image counts, float [B, N], to a measure of one training, [B]; NaN where a
+# resample has none.
 Measure = Callable[[np.ndarray], np.ndarray]
 
 
@@ -106,7 +107,8 @@ def compare(
       for weights in resampled(len(labels), resamples, seed, groups)
     ]
   )
-  of_images = float(drawn.var(ddof=1))
+  drawn = drawn[~np.isnan(drawn)]
+  of_images = float(drawn.var(ddof=1)) if len(drawn) > 1 else 0.0
   if groups is not None:
     of_images *= variance_correction(units)
   of_images += added_disagreements / units**2
@@ -162,9 +164,7 @@ def _variance_of_subsets(first: np.ndarray, second: np.ndarray) -> list[tuple[fl
 def measure_of(predictions: np.ndarray, labels: np.ndarray, grades: int) -> Measure:
   """Returns the measure of predictions that methods are compared by; see `compare`."""
   if labels.ndim == 2:
-    return lambda weights: np.nan_to_num(
-      multi_label_measures(predictions, labels, weights)["auroc"]
-    )
+    return lambda weights: multi_label_measures(predictions, labels, weights)["auroc"]
   if grades:
     return lambda weights: quadratic_weighted_kappa(predictions, labels, weights, grades)
   right = (predictions == labels).astype(np.float64)

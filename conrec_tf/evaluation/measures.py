@@ -114,7 +114,9 @@ def calibration_error(
 def quadratic_weighted_kappa(
   grades: np.ndarray, labels: np.ndarray, weights: np.ndarray, count: int
 ) -> np.ndarray:
-  """Returns Cohen's kappa with quadratic weights, `[B]` in [-1, 1]; 0 where it isn't defined.
+  """Returns Cohen's kappa with quadratic weights, `[B]` in [-1, 1].
+
+  It has none where all grades, true and predicted, are one: 0 of all images, NaN of a resample.
 
   Args:
     grades: predicted, int `[N]` in [0, count).
@@ -126,9 +128,11 @@ def quadratic_weighted_kappa(
   total = weights.sum(axis=1)[:, np.newaxis, np.newaxis]
   chance = pairs.sum(2)[:, :, np.newaxis] * pairs.sum(1)[:, np.newaxis] / total
   expected, observed = ((each * penalties).sum((1, 2)) for each in (chance, pairs))
-  if not expected.all() and np.all(weights == 1.0):
+  of_all = np.all(weights == 1.0, axis=1)
+  if np.any(of_all & (expected == 0)):
     logger.warning("Quadratic weighted kappa isn't defined when all grades are alike; taken as 0")
-  return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)
+  undefined = np.where(of_all, 0.0, np.nan)
+  return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), undefined)
 
 
 def label_measures(

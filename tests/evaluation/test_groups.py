@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from conrec_tf.evaluation import measures
 from conrec_tf.evaluation.comparison import compare
@@ -53,6 +54,22 @@ def test_rates_over_1000_repetitions_are_those_promised(share):
 def test_without_groups_alike_images_pass_for_many():
   apart, covered = simulated(0.8, repetitions=40, resamples=100, groups=None)
   assert apart > 0.2 and covered < 0.8
+
+
+def test_resamples_of_one_grade_have_no_kappa_that_counts():
+  grades = np.repeat([0, 2, 4], 10)  # a patient each
+  groups, kind = np.repeat(["a", "b", "c"], 10).astype(object), Grades(5)
+  right = (np.arange(5) <= grades[:, np.newaxis]).astype(float)
+  found = measures.intervals(kind.quick_measures, right, grades, 200, 0, groups)
+  assert found == {"quadratic_weighted_kappa": (1.0, 1.0)}
+  [weights] = measures.resampled(30, 200, 0, groups)
+  drawn = measures.quadratic_weighted_kappa(grades, grades, weights, 5)
+  assert 5 < np.isnan(drawn).sum() < 50 and set(drawn[~np.isnan(drawn)]) == {1.0}
+  wrong = np.where(grades == 2, 0, grades)
+  differences = drawn - measures.quadratic_weighted_kappa(wrong, grades, weights, 5)
+  compared = compare([grades], [wrong], grades, grades=5, groups=groups, resamples=200)
+  error = np.sqrt(np.nanvar(differences, ddof=1) * 3 / 2)
+  assert np.diff(compared.interval)[0] / 2 == pytest.approx(stats.t(2).ppf(0.975) * error)
 
 
 def test_groups_are_drawn_whole():

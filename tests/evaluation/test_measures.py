@@ -213,8 +213,7 @@ def test_kappa_and_its_interval_against_scikit_learn(rng):
   expected = metrics.cohen_kappa_score(labels[chosen], predicted[chosen], weights="quadratic")
   [(only, _)] = measures.intervals(kind.quick_measures, bits, labels, 1, 0).values()
   assert only == pytest.approx(expected)
-  alike = measures.intervals(kind.quick_measures, np.zeros([9, 5]), np.zeros(9, int), 10, 0)
-  assert list(alike.values()) == [(0.0, 0.0)]
+  assert measures.intervals(kind.quick_measures, np.zeros([9, 5]), np.zeros(9, int), 10, 0) == {}
 
 
 def made_labels(rng, count=150, labels=4):
