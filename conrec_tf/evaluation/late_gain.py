@@ -25,16 +25,19 @@ class LateGain:
   error: float
 
   @property
-  def is_flat(self) -> bool:
-    """True where the rise is no larger than its error."""
-    return self.value <= self.error
+  def rose(self) -> bool:
+    """True where the number rose by more than the error."""
+    return self.value > self.error
 
   def sentence(self) -> str:
-    """Returns what was added, and how far that is certain."""
+    """Returns what was added or lost, and how far that is certain."""
     part = "third" if abs(self.share - SHARE) < 0.02 else f"{self.share:.0%}"
+    start, error = f"The last {part} of the training", f"± {100 * self.error:.1f} points"
+    if self.value < -self.error:
+      return f"{start} lost {-100 * self.value:.1f} {error}"
     return (
-      f"The last {part} of the training added {100 * self.value:.1f} ± {100 * self.error:.1f} "
-      "points: no more than the measured images can tell from nothing"
+      f"{start} added {100 * self.value:z.1f} {error}: no more than the measured images can tell "
+      "from nothing"
     )
 
 

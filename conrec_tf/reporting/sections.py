@@ -67,7 +67,7 @@ def accuracy_section(context: ReportContext) -> Section:
   section = Section("Evaluations", [curves.accuracy_over_epochs(runs)])
   if late := runs[0].result.get(LATE_GAIN):
     gain = LateGain(**late)
-    section.notes += [f"{gain.sentence()}."] if gain.is_flat else []
+    section.notes += [] if gain.rose else [f"{gain.sentence()}."]
   by_labels = [curves.few_labels(kind, runs) for kind in curves.FEW_LABELS]
   section.pictures += filter(None, by_labels)
   if not by_labels[0] and context.inspector.class_names and runs[0].config.is_pretraining:

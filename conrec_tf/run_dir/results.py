@@ -190,7 +190,7 @@ class Results:
     width = max(len(words) for words, *_ in rows) + 2
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
-    if gain and gain.is_flat:
+    if gain and not gain.rose:
       logger.info("%s", gain.sentence())
     logger.info("Results in %s", self.directory.path / "result.json")
     return result
