@@ -92,7 +92,7 @@ MAIN_METRICS = (
 
 
 VARIANT = re.compile(r"^eval/(?:(?:best|untrained|validation|recomputed|standardised)_)+")
-SHARE, LOSS, RANK, COUNT = "{:.2%}", "{:.4f}", "{:.2f}", "{:g}"
+SHARE, LOSS, RANK, COUNT = "{:z.2%}", "{:z.4f}", "{:z.2f}", "{:g}"  # z: no -0.00
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Metric:
 
   def number(self, value: float) -> str:
     """Returns a value as a cell of a table, without its unit."""
-    return format(self.scale * value, ".2f" if self.scale == 100 else ".4f")
+    return format(self.scale * value, "z.2f" if self.scale == 100 else "z.4f")
 
 
 _loss = functools.partial(Metric, form=LOSS, smaller_is_better=True)

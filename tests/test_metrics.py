@@ -38,6 +38,9 @@ def test_variants_of_a_name():
     ("eval/best_step", 20, "20"),
     ("eval/rank_me_std", 1.234, "1.23"),
     ("eval/one_sided_images", 2, "2"),
+    ("eval/quadratic_weighted_kappa", -1e-16, "0.00%"),
+    ("eval/uniformity", -0.004, "0.00"),
+    ("eval/uniformity", -0.006, "-0.01"),
   ],
 )
 def test_values_are_shown_as_shares_losses_or_steps(name, value, text):

@@ -122,7 +122,7 @@ def sentence(answer: str, name: str, verdict: Verdict) -> str:
     name: of the method that decides it.
     verdict: against that one.
   """
-  low, high = (f"{100 * end:+.1f}" for end in verdict.interval)
+  low, high = (f"{100 * end:+z.1f}" for end in verdict.interval)
   measured = f"{verdict.images:,} images"
   if verdict.groups is not None:
     measured += f" of {verdict.groups:,} groups"
@@ -134,7 +134,7 @@ def sentence(answer: str, name: str, verdict: Verdict) -> str:
   opening = f"{answer[0].upper()}{answer[1:]}"
   if answer == UNDECIDED:
     opening += " with so many images"
-  difference = f"with all labels {100 * verdict.value:+.1f} points against {name}"
+  difference = f"with all labels {100 * verdict.value:+z.1f} points against {name}"
   text = f"{opening}: {difference}, {low} to {high}, {which}, on {measured}"
   if answer != UNDECIDED:
     return f"{text}."

@@ -76,8 +76,8 @@ def comparison_table(methods: Sequence[Method]) -> tuple[Table, list[str]]:
       found = difference(first, other)
       low, high = found.interval
       cells = (
-        f"{100 * found.value:+.2f}",
-        f"{100 * low:+.2f} to {100 * high:+.2f}",
+        f"{100 * found.value:+z.2f}",
+        f"{100 * low:+z.2f} to {100 * high:+z.2f}",
         f"{found.p_value:.3f}" if found.p_value >= 0.001 else "< 0.001",
         found.verdict,
       )

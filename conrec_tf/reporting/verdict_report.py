@@ -79,8 +79,8 @@ def differences_table(result: Mapping[str, Any]) -> Table:
       (
         words[row["amount"]],
         row["against"],
-        f"{100 * row['value']:+.2f}",
-        "{:+.2f} to {:+.2f}".format(*(100 * end for end in row["interval"])),
+        f"{100 * row['value']:+z.2f}",
+        "{:+z.2f} to {:+z.2f}".format(*(100 * end for end in row["interval"])),
         row["answer"],
         f"{row['images_to_decide']:,}" if row["images_to_decide"] else "",
       )
