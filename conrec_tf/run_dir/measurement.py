@@ -107,15 +107,20 @@ class Measurement:
     return any(noted[name] != self.at_the_end[name] for name in asked)
 
   def merged(self, before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result with the additions that one before it, measured alike, had and it hasn't."""
+    """Returns a result with the additions that one before it, measured alike, had and it hasn't.
+
+    Those of another number of subsets than is measured now aren't noted as asked for.
+    """
     settings = dict(result[EVALUATED_WITH])
     known = before.get(EVALUATED_WITH, {})
     of_subsets = any(settings.get(name) for name in OF_SUBSETS)  # measured now
     for name in ADDITIONS:
       if name in settings and not settings[name] and known.get(name):
-        settings[name] = known[name]
-        if name in OF_SUBSETS and "num_repeats" in known and not of_subsets:
+        if name in OF_SUBSETS and "num_repeats" in known:
+          if of_subsets and known["num_repeats"] != settings["num_repeats"]:
+            continue
           settings["num_repeats"] = known["num_repeats"]
+        settings[name] = known[name]
     return {**before, **result, EVALUATED_WITH: settings}
 
   def compared(self, passed_over: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -105,10 +105,16 @@ def test_what_is_measured_in_addition_leaves_what_was_there(tmp_path):
 
 
 def test_repetitions_are_noted_of_what_was_measured_last(tmp_path):
-  results(tmp_path, few_shots="2", num_repeats=2).save(5, {"eval/a": 0.5}, full=True)
+  shots = {"eval/a": 0.5, "eval/few_shots": [{"images": 2}]}
+  results(tmp_path, few_shots="2", num_repeats=2).save(5, shots, full=True)
   results(tmp_path, label_fractions="0.5", num_repeats=3).save(5, {"eval/a": 0.5}, full=True)
-  noted = results(tmp_path).cached(5)["evaluated_with"]
-  assert noted["few_shots"] == "2" and noted["num_repeats"] == 3
+  found = results(tmp_path).cached(5)
+  noted = found["evaluated_with"]
+  assert noted["label_fractions"] == "0.5" and noted["num_repeats"] == 3
+  assert found["eval/few_shots"] == [{"images": 2}]
+  assert results(tmp_path, label_fractions="0.5", num_repeats=3).cached(5, full=True)
+  for repeats in (2, 3):  # those that are there are of two subsets, which nothing says any more
+    assert results(tmp_path, few_shots="2", num_repeats=repeats).cached(5, full=True) is None
   results(tmp_path, num_repeats=9).save(5, {"eval/a": 0.5}, full=True)
   assert results(tmp_path).cached(5)["evaluated_with"]["num_repeats"] == 3
 
