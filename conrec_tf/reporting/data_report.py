@@ -134,6 +134,7 @@ class DataFindings:
         ],
       )
       section.pictures.append(data_figures.label_counts(self.source.class_names, counts))
+      section.notes += _cut("labels", len(self.source.class_names))
     else:
       section.notes.append("There are no labels: the losses are measured on the held-out split.")
     return section
@@ -235,6 +236,7 @@ class DataFindings:
       for found in pairs
     ]
     section.pictures.append(data_figures.look_alikes(drawn))
+    section.notes += _cut("pairs", len(shown))
     section.notes.append(
       "Check them before leaving them out (--drop_duplicates, for folders): images with similar "
       "hashes may be different photographs."
@@ -278,6 +280,13 @@ def write_data_report(found: DataFindings, parent: pathlib.Path) -> pathlib.Path
       command=f"python run.py --mode=check_data --dataset={found.options.dataset}",
     )
   return folder / PAGE
+
+
+def _cut(rows: str, count: int) -> list[str]:
+  """Returns a note where a table doesn't hold all that it is about."""
+  if count <= LINES_SHOWN:
+    return []
+  return [f"The table has the first {LINES_SHOWN} of {count:,} {rows}."]
 
 
 def _small(image: np.ndarray) -> np.ndarray:

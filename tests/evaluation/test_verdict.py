@@ -169,7 +169,8 @@ def test_a_method_must_be_worth_it_against_each_other_one():
     (
       verdict(UNDECIDED, -0.0004, (-0.04, 0.0395)),
       "Can't be told with so many images: with all labels +0.0 points against untrained, -4.0 to "
-      "+4.0, on both sides of the margin of 1, on 1,020 images; more images alone would not decide.",
+      "+4.0, on both sides of the margin of 1, on 1,020 images; more images alone would not "
+      "decide.",
     ),
     (
       verdict(UNDECIDED, 0.02, (-0.01, 0.05)),

@@ -54,6 +54,7 @@ def look(caplog, **values):
 
 def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypatch):
   monkeypatch.setattr(data_report, "IMAGES_SHOWN", 2)  # each takes a moment to draw
+  monkeypatch.setattr(data_report, "LINES_SHOWN", 2)
   _, page, logged = look(
     caplog,
     dataset="image_folder",
@@ -67,6 +68,9 @@ def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypat
   for text in (said, example):
     assert text in problems and text in logged, text
   assert "None: every" not in page
+  assert '<p class="note">The table has the first 2 of 3 labels.</p>' in page
+  assert "tulip" not in page.partition("<table>")[2].partition("</table>")[0]
+  assert "pairs." not in page
 
 
 def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
