@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import math
 
 import numpy as np
 from scipy import stats
@@ -22,6 +23,41 @@ Measure = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
+class Spread:
+  """What makes a difference vary, as variances.
+
+  Attributes:
+    units: how many images were measured, or groups of them.
+    of_units: over resamples of them.
+    added: of the disagreements that are added.
+    others: `(variance, its degrees of freedom)` of trainings, and of what classifiers learnt from.
+  """
+
+  units: int
+  of_units: float
+  added: float
+  others: tuple[tuple[float, int], ...]
+
+  def error(self, times: float = 1.0) -> tuple[float, float]:
+    """Returns the standard error of the difference, and its degrees of freedom.
+
+    Args:
+      times: how many times the units there would be, as much alike.
+    """
+    of_units = self.of_units / times + self.added / times**2
+    parts = [(of_units, self.units * times - 1), *self.others]
+    variance = sum(part for part, _ in parts)
+    if not variance:
+      return 0.0, math.inf
+    return math.sqrt(variance), variance**2 / sum(part**2 / freedom for part, freedom in parts)
+
+  def half_width(self, level: float, times: float = 1.0) -> float:
+    """Returns half of the width of the interval of a level; see `error`."""
+    error, freedom = self.error(times)
+    return float(stats.t(freedom).ppf((1 + level) / 2) * error)
+
+
+@dataclasses.dataclass(frozen=True)
 class Difference:
   """The difference of two methods.
 
@@ -31,15 +67,14 @@ class Difference:
     p_value: of as large a difference either way, were there none.
     varies_by_training: whether how far trainings of a method differ is in interval and p value;
       with a single training of each it can't be.
-    of_images: the share of the images in the variance of the difference, in [0, 1]; the rest is
-      that of trainings and of what classifiers learnt from.
+    spread: what it varies by; None of a single group, of which nothing is known.
   """
 
   value: float
   interval: tuple[float, float]
   p_value: float
   varies_by_training: bool
-  of_images: float = 1.0
+  spread: Spread | None = None
 
   @property
   def verdict(self) -> str:
@@ -111,25 +146,21 @@ def compare(
   of_images = float(drawn.var(ddof=1)) if len(drawn) > 1 else 0.0
   if groups is not None:
     of_images *= variance_correction(units)
-  of_images += added_disagreements / units**2
   parts = _variances_of_means(*values)
   varies_by_training = bool(parts)
   parts += _variance_of_subsets(*of_subsets)
-  error = np.sqrt(of_images + sum(variance for variance, _ in parts))
+  spread = Spread(units, of_images, added_disagreements / units**2, tuple(parts))
+  error, freedom = spread.error()
   if not error:
     alike = float(difference == 0)
-    return Difference(difference, (difference, difference), alike, varies_by_training)
-  denominator = of_images**2 / (units - 1) + sum(
-    variance**2 / freedom for variance, freedom in parts
-  )
-  student = stats.t(error**4 / denominator)
-  half = float(student.ppf((1 + level) / 2) * error)
+    return Difference(difference, (difference, difference), alike, varies_by_training, spread)
+  half = spread.half_width(level)
   return Difference(
     difference,
     (difference - half, difference + half),
-    float(2 * student.sf(abs(difference) / error)),
+    float(2 * stats.t(freedom).sf(abs(difference) / error)),
     varies_by_training,
-    float(of_images / error**2),
+    spread,
   )
 
 

@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
-from conrec_tf.evaluation.comparison import compare
+from conrec_tf.evaluation.comparison import Spread, compare
 from conrec_tf.evaluation.measures import LEVEL
 
+FEWEST_UNITS, MOST_TIMES = 2, 1e6  # images or groups, and times as many: where a number is sought
 WORTH, NOT_WORTH, UNDECIDED = "worth it", "not worth it", "can't be told"
 
 
@@ -26,9 +28,8 @@ class Verdict:
     images: that were measured.
     groups: that they belong to, or None; these then count, not the images.
     images_to_decide: with how many images the interval would just leave the margin out, if the
-      difference stayed as it is and groups as large: an estimate, as the part of the interval's
-      width that comes from images goes with 1 / sqrt(images). None where no number would do: the
-      difference is at the margin, or trainings differ too much.
+      difference and what it varies by stayed as they are, and groups as large: an estimate. None
+      where no number would do: the difference is at the margin, or trainings differ too much.
   """
 
   answer: str
@@ -62,18 +63,13 @@ def decide(
     groups: names of what images belong together by, object `[N]`, or None.
     **options: grades, resamples and seed of `compare`.
   """
+  level = 1 - (1 - LEVEL) / comparisons
   found = compare(
-    first,
-    second,
-    labels,
-    groups=groups,
-    level=1 - (1 - LEVEL) / comparisons,
-    added_disagreements=1.0,
-    **options,
+    first, second, labels, groups=groups, level=level, added_disagreements=1.0, **options
   )
   low, high = found.interval
   answer = WORTH if low > margin else NOT_WORTH if high < margin else UNDECIDED
-  needed = _images_to_decide(len(labels), found.value - margin, (high - low) / 2, found.of_images)
+  times = _times_to_decide(found.spread, abs(found.value - margin), level)
   return Verdict(
     answer,
     found.value,
@@ -81,21 +77,27 @@ def decide(
     margin,
     len(labels),
     None if groups is None else len(set(groups)),
-    needed,
+    None if times is None else math.ceil(times * len(labels)),
   )
 
 
-def _images_to_decide(images: int, gap: float, half: float, of_images: float) -> int | None:
-  """Returns how many images would make an interval as wide as the gap to the margin.
+def _times_to_decide(spread: Spread | None, gap: float, level: float) -> float | None:
+  """Returns how many times the images would make an interval as wide as the gap to the margin.
 
   Args:
-    images: that were measured.
     gap: from the margin to the middle of the interval.
-    half: of the interval's width.
-    of_images: share of the images in the variance.
+    level: of the interval.
   """
-  left = (gap / half) ** 2 - (1 - of_images)  # of the variance, for images
-  return math.ceil(images * of_images / left) if left > 0 else None
+  if spread is None or spread.half_width(level, MOST_TIMES) >= gap:
+    return None
+
+  def surplus(power: float) -> float:
+    return spread.half_width(level, math.exp(power)) - gap
+
+  fewest = math.log(FEWEST_UNITS / spread.units)
+  if surplus(fewest) <= 0:
+    return math.exp(fewest)
+  return math.exp(brentq(surplus, fewest, math.log(MOST_TIMES)))
 
 
 def overall(verdicts: Mapping[str, Verdict]) -> tuple[str, str]:

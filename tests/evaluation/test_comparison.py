@@ -94,7 +94,8 @@ def test_how_far_subsets_of_labels_differ_is_in_the_interval(rng):
   assert found.value == pytest.approx(of_subsets.mean()) and not found.varies_by_training
   of_images = (first.mean(0) - second.mean(0)).var() / 400
   variance = of_subsets.var(ddof=1) / 3
-  assert found.of_images == pytest.approx(of_images / (of_images + variance), rel=0.05)
+  assert found.spread.of_units == pytest.approx(of_images, rel=0.05)
+  assert found.spread.others == ((pytest.approx(variance), 2),)
   freedom = (of_images + variance) ** 2 / (of_images**2 / 399 + variance**2 / 2)
   half = stats.t(freedom).ppf(0.975) * np.sqrt(of_images + variance)
   assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.02)

@@ -33,8 +33,6 @@ def test_interval_and_number_of_images_by_hand():
   assert (found.answer, found.images, found.groups) == (WORTH, 1000, None)
   undecided = decide(*pair(1000, 60, 20), margin=0.03, resamples=20000)
   assert undecided.answer == UNDECIDED
-  half = (undecided.interval[1] - undecided.interval[0]) / 2
-  assert undecided.images_to_decide == math.ceil(1000 * (half / (undecided.value - 0.03)) ** 2)
   assert undecided.images_to_decide == pytest.approx(3060, rel=0.05)
 
 
@@ -44,6 +42,24 @@ def test_with_so_many_images_as_are_asked_for_the_interval_just_leaves_the_margi
   times = few.images_to_decide / 500
   more = decide(*pair(few.images_to_decide, round(30 * times), round(20 * times)), margin=0.0)
   assert abs(more.interval[0]) < 0.1 * more.value
+
+
+@pytest.mark.parametrize("groups", [0, 4, 10])
+def test_the_number_that_would_decide_is_told_of_few_as_of_many(groups):
+  """Of few the interval is wide for want of degrees of freedom, too, which more would give."""
+  names = np.repeat(np.arange(groups), 12).astype(object) if groups else None
+  few = 12 * groups or 30
+  agreeing = pair(few, 0, 0)
+  found = decide(*agreeing, margin=0.02, groups=names, comparisons=2)
+  assert found.answer == UNDECIDED
+  # Nothing but one disagreement more varies, of as many units as there then are.
+  size = 12 if groups else 1
+  wanted = next(
+    units
+    for units in range(2, 10000)
+    if stats.t(units - 1).ppf(1 - 0.05 / 4) / units <= found.margin
+  )
+  assert abs(found.images_to_decide - size * wanted) <= size
 
 
 def test_two_methods_that_agree_on_few_images_are_not_taken_to_be_the_same():
