@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Training
+from conrec_tf.errors import UsageError
 from conrec_tf.export.saved_model import Exported
 from conrec_tf.models import ConRec, build_model
 from conrec_tf.pretrained.load import parts_of
@@ -116,9 +117,19 @@ class Segmenter:
     self._probabilities = probabilities
 
   def __call__(self, image: np.ndarray) -> np.ndarray:
-    """Returns probabilities float32 `[h, w, K]` of an image float32 `[h, w, C]` in [0, 1]."""
+    """Returns probabilities float32 `[h, w, K]` of an image float32 `[h, w, C]` in [0, 1].
+
+    Raises:
+      UsageError: one isn't finite.
+    """
     axes = [(), (0,), (1,), (0, 1)] if self._flips else [()]
-    return np.mean([np.flip(self._predicted(np.flip(image, axis)), axis) for axis in axes], axis=0)
+    found = np.mean([np.flip(self._predicted(np.flip(image, axis)), axis) for axis in axes], axis=0)
+    if not np.isfinite(found).all():  # which would pass for the background
+      raise UsageError(
+        "the network must give finite numbers for each pixel. "
+        "Received: others for an image of {} x {}".format(*image.shape[:2])
+      )
+    return found
 
   def _predicted(self, image: np.ndarray) -> np.ndarray:
     return predict_image(

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
 from conrec_tf.segmentation.network import Segmenter, build_segmentation_head, segmentation_logits
 from conrec_tf.segmentation.tiling import predict_image
@@ -17,6 +18,13 @@ def make_segmenter(depth=2, **values):
   for number, variable in enumerate(model.variables + head.variables):
     variable.assign_add(tf.random.stateless_uniform(variable.shape, [number, 0], 0.0, 0.2))
   return model, head, Segmenter(model, head, **values)
+
+
+def test_pixels_of_which_nothing_is_known_are_no_background():
+  _, head, segmenter = make_segmenter()
+  head.convolution.bias.assign(np.full(4, np.nan))
+  with pytest.raises(UsageError, match="finite numbers for each pixel. Received: .* of 16 x 24"):
+    segmenter(np.zeros([16, 24, 3], np.float32))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 97), (131, 255), (33, 300)])
