@@ -9,6 +9,7 @@ import pytest
 from conrec_tf.config import Config
 from conrec_tf.metrics import METRICS
 from conrec_tf.reporting.figures.curves import levels_of_chance, smoothed, training_curves
+from conrec_tf.reporting.figures.plot_style import series_style
 from conrec_tf.reporting.report import _compared
 from conrec_tf.reporting.run_record import RunRecord
 from conrec_tf.reporting.tensorboard import _groups
@@ -20,6 +21,12 @@ def test_smoothed_values_are_means_of_a_window(rng, count):
   reach = max(1, count // 40)
   expected = [values[max(0, i - reach) : i + reach + 1].mean() for i in range(count)]
   np.testing.assert_allclose(smoothed(values), expected)
+
+
+def test_no_two_of_many_runs_are_drawn_alike():
+  styles = [series_style(index) for index in range(49)]
+  for parts in (("color", "marker"), ("color", "linestyle")):  # of points alone, and of lines
+    assert len({tuple(style[part] for part in parts) for style in styles}) == 49
 
 
 def test_levels_of_chance():

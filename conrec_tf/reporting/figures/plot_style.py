@@ -110,11 +110,12 @@ def chart(size: tuple[float, float] = CHART) -> tuple[Figure, Axes]:
 
 
 def series_style(index: int) -> dict[str, Any]:
-  """Returns colour, marker and dashes of the index-th run."""
+  """Returns colour, marker and dashes of the index-th run: others than those of any before it."""
+  shape = index + index // len(PALETTE)  # where colours come again, markers and dashes are others
   return dict(
     color=PALETTE[index % len(PALETTE)],
-    marker=MARKERS[index % len(MARKERS)],
-    linestyle=DASHES[index % len(DASHES)],
+    marker=MARKERS[shape % len(MARKERS)],
+    linestyle=DASHES[shape % len(DASHES)],
   )
 
 
