@@ -8,7 +8,12 @@ import pytest
 
 from conrec_tf.config import Config
 from conrec_tf.metrics import METRICS
-from conrec_tf.reporting.figures.curves import levels_of_chance, smoothed, training_curves
+from conrec_tf.reporting.figures.curves import (
+  accuracy_over_epochs,
+  levels_of_chance,
+  smoothed,
+  training_curves,
+)
 from conrec_tf.reporting.figures.plot_style import series_style
 from conrec_tf.reporting.report import _compared
 from conrec_tf.reporting.run_record import RunRecord
@@ -56,6 +61,26 @@ def test_levels_of_chance_are_of_the_runs_that_are_drawn():
   [axes] = picture.drawn.axes
   dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
   assert [line.get_ydata()[0] for line in dotted] == [pytest.approx(100 / 8)]
+
+
+def test_a_caption_tells_of_what_is_drawn_alone():
+  results = {1: {"eval/rank_me": 3.0, "eval/best_rank_me": 3.0}}
+  run = dataclasses.replace(record(config=Config()), evaluations=results, result=results[1])
+  picture = accuracy_over_epochs([run])
+  assert picture.title == "RankMe over epochs"
+  assert "Hollow" not in picture.text and "Dotted" not in picture.text
+  strongest = {
+    "eval/linear_auroc": 0.7,
+    "eval/best_linear_auroc": 0.7,
+    "eval/untrained_strongest": 0.6,
+    "eval/untrained_strongest_reading": "recomputed batch norm",
+  }
+  results = {0: {"eval/untrained_linear_auroc": 0.5}, 1: strongest}
+  run = dataclasses.replace(run, evaluations=results, result=strongest)
+  picture = accuracy_over_epochs([run])
+  assert picture.title == "Mean area under the ROC curve over epochs"
+  assert "Hollow mark: " in picture.text
+  assert "Dotted line: it at its strongest (recomputed batch norm). " in picture.text
 
 
 def test_steps_of_an_epoch_are_of_the_images_that_each_run_learnt_from():

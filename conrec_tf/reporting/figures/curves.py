@@ -17,6 +17,7 @@ from conrec_tf.metrics import (
   LABEL_FRACTIONS,
   METRICS,
   UNTRAINED_STRONGEST,
+  UNTRAINED_STRONGEST_READING,
   Metric,
   metric_of,
   untrained_key,
@@ -144,16 +145,25 @@ def accuracy_over_epochs(runs: Sequence[RunRecord]) -> Picture:
   axes.set(xlabel="epoch", ylabel=label)
   axes.margins(y=0.16)
   _legend(axes, runs)
-  title = label.split(" (")[0].capitalize() + " over epochs"
+  text = "Star: the best evaluation. "
+  if any(untrained_key(metric) in run.evaluations.get(0, {}) for run in runs):
+    text += "Hollow mark: the untrained network, evaluated alike. "
+  readings = {run.result.get(UNTRAINED_STRONGEST_READING) for run in runs} - {None}
+  if readings:
+    text += f"Dotted line: it at its strongest ({'; '.join(sorted(readings))}). "
   return Picture(
     drawn,
     "accuracy_over_epochs",
-    title,
-    "Star: the best evaluation. Hollow mark: the untrained network, evaluated alike. Dotted line: "
-    "the untrained network at its strongest, on raw or standardised embeddings. Single evaluations "
-    "fluctuate. After Figure 5 of the paper.",
+    f"{_opening(label)} over epochs",
+    f"{text}Single evaluations fluctuate. After Figure 5 of the paper.",
     drawing=True,
   )
+
+
+def _opening(axis: str) -> str:
+  """Returns an axis' words without the unit, to begin a title with."""
+  words = axis.split(" (")[0]
+  return words[0].upper() + words[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +228,7 @@ def few_labels(kind: str, runs: Sequence[RunRecord]) -> Picture | None:
   return Picture(
     drawn,
     kind,
-    drawing.title.format(label.split(" (")[0].capitalize()),
+    drawing.title.format(_opening(label)),
     f"Mean and standard deviation over {max(counts)} {drawing.caption}",
     drawing=True,
   )
