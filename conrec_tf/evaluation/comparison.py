@@ -63,7 +63,7 @@ class Difference:
 
   Attributes:
     value: the difference of the means over trainings.
-    interval: of 95 % unless asked otherwise, (low, high).
+    interval: of 95 % unless asked otherwise, (low, high), no wider than differences may be.
     p_value: of as large a difference either way, were there none.
     varies_by_training: whether how far trainings of a method differ is in interval and p value;
       with a single training of each it can't be.
@@ -131,10 +131,11 @@ def compare(
   ]
   values = [side.mean(axis=1) for side in of_subsets]
   difference = float(values[0].mean() - values[1].mean())
+  widest = 2.0 if grades else 1.0  # kappas may be 2 apart
   units = len(labels) if groups is None else len(set(groups))
   if units < 2:
     has_several = any(len(side) > 1 for side in values)
-    return Difference(difference, (-float("inf"), float("inf")), 1.0, has_several)
+    return Difference(difference, (-widest, widest), 1.0, has_several)
   drawn = np.concatenate(
     [
       np.mean([measure(weights) for training in sides[0] for measure in training], axis=0)
@@ -157,7 +158,7 @@ def compare(
   half = spread.half_width(level)
   return Difference(
     difference,
-    (difference - half, difference + half),
+    (max(difference - half, -widest), min(difference + half, widest)),
     float(2 * stats.t(freedom).sf(abs(difference) / error)),
     varies_by_training,
     spread,

@@ -69,7 +69,7 @@ def test_resamples_of_one_grade_have_no_kappa_that_counts():
   differences = drawn - measures.quadratic_weighted_kappa(wrong, grades, weights, 5)
   compared = compare([grades], [wrong], grades, grades=5, groups=groups, resamples=200)
   error = np.sqrt(np.nanvar(differences, ddof=1) * 3 / 2)
-  assert np.diff(compared.interval)[0] / 2 == pytest.approx(stats.t(2).ppf(0.975) * error)
+  assert compared.spread.half_width(0.95) == pytest.approx(stats.t(2).ppf(0.975) * error)
 
 
 def test_groups_are_drawn_whole():
@@ -90,6 +90,12 @@ def test_of_one_group_nothing_follows():
     assert measures.intervals(taken, np.eye(2)[labels], labels, 10, 0, one) == {}
   found = compare([labels], [1 - labels], labels, groups=one, resamples=10)
   assert found.verdict == "within noise" and found.p_value == 1.0
+  assert found.interval == (-1.0, 1.0)
+  two = np.repeat(["p", "q"], 10).astype(object)  # whose differences say next to nothing
+  some = np.where(np.arange(20) < 5, 1 - labels, labels)
+  assert compare([labels], [some], labels, groups=two).interval == (-1.0, 1.0)
+  of_kappa = compare([labels], [some], labels, grades=2, groups=two).interval
+  assert of_kappa == (-2.0, 2.0)
 
 
 def test_an_interval_of_groups_stays_within_the_range_of_its_number():
