@@ -148,7 +148,8 @@ def accuracy_over_epochs(runs: Sequence[RunRecord]) -> Picture:
   text = "Star: the best evaluation. "
   if any(untrained_key(metric) in run.evaluations.get(0, {}) for run in runs):
     text += "Hollow mark: the untrained network, evaluated alike. "
-  readings = {run.result.get(UNTRAINED_STRONGEST_READING) for run in runs} - {None}
+  key = UNTRAINED_STRONGEST_READING
+  readings = {run.result[key] for run in runs if key in run.result}
   if readings:
     text += f"Dotted line: it at its strongest ({'; '.join(sorted(readings))}). "
   return Picture(
