@@ -48,7 +48,7 @@ def open_slices(data: bytes, max_pixels: int, window: str) -> Frames:
       count, lambda number: np.stack([stored(number)[name] for name in COLOURS], -1), "slices"
     )
   is_byte = header.get_data_dtype().itemsize == 1
-  is_rescaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+  is_rescaled = (values.slope, values.inter) != (1.0, 0.0)  # nibabel resets the header
   limits = _limits(header, window)
   if limits is None and is_byte and header.get_data_dtype().kind == "u" and not is_rescaled:
     return Frames(count, lambda number: stored(number)[..., np.newaxis], "slices")

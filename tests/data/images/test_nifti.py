@@ -65,6 +65,17 @@ def test_bytes_stay_as_they_are_unless_a_range_is_given():
   np.testing.assert_array_equal(shown, np.moveaxis(expected, -1, 0))
 
 
+def test_bytes_that_are_rescaled_fill_the_range_of_the_volume():
+  """As SPM's maps of tissue, whose bytes are 255 times probabilities."""
+  volume = VOLUME.astype(np.uint8)  # 0 to 23
+  data = bytearray(nifti(volume))
+  data[112:120] = np.array([1 / 255, 0], "<f4").tobytes()  # scl_slope, scl_inter
+  found = slices(bytes(data))
+  assert found.dtype == np.uint8
+  expected = np.round(np.moveaxis(volume, -1, 0) / 23 * 255)
+  np.testing.assert_array_equal(found[..., 0], expected)
+
+
 def test_what_is_not_finite_does_not_count_and_a_flat_volume_is_black():
   volume = VOLUME.astype(np.float32)
   volume[0, 0, 0], volume[0, 0, 1], volume[1, 2, 3] = np.nan, -np.inf, np.inf
