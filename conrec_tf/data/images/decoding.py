@@ -38,9 +38,9 @@ def decode_stored(
 ) -> tf.Tensor:
   """Decodes an image file, whatever its name says; JPEG and PNG as they are stored, not turned.
 
-  TensorFlow decodes JPEG, PNG and GIF (its first frame, if that fills the canvas); with
-  `libraries`, `formats` the rest. Palettes are looked up, alpha is dropped, CMYK becomes RGB,
-  and grey becomes RGB or RGB grey as asked.
+  TensorFlow decodes JPEG, PNG and GIF (its first frame, if that fills the canvas) and nothing else,
+  with `libraries` `formats` does the rest. Palettes are looked up, alpha is dropped, CMYK becomes
+  RGB, and grey becomes RGB or RGB grey as asked.
 
   Args:
     encoded: scalar string.
@@ -69,8 +69,8 @@ def decode_stored(
     return tf.ensure_shape(image, [None, None, channels or None])
 
   if not libraries:
-    partial = header.leaves_canvas_empty(encoded)
-    check = tf.debugging.assert_equal(partial, False, "a GIF smaller than its canvas")
+    others = header.needs_library(encoded)
+    check = tf.debugging.assert_equal(others, False, "no JPEG, PNG, or GIF that fills its canvas")
     with tf.control_dependencies([check] if check is not None else []):
       return by_tensorflow()
   return tf.cond(header.needs_library(encoded), by_library, by_tensorflow)

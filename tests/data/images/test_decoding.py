@@ -102,6 +102,14 @@ def test_pillow_decodes_what_tensorflow_does_not(decode, kind, mode, channels):
   assert decode(data, 1, libraries=True).shape == (48, 80, 1)
 
 
+@pytest.mark.parametrize("kind", ["BMP", "WEBP", "TIFF"])
+def test_what_takes_a_library_is_refused_where_tensorflow_alone_decodes(kind):
+  """It knows BMP, too, but takes a palette's indices for grey."""
+  data = encoded(COARSE.convert("P") if kind == "BMP" else COARSE, kind)
+  with pytest.raises(tf.errors.InvalidArgumentError, match="no JPEG, PNG, or GIF that fills"):
+    decode_image(tf.constant(data), 3)
+
+
 def test_files_that_end_in_zeros_stay_whole(decode):
   data = encoded(Image.new("RGB", (8, 8)), "BMP")
   assert data.endswith(bytes(8))
