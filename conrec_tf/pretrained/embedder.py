@@ -224,7 +224,7 @@ def _pixels(image: Any, channels: int, bits: int) -> tf.Tensor:
         "X must hold images of uint8, uint16, or floats from 0 to 1. "
         f"Received: {pixels.dtype} from {pixels.min()} to {pixels.max()}"
       )
-    pixels = np.round(pixels * np.iinfo(np.uint16).max).astype(np.uint16)
+    pixels = filled_range(pixels, 1.0)
   elif bits and pixels.dtype == np.uint16:
     pixels = filled_range(pixels, 2**bits - 1)
   pixels = pixels.reshape([*pixels.shape[:2], -1])

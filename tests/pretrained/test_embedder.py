@@ -213,3 +213,9 @@ def test_the_transformer_passes_checks_of_scikit_learn(check):
 def test_scikit_learn_checks_what_it_can():
   results = checks.check_estimator(conrec_tf.ConRecEmbedder("runs/flowers"), on_skip=None)
   assert {row["status"] for row in results} == {"passed"}
+
+
+def test_floats_of_half_precision_are_taken_as_others(embedder, rng):
+  images = rng.integers(0, 9, [2, 24, 24, 3]) / 8
+  found = embedder.transform(images.astype(np.float16))
+  np.testing.assert_array_equal(found, embedder.transform(images))
