@@ -39,7 +39,7 @@ def warm_start(
       f"checkpoint must be a network of this package, for pre-training. Received: {pretrained.path}"
     )
   # What a checkpoint doesn't say is as in the run: a file of the authors' says little.
-  values = dataclasses.asdict(options) | pretrained.values | {"encoder_weights": ""}
+  values = dataclasses.asdict(options) | pretrained.values_with_head | {"encoder_weights": ""}
   source = build_model(Description(**values), pretrained.channels or None)
   load_network(pretrained, source)
   left = []

@@ -1,5 +1,6 @@
 """Pre-training that starts from a trained network."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -240,3 +241,17 @@ def test_a_start_from_a_network_that_learnt_by_less(learnt_by_less, new, of_run)
   warm_start(resolve_checkpoint(path), new, Config(**VALUES, **of_run))
   for found, wanted in zip(new.encoder.get_weights(), expected, strict=True):
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_segmentation_starts_from_all_of_another_but_its_head(tmp_path, caplog):
+  config = Config(**VALUES, train_mode="segment", dataset="image_folder")
+  expected = build_model(dataclasses.replace(config, seed=7))
+  path = saved(tmp_path / "run", expected, config)
+  model = build_model(config)
+  with caplog.at_level("INFO", "conrec_tf"):
+    warm_start(resolve_checkpoint(path), model, config, ("encoder", "decoder"))
+  assert "not taken" not in caplog.text
+  for name in ("encoder", "decoder"):
+    weights = [getattr(each, name).get_weights() for each in (model, expected)]
+    for found, wanted in zip(*weights, strict=True):
+      np.testing.assert_array_equal(found, wanted, name)
