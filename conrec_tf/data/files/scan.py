@@ -24,7 +24,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from conrec_tf.data.files.store import FileStore
+from conrec_tf.data.files.store import FileStore, Folder
 from conrec_tf.data.files.walk import base_name
 from conrec_tf.data.images.bad_image import NO_MEMORY, reason
 from conrec_tf.data.images.formats import holds_no_image
@@ -103,8 +103,8 @@ class FileScan:
     for column in ("sizes", "times", "shapes", "digests", "perceptual_hashes"):
       setattr(self, column, getattr(self, column)[order])
 
-  def take_known(self, max_pixels: int) -> None:
-    """Takes from the cache what is known of files that haven't changed, and forgets other files.
+  def take_known(self, max_pixels: int, root: str) -> None:
+    """Takes from the cache what is known of files that haven't changed, and forgets those gone.
 
     What another limit of pixels or other libraries decided isn't known.
     """
@@ -126,7 +126,9 @@ class FileScan:
     self.shapes[taken] = np.array(shapes, np.int32).T[is_same]
     self.digests[taken] = _bytes(digests, DIGEST_BYTES)[is_same]
     self.perceptual_hashes[taken] = _bytes(hashes, HASH_BYTES)[is_same]
-    gone = [(names[at],) for at in np.flatnonzero(index < 0)]
+    others = [names[at] for at in np.flatnonzero(index < 0)]  # of which another list may be made
+    sizes, _ = Folder(root).stats(list(map(os.fsdecode, others)))
+    gone = [(name,) for name, size in zip(others, sizes, strict=True) if size < 0]
     _write(self.path, "DELETE FROM images WHERE name = ?", gone)
 
   def save(self, index: Sequence[int] | np.ndarray) -> None:
@@ -171,7 +173,7 @@ def scan_files(
     digests=np.zeros([len(names), DIGEST_BYTES], np.uint8),
     perceptual_hashes=np.zeros([len(names), HASH_BYTES], np.uint8),
   )
-  scan.take_known(max_pixels)
+  scan.take_known(max_pixels, store.path)
   _add_digests(store, scan)
   scan.reorder(_order(store, scan))
   _look_at(store, scan, np.flatnonzero(scan.shapes[:, 2] < 0).tolist(), describe)

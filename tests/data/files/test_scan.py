@@ -13,7 +13,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.files import scan as file_scan
 from conrec_tf.data.files.store import Folder
 from conrec_tf.data.images.inspection import describe_image
-from conrec_tf.data.registry import load_dataset
+from conrec_tf.data.registry import load_dataset, load_files
 from conrec_tf.data.sources import image_files
 
 
@@ -239,3 +239,16 @@ def test_what_another_process_has_not_finished_writing_is_as_it_was(photos, monk
     assert look(photos, monkeypatch)[1] == ["12.png"]  # which can't be kept now
   assert look(photos, monkeypatch)[1] == ["12.png"]
   assert look(photos, monkeypatch)[1] == []
+
+
+def test_a_list_of_some_files_forgets_none_of_the_others_but_those_that_are_gone(
+  photos, monkeypatch
+):
+  look(photos, monkeypatch)
+  (photos / "00.png").unlink()
+  for files in (["01.png"], ["02.png", "03.png"]):
+    load_files(Config(dataset="image_folder"), str(photos), files)
+  with contextlib.closing(sqlite3.connect(file_scan.cache_path(str(photos)))) as database:
+    [[count]] = database.execute("SELECT COUNT(*) FROM images")
+  photograph(photos / "00.png", 50)
+  assert count == 11 and look(photos, monkeypatch)[1] == ["00.png"]
