@@ -1,6 +1,8 @@
 """Images as Pillow reads them, and what every library that decodes files needs around it."""
 
 import io
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ from conrec_tf.data.images.pixel_values import check_size, filled_range
 
 EXTRA = "pip install 'conrec-tf[formats]'"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+BYTE, WORD = 255, 65535  # white of 8 and of 16 bits
 ANIMATED = ("WEBP", "AVIF")  # formats in which more frames are a film, not further images
 JPEG_2000 = b"\0\0\0\x0cjP  "
 CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start (SOC) and its sizes (SIZ)
 DEPTH_AFTER_CODESTREAM = 42  # Ssiz of the first component, ISO/IEC 15444-1, A.5.1
+NETPBM, NETPBM_HEADER = (b"P2", b"P3", b"P5", b"P6"), 4096  # of PGM and PPM; bytes with comments
 
 
 def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
@@ -29,9 +33,11 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     library("pillow_heif", "HEIC").register_heif_opener()
   file = Image.open(io.BytesIO(data))
   check_size(file.height, file.width, max_pixels)
-  depth = _jpeg_2000_depth(data)
+  depth, white = _jpeg_2000_depth(data), _netpbm_white(data)
   if depth > 8 and len(file.getbands()) > 1:
     return _jpeg_2000_colours(data, depth)
+  if white > BYTE:
+    return _netpbm_of_16_bits(file, data, white)
   frames = getattr(file, "n_frames", 1)
   if frames > 1 and file.format in ANIMATED:
     raise ValueError(f"{frames} frames; save one image a file")
@@ -61,8 +67,8 @@ def _on_canvas(file: Image.Image) -> np.ndarray:
 
 
 def fills_16_bits(data: bytes) -> bool:
-  """Returns whether a file's fewer bits have been stretched over 16, as those of JPEG 2000 are."""
-  return 0 < _jpeg_2000_depth(data) < 16
+  """Returns whether a file's fewer bits, as it states them, have been stretched over 16."""
+  return 0 < _jpeg_2000_depth(data) < 16 or BYTE < _netpbm_white(data) < WORD
 
 
 def _jpeg_2000_depth(data: bytes) -> int:
@@ -77,6 +83,24 @@ def _jpeg_2000_colours(data: bytes, depth: int) -> np.ndarray:
   codecs = library("imagecodecs", "JPEG 2000 of colours of more than 8 bits")
   image = codecs.jpeg2k_decode(data)
   return filled_range(image[..., : 3 if image.shape[-1] > 2 else 1], 2**depth - 1)
+
+
+def _netpbm_white(data: bytes) -> int:
+  """Returns the white that a PGM or PPM file states; 0 for any other file."""
+  if not data.startswith(NETPBM):
+    return 0
+  return int(re.sub(rb"#[^\r\n]*", b"", data[:NETPBM_HEADER]).split(None, 4)[3])
+
+
+def _netpbm_of_16_bits(file: Any, data: bytes, white: int) -> np.ndarray:
+  """Returns uint16 `[h, w, C]` of a PGM or PPM, of whose colours Pillow keeps 8 bits."""
+  shape, start = (file.height, file.width, len(file.getbands())), file.tile[0].offset
+  count = math.prod(shape)
+  if data.startswith((b"P5", b"P6")):
+    numbers = np.frombuffer(data, ">u2", count, start)
+  else:
+    numbers = np.array(data[start:].split()[:count]).astype(np.int64)
+  return filled_range(numbers.reshape(shape), white)
 
 
 def no_range(dtype: object) -> str:

@@ -129,6 +129,29 @@ def test_jpeg_xl_heic_avif_jpeg_2000():
     assert described(buffer.getvalue()) == [48, 80, 3, 8]
 
 
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize("white", [4095, 65535])
+def test_pgm_and_ppm_of_more_than_8_bits_keep_them(kind, white):
+  count = 1 if kind in ("P2", "P5") else 3
+  stored = RNG.integers(0, white + 1, (4, 5, count))
+  stored[0, 0, 0] = white
+  content = (
+    " ".join(map(str, stored.ravel().tolist())).encode()
+    if kind in ("P2", "P3")
+    else stored.astype(">u2").tobytes()
+  )
+  data = f"{kind}\n# 9 9\n5 4\n{white}\n".encode() + content
+  found = read_image(data, 0, PIXELS)
+  assert found.dtype == np.uint16
+  np.testing.assert_array_equal(found, np.round(stored / white * 65535))
+  assert described(data) == [4, 5, count, 16]
+  as_of_12 = read_image(data, 12, PIXELS)  # those that state 16 may use fewer
+  expected = found if white == 4095 else np.round(np.clip(stored / 4095, 0, 1) * 65535)
+  np.testing.assert_array_equal(as_of_12, expected)
+  with pytest.raises(ValueError):
+    read_image(data[:-9], 0, PIXELS)
+
+
 def test_what_is_missing_is_named(monkeypatch):
   for data, name in (
     (dicom(RAMP), "DICOM needs pydicom"),
