@@ -95,9 +95,12 @@ class ExternalNetwork:
     self.width = given[1] if self._rank == 4 and self._maps_first else given[-1]
     how = {2: "", 3: ", of which the first of a sequence is taken", 4: ", averaged over places"}
     logger.info(
-      "Network of %s: takes %s, channels %s, values of %s (--external_scaling); gives %s%s",
+      "Network of %s: takes %s, here of %d pixels (--%s), channels %s, values of %s "
+      "(--external_scaling); gives %s%s",
       path,
       _words(shape),
+      self.image_size,
+      size_option,
       "first" if self._channels_first else "last",
       VALUES[scaling],
       _words((None, *given[1:])),
@@ -145,9 +148,13 @@ class ExternalNetwork:
       axis, sides = (1, shape[2:]) if channels_first else (3, shape[1:3])
       if shape[axis] not in (*numbers, None):
         continue
-      size = image_size or sides[0] or free_size
-      if any(side not in (None, size) for side in sides):
-        errors.append(f"{self._size_option} must be {sides[0]}")
+      fixed = sorted({side for side in sides if side})
+      size = image_size or next(iter(fixed), free_size)
+      if len(fixed) > 1:
+        errors.append(f"{self._option} must take square images")
+        continue
+      if fixed not in ([], [size]):
+        errors.append(f"{self._size_option} must be {fixed[0]}")
         continue
       for channels in numbers if shape[axis] is None else (shape[axis],):
         assert channels
@@ -275,6 +282,9 @@ def _chosen_output(path: str, output: str, names: list[str]) -> str:
     raise UsageError(
       f"external_output must be one of {', '.join(names)}, for {path}. Received: {output}"
     )
+  if not output and len(names) > 1:
+    shown = ", ".join(names)
+    logger.info("Of the outputs %s of %s the first is taken (--external_output)", shown, path)
   return output or names[0]
 
 

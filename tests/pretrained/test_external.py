@@ -144,6 +144,33 @@ def test_what_a_network_takes_and_gives(tmp_path, rng):
   np.testing.assert_allclose(network.embed(tf.constant(images)), images[:, 1, 1])
 
 
+def test_what_is_chosen_without_being_asked_for_is_said(tmp_path, caplog):
+  caplog.set_level("INFO", "conrec_tf")
+  two = saved(
+    tmp_path / "two",
+    lambda images: {"b": images[:, 0, 0], "a": images[:, 1, 1]},
+    tf.TensorSpec([None, None, None, 3]),
+  )
+  ExternalNetwork(two, "unit", "b", 8)
+  assert "--external_output" not in caplog.text and "here of 8 pixels (--image_size)" in caplog.text
+  ExternalNetwork(two, "unit", "", 8)
+  assert "Of the outputs a, b of" in caplog.text and "--external_output" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "sides, message",
+  [
+    ((8, 6), "checkpoint must take square images, for .*net, which takes .any, 8, 6, 3."),
+    ((None, 6), "image_size must be 6, for .*net, which takes .any, any, 6, 3.. Received: 8"),
+  ],
+)
+def test_images_that_are_not_square_are_refused(tmp_path, sides, message):
+  spec = tf.TensorSpec([None, *sides, 3])
+  path = saved(tmp_path / "net", lambda images: images[:, 0, 0], spec)
+  with pytest.raises(UsageError, match=message):
+    ExternalNetwork(path, "unit", "", 8)
+
+
 def test_what_is_refused(files, tmp_path):
   path = saved(tmp_path / "net", lambda images: images[:, 0, 0], tf.TensorSpec([None, 8, 8, 3]))
   for arguments, message in (
