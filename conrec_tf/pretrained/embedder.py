@@ -91,7 +91,7 @@ def _located(paths: Sequence[str]) -> tuple[str, list[str], list[str]]:
   return root, sorted(set(names)), names
 
 
-def _are_paths(images: Any) -> bool:
+def _are_paths(images: Sequence[Any]) -> bool:
   return len(images) > 0 and isinstance(images[0], str | os.PathLike)
 
 
@@ -119,12 +119,15 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     self.options = options
 
   def fit(self, X: Any, y: Any = None) -> Self:
-    """Opens the network and tries the first image; of the others sizes count, labels don't."""
+    """Opens the network as it is now, and tries the first image.
+
+    Of the other images sizes count; labels don't.
+    """
     del y
-    if len(X) == 0:
-      raise ValueError("X must hold images. Received: 0")
-    self.center_crop_ = self._takes_centre(X)
-    self.n_features_out_ = self._n_features_out = self._embeddings(X[:1]).shape[1]
+    vars(self).pop("_network", None)
+    images = list(X)  # be it a column of a table, whose rows have numbers of their own
+    self.center_crop_ = self._takes_centre(images)
+    self.n_features_out_ = self._n_features_out = self._embeddings(images[:1]).shape[1]
     return self
 
   def transform(self, X: Any) -> np.ndarray:
@@ -134,9 +137,11 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
       UsageError: an image can't be read.
     """
     check_is_fitted(self)
-    return self._embeddings(X)
+    return self._embeddings(list(X))
 
-  def _embeddings(self, images: Any) -> np.ndarray:
+  def _embeddings(self, images: Sequence[Any]) -> np.ndarray:
+    if not images:
+      raise ValueError("X must hold images. Received: 0")
     if _are_paths(images):
       paths = [os.fspath(path) for path in images]
       embeddings, found = _embed_files(self._opened(), paths, self.center_crop_)
@@ -149,7 +154,7 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     batches = _batches(images, channels, self.center_crop_, config)
     return np.concatenate([embed_images(model, batch, config).numpy() for batch in batches])
 
-  def _takes_centre(self, images: Any) -> bool:
+  def _takes_centre(self, images: Sequence[Any]) -> bool:
     """Returns whether images are given by their centre: as is said, or by the sizes of these."""
     config, pretrained, _ = self._opened()
     is_said = config.eval_crop != "auto" or pretrained.center_crop is not None

@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import pickle
+import shutil
 
 from foreign_networks import quarters
 import numpy as np
@@ -16,6 +17,7 @@ from conrec_tf.config import Config
 from conrec_tf.data.augmentation.resizing import evaluation_image
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.run import Run
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -219,3 +221,23 @@ def test_floats_of_half_precision_are_taken_as_others(embedder, rng):
   images = rng.integers(0, 9, [2, 24, 24, 3]) / 8
   found = embedder.transform(images.astype(np.float16))
   np.testing.assert_array_equal(found, embedder.transform(images))
+
+
+def test_paths_may_be_a_column_of_a_table_that_begins_anywhere(run, embedder):
+  pandas = pytest.importorskip("pandas")
+  paths = [str(run[1] / name) for name in ("b.png", "a.png")]
+  found = embedder.transform(pandas.Series(paths, index=[7, 3]))
+  np.testing.assert_array_equal(found, embedder.transform(paths))
+  with pytest.raises(ValueError, match="must hold images. Received: 0"):
+    embedder.transform([])
+
+
+def test_fitted_again_it_takes_the_network_of_now(run, tmp_path, rng):
+  path, images = tmp_path / "run", rng.random([2, 24, 24, 3])
+  shutil.copytree(run[0].path, path)
+  embedder = conrec_tf.ConRecEmbedder(path).fit(images)
+  before = embedder.transform(images)
+  other = build_model(Config(**resolve_checkpoint(path).values, seed=1), 3)
+  Checkpoints(path, 1, {"model": other}).save(6)
+  np.testing.assert_array_equal(embedder.transform(images), before)
+  assert np.abs(embedder.fit(images).transform(images) - before).max() > 1e-3
