@@ -241,3 +241,20 @@ def test_fitted_again_it_takes_the_network_of_now(run, tmp_path, rng):
   Checkpoints(path, 1, {"model": other}).save(6)
   np.testing.assert_array_equal(embedder.transform(images), before)
   assert np.abs(embedder.fit(images).transform(images) - before).max() > 1e-3
+
+
+def test_images_of_other_channels_than_a_network_of_several_takes_are_refused(run, tmp_path):
+  config = Config(
+    model_dir=str(tmp_path / "run"),
+    image_size=24,
+    base_filters=2,
+    unet_depth=2,
+    reconstruction_weight=0.0,
+    corruption="none",
+  )
+  directory = RunDirectory(tmp_path / "run")
+  directory.start(config)
+  directory.write("images.json", {"channels": 2, "center_crop": False})
+  Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 2)}).save(5)
+  with pytest.raises(UsageError, match="images must have 2 channels, .* Received: 3 in .*photos"):
+    conrec_tf.embed(tmp_path / "run", run[1])
