@@ -51,7 +51,7 @@ def test_a_gif_is_as_large_as_its_canvas(canvas, at, transparent, comment):
 def test_a_gif_smaller_than_its_canvas_is_refused_where_tensorflow_alone_decodes():
   decode = tf.function(lambda data: decode_image(data, 3), autograph=False)
   np.testing.assert_array_equal(decode(tf.constant(gif((2, 3), (0, 0)))), COLOURS[NUMBERS])
-  with pytest.raises(tf.errors.InvalidArgumentError, match="no JPEG, PNG, or GIF that fills its canvas"):
+  with pytest.raises(tf.errors.InvalidArgumentError, match="no JPEG, PNG, or GIF that"):
     decode(tf.constant(gif((4, 5), (1, 1))))
 
 
