@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from conrec_tf.data.images.pixel_values import check_size, filled_range
 
+Image.MAX_IMAGE_PIXELS = None  # the limit is --max_pixels, by a file's header
 EXTRA = "pip install 'conrec-tf[formats]'"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 BYTE, WORD = 255, 65535  # white of 8 and of 16 bits

@@ -152,6 +152,12 @@ def test_pgm_and_ppm_of_more_than_8_bits_keep_them(kind, white):
     read_image(data[:-9], 0, PIXELS)
 
 
+def test_no_other_limit_of_pixels_than_ours_comes_before_it():
+  """Pillow has one of 178,956,970."""
+  with pytest.raises(ValueError, match=r"more than 150000000 pixels \(--max_pixels\)"):
+    read_image(b"P5 20000 10000 255\n", 0, PIXELS)
+
+
 def test_what_is_missing_is_named(monkeypatch):
   for data, name in (
     (dicom(RAMP), "DICOM needs pydicom"),
