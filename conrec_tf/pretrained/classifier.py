@@ -30,9 +30,9 @@ def find_classifier(
 ) -> KeptClassifier | None:
   """Returns the classifier of a network, or None where nothing was learnt from its embeddings.
 
-  Of a finetuned network that is its head. Else it is the one that an evaluation kept, in a folder,
-  beside the network, or inside its SavedModel; or a head that was trained beside the network. One
-  that learnt from images that were given otherwise, in another size say, is none; that is said.
+  It is what a linear evaluation kept, in a folder, beside the network, or inside its SavedModel; or
+  else the head of a finetuned network, or one that was trained beside the network. What learnt from
+  images that were given otherwise, in another size say, is none; that is said.
 
   Args:
     model: the network, with its weights.
@@ -49,7 +49,7 @@ def find_classifier(
   if head and pretrained.train_mode == "finetune":
     without = "how far others are from those isn't known"
   kept = _kept(_files(pretrained, folder), digest, given or {}, without)
-  if head is None or kept and pretrained.train_mode != "finetune":
+  if head is None or kept and True in kept.readings:  # a head has none of standardised embeddings
     return kept
   ordinal = bool(pretrained.settings.get("ordinal_labels"))
   learnt = classifier_of_head(head, ordinal)

@@ -9,10 +9,15 @@ from conrec_tf import commands
 from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
+from conrec_tf.evaluation.label_kinds import Classes
+from conrec_tf.evaluation.probes import KnownImages
+from conrec_tf.evaluation.supervised_evaluation import classifier_of_head
 from conrec_tf.models import build_head, build_model
+from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.load import open_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
+from conrec_tf.run_dir.classifier_file import KeptClassifier, write_classifier
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 
 OTHERWISE = [dict(ft_proj_selector=1), dict(representation_levels="all")]
@@ -69,3 +74,26 @@ def test_it_is_not_measured(finetuned, tmp_path, values):
   elsewhere = dict(checkpoint=finetuned.model_dir, model_dir=str(tmp_path))
   with pytest.raises(UsageError, match=message):
     commands.run(dataclasses.replace(config, **elsewhere))
+
+
+def test_labels_that_its_embeddings_were_evaluated_on_since_come_before_it(finetuned, tmp_path):
+  """In the folder of that evaluation; elsewhere it predicts what it learnt."""
+  pretrained = resolve_checkpoint(finetuned.model_dir)
+  model, head = open_network(finetuned, pretrained, 1)
+  vectors = np.random.default_rng(0).normal(size=(6, head.get_weights()[0].shape[0]))
+  train = vectors, np.arange(6) % 3
+  learnt = {each: Classes(3).fit(train, each) for each in (False, True)}
+  known = KnownImages.of_embeddings(vectors, np.arange(6))
+  kept = KeptClassifier("classes", ("a", "b", "c"), model.digest(2), learnt, known)
+  write_classifier(RunDirectory(tmp_path), 1, kept)
+  found = find_classifier(pretrained, model, 2, head, tmp_path)
+  assert found.class_names == ("a", "b", "c") and set(found.readings) == {False, True}
+  own = dataclasses.replace(
+    kept, class_names=("0", "1"), readings={False: classifier_of_head(head, False)}
+  )
+  write_classifier(RunDirectory(tmp_path), 1, own)
+  for folder in (tmp_path, ""):
+    found = find_classifier(pretrained, model, 2, head, folder)
+    assert found.class_names == ("0", "1")
+    np.testing.assert_array_equal(found.reading(True).weights, head.get_weights()[0])
+    assert len(found.known.names) == (6 if folder else 0)
