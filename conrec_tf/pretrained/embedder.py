@@ -129,7 +129,7 @@ class ConRecEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Of the other images sizes count; labels don't.
     """
     del y
-    vars(self).pop("_network", None)
+    self.__dict__.pop("_network", None)
     images = list(X)  # be it a column of a table, whose rows have numbers of their own
     self.center_crop_ = self._takes_centre(images)
     self.n_features_out_ = self._n_features_out = self._embeddings(images[:1]).shape[1]

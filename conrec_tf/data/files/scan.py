@@ -127,8 +127,8 @@ class FileScan:
     self.digests[taken] = _bytes(digests, DIGEST_BYTES)[is_same]
     self.perceptual_hashes[taken] = _bytes(hashes, HASH_BYTES)[is_same]
     others = [names[at] for at in np.flatnonzero(index < 0)]  # of which another list may be made
-    sizes, _ = Folder(root).stats(list(map(os.fsdecode, others)))
-    gone = [(name,) for name, size in zip(others, sizes, strict=True) if size < 0]
+    found, _ = Folder(root).stats(list(map(os.fsdecode, others)))
+    gone = [(name,) for name, size in zip(others, found, strict=True) if size < 0]
     _write(self.path, "DELETE FROM images WHERE name = ?", gone)
 
   def save(self, index: Sequence[int] | np.ndarray) -> None:
