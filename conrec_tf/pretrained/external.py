@@ -273,8 +273,8 @@ def _onnx(path: str, output: str, option: str) -> tuple[Function, Shape, tf.DTyp
     return tf.numpy_function(run, [pixels], tf.float32, stateful=False)
 
   shape = tuple(side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape)
-  kinds = {"tensor(float16)": tf.float16, "tensor(uint8)": tf.uint8}
-  return function, shape, kinds.get(inputs[0].type, tf.float32)
+  kind = inputs[0].type.removeprefix("tensor(").removesuffix(")")  # whose names TensorFlow knows
+  return function, shape, tf.as_dtype(kind)
 
 
 def _chosen_output(path: str, output: str, names: list[str]) -> str:

@@ -171,6 +171,35 @@ def test_images_that_are_not_square_are_refused(tmp_path, sides, message):
     ExternalNetwork(path, "unit", "", 8)
 
 
+@pytest.mark.parametrize(
+  "kind, expected",
+  [("DOUBLE", 76.5), ("FLOAT16", 76.5), ("INT32", 76.0), ("UINT8", 76.0), ("INT8", None)],
+)
+def test_onnx_files_that_take_other_numbers(tmp_path, kind, expected):
+  onnx = pytest.importorskip("onnx")
+  taken, numbers = getattr(onnx.TensorProto, kind), onnx.TensorProto.FLOAT
+  nodes = [
+    onnx.helper.make_node("Cast", ["images"], ["floats"], to=numbers),
+    onnx.helper.make_node("GlobalAveragePool", ["floats"], ["means"]),
+    onnx.helper.make_node("Flatten", ["means"], ["vectors"]),
+  ]
+  ends = [
+    onnx.helper.make_tensor_value_info(name, type_, shape)
+    for name, type_, shape in (("images", taken, [None, 3, 8, 8]), ("vectors", numbers, [None, 3]))
+  ]
+  graph = onnx.helper.make_graph(nodes, "means", ends[:1], ends[1:])
+  model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+  model.ir_version = 9
+  onnx.save(model, tmp_path / "means.onnx")
+  if expected is None:
+    with pytest.raises(UsageError, match="whole numbers up to 255. Received: .*onnx, .* int8"):
+      ExternalNetwork(str(tmp_path / "means.onnx"), "bytes", "", 8)
+    return
+  network = ExternalNetwork(str(tmp_path / "means.onnx"), "bytes", "", 8)
+  vectors = network.embed(tf.fill([2, 8, 8, 3], 0.3))  # 76.5 of 255, rounded to even
+  np.testing.assert_allclose(vectors, np.full([2, 3], expected), rtol=1e-3)
+
+
 def test_what_is_refused(files, tmp_path):
   path = saved(tmp_path / "net", lambda images: images[:, 0, 0], tf.TensorSpec([None, 8, 8, 3]))
   for arguments, message in (
