@@ -17,6 +17,7 @@ from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.label_kinds import Classes, Grades, MultiLabel
 from conrec_tf.evaluation.probes import KnownImages
+from conrec_tf.evaluation.supervised_evaluation import classifier_of_head
 from conrec_tf.models import build_head, build_model
 from conrec_tf.pretrained.classifier import find_classifier
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
@@ -180,8 +181,10 @@ def test_a_classifier_of_images_that_were_given_otherwise_predicts_nothing(
 
 def test_a_finetuned_network_predicts_by_its_head_whatever_its_images(learnt, tmp_path, caplog):
   config, model, _, (_, labels) = learnt
-  with_classifier(learnt, Classes(2), labels, tmp_path, evaluation_size=24)
+  _, kept = with_classifier(learnt, Classes(2), labels, tmp_path, evaluation_size=24)
   head = build_head(config, model, 3, 2)
+  own = dataclasses.replace(kept, readings={False: classifier_of_head(head, ordinal=False)})
+  write_classifier(RunDirectory(tmp_path), 5, own)
   settings = {"train_mode": "finetune"}
   pretrained = PretrainedModel("checkpoint", "none", settings=settings, class_names=NAMES)
   same, other = (
