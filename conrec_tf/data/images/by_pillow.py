@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from conrec_tf.data.images.pixel_values import check_size, filled_range
+from conrec_tf.data.images.pixel_values import check_size, filled_range, too_large
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is --max_pixels, by a file's header
 EXTRA = "pip install 'conrec-tf[formats]'"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 BYTE, WORD = 255, 65535  # white of 8 and of 16 bits
@@ -32,8 +31,7 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   """
   if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
     library("pillow_heif", "HEIC").register_heif_opener()
-  file = Image.open(io.BytesIO(data))
-  check_size(file.height, file.width, max_pixels)
+  file = _opened(data, max_pixels)
   depth, white = _jpeg_2000_depth(data), _netpbm_white(data)
   if depth > 8 and len(file.getbands()) > 1:
     return _jpeg_2000_colours(data, depth)
@@ -53,6 +51,18 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   return np.asarray(image.convert("L" if is_grey else "RGB")).reshape(
     image.height, image.width, 1 if is_grey else 3
   )
+
+
+def _opened(data: bytes, max_pixels: int) -> Any:
+  """Opens a file; Pillow's own limit of pixels gives way to a larger one that is asked for."""
+  if Image.MAX_IMAGE_PIXELS is not None:
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+  try:
+    file = Image.open(io.BytesIO(data))
+  except Image.DecompressionBombError:  # twice as many
+    raise ValueError(too_large(max_pixels)) from None
+  check_size(file.height, file.width, max_pixels)
+  return file
 
 
 def _on_canvas(file: Image.Image) -> np.ndarray:

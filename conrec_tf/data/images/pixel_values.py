@@ -15,7 +15,12 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
   if min(height, width) < 1:
     raise ValueError(f"no pixels: {height} x {width}")
   if height * width > max_pixels:
-    raise ValueError(f"more than {max_pixels} pixels (--max_pixels)")
+    raise ValueError(too_large(max_pixels))
+
+
+def too_large(max_pixels: int) -> str:
+  """Returns why an image is refused by its header."""
+  return f"more than {max_pixels} pixels (--max_pixels)"
 
 
 def filled_range(image: np.ndarray, largest: float, dtype: type = np.uint16) -> np.ndarray:

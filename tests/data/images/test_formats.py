@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import warnings
 
 from dicom_files import dicom
 import numpy as np
@@ -152,10 +153,19 @@ def test_pgm_and_ppm_of_more_than_8_bits_keep_them(kind, white):
     read_image(data[:-9], 0, PIXELS)
 
 
-def test_no_other_limit_of_pixels_than_ours_comes_before_it():
-  """Pillow has one of 178,956,970."""
-  with pytest.raises(ValueError, match=r"more than 150000000 pixels \(--max_pixels\)"):
-    read_image(b"P5 20000 10000 255\n", 0, PIXELS)
+def test_no_other_limit_of_pixels_than_ours_comes_before_it(monkeypatch):
+  """Pillow's is raised, where it has one, to that which is asked for."""
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+  for side in (11, 15):  # Pillow warns of the first, and refuses the second
+    assert read_image(b"P5 %d 10 255\n" % side + bytes(10 * side), 0, 200).shape == (10, side, 1)
+  assert Image.MAX_IMAGE_PIXELS == 200
+  for side in (21, 41):
+    data = b"P5 %d 10 255\n" % side + bytes(10 * side)
+    with (
+      warnings.catch_warnings(action="ignore"),
+      pytest.raises(ValueError, match=r"more than 200 pixels \(--max_pixels\)"),
+    ):
+      read_image(data, 0, 200)
 
 
 def test_what_is_missing_is_named(monkeypatch):
