@@ -28,7 +28,7 @@ from conrec_tf.run_dir.results_place import ResultsPlace, is_of_other_images, re
 from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
-from conrec_tf.training.task import EvalTask
+from conrec_tf.training.task import EvalTask, last_step_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ def run(config: Config) -> None:
     evaluate_network(config)
     return
   directory = RunDirectory(config.run_directory)
+  images = directory.read(IMAGES) or {}
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
   if config.cv_fold and is_of_other_images(directory, source):
@@ -59,11 +60,10 @@ def run(config: Config) -> None:
       f"eval_split is measured then. Received: {config.cv_fold} of {config.data_dir or source.name}"
     )
   if config.has_outputs:
-    names = (directory.read(IMAGES) or {}).get("class_names", source.class_names)
-    source = source.with_class_names(names)
+    source = source.with_class_names(images.get("class_names", source.class_names))
   eval_source = load_eval_dataset(config, source, crops.evaluation)
-  learnt = (directory.read(IMAGES) or {}).get("train_images", source.train.num_examples)
-  last_step = config.train_steps or config.train_epochs * (learnt // config.train_batch_size)
+  learnt = images.get("train_images", source.train.num_examples)
+  last_step = last_step_of(config, learnt // config.train_batch_size)
   if not config.encoder_weights:
     directory.check_is_run(config.mode)
   if config.is_of_several:

@@ -89,7 +89,12 @@ def training_steps(optimization: Optimization, source: DatasetSource) -> tuple[i
     UsageError: the batch is larger than the split.
   """
   epoch = steps_per_epoch(source.train, optimization.train_batch_size)
-  return epoch, optimization.train_steps or optimization.train_epochs * epoch
+  return epoch, last_step_of(optimization, epoch)
+
+
+def last_step_of(optimization: Optimization, epoch: int) -> int:
+  """Returns the step where training ends, of epochs of so many steps."""
+  return optimization.train_steps or optimization.train_epochs * epoch
 
 
 def build_network(

@@ -134,22 +134,20 @@ def test_an_image_is_embedded_alike_alone_and_beside_images_of_other_sizes(tmp_p
   assert np.abs(whole.transform(given) - together).max() > 1e-3
 
 
-def test_arrays_of_12_bits_are_taken_as_files_of_them(tmp_path, rng):
+def write_run(path, channels, **values):
+  """Writes the folder of a run of images of so many channels, with an untrained network."""
+  sizes = dict(image_size=24, base_filters=2, unet_depth=2)
   config = Config(
-    model_dir=str(tmp_path / "run"),
-    image_bits=12,
-    image_channels=1,
-    image_size=24,
-    eval_image_size=32,
-    base_filters=2,
-    unet_depth=2,
-    reconstruction_weight=0.0,
-    corruption="none",
+    model_dir=str(path), reconstruction_weight=0.0, corruption="none", **sizes, **values
   )
-  directory = RunDirectory(tmp_path / "run")
+  directory = RunDirectory(path)
   directory.start(config)
-  directory.write("images.json", {"channels": 1, "center_crop": False})
-  Checkpoints(tmp_path / "run", 1, {"model": build_model(config)}).save(5)
+  directory.write("images.json", {"channels": channels, "center_crop": False})
+  Checkpoints(path, 1, {"model": build_model(config, channels)}).save(5)
+
+
+def test_arrays_of_12_bits_are_taken_as_files_of_them(tmp_path, rng):
+  write_run(tmp_path / "run", 1, image_bits=12, image_channels=1, eval_image_size=32)
   arrays = [rng.integers(0, 2**12, (26, 30)).astype(np.uint16) for _ in range(2)]
   paths = [str(tmp_path / f"{number}.png") for number in range(2)]
   for path, array in zip(paths, arrays, strict=True):
@@ -244,17 +242,6 @@ def test_fitted_again_it_takes_the_network_of_now(run, tmp_path, rng):
 
 
 def test_images_of_other_channels_than_a_network_of_several_takes_are_refused(run, tmp_path):
-  config = Config(
-    model_dir=str(tmp_path / "run"),
-    image_size=24,
-    base_filters=2,
-    unet_depth=2,
-    reconstruction_weight=0.0,
-    corruption="none",
-  )
-  directory = RunDirectory(tmp_path / "run")
-  directory.start(config)
-  directory.write("images.json", {"channels": 2, "center_crop": False})
-  Checkpoints(tmp_path / "run", 1, {"model": build_model(config, 2)}).save(5)
+  write_run(tmp_path / "run", 2)
   with pytest.raises(UsageError, match="images must have 2 channels, .* Received: 3 in .*photos"):
     conrec_tf.embed(tmp_path / "run", run[1])
