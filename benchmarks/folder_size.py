@@ -3,8 +3,8 @@
     python -m benchmarks.folder_size --files=1000,10000,100000
 
 Small JPEGs are made on the spot. Then, for the largest folder, the time to the first step of a
-training that goes on at step 10 and at step 100,000 (the same checkpoint under another number).
-Nothing else should run on the machine meanwhile.
+training that goes on at step 10 and at step 100,000 (the same checkpoint under another number), and
+with --embed what writing all embeddings takes. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 from PIL import Image
+import pyarrow.parquet
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLAGS = [
@@ -73,9 +74,29 @@ def measure(images, model_dir, cache, until_step):
   return taken, usage.ru_maxrss / 2**20
 
 
+def embed(images, model_dir, cache, count):
+  """Writes the embeddings of all images; returns seconds and peak GB."""
+  command = [sys.executable, "run.py", "--mode=embed", f"--model_dir={model_dir}"]
+  began = time.perf_counter()
+  process = subprocess.Popen(
+    [*command, "--dataset=image_folder", f"--data_dir={images}"],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+    cwd=ROOT,
+    env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+  )
+  _, status, usage = os.wait4(process.pid, 0)
+  taken = time.perf_counter() - began
+  (written,) = model_dir.glob("embeddings/*/embeddings.parquet")
+  if status or pyarrow.parquet.read_metadata(written).num_rows != count:
+    raise RuntimeError(f"not all of {count} images were embedded")
+  return taken, usage.ru_maxrss / 2**20
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--files", default="1000,10000,100000")
+  parser.add_argument("--embed", action="store_true", help="embeds the largest folder too")
   args = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
     folder, second = pathlib.Path(folder), {}
@@ -88,6 +109,10 @@ def main():
         print(f"{count:8} files, {name:6} start {taken:6.1f} s, {memory:.2f} GB", flush=True)
     print(f"second start, {count} files to the fewest: {second[count] / min(second.values()):.2f}")
     measure(images, run, cache, 11)
+    if args.embed:
+      for name in ("first", "again"):
+        taken, memory = embed(images, run, cache, count)
+        print(f"{count:8} files, embed {name:5} {taken:6.1f} s, {memory:.2f} GB", flush=True)
     for step in (10, LATE):
       taken = []
       for attempt in range(3):
