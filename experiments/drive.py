@@ -245,14 +245,13 @@ def main():
   args.runs.mkdir(parents=True, exist_ok=True)
   images = with_fields(args.images, args.runs)
   seeds = [int(seed) for seed in args.seeds.split(",")]
+  jobs = [job for job in all_jobs(seeds) if not result_path(*job).exists()]
+  origins = {STARTS[start][0] for start, *_ in jobs if STARTS[start]}
+  needed = [name for name in PRETRAININGS if name in origins]
   on_shares_of_cores(
-    lambda name, cores: pretrain(images, name, args.runs, cores), list(PRETRAININGS), args.jobs
+    lambda name, cores: pretrain(images, name, args.runs, cores), needed, args.jobs
   )
-  on_shares_of_cores(
-    lambda job, cores: segment(images, job, args.runs, cores),
-    [job for job in all_jobs(seeds) if not result_path(*job).exists()],
-    args.jobs,
-  )
+  on_shares_of_cores(lambda job, cores: segment(images, job, args.runs, cores), jobs, args.jobs)
 
 
 if __name__ == "__main__":
