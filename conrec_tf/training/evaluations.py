@@ -1,13 +1,13 @@
 """Evaluations of a network in training, as the options ask for them."""
 
-import itertools
+import math
 from typing import Any
 
 import numpy as np
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.pipeline import split_batches
+from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import (
   Embedder,
   all_representations,
@@ -45,7 +45,7 @@ from conrec_tf.models.pooling import AttentionPooling
 from conrec_tf.run_dir.classifier_file import KeptClassifier
 from conrec_tf.run_dir.predictions_file import check_label_names, multi_label_columns
 
-RECOMPUTED_BATCHES = 16
+RECOMPUTED_IMAGES, RECOMPUTED_BATCH = 1024, 64  # of the former all, if there are fewer
 
 
 def evaluate_linearly(
@@ -170,19 +170,31 @@ def evaluate_recomputed(
 def recompute_normalization(options: Experiment, model: ConRec, source: DatasetSource) -> None:
   """Gives the batch norm of an untrained network the statistics of clean training images.
 
-  Without that they are those that it was built with, and its embeddings nearly alike.
+  Without that they are those that it was built with, and its embeddings nearly alike. The images
+  lie evenly over the split, and each batch has some from all of it: files are often sorted by class.
 
   Args:
     model: the untrained network; its statistics are changed, and its dropout.
   """
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
-  batches = itertools.islice(split_batches(source, source.train, options), RECOMPUTED_BATCHES)
+  places = _spread_over(source.train.num_examples, RECOMPUTED_IMAGES)
+  records = source.train.rows.at(places).shuffle(len(places), seed=0)
+  batches = math.ceil(len(places) / RECOMPUTED_BATCH)
+  batch_size = math.ceil(len(places) / batches)  # or the last might have one image
   recompute_statistics(
     model,
     lambda images: model.representation(images, training=True, layer=options.ft_proj_selector),
-    (images for images, _ in batches),
+    (
+      images
+      for images, _ in evaluation_batches(source, records, options.evaluation_size, batch_size)
+    ),
   )
+
+
+def _spread_over(count: int, most: int) -> np.ndarray:
+  """Returns the numbers of at most so many of `count` images, evenly over them, int `[n]`."""
+  return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def evaluate_head(
@@ -194,9 +206,7 @@ def evaluate_head(
   """
   metrics = supervised_evaluation(model, head, source, options, full)
   if full:
-    count = source.train.num_examples
-    places = np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int)
-    some = source.train.part(places)
+    some = source.train.part(_spread_over(source.train.num_examples, MOST_KNOWN))
     embeddings, _ = embed_split(model, source, some, options)
     metrics[CLASSIFIER] = KeptClassifier(
       head_kind(len(source.class_names), options.ordinal_labels).name,

@@ -22,12 +22,14 @@ from conrec_tf.metrics import (
   standardised_key,
 )
 from conrec_tf.models import build_model
+from conrec_tf.training import evaluations
 from conrec_tf.training.evaluations import (
   evaluate_head,
   evaluate_linearly,
   evaluate_recomputed,
   evaluate_without_labels,
   main_metric,
+  recompute_normalization,
 )
 from conrec_tf.training.task import (
   finetuning_evaluation,
@@ -110,6 +112,30 @@ def test_statistics_computed_anew_are_read_under_names_of_their_own(trained):
   assert not set(map(recomputed_key, LABEL_FREE)) & set(found)
   changed = zip(before, model.non_trainable_variables, strict=True)
   assert any(np.any(old != new.numpy()) for old, new in changed)
+
+
+def test_statistics_are_computed_anew_from_all_of_a_split_though_it_is_sorted(
+  tmp_path, monkeypatch
+):
+  """Of 3,000 images the darkest come first; each batch is as bright as all."""
+  level = np.repeat(np.linspace(0, 250, 3000).astype(np.uint8), 16 * 16).reshape(-1, 16, 16)
+  images = {split: level for split in ("x_train", "x_test")}
+  np.savez(tmp_path / "images.npz", **images, y_train=np.arange(3000), y_test=np.arange(3000))
+  config = Config(
+    **dict(dataset="npz", data_dir=str(tmp_path / "images.npz"), image_size=16, unet_depth=2),
+    **dict(base_filters=2, corruption="none", reconstruction_weight=0, eval_batch_size=7),
+  )
+  seen = []
+  monkeypatch.setattr(
+    evaluations, "recompute_statistics", lambda model, forward, batches: seen.extend(batches)
+  )
+  source = load_dataset(config)
+  recompute_normalization(config, build_model(config, 1), source)
+  assert [len(batch) for batch in seen] == [64] * 16
+  expected = (level / 255).mean()
+  for batch in seen:
+    assert np.mean(batch) == pytest.approx(expected, abs=0.15)
+  assert np.mean(seen) == pytest.approx(expected, abs=1e-3)
 
 
 def test_images_without_names_that_a_head_keeps_are_called_by_their_place(trained, monkeypatch):
