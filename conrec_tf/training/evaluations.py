@@ -170,8 +170,9 @@ def evaluate_recomputed(
 def recompute_normalization(options: Experiment, model: ConRec, source: DatasetSource) -> None:
   """Gives the batch norm of an untrained network the statistics of clean training images.
 
-  Without that they are those that it was built with, and its embeddings nearly alike. The images
-  lie evenly over the split, and each batch has some from all of it: files are often sorted by class.
+  Without that they are those that it was built with, and its embeddings nearly alike. Images are
+  taken evenly from the split, and each batch has some from all of it, as files are often sorted by
+  class.
 
   Args:
     model: the untrained network; its statistics are changed, and its dropout.
