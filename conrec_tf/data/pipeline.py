@@ -6,6 +6,7 @@ import inspect
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from conrec_tf.config import Augmentation, Experiment, Objective, Training
@@ -69,17 +70,20 @@ def pretraining_batches(
 
 
 def validation_batches(source: DatasetSource, augment: Augment, batch_size: int) -> tf.data.Dataset:
-  """Returns the eval split in its own order, in two views as of `pretraining_batches`.
+  """Returns the eval split in a random order, the same each time, in two views.
 
-  All batches are of one size, as the contrastive loss depends on it: the first images come again,
-  in other views, where the last batch would be smaller. There are fewer in that of a smaller split.
+  Views are as of `pretraining_batches`. As the contrastive loss depends on them, all batches are of
+  one size and of any classes: files are often sorted by class. The first images come again, in
+  other views, where the last batch would be smaller. There are fewer in that of a smaller split.
+  Records that stream are in the order of their files.
 
   Args:
     augment: what `two_views` returned.
   """
   batch_size = min(batch_size, source.eval.num_examples)
   count = math.ceil(source.eval.num_examples / batch_size) * batch_size
-  records = source.eval.records().repeat().take(count).enumerate()
+  order = np.random.default_rng(0).permutation(source.eval.num_examples)
+  records = source.eval.rows.part(order)().repeat().take(count).enumerate()
   images = records.map(augment, tf.data.AUTOTUNE, deterministic=True)
   return images.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

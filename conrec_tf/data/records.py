@@ -155,6 +155,14 @@ class Streamed:
     )
 
 
+def evenly_over(count: int, most: int) -> np.ndarray:
+  """Returns the numbers of at most so many of `count` records, evenly over them, int `[n]`.
+
+  The first ones would be of few classes, where files are sorted by class.
+  """
+  return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+
 def _rows_of(column: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
   """Returns the function from a number to its row of an array, inside a graph too."""
 

@@ -18,6 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 from conrec_tf.data.files.groups import check_folds, group_folds
+from conrec_tf.data.records import evenly_over
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.logistic_regression import (
   CERTAIN,
@@ -140,8 +141,7 @@ class KnownImages:
   def of_embeddings(cls, embeddings: np.ndarray, names: np.ndarray) -> "KnownImages":
     """Keeps at most `MOST_KNOWN` images, evenly over embeddings float `[N, F]` and their names."""
     (mean, deviation), scaled = _scaled(embeddings, standardise=True)
-    count = len(embeddings)
-    kept = np.unique(np.linspace(0, count - 1, min(count, MOST_KNOWN)).round().astype(int))
+    kept = evenly_over(len(embeddings), MOST_KNOWN)
     texts = np.array([str(name) for name in names[kept]])
     return cls(scaled[kept].astype(np.float16), texts, mean, deviation)
 

@@ -16,7 +16,7 @@ from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import BITS, Duplicate
 from conrec_tf.data.files.labels import label_words, multi_hot
 from conrec_tf.data.pipeline import two_views
-from conrec_tf.data.records import Record
+from conrec_tf.data.records import Record, evenly_over
 from conrec_tf.data.summary import (
   SplitSummary,
   counts_text,
@@ -201,7 +201,8 @@ class DataFindings:
       views = augment(position, record)
       return self.source.decode(record["image"]), views["target"], views["corrupted"]
 
-    records = summary.split.records().take(VIEWS_SHOWN).enumerate()
+    places = evenly_over(summary.split.num_examples, VIEWS_SHOWN)
+    records = summary.split.rows.at(places).enumerate()
     rows = [
       (_small(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()

@@ -8,6 +8,7 @@ import numpy as np
 from conrec_tf.config import Data, Experiment
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.pipeline import evaluation_batches
+from conrec_tf.data.records import evenly_over
 from conrec_tf.evaluation.embedding import (
   Embedder,
   all_representations,
@@ -171,15 +172,14 @@ def recompute_normalization(options: Experiment, model: ConRec, source: DatasetS
   """Gives the batch norm of an untrained network the statistics of clean training images.
 
   Without that they are those that it was built with, and its embeddings nearly alike. Images are
-  taken evenly from the split, and each batch has some from all of it, as files are often sorted by
-  class.
+  taken evenly from the split, and each batch has some from all of it.
 
   Args:
     model: the untrained network; its statistics are changed, and its dropout.
   """
   if isinstance(model.pooling, AttentionPooling):
     model.pooling.dropout = 0.0
-  places = _spread_over(source.train.num_examples, RECOMPUTED_IMAGES)
+  places = evenly_over(source.train.num_examples, RECOMPUTED_IMAGES)
   records = source.train.rows.at(places).shuffle(len(places), seed=0)
   batches = math.ceil(len(places) / RECOMPUTED_BATCH)
   batch_size = math.ceil(len(places) / batches)  # or the last might have one image
@@ -193,11 +193,6 @@ def recompute_normalization(options: Experiment, model: ConRec, source: DatasetS
   )
 
 
-def _spread_over(count: int, most: int) -> np.ndarray:
-  """Returns the numbers of at most so many of `count` images, evenly over them, int `[n]`."""
-  return np.linspace(0, count - 1, min(count, most)).round().astype(int)
-
-
 def evaluate_head(
   options: Experiment, model: ConRec, head: LinearHead, source: DatasetSource, full: bool
 ) -> dict[str, Any]:
@@ -207,7 +202,7 @@ def evaluate_head(
   """
   metrics = supervised_evaluation(model, head, source, options, full)
   if full:
-    some = source.train.part(_spread_over(source.train.num_examples, MOST_KNOWN))
+    some = source.train.part(evenly_over(source.train.num_examples, MOST_KNOWN))
     embeddings, _ = embed_split(model, source, some, options)
     metrics[CLASSIFIER] = KeptClassifier(
       head_kind(len(source.class_names), options.ordinal_labels).name,

@@ -28,6 +28,7 @@ from conrec_tf.data.images.decoding import (
   decode_stored,
 )
 from conrec_tf.data.images.inspection import image_describer
+from conrec_tf.data.records import evenly_over
 from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError, as_usage_error
 
@@ -67,7 +68,8 @@ def image_source(
   if data.cache_dataset:
     logger.info("Keeping the images in memory: %.0f MB", scan.sizes.clip(0).sum() / 1e6)
     locations, read = _contents(store, scan), tf.identity
-  looked_at = [scan.names[index] for index in np.flatnonzero(scan.is_good)[:LOOKED_AT]]
+  good = np.flatnonzero(scan.is_good)
+  looked_at = [scan.names[index] for index in good[evenly_over(len(good), LOOKED_AT)]]
   _warn_of_dark_or_white_images(store, stored, looked_at, data.image_bits)
   split = _splits(scan, found, locations)
   return DatasetSource(
