@@ -214,6 +214,7 @@ def test_steps_are_compiled_on_a_gpu_alone(monkeypatch, caplog):
   assert is_compiled(True) and not is_compiled(False)
 
 
+@pytest.mark.slow  # TensorFlow tries for ten seconds
 def test_memory_that_does_not_suffice_is_one_line(tiny, monkeypatch):
   ask = tf.function(lambda count: tf.reduce_sum(tf.random.uniform([count, count])))
   monkeypatch.setattr(check_data, "run", lambda config: ask(2**24))

@@ -99,6 +99,7 @@ def test_python_examples_run(place, page, monkeypatch):
   monkeypatch.chdir(place)
   monkeypatch.setenv("HOME", str(place))
   small = dict(base_filters=2, unet_depth=2, local_crops=0, report=False)  # no example shows it
+  small["image_size_schedule"] = ""
   monkeypatch.setattr(conrec_tf, "pretrain", functools.partial(conrec_tf.pretrain, **small))
   for number, example in enumerate(blocks(page, "python")):
     exec(compile(example, f"{page.name}, example {number}", "exec"), {"__name__": "__main__"})

@@ -45,7 +45,7 @@ def test_equal_methods_are_within_noise_and_intervals_hold_the_truth(share):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.5])  # others, less often, above
 def test_rates_over_1000_repetitions_are_those_promised(share):
   apart, covered = simulated(share, repetitions=1000, resamples=500)
   assert apart <= 0.07 and 0.93 <= covered <= 0.97, (apart, covered)

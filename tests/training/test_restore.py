@@ -60,7 +60,7 @@ TRAININGS = {
     "image_folder",
     dict(
       image_size=32,
-      image_size_schedule="24:0.2,28:0.4",
+      image_size_schedule="24:0.4",
       contrastive_method="moco",
       moco_queue_length=32,
       adversarial_weight=1.0,
