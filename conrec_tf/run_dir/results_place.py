@@ -62,16 +62,20 @@ class ResultsPlace:
     return not self.changed
 
   def open(self, source: DatasetSource, eval_source: DatasetSource) -> None:
-    """Notes in the folder what results there are measured on; makes it if it isn't the run's."""
+    """Notes in the folder what results there are measured on; makes it if it isn't the run's.
+
+    Raises:
+      UsageError: it can't be written, which is known before anything is measured.
+    """
     directory, record = self.directory, self.measured.record(full=True)
     known, has_results = _own_record(directory), bool(directory.evaluations())
+    make_output_folder(directory.path)
     if self.changed:
       logger.info(
         "Measured otherwise than the run's own results (%s), and so kept apart, in %s",
         "; ".join(self.changed),
         directory.path,
       )
-      make_output_folder(directory.path)
       directory.write("config.json", self.options)
       note_data(directory, source, eval_source)
     elif has_results and known is None:

@@ -1,7 +1,9 @@
 """What a number was measured on: records, where results belong, what is said."""
 
 import dataclasses
+import errno
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -148,6 +150,19 @@ def place(run, **values):
   run.path.mkdir(exist_ok=True)
   found.open(source, eval_source)
   return found
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(
+  archive, tmp_path, monkeypatch
+):
+  def refuse(path, **_):
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+  run = RunDirectory(tmp_path / "run")
+  assert place(run, **archive()).is_own  # and all that is to be noted is
+  monkeypatch.setattr(pathlib.Path, "touch", refuse)
+  with pytest.raises(UsageError, match="Read-only file system"):
+    place(run, **archive())
 
 
 def test_what_other_images_or_networks_give_first_is_not_a_trainings_own(archive, tmp_path):
