@@ -44,6 +44,8 @@ def listed_split(
 ) -> Split:
   """Makes a split of images that lie in memory, or whose files do.
 
+  For each bad image the next good one of its part, `train[:50%]` say, stands in.
+
   Args:
     flag: the flag that `expression` comes from, for messages.
     expression: as TFDS writes them: names, sums and slices.
@@ -75,11 +77,24 @@ def listed_split(
   except Exception as error:  # TFDS raises ValueError, KeyError or AssertionError.
     raise wrong_split(flag, expression, names) from error
   named = {f"split-{at}": index_of[name] for at, name in enumerate(names)}
-  index = np.concatenate([named[part.split][part.start : part.stop] for part in parts])
+  index = np.concatenate(
+    [_with_stand_ins(named[part.split][part.start : part.stop], columns.shapes) for part in parts]
+  )
   if not len(index):
     raise empty_split(flag, expression)
   chosen = InMemory({name: values[index] for name, values in rows.items()})
   return Split(expression, chosen, **vars(columns.at(index)))
+
+
+def _with_stand_ins(index: np.ndarray, shapes: np.ndarray | None) -> np.ndarray:
+  """Replaces each bad image of an index by its next good one; after the last comes the first.
+
+  It is empty where all are bad. Shapes are `Columns.shapes`.
+  """
+  if shapes is None:
+    return index
+  good = index[shapes[index, 2] > 0]
+  return good[np.searchsorted(good, index) % len(good)] if len(good) else good
 
 
 def _readings(expression: str, names: Sequence[str]) -> list[list[tuple[int, str]]]:

@@ -154,7 +154,7 @@ def _decoding(data: Data, scan: FileScan) -> tuple[int, Decode, Decode, DecodeRe
 
 
 def _splits(scan: FileScan, layout: Layout, locations: np.ndarray) -> Callable[[str, str], Split]:
-  """Returns what makes splits of a flag and its expression; good images stand in for bad ones."""
+  """Returns what makes splits of a flag and its expression; see `listed_split`."""
   rows = {"image": locations} | ({"label": layout.labels} if layout.class_names else {})
   columns = Columns(
     shapes=scan.shapes,
@@ -163,10 +163,7 @@ def _splits(scan: FileScan, layout: Layout, locations: np.ndarray) -> Callable[[
     labels=(lambda: layout.labels) if layout.class_names else None,
     content=scan.digests,
   )
-  index_of = {
-    name: _substituted(np.flatnonzero(layout.splits == name), scan.is_good)
-    for name in np.unique(layout.splits)
-  }
+  index_of = {name: np.flatnonzero(layout.splits == name) for name in np.unique(layout.splits)}
   return lambda flag, expression: listed_split(flag, expression, rows, columns, index_of)
 
 
@@ -239,14 +236,6 @@ def _digest(scan: FileScan, layout: Layout) -> str:
   if not scan.is_good.all():
     digest.update(repr(["bad", *np.flatnonzero(~scan.is_good).tolist()]).encode())
   return digest.hexdigest()
-
-
-def _substituted(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
-  """Replaces each bad image by the next good one of the split; after the last comes the first."""
-  good = indices[is_good[indices]]
-  if not len(good):
-    return good
-  return good[np.searchsorted(good, indices) % len(good)]
 
 
 def _check_count(limit: str, bad: Sequence[BadFile], count: int) -> None:

@@ -227,6 +227,22 @@ def test_bad_images_keep_position_and_count(tree):
   load_dataset(config(tree, max_undecodable="3,30%"))
 
 
+def test_what_stands_in_for_a_bad_image_is_of_its_slice(tree, caplog):
+  names = [os.path.basename(name) for name in load_dataset(config(tree)).train.names]
+  bad = names[11]  # the last one of the first half
+  next(tree.rglob(bad)).write_bytes(b"nothing")
+  values = config(tree, train_split="train[:12]", eval_split="train[12:]+train[11:12]")
+  source = load_dataset(values)
+  learnt, measured = (
+    [os.path.basename(name) for name in split.names] for split in (source.train, source.eval)
+  )
+  assert learnt == [*names[:11], names[0]] and measured == names[12:]
+  assert load_eval_dataset(values, source).train.num_examples == 11
+  assert "too, e.g." not in caplog.text
+  with pytest.raises(UsageError, match=r"eval_split must hold images. .*train\[11:12\], which is"):
+    load_dataset(config(tree, eval_split="train[11:12]"))
+
+
 def test_each_image_is_evaluated_once(tree):
   before = load_dataset(config(tree))
   assert before.without_stand_ins is before
