@@ -16,6 +16,7 @@ from conrec_tf.data.files.labels import (
   label_text,
   labels_by_number,
   ordered_labels,
+  warn_of_near_twins,
   warn_of_odd_labels,
 )
 from conrec_tf.data.files.walk import existing_path
@@ -64,6 +65,11 @@ def open_npz(data: Data) -> DatasetSource:
     for name, part in images.items()
   }
   class_names: tuple[str, ...] = ()
+  shapes = {part.shape[1:] for part in labels.values()}
+  if len(shapes) > 1:
+    raise UsageError(
+      f"y_train, y_val and y_test must have the same labels. Received: {sorted(shapes)}"
+    )
   multi_label = labels["train"].ndim == 2
   if multi_label:
     class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"))
@@ -177,7 +183,8 @@ def _images(arrays: dict[str, np.ndarray], name: str, bits: int, frames: str) ->
     images = images[..., np.newaxis]
   if images.ndim != 4 or not images.size:
     raise UsageError(f"{name} must be [N, h, w] or [N, h, w, C]. Received: {arrays[name].shape}")
-  if images.shape[1] in CHANNEL_COUNTS and images.shape[3] > max(CHANNEL_COUNTS):
+  _, first, second, last = images.shape
+  if last > max(CHANNEL_COUNTS) and (first in CHANNEL_COUNTS or first < second == last):
     raise UsageError(
       f"{name} must be [N, h, w, C]. Received: {images.shape}, which looks like [N, C, h, w]"
     )
@@ -257,18 +264,13 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
 def _multi_hot_labels(
   labels: dict[str, np.ndarray], names: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-  """Returns names of several labels, and them: as many in all splits, and not one of each image."""
-  shapes = {part.shape[1:] for part in labels.values()}
-  if len(shapes) > 1:
-    raise UsageError(
-      f"y_train, y_val and y_test must have the same labels. Received: {sorted(shapes)}"
-    )
+  """Returns names of several labels, and them, which are more or fewer than one of each image."""
   if all(np.all(part.sum(axis=1) == 1) for part in labels.values()):
     raise UsageError(
       "y_train must be class numbers, [N], where each image has one class. Received: "
       f"{labels['train'].shape} with a single 1 in each row"
     )
-  [(count,)] = shapes
+  count = labels["train"].shape[1]
   if names is None:
     return tuple(map(str, range(count))), labels
   if names.shape != (count,):
@@ -293,4 +295,5 @@ def _numbered(
   every = [word for part in words.values() for word in part]
   class_names = ordered_labels(data, set(every) - {""})
   warn_of_odd_labels(every, class_names)
+  warn_of_near_twins("labels", class_names)
   return class_names, {name: label_numbers(part, class_names) for name, part in words.items()}

@@ -85,6 +85,10 @@ def test_five_channels(tmp_path):
       dict(x_train=np.zeros([20, 3, 26, 26])),
       r"\(20, 3, 26, 26\), which looks like \[N, C, h, w\]",
     ),
+    (
+      dict(x_train=np.zeros([20, 13, 26, 26], np.uint8)),
+      r"\(20, 13, 26, 26\), which looks like \[N, C, h, w\]",
+    ),
     (dict(x_train=np.zeros([20, 26, 26, 3], np.int32)), "Received: int32"),
     (dict(x_test=np.zeros([10, 8, 8, 3], np.uint8)), "must have one size"),
     (dict(x_test=np.zeros([10, 26, 26, 1], np.uint8)), "must have one size"),
@@ -95,6 +99,10 @@ def test_five_channels(tmp_path):
     ),
     (dict(y_train=np.full(20, -1)), "Received: int64 from -1"),
     (dict(x_train=np.array([{}] * 20)), "of plain arrays"),
+    (
+      dict(y_test=np.eye(3, dtype=int)[good()["y_test"]]),
+      r"y_train, y_val and y_test must have the same labels. Received: \[\(\), \(3,\)\]",
+    ),
   ],
 )
 def test_bad_arrays(tmp_path, change, message):
@@ -133,6 +141,16 @@ def test_words_are_class_names_in_natural_order(tmp_path):
   assert [int(record["label"]) for record in source.train.records()][:3] == [1, 0, 2]
   ordered = load_dataset(config(saved(tmp_path, arrays), label_order="none,grade 2,grade 10"))
   assert ordered.class_names == ("none", "grade 2", "grade 10")
+
+
+def test_words_that_differ_in_case_alone_are_said(tmp_path, caplog):
+  arrays = good()
+  for name in ("y_train", "y_test"):
+    arrays[name] = np.array(["cat", "Cat", "dog"])[arrays[name]]
+  load_dataset(config(saved(tmp_path, arrays)))
+  assert "labels differ in case or blanks alone and count as different: 'Cat' and 'cat'" in (
+    caplog.text
+  )
 
 
 def test_an_empty_word_is_no_label(tmp_path, caplog):
