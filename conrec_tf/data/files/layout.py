@@ -145,7 +145,7 @@ def sample_layout(
       those that samples have, in natural order.
 
   Raises:
-    UsageError: there is one label alone.
+    UsageError: there is one label alone, or some samples have one and others a list.
   """
   splits = [split_of[name] for name in names] if split_of else None
   if not labels:
@@ -153,6 +153,13 @@ def sample_layout(
     logger.info("%d images without labels%s", len(names), held_out)
     return _unlabelled(splits, len(names))
   given = [labels[name] for name in names]
+  examples = {isinstance(label, tuple): name for name, label in zip(names, given, strict=True)}
+  if len(examples) > 1:
+    raise UsageError(
+      "data_dir must hold one label of each image, or a list of them of each. "
+      f"Received: {'one' if labels[examples[False]] else 'none'} for {examples[False]}, a list for "
+      f"{examples[True]}"
+    )
   if several := [label for label in given if isinstance(label, tuple)]:
     used = {name for label in several for name in label}
     class_names = _class_names(data, used, data.data_dir, class_names)

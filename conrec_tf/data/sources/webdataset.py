@@ -179,12 +179,6 @@ def _labels(store: TarShards, label_files: Mapping[str, Sequence[str]]) -> dict[
     label = next((label for label in found if label is not None), None)
     if label is not None:
       labels[image] = label
-  examples = {isinstance(label, tuple): image for image, label in labels.items()}
-  if len(examples) > 1:
-    raise UsageError(
-      "data_dir must hold one label of each image, or a list of them of each. "
-      f"Received: one for {examples[False]}, a list for {examples[True]}"
-    )
   return labels
 
 

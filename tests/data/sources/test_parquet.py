@@ -156,6 +156,16 @@ def test_lists_of_classes_are_several_labels(tmp_path):
   np.testing.assert_array_equal(source.train.labels()[:3], [[0, 0, 0], [1, 0, 0], [1, 0, 1]])
 
 
+def test_files_without_the_lists_that_others_have_are_refused(tmp_path):
+  """As of a test split whose labels aren't published."""
+  kind = pa.list_(pa.string())
+  for split, labels in (("train", [["a"], [], ["a", "b"]]), ("test", [None] * 3)):
+    images = [photograph(seed) for seed in range(3)]
+    write_table(tmp_path / f"{split}.parquet", image=images, label=pa.array(labels, kind))
+  with pytest.raises(UsageError, match="Received: none for test/.*, a list for train/"):
+    opened(tmp_path)
+
+
 @pytest.mark.parametrize(
   "values, names",
   [
