@@ -189,7 +189,7 @@ def read_label(name: str, data: bytes) -> Label | None:
     UsageError: it can't be read, or what it gives is no label.
   """
   with as_usage_error("labels must be text in UTF-8, or JSON", name, ValueError):
-    text = data.decode()
+    text = data.decode("utf-8-sig")
     if not name.lower().endswith(".json"):
       return label_text(text.strip()) or None
     values = json.loads(text)

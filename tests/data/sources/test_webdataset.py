@@ -249,9 +249,10 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, caplog):
   [
     ("1.cls", b" rose\n", "rose"),
     ("1.CLS", b"3", "3"),
+    ("1.cls", b"\xef\xbb\xbfrose\r\n", "rose"),  # as some editors write it
     ("1.cls", b"", None),
     ("1.json", b'{"label": "rose "}', "rose"),
-    ("1.json", b'{"label": 1}', "1"),
+    ("1.json", b'\xef\xbb\xbf{"label": 1}', "1"),
     ("1.json", b'{"label": 1.0}', "1"),
     ("1.json", b'{"label": 0.5}', "0.5"),
     ("1.json", b'{"label": [2, 0, 2.0]}', ("0", "2")),
