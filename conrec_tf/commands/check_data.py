@@ -19,6 +19,7 @@ from conrec_tf.data.duplicates import (
   of_one_hash,
   with_copies,
 )
+from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, failing_images_named, summarize, summary_lines
 
@@ -69,13 +70,17 @@ def _evaluated(options: Experiment, source: DatasetSource) -> str:
 
 
 def _load(options: SegmentationExperiment) -> DatasetSource:
-  """Loads a dataset, each image once; of one with masks, which are read for classes, the images."""
+  """Loads a dataset, each image once; of one with masks, which are read for classes, the images.
+
+  What is wrong with the splits that a network is evaluated on is said; see `check_splits`.
+  """
   source = load_dataset(options)
   if options.is_segmenting:
     once = np.arange(source.train.num_examples // options.crops_per_image)
     source = dataclasses.replace(source, train=source.train.part(once), class_names=())
   source = source.without_stand_ins
-  check_splits(options, source, bool(options.cv_fold or options.cv_folds))
+  measured = load_eval_dataset(options, source) if options.eval_dataset else source
+  check_splits(options, measured, bool(options.cv_fold or options.cv_folds))
   return source
 
 

@@ -13,6 +13,7 @@ from conrec_tf import commands
 from conrec_tf.config import Config
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.summary import sampled_values, summarize
+from conrec_tf.errors import UsageError
 from conrec_tf.reporting import data_report
 
 RNG = np.random.default_rng(0)
@@ -50,6 +51,28 @@ def look(caplog, **values):
     commands.run(config)
   folder = pathlib.Path(config.model_dir, "data")
   return folder, (folder / "index.html").read_text(), caplog.text
+
+
+def test_of_an_eval_dataset_its_own_splits_are_compared(photos, tmp_path, caplog):
+  values = dict(
+    mode="check_data",
+    dataset="image_folder",
+    data_dir=str(photos),
+    label_mode="none",
+    train_split="train+test",
+    eval_dataset="image_folder",
+    eval_data_dir=str(photos),
+    report=False,
+    model_dir=str(tmp_path / "run"),
+  )
+  commands.run(Config(**values, eval_train_split="test", eval_test_split="test"))
+  assert "9 of 9 images of eval_test_split=test are images of eval_train_split=test" in caplog.text
+  caplog.clear()
+  commands.run(Config(**values, eval_train_split="train", eval_test_split="test"))
+  assert "1 of 9 images of eval_test_split=test are images of eval_train_split=train" in caplog.text
+  assert "train+test too" not in caplog.text
+  with pytest.raises(UsageError, match="Of eval_dataset=image_folder: train_split must be made of"):
+    commands.run(Config(**values, eval_train_split="dev"))
 
 
 def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypatch):
