@@ -144,12 +144,12 @@ def read_lines(
 
   Raises:
     UsageError: the file can't be read, lacks a column or has one twice, or a line has more cells
-      than there are columns, which may move what is read.
+      than there are columns, which may move what is read; but for as many blank ones on each.
   """
   damaged = (OSError, UnicodeDecodeError, csv.Error)
   with as_usage_error(f"{option} must be a CSV file in UTF-8", path, *damaged):
     with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
-      reader = csv.DictReader(_text(file))
+      reader = csv.DictReader(_text(file), skipinitialspace=True)  # before a quote too
       found = [name.strip().lower() for name in reader.fieldnames or ()]
       reader.fieldnames = found
       if not {name.lower() for name in columns} <= set(found):
@@ -161,15 +161,21 @@ def read_lines(
       used = {name.lower() for name in (*columns, *perhaps)} & {*found}
       check_columns(option, found, used, path)
       lines, movable = list[Line](), used - set(found[:1])  # no comma is before the first
+      longer: dict[int, list[str]] = {}  # cells beyond the columns, by the number of their line
       for row in reader:
-        further = [cell for cell in row.pop(None, None) or () if cell.strip()]
-        if further and movable:
+        if beyond := row.pop(None, None):
+          longer[reader.line_num] = beyond
+        lines.append((reader.line_num, {name: (row.get(name) or "").strip() for name in found}))
+      # Blank ones say nothing where each line ends with as many of them.
+      least = min(map(len, longer.values())) if len(longer) == len(lines) > 0 else 0
+      for number, cells in longer.items() if movable else ():
+        further = [cell.strip() for cell in cells if cell.strip()]
+        if further or len(cells) > least:
           raise UsageError(
             f"{option} must have a cell for each of {len(found)} columns, those with commas in "
-            f'quotes ("a, b"). Received: {further[0].strip()} beyond them, line '
-            f"{reader.line_num} of {path}"
+            f'quotes ("a, b"). Received: {further[0] if further else "a blank one"} beyond them, '
+            f"line {number} of {path}"
           )
-        lines.append((reader.line_num, {name: (row.get(name) or "").strip() for name in found}))
       return lines
 
 

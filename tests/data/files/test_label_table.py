@@ -79,6 +79,12 @@ def test_blanks_around_cells_say_nothing(photos, caplog):
   assert "differ in case" not in caplog.text
 
 
+def test_quotes_may_follow_a_blank(photos):
+  lines = ['image, "label", note', *(f'eye{i:02}, "{"ab"[i % 2]}, c", "x"' for i in range(20))]
+  lines += [f'eye{i:02},"{"ab"[i % 2]}, c",' for i in range(20, 40)]
+  assert load_dataset(config(photos, lines)).class_names == ("a, c", "b, c")
+
+
 def test_names_that_differ_in_case_or_blanks_alone_are_said(photos, caplog):
   names = (("red deer", "train", "p 1"), ("Red deer", "Train", "p1"), ("fox", "test", "p2"))
   lines = ["image,label,split,group", *(f"eye{i:02},{','.join(names[i % 3])}" for i in range(40))]
@@ -124,6 +130,10 @@ def test_shares_that_groups_do_not_allow_are_said(photos, caplog):
     (
       ["image,label", "eye00,carcinoma, lobular", "eye01,carcinoma, in situ", "eye02,naevus"],
       "a cell for each of 2 columns.* Received: lobular beyond them, line 2",
+    ),
+    (
+      ["image,note,label,more", "eye00,large, dark,a,", "eye01,,b,"],  # the label would be dark
+      "a cell for each of 4 columns.* Received: a blank one beyond them, line 2",
     ),
     (["image,Label,label", "eye00,a,b", "eye01,b,a"], "each column once.* Received: label again"),
   ],
