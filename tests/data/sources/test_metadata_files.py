@@ -152,6 +152,10 @@ def test_captions_leave_the_labels_of_folders(tmp_path, caplog):
   source = opened(tmp_path)
   assert source.class_names == LABELS
   assert "No labels: metadata.jsonl (1 tables) has no column label" in caplog.text
+  assert "doesn't count" not in caplog.text
+  write(tmp_path, "jsonl", [{"file_name": "iris/00.png", "group": "p1"}])  # of patients
+  assert opened(tmp_path).train.groups is None
+  assert "group of metadata.jsonl doesn't count, as there is no label beside it" in caplog.text
   write(tmp_path, "jsonl", [{"image": "00", "label": "other"}])
   assert opened(tmp_path).class_names == LABELS
   assert "Left out metadata.jsonl, which has no column file_name" in caplog.text
