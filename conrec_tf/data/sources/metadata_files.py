@@ -139,5 +139,8 @@ def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
       raise UsageError(
         f"label must be text or a number. Received: {label!r} in line {number} of {path}"
       )
-    lines.append((number, {key: value_text(value) or "" for key, value in given.items()}))
+    texts = {key: value_text(value) or "" for key, value in given.items()}
+    if isinstance(name := given.get(KEY), str):
+      texts[KEY] = name.strip()  # as the file is called, whatever form of Unicode that is
+    lines.append((number, texts))
   return lines

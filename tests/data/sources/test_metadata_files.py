@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -166,6 +167,19 @@ def test_folders_can_be_the_labels_nevertheless(tmp_path):
     pictures(tmp_path / label, seeds)
   write(tmp_path, "csv", [{"file_name": "iris/00.png", "label": "tulip"}])
   assert opened(tmp_path, label_mode="folders").class_names == LABELS
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_file_is_named_in_whatever_form_of_unicode(tmp_path, kind):
+  name = unicodedata.normalize("NFD", "é")  # as some file systems have it
+  pictures(tmp_path, range(4))
+  for path in tmp_path.iterdir():
+    path.rename(path.with_name(f"{name}{path.name}"))
+  write(
+    tmp_path, kind, [{"file_name": f"{name}{i:02}.png", "label": LABELS[i % 2]} for i in range(4)]
+  )
+  source = opened(tmp_path, train_split="all", eval_split="all")
+  assert sorted(words(source, source.train)) == ["iris", "iris", "rose", "rose"]
 
 
 def test_columns_of_several_labels(tmp_path):
