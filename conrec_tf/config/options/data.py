@@ -1,6 +1,8 @@
 """Options of images and of what is done to them: data and augmentation."""
 
+import functools
 from typing import Any, ClassVar
+import unicodedata
 
 from conrec_tf.config.options.option import option, section, section_with, setting, share
 
@@ -151,6 +153,7 @@ class Data:
     (),
     "Labels in their order, separated by commas, e.g. none,mild,severe; empty for natural order, "
     "or what the dataset states. Of eval_dataset it counts where it names the labels there.",
+    item=functools.partial(unicodedata.normalize, "NFC"),  # as labels are compared
   )
   scaled_decoding: bool = option(
     True,

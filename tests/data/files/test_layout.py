@@ -129,6 +129,8 @@ def test_names_are_composed_and_of_one_line():
   names = [f"train/{unicodedata.normalize('NFD', cafe)}/1.jpg", f"test/{cafe}/2.jpg"]
   names += ["train/a\tb\n/3.jpg", "test/a\tb\n/4.jpg", os.fsdecode(b"train/caf\xe9/5.jpg")]
   assert layout(names)[2] == ("a b ", "caf\\xe9", cafe)
+  order = unicodedata.normalize("NFD", f"{cafe},b")
+  assert ordered_labels(Config(label_order=order), {"b", cafe}) == (cafe, "b")
 
 
 def test_labels_that_differ_in_case_alone_are_named(caplog):
