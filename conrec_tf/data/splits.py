@@ -137,12 +137,15 @@ def stored_parts(flag: str, expression: str, infos: tfds.core.splits.SplitDict) 
 
 def _parts(expression: str, infos: tfds.core.splits.SplitDict) -> list[Part]:
   found = tfds.core.ReadInstruction.from_spec(expression).to_absolute(infos)
-  return [
+  parts = [
     Part(
       part.splitname, *slice(part.from_, part.to).indices(infos[part.splitname].num_examples)[:2]
     )
     for part in found
   ]
+  if any(part.stop < part.start for part in parts):  # of which TFDS reads anything
+    raise ValueError("a slice that ends before it starts")
+  return parts
 
 
 def stored_numbers(parts: Iterable[Part], infos: tfds.core.splits.SplitDict) -> np.ndarray:

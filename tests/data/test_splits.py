@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from conrec_tf.config import Config
 from conrec_tf.data.dataset import Columns
+from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.splits import listed_split
 from conrec_tf.errors import UsageError
 
@@ -56,7 +58,19 @@ def test_all_is_each_of_them():
   assert chosen("all[:2]", ["all", "train"]) == {"all": [0, 1]}
 
 
-@pytest.mark.parametrize("expression", ["trane", "", "train+", "train[5", "train[]", "all[:5]"])
+@pytest.mark.parametrize(
+  "expression",
+  [
+    "trane",
+    "",
+    "train+",
+    "train[5",
+    "train[]",
+    "all[:5]",
+    "train[8:2]",
+    "train[:3]+train[80%:20%]",
+  ],
+)
 def test_what_there_is_is_listed(expression):
   with pytest.raises(UsageError) as caught:
     chosen(expression, ["fold 1", "train"])
@@ -64,6 +78,12 @@ def test_what_there_is_is_listed(expression):
     "train_split must be made of fold 1, train, e.g. train[:10%] or train+test. "
     f"Received: {expression}"
   )
+
+
+def test_a_slice_of_records_that_ends_before_it_starts_is_refused(flowers):
+  for expression in ("train[80%:20%]", "test+train[8:2]"):
+    with pytest.raises(UsageError, match="train_split must be made of .* Received: .*train.8"):
+      load_dataset(Config(**flowers | dict(train_split=expression)))
 
 
 def test_what_could_mean_two_things_is_refused():
