@@ -293,14 +293,22 @@ class DatasetSource:
         f"Received: {listed(unknown) or 'none'} in {self.name}"
       )
     numbers = np.array([class_names.index(name) for name in self.class_names], np.int64)
+    columns = np.full(len(class_names), -1)  # of several labels: which was there before, or none
+    columns[numbers] = np.arange(len(numbers))
+
+    def change(label: tf.Tensor) -> tf.Tensor:
+      if self.multi_label:
+        return tf.gather(label, np.maximum(columns, 0), axis=-1) * (columns >= 0).astype(np.int64)
+      return tf.where(label < 0, label, tf.gather(numbers, tf.maximum(label, 0)))
+
     of_masks = np.arange(256, dtype=np.uint8)  # beyond the classes: pixels that don't count
     of_masks[: len(numbers)] = numbers
     decode_mask = self.decode_mask
     return dataclasses.replace(
       self,
       class_names=tuple(class_names),
-      train=_renumbered(self.train, numbers),
-      eval=_renumbered(self.eval, numbers),
+      train=_relabelled(self.train, change),
+      eval=_relabelled(self.eval, change),
       decode_mask=decode_mask
       and (lambda encoded: tf.gather(of_masks, tf.cast(decode_mask(encoded), tf.int32))),
     )
@@ -319,19 +327,13 @@ class DatasetSource:
     return pixels, tf.shape(pixels)[:2]
 
 
-def _renumbered(split: Split, numbers: np.ndarray) -> Split:
-  """Returns a split whose records have other label numbers; `numbers[label]` is the new one."""
+def _relabelled(split: Split, change: Callable[[tf.Tensor], tf.Tensor]) -> Split:
+  """Returns a split after a change to its labels, int64 `[...]` or `[..., L]`; -1 is none."""
   labels = split.labels
 
-  def renumber(record: Record) -> Record:
-    if "label" not in record:
-      return record
-    label = record["label"]  # -1 where an image has none
-    known = tf.gather(numbers, tf.maximum(label, 0))
-    return {**record, "label": tf.where(label < 0, label, known)}
+  def relabel(record: Record) -> Record:
+    return {**record, "label": change(record["label"])} if "label" in record else record
 
   return dataclasses.replace(
-    split,
-    rows=split.rows.mapped(renumber),
-    labels=labels and (lambda: np.where(labels() < 0, labels(), numbers[labels()])),
+    split, rows=split.rows.mapped(relabel), labels=labels and (lambda: change(labels()).numpy())
   )

@@ -108,6 +108,12 @@ def test_archives(tmp_path, rng):
     source = load_dataset(Config(**archive(tmp_path / "data.npz", rng, labels, **arrays)))
     assert source.multi_label and source.class_names == names
     assert labels_of(source.train) == labels.tolist()
+  options = archive(tmp_path / "data.npz", rng, labels, label_names=np.array(NAMES))
+  source = load_dataset(Config(**options, label_order="blue,red,green"))
+  assert source.class_names == ("blue", "red", "green")
+  assert labels_of(source.train) == labels[:, [2, 0, 1]].tolist() == source.train.labels().tolist()
+  with pytest.raises(UsageError, match="label_order must name each label once: blue, green, red."):
+    load_dataset(Config(**options, label_order="red,green"))
   for wrong, message in (
     (np.eye(8, dtype=int), r"y_train must be class numbers, .* Received: \(8, 8\) with a single 1"),
     (2 * labels, "y_train must be 0 or 1, by label. Received: 2"),
@@ -136,6 +142,12 @@ def test_sequences_of_labels_of_tfds(tmp_path, file_format, cache, monkeypatch):
     for record in source.train.records()
   ]
   assert sorted(found) == [(index, marks_of(index)) for index in range(8)]
+  split = source.with_class_names(("moon", "tree", "sky", "sea")).train  # of which one isn't there
+  renamed = [[0, marks[2], *marks[:2]] for _, marks in found]
+  assert labels_of(split) == renamed and sorted(split.labels().tolist()) == sorted(renamed)
+  values = dict(dataset="tiny_scenes", data_dir=str(tmp_path), cache_dataset=cache)
+  split = load_dataset(Config(**values, label_order="tree,sky,sea")).train
+  assert labels_of(split) == [[marks[2], *marks[:2]] for _, marks in found]
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def open_npz(data: Data) -> DatasetSource:
     )
   multi_label = labels["train"].ndim == 2
   if multi_label:
-    class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"))
+    class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"), data)
   elif labelled:
     class_names, labels = _numbered(labels, data)
   if "test" not in images:
@@ -262,7 +262,7 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
 
 
 def _multi_hot_labels(
-  labels: dict[str, np.ndarray], names: np.ndarray | None
+  labels: dict[str, np.ndarray], names: np.ndarray | None, data: Data
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
   """Returns names of several labels, and them, which are more or fewer than one of each image."""
   if all(np.all(part.sum(axis=1) == 1) for part in labels.values()):
@@ -272,10 +272,13 @@ def _multi_hot_labels(
     )
   count = labels["train"].shape[1]
   if names is None:
-    return tuple(map(str, range(count))), labels
+    names = np.arange(count)
   if names.shape != (count,):
     raise UsageError(f"label_names must be [{count}]. Received: {names.shape}")
-  return tuple(label_text(str(name)) for name in names), labels
+  stored = tuple(label_text(str(name)) for name in names)
+  class_names = labels_by_number(data, stored)
+  columns = [stored.index(name) for name in class_names]
+  return class_names, {name: part[:, columns] for name, part in labels.items()}
 
 
 def _numbered(

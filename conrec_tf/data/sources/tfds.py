@@ -108,8 +108,7 @@ def open_tfds(data: Data, mask_key: str = "") -> DatasetSource:
     multi_label=multi_label,
     digest=f"{builder.info.full_name} {data.train_split}: {train.num_examples}",
   )
-  order = class_names if multi_label else labels_by_number(data, class_names)
-  return source.with_class_names(order)
+  return source.with_class_names(labels_by_number(data, class_names))
 
 
 def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
