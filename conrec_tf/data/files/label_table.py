@@ -164,7 +164,7 @@ def read_lines(
       longer: dict[int, list[str]] = {}  # cells beyond the columns, by the number of their line
       for row in reader:
         if beyond := row.pop(None, None):
-          longer[reader.line_num] = beyond
+          longer[reader.line_num] = [*beyond]
         lines.append((reader.line_num, {name: (row.get(name) or "").strip() for name in found}))
       # Blank ones say nothing where each line ends with as many of them.
       least = min(map(len, longer.values())) if len(longer) == len(lines) > 0 else 0

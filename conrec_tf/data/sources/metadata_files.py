@@ -63,8 +63,8 @@ def read_metadata(
   without = [table for table in tables if not set(needed) <= _columns(lines[table])]
   if without and not columns and len(without) == len(tables):
     logger.info("No labels: %s (%d tables) has no column label", without[0], len(tables))
-    given = set().union(*map(_columns, lines.values()))
-    if unused := [name for name in ("split", "group") if name in given]:
+    there = set[str]().union(*map(_columns, lines.values()))
+    if unused := [name for name in ("split", "group") if name in there]:
       logger.warning(
         "%s of %s doesn't count, as there is no label beside it", " and ".join(unused), without[0]
       )
