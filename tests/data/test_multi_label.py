@@ -89,7 +89,7 @@ def test_wrong_columns(table):
     load_dataset(Config(**table | {"label_table": ""}))
   for values, message in (
     (dict(label_columns="red"), "label_columns must be at least two different columns"),
-    (dict(label_columns="red,red"), "label_columns must be at least two different columns"),
+    (dict(label_columns="red,Red"), "label_columns must be at least two different columns"),
     (dict(ordinal_labels=True), "label_columns must be empty with label_order and ordinal_labels"),
   ):
     with pytest.raises(UsageError, match=message):
@@ -121,6 +121,9 @@ def test_archives(tmp_path, rng):
   ):
     with pytest.raises(UsageError, match=message):
       load_dataset(Config(**archive(tmp_path / "data.npz", rng, wrong)))
+  wrong = archive(tmp_path / "data.npz", rng, labels, label_names=np.array(["a", "b", "a"]))
+  with pytest.raises(UsageError, match="label_names must differ. Received: a, b, a"):
+    load_dataset(Config(**wrong))
   wrong = archive(tmp_path / "data.npz", rng, labels, label_names=np.array(["a", "b"]))
   with pytest.raises(UsageError, match=r"label_names must be \[3\]. Received: \(2,\)"):
     load_dataset(Config(**wrong))

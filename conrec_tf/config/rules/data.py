@@ -45,7 +45,7 @@ def data_rules(config: Options) -> Iterator[Rule]:
     and (
       not config.label_table
       and (config.dataset != "image_folder" or config.label_mode != "auto")
-      or len(set(columns)) < max(2, len(columns))
+      or len({*map(str.lower, columns)}) < max(2, len(columns))
     ),
     "label_columns must be at least two different columns of label_table or of metadata files of "
     "an image folder, separated by commas",

@@ -25,7 +25,7 @@ from conrec_tf.data.images.frames import ALL, MIDDLE
 from conrec_tf.data.images.pixel_values import ROUNDING, converted, filled_range
 from conrec_tf.data.records import content_digests
 from conrec_tf.data.splits import listed_split
-from conrec_tf.errors import UsageError, as_usage_error
+from conrec_tf.errors import UsageError, as_usage_error, listed
 
 logger = logging.getLogger(__name__)
 
@@ -276,6 +276,8 @@ def _multi_hot_labels(
   if names.shape != (count,):
     raise UsageError(f"label_names must be [{count}]. Received: {names.shape}")
   stored = tuple(label_text(str(name)) for name in names)
+  if len(set(stored)) < count:
+    raise UsageError(f"label_names must differ. Received: {listed(stored)}")
   class_names = labels_by_number(data, stored)
   columns = [stored.index(name) for name in class_names]
   return class_names, {name: part[:, columns] for name, part in labels.items()}
