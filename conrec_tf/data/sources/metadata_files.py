@@ -129,7 +129,7 @@ def _lines(path: str, used: Sequence[str]) -> list[Line]:
 
 
 def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
-  """Returns rows as text, empty for null; a label must be text or a number."""
+  """Returns rows as text, empty for null, 0 or 1 for truth; a label must be text or a number."""
   lines = list[Line]()
   for number, row in values:
     columns = row.items() if isinstance(row, Mapping) else ()
@@ -139,7 +139,10 @@ def _texts(values: Iterable[tuple[int, Any]], path: str) -> list[Line]:
       raise UsageError(
         f"label must be text or a number. Received: {label!r} in line {number} of {path}"
       )
-    texts = {key: value_text(value) or "" for key, value in given.items()}
+    texts = {
+      key: value_text(int(value) if isinstance(value, bool) else value) or ""
+      for key, value in given.items()
+    }
     if isinstance(name := given.get(KEY), str):
       texts[KEY] = name.strip()  # as the file is called, whatever form of Unicode that is
     lines.append((number, texts))

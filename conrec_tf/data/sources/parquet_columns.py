@@ -91,7 +91,7 @@ def _holds_images(kind: Any) -> bool:
 
   if types.is_struct(kind):
     return kind.get_field_index("bytes") >= 0 and _holds_images(kind.field("bytes").type)
-  return types.is_binary(kind) or types.is_large_binary(kind)
+  return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
 
 
 def chosen_columns(data: Data, columns: Columns, path: str) -> Chosen:

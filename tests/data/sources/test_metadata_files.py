@@ -185,7 +185,8 @@ def test_a_file_is_named_in_whatever_form_of_unicode(tmp_path, kind):
 def test_columns_of_several_labels(tmp_path):
   pictures(tmp_path / "images", range(12))
   rows = [
-    row | {"red": seed % 2, "Big": seed % 3 // 2} for seed, row in enumerate(rows_of(range(12)))
+    row | {"red": bool(seed % 2), "Big": seed % 3 // 2}
+    for seed, row in enumerate(rows_of(range(12)))
   ]
   write(tmp_path, "jsonl", rows)
   source = opened(tmp_path, label_columns="red,Big", train_split="train+test")

@@ -253,6 +253,15 @@ def test_what_no_set_of_images_is(tmp_path, columns, expected):
   assert not list(tmp_path.glob("cache/conrec_tf/*.images"))
 
 
+def test_views_of_bytes_and_text_are_read(tmp_path):
+  images = pa.array([photograph(seed) for seed in range(12)], pa.binary_view())
+  write_table(
+    tmp_path / "a.parquet", image=images, label=pa.array(["a", "b"] * 6, pa.string_view())
+  )
+  source = opened(tmp_path, train_split="all", eval_split="all")
+  assert source.class_names == ("a", "b") and not source.bad and source.train.num_examples == 12
+
+
 def test_a_class_out_of_range_is_refused(tmp_path):
   found = image_set(range(6))
   path = tmp_path / "a.parquet"
