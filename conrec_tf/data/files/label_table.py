@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 Line = tuple[int, dict[str, str]]  # its number, and the text of each column
 COLUMNS = ("image", "label", "split", "group")
+SEVERAL = ", or several files are called so"
 ZERO_OR_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
@@ -101,10 +102,12 @@ def say_lost(
   if not rows:
     raise UsageError(
       f"{option} must name files of data_dir. Received: {path}, of whose {len(missing)} images "
-      f"none is there" + (f", e.g. {missing[0]}" if missing else "")
+      f"none is there{SEVERAL}" + (f", e.g. {missing[0]}" if missing else "")
     )
   if missing:
-    logger.warning("Lost: %d images of %s aren't there, e.g. %s", len(missing), path, missing[0])
+    logger.warning(
+      "Lost: %d images of %s aren't there%s, e.g. %s", len(missing), path, SEVERAL, missing[0]
+    )
   if len(rows) < len(names):
     left = next(name for name in names if name not in rows)
     logger.warning(

@@ -79,6 +79,12 @@ def test_blanks_around_cells_say_nothing(photos, caplog):
   assert "differ in case" not in caplog.text
 
 
+def test_a_name_that_several_files_have_is_said_as_such(photos, caplog):
+  (photos / "camera0/eye01.png").write_bytes((photos / "camera1/eye01.png").read_bytes())
+  load_dataset(config(photos, ["image,label", *(f"eye{i:02}.png,{i % 2}" for i in range(40))]))
+  assert "aren't there, or several files are called so, e.g. eye01.png" in caplog.text
+
+
 def test_quotes_may_follow_a_blank(photos):
   lines = ['image, "label", note', *(f'eye{i:02}, "{"ab"[i % 2]}, c", "x"' for i in range(20))]
   lines += [f'eye{i:02},"{"ab"[i % 2]}, c",' for i in range(20, 40)]
@@ -116,7 +122,7 @@ def test_shares_that_groups_do_not_allow_are_said(photos, caplog):
       ["image,label", "eye00,a", "eye00.png,b"],
       "one label.* Received: a and b for eye00.png, line 3",
     ),
-    (["image,label", "x,a", "y,b"], "must name files of data_dir.* 2 images none is there, e.g. x"),
+    (["image,label", "x,a", "y,b"], "must name files of.* 2 images none is there, .*, e.g. x"),
     (["image,label", "eye00,a", "eye01,a"], "at least two labels.* Received: a alone"),
     (
       ["image,label,split", "eye00,a,train", "eye01,b,"],
