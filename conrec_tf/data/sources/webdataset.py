@@ -115,7 +115,12 @@ def open_webdataset(data: Data, max_undecodable: str | None) -> DatasetSource:
   labels = _labels(store, label_files) if data.label_mode != "none" else {}
 
   splits = {name: split_word(os.path.dirname(name)) for name in names}
-  named = has_splits({f"{os.path.dirname(name)}.tar": split for name, split in splits.items()})
+  folders = {
+    os.path.dirname(name): split for name, split in splits.items()
+  }  # archives', and theirs
+  named = has_splits(
+    {re.sub("(/|$)", r".tar\1", folder, count=1): split for folder, split in folders.items()}
+  )
 
   def layout(names: list[str]) -> Layout:
     missing = [name for name in names if name not in labels]

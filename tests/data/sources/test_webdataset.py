@@ -294,3 +294,14 @@ def test_an_archive_without_a_split_in_its_name_among_others_is_refused(shards):
   (shards / "test-000.tar").rename(shards / "more-000.tar")
   with pytest.raises(UsageError, match="train-000.tar with train, more-000.tar without any"):
     opened(shards)
+
+
+def test_folders_within_archives_have_names_of_splits_too(tmp_path):
+  members = [
+    (f"{split}/{seed}.png", photograph(seed)) for seed, split in enumerate(["test", "val"])
+  ]
+  shard(tmp_path / "photos.tar", members)
+  assert opened(tmp_path, train_split="val").train.names.tolist() == ["photos/val/1.png"]
+  shard(tmp_path / "photos.tar", [*members, ("bus/a/1.png", photograph(2))])
+  with pytest.raises(UsageError, match="photos.tar/test with test, photos.tar/bus/a without any"):
+    opened(tmp_path)
