@@ -94,13 +94,24 @@ def folder_layout(data: Data, names: Sequence[str], root: str) -> Layout:
     logger.info("%d images without labels; a tenth is held out as split test", len(parts))
     return _unlabelled(None, len(parts))
   outer = [folders[0] for folders in parts]
-  if data.label_mode == "auto" and depths == {1} and {*map(str.lower, outer)} <= SPLIT_NAMES:
-    logger.info(
-      "%d images without labels; folders are splits: %s (--label_mode=folders if they are labels)",
-      len(parts),
-      ", ".join(sorted(set(outer))),
-    )
-    return _unlabelled(outer, len(parts))
+  if data.label_mode == "auto" and depths == {1}:
+    like_splits = sorted(name for name in set(outer) if name.lower() in SPLIT_NAMES)
+    others = sorted(set(outer) - set(like_splits))
+    if not others:
+      logger.info(
+        "%d images without labels; folders are splits: %s (--label_mode=folders if they are "
+        "labels)",
+        len(parts),
+        ", ".join(like_splits),
+      )
+      return _unlabelled(outer, len(parts))
+    if len(like_splits) > 1:
+      logger.warning(
+        "Folders %s are taken for labels, as %s is no name of a split (--label_mode=none if none "
+        "is a label)",
+        listed(like_splits),
+        others[0],
+      )
   splits = outer if depths == {2} else None
   return _labelled(data, [folders[-1] for folders in parts], splits, None, root)
 

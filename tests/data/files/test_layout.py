@@ -93,6 +93,9 @@ def test_folders_with_names_of_splits_are_splits(caplog):
   assert class_names == () and list(splits) == ["train"] * 3 + ["val"] * 3
   assert "folders are splits: train, val" in caplog.text
   assert layout(names, label_mode="folders")[2] == ("train", "val")
+  assert layout(["train/1.jpg", "bus/2.jpg"])[2] == ("bus", "train") and "taken" not in caplog.text
+  assert layout([*names, "more/1.jpg"])[2] == ("more", "train", "val")
+  assert "Folders train, val are taken for labels, as more is no name of a split" in caplog.text
 
 
 def test_labels_come_in_natural_order():
