@@ -76,12 +76,13 @@ class DataFindings:
     learnt, measured = (summary.split.name for summary in self.summaries)
     copies = sum(found.is_copy for found in crossing)
     nearest = sorted(crossing, key=lambda found: found.distance)[:EXAMPLES]
+    is_other = self.options.eval_dataset  # whose splits these aren't
+    what = "Reconstruction and contrast are measured" if is_other else "The network is evaluated"
     examples = (f"{self._name(found.image)} like {self._name(found.of)}" for found in nearest)
     return (
       f"Images of {measured} that look like one of {learnt}: {len(crossing):,}, and the same pixel "
-      f"by pixel: {copies:,}. The network is evaluated on images that it has learnt from, and "
-      "numbers come out too high. "
-      f"E.g. {'; '.join(examples)}"
+      f"by pixel: {copies:,}. {what} on images that were learnt from, and numbers come "
+      f"out too high. E.g. {'; '.join(examples)}"
     )
 
   def highlights(self) -> list[tuple[str, str]]:

@@ -70,7 +70,9 @@ def test_of_an_eval_dataset_its_own_splits_are_compared(photos, tmp_path, caplog
   caplog.clear()
   commands.run(Config(**values, eval_train_split="train", eval_test_split="test"))
   assert "1 of 9 images of eval_test_split=test are images of eval_train_split=train" in caplog.text
-  assert "train+test too" not in caplog.text
+  assert "train+test too" not in caplog.text and "leakage" not in caplog.text
+  commands.run(Config(**values | dict(report=True), eval_train_split="train"))
+  assert "Reconstruction and contrast are measured on images that were learnt" in caplog.text
   with pytest.raises(UsageError, match="Of eval_dataset=image_folder: train_split must be made of"):
     commands.run(Config(**values, eval_train_split="dev"))
 

@@ -38,7 +38,7 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
 
   Raises:
     UsageError: there are no such files or columns, one is damaged, files differ in their columns or
-      classes, some have a split's name and others none, or see `image_source`.
+      classes, images of two of them have one name, some have a split's name and others none, or see `image_source`.
   """
   root = existing_path(data.data_dir, data.dataset, "a folder of .parquet files, or one")
   files = _files(root)
@@ -52,6 +52,11 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
   for number, (prefix, shard, copy) in enumerate(zip(files, shards, copies, strict=True)):
     given, paths = shard
     for row, name in enumerate(image_names(prefix, paths)):
+      if name in files_by_name:  # a.parquet has b/1.png, a/b.parquet has 1.png
+        raise UsageError(
+          "data_dir must hold Parquet files whose images have names of their own. "
+          f"Received: {name} in {list(files.values())[files_by_name[name][0]]} and {files[prefix]}"
+        )
       files_by_name[name] = number, ArchivedFile(name, int(copy.offsets[row]), int(copy.sizes[row]))
       splits[name] = of_files[prefix]
       if given is not None:

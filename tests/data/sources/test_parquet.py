@@ -316,6 +316,14 @@ def test_files_of_other_columns_are_refused(shards):
     opened(shards)
 
 
+def test_images_of_two_files_that_have_one_name_are_refused(tmp_path):
+  for file, image in (("a", "b/1.png"), ("a/b", "1.png")):
+    images = pa.array([{"bytes": photograph(len(file)), "path": image}], STORED)
+    write_table(tmp_path / f"{file}.parquet", image=images, label=["tulip"])
+  with pytest.raises(UsageError, match="Received: a/b/1.png in .*/a.parquet and .*/a/b.parquet"):
+    opened(tmp_path)
+
+
 def test_what_save_to_disk_wrote_is_refused_with_the_way_out(tmp_path):
   image_set(range(6)).save_to_disk(str(tmp_path / "saved"))
   with pytest.raises(UsageError, match="to_parquet.*Received: .*saved with data-00000"):
