@@ -38,7 +38,8 @@ def open_parquet(data: Data, max_undecodable: str | None) -> DatasetSource:
 
   Raises:
     UsageError: there are no such files or columns, one is damaged, files differ in their columns or
-      classes, images of two of them have one name, some have a split's name and others none, or see `image_source`.
+      classes, images of two of them have one name, some have a split's name and others none, or see
+      `image_source`.
   """
   root = existing_path(data.data_dir, data.dataset, "a folder of .parquet files, or one")
   files = _files(root)
