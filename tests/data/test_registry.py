@@ -40,7 +40,10 @@ def test_embedded_dataset(data_dir):
 @pytest.mark.parametrize(
   "values, message",
   [
-    (dict(dataset="no_such_data"), r"dataset must be image_folder, .* Received: no_such_data$"),
+    (
+      dict(dataset="no_such_data"),
+      r"dataset must be image_folder, npz, webdataset, parquet or .* Received: no_such_data$",
+    ),
     (dict(dataset="Not a name!"), r"dataset must be image_folder, .* Received: Not a name!$"),
     (dict(train_split="trane"), r"train_split must be made of test, train.* Received: trane$"),
     (dict(eval_split="test[:0]"), r"eval_split must hold images. Received: test\[:0\]"),

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import Data
+from conrec_tf.config.options.data import OWN_DATASETS
 import conrec_tf.data.builders  # registers the embedded datasets  # noqa: F401
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.labels import labels_by_number
@@ -127,7 +128,7 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         f"Received: {name} with {description}"
       ) from error
     raise UsageError(
-      "dataset must be image_folder, npz or a name that TensorFlow Datasets knows "
+      f"dataset must be {', '.join(OWN_DATASETS)} or a name that TensorFlow Datasets knows "
       f"({_line(error)}). Received: {name}"
     ) from error
   if not builder.is_prepared():
