@@ -202,8 +202,9 @@ class DataFindings:
       views = augment(position, record)
       return self.source.decode(record["image"]), views["target"], views["corrupted"]
 
-    places = evenly_over(summary.split.num_examples, VIEWS_SHOWN)
-    records = summary.split.rows.at(places).enumerate()
+    good = summary.good_index
+    places = good[evenly_over(len(good), VIEWS_SHOWN)]
+    records = summary.split.rows.at(places).take(len(places)).enumerate()  # the rest isn't read
     rows = [
       (_small(image), targets, inputs)
       for image, targets, inputs in records.map(made).as_numpy_iterator()

@@ -8,6 +8,7 @@ import re
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from conrec_tf import commands
 from conrec_tf.config import Config
@@ -53,7 +54,8 @@ def look(caplog, **values):
   return folder, (folder / "index.html").read_text(), caplog.text
 
 
-def test_of_an_eval_dataset_its_own_splits_are_compared(photos, tmp_path, caplog):
+def test_of_an_eval_dataset_its_own_splits_are_compared(photos, tmp_path, caplog, monkeypatch):
+  monkeypatch.setattr(data_report, "write_data_report", lambda found, folder: folder)
   values = dict(
     mode="check_data",
     dataset="image_folder",
@@ -96,6 +98,19 @@ def test_images_of_both_splits_are_a_problem(photos, tmp_path, caplog, monkeypat
   assert '<p class="note">The table has the first 2 of 3 labels.</p>' in page
   assert "tulip" not in page.partition("<table>")[2].partition("</table>")[0]
   assert "pairs." not in page
+
+
+def test_bad_images_of_records_are_not_drawn(flowers):
+  source = load_dataset(Config(**flowers))
+  sizes = [tf.shape(source.decode(record["image"])) for record in source.train.records().take(3)]
+  limit = max(int(size[0] * size[1]) for size in sizes) - 1
+  plain = dict(image_size=24, corruption="none", use_blur=False)  # which are drawn sooner
+  options = Config(**flowers | plain, max_pixels=limit)
+  source = load_dataset(options)
+  summary = summarize(source.train, source)
+  assert set(summary.bad) & {0, 1, 2}
+  section = data_report.DataFindings(options, source, [summary], [], []).images()
+  assert [picture.name for picture in section.pictures] == ["images", "views"]
 
 
 def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
