@@ -37,8 +37,7 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     return _jpeg_2000_colours(data, depth)
   if white > BYTE:
     return _netpbm_of_16_bits(file, data, white)
-  frames = getattr(file, "n_frames", 1)
-  if frames > 1 and file.format in ANIMATED:
+  if file.format in ANIMATED and (frames := getattr(file, "n_frames", 1)) > 1:
     raise ValueError(f"{frames} frames; save one image a file")
   if file.format == "GIF":
     return _on_canvas(file)
