@@ -34,7 +34,7 @@ from conrec_tf.output import progress_bar
 
 logger = logging.getLogger(__name__)
 
-VERSION = 7  # of what is kept, and of how images are decoded
+VERSION = 8  # of what is kept, and of how images are decoded
 # What decodes, or takes part in it where it is there.
 DECODERS = (
   *("tensorflow", "simplejpeg", "pillow", "pillow-heif", "tifffile", "imagecodecs", "nibabel"),

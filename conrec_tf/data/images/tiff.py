@@ -1,5 +1,6 @@
 """TIFF files as they are: their channels, colours, bits and compressions, or why one isn't read."""
 
+from collections.abc import Sequence
 import contextlib
 import io
 from typing import Any
@@ -60,6 +61,7 @@ def read_tiff(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
     page, series = file.pages.first, file.series[0]
     assert isinstance(page, tifffile.TiffPage)
     check_size(page.imagelength, page.imagewidth, max_pixels)
+    _check_alone(file.series)
     _check_kind(page, series)
     is_plain = _is_plain(page, series)
     is_of_pillow = page.photometric in ONLY_PILLOW and not _is_jpeg_of_rgb(page)
@@ -79,6 +81,16 @@ def read_tiff(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
       if is_plain:
         return stored
     return _without_alpha(_colours(stored, page, bits), page)
+
+
+def _check_alone(series: Sequence[tifffile.TiffPageSeries]) -> None:
+  """Raises ValueError where more images than the first are there, of other sizes or kinds.
+
+  Smaller copies of an image and masks of its transparency are none.
+  """
+  kept = [each for each in series[1:] if not (each.keyframe.is_reduced or each.keyframe.is_mask)]
+  if kept:
+    raise ValueError(f"{1 + len(kept)} images of other sizes or kinds; save one image a file")
 
 
 def _check_kind(page: tifffile.TiffPage, series: tifffile.TiffPageSeries) -> None:

@@ -309,6 +309,40 @@ def test_pages_that_are_channels_are_not_cut_to_the_first_without_imagecodecs(re
     read_image(buffer.getvalue(), 0, PIXELS)
 
 
+def several(*pages):
+  """A file of images of one value each: height, value and options of tifffile."""
+  buffer = io.BytesIO()
+  with tifffile.TiffWriter(buffer) as file:
+    for height, value, options in pages:
+      is_mask = options == OF_TRANSPARENCY
+      image = np.full([height, 24], value, bool if is_mask else np.uint8)
+      file.write(image, photometric="minisblack", metadata=None, **options)
+  return buffer.getvalue()
+
+
+SMALLER, OF_TRANSPARENCY = dict(subfiletype=1), dict(subfiletype=4)
+
+
+@pytest.mark.parametrize(
+  "pages, count",
+  [
+    ([(20, 1, {}), (25, 2, {}), (22, 3, {})], 3),
+    ([(20, 1, {}), (20, 2, dict(compression="zlib"))], 2),
+    ([(5, 1, SMALLER), (20, 2, {})], 2),
+    ([(5, 1, SMALLER | dict(subifds=1)), (20, 2, {})], 2),
+  ],
+)
+def test_images_of_other_sizes_or_kinds_are_not_left_out_without_a_word(pages, count):
+  with pytest.raises(ValueError, match=f"{count} images of other sizes or kinds; save one image"):
+    read_image(several(*pages), 0, PIXELS)
+
+
+@pytest.mark.parametrize("others", [[(7, 9, SMALLER)], [(20, 0, OF_TRANSPARENCY), (7, 9, SMALLER)]])
+def test_smaller_copies_and_masks_of_transparency_are_no_further_images(others):
+  found = read_image(several((20, 5, {}), *others), 0, PIXELS)
+  np.testing.assert_array_equal(found, np.full([20, 24, 1], 5))
+
+
 RAMP = np.arange(4096).reshape(32, 128, 1)
 FILLED_RAMP = filled(RAMP, 12)
 
