@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 import functools
 import inspect
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -18,11 +19,18 @@ from conrec_tf.data.augmentation.finetune import (
   zoomed_reduction,
 )
 from conrec_tf.data.augmentation.resizing import evaluation_image, evaluation_reduction
-from conrec_tf.data.augmentation.views import make_view, random_window, view_reduction
+from conrec_tf.data.augmentation.views import (
+  largest_share,
+  make_view,
+  random_window,
+  view_reduction,
+)
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.records import TEACHER_VECTOR, Record
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.data.stream import WHOLE, WorkerShard, training_records
+
+logger = logging.getLogger(__name__)
 
 # From (position in the stream, record) to a training example.
 Augment = Callable[[tf.Tensor, Record], Record]
@@ -124,6 +132,31 @@ def local_crops(objective: Objective) -> Crops | None:
     objective.local_crop_min_area,
     objective.local_crop_max_area,
   )
+
+
+def warn_of_long_images(source: DatasetSource, config: Training) -> None:
+  """Says of how many images views show all, as no crop is as large as the smallest that is asked.
+
+  Of images whose sizes nobody knows nothing is said.
+  """
+  if source.train.shapes is None:
+    return
+  sizes = source.train.shapes[:, :2]
+  if config.window_size:
+    sizes = np.minimum(sizes, config.window_size)
+  shares = largest_share(sizes)
+  for name in ("crop_min_area", *(("local_crop_min_area",) if local_crops(config) else ())):
+    smallest = getattr(config, name)
+    if smallest < 1 and (count := int(np.sum(shares < smallest))):
+      logger.warning(
+        "%d of %d training images are too long for crops of sides from 3:4 to 4:3 and --%s=%g of "
+        "the area, and are shown in whole; the longest takes %.2g at most",
+        count,
+        len(shares),
+        name,
+        smallest,
+        shares.min(),
+      )
 
 
 def two_views(

@@ -16,6 +16,7 @@ from conrec_tf.data.pipeline import (
   pretraining_batches,
   two_views,
   validation_batches,
+  warn_of_long_images,
 )
 from conrec_tf.data.records import Record
 from conrec_tf.data.stream import WorkerShard, steps_per_epoch
@@ -140,6 +141,7 @@ def pretraining_task(
   model, head = build_network(config, source.channels, len(source.class_names), start)
   examples = source.train.num_examples
   warn_of_long_queue(config.moco_queue_length, examples)
+  warn_of_long_images(source, config)
   optimizer = build_optimizer(config, examples, last_step, head.trainable_variables if head else ())
   step = PretrainStep(
     config,

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.data import pipeline
+from conrec_tf.data.augmentation.views import view_crop
 from conrec_tf.data.registry import load_dataset
 from conrec_tf.errors import UsageError
 
@@ -127,3 +129,29 @@ def test_a_supervised_training_mirrors_no_image_where_views_are_not(
   right, down = found[:, 12, -1] > found[:, 12, 0], found[:, -1, 12] > found[:, 0, 12]
   seen = set(zip(right[:, 0].tolist(), down[:, 0].tolist(), strict=True))
   assert len(seen) == orientations and (True, True) in seen
+
+
+@pytest.mark.parametrize(
+  "sides, values, said",
+  [
+    ((20, 96), {}, "12 of 12 .* --crop_min_area=0.3 of the area.* takes 0.28 at most"),
+    ((96, 20), dict(local_crops=2, local_crop_min_area=0.29), "--local_crop_min_area=0.29"),
+    ((20, 80), {}, ""),
+    ((20, 96), dict(crop_min_area=1.0), ""),  # which asks for all of it
+    ((20, 96), dict(window_size=40), ""),
+    ((20, 96), dict(window_size=92), "12 of 12 .* takes 0.29 at most"),
+  ],
+)
+def test_images_that_are_too_long_for_crops_are_said_to_be_shown_in_whole(
+  tmp_path, caplog, rng, sides, values, said
+):
+  images = rng.integers(0, 256, (12, *sides), np.uint8)
+  np.savez(tmp_path / "long.npz", x_train=images, x_test=images[:1])
+  config = Config(dataset="npz", data_dir=str(tmp_path / "long.npz"), label_mode="none", **values)
+  source = load_dataset(config)
+  caplog.clear()
+  pipeline.warn_of_long_images(source, config)
+  assert bool(caplog.text) == bool(said) and re.search(said, caplog.text)
+  crop = tf.function(lambda seed: view_crop(seed, tf.constant(sides), 0.3)[1], autograph=False)
+  sizes = [crop(tf.constant([0, index])).numpy().tolist() for index in range(20)]
+  assert (list(sides) in sizes) == (96 in sides)

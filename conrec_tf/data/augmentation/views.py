@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import functools
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from conrec_tf.data.augmentation.color import apply_color, transpose
@@ -132,6 +133,17 @@ def draw_crop(
     max_attempts=100,
   )
   return begin[:2], size[:2]
+
+
+def largest_share(sizes: np.ndarray) -> np.ndarray:
+  """Returns the largest share of the area that a crop can have, float `[N]`.
+
+  A crop that must be larger is all of the image.
+
+  Args:
+    sizes: of images, height and width, int `[N, 2]`.
+  """
+  return np.minimum(1.0, ASPECT_RATIO_RANGE[1] * sizes.min(axis=1) / sizes.max(axis=1))
 
 
 def draw_color(
