@@ -7,20 +7,14 @@ import warnings
 
 import numpy as np
 
+from conrec_tf.data.images import jpeg_xl, tiff
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
-from conrec_tf.data.images.by_pillow import (
-  fills_16_bits,
-  library,
-  no_range,
-  read_by_pillow,
-)
+from conrec_tf.data.images.by_pillow import fills_16_bits, library, read_by_pillow
 from conrec_tf.data.images.frames import GZIP, NIFTI, Frames, only_frame
-from conrec_tf.data.images.pixel_values import check_size, filled_range
-from conrec_tf.data.images.tiff import SIGNATURES, read_tiff
+from conrec_tf.data.images.pixel_values import filled_range
 
 # How a file begins that stands for images that couldn't be unpacked; the reason follows.
 NOT_UNPACKED = b"conrec_tf: not unpacked\n"
-JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 # Of the kinds of DICOM (SOP classes) that hold pixels, those without "Image" in their names.
 KINDS_WITH_PIXELS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 
@@ -51,16 +45,11 @@ def read_image(
       raise BadImage(data.removeprefix(NOT_UNPACKED).decode(errors="replace"))
     if is_dicom(data) or is_nifti(data):
       return only_frame(open_frames(data, max_pixels, window), frames)
-    if data.startswith(SIGNATURES):
-      return read_tiff(data, bits, max_pixels)
-    if data.startswith(JPEG_XL):
-      image = np.atleast_3d(library("imagecodecs", "JPEG XL").jpegxl_decode(data))
-      image = image[..., : image.shape[-1] - (image.shape[-1] in (2, 4))]  # the last is alpha
-      check_size(image.shape[0], image.shape[1], max_pixels)
-    else:
-      image = read_by_pillow(data, max_pixels)
-  if image.dtype not in (np.uint8, np.uint16):
-    raise ValueError(no_range(image.dtype))
+    if data.startswith(tiff.SIGNATURES):
+      return tiff.read_tiff(data, bits, max_pixels)
+    if data.startswith(jpeg_xl.SIGNATURES):
+      return jpeg_xl.read_jpeg_xl(data, bits, max_pixels)
+    image = read_by_pillow(data, max_pixels)
   if bits and image.dtype == np.uint16 and not fills_16_bits(data):
     return filled_range(image, 2**bits - 1)
   return image
