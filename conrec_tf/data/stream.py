@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 # a million they correlate by 0.4. With 8 rounds they don't.
 FIRST_SEED, FEW_ROUNDS, MANY_ROUNDS = 498247692, 4, 8
 SMALL = 2**14
+# Of each seed it takes 8 bits, of above 2**16 numbers some more. What the last one, an epoch, has
+# beyond is added to the first, or after 256 epochs all orders would come again.
+BITS_TAKEN = 8
 LAST = np.iinfo(np.int64).max
 RECORDS_BETWEEN_UPDATES = 1000  # of the progress bar
 
@@ -103,11 +106,13 @@ def permuted(index: tf.Tensor, seeds: tf.Tensor, last: tf.Tensor | int, largest:
 
   Args:
     index: int64 in [0, last], of any shape, as the result.
-    seeds: int64 `[2]`; others give another permutation.
+    seeds: int64 `[2]`; another last one, up to 2**16, gives another permutation, as does another
+      first one in its last 8 bits.
     last: int64 scalar.
     largest: how many numbers are permuted, or the largest count of several permutations.
   """
-  all_seeds = tf.concat([tf.constant([FIRST_SEED], tf.int64), seeds], 0)
+  first = FIRST_SEED + tf.bitwise.right_shift(seeds[1:], BITS_TAKEN)
+  all_seeds = tf.concat([first, seeds], 0)
   rounds = FEW_ROUNDS if largest <= SMALL else MANY_ROUNDS
   return tf.random_index_shuffle(index, all_seeds, tf.cast(last, tf.int64), rounds=rounds)
 

@@ -132,6 +132,17 @@ def test_neighbours_of_a_set_are_no_neighbours_in_training(count):
     assert abs(np.corrcoef(places[:-distance], places[distance:])[0, 1]) < 0.03
 
 
+@pytest.mark.parametrize("count", [200, 1000, 70_000])
+def test_orders_do_not_come_again_after_256_epochs(count):
+  order = tf.function(
+    lambda epoch: stream.index_at(tf.range(16, dtype=tf.int64), epoch, count, seed=0),
+    autograph=False,
+  )
+  epochs = [*range(600), 2**10, 2**12, 2**15, 2**16 - 1]
+  batches = {tuple(order(tf.constant(epoch, tf.int64)).numpy().tolist()) for epoch in epochs}
+  assert len(batches) == len(epochs)
+
+
 def test_files_come_in_another_order_in_each_epoch(flowers, monkeypatch):
   """Even where memory holds one record at a time, an image has other neighbours."""
   monkeypatch.setattr(tfds_records, "BYTES_IN_MEMORY", 1)
