@@ -19,6 +19,7 @@ from conrec_tf.data.duplicates import (
   of_one_hash,
   with_copies,
 )
+from conrec_tf.data.pipeline import warn_of_long_images
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.splits import check_splits
 from conrec_tf.data.summary import SplitSummary, failing_images_named, summarize, summary_lines
@@ -81,6 +82,8 @@ def _load(options: SegmentationExperiment) -> DatasetSource:
   source = source.without_stand_ins
   measured = load_eval_dataset(options, source) if options.eval_dataset else source
   check_splits(options, measured, bool(options.cv_fold or options.cv_folds))
+  if options.is_pretraining:
+    warn_of_long_images(source, options)
   return source
 
 
