@@ -49,6 +49,11 @@ def saying_that_it_fills_bits(png: bytes) -> bytes:
   return png[:PNG_HEADER] + chunk + png[PNG_HEADER:]
 
 
+def says_that_it_fills_bits(data: bytes) -> bool:
+  """Returns what `fills_bits` does, of bytes."""
+  return data.startswith(FULL, PNG_HEADER + 4)
+
+
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
   """Returns height times width of a JPEG, PNG or GIF, an int64 scalar; 0 for any other."""

@@ -27,6 +27,8 @@ from conrec_tf.data.images.decoding import (
   decode_reduced,
   decode_stored,
 )
+from conrec_tf.data.images.formats import is_dicom
+from conrec_tf.data.images.header import says_that_it_fills_bits
 from conrec_tf.data.images.inspection import image_describer
 from conrec_tf.data.records import evenly_over
 from conrec_tf.data.splits import listed_split
@@ -185,23 +187,26 @@ def _warn_of_dark_or_white_images(
   store: FileStore, decode: Decode, names: Sequence[str], bits: int
 ) -> None:
   """Looks at some images; where all are dark or white, values don't fill their files' range."""
-  ranges, white = [], 0
+  ranges, white, has_window = [], 0, False
   for name in names:
     with contextlib.suppress(Exception):  # what goes wrong is said where the image is needed
-      image = decode(tf.constant(store.content(name)))
+      content = store.content(name)
+      image = decode(tf.constant(content))
       ranges.append((int(tf.reduce_min(image)), int(tf.reduce_max(image))))
       white = image.dtype.max
+      has_window |= is_dicom(content) or says_that_it_fills_bits(content)
   if not ranges:
     return
   lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
+  of_window = "DICOM and NIfTI are shown by their own window, or by --dicom_window=centre,width"
   if highest <= DARK * white:
     logger.warning(
-      "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. If files of 16 "
-      "bits use 12, say --image_bits=12",
+      "Images are almost black: in %d of them values go to %d of %d, e.g. in %s. %s",
       len(ranges),
       highest,
       white,
       names[0],
+      of_window if has_window else "If files of 16 bits use 12, say --image_bits=12",
     )
   elif lowest >= (1 - DARK) * white:
     hint = (
@@ -216,7 +221,7 @@ def _warn_of_dark_or_white_images(
       highest,
       white,
       names[0],
-      hint,
+      of_window if has_window else hint,
     )
 
 

@@ -396,6 +396,27 @@ def test_what_is_known_of_a_folder_is_kept_for_each_choice_of_frames(tmp_path):
     load_dataset(Config(**values))
 
 
+@pytest.mark.parametrize("photometric, shade", [("MONOCHROME2", "black"), ("MONOCHROME1", "white")])
+@pytest.mark.parametrize("frames", ["", "all"])
+def test_dark_and_white_ones_are_told_of_their_window_which_bits_are_not(
+  tmp_path, caplog, photometric, shade, frames
+):
+  stack = np.stack([RAMP] * 2)
+  tags = dict(NumberOfFrames="2", PixelData=stack.tobytes()) if frames else {}
+  data = dicom(RAMP, photometric, 16, **tags)  # 12 bits in 16, where the file says 16
+  for number in range(11):
+    (tmp_path / f"{number}.dcm").write_bytes(data)
+  values = dict(dataset="image_folder", data_dir=str(tmp_path), dicom_frames=frames)
+  for more in ({}, dict(image_bits=12)):
+    caplog.clear()
+    load_dataset(Config(**values, **more))
+    assert f"almost {shade}" in caplog.text and "--image_bits" not in caplog.text
+    assert "or by --dicom_window=centre,width" in caplog.text
+  caplog.clear()
+  load_dataset(Config(**values, dicom_window="2048,4096"))
+  assert "almost" not in caplog.text
+
+
 LOSSLESS = {
   "12 bits": (RAMP, 12),
   "12 bits with a sign": (RAMP.astype(np.int16) - 2048, 12),
