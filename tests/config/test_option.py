@@ -40,7 +40,7 @@ READ_TEXTS = {
   "class_weights": "0",
   "cv_fold": "5/5",
   "devices": "a",
-  "dicom_window": "40",
+  "dicom_window": "40,0.0",
   "export_format": "png",
   "tracker": "tensorboard",
   "few_shots": "0",

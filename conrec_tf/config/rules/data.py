@@ -62,8 +62,8 @@ def data_rules(config: Options) -> Iterator[Rule]:
   )
   yield (
     config.dicom_window
-    and not re.fullmatch(r"-?\d+(\.\d+)?,[1-9]\d*(\.\d+)?", config.dicom_window),
-    "dicom_window must be centre,width with a width of at least 1, e.g. 40,400",
+    and not re.fullmatch(r"-?\d+(\.\d+)?,(?=.*[1-9])\d+(\.\d+)?", config.dicom_window),
+    "dicom_window must be centre,width with a width above 0, e.g. 40,400",
   )
   no_slices = (
     "train_mode=segment and mode=segment, where masks are of files"

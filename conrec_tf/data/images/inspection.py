@@ -28,10 +28,10 @@ Describe = Callable[[tf.Tensor], tf.Tensor]
 
 
 @functools.cache
-def image_describer(max_pixels: int, dicom_frames: str) -> Describe:
+def image_describer(max_pixels: int, dicom_window: str, dicom_frames: str) -> Describe:
   """Returns `describe_image` of these options, which is traced once; threads may call it."""
   describe = tf.function(
-    lambda encoded: describe_image(encoded, max_pixels, dicom_frames),
+    lambda encoded: describe_image(encoded, max_pixels, dicom_window, dicom_frames),
     input_signature=[tf.TensorSpec([], tf.string)],
     autograph=False,  # takes seconds, nothing needs it
   )
@@ -39,7 +39,10 @@ def image_describer(max_pixels: int, dicom_frames: str) -> Describe:
 
 
 def describe_image(
-  encoded: tf.Tensor, max_pixels: int = Config.max_pixels, dicom_frames: str = ""
+  encoded: tf.Tensor,
+  max_pixels: int = Config.max_pixels,
+  dicom_window: str = "",
+  dicom_frames: str = "",
 ) -> tf.Tensor:
   """Decodes an image file to see whether that works, and what it holds.
 
@@ -48,7 +51,7 @@ def describe_image(
 
   Args:
     encoded: scalar string.
-    max_pixels, dicom_frames: see `decode_stored`.
+    max_pixels, dicom_window, dicom_frames: see `decode_stored`.
 
   Returns:
     int32 `[4]`: height, width (of the image turned upright), channels, bits a channel, 8 or 16.
@@ -75,7 +78,7 @@ def describe_image(
 
   def by_library() -> tf.Tensor:
     def read(data: bytes) -> np.ndarray:
-      image = formats.read_image(data, 0, max_pixels, frames=dicom_frames)
+      image = formats.read_image(data, 0, max_pixels, dicom_window, dicom_frames)
       return np.array([*image.shape, 8 * image.itemsize], np.int32)
 
     return of_bytes(read, encoded, tf.int32)

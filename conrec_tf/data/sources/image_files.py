@@ -101,13 +101,13 @@ def _scanned(
   column: str,
 ) -> tuple[FileScan, tuple[BadFile, ...]]:
   """Looks at all files, and checks that enough can be decoded; see `image_source`."""
-  # Images that were unpacked from a file are what the window made of it.
-  variant = f"{data.dicom_frames} {data.dicom_window}" if store.order else data.dicom_frames
-  decoded_as = data.image_bits, data.dicom_window, data.image_channels
+  # Images that were unpacked are what the window made of a file; others may be bad without it.
+  variant = f"{data.dicom_frames} {data.dicom_window}".strip()
+  decoded_as = data.image_bits, data.image_channels
   if data.drop_duplicates and any(decoded_as):  # hashes are of what is decoded
     variant += f" {decoded_as}"
   variant += f" {column}" if column else ""
-  describe = image_describer(data.max_pixels, data.dicom_frames)
+  describe = image_describer(data.max_pixels, data.dicom_window, data.dicom_frames)
   scan = scan_files(store, names, describe, data.max_pixels, variant)
   for index, name in enumerate(scan.names):
     if name in bad_companions and scan.is_good[index]:

@@ -396,6 +396,21 @@ def test_what_is_known_of_a_folder_is_kept_for_each_choice_of_frames(tmp_path):
     load_dataset(Config(**values))
 
 
+def test_a_window_that_is_given_takes_the_place_of_one_that_is_none(tmp_path):
+  """Of parameter maps a file's own may be narrower than 1, which the standard forbids."""
+  tags = dict(RescaleSlope="0.001", RescaleIntercept="0", WindowCenter="1", WindowWidth="0.5")
+  for number in range(11):
+    (tmp_path / f"{number}.dcm").write_bytes(dicom(RAMP, **tags))
+  values = dict(dataset="image_folder", data_dir=str(tmp_path))
+  with pytest.raises(UsageError, match="Window Width must be greater than or equal to 1"):
+    load_dataset(Config(**values))
+  source = load_dataset(Config(**values, dicom_window="1,0.5"))
+  assert not source.bad
+  for record in source.train.records():
+    found = source.decode(record["image"]).numpy()[..., 0] / 65535
+    np.testing.assert_allclose(found, np.clip((RAMP / 1000 - 0.75) / 0.5, 0, 1), atol=1e-4)
+
+
 @pytest.mark.parametrize("photometric, shade", [("MONOCHROME2", "black"), ("MONOCHROME1", "white")])
 @pytest.mark.parametrize("frames", ["", "all"])
 def test_dark_and_white_ones_are_told_of_their_window_which_bits_are_not(

@@ -53,6 +53,9 @@ def test_values_are_rescaled_before_a_window_or_the_files_own_range_is_shown():
   data[124:132] = np.array([20, 0], "<f4").tobytes()  # cal_max, cal_min
   np.testing.assert_array_equal(slices(bytes(data))[..., 0], np.moveaxis(expected, -1, 0))
   assert slices(bytes(data), "0,40").max() == 65535
+  shares = nifti(VOLUME.astype(np.float32) / 1000)
+  expected = np.round(np.clip((np.moveaxis(VOLUME, -1, 0) - 5) / 10, 0, 1) * 65535)
+  np.testing.assert_allclose(slices(shares, "0.01,0.01")[..., 0], expected, atol=1)
 
 
 def test_bytes_stay_as_they_are_unless_a_range_is_given():
