@@ -47,9 +47,12 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   if image.mode in ("I", "F"):
     raise ValueError(no_range(image.mode))
   is_grey = image.mode in ("1", "L", "LA", "La")
-  return np.asarray(image.convert("L" if is_grey else "RGB")).reshape(
+  pixels = np.asarray(image.convert("L" if is_grey else "RGB")).reshape(
     image.height, image.width, 1 if is_grey else 3
   )
+  if 0 < depth < 8 and image.mode not in ("P", "PA"):  # shifted, so that white of 1 bit is 128
+    return filled_range(pixels >> 8 - depth, 2**depth - 1, np.uint8)
+  return pixels
 
 
 def _opened(data: bytes, max_pixels: int) -> Any:

@@ -401,3 +401,13 @@ def test_colours_of_more_than_8_bits_in_jpeg_2000_are_whole_and_white_is_white(b
   for stated in (0, 12):  # what the file states counts
     if bits == 12 or not stated:
       np.testing.assert_array_equal(read_image(data, stated, 10**6), expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 7, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fewer_bits_than_8_in_jpeg_2000_fill_the_range(bits, channels):
+  pixels = np.random.default_rng(0).integers(0, 2**bits, (16, 20, channels), np.uint8)
+  stored = pixels if channels > 1 else pixels[..., 0]
+  data = imagecodecs.jpeg2k_encode(stored, level=0, bitspersample=bits, reversible=True)
+  expected = np.round(pixels / (2**bits - 1) * 255)
+  np.testing.assert_array_equal(read_image(data, 0, PIXELS), expected)
