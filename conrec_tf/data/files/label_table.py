@@ -166,9 +166,13 @@ def read_lines(
       lines, movable = list[Line](), used - set(found[:1])  # no comma is before the first
       longer: dict[int, list[str]] = {}  # cells beyond the columns, by the number of their line
       for row in reader:
-        if beyond := row.pop(None, None):
-          longer[reader.line_num] = [*beyond]
-        lines.append((reader.line_num, {name: (row.get(name) or "").strip() for name in found}))
+        beyond = [*(row.pop(None, None) or ())]
+        texts = {name: (row.get(name) or "").strip() for name in found}
+        if not any(texts.values()) and not any(map(str.strip, beyond)):
+          continue  # spreadsheets end with such lines
+        if beyond:
+          longer[reader.line_num] = beyond
+        lines.append((reader.line_num, texts))
       # Blank ones say nothing where each line ends with as many of them.
       least = min(map(len, longer.values())) if len(longer) == len(lines) > 0 else 0
       for number, cells in longer.items() if movable else ():

@@ -156,6 +156,12 @@ def test_labels_that_differ_in_capitals_alone_are_refused_as_columns(photos):
     load_dataset(table)
 
 
+def test_lines_of_blank_cells_say_nothing(photos, caplog):
+  lines = ["image,label", *(f"eye{i:02},{i % 2}" for i in range(40)), ",", " , ", ",,"]
+  assert load_dataset(config(photos, lines)).class_names == ("0", "1")
+  assert "Lost" not in caplog.text
+
+
 def test_cells_beyond_the_columns_may_be_empty(photos):
   lines = ["image,label,note,note", *(f"eye{i:02},{i % 2},,," for i in range(40))]
   assert load_dataset(config(photos, lines)).class_names == ("0", "1")
