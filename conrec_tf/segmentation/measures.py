@@ -20,7 +20,8 @@ from conrec_tf.metrics import (
   PIXEL_AUROC,
 )
 
-BINS = 2**16  # of probabilities, for the area under the ROC curve
+BINS = 2**14  # of log odds, for the area under the ROC curve
+LARGEST_ODDS = 88.0  # logarithm, beyond which a probability of float32 is 0
 PERCENTILE = 95  # of distances between borders
 
 
@@ -30,8 +31,9 @@ class ImageCounts:
 
   Attributes:
     confusion: int64 `[K, K]`, pixels by true and by predicted class.
-    histogram: int64 `[2, BINS]` with two classes: pixels of either, by the probability of the
-      second; else empty.
+    histogram: int64 `[2, BINS]` with two classes: pixels of either, by the log odds of the second,
+      as most probabilities of a network that is sure lie too near to 0 and 1 to be told apart in
+      bins of one width; else empty.
     distances: float `[K]`, 95 % Hausdorff distance of borders in pixels; the image's diagonal, the
       farthest that there is, where one of truth and prediction lacks the class, as in the BraTS
       challenges; NaN where both do, or distances weren't asked for.
@@ -59,8 +61,8 @@ def count_image(
   confusion = np.bincount(pairs, minlength=outputs**2).reshape(outputs, outputs)
   histogram = np.zeros([0, 0], np.int64)
   if outputs == 2:
-    second = np.clip(probabilities[..., 1][counted] * BINS, 0, BINS - 1).astype(np.int64)
-    histogram = np.bincount(true[counted] * BINS + second, minlength=2 * BINS).reshape(2, BINS)
+    places = true[counted] * BINS + _bins_of_odds(probabilities[counted])
+    histogram = np.bincount(places, minlength=2 * BINS).reshape(2, BINS)
   distances = np.full(outputs, np.nan)
   if with_distances:
     for label in range(outputs):
@@ -150,6 +152,14 @@ def area_under_curve(histogram: np.ndarray) -> float:
     return float("nan")
   below = np.cumsum(negatives) - negatives / 2
   return float(np.sum(positives * below) / negatives.sum() / positives.sum())
+
+
+def _bins_of_odds(probabilities: np.ndarray) -> np.ndarray:
+  """Returns the bin of each pixel, int64 `[n]`, by probabilities float `[n, 2]`."""
+  with np.errstate(divide="ignore"):  # of 0
+    first, second = np.log(probabilities.astype(np.float64)).T
+  shares = (np.clip(second - first, -LARGEST_ODDS, LARGEST_ODDS) / LARGEST_ODDS + 1) / 2
+  return np.minimum(shares * BINS, BINS - 1).astype(np.int64)
 
 
 def _dice(confusions: np.ndarray) -> np.ndarray:

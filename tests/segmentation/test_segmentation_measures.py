@@ -61,6 +61,18 @@ def test_area_under_the_curve_is_scikit_learns(rng):
   assert low <= found[PIXEL_AUROC] <= high
 
 
+def test_area_under_the_curve_is_exact_where_the_network_is_sure(rng):
+  """Almost all probabilities are within 1e-5 of 0, also of pixels that it misses."""
+  true = (rng.uniform(size=(120, 120)) < 0.1).astype(int)
+  odds = np.where(true, rng.normal(2, 8, true.shape), rng.normal(-20, 6, true.shape))
+  made = (1 / (1 + np.exp(np.stack([odds, -odds], axis=-1)))).astype(np.float32)
+  found = segmentation_measures([count_image(made, true, with_distances=False)], ["0", "1"])
+  expected = roc_auc_score(true.ravel(), made[..., 1].ravel())
+  assert found[PIXEL_AUROC] == pytest.approx(expected, abs=1e-5)
+  certain = segmentation_measures([count_image(hot(true, 2), true)], ["0", "1"])
+  assert certain[PIXEL_AUROC] == 1.0
+
+
 def test_pixels_that_do_not_count_are_left_out():
   true = square(8, 8)
   true[:, 16:] = IGNORED
