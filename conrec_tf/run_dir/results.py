@@ -99,11 +99,15 @@ class Results:
     }
 
   def is_best(self, step: int, result: dict[str, Any]) -> bool:
-    """Returns whether a result beats those of earlier steps, and none of a later step beats it."""
-    worth = self._scores(self._evaluations())
-    mine = selection_score(self.selection_metric, result[self.selection_metric])
-    return all(
-      mine > other if at < step else mine >= other for at, other in worth.items() if at != step
+    """Returns whether a result beats those of earlier steps, and none of a later step beats it.
+
+    One without the number that counts, which not all images have, is none.
+    """
+    worth, own = self._scores(self._evaluations()), self._scores({step: result})
+    return step in own and all(
+      own[step] > other if at < step else own[step] >= other
+      for at, other in worth.items()
+      if at != step
     )
 
   def save(
@@ -187,7 +191,7 @@ class Results:
       result[LATE_GAIN] = dataclasses.asdict(gain)
     self.directory.write("result.json", result)
     rows = self._summary_rows(evaluations, step, best_step)
-    width = max(len(words) for words, *_ in rows) + 2
+    width = max((len(words) for words, *_ in rows), default=0) + 2
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
     if gain and not gain.rose:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -86,8 +87,7 @@ def with_masks(
   """
   encoded = {name: masks.encoded(class_map) for name, class_map in maps.items()}
   train, test = (_with_masks(split, encoded) for split in (source.train, source.eval))
-  assert train.names is not None
-  masks.log_balance(class_names, [maps[str(name)] for name in train.names])
+  masks.log_balance(class_names, *(_of_images(split, maps) for split in (train, test)))
   index = np.tile(np.arange(train.num_examples), crops)
   return dataclasses.replace(
     source,
@@ -136,7 +136,12 @@ def decode_mask(encoded: tf.Tensor) -> tf.Tensor:
 
 def _with_masks(split: Split, encoded: dict[str, bytes]) -> Split:
   """Returns a split whose records hold `mask` beside `image`."""
-  assert split.names is not None
-  column = np.array([encoded[str(name)] for name in split.names], object)
+  column = np.array(_of_images(split, encoded), object)
   rows = split.rows.with_column("mask", column)
   return dataclasses.replace(split, rows=rows, masks=content_digests(column))
+
+
+def _of_images(split: Split, known: Mapping[str, Any]) -> list[Any]:
+  """Returns what is known by name of the images of a split, in its order."""
+  assert split.names is not None
+  return [known[str(name)] for name in split.names]

@@ -153,22 +153,30 @@ def mask_image(classes: np.ndarray) -> Image.Image:
   return image
 
 
-def log_balance(names: Sequence[str], maps: Sequence[np.ndarray]) -> None:
+def log_balance(
+  names: Sequence[str], maps: Sequence[np.ndarray], measured: Sequence[np.ndarray]
+) -> None:
   """Logs which share of the pixels is of which class, and warns of classes without any.
 
   Args:
     maps: uint8 `[h, w]`, of the training masks.
+    measured: likewise, of those of evaluation.
   """
-  counts = [np.bincount(found.ravel(), minlength=IGNORED)[: len(names)] for found in maps]
-  pixels = np.sum(counts, axis=0)
+  pixels, of_measured = (
+    np.sum([np.bincount(found.ravel(), minlength=IGNORED)[: len(names)] for found in part], axis=0)
+    for part in (maps, measured)
+  )
   shares = pixels / max(1, pixels.sum())
   logger.info(
     "Classes of masks: %s",
     listed([f"{name} {share:.2%}" for name, share in zip(names, shares, strict=True)]),
   )
-  missing = [name for name, count in zip(names, pixels, strict=True) if not count]
-  if missing:
-    logger.warning("No pixel of the training masks is of %s", listed(missing))
+  for what, counts, so in (
+    ("training", pixels, ""),
+    ("evaluation", of_measured, ": Dice is 0 where the network says so, and else there is none"),
+  ):
+    if missing := [name for name, count in zip(names, counts, strict=True) if not count]:
+      logger.warning("No pixel of the %s masks is of %s%s", what, listed(missing), so)
 
 
 def _white(image: Image.Image, content: bytes) -> tuple[int, int]:

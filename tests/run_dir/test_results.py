@@ -45,6 +45,17 @@ def test_a_result_without_the_metric_is_measured_again(tmp_path):
   assert results(tmp_path).cached(5) is None and results(tmp_path).cached(6) is None
 
 
+def test_a_result_without_the_number_that_counts_is_not_best_and_has_a_summary(tmp_path):
+  """Dice, say, where no image has a class but the background, in its mask or by the network."""
+  here = results(tmp_path)
+  here.save(5, {"eval/a": 0.0})
+  here.save(10, {"eval/b": 0.5})
+  assert here.is_best(5, {"eval/a": 0.0}) and not here.is_best(10, {"eval/b": 0.5})
+  assert not results(tmp_path / "alone").is_best(10, {"eval/b": 0.5})
+  summary = here.write_summary(10)
+  assert summary["eval/b"] == 0.5 and "eval/best_step" not in summary
+
+
 def test_a_number_that_is_a_text_is_measured_again(tmp_path):
   here = results(tmp_path)
   here.save(5, {"eval/a": "0.9"})

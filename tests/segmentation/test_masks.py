@@ -69,6 +69,14 @@ def test_a_table_names_values_and_joins_them(folder):
   assert set(np.unique(classes)) == {0, 1}
 
 
+def test_a_class_that_the_evaluation_masks_lack_is_said(folder, caplog):
+  for path in folder.glob("test/masks/*.png"):
+    Image.fromarray(np.zeros([30, 40], np.uint8)).save(path)
+  load_masked_dataset(config_of(folder))
+  assert "No pixel of the evaluation masks is of 128, 255: Dice is 0 where" in caplog.text
+  assert "training masks" not in caplog.text
+
+
 def test_colours_need_a_table(folder):
   colours = np.array([[0, 0, 0], [255, 0, 16]], np.uint8)
   for path in folder.glob("*/masks/*.png"):
