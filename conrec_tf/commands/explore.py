@@ -19,7 +19,7 @@ from conrec_tf.data.registry import load_files
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
-from conrec_tf.evaluation.embedding import embed_images
+from conrec_tf.evaluation.embedding import check_finite, embed_images
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
 from conrec_tf.explore.page import write_page
@@ -179,7 +179,7 @@ def embedded_query(
   It is decoded and resized as the images of the dataset are; of a file with several the middle one.
 
   Raises:
-    UsageError: it isn't there, or can't be decoded.
+    UsageError: it isn't there, can't be decoded or has other channels, or its vector isn't finite.
   """
   folder, name = os.path.split(os.path.abspath(query))
   alike = section_with(
@@ -195,10 +195,17 @@ def embedded_query(
     raise UsageError(
       f"query must be an image file that can be decoded. Received: {query} ({error})"
     ) from error
+  if opened.channels != source.channels:
+    raise UsageError(
+      f"query must have {source.channels} channels, as the images that are searched. "
+      f"Received: {opened.channels} in {query}"
+    )
   records = opened.train.records()
   [(images, _)] = evaluation_batches(opened, records, options.evaluation_size, 1)
   model, _ = open_network(options, pretrained, source.channels)
-  return images[0].numpy(), embed_images(model, images, options).numpy()
+  vector = embed_images(model, images, options).numpy()
+  check_finite(vector, opened.train)
+  return images[0].numpy(), vector
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.commands import explore
@@ -151,6 +152,25 @@ def test_a_query_that_is_no_image_is_refused(tmp_path):
     asked = Config(mode="explore", query=str(tmp_path / name))
     with pytest.raises(UsageError, match=f"query must be an image file.* Received: .*{name}"):
       explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)
+
+
+def test_a_query_of_other_channels_than_the_images_is_refused(tmp_path):
+  Image.fromarray(np.zeros([24, 24, 3], np.uint8)).save(tmp_path / "photo.png")
+  asked = Config(mode="explore", query=str(tmp_path / "photo.png"))
+  source = types.SimpleNamespace(channels=4, center_crop=False)
+  with pytest.raises(UsageError, match="query must have 4 channels.* Received: 3 in .*photo.png"):
+    explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)
+
+
+def test_a_query_of_which_the_network_says_nothing_finite_is_refused(tmp_path, monkeypatch):
+  Image.fromarray(np.zeros([24, 24, 3], np.uint8)).save(tmp_path / "photo.png")
+  asked = Config(mode="explore", query=str(tmp_path / "photo.png"))
+  source = types.SimpleNamespace(channels=3, center_crop=False)
+  monkeypatch.setattr(explore, "open_network", lambda *args: (None, None))
+  nothing = lambda *args: tf.constant([[1.0, np.nan]])
+  monkeypatch.setattr(explore, "embed_images", nothing)
+  with pytest.raises(UsageError, match="must give finite numbers .* e.g. photo.png"):
+    explore.embedded_query(asked, asked.query, PretrainedModel("model", ""), source)
 
 
 def test_of_several_processes_the_first_alone_explores(options, monkeypatch):
