@@ -13,7 +13,8 @@ from typing import Any, Self
 import numpy as np
 
 from conrec_tf.commands.tasks import portable_network
-from conrec_tf.config import Config, Segmentation, Training
+from conrec_tf.config import Config, Data, Segmentation, Training
+from conrec_tf.config.options.option import section_with
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
 from conrec_tf.data.files.walk import without_ending
@@ -58,7 +59,10 @@ def run(config: Config) -> None:
   _, model, head = portable_network(config, pretrained)
   assert isinstance(head, SegmentationHead)
   segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
-  source = open_images_to_segment(config)
+  taken = pretrained.channels if pretrained.channels in (1, 3) else 0
+  source = open_images_to_segment(
+    section_with(Data, config, image_channels=config.image_channels or taken)
+  )
   if source.channels != pretrained.channels:
     raise UsageError(
       f"data_dir must hold images of {pretrained.channels} channels, as the network takes. "

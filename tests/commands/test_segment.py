@@ -112,6 +112,22 @@ def test_masks_of_other_images_are_written_as_the_saved_model_says(run, folder, 
     commands.run(dataclasses.replace(config, test_time_flips=True))  # masks aren't mixed
 
 
+def test_grey_images_are_given_to_a_network_of_colours_as_such(run, folder, tmp_path):
+  made = []
+  for name, mode in (("grey", "L"), ("colours", "RGB")):
+    (tmp_path / name).mkdir()
+    image = Image.open(folder / "test/images/0.png").convert("L").convert(mode)
+    image.save(tmp_path / name / "0.png")
+    values = dict(mode="segment", dataset="image_folder", data_dir=str(tmp_path / name))
+    out = tmp_path / f"{name}_out"
+    commands.run(Config(**values, checkpoint=str(run), model_dir=str(out)))
+    made.append(np.asarray(Image.open(out / "segmentations/0.png")))
+  np.testing.assert_array_equal(*made)
+  values |= dict(image_channels=1, checkpoint=str(run), model_dir=str(tmp_path / "other"))
+  with pytest.raises(UsageError, match="must hold images of 3 channels.* Received: 1 in"):
+    commands.run(Config(**values))
+
+
 def test_images_of_one_name_and_two_endings_are_refused(run, folder, tmp_path):
   image = Image.open(folder / "test/images/0.png")
   (tmp_path / "images").mkdir()
