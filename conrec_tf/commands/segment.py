@@ -20,11 +20,11 @@ from conrec_tf.data.dataset import Split
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, listed
 from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
-from conrec_tf.run_dir.measurement import is_described, write_description
+from conrec_tf.run_dir.measurement import DESCRIPTION, is_described, write_description
 from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.segmentation.batches import images_at
 from conrec_tf.segmentation.folder import open_images_to_segment
@@ -196,8 +196,14 @@ class _MadeOf:
     Masks of images that have changed since are removed, to be made again.
 
     Raises:
-      UsageError: there are masks by another network.
+      UsageError: there are masks by another network, or by somebody else.
     """
+    others = [name for name in self.contents if (self.folder / name).exists()]
+    if others and not (self.folder / DESCRIPTION).exists():
+      raise UsageError(
+        f"model_dir must not hold a folder {FOLDER} of somebody else, where this program writes its "
+        f"own. Received: {self.folder} with {listed(others)}, without {DESCRIPTION}"
+      )
     known = RunDirectory(self.folder).read(CONTENTS) or {}
     changed = [name for name in known if self.contents.get(name, known[name]) != known[name]]
     what = "masks of the same images by the same network"

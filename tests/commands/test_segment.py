@@ -128,6 +128,16 @@ def test_grey_images_are_given_to_a_network_of_colours_as_such(run, folder, tmp_
     commands.run(Config(**values))
 
 
+def test_masks_of_somebody_else_are_neither_taken_nor_written_over(run, folder, tmp_path):
+  drawn = tmp_path / "segmentations/0.png"
+  drawn.parent.mkdir()
+  drawn.write_bytes(b"by hand")
+  values = dict(mode="segment", dataset="image_folder", data_dir=str(folder / "test/images"))
+  with pytest.raises(UsageError, match="of somebody else.* with 0.png, without description.json"):
+    commands.run(Config(**values, checkpoint=str(run), model_dir=str(tmp_path)))
+  assert [*drawn.parent.iterdir()] == [drawn] and drawn.read_bytes() == b"by hand"
+
+
 def test_images_of_one_name_and_two_endings_are_refused(run, folder, tmp_path):
   image = Image.open(folder / "test/images/0.png")
   (tmp_path / "images").mkdir()
