@@ -126,6 +126,19 @@ def test_a_network_tells_classes_by_its_own_reading(networks, tmp_path):
     assert json.loads(done.stdout)["standardize_embeddings"] == standardise, mode
 
 
+def test_a_network_segments_as_it_was_measured(tmp_path):
+  (tmp_path / "run/checkpoints").mkdir(parents=True)
+  (tmp_path / "run/checkpoints/ckpt-5.index").touch()
+  own = dict(train_mode="segment", tile_size=128, test_time_flips=True, image_size=40)
+  settings = Config(**own, dataset="image_folder").settings
+  (tmp_path / "run/config.json").write_text(json.dumps(settings))
+  run = ["--mode=segment", f"--checkpoint={tmp_path}/run", f"--model_dir={tmp_path}/masks"]
+  for flags, flips in (([], True), (["--notest_time_flips"], False)):
+    found = json.loads(parse(*run, "--dataset=image_folder", *flags).stdout)
+    assert (found["tile_size"], found["test_time_flips"]) == (128, flips)
+    assert (found["image_size"], found["train_mode"]) == (40, "pretrain")
+
+
 def test_a_network_is_read_as_it_says_also_beside_what_began_from_it(networks):
   run = [f"--checkpoint={networks[0]}", f"--model_dir={networks[1]}"]
   for mode, size in (("embed", 32), ("eval", 32), ("train", 40), ("report", 40)):

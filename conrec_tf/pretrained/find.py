@@ -40,7 +40,8 @@ WITHOUT_HEAD = {
 READ = ("image_size", "eval_image_size", "eval_crops", "ft_proj_selector", "representation_levels")
 # What a supervised head learnt from: of another representation it says nothing.
 REPRESENTED = ("ft_proj_selector", "representation_levels")
-OF_HEADS = ("train_mode", "ordinal_labels", "tile_size", "test_time_flips")
+PREDICTED = ("tile_size", "test_time_flips")  # what says how a segmenting network is called
+OF_HEADS = ("train_mode", "ordinal_labels", *PREDICTED)
 COUNTS = "standardize_embeddings"  # says by which reading a network's classifier tells classes
 CLASSIFY = ("embed", "explore", "predict", "export")  # modes that take that classifier
 OF_A_TRAINING = ("train", "train_then_eval", "report", "verdict")  # modes, from a network or not
@@ -157,6 +158,9 @@ def network_values(
   pretrained = resolve_checkpoint(checkpoint)
   if mode == "eval" and train_mode in ("", pretrained.train_mode):
     return pretrained.values_with_head
+  if mode == "segment":  # as it was measured
+    known = {name: pretrained.settings[name] for name in PREDICTED if name in pretrained.settings}
+    return pretrained.values | known
   if mode in CLASSIFY and COUNTS in pretrained.settings and COUNTS not in stored:
     return {**pretrained.values, COUNTS: pretrained.settings[COUNTS]}
   return pretrained.values
