@@ -48,6 +48,7 @@ def suspects(
 ) -> Suspects:
   """Returns images to which neighbours and a cross-fitted classifier give one other label.
 
+  Neighbours give a label if none has more of their votes, and the image's own has less.
   The classifier is that of linear evaluation, on standardised vectors, in five folds: each image
   is told by one that learnt from the others.
 
@@ -61,10 +62,9 @@ def suspects(
   parts = []
   for index, probabilities in cross_fitted(vectors, labels, count, seed):
     votes = neighbour_votes(labels, count, found.others[index, :VOTERS])
-    told = votes.argmax(axis=1)
-    is_doubted = (told == probabilities.argmax(axis=1)) & (told != labels[index])
-    is_doubted &= votes.any(axis=1)  # where no neighbour has a label, none is named
-    rows = np.flatnonzero(is_doubted)
+    rows, told, most = np.arange(len(index)), probabilities.argmax(axis=1), votes.max(axis=1)
+    # Of ties none depends on the order of classes; where no neighbour has a label, none is named.
+    rows = np.flatnonzero((votes[rows, told] == most) & (votes[rows, labels[index]] < most))
     index, told, both = index[rows], told[rows], (votes + probabilities)[rows]
     rows = np.arange(len(rows))
     parts.append((index, told, both[rows, told] - both[rows, labels[index]]))

@@ -66,6 +66,17 @@ def test_neighbours_without_labels_name_none(rng):
   assert len(listed.image) and np.all(votes[np.arange(len(votes)), listed.suggested] > 0)
 
 
+def test_which_labels_are_doubted_does_not_depend_on_the_order_of_classes(rng):
+  """Of ten votes many are five to five, where two classes are hard to tell apart."""
+  vectors, labels, found = drawn(rng, 600, noise=3.0)
+  labels %= 2
+  listed, turned = (suspects(vectors, given, 2, found, seed=0) for given in (labels, 1 - labels))
+  np.testing.assert_array_equal(np.sort(listed.image), np.sort(turned.image))
+  votes = neighbour_votes(labels, 2, found.others[:, :10])
+  own, other = (votes[listed.image, side[listed.image]] for side in (labels, 1 - labels))
+  assert len(own) > 20 and np.all(own < other) and np.any(votes[:, 0] == 0.5)
+
+
 def test_an_image_is_told_by_a_classifier_that_learnt_from_others(rng):
   """One that had seen these random labels would know them."""
   vectors, labels = rng.normal(size=(60, 200)), rng.integers(0, 2, 60)
