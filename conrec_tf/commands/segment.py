@@ -201,8 +201,8 @@ class _MadeOf:
     others = [name for name in self.contents if (self.folder / name).exists()]
     if others and not (self.folder / DESCRIPTION).exists():
       raise UsageError(
-        f"model_dir must not hold a folder {FOLDER} of somebody else, where this program writes its "
-        f"own. Received: {self.folder} with {listed(others)}, without {DESCRIPTION}"
+        f"model_dir must not hold a folder {FOLDER} of somebody else, where this program writes "
+        f"its own. Received: {self.folder} with {listed(others)}, without {DESCRIPTION}"
       )
     known = RunDirectory(self.folder).read(CONTENTS) or {}
     changed = [name for name in known if self.contents.get(name, known[name]) != known[name]]
