@@ -41,8 +41,8 @@ def open_masked_folder(options: SegmentationExperiment) -> DatasetSource:
   root = existing_path(options.data_dir, options.dataset, "a folder of images and masks")
   files, store, table = image_files(root), Folder(root), options.mask_table
   pairs = paired_by_table(table, files) if table else paired_by_folders(files, root)
-  contents, bad = _read(store, pairs.masks)
-  valid_masks, bad_valid_masks = _read(store, pairs.valid_masks)
+  contents, bad = _read(store, pairs.masks, options.max_pixels)
+  valid_masks, bad_valid_masks = _read(store, pairs.valid_masks, options.max_pixels)
   bad |= bad_valid_masks
   contents = {name: content for name, content in contents.items() if name not in bad}
   if not contents:
@@ -99,11 +99,14 @@ def with_masks(
   )
 
 
-def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dict[str, str]]:
+def _read(
+  store: Folder, files: Mapping[str, str], max_pixels: int
+) -> tuple[dict[str, Mask], dict[str, str]]:
   """Reads masks of classes, or of which pixels are valid.
 
   Args:
     files: `{image: file}`.
+    max_pixels: larger ones can't be read.
 
   Returns:
     `{image: content}`, and of those that can't be read `{image: why}`.
@@ -113,7 +116,7 @@ def _read(store: Folder, files: Mapping[str, str]) -> tuple[dict[str, Mask], dic
     try:
       with as_bad_image():
         data = store.content(file)
-      contents[name] = read_mask(data, readable(file))
+      contents[name] = read_mask(data, readable(file), max_pixels)
     except BadImage as error:
       bad[name] = f"{file}: {error}"
   return contents, bad

@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps
 import tensorflow as tf
 
+from conrec_tf.config import Config
 from conrec_tf.data.images import header
 from conrec_tf.data.images.bad_image import as_bad_image
+from conrec_tf.data.images.by_pillow import opened
 from conrec_tf.data.images.pixel_values import upright
 from conrec_tf.errors import UsageError, listed
 
@@ -74,17 +76,17 @@ class Mask:
     return self.white > 2 * NOISE and min(dark.sum(), bright.sum()) >= 2
 
 
-def read_mask(content: bytes, name: str) -> Mask:
+def read_mask(content: bytes, name: str, max_pixels: int = Config.max_pixels) -> Mask:
   """Reads a mask file and turns it upright, as its own EXIF data or TIFF's tag says.
 
   Palettes aren't looked up: their indices are the numbers. Of fewer than 8 bits numbers are those
   that are stored, which libraries stretch to 255.
 
   Raises:
-    BadImage: it can't be decoded.
+    BadImage: it can't be decoded, or has more than `max_pixels`.
     UsageError: it is of another kind.
   """
-  with as_bad_image(), Image.open(io.BytesIO(content)) as image:
+  with as_bad_image(), opened(content, max_pixels) as image:
     mode, frames, file_format = image.mode, getattr(image, "n_frames", 1), image.format
     white, shown_white = _white(image, content)
     white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO

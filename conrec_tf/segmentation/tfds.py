@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 import dataclasses
-import io
 import itertools
 
 import numpy as np
-from PIL import Image
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from conrec_tf.config import SegmentationExperiment
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
+from conrec_tf.data.images.by_pillow import opened
 from conrec_tf.data.images.header import orientation, upright_size
 from conrec_tf.data.records import InMemory, content_digests
 from conrec_tf.data.sources.tfds import open_tfds, prepared_builder
@@ -52,11 +51,11 @@ def open_masked_tfds(options: SegmentationExperiment) -> DatasetSource:
   read = []
   for name, _, mask in itertools.chain.from_iterable(examples.values()):
     with as_usage_error(DECODABLE, name, BadImage):
-      read.append(read_mask(mask, name))
+      read.append(read_mask(mask, name, options.max_pixels))
   class_names, class_map_list = class_maps(read, options.mask_classes, options.ignored_mask_value)
   maps = {mask.name: class_map for mask, class_map in zip(read, class_map_list, strict=True)}
   for name, image, _ in itertools.chain.from_iterable(examples.values()):
-    check_size(name, _upright_size(name, image), f"its {key}", maps[name])
+    check_size(name, _upright_size(name, image, options.max_pixels), f"its {key}", maps[name])
   train, test = (
     _in_memory(split.name, examples[split.name]) for split in (source.train, source.eval)
   )
@@ -73,11 +72,11 @@ def _examples(split: Split) -> list[Example]:
   ]
 
 
-def _upright_size(name: str, image: bytes) -> tuple[int, int]:
+def _upright_size(name: str, image: bytes, max_pixels: int) -> tuple[int, int]:
   """Returns height and width of an encoded image as it is to be seen."""
   with as_usage_error(DECODABLE, name, BadImage), as_bad_image():
-    with Image.open(io.BytesIO(image)) as opened:
-      size = tf.constant([opened.height, opened.width])
+    with opened(image, max_pixels) as file:
+      size = tf.constant([file.height, file.width])
   height, width = upright_size(size, orientation(tf.constant(image))).numpy().tolist()
   return height, width
 

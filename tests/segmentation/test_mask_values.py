@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 import tifffile
 
+from conrec_tf.data.images.bad_image import BadImage
 from conrec_tf.errors import UsageError
 from conrec_tf.segmentation.mask_classes import class_maps
 from conrec_tf.segmentation.masks import IGNORED, Mask, read_mask
@@ -23,6 +24,16 @@ def saved(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
 
 def read_all(*files: bytes) -> list[Mask]:
   return [read_mask(content, f"{number}.png") for number, content in enumerate(files)]
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_no_other_limit_of_pixels_than_ours_comes_before_it(monkeypatch):
+  """Pillow has one of 178,956,970, here of 20."""
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+  content = saved(np.zeros([8, 8], np.uint8))
+  with pytest.raises(BadImage, match=r"more than 63 pixels \(--max_pixels\)"):
+    read_mask(content, "mask.png", max_pixels=63)
+  assert read_mask(content, "mask.png", max_pixels=64).pixels.shape == (8, 8)
 
 
 def discs(*values: int, size: int = 64) -> np.ndarray:

@@ -31,7 +31,7 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   """
   if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
     library("pillow_heif", "HEIC").register_heif_opener()
-  file = _opened(data, max_pixels)
+  file = opened(data, max_pixels)
   depth, white = _jpeg_2000_depth(data), _netpbm_white(data)
   if depth > 8 and len(file.getbands()) > 1:
     return _jpeg_2000_colours(data, depth)
@@ -55,8 +55,12 @@ def read_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
   return pixels
 
 
-def _opened(data: bytes, max_pixels: int) -> Any:
-  """Opens a file; Pillow's own limit of pixels gives way to a larger one that is asked for."""
+def opened(data: bytes, max_pixels: int) -> Any:
+  """Opens a file; Pillow's own limit of pixels gives way to a larger one that is asked for.
+
+  Raises:
+    ValueError: it has more than `max_pixels`.
+  """
   if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
   try:
