@@ -117,7 +117,7 @@ def read_mask_classes(path: str) -> MaskClasses:
   if len(kinds) > 1:
     raise UsageError(f"mask_classes must hold numbers or colours. Received: both in {path}")
   _check_count(names, path)
-  warn_of_near_twins("classes", names)
+  warn_of_near_twins("classes", [*names, SKIPPED])
   return MaskClasses(tuple(names), values, kinds == {True})
 
 

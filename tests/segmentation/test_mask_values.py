@@ -292,3 +292,10 @@ def test_a_table_says_what_doesnt_count(tmp_path):
     read_all(saved(stored)), table(tmp_path, "0,ground", "1,ignored", "2,vessel"), -1
   )
   np.testing.assert_array_equal(numbers, classes)
+
+
+def test_a_class_that_is_almost_called_ignored_is_said(tmp_path, caplog):
+  lines = ["0,ground", "1,vessel", "2,Ignored"]
+  names, _ = class_maps(read_all(saved(discs(0, 1, 2))), table(tmp_path, *lines), -1)
+  assert names == ("ground", "vessel", "Ignored")
+  assert "count as different: 'Ignored' and 'ignored'" in caplog.text
