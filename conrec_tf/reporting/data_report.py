@@ -137,7 +137,8 @@ class DataFindings:
       section.pictures.append(data_figures.label_counts(self.source.class_names, counts))
       section.notes += _cut("labels", len(self.source.class_names))
     else:
-      section.notes.append("There are no labels: the losses are measured on the held-out split.")
+      measured = "Dice is" if self.options.is_segmenting else "the losses are"
+      section.notes.append(f"There are no labels: {measured} measured on the held-out split.")
     return section
 
   def pixels(self) -> Section:

@@ -196,7 +196,9 @@ def test_a_network_that_does_not_segment_is_refused(folder, tmp_path):
 
 def test_data_with_masks_is_checked(folder, tmp_path, caplog):
   caplog.set_level("INFO", "conrec_tf")
-  commands.run(config_of(folder, tmp_path, mode="check_data"))
+  commands.run(config_of(folder, tmp_path, mode="check_data", report=True))
+  page = (tmp_path / "data/index.html").read_text()
+  assert "There are no labels: Dice is measured on the held-out split." in page
   assert "Classes of masks: 0 " in caplog.text and "6 images" in caplog.text
 
 
