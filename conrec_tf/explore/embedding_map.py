@@ -89,10 +89,14 @@ def placed(found: Neighbours, places: np.ndarray) -> np.ndarray:
 
 
 def _reduced(fitted: np.ndarray, seed: int) -> np.ndarray | None:
-  """Returns principal components, float32 `[N, D]`, the first of deviation 1; None without any."""
+  """Returns principal components, float32 `[N, D]`, the first of deviation 1; None without any.
+
+  D is 2 at least, as a map has; vectors of one number leave the second at 0.
+  """
   if len(fitted) < FEWEST:
     return None
   reduced = PCA(min(REDUCED, *fitted.shape), random_state=seed).fit_transform(fitted)
+  reduced = np.pad(reduced, [(0, 0), (0, max(0, 2 - reduced.shape[1]))])
   # Distances between nearly constant embeddings are tiny, and t-SNE takes them as they come.
   spread = reduced[:, 0].std()
   return None if spread < SMALLEST_SPREAD else reduced / spread

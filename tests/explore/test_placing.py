@@ -54,6 +54,13 @@ def test_a_place_is_the_mean_of_neighbours_by_their_nearness():
   np.testing.assert_allclose(places, [[1, 2], [1, 1]], atol=1e-4)
 
 
+@pytest.mark.parametrize("library", ["openTSNE", "scikit-learn"])
+def test_vectors_of_one_number_have_places(rng, library, monkeypatch):
+  units = unit_vectors(rng.normal(size=(20, 1)))
+  places = mapped(units, library, monkeypatch).places
+  assert places.shape == (20, 2) and np.isfinite(places).all()
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_or_equal_images_have_places_too(rng, count):
   units = unit_vectors(rng.normal(size=(count, 5)))
