@@ -33,7 +33,7 @@ const labelText = image => (label[image] < 0 ? "no label" : data.classes[label[i
 // What the map shows.
 const canvas = element("map");
 const pen = canvas.getContext("2d");
-const view = { x: 0, y: 0, scale: 1, width: 1, height: 1 };
+const view = { x: 0, y: 0, scale: 1, whole: 1, width: 1, height: 1 }; // whole is the scale of all
 const visible = new Uint8Array(count).fill(1);
 const selected = new Uint8Array(count);
 let current = -1, lassoing = false, path = null, withKeys = false, waiting = false;
@@ -100,6 +100,7 @@ function whole() {
   view.y = (low + high) / 2;
   view.scale = 0.94 * Math.min(
     view.width / Math.max(right - left, 1e-9), view.height / Math.max(high - low, 1e-9));
+  view.whole = view.scale;
   redraw();
 }
 
@@ -130,6 +131,7 @@ function square(image, side, pixel) {
 }
 
 const FEW = 120; // images in sight that are drawn as pictures
+const CLOSE = 1.5; // times the scale that shows all, from which they are where there are no more
 const DARK = pixelOf("#1a1a1a");
 function draw() {
   if (!canvas.width || !canvas.height) return;
@@ -152,7 +154,8 @@ function draw() {
   }
   pen.putImageData(sheet, 0, 0);
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  if (inSight.length <= FEW && count > FEW) inSight.forEach(drawPicture);
+  const isClose = count > FEW || view.scale > CLOSE * view.whole;
+  if (inSight.length <= FEW && isClose) inSight.forEach(drawPicture);
   if (current >= 0) {
     ring(current, 9, "#d55e00");
     nearestOf(current).forEach(([image]) => ring(image, 6, "#1a1a1a"));

@@ -1,7 +1,9 @@
 """The page in a browser, as a user opens it: from disk."""
 
 import pathlib
+import re
 import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -17,19 +19,24 @@ COUNT = 200
 NASTY = '</script><b>"it\'s" & more'
 
 
+def page_of(folder, count=COUNT):
+  """Writes a page of images of two classes, a quarter of them in the test split."""
+  rng = np.random.default_rng(0)
+  labels = np.arange(count) % 2
+  vectors = np.eye(2, 6)[labels] + 0.1 * rng.normal(size=(count, 6))
+  words = [("cat", NASTY)[label] for label in labels]
+  names = [f"{NASTY}{number}.png" for number in range(count)]
+  tests = count // 4
+  images = Images(names, ["train"] * (count - tests) + ["test"] * tests, words, ("cat", NASTY))
+  found = explored(vectors, labels, 2, Config(mode="explore", label_next=70), [], seed=0)
+  pictures = iter(rng.integers(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8))
+  return write_page(folder, NASTY, images, found, lambda shown: pictures, [], 0)
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-  """The address of a page of two hundred images of two classes."""
-  rng = np.random.default_rng(0)
-  labels = np.arange(COUNT) % 2
-  vectors = np.eye(2, 6)[labels] + 0.1 * rng.normal(size=(COUNT, 6))
-  words = [("cat", NASTY)[label] for label in labels]
-  names = [f"{NASTY}{number}.png" for number in range(COUNT)]
-  images = Images(names, ["train"] * 150 + ["test"] * 50, words, ("cat", NASTY))
-  found = explored(vectors, labels, 2, Config(mode="explore", label_next=70), [], seed=0)
-  pictures = iter(rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8))
-  folder = tmp_path_factory.mktemp("run") / "explore/photos"
-  return write_page(folder, NASTY, images, found, lambda shown: pictures, [], 0).as_uri()
+  """The address of a page of two hundred images."""
+  return page_of(tmp_path_factory.mktemp("run") / "explore/photos").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +119,44 @@ def test_pictures_come_from_the_files_beside_the_page(driver, address):
   style = driver.find_element("css selector", "#list .thumb").get_attribute("style")
   name = style.partition('url("')[2].partition('"')[0]
   assert (pathlib.Path(address.removeprefix("file://")).parent / name).exists()
+
+
+ZOOMED = """
+<script>
+let drawn = 0;
+CanvasRenderingContext2D.prototype.drawImage = () => { drawn += 1; };
+window.requestAnimationFrame = draw => setTimeout(draw, 10); // without a screen there are no frames
+const map = document.getElementById("map"), told = document.body.dataset;
+setTimeout(() => {
+  told.before = drawn;
+  for (const key of "++++") map.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  document.querySelector("#list .grid button").click(); // which moves the map to an image
+}, 500);
+setTimeout(() => { told.after = drawn; }, 2000);
+</script>
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [40, 300])
+def test_the_map_zooms_into_pictures_however_few_there_are(tmp_path, count):
+  chromium = shutil.which("chromium")
+  if not chromium:
+    pytest.skip("needs Chromium")
+  page = page_of(tmp_path / "explore/photos", count)
+  before_the_script, rest = page.read_text("utf-8").split('<script src="data.js">')
+  page.write_text(f'{before_the_script}{ZOOMED}<script src="data.js">{rest}', "utf-8")
+  done = subprocess.run(
+    [
+      *(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=900,900"),
+      *(f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000", "--dump-dom"),
+      page.as_uri(),
+    ],
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  before, after = (
+    int(re.search(rf'data-{when}="(\d+)"', done.stdout)[1]) for when in ("before", "after")
+  )
+  assert before == 0 and after > 0
