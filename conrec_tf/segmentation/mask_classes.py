@@ -13,7 +13,7 @@ import numpy as np
 from conrec_tf.data.files.label_table import read_lines
 from conrec_tf.data.files.labels import warn_of_near_twins
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.segmentation.masks import IGNORED, MOST_CLASSES, Mask
+from conrec_tf.segmentation.masks import BYTE, IGNORED, MOST_CLASSES, Mask
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ SKIPPED = "ignored"  # the name in a table of what doesn't count
 LOSSY_DISTANCE = 64.0  # from a class, of values that were saved with losses
 COLOUR_DISTANCE = 8.0  # of other colours, which programs round
 CLEAR_GAP = 32  # between the values of classes, of masks that were saved with losses
-BYTE, WHITE = 255, 0xFFFFFF
+WHITE = 0xFFFFFF
 FEW_PIXELS = 0.05  # share of a mask saved with losses that may be near no class
 
 
@@ -168,6 +168,7 @@ def class_map(mask: Mask, classes: MaskClasses) -> tuple[np.ndarray, str]:
       f"mask_classes must hold values, for masks without colours. Received: colours for {mask.name}"
     )
   values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+  values = values.astype(np.int64)  # of which differences are taken
   of_values, is_known = _nearest(mask, values, counts, classes)
   remark = "" if is_known.all() else f"{_shown(values[~is_known], classes)} in {mask.name}"
   lost = counts[(of_values == IGNORED) & ~is_known].sum() / counts.sum()

@@ -24,6 +24,7 @@ NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 PNG_BITS_AT, PNG_COLOUR_AT = 24, 25  # bytes of its header
 LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
+BYTE = 255  # white of 8 bits
 NOISE = 16  # by which values of black and white that were saved with losses differ from them
 
 
@@ -33,7 +34,8 @@ class Mask:
 
   Attributes:
     name: of the file, for messages.
-    pixels: int32 `[h, w]`, numbers as they are stored, or colours uint8 `[h, w, 3]`.
+    pixels: `[h, w]`, numbers as they are stored, uint8 where those can't be larger, else int32; or
+      colours uint8 `[h, w, 3]`.
     white: of numbers, the largest that the file can store: 1, 3, 15, 255, 65535.
     palette: uint8 `[n, 3]`, the colour of each number, where the file has a palette.
     is_lossy: whether the file's format changes values.
@@ -104,6 +106,7 @@ def read_mask(content: bytes, name: str, max_pixels: int = Config.max_pixels) ->
     elif white != shown_white:
       pixels = np.round(pixels * (white / shown_white)).astype(np.int32)
     palette = None if colours is None else _whole_palette(colours)
+    pixels = pixels.astype(np.uint8 if white <= BYTE else np.int32)  # all masks are held at once
     return Mask(name, pixels, white, palette, is_lossy, white_is_zero)
   if frames == 1 and (mode == "RGB" or (mode == "RGBA" and np.all(pixels[..., 3] == 255))):
     return Mask(name, pixels[..., :3], is_lossy=is_lossy)
@@ -186,8 +189,8 @@ def _white(image: Image.Image, content: bytes) -> tuple[int, int]:
   if image.mode == "1":
     return 1, 1
   if image.mode == "P":
-    return 255, 255
-  shown = 255 if image.mode == "L" else 65535
+    return BYTE, BYTE
+  shown = BYTE if image.mode == "L" else 65535
   if image.format == "PNG" and content[PNG_COLOUR_AT] == 0:
     return 2 ** content[PNG_BITS_AT] - 1, shown
   if image.format == "TIFF":

@@ -74,6 +74,7 @@ def test_a_png_of_any_depth_holds_what_it_stores(rng, bits):
   [mask] = read_all(png(values, bits))
   np.testing.assert_array_equal(mask.pixels, values)
   assert mask.white == 2**bits - 1
+  assert mask.pixels.dtype == (np.uint8 if bits <= 8 else np.int32)  # all masks are held at once
 
 
 @pytest.mark.parametrize("largest", [1, 3, 100, 255, 4095, 65535])
