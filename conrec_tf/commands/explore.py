@@ -20,6 +20,7 @@ from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import check_finite, embed_images
+from conrec_tf.explore.duplicates import MOST_PAIRS
 from conrec_tf.explore.findings import Findings, explored
 from conrec_tf.explore.neighbours import nearest, unit_vectors
 from conrec_tf.explore.page import write_page
@@ -73,6 +74,8 @@ def run(config: Config) -> None:
     by_hash, notes = _look_alikes(source, parts, len(vectors))
     classes = len(source.class_names)
     found = explored(vectors, labels, classes, config, by_hash, config.seed)
+    if sum(pair.is_near for pair in found.pairs) >= MOST_PAIRS:
+      notes.append(f"Of near-duplicates by embedding some {MOST_PAIRS:,} are listed, the nearest.")
     pictures = lambda shown: thumbnails(source, _of(parts, shown))
     page = write_page(folder, source.name, images, found, pictures, notes, config.seed)
   write_parquet(folder / "images.parquet", embeddings / PARQUET, kept, found)

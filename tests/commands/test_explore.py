@@ -81,6 +81,14 @@ def test_a_folder_is_embedded_and_explored_in_one_call(options):
   assert len(list(pathlib.Path(options["model_dir"]).glob("explore/photos/sprites/*.jpg"))) == 1
 
 
+def test_a_page_says_where_not_all_pairs_are_listed(options, monkeypatch):
+  for most, is_said in ((1, True), (2, False)):  # there is one
+    monkeypatch.setattr(explore, "MOST_PAIRS", most)
+    explore.run(Config(**options))
+    page = pathlib.Path(options["model_dir"], "explore/photos/index.html").read_text()
+    assert (f"near-duplicates by embedding some {most} are listed" in page) == is_said
+
+
 def test_the_nearest_of_an_image_are_printed_and_shown(options, caplog):
   photo = pathlib.Path(options["data_dir"], "odd/05.png")
   caplog.set_level("INFO", "conrec_tf")
