@@ -56,7 +56,8 @@ def segment_images(
     side = sizes[axis]
     if isinstance(side, int) and side % stride == 0:
       continue  # TensorFlow Lite can't gather along a whole axis
-    index = tf.minimum(tf.range(side + -side % stride), side - 1)
+    # Of numbers from 0: of negative ones ONNX has another remainder, which cut images off.
+    index = tf.minimum(tf.range((side + stride - 1) // stride * stride), side - 1)
     padded = tf.gather(padded, index, axis=axis)
   probabilities = tf.nn.softmax(segmentation_logits(model, head, padded, training))
   return probabilities[:, : sizes[1], : sizes[2]]

@@ -6,8 +6,14 @@ import tensorflow as tf
 
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
+from conrec_tf.export.onnx_tflite import onnx_bytes, run_onnx
 from conrec_tf.models import build_model
-from conrec_tf.segmentation.network import Segmenter, build_segmentation_head, segmentation_logits
+from conrec_tf.segmentation.network import (
+  Segmenter,
+  build_segmentation_head,
+  segment_images,
+  segmentation_logits,
+)
 from conrec_tf.segmentation.tiling import predict_image
 
 
@@ -45,6 +51,19 @@ def test_a_fitting_image_is_the_network_itself(rng):
   model, head, segmenter = make_segmenter()
   expected = tf.nn.softmax(segmentation_logits(model, head, image[np.newaxis]))[0]
   np.testing.assert_allclose(segmenter(image), expected, atol=1e-3)
+
+
+def test_an_onnx_file_takes_images_of_any_size(rng, tmp_path):
+  pytest.importorskip("tf2onnx", reason="needs requirements-onnx.txt")
+  model, head, segmenter = make_segmenter(3)
+  spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+  compute = lambda images: segment_images(model, head, images)
+  (tmp_path / "network.onnx").write_bytes(onnx_bytes(compute, spec, ["probabilities"]))
+  for size in ((16, 24), (17, 31), (3, 45)):
+    image = rng.uniform(size=(*size, 3)).astype(np.float32)
+    made = run_onnx(tmp_path / "network.onnx", image[np.newaxis], "probabilities")[0]
+    assert made.shape == (*size, 4)
+    np.testing.assert_allclose(made, segmenter(image), atol=1e-3)
 
 
 def test_mirror_images_are_averaged(rng):
