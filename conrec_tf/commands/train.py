@@ -262,11 +262,12 @@ def _start(
     network = (directory.read(IMAGES) or {}).get("network", "")
   note_data(directory, source, eval_source, network)
   logger.info(
-    "Run %s: %s on %s, %d training images, %d steps",
+    "Run %s: %s on %s, %d training %s, %d steps",
     directory.path,
     config.method,
     source.name,
     source.train.num_examples,
+    "crops" if config.is_segmenting else "images",
     last_step,
   )
   if source.channels not in (1, 3):

@@ -202,6 +202,12 @@ def test_data_with_masks_is_checked(folder, tmp_path, caplog):
   assert "Classes of masks: 0 " in caplog.text and "6 images" in caplog.text
 
 
+def test_crops_are_not_called_images(folder, tmp_path, caplog):
+  caplog.set_level("INFO", "conrec_tf")
+  commands.run(config_of(folder, tmp_path / "run", mode="train", train_steps=1))
+  assert f", {6 * 16} training crops, 1 steps" in caplog.text
+
+
 def test_as_many_weights_as_classes_are_asked_for(folder, tmp_path):
   config = config_of(folder, tmp_path / "run", class_weights="1,2,3")
   with pytest.raises(UsageError, match="one for each class, 0, 1. Received: 1,2,3"):
