@@ -18,6 +18,7 @@ from typing import IO, Any
 from conrec_tf.config import Config, Description
 from conrec_tf.config.migrations import current_settings
 from conrec_tf.config.options.table import BY_CONTENT
+from conrec_tf.config.rules.unread import unread
 from conrec_tf.errors import UsageError, as_usage_error, listed, short_message
 from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
@@ -84,14 +85,15 @@ class RunDirectory:
     if stored.get("mixed_precision") == "auto":  # of several trainings, or none
       del stored["mixed_precision"]
     if stored.get("image_size_schedule") == "auto":  # as what it comes to
-      as_begun = Config.from_settings(stored).training_fingerprint
+      as_begun = Description.from_settings(stored).training_fingerprint
       stored["image_size_schedule"] = as_begun["image_size_schedule"]
     known = (self.read(IMAGES) or {}).get("network")
     moved = STARTS_FROM if network and known == network else ()
+    passed_over = {*BY_CONTENT, *moved}.union(*(names for names, _ in unread(config)))
     changed = [
       f"{name}: {stored[name]} -> {value}"
       for name, value in config.training_fingerprint.items()
-      if name in stored and stored[name] != value and name not in (*BY_CONTENT, *moved)
+      if name in stored and stored[name] != value and name not in passed_over
     ]
     if changed:
       raise UsageError(

@@ -124,6 +124,18 @@ from conrec_tf.errors import UsageError
       "Received: True",
     ),
     (
+      dict(dataset="npz", label_mode="folders"),
+      "label_mode must be auto or none unless dataset is image_folder. Received: folders",
+    ),
+    (
+      dict(train_mode="segment", dataset="image_folder", label_columns="a,b"),
+      "label_columns must be empty for train_mode=segment. Received: a,b",
+    ),
+    (
+      dict(train_mode="finetune", checkpoint="a", encoder="resnet50", encoder_weights="b.h5"),
+      "encoder_weights must be empty with a checkpoint, which has its own. Received: b.h5",
+    ),
+    (
       dict(lineareval_while_pretraining=True, ft_proj_selector=1),
       "ft_proj_selector must be 0 with lineareval_while_pretraining, whose head learns from the "
       "representation. Received: 1",
@@ -171,6 +183,92 @@ def test_bad_values_are_refused_in_one_line(values, message):
   with pytest.raises(UsageError) as caught:
     Config(**values)
   assert str(caught.value) == message
+
+
+SEGMENTS = dict(train_mode="segment", dataset="image_folder", data_dir="photos")
+SIMCLR = dict(reconstruction_weight=0.0, corruption="none")
+
+
+@pytest.mark.parametrize(
+  "values, name, unless",
+  [
+    (dict(seeds="0,1", seed=5), "seed", "with seeds, of which each training has one"),
+    (dict(momentum=0.8), "momentum", "unless optimizer is lars or momentum"),
+    (dict(fine_tune_after_block=4), "fine_tune_after_block", "for train_mode=pretrain"),
+    (
+      dict(supervised_augmentation="zoom"),
+      "supervised_augmentation",
+      "unless train_mode=finetune",
+    ),
+    (
+      dict(zero_init_logits_layer=True),
+      "zero_init_logits_layer",
+      "unless train_mode=finetune or lineareval_while_pretraining",
+    ),
+    (
+      dict(train_mode="finetune", lineareval_while_pretraining=True),
+      "lineareval_while_pretraining",
+      "for train_mode=finetune",
+    ),
+    (
+      dict(**SIMCLR, contrastive_inputs="clean"),
+      "contrastive_inputs",
+      "unless corrupted views are contrasted",
+    ),
+    (
+      dict(contrastive_weight=0.0, contrastive_inputs="clean"),
+      "contrastive_inputs",
+      "unless corrupted views are contrasted",
+    ),
+    (
+      dict(**SIMCLR, reconstruction_loss="huber"),
+      "reconstruction_loss",
+      "unless images are reconstructed",
+    ),
+    (
+      dict(**SIMCLR, encoder="densenet121", unet_depth=5),
+      "unet_depth",
+      "for encoder=densenet121",
+    ),
+    (dict(**SEGMENTS, segment_from="encoder"), "segment_from", "without a checkpoint"),
+    (
+      dict(**SEGMENTS, eval_crop="center"),
+      "eval_crop",
+      "for train_mode=segment, which measures whole images",
+    ),
+    *(
+      (
+        {"dataset": dataset, name: "other"},
+        name,
+        "unless dataset or eval_dataset is parquet or of TensorFlow Datasets",
+      )
+      for dataset in ("image_folder", "npz", "webdataset")
+      for name in ("image_key", "label_key")
+    ),
+  ],
+)
+def test_what_a_training_does_not_read_is_refused_there_alone(values, name, unless):
+  with pytest.raises(UsageError) as caught:
+    Config(**values)
+  received = values[name]
+  assert str(caught.value) == f"{name} must be left out {unless}. Received: {received}"
+  Config(**values, mode="report")  # of a run of before
+
+
+@pytest.mark.parametrize(
+  "values",
+  [
+    dict(optimizer="lars", momentum=0.8),
+    dict(lineareval_while_pretraining=True, zero_init_logits_layer=True),
+    dict(train_mode="finetune", fine_tune_after_block=4, supervised_augmentation="zoom"),
+    dict(**SEGMENTS, fine_tune_after_block=2, checkpoint="runs/a", segment_from="encoder"),
+    dict(dataset="npz", label_mode="none"),
+    dict(dataset="image_folder", eval_dataset="oxford_flowers102", label_key="species"),
+    dict(dataset="parquet", image_key="photo", label_key="species"),
+  ],
+)
+def test_what_a_training_reads_is_taken(values):
+  Config(**values)
 
 
 @pytest.mark.parametrize("train_mode", ["pretrain", "finetune", "segment"])

@@ -51,6 +51,16 @@ def test_sizes_that_images_grow_by_count_as_what_they_come_to(tmp_path):
   head.start(Config(train_mode="finetune"))
 
 
+def test_a_run_goes_on_without_what_it_never_read(tmp_path):
+  run = RunDirectory(tmp_path)
+  run.write("config.json", {**Config().settings, "momentum": 0.8})  # AdamW's, of before
+  run.start(Config())
+  lars = RunDirectory(tmp_path / "lars")
+  lars.start(Config(optimizer="lars", momentum=0.8))
+  with pytest.raises(UsageError, match="Received: momentum: 0.8 -> 0.9 for"):
+    lars.start(Config(optimizer="lars"))
+
+
 def test_a_model_dir_that_is_a_file_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UsageError, match="model_dir must be a folder .* Received: .*file"):

@@ -10,6 +10,7 @@ from conrec_tf.config.rules.network import network_rules
 from conrec_tf.config.rules.objective import objective_rules
 from conrec_tf.config.rules.run import run_rules
 from conrec_tf.config.rules.segmentation import segmentation_rules
+from conrec_tf.config.rules.unread import unread_rules
 
 
 def rules(config: Options) -> Iterator[Rule]:
@@ -20,3 +21,4 @@ def rules(config: Options) -> Iterator[Rule]:
   yield from evaluation_rules(config)
   yield from segmentation_rules(config)
   yield from run_rules(config)
+  yield from unread_rules(config)

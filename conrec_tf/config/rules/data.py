@@ -39,6 +39,10 @@ def data_rules(config: Options) -> Iterator[Rule]:
     config.label_table and (config.dataset != "image_folder" or config.label_mode == "none"),
     "label_table must be empty unless dataset is image_folder, with labels",
   )
+  yield (
+    config.label_mode == "folders" and config.dataset != "image_folder" and config.trains,
+    "label_mode must be auto or none unless dataset is image_folder",
+  )
   columns = config.label_columns
   yield (
     columns

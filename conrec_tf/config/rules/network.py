@@ -73,7 +73,7 @@ def network_rules(config: Options) -> Iterator[Rule]:
     "ft_proj_selector must be 0 without a contrastive loss, as there is no projection head",
   )
   yield (
-    config.checkpoint and config.encoder_weights and config.is_pretraining,
+    config.checkpoint and config.encoder_weights and (config.is_pretraining or config.trains),
     "encoder_weights must be empty with a checkpoint, which has its own",
   )
 

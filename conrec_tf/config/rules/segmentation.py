@@ -55,6 +55,7 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
   )
   for name, nothing in (
     ("label_table", "empty"),
+    ("label_columns", "empty"),
     ("label_order", "empty"),
     ("label_columns", "empty"),
     ("ordinal_labels", "false"),
