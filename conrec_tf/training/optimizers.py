@@ -1,6 +1,7 @@
 """The optimizer that the options describe, learning-rate schedules, and where weights decay."""
 
 from collections.abc import Iterable, Sequence
+import logging
 import math
 from typing import Any
 
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from conrec_tf.config import Optimization
 from conrec_tf.training.lars import LARS
+
+logger = logging.getLogger(__name__)
 
 
 class AdamW(tf.keras.optimizers.AdamW):
@@ -93,6 +96,14 @@ def build_optimizer(
     optimization.learning_rate, optimization.learning_rate_scaling, optimization.train_batch_size
   )
   warmup_steps = round(optimization.warmup_epochs * examples // optimization.train_batch_size)
+  if 0 < last_step <= warmup_steps:
+    logger.warning(
+      "The learning rate rises for %d steps (--warmup_epochs=%g), and the training has %d: it "
+      "doesn't come to its full",
+      warmup_steps,
+      optimization.warmup_epochs,
+      last_step,
+    )
   cosine = optimization.learning_rate_schedule == "cosine"
   if warmup_steps or cosine:
     rate = WarmupCosine(rate, warmup_steps, last_step if cosine else None)

@@ -126,6 +126,13 @@ def test_optimizers_follow_the_schedule(name, kind):
     assert np.array_equal(variable, before) == (step == 0)
 
 
+@pytest.mark.parametrize("last_step, is_said", [(4, False), (3, True), (2, True)])
+def test_a_warm_up_as_long_as_the_training_is_said(last_step, is_said, caplog):
+  build_optimizer(Config(warmup_epochs=1.5), examples=32, last_step=last_step)  # 3 steps of 16
+  said = f"rises for 3 steps (--warmup_epochs=1.5), and the training has {last_step}"
+  assert (said in caplog.text) == is_said
+
+
 def test_momentum_is_nesterov():
   variable = tf.Variable([[1.0]])
   optimizer = build_optimizer(

@@ -1,6 +1,7 @@
 """An adversarial loss of the reconstruction: a discriminator learns beside the network."""
 
 from collections.abc import Sequence
+import logging
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,8 @@ from conrec_tf.metrics import ADVERSARIAL_LOSS, DISCRIMINATOR_ACCURACY, DISCRIMI
 from conrec_tf.models import FeatureLevels, Outputs
 from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
 from conrec_tf.training.update_step import NonFiniteGuard
+
+logger = logging.getLogger(__name__)
 
 BETA_1 = 0.5  # of Adam, as arXiv 1611.07004
 SLOPE = 0.2  # of leaky ReLU
@@ -28,6 +31,13 @@ class Adversarial(PretrainingObjective):
   def build(self, iterations: tf.Variable, last_step: int, skip_non_finite: bool) -> None:
     """Creates the discriminator and its optimizer."""
     options, self._iterations = self.options, iterations
+    if 0 < last_step <= options.adversarial_start_step:
+      logger.warning(
+        "The discriminator's judgement counts after the end of the training, of %d steps: "
+        "--adversarial_start_step=%d",
+        last_step,
+        options.adversarial_start_step,
+      )
     self.discriminator = PatchDiscriminator(2 * options.base_filters, name="discriminator")
     images = tf.zeros([1, options.image_size, options.image_size, self.channels])
     self.discriminator([images, images])  # creates the variables

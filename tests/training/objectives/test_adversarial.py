@@ -16,6 +16,7 @@ from conrec_tf.metrics import (
 )
 from conrec_tf.models import build_model
 from conrec_tf.training.objectives.adversarial import (
+  Adversarial,
   PatchDiscriminator,
   adversarial_loss,
   discriminator_accuracy,
@@ -50,6 +51,14 @@ def test_a_judgement_is_of_34_pixels_and_of_both_images(rng):
   for gradient in tape.gradient(middle, inputs):
     rows, columns = np.nonzero(gradient.numpy()[0, :, :, 0])
     assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == 34
+
+
+@pytest.mark.parametrize("last_step, is_said", [(6, False), (5, True)])
+def test_a_judgement_that_never_counts_is_said(last_step, is_said, caplog):
+  config = Config(base_filters=2, adversarial_weight=1.0, adversarial_start_step=5)
+  judged = Adversarial(config, None, 1)
+  judged.build(tf.Variable(0), last_step, skip_non_finite=False)
+  assert ("--adversarial_start_step=5" in caplog.text) == is_said
 
 
 def make_step(**values):
