@@ -97,7 +97,8 @@ def main() -> None:
 
 def help_text() -> str:
   """Returns what `--help` prints."""
-  program = "conrec" if os.path.basename(sys.argv[0]) == "conrec" else "python run.py"
+  script = os.path.basename(sys.argv[0])
+  program = {"conrec": "conrec", "__main__.py": "python -m conrec_tf"}.get(script, "python run.py")
   names = ", ".join(name.removesuffix(".cfg") for name in presets())
   wrapped = "\n  ".join(textwrap.wrap(f"(.cfg) {names}", width=86))
   parts = [INTRODUCTION.format(program=program, presets=wrapped)]
@@ -129,7 +130,7 @@ def presets() -> dict[str, pathlib.Path]:
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags as absl does, with errors in one line and our own `--help`."""
-  if {"--help", "-help", "--helpshort", "-h"} & set(argv[1:]):
+  if {"--help", "-help", "--helpshort", "-h", "-?"} & set(argv[1:]):
     print(help_text(), flush=True)
     sys.exit(1)  # as absl does
   return _report_errors(_parse_flags, argv)
@@ -143,6 +144,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except flags.UnrecognizedFlagError as error:
     instead = USE_INSTEAD.get(error.flagname.removeprefix("no"))
     raise UsageError(f"{str(error).strip()}" + (f" Use {instead}." if instead else "")) from error
+  except flags.CantOpenFlagFileError as error:
+    file: Any = error.__context__  # the error of the system, with the name
+    raise UsageError(
+      "flagfile must be a file that can be read or, on the command line, the name of a preset such "
+      f"as simclr.cfg ({file.strerror}). Received: {file.filename}"
+    ) from error
   except flags.Error as error:
     raise UsageError(" ".join(str(error).split())) from error
   except UnicodeDecodeError as error:

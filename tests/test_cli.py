@@ -50,6 +50,14 @@ def test_flags_after_a_preset_change_it(tmp_path):
   assert '"pooling": "attention"' in done.stdout and '"corruption": "none"' in done.stdout
 
 
+def test_a_flagfile_that_is_not_there_is_refused_in_a_line(tmp_path):
+  done = parse("--flagfile=simclr", cwd=tmp_path)
+  assert done.returncode == 1 and done.stderr == (
+    "Error: flagfile must be a file that can be read or, on the command line, the name of a preset "
+    "such as simclr.cfg (No such file or directory). Received: simclr\n"
+  )
+
+
 def test_settings_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   """A config.json that happens to lie in the current folder is no run's."""
   stored = {"temperature": 0.25, "seeds": "0,1", "of_a_later_state": 1}
@@ -143,6 +151,18 @@ def test_a_network_is_read_as_it_says_also_beside_what_began_from_it(networks):
   run = [f"--checkpoint={networks[0]}", f"--model_dir={networks[1]}"]
   for mode, size in (("embed", 32), ("eval", 32), ("train", 40), ("report", 40)):
     assert json.loads(parse(f"--mode={mode}", *run).stdout)["image_size"] == size, mode
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "-?"])
+def test_help_names_the_program_as_it_was_called(flag, tmp_path):
+  done = subprocess.run(
+    [sys.executable, "-m", "conrec_tf", flag],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    env={"PYTHONPATH": str(ROOT), "PATH": ""},
+  )
+  assert "\n  python -m conrec_tf --mode=eval " in done.stdout and "run.py" not in done.stdout
 
 
 def test_help_may_be_cut_off():
