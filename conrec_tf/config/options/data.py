@@ -64,7 +64,7 @@ class Data:
     "keeps that, whatever images it sees later.",
     choices={
       "auto": "the centre where sizes differ in the data that it is first evaluated on, else all",
-      "center": "its central 87.5 %",
+      "center": "its centre, a square of 87.5 % of the shorter side; at 32 pixels or fewer all",
       "none": "all of it",
     },
   )

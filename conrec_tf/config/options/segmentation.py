@@ -61,7 +61,8 @@ class Segmentation:
   )
   segment_color_jitter: float = option(
     0.25,
-    "Strength of brightness, contrast, saturation and hue jitter of the image.",
+    "Strength of brightness, contrast, saturation and hue jitter of the image. Of the options of "
+    "views the parts and the probability of that jitter, flips and rotation count, and no others.",
     low=0.0,
     high=1.25,
     before=0.25,

@@ -127,8 +127,9 @@ class Model:
   )
   fine_tune_after_block: int = option(
     -1,
-    "With train_mode=finetune: -1 trains everything, n what comes after the n-th block "
-    "of the encoder, and the number of blocks (unet_depth; 4 for other encoders) just the head.",
+    "With train_mode=finetune or segment: -1 trains everything, n what comes after the n-th block "
+    "of the encoder (0: after the stem, which the U-net and ConvNeXt don't have), and the number "
+    "of blocks (unet_depth; 4 for other encoders) just the head, or decoder and head.",
     low=-1,
   )
   zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")
