@@ -150,11 +150,11 @@ def summary_lines(summary: SplitSummary, source: DatasetSource) -> Iterator[str]
     return
   counts = multi_hot(summary.labels, len(source.class_names)).sum(axis=0)
   few, many = np.argmin(counts), np.argmax(counts)
-  what = "labels " if source.multi_label else "classes"
-  yield (
-    f"  {what}    {len(counts)}, from {counts[few]} images ({source.class_names[few]}) to "
-    f"{counts[many]} ({source.class_names[many]})"
-  )
+  what, names = "labels " if source.multi_label else "classes", source.class_names
+  spread = f"from {counts[few]} images ({names[few]}) to {counts[many]} ({names[many]})"
+  if counts[few] == counts[many]:
+    spread = f"each of {counts[few]} images"
+  yield f"  {what}    {len(counts)}, {spread}"
 
 
 def counts_text(values: np.ndarray) -> str:

@@ -124,6 +124,15 @@ from conrec_tf.errors import UsageError
       "Received: True",
     ),
     (
+      dict(mode="embed", seeds="0,1"),
+      "seeds must be empty for mode=embed, which is of one training; those of several seeds lie in "
+      "seed_<n> of their model_dir. Received: 0,1",
+    ),
+    (
+      dict(train_mode="finetune", cv_folds=5, seeds="0,1"),
+      "seeds must be empty for finetuning with cv_folds. Received: 0,1",
+    ),
+    (
       dict(dataset="npz", label_mode="folders"),
       "label_mode must be auto or none unless dataset is image_folder. Received: folders",
     ),

@@ -202,7 +202,7 @@ def test_from_training_to_report(table, tmp_path, caplog):
     assert arrays["label"].tolist() == [marks_of(i % 8) for i in range(32)]
   with caplog.at_level("INFO", "conrec_tf"):
     commands.run(dataclasses.replace(config, mode="check_data", model_dir=str(tmp_path / "data")))
-  assert "labels     3, from 16 images (red) to 16 (red)" in caplog.text
+  assert "labels     3, each of 16 images" in caplog.text
 
 
 @pytest.mark.parametrize(

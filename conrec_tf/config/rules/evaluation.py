@@ -13,14 +13,13 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
     "seeds must be at least two different numbers from 0, separated by commas",
   )
   yield (
-    config.seeds
-    and (
-      config.mode not in ("train_then_eval", "report", "verdict")
-      or config.cv_folds
-      and not config.is_pretraining
-    ),
-    "seeds must be empty unless mode is train_then_eval, report or verdict, and for finetuning "
-    "with cv_folds; such modes take the folder of one seed",
+    config.seeds and config.mode not in ("train_then_eval", "report", "verdict"),
+    f"seeds must be empty for mode={config.mode}, which is of one training; those of several seeds "
+    "lie in seed_<n> of their model_dir",
+  )
+  yield (
+    config.seeds and config.cv_folds and not config.is_pretraining,
+    "seeds must be empty for finetuning with cv_folds",
   )
   yield config.cv_folds == 1, "cv_folds must be 0 or at least 2"
   number, count = config.fold
