@@ -173,7 +173,8 @@ class Results:
       f"{display_name(name)} {format_value(name, value)}"
       for name, value in shown(metrics, (self.metric, self.selection_metric)).items()
     ]
-    logger.info("Step %d: %s", step, ", ".join(parts))
+    if parts:
+      logger.info("Step %d: %s", step, ", ".join(parts))
 
   def write_summary(self, step: int) -> dict[str, Any]:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""

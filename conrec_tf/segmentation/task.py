@@ -6,6 +6,7 @@ from typing import Any
 
 from conrec_tf.config import SegmentationExperiment
 from conrec_tf.config.options.option import written
+from conrec_tf.data import registry
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError
 from conrec_tf.metrics import DICE
@@ -29,9 +30,13 @@ def load_masked_dataset(
 ) -> DatasetSource:
   """Loads a dataset with masks: a folder, or one of TFDS; whole images are evaluated.
 
-  Commands that take images alone get no classes, which are of pixels and no labels of images.
+  Commands that take images alone get no classes, which are of pixels and no labels of images; of a
+  folder they need no masks, unless a table says which files are images.
   """
-  opened = open_masked_folder if options.dataset == "image_folder" else open_masked_tfds
+  in_folder = options.dataset == "image_folder"
+  if in_folder and not options.opens_training_data and not options.mask_table:
+    return dataclasses.replace(registry.load_dataset(options), center_crop=False)
+  opened = open_masked_folder if in_folder else open_masked_tfds
   source = dataclasses.replace(opened(options), center_crop=False)
   return source if options.opens_training_data else dataclasses.replace(source, class_names=())
 

@@ -77,7 +77,10 @@ def test_it_learns_and_is_measured_and_drawn(run):
 def test_images_have_no_label_where_pixels_have_classes(folder, tmp_path):
   assert load_dataset(config_of(folder, tmp_path)).class_names == ("0", "1")
   for mode in ("embed", "explore"):
-    assert not load_dataset(config_of(folder, tmp_path, mode=mode)).class_names
+    alone = load_dataset(config_of(folder, tmp_path, mode=mode))
+    assert not alone.class_names and alone.train.num_examples == 6
+    plain = load_dataset(config_of(folder / "test/images", tmp_path, mode=mode))  # without masks
+    assert len(plain.train.own_index) + len(plain.eval.own_index) == 3 and not plain.center_crop
 
 
 def test_masks_of_other_images_are_written_as_the_saved_model_says(run, folder, tmp_path):

@@ -167,6 +167,12 @@ def test_the_terminal_shows_what_decides(tmp_path, caplog):
   ]
 
 
+def test_an_evaluation_of_which_nothing_is_shown_has_no_line(tmp_path, caplog):
+  with caplog.at_level("INFO", "conrec_tf"):  # the untrained network, without labels
+    results(tmp_path, "eval/total_loss").save(0, {}, untrained_metrics={"eval/rank_me": 2.0})
+  assert not caplog.records
+
+
 def test_a_verbose_terminal_shows_every_number(tmp_path, caplog):
   with caplog.at_level("DEBUG", "conrec_tf"):
     evaluated(tmp_path)
