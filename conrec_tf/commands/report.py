@@ -33,11 +33,6 @@ def run(config: Config) -> None:
   """
   directory = RunDirectory(config.run_directory)
   directory.check_is_run(config.mode, config.checkpoint)
-  if config.encoder == "external":
-    raise UsageError(
-      "model_dir must be the folder of a training, for mode=report; --compare_with takes that of "
-      f"somebody else's network. Received: {directory.path}"
-    )
   if config.cv_folds and not config.is_pretraining:
     raise UsageError(
       "model_dir must be the folder of one training, e.g. repetition_0_fold_0 in that of a "

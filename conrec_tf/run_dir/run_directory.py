@@ -115,12 +115,18 @@ class RunDirectory:
   def check_is_run(self, mode: str, checkpoint: str = "") -> None:
     """Raises UsageError where no run lies here, for a command that looks at one.
 
-    So it does where another network is asked for than the one that this run began from.
+    So it does where a network from elsewhere was evaluated here, or another one is asked for than
+    that which this run began from.
     """
     stored = self.read("config.json")
     if not stored:
       raise UsageError(
         f"model_dir must be the folder of a run, for mode={mode}. Received: {self.path}"
+      )
+    if stored.get("mode") == "eval" and stored.get("checkpoint"):
+      raise UsageError(
+        f"model_dir must be the folder of a training, for mode={mode}; --compare_with takes that "
+        f"of an evaluation. Received: {self.path}, of {stored['checkpoint']}"
       )
     if checkpoint not in ("", stored.get("checkpoint")):
       raise UsageError(

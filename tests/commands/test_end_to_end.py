@@ -458,7 +458,8 @@ def test_densenet_with_weights_from_a_file_is_evaluated(tiny, tmp_path):
     (["--image_size=50"], "image_size must be a multiple of 8 for unet_depth=4. Received: 50"),
     (
       ["--contrastive_weight=0", "--reconstruction_weight=0"],
-      "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
+      "contrastive_weight or reconstruction_weight must be positive without a teacher. "
+      "Received: 0 and 0",
     ),
     (["--flagfile=nowhere.cfg"], "nowhere.cfg"),
     (["--flagfile", "nowhere.cfg"], "nowhere.cfg"),

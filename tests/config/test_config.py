@@ -21,7 +21,8 @@ from conrec_tf.errors import UsageError
     ),
     (
       dict(contrastive_weight=0.0, reconstruction_weight=0.0),
-      "contrastive_weight or reconstruction_weight must be positive. Received: 0 and 0",
+      "contrastive_weight or reconstruction_weight must be positive without a teacher. "
+      "Received: 0 and 0",
     ),
     (
       dict(dataset="image_folder", data_dir="photos", model_dir="./photos/"),
@@ -122,6 +123,11 @@ from conrec_tf.errors import UsageError
       dict(sweep_representations=True, cv_folds=5),
       "sweep_representations must be false with cv_folds; it is measured on eval_split. "
       "Received: True",
+    ),
+    (
+      dict(mode="predict", train_mode="segment", dataset="image_folder"),
+      "mode must be segment for a network of train_mode=segment, whose classes are of pixels. "
+      "Received: predict",
     ),
     (
       dict(mode="embed", seeds="0,1"),

@@ -305,3 +305,9 @@ def test_a_report_of_another_network_than_the_runs_is_refused(tmp_path):
   run.check_is_run("report", "runs/first")  # from its flags.cfg
   with pytest.raises(UsageError, match="checkpoint must be left out for mode=report.*runs/second"):
     run.check_is_run("report", "runs/second")
+  evaluation = RunDirectory(tmp_path / "evaluation")
+  evaluation.start(Config(mode="eval", checkpoint="runs/first"))
+  with pytest.raises(
+    UsageError, match="the folder of a training, for mode=verdict; --compare_with"
+  ):
+    evaluation.check_is_run("verdict", "runs/first")

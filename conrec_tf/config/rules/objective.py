@@ -13,7 +13,7 @@ def objective_rules(config: Options) -> Iterator[Rule]:
     config.is_pretraining
     and (config.trains or not config.checkpoint)
     and not (config.contrastive_weight or config.reconstruction_weight or config.teacher),
-    "contrastive_weight or reconstruction_weight must be positive",
+    "contrastive_weight or reconstruction_weight must be positive without a teacher",
     "0 and 0",
   )
   yield (

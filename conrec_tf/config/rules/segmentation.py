@@ -37,6 +37,10 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
   if not segments:
     return
   yield (
+    config.mode == "predict",
+    "mode must be segment for a network of train_mode=segment, whose classes are of pixels",
+  )
+  yield (
     not config.can_decode,
     "encoder must be unet or another one with skip connections for train_mode=segment",
   )
