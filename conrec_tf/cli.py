@@ -185,8 +185,9 @@ def _values_of_run() -> dict[str, Any]:
   raw = (run.read("config.json") or {}) if model_dir else {}
   stored = current_settings(raw)
   values = settings_before(raw)
-  if mode in MODES_OF_A_RUN:
-    values = dict(stored)
+  checks = mode == "check_data" and not FLAGS["dataset"].present  # what the run learns from
+  if mode in MODES_OF_A_RUN or checks:
+    values = {**stored, "seeds": ""} if stored and checks else dict(stored)
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")

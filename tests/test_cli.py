@@ -71,6 +71,20 @@ def test_settings_of_a_run_are_read_only_where_its_folder_is_given(tmp_path):
   assert '"temperature": 0.3' in done.stdout
 
 
+def test_the_data_of_a_run_is_checked_in_its_folder_unless_other_data_is_named(tmp_path):
+  stored = Config(dataset="npz", data_dir="a.npz", image_size=36, unet_depth=3, seeds="0,1")
+  (tmp_path / "config.json").write_text(json.dumps(stored.settings))
+  check = ["--mode=check_data", f"--model_dir={tmp_path}"]
+  for flags, expected in (
+    ([], ("npz", "a.npz", 36, "")),
+    (["--data_dir=b.npz"], ("npz", "b.npz", 36, "")),
+    (["--dataset=circles_square"], ("circles_square", "", 64, "")),
+  ):
+    found = json.loads(parse(*check, *flags).stdout)
+    names = "dataset", "data_dir", "image_size", "seeds"
+    assert tuple(found[name] for name in names) == expected
+
+
 def test_the_size_that_a_network_is_read_at_goes_with_its_own_image_size(tmp_path):
   settings = Config(image_size=32, eval_image_size=48).settings
   (tmp_path / "config.json").write_text(json.dumps(settings))

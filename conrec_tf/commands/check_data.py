@@ -67,7 +67,8 @@ def _evaluated(options: Experiment, source: DatasetSource) -> str:
   why = "as all have one size" if source.one_size else "as sizes differ"
   if options.eval_crop != "auto":
     why = f"by --eval_crop={options.eval_crop}"
-  return f"{'the central 87.5 %' if crop else 'whole images'} at {size} pixels, {why}"
+  part = "the centre, 87.5 % of the shorter side," if crop else "whole images"
+  return f"{part} at {size} pixels, {why}"
 
 
 def _load(options: SegmentationExperiment) -> DatasetSource:

@@ -6,6 +6,7 @@ import logging
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.config.options.option import section_with, written
+from conrec_tf.data.augmentation.resizing import crops_centre
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.bucket import local_copy
 from conrec_tf.data.label_subsets import with_share_of_labels
@@ -19,7 +20,7 @@ from conrec_tf.errors import UsageError, listed
 
 logger = logging.getLogger(__name__)
 
-EVALUATION = {True: "takes the central 87.5 % of images", False: "takes whole images"}
+EVALUATION = {True: "takes the centre of images", False: "takes whole images"}
 IMAGE_FILES: dict[str, Callable[[Data, str | None], DatasetSource]] = {
   "image_folder": open_image_folder,
   "webdataset": open_webdataset,
@@ -49,7 +50,7 @@ def load_dataset(config: Experiment, center_crop: bool | None = None) -> Dataset
       source = with_fold_held_out(source, *config.fold)
     if config.train_label_fraction < 1:
       source = with_share_of_labels(source, config.train_label_fraction, config.seed)
-  return _with_crop(source, config.eval_crop, center_crop)
+  return _with_crop(source, config, center_crop)
 
 
 def load_eval_dataset(
@@ -70,7 +71,7 @@ def load_eval_dataset(
   """
   eval_source = source
   if config.eval_dataset:
-    eval_source = _with_crop(_eval_dataset(config, source.channels), config.eval_crop, center_crop)
+    eval_source = _with_crop(_eval_dataset(config, source.channels), config, center_crop)
     ordered = {frozenset(each.class_names) for each in (source, eval_source)}
     if config.label_order and frozenset(config.label_order) not in ordered:
       logger.warning(
@@ -95,7 +96,7 @@ def load_files(
   Args:
     files: their names below `root`.
   """
-  return _with_crop(open_files(config, root, files), config.eval_crop, center_crop)
+  return _with_crop(open_files(config, root, files), config, center_crop)
 
 
 def takes_centre(eval_crop: str, center_crop: bool | None, by_data: bool) -> bool:
@@ -118,11 +119,14 @@ def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
   return open_npz(data) if data.dataset == "npz" else open_tfds(data)
 
 
-def _with_crop(source: DatasetSource, eval_crop: str, center_crop: bool | None) -> DatasetSource:
+def _with_crop(
+  source: DatasetSource, options: Experiment, center_crop: bool | None
+) -> DatasetSource:
   """Returns a dataset that says whether evaluation crops; see `load_dataset`."""
   by_data = not source.one_size
-  crop = takes_centre(eval_crop, center_crop, by_data)
-  if crop != by_data and eval_crop == "auto":
+  crop = takes_centre(options.eval_crop, center_crop, by_data)
+  matters = crops_centre(options.evaluation_size, True)
+  if crop != by_data and options.eval_crop == "auto" and matters:
     logger.info("Evaluation %s, as the network was evaluated before", EVALUATION[crop])
   return dataclasses.replace(source, center_crop=crop)
 

@@ -130,21 +130,23 @@ def test_the_learnt_and_the_labelled_data_have_splits_of_their_own(flowers, tmp_
 
 
 @pytest.mark.parametrize(
-  "eval_crop, known, expected",
+  "eval_crop, known, expected, size, is_said",
   [
-    ("auto", None, True),  # sizes differ
-    ("auto", False, False),
-    ("none", True, False),
-    ("center", False, True),
+    ("auto", None, True, 40, False),  # sizes differ
+    ("auto", False, False, 40, True),
+    ("auto", False, False, 24, False),  # where nothing is cropped
+    ("none", True, False, 40, False),
+    ("center", False, True, 40, False),
   ],
 )
-def test_the_crop_of_evaluation_is_the_networks(flowers, caplog, eval_crop, known, expected):
+def test_the_crop_of_evaluation_is_the_networks(
+  flowers, caplog, eval_crop, known, expected, size, is_said
+):
+  config = Config(**{**flowers, "eval_crop": eval_crop, "image_size": size})
   with caplog.at_level("INFO", "conrec_tf"):
-    source = load_dataset(Config(**flowers, eval_crop=eval_crop), known)
+    source = load_dataset(config, known)
   assert source.center_crop == expected and not source.one_size
-  assert ("as the network was evaluated before" in caplog.text) == (
-    known is False and eval_crop == "auto"
-  )
+  assert ("as the network was evaluated before" in caplog.text) == is_said
 
 
 @pytest.fixture

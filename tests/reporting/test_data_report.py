@@ -118,7 +118,10 @@ def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
 ):
   for values, words in (
     ({}, "whole images at 24 pixels, where nothing is cropped"),
-    ({"eval_image_size": 64}, "the central 87.5 % at 64 pixels, as sizes differ"),
+    (
+      {"eval_image_size": 64},
+      "the centre, 87.5 % of the shorter side, at 64 pixels, as sizes differ",
+    ),
     ({"eval_crop": "none"}, "whole images at 24 pixels, by --eval_crop=none"),
   ):
     caplog.clear()

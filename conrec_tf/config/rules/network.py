@@ -41,7 +41,7 @@ def network_rules(config: Options) -> Iterator[Rule]:
   )
   external = config.encoder == "external"
   yield (
-    external and not (config.checkpoint and config.mode in (*CALLS, "report")),
+    external and not (config.checkpoint and config.mode in (*CALLS, "report", "check_data")),
     f"checkpoint must be a network of this package, unless mode is one of {', '.join(CALLS)}",
     config.checkpoint or "nothing, with encoder=external",
   )
