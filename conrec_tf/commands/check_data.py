@@ -46,6 +46,8 @@ def run(config: Config) -> None:
     "" if source.channels in (1, 3) else "; augmentation changes brightness and contrast alone",
   )
   logger.info("evaluation   %s", _evaluated(config, source))
+  if config.eval_dataset:
+    logger.info("eval_dataset %s isn't looked at; as --dataset it is", config.eval_dataset)
   if source.bad:
     logger.info(
       "bad images   %d; in training the next good one stands in for each\n  %s",
