@@ -18,7 +18,7 @@ from absl.logging import converter
 from conrec_tf.config import Config
 from conrec_tf.config.config import OF_EVAL_DATASET
 from conrec_tf.config.migrations import current_flags, current_settings, settings_before
-from conrec_tf.config.options.data import OF_FILES
+from conrec_tf.config.options.data import OF_FILES, are_of_a_kind
 from conrec_tf.config.options.option import explained_choices, shown, written
 from conrec_tf.config.options.table import OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
@@ -188,6 +188,9 @@ def _values_of_run() -> dict[str, Any]:
   checks = mode == "check_data" and not FLAGS["dataset"].present  # what the run learns from
   if mode in MODES_OF_A_RUN or checks:
     values = {**stored, "seeds": ""} if stored and checks else dict(stored)
+    asked_data, own_data = FLAGS["dataset"], stored.get("dataset", Config.dataset)
+    if asked_data.present and not are_of_a_kind(asked_data.value, own_data):
+      values["data_dir"] = ""
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began
     channels = (run.read(IMAGES) or {}).get("channels")

@@ -85,6 +85,20 @@ def test_the_data_of_a_run_is_checked_in_its_folder_unless_other_data_is_named(t
     assert tuple(found[name] for name in names) == expected
 
 
+def test_other_data_than_a_runs_lies_elsewhere_where_it_is_of_another_kind(tmp_path):
+  run = ["--mode=eval", f"--model_dir={tmp_path}"]
+  for stored, flags, expected in (
+    ("image_folder", ["--dataset=circles_square"], ""),
+    ("image_folder", ["--dataset=circles_square", "--data_dir=b"], "b"),
+    ("image_folder", ["--dataset=webdataset"], "a"),
+    ("circles_square", ["--dataset=oxford_flowers102"], "a"),
+    ("circles_square", [], "a"),
+  ):
+    settings = Config(dataset=stored, data_dir="a").settings
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert json.loads(parse(*run, *flags).stdout)["data_dir"] == expected
+
+
 def test_the_size_that_a_network_is_read_at_goes_with_its_own_image_size(tmp_path):
   settings = Config(image_size=32, eval_image_size=48).settings
   (tmp_path / "config.json").write_text(json.dumps(settings))

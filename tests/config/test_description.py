@@ -44,6 +44,17 @@ def test_an_evaluation_set_has_nothing_of_the_training_files():
     check_range(field, getattr(data, field.name))
 
 
+def test_an_evaluation_set_of_another_kind_does_not_lie_among_the_training_files():
+  for dataset, eval_dataset, expected in (
+    ("image_folder", "tiny_flowers", ""),  # which TFDS would prepare there
+    ("image_folder", "npz", "a"),
+    ("tiny_flowers", "circles_square", "a"),
+    ("tiny_flowers", "image_folder", ""),
+  ):
+    config = Config(dataset=dataset, data_dir="a", eval_dataset=eval_dataset)
+    assert config.of_eval_dataset(0).data_dir == expected
+
+
 def test_an_evaluation_set_of_the_same_files_is_read_as_they_are():
   config = Config(
     dataset="image_folder",

@@ -14,6 +14,14 @@ SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 OF_FILES = ("label_table", "label_columns", "drop_duplicates")
 
 
+def are_of_a_kind(dataset: str, other: str) -> bool:
+  """Returns whether two datasets may lie in one `data_dir`: both are files of one's own, or none.
+
+  TFDS writes what it prepares into its own.
+  """
+  return (dataset in OWN_DATASETS) == (other in OWN_DATASETS)
+
+
 @section
 class Data:
   """Images."""
@@ -49,7 +57,11 @@ class Data:
   eval_dataset: str = setting(
     "", "Labelled dataset for linear evaluation, in place of the one that is learnt from."
   )
-  eval_data_dir: str = setting("", "Its data_dir. Empty: the same as data_dir.", path=True)
+  eval_data_dir: str = setting(
+    "",
+    "Its data_dir. Empty: the same as data_dir where both are files of your own, or both of TFDS.",
+    path=True,
+  )
   eval_train_split: str = setting(
     "train", "The split of eval_dataset that the classifier learns from."
   )
@@ -186,7 +198,8 @@ class Data:
 
     Its images are converted to so many channels, or with 0 keep what they have.
     """
-    data_dir = self.eval_data_dir or self.data_dir
+    shared = self.data_dir if are_of_a_kind(self.dataset, self.eval_dataset) else ""
+    data_dir = self.eval_data_dir or shared
     changes: dict[str, Any] = dict(
       dataset=self.eval_dataset,
       data_dir=data_dir,
