@@ -188,8 +188,8 @@ def _values_of_run() -> dict[str, Any]:
   checks = mode == "check_data" and not FLAGS["dataset"].present  # what the run learns from
   if mode in MODES_OF_A_RUN or checks:
     values = {**stored, "seeds": ""} if stored and checks else dict(stored)
-    asked_data, own_data = FLAGS["dataset"], stored.get("dataset", Config.dataset)
-    if asked_data.present and not are_of_a_kind(asked_data.value, own_data):
+    own_data = stored.get("dataset", Config.dataset)
+    if FLAGS["dataset"].present and not are_of_a_kind(FLAGS.dataset, own_data):
       values["data_dir"] = ""
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began

@@ -54,6 +54,11 @@ def run(config: Config) -> None:
   images = directory.read(IMAGES) or {}
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
+  if images.get("channels", source.channels) != source.channels:
+    raise UsageError(
+      f"images must have {images['channels']} channels, as the network takes; --image_channels=1 "
+      f"or 3 converts them. Received: {source.channels} in {config.data_dir or source.name}"
+    )
   if config.cv_fold and is_of_other_images(directory, source):
     raise UsageError(
       "cv_fold must be empty (--cv_fold=) for other images than a run learnt from, of which "

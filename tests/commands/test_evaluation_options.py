@@ -11,6 +11,7 @@ from conrec_tf.config import Config
 from conrec_tf.data import pipeline
 from conrec_tf.errors import UsageError
 from conrec_tf.pretrained.find import resolve_checkpoint
+from conrec_tf.run_dir.run_directory import RunDirectory
 
 SHORT = dict(train_epochs=3, eval_every_epochs=1, report=False, export_format="")
 
@@ -43,6 +44,15 @@ def test_the_best_network_by_a_measure_without_labels(unlabelled, measure, best)
 def test_what_needs_labels(unlabelled, values, message):
   with pytest.raises(UsageError, match=message):
     commands.run(Config(**unlabelled, **SHORT, **values))
+
+
+def test_a_run_is_not_evaluated_on_images_of_other_channels(tiny):
+  run = RunDirectory(tiny["model_dir"])
+  run.start(Config(**tiny))
+  run.write("images.json", {"channels": 3})
+  with pytest.raises(UsageError, match="images must have 3 channels, .*=1 or 3 .* Received: 1 in"):
+    commands.run(Config(**tiny, mode="eval"))
+  assert not (run.path / "evaluations").exists()
 
 
 @pytest.fixture
