@@ -75,15 +75,6 @@ from conrec_tf.errors import UsageError
       dict(eval_crops=2, train_mode="segment", dataset="image_folder"),
       "eval_crops must be 1 for train_mode=segment. Received: 2",
     ),
-    (
-      dict(eval_crop="center", train_mode="segment", dataset="image_folder"),
-      "eval_crop must be auto or none for train_mode=segment, which measures whole images. "
-      "Received: center",
-    ),
-    (
-      dict(label_columns="a,b", train_mode="segment", dataset="image_folder"),
-      "label_columns must be empty for train_mode=segment. Received: a,b",
-    ),
     *(
       (
         dict(image_size_schedule=text),

@@ -53,15 +53,10 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
   yield from left_out(config, ("mask_key",), is_read, "for dataset=image_folder")
   yield from left_out(config, ("mask_table",), in_folder, "unless dataset is image_folder")
   yield config.eval_crops != 1, "eval_crops must be 1 for train_mode=segment"
-  yield (
-    config.eval_crop == "center",
-    "eval_crop must be auto or none for train_mode=segment, which measures whole images",
-  )
   for name, nothing in (
     ("label_table", "empty"),
     ("label_columns", "empty"),
     ("label_order", "empty"),
-    ("label_columns", "empty"),
     ("ordinal_labels", "false"),
     ("drop_duplicates", "false"),
     ("cv_folds", "0"),
