@@ -47,7 +47,10 @@ def run(config: Config) -> None:
   )
   logger.info("evaluation   %s", _evaluated(config, source))
   if config.eval_dataset:
-    logger.info("eval_dataset %s isn't looked at; as --dataset it is", config.eval_dataset)
+    logger.info(
+      "eval_dataset %s: its splits alone are compared; as --dataset it is looked at",
+      config.eval_dataset,
+    )
   if source.bad:
     logger.info(
       "bad images   %d; in training the next good one stands in for each\n  %s",

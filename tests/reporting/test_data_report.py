@@ -116,6 +116,8 @@ def test_bad_images_of_records_are_not_drawn(flowers):
 def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
   photos, tmp_path, caplog
 ):
+  archive, pixels = tmp_path / "labelled.npz", np.arange(48).reshape(4, 2, 2, 3).astype(np.uint8)
+  np.savez(archive, x_train=pixels, x_test=pixels[2:], y_train=[0, 1, 0, 1], y_test=[0, 1])
   for values, words in (
     ({}, "whole images at 24 pixels, where nothing is cropped"),
     (
@@ -123,8 +125,8 @@ def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
       "the centre, 87.5 % of the shorter side, at 64 pixels, as sizes differ",
     ),
     (
-      {"eval_crop": "none", "eval_dataset": "npz"},
-      "whole images at 24 pixels, by --eval_crop=none\neval_dataset npz isn't looked at",
+      {"eval_crop": "none", "eval_dataset": "npz", "eval_data_dir": str(archive)},
+      "whole images at 24 pixels, by --eval_crop=none\neval_dataset npz: its splits alone are",
     ),
   ):
     caplog.clear()
