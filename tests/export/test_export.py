@@ -48,7 +48,7 @@ def built(**values):
     unet_depth=2,
     image_size=24,
     image_channels=3,
-    lineareval_while_pretraining=True,
+    lineareval_while_pretraining="train_mode" not in values,
     **values,
   )
   model = build_model(config)

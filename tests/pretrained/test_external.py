@@ -100,7 +100,7 @@ def test_a_file_is_evaluated_and_embedded_as_our_networks_are(files, tmp_path, r
     assert (folder / "explore/data/index.html").exists()
     with np.load(folder / "embeddings/data/train-00000-of-00001.npz") as archive:
       vectors.append(archive["embedding"])
-  with pytest.raises(UsageError, match="--compare_with takes that of somebody else's network"):
+  with pytest.raises(UsageError, match="--compare_with takes that of an evaluation"):
     commands.run(Config(**{**vars(config), "mode": "report"}))
   for name in ("eval/linear_top_1_accuracy", "eval/knn_accuracy"):
     assert results[0][name] == pytest.approx(results[1][name], abs=0.051), name
