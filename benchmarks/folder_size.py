@@ -52,17 +52,21 @@ def make_folder(folder, count):
     (part / f"{number:07}.jpg").write_bytes(buffer.getvalue())
 
 
-def measure(images, model_dir, cache, until_step):
-  """Starts a training and kills it after a step; returns seconds until that, and peak GB."""
-  command = [sys.executable, "run.py", f"--data_dir={images}", f"--model_dir={model_dir}", *FLAGS]
-  began = time.perf_counter()
-  process = subprocess.Popen(
-    [*command, "--label_mode=none"],
+def start(images, model_dir, cache, *flags):
+  """Starts a command on a folder of images, and shows nothing of it."""
+  return subprocess.Popen(
+    [sys.executable, "run.py", f"--data_dir={images}", f"--model_dir={model_dir}", *flags],
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
     cwd=ROOT,
     env={**os.environ, "XDG_CACHE_HOME": str(cache)},
   )
+
+
+def measure(images, model_dir, cache, until_step):
+  """Starts a training and kills it after a step; returns seconds until that, and peak GB."""
+  began = time.perf_counter()
+  process = start(images, model_dir, cache, *FLAGS, "--label_mode=none")
   metrics = model_dir / "metrics.jsonl"
   while not (metrics.exists() and f'"global_step": {until_step},' in metrics.read_text()):
     if process.poll() is not None:
@@ -76,15 +80,8 @@ def measure(images, model_dir, cache, until_step):
 
 def embed(images, model_dir, cache, count):
   """Writes the embeddings of all images; returns seconds and peak GB."""
-  command = [sys.executable, "run.py", "--mode=embed", f"--model_dir={model_dir}"]
   began = time.perf_counter()
-  process = subprocess.Popen(
-    [*command, "--dataset=image_folder", f"--data_dir={images}"],
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
-    cwd=ROOT,
-    env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-  )
+  process = start(images, model_dir, cache, "--mode=embed", "--dataset=image_folder")
   _, status, usage = os.wait4(process.pid, 0)
   taken = time.perf_counter() - began
   (written,) = model_dir.glob("embeddings/*/embeddings.parquet")
