@@ -25,15 +25,21 @@ class MovingAverage:
     self._pairs = list(zip(averages, variables, strict=True))
     self._decay, self._iterations = decay, iterations
 
-  def update(self) -> None:
-    """Moves the average towards the variables; in a replica, together with the others."""
-    tf.distribute.get_replica_context().merge_call(self._update)
+  def update(self, counts: float | tf.Tensor = 1.0) -> None:
+    """Moves the average towards the variables; in a replica, together with the others.
 
-  def _update(self, strategy: tf.distribute.Strategy) -> None:
-    moves = 1.0 - self._decay(tf.cast(self._iterations, tf.float32))
+    Args:
+      counts: 1, or 0 of a step that is left out, which leaves the average as it is; a scalar that
+        is the same in all replicas.
+    """
+    tf.distribute.get_replica_context().merge_call(self._update, (counts,))
 
-    def move(average: tf.Variable, weight: tf.Tensor) -> None:
-      average.assign_add(tf.cast(moves, average.dtype) * (tf.cast(weight, average.dtype) - average))
+  def _update(self, strategy: tf.distribute.Strategy, counts: float | tf.Tensor) -> None:
+    share = 1.0 - self._decay(tf.cast(self._iterations, tf.float32))
+
+    def move(average: tf.Variable, weight: tf.Tensor, counts: float | tf.Tensor) -> None:
+      moves = tf.cast(share * counts, average.dtype)
+      average.assign_add(moves * (tf.cast(weight, average.dtype) - average))
 
     for average, weight in self._pairs:
-      strategy.extended.update(average, move, args=(weight,))
+      strategy.extended.update(average, move, args=(weight, counts))

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from conrec_tf.config import Training
-from conrec_tf.metrics import TOTAL_LOSS, WEIGHT_DECAY
+from conrec_tf.metrics import SKIPPED_UPDATES, TOTAL_LOSS, WEIGHT_DECAY
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.training.moving_average import MovingAverage
 from conrec_tf.training.objectives.gradient_conflict import GradientConflict
@@ -106,9 +106,10 @@ class PretrainStep:
       snapshot,
       {TOTAL_LOSS: total, WEIGHT_DECAY: decay, **metrics},
     )
-    others = [objective.after_update(batch, outputs) for objective in self.loss.objectives]
+    counts = 1.0 - reported[SKIPPED_UPDATES]
+    others = [objective.after_update(batch, outputs, counts) for objective in self.loss.objectives]
     if self._average:
-      self._average.update()
+      self._average.update(counts)
     return merged_reports([reported, *filter(None, others)]) | conflict
 
   def _parts(self, losses: Sequence[Loss]) -> dict[str, tf.Tensor]:

@@ -73,6 +73,23 @@ def test_a_skipped_step_leaves_everything_but_the_step_counter(skipping, wrong):
   )
 
 
+@pytest.mark.parametrize(
+  "values", [dict(moving_average_decay=0.5), dict(contrastive_method="moco", moco_momentum=0.5)]
+)
+def test_averages_of_weights_stay_at_a_skipped_step_and_follow_at_another(values):
+  step, _, _ = make_step(on_nan="skip", lineareval_while_pretraining=True, **values)
+  [average] = [part for name, part in step.loss.networks.items() if name in ("average", "momentum")]
+  for weight in average.weights:
+    weight.assign_add(tf.ones_like(weight))  # apart from the network's
+  before = average.get_weights()
+  taken = tf.function(step)
+  taken(make_batch(np.float32("nan")))
+  for found, value in zip(average.get_weights(), before, strict=True):
+    np.testing.assert_array_equal(found, value)
+  taken(make_batch())
+  assert np.any(average.get_weights()[0] != before[0])
+
+
 def test_a_good_step_is_the_same_either_way(skipping):
   step, _, variables, before, _ = skipping
   step(make_batch())

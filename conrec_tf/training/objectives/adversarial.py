@@ -57,7 +57,9 @@ class Adversarial(PretrainingObjective):
     counts = tf.cast(self._iterations >= options.adversarial_start_step, loss.dtype)
     return options.adversarial_weight * counts * loss, {ADVERSARIAL_LOSS: loss}
 
-  def after_update(self, batch: Batch, outputs: Outputs) -> dict[str, Any]:
+  def after_update(
+    self, batch: Batch, outputs: Outputs, counts: float | tf.Tensor
+  ) -> dict[str, Any]:
     """Updates the discriminator; no gradient reaches the reconstruction."""
     kind, corrupted = self.options.adversarial_loss, batch["corrupted"]
     with tf.GradientTape() as tape:

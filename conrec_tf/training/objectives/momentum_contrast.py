@@ -108,9 +108,11 @@ class MomentumContrast(PretrainingObjective):
     indices = (start + tf.range(count)) % length
     self.queue.assign(tf.tensor_scatter_nd_update(self.queue, indices[:, tf.newaxis], keys))
 
-  def after_update(self, batch: Batch, outputs: Outputs) -> dict[str, Any]:
+  def after_update(
+    self, batch: Batch, outputs: Outputs, counts: float | tf.Tensor
+  ) -> dict[str, Any]:
     """Moves the weights towards those of the trained network."""
-    self._average.update()
+    self._average.update(counts)
     return {}
 
 

@@ -70,6 +70,12 @@ class PretrainingObjective:
     """
     raise NotImplementedError
 
-  def after_update(self, batch: Batch, outputs: Outputs) -> dict[str, Any]:
-    """Updates what the network's optimizer doesn't train; returns what a guard of it reports."""
+  def after_update(
+    self, batch: Batch, outputs: Outputs, counts: float | tf.Tensor
+  ) -> dict[str, Any]:
+    """Updates what the network's optimizer doesn't train; returns what a guard of it reports.
+
+    Args:
+      counts: 1, or 0 where the network's own update was left out, scalar.
+    """
     return {}
