@@ -180,7 +180,12 @@ class Results:
     """Writes `result.json` for the last step and logs the summary; returns what was written."""
     evaluations = self._evaluations(step)
     best_step = self._best_step(evaluations, step)
-    result = {**evaluations.get(0, {}), **evaluations[step], GLOBAL_STEP: step}
+    untrained = {
+      name: value
+      for name, value in evaluations.get(0, {}).items()
+      if name.startswith(untrained_key(EVAL))
+    }
+    result = {**untrained, **evaluations[step], GLOBAL_STEP: step}
     if self.metric in evaluations[step]:
       result |= {
         best_key(self.metric): evaluations[best_step][self.metric],

@@ -115,6 +115,18 @@ def test_what_is_measured_in_addition_leaves_what_was_there(tmp_path):
   assert "eval/label_fractions" not in other.cached(5, full=True)
 
 
+def test_a_summary_takes_the_untrained_networks_numbers_alone_from_step_0(tmp_path):
+  curve = {"eval/a": 0.4, "eval/label_fractions": [], "eval/knn_accuracy": 0.3}
+  given = results(tmp_path, label_fractions="0.1")  # weights that are evaluated as they are
+  given.save(0, curve, full=True, untrained_metrics={"eval/a": 0.2})
+  trained = results(tmp_path)
+  trained.save(5, {"eval/a": 0.6}, full=True)
+  summary = trained.write_summary(5)
+  assert summary["eval/untrained_a"] == 0.2 and summary["eval/a"] == 0.6
+  assert not {"eval/label_fractions", "eval/knn_accuracy"} & set(summary)
+  assert summary["evaluated_with"]["label_fractions"] == ""
+
+
 def test_repetitions_are_noted_of_what_was_measured_last(tmp_path):
   shots = {"eval/a": 0.5, "eval/few_shots": [{"images": 2}]}
   results(tmp_path, few_shots="2", num_repeats=2).save(5, shots, full=True)
