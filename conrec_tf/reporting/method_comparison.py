@@ -38,12 +38,14 @@ class Method:
 def methods_of(runs: Sequence[RunRecord]) -> list[Method]:
   """Groups runs by what determines their weights and numbers, in order; a seed counts once.
 
-  Trainings that went to different steps, or were measured otherwise, are different methods.
+  Trainings that went to different steps, learnt from other images, or were measured otherwise, are
+  different methods.
   """
   groups: dict[str, dict[int, RunRecord]] = {}
   for run in runs:
     settings = run.config.training_fingerprint | {"seed": None}
-    group = groups.setdefault(repr((settings, run.step, run.measured.digest)), {})
+    known_by = (settings, run.learnt_from, run.step, run.measured.digest)
+    group = groups.setdefault(repr(known_by), {})
     known = group.setdefault(run.config.seed, run)
     if known is not run:
       logger.warning("%s is the same training as %s; it isn't counted", run.path, known.path)

@@ -25,6 +25,7 @@ from conrec_tf.reporting import paper_results
 from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
 from conrec_tf.run_dir.run_directory import (
+  ELSEWHERE,
   IMAGES,
   METRICS_FILE,
   PROCESSES,
@@ -51,6 +52,7 @@ class RunRecord:
       none of a network that was evaluated alone.
     label: what tells it from the other runs of a report.
     train_images: images of an epoch; 0 where the run didn't note it.
+    learnt_from: digest of the images that it learnt from; empty where it didn't note it.
     epoch_steps: training steps of an epoch.
   """
 
@@ -63,6 +65,7 @@ class RunRecord:
   processes: list[dict[str, Any]]
   label: str = ""
   train_images: int = 0
+  learnt_from: str = ""
   epoch_steps: int = 1
 
   @property
@@ -140,6 +143,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
       f"{flag} must be the folder of a run that was evaluated, for the report; "
       f"--mode=eval does that. Received: {path}"
     )
+  images = _images_learnt_from(directory)
   return RunRecord(
     directory.path,
     config,
@@ -148,8 +152,16 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     result,
     read_predictions(directory, result[GLOBAL_STEP]),
     directory.rows(PROCESSES, "step"),
-    train_images=(directory.read(IMAGES) or {}).get("train_images", 0),
+    train_images=images.get("train_images", 0),
+    learnt_from=images.get("digest", ""),
   )
+
+
+def _images_learnt_from(directory: RunDirectory) -> dict[str, Any]:
+  """Returns what is noted of a run's images, also of what was measured apart from its results."""
+  above = directory.path.absolute().parent
+  run = RunDirectory(above.parent) if above.name == ELSEWHERE else directory
+  return run.read(IMAGES) or {}
 
 
 def read_other_runs(names: Sequence[str], run: RunRecord) -> list[RunRecord]:
