@@ -41,8 +41,11 @@ def label_free_measures(embeddings: np.ndarray) -> dict[str, float]:
 
   RankMe (arXiv 2210.02885, equation 1) is in [1, min(N, F)], and so is the effective rank (Roy and
   Vetterli 2007), which is that of centred embeddings; uniformity (arXiv 2005.10242) is at most 0,
-  the lower the more evenly embeddings lie on the sphere; dead dimensions are a share.
+  the lower the more evenly embeddings lie on the sphere; dead dimensions are a share. Of a single
+  image there are none.
   """
+  if len(embeddings) < 2:
+    return {}
   embeddings = embeddings.astype(np.float64)
   deviations = embeddings.std(axis=0)
   return {

@@ -42,6 +42,12 @@ def test_rank_of_known_embeddings(rng):
   assert label_free.label_free_measures(plane)[DEAD_DIMENSIONS] == 0.2
 
 
+def test_a_single_image_has_no_spread_and_is_no_collapse(caplog):
+  found = label_free.label_free_measures(np.ones([1, 4], np.float32))
+  label_free.warn_of_collapse(found)
+  assert found == {} and not caplog.text
+
+
 def test_uniformity_does_not_depend_on_the_order_of_classes(rng):
   classes = np.repeat(np.eye(8), 1000, axis=0) + 0.01 * rng.normal(size=(8000, 8))
   found = [
