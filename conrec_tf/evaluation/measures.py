@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
 Interval = tuple[float, float]
 
+OF_CLASS = {"sensitivity": 1, "specificity": 0}  # whose images alone count
 LOWEST = {"quadratic_weighted_kappa": -1.0}  # a number may be, where that isn't 0; the highest is 1
 # Resamples have a larger calibration error, by what is drawn twice.
 WITHOUT_INTERVAL = ("top_3_accuracy", "top_5_accuracy", "calibration_error")
@@ -208,11 +209,8 @@ def intervals(
     outputs: of the images, as measures take them.
     labels: likewise.
     groups: names of what is drawn in place of images, object `[N]`, or None. Of a single group
-      there are no intervals.
+      there are no intervals. For a measure of one class the groups that have it count.
   """
-  number = 0 if groups is None else len(set(groups))
-  if number == 1:
-    return {}
   found: dict[str, Interval] = {}
   for measure in measures:
     most = resamples
@@ -221,16 +219,17 @@ def intervals(
     parts = [
       measure(outputs, labels, weights) for weights in resampled(len(labels), most, seed, groups)
     ]
-    whole = numbers([measure], outputs, labels) if number else {}
+    whole = {} if groups is None else numbers([measure], outputs, labels)
     for name in parts[0]:
       drawn = np.concatenate([part[name] for part in parts])
       if name in WITHOUT_INTERVAL or np.isnan(drawn).all():
         continue
-      found[name] = (
-        interval_of_groups(whole[name], drawn, number, LOWEST.get(name, 0.0))
-        if number
-        else interval(drawn)
-      )
+      if groups is None:
+        found[name] = interval(drawn)
+        continue
+      counted = groups[labels == OF_CLASS[name]] if name in OF_CLASS else groups
+      if (number := len(set(counted))) > 1 and np.isfinite(drawn).sum() > 1:
+        found[name] = interval_of_groups(whole[name], drawn, number, LOWEST.get(name, 0.0))
   return found
 
 

@@ -98,6 +98,28 @@ def test_of_one_group_nothing_follows():
   assert of_kappa == (-2.0, 2.0)
 
 
+def test_of_a_measure_of_one_class_the_groups_that_have_it_count():
+  labels = np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0], 10)
+  groups = np.repeat(list("abcdefghi"), 10).astype(object)
+  wrong = np.isin(np.arange(90), [3, 11, 12, 30, 41, 42])
+  outputs = np.eye(2)[np.where(wrong, 1 - labels, labels)]
+  found = measures.intervals([measures.binary_measures], outputs, labels, 200, 0, groups)
+  [weights] = measures.resampled(90, 200, 0, groups)
+  drawn = measures.binary_measures(outputs, labels, weights)
+  for name, value, count in (("sensitivity", 27 / 30, 3), ("specificity", 57 / 60, 6)):
+    by_hand = measures.interval_of_groups(value, drawn[name], count, 0.0)
+    assert found[name] == pytest.approx(by_hand)
+  one = np.where(labels == 1, "a", groups)
+  alone = measures.intervals([measures.binary_measures], outputs, labels, 200, 0, one)
+  assert list(alone) == ["specificity"]
+
+
+def test_of_one_resample_of_groups_nothing_follows():
+  labels, groups = np.arange(20) % 2, np.repeat(["p", "q"], 10).astype(object)
+  taken = [measures.accuracies, measures.binary_measures]
+  assert measures.intervals(taken, np.eye(2)[labels], labels, 1, 0, groups) == {}
+
+
 def test_an_interval_of_groups_stays_within_the_range_of_its_number():
   rng = np.random.default_rng(0)
   low, high = measures.interval_of_groups(0.97, 0.97 + 0.02 * rng.normal(size=500), 12, 0.0)
