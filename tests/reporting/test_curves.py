@@ -10,6 +10,7 @@ from conrec_tf.config import Config
 from conrec_tf.metrics import METRICS
 from conrec_tf.reporting.figures.curves import (
   accuracy_over_epochs,
+  few_labels,
   levels_of_chance,
   smoothed,
   training_curves,
@@ -106,3 +107,27 @@ def test_groups_in_tensorboard_are_of_what_is_logged():
   assert groups["Linear evaluation"]["raw embeddings"] == (
     "eval/(untrained_)?quadratic_weighted_kappa"
   )
+
+
+def test_of_a_run_that_is_not_done_no_evaluation_is_the_best():
+  """One that starts from a network, which it evaluates first."""
+  results = {step: {"global_step": step, "eval/total_loss": 9.0 - step} for step in (0, 1)}
+  run = dataclasses.replace(record(config=Config()), evaluations=results, result=results[1])
+  [axes] = accuracy_over_epochs([run]).drawn.axes
+  assert [text.get_text() for text in axes.texts] == ["last 8"]
+  assert "*" not in [line.get_marker() for line in axes.lines]
+
+
+def test_a_caption_of_few_labels_tells_the_repetitions_of_each_run():
+  def run(repetitions):
+    rows = [
+      {"fraction": fraction, "repetitions": times, "mean": 0.5, "std": 0.0}
+      for fraction, times in ((0.1, repetitions), (1.0, 1))
+    ]
+    result = {"eval/linear_top_1_accuracy": 0.5, "eval/label_fractions": rows}
+    return dataclasses.replace(record(config=Config(), label="a run"), result=result)
+
+  runs = [run(repetitions) for repetitions in (10, 5, 10)]
+  captions = [few_labels("label_fractions", shown).text for shown in (runs[:1], runs)]
+  for caption, words in zip(captions, ("10", "5 or 10"), strict=True):
+    assert caption.startswith(f"Mean and standard deviation over {words} random subsets")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
+import math
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ def accuracy_over_epochs(runs: Sequence[RunRecord]) -> Picture:
     axes.plot([*start], [*start.values()], **style | dict(linestyle="", markerfacecolor="white"))
     if not points:
       continue
-    best, last = run.result.get(BEST_STEP, 0) / run.epoch_steps, max(points)
+    best, last = run.result.get(BEST_STEP, math.nan) / run.epoch_steps, max(points)
     if best in points:
       axes.plot(
         best,
@@ -225,12 +226,14 @@ def few_labels(kind: str, runs: Sequence[RunRecord]) -> Picture | None:
   axes.set_xticks([], minor=True)
   axes.set(xlabel=drawing.x_label, ylabel=label)
   _legend(axes, runs)
-  counts = [row["repetitions"] for rows in curves if rows for row in rows]
+  # Of each run the most, as there is one repetition of the whole.
+  counts = {max(row["repetitions"] for row in rows) for rows in curves if rows}
+  times = " or ".join(map(str, sorted(counts)))
   return Picture(
     drawn,
     kind,
     drawing.title.format(_opening(label)),
-    f"Mean and standard deviation over {max(counts)} {drawing.caption}",
+    f"Mean and standard deviation over {times} {drawing.caption}",
     drawing=True,
   )
 
