@@ -143,6 +143,9 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
       "Supervised training from scratch learnt from one subset of each share of the labels; only "
       "with that one it is compared."
     )
-  if result["methods"][0]["trainings"] == 1:
-    notes.append("With one training, how far another seed would be isn't in the intervals.")
+  ours, *others = result["methods"]
+  single = [method["name"] for method in others if method["trainings"] < 2]
+  if ours["trainings"] == 1 and single:
+    where = "" if len(single) == len(others) else f" against {', '.join(single)}"
+    notes.append(f"With one training, how far another seed would be isn't in the intervals{where}.")
   return notes

@@ -107,6 +107,9 @@ def test_a_page_is_one_file_with_the_sentence_and_takes_the_place_of_an_earlier_
   text = write_verdict_page(tmp_path, result).read_text()
   assert "how far another seed would be isn't" in text.replace("&#39;", "'")
   assert "the 3 comparisons with one amount of labels" in text
+  result["methods"].append(method("another", 3))  # whose seeds tell how far one of ours would be
+  text = write_verdict_page(tmp_path, result).read_text()
+  assert "in the intervals against supervised from scratch." in text
 
 
 def test_a_report_tells_the_verdict_on_its_run_or_on_the_seeds_that_it_is_one_of(result, tmp_path):
