@@ -56,3 +56,12 @@ def test_what_is_measured_elsewhere_learnt_from_the_runs_images(tmp_path):
   run_on(tmp_path / "run", "ours", 100, seed=0)
   elsewhere = run_on(tmp_path / "run/evaluations/others-1", "theirs", 7, seed=0)
   assert (elsewhere.learnt_from, elsewhere.train_images) == ("ours", 100)
+
+
+def test_a_run_that_is_not_done_is_compared_by_what_it_would_be(tmp_path):
+  """One without labels and losses, say: its evaluations have RankMe alone."""
+  (tmp_path / "run").mkdir()
+  directory = RunDirectory(tmp_path / "run")
+  directory.write("config.json", Config().settings)
+  directory.write("result_5.json", {"global_step": 5, "eval/rank_me": 3.0})
+  assert read_run_record(tmp_path / "run").metric == "eval/rank_me"
