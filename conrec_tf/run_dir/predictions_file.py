@@ -55,7 +55,7 @@ def write_predictions(
 
 
 def csv_rows(columns: Mapping[str, Sequence | np.ndarray]) -> list[Iterable[Any]]:
-  """Returns the names of columns and their rows, numbers with six digits."""
+  """Returns the names of columns and their rows, numbers of arrays with six digits."""
   shown = (
     [f"{value:.6g}" for value in column]
     if isinstance(column, np.ndarray) and column.dtype.kind == "f"
@@ -121,9 +121,13 @@ def check_label_names(names: Sequence[str]) -> None:
 
 def multi_label_columns(
   labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]
-) -> dict[str, np.ndarray]:
-  """Returns the columns of several labels, int 0 or 1, and their probabilities, `[N, L]` both."""
-  columns: dict[str, np.ndarray] = {}
+) -> dict[str, Sequence | np.ndarray]:
+  """Returns the columns of several labels, int 0 or 1, and their probabilities, `[N, L]` both.
+
+  Probabilities have all their digits: their order, of those near 1 too, is what methods are
+  compared by.
+  """
+  columns: dict[str, Sequence | np.ndarray] = {}
   for place, name in enumerate(names):
-    columns |= {name: labels[:, place], name + PROBABILITY: probabilities[:, place]}
+    columns |= {name: labels[:, place], name + PROBABILITY: probabilities[:, place].tolist()}
   return columns

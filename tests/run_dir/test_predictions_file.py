@@ -32,3 +32,11 @@ def test_labels_called_as_other_columns_are_refused(name):
   check_label_names(("x", "Image", "probability"))
   with pytest.raises(UsageError, match=f"labels must not be called .*Received: {name}"):
     check_label_names(("x", name))
+
+
+def test_probabilities_of_several_labels_keep_their_order(tmp_path):
+  """Six digits would make those near 1 one, and another area under the ROC curve."""
+  sure = np.array([[0.1, 1 - 1e-9], [1 / 3, 1 - 2e-9]])
+  directory, columns = RunDirectory(tmp_path), multi_label_columns(np.eye(2, dtype=int), sure, "xy")
+  write_predictions(directory, 5, {"image": ["a", "b"], **columns})
+  assert np.array_equal(read_predictions(directory, 5).predictions, sure)
