@@ -22,7 +22,7 @@ from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.comparison import measure_of
-from conrec_tf.evaluation.few_labels import say_if_more
+from conrec_tf.evaluation.few_labels import say_if_fewer, say_if_more
 from conrec_tf.evaluation.label_kinds import Grades
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.protocol import (
@@ -31,6 +31,7 @@ from conrec_tf.evaluation.protocol import (
   fraction_key,
   label_counts,
   predictions_by_labels,
+  shots_key,
 )
 from conrec_tf.evaluation.verdict import Verdict, decide, overall, sentence
 from conrec_tf.files import make_output_folder
@@ -261,6 +262,8 @@ class _Bench:
     counts = label_counts(self._protocol, ours.learnt)
     for fraction in self._protocol.fractions:
       say_if_more(fraction, counts[fraction_key(fraction)], len(ours.learnt))
+    for shots in self._protocol.shots:
+      say_if_fewer(shots, counts[shots_key(shots)], len(np.unique(ours.learnt)))
     rows: list[dict[str, Any]] = []
     answers: dict[str, tuple[str, str]] = {}
     for amount in amounts:

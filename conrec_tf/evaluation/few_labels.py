@@ -82,6 +82,26 @@ def say_if_more(fraction: float, labels: int, every: int) -> None:
     )
 
 
+def shots_words(count: int) -> str:
+  """Returns an amount of labels in words: so many images of each class."""
+  return f"{count} {'image' if count == 1 else 'images'} a class"
+
+
+def say_if_fewer(images: int, labels: int, classes: int) -> None:
+  """Logs where so many images of each class are fewer, as a class doesn't have them.
+
+  Args:
+    labels: that there are of these images.
+  """
+  if labels < images * classes:
+    logger.info(
+      "%s: %d labels instead of %d, as classes with fewer images give all",
+      shots_words(images),
+      labels,
+      images * classes,
+    )
+
+
 def few_shot_curve(
   score: Callable[[np.ndarray], float],
   train: Labelled,
@@ -111,6 +131,7 @@ def few_shot_curve(
     subsets = shot_subsets(train[1], count, repetitions, seed)
     scores = [score(classes[nearest_prototypes(known, asked, each)]) for each in subsets]
     labels = sum(map(len, subsets[0]))
+    say_if_fewer(count, labels, len(classes))
     rows.append({"images": count, **_summary(labels, scores)})
   return rows
 

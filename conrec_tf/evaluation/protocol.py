@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conrec_tf.data.label_subsets import share_subsets, shot_subsets
-from conrec_tf.evaluation.few_labels import directions, nearest_prototypes
+from conrec_tf.evaluation.few_labels import directions, nearest_prototypes, shots_words
 from conrec_tf.evaluation.label_kinds import LabelKind
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import choices
@@ -39,10 +39,7 @@ class Protocol:
       fraction_key(each): f"{100 * each:g} % of the labels" if each < ALL_LABELS else "all labels"
       for each in self.fractions
     }
-    shots = {
-      shots_key(each): f"{each} {'image' if each == 1 else 'images'} a class" for each in self.shots
-    }
-    return shots | fractions
+    return {shots_key(each): shots_words(each) for each in self.shots} | fractions
 
 
 def fraction_key(fraction: float) -> str:

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any
 
+from conrec_tf.evaluation.few_labels import shots_words
 from conrec_tf.evaluation.late_gain import LateGain, late_gain
 from conrec_tf.evaluation.linear_evaluation import VALIDATION_SHARE
 from conrec_tf.files import io_as_usage_error
@@ -171,7 +172,7 @@ class Results:
     """Logs an evaluation in a line."""
     parts = [
       f"{display_name(name)} {format_value(name, value)}"
-      for name, value in shown(metrics, (self.metric, self.selection_metric)).items()
+      for name, value in shown(metrics, (*self._untrained_shown(metrics), *self._own)).items()
     ]
     if parts:
       logger.info("Step %d: %s", step, ", ".join(parts))
@@ -205,6 +206,15 @@ class Results:
     logger.info("Results in %s", self.directory.path / "result.json")
     return result
 
+  @property
+  def _own(self) -> tuple[str, str]:
+    """The names of the number that runs are compared by, and of what the best network is by."""
+    return self.metric, self.selection_metric
+
+  def _untrained_shown(self, numbers: dict[str, Any]) -> tuple[str, ...]:
+    """Returns what is shown of an untrained network that has no strongest reading, as a loss."""
+    return () if UNTRAINED_STRONGEST in numbers else (untrained_key(self.metric),)
+
   def _late_gain(self, evaluations: dict[int, dict[str, Any]], step: int) -> LateGain | None:
     """Returns what the last part of the training added to the number that runs are compared by.
 
@@ -231,7 +241,7 @@ class Results:
     first, last = evaluations.get(0, {}), evaluations[step]
     rows = [
       (display_name(name), format_value(name, value), 0, "")
-      for name, value in shown(first).items()
+      for name, value in shown(first, self._untrained_shown(first)).items()
       if "untrained" in name and name != UNTRAINED_STRONGEST
     ]
     if UNTRAINED_STRONGEST in first:
@@ -239,7 +249,7 @@ class Results:
       rows.append((words, format_value(self.metric, first[UNTRAINED_STRONGEST]), 0, ""))
     rows += [
       (display_name(name), format_value(name, value), step, format_interval(last, name))
-      for name, value in shown(last, (self.metric, self.selection_metric)).items()
+      for name, value in shown(last, self._own).items()
       if name.startswith(EVAL) and not name.startswith((CHOSEN, untrained_key(EVAL)))
     ]
     for name in (LABEL_FRACTIONS, untrained_key(LABEL_FRACTIONS)):
@@ -247,7 +257,7 @@ class Results:
         words = f"label fraction {row['fraction']:g} ({row['labels']} labels, std {row['std']:.2%})"
         rows.append((words, format_value(name, row["mean"]), step, ""))
     for row in last.get(FEW_SHOTS, ()):
-      words = f"{row['images']} images a class ({row['labels']} labels, std {row['std']:.2%})"
+      words = f"{shots_words(row['images'])} ({row['labels']} labels, std {row['std']:.2%})"
       rows.append((words, format_value(FEW_SHOTS, row["mean"]), step, ""))
     for row in last.get(REPRESENTATIONS, ()):
       if row["chosen"]:

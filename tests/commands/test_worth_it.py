@@ -73,7 +73,7 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
 
   monkeypatch.setattr(verdict, "predictions_by_labels", interrupted)
   config = Config(
-    **{**values, **ASKED, "label_fractions": "0.05,0.5"},
+    **{**values, **ASKED, "label_fractions": "0.05,0.5", "few_shots": "1,99"},
     mode="verdict",
     compare_with=stranger,
     external_scaling="bytes",
@@ -87,6 +87,7 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
   assert measured == [["embedding"], "interrupted", of_untrained, ["embedding"]]
   assert "Training from scratch, supervised: 3 times 2 steps" in caplog.text
   assert "Label fraction 0.05 has 4 labels instead of 2" in caplog.text
+  assert "99 images a class: 48 labels instead of 396" in caplog.text
   result = read(folder / "verdict/verdict.json")
   assert caplog.text.count(result["sentence"]) == 1
   assert [method["name"] for method in result["methods"]] == [
@@ -95,9 +96,9 @@ def test_a_verdict_goes_on_where_it_was_and_measures_nothing_twice(
     "stranger",
     "supervised from scratch",
   ]
-  amounts = ["shots_1", "shots_2", "fraction_0.05", "fraction_0.5", "fraction_1"]
+  amounts = ["shots_1", "shots_99", "fraction_0.05", "fraction_0.5", "fraction_1"]
   assert [amount["amount"] for amount in result["amounts"]] == amounts
-  assert [amount["labels"] for amount in result["amounts"]] == [4, 8, 4, 24, 48]
+  assert [amount["labels"] for amount in result["amounts"]] == [4, 48, 4, 24, 48]
   pairs = [(row["amount"], row["against"]) for row in result["differences"]]
   assert len(pairs) == len(set(pairs)) == 2 * len(amounts) + 3
   assert result["answer"] == "can't be told" and result["margin"] == 0.01

@@ -33,12 +33,16 @@ def _agreement(labels):
 
 
 @pytest.mark.parametrize("standardise", [False, True])
-def test_prototypes_against_loops(rng, standardise):
+def test_prototypes_against_loops(rng, standardise, caplog):
   centres = rng.normal(size=(4, 6)) + 9
   labels, asked = rng.permutation(np.repeat(np.arange(4), [30, 3, 20, 20])), np.arange(40) % 4
   train = centres[labels] + 0.7 * rng.normal(size=(73, 6)), labels
   test = centres[asked] + 0.7 * rng.normal(size=(40, 6))
-  [row] = few_labels.few_shot_curve(_agreement(asked), train, test, (5,), 1, standardise, seed=3)
+  with caplog.at_level("INFO", "conrec_tf"):
+    [row] = few_labels.few_shot_curve(_agreement(asked), train, test, (5,), 1, standardise, seed=3)
+  assert caplog.messages == [
+    "5 images a class: 18 labels instead of 20, as classes with fewer images give all"
+  ]
   assert row["images"] == 5 and row["labels"] == 5 + 3 + 5 + 5 and row["repetitions"] == 1
   draws = np.random.default_rng([3, 0, 5])
   prototypes = []

@@ -179,6 +179,30 @@ def test_the_terminal_shows_what_decides(tmp_path, caplog):
   ]
 
 
+def test_without_labels_the_untrained_network_is_told_by_its_loss(tmp_path, caplog):
+  here = results(tmp_path, "eval/total_loss")
+  with caplog.at_level("INFO", "conrec_tf"):
+    here.save(0, {}, untrained_metrics={"eval/total_loss": 26.0, "eval/rank_me": 2.0})
+    here.save(4, {"eval/total_loss": 25.0})
+    here.write_summary(4)
+  untrained, _, summary, _ = (record.message for record in caplog.records)
+  assert untrained == "Step 0: untrained total loss 26.0000"
+  assert [" ".join(line.split()) for line in summary.splitlines()] == [
+    "untrained total loss 26.0000 step 0",
+    "total loss 25.0000 step 4",
+    "best on the evaluation split 25.0000 step 4",
+  ]
+
+
+def test_images_of_each_class_in_words(tmp_path, caplog):
+  rows = [{"images": count, "labels": 3 * count, "mean": 0.5, "std": 0.0} for count in (1, 2)]
+  here = results(tmp_path)
+  here.save(5, {"eval/a": 0.5, "eval/few_shots": rows}, full=True)
+  with caplog.at_level("INFO", "conrec_tf"):
+    here.write_summary(5)
+  assert "1 image a class (3 labels" in caplog.text and "2 images a class (6" in caplog.text
+
+
 def test_an_evaluation_of_which_nothing_is_shown_has_no_line(tmp_path, caplog):
   with caplog.at_level("INFO", "conrec_tf"):  # the untrained network, without labels
     results(tmp_path, "eval/total_loss").save(0, {}, untrained_metrics={"eval/rank_me": 2.0})
