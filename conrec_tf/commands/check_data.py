@@ -10,6 +10,7 @@ import numpy as np
 
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.config import Config, Experiment, SegmentationExperiment
+from conrec_tf.config.options.data import OWN_DATASETS
 from conrec_tf.data.augmentation.resizing import crops_centre
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.duplicates import (
@@ -70,6 +71,8 @@ def _evaluated(options: Experiment, source: DatasetSource) -> str:
   if crop and not crops_centre(size, crop):
     return f"whole images at {size} pixels, where nothing is cropped"
   why = "as all have one size" if source.one_size else "as sizes differ"
+  if not source.one_size and options.dataset not in OWN_DATASETS:
+    why = "as TFDS states no one size"
   if options.eval_crop != "auto":
     why = f"by --eval_crop={options.eval_crop}"
   part = "the centre, 87.5 % of the shorter side," if crop else "whole images"

@@ -113,6 +113,13 @@ def test_bad_images_of_records_are_not_drawn(flowers):
   assert [picture.name for picture in section.pictures] == ["images", "views"]
 
 
+def test_tfds_states_no_size_whatever_its_images_have(flowers, caplog):
+  config = Config(**flowers | {"report": False}, mode="check_data", eval_image_size=64)
+  with caplog.at_level(logging.INFO, "conrec_tf"):
+    commands.run(config)
+  assert "shorter side, at 64 pixels, as TFDS states no one size" in caplog.text
+
+
 def test_images_that_stand_in_are_not_counted_and_evaluation_is_told_as_it_is(
   photos, tmp_path, caplog
 ):

@@ -75,7 +75,10 @@ class Data:
     "Part of an image that evaluation and exports take before they resize it. A trained network "
     "keeps that, whatever images it sees later.",
     choices={
-      "auto": "the centre where sizes differ in the data that it is first evaluated on, else all",
+      "auto": (
+        "the centre where sizes differ in the data that it is first evaluated on, or TFDS states "
+        "no one size, else all"
+      ),
       "center": "its centre, a square of 87.5 % of the shorter side; at 32 pixels or fewer all",
       "none": "all of it",
     },
