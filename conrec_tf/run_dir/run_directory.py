@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from conrec_tf.config import Config, Description
 from conrec_tf.config.migrations import current_settings
+from conrec_tf.config.options.option import shown
 from conrec_tf.config.options.table import BY_CONTENT
 from conrec_tf.config.rules.unread import unread
 from conrec_tf.errors import UsageError, as_usage_error, listed, short_message
@@ -91,7 +92,7 @@ class RunDirectory:
     moved = STARTS_FROM if network and known == network else ()
     passed_over = {*BY_CONTENT, *moved}.union(*(names for names, _ in unread(config)))
     changed = [
-      f"{name}: {stored[name]} -> {value}"
+      f"{name}: {shown(stored[name])} -> {shown(value)}"
       for name, value in config.training_fingerprint.items()
       if name in stored and stored[name] != value and name not in passed_over
     ]

@@ -44,7 +44,7 @@ def test_sizes_that_images_grow_by_count_as_what_they_come_to(tmp_path):
   run.start(Config())
   run.start(Config())
   run.start(Config(image_size_schedule="32:0.5,48:0.3"))
-  with pytest.raises(UsageError, match="Received: image_size_schedule: 32:0.5,48:0.3 ->  for"):
+  with pytest.raises(UsageError, match="Received: image_size_schedule: 32:0.5,48:0.3 -> empty for"):
     run.start(Config(image_size_schedule=""))
   head = RunDirectory(tmp_path / "head")
   head.start(Config(train_mode="finetune", image_size_schedule=""))  # as it was begun before
@@ -103,7 +103,7 @@ def test_other_values_of_what_determines_training_are_refused(tmp_path):
   (tmp_path / "config.json").write_text('{"label_mode": "none", "seed": 0, "tpu_name": ""}')
   with pytest.raises(UsageError, match="label_mode: none -> auto"):
     directory.start(Config(local_crops=0, image_size_schedule=""))
-  with pytest.raises(UsageError, match="dicom_frames:  -> middle"):
+  with pytest.raises(UsageError, match="dicom_frames: empty -> middle"):
     directory.start(
       Config(local_crops=0, image_size_schedule="", label_mode="none", dicom_frames="middle")
     )
