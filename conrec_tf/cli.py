@@ -73,8 +73,8 @@ reconstruction and attention-weighted pooling.
   {program} --mode=export --model_dir=<model_dir> --export_format=onnx,tflite
 
 Given twice, a flag takes its last value: flags after a --flagfile change what it says.
-A --flagfile is a path, or the name of a preset: {presets}.
 """
+FLAGFILES = "A --flagfile is a path, or the name of a preset with .cfg behind it:"
 
 
 def main() -> None:
@@ -100,8 +100,8 @@ def help_text() -> str:
   script = os.path.basename(sys.argv[0])
   program = {"conrec": "conrec", "__main__.py": "python -m conrec_tf"}.get(script, "python run.py")
   names = ", ".join(name.removesuffix(".cfg") for name in presets())
-  wrapped = "\n  ".join(textwrap.wrap(f"(.cfg) {names}", width=86))
-  parts = [INTRODUCTION.format(program=program, presets=wrapped)]
+  known = textwrap.fill(f"{FLAGFILES} {names}.", width=88, subsequent_indent="  ")
+  parts = [INTRODUCTION.format(program=program), known, ""]
   for section in SECTIONS:
     parts.append(f"{section.__name__}: {section.__doc__}")
     for field in dataclasses.fields(section):

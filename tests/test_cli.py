@@ -191,6 +191,10 @@ def test_help_names_the_program_as_it_was_called(flag, tmp_path):
     env={"PYTHONPATH": str(ROOT), "PATH": ""},
   )
   assert "\n  python -m conrec_tf --mode=eval " in done.stdout and "run.py" not in done.stdout
+  lines = done.stdout.splitlines()
+  first = next(number for number, line in enumerate(lines) if line.startswith("A --flagfile"))
+  presets = lines[first : lines.index("", first)]
+  assert presets[-1].endswith("teacher.") and all(len(line) <= 88 for line in presets)
 
 
 def test_help_may_be_cut_off():
