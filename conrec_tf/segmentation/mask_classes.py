@@ -300,9 +300,10 @@ def _check_values(found: Sequence[_Numbers]) -> None:
     if not one.is_clear or len(values) > MOST_CLASSES:
       shown = sorted(values if one.is_clear else one.values)
       raise UsageError(
-        f"masks must hold at most {MOST_CLASSES} values, one for each class, or, saved with losses "
-        "as JPEG or made smaller, be given classes by mask_classes, of which the nearest counts. "
-        f"Received: {len(shown)} with {one.mask.name}, {listed([*map(str, shown)])}"
+        f"masks must hold one value for each class, at most {MOST_CLASSES}, and none between as "
+        "JPEG or a smaller copy leaves them, or be given classes by mask_classes, of which the "
+        f"nearest counts. Received: {len(shown)} with {one.mask.name}, "
+        f"{listed([*map(str, shown)])}"
       )
 
 

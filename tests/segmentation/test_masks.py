@@ -262,7 +262,7 @@ def spoil_place(folder):
     (spoil_pair, r"in masks for each in images, without: 1 of 6. Received: test/images/1.jpg"),
     (spoil_image, r"in images for each in masks, without: 1 of 6. Received: train/masks/3.png"),
     (spoil_file, r"max_undecodable=0 .* Received: 1, e.g. train/images/2.jpg: train/masks/2.png: "),
-    (spoil_values, r"at most 64 values, .* Received: 12\d\d with train/masks/2.png"),
+    (spoil_values, r"at most 64, and .* Received: 12\d\d with train/masks/2.png"),
     (spoil_place, r"images and masks side by side, in splits or not. Received: train/more.png"),
   ],
 )
