@@ -36,7 +36,7 @@ class Columns:
     content: uint8 `[N, 32]`, SHA-256 of the stored images.
     masks: uint8 `[N, 32]`, SHA-256 of the class maps.
     places: int `[N]`, of the images in the split that they are a part of, in the order of `labels`;
-      None of a whole split.
+      or rows of what a share was held out of; else None of a whole split.
   """
 
   shapes: np.ndarray | None = None

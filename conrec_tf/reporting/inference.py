@@ -186,6 +186,7 @@ def kept_predictions(run: RunRecord, source: DatasetSource) -> Predictions | Non
   )
   if (
     not len(index)
+    or len(by_name) < split.num_examples
     or index.min() < 0
     or np.any(labels[index] != kept.labels)
     or kept.predictions.max() >= len(source.class_names)

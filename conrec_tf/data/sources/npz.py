@@ -75,13 +75,16 @@ def open_npz(data: Data) -> DatasetSource:
     class_names, labels = _multi_hot_labels(labels, arrays.get("label_names"), data)
   elif labelled:
     class_names, labels = _numbered(labels, data)
-  if "test" not in images:
+  places = {name: np.arange(len(part)) for name, part in images.items()}  # in their arrays
+  is_held_out = "test" not in images
+  if is_held_out:
     held = holdout_mask(labels["train"] if labelled else None, len(images["train"]))
-    for parts in (images, labels):
+    for parts in (images, labels, places):
       parts["train"], parts["test"] = parts["train"][~held], parts["train"][held]
   groups = None
   if all(map(_are_volumes, images.values())):
     images, labels, groups = _sliced(images, labels, data.dicom_frames)
+  slices = len(images["train"]) // len(places["train"])  # of each volume
   if any(part.dtype == np.uint16 for part in images.values()):
     images = {name: converted(part, 0, as_uint16=True) for name, part in images.items()}
   shapes = {part.shape[1:] for part in images.values()}
@@ -102,6 +105,11 @@ def open_npz(data: Data) -> DatasetSource:
     labels=(lambda: all_labels) if labelled else None,
     stored=np.arange(ends[-1]),
     content=content_digests(np.ascontiguousarray(image).data for image in rows["image"]),
+    places=np.concatenate(
+      [np.add.outer(slices * part, np.arange(slices)).ravel() for part in places.values()]
+    )
+    if is_held_out
+    else None,
   )
   return DatasetSource(
     name=os.path.basename(path).removesuffix(".npz"),

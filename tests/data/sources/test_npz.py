@@ -282,3 +282,30 @@ def test_numbered_labels_take_the_order_that_is_set(tmp_path):
     np.testing.assert_array_equal(same.labels(), (split.labels() + 1) % 3)
   with pytest.raises(UsageError, match="label_order must name each label once: 0, 1, 2. Received"):
     load_dataset(config(path, label_order="2,0"))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_held_out_images_are_called_by_their_rows(tmp_path, labelled):
+  """Who joins predictions to the archive has nothing but that."""
+  arrays = {name: array for name, array in good().items() if name in ("x_train", "y_train")}
+  if not labelled:
+    del arrays["y_train"]
+  path = saved(tmp_path, arrays)
+  source = load_dataset(config(path, train_split="all", eval_split="test"))
+  assert sorted(source.train.image_names) == list(range(20))
+  for split in source.splits.values():
+    for row, record in zip(split.image_names, split.records(), strict=True):
+      np.testing.assert_array_equal(source.decode(record["image"]), arrays["x_train"][row])
+  held_out = source.eval.part(np.arange(1, 2))
+  assert list(held_out.image_names) == list(source.eval.image_names[1:2])
+
+
+@pytest.mark.parametrize("frames, count", [("middle", 10), ("all", 60)])
+def test_slices_of_volumes_that_are_held_out_are_called_by_their_rows(tmp_path, frames, count):
+  volumes, labels = volumes_of(10, 0)
+  path = saved(tmp_path, {"x_train": volumes, "y_train": labels})
+  source = load_dataset(config(path, dicom_frames=frames, train_split="all"))
+  slices = volumes.reshape(60, 6, 6) if frames == "all" else volumes[:, 3]
+  assert sorted(source.train.image_names) == list(range(count))
+  for row, record in zip(source.train.image_names, source.train.records(), strict=True):
+    np.testing.assert_array_equal(source.decode(record["image"])[..., 0], slices[row])
