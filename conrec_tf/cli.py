@@ -30,6 +30,7 @@ from conrec_tf.training.preemption import Preempted
 FLAGS = flags.FLAGS
 
 MODES_OF_A_RUN = ("eval", "report", "verdict", "embed", "explore", "predict", "segment", "export")
+READS_LABELS = ("eval", "verdict", "embed", "explore")  # of whatever data_dir they are given
 # What a run says of the data that it learns from, and of no other: for images to predict.
 OF_OTHER_IMAGES = {
   **{
@@ -188,6 +189,7 @@ def _values_of_run() -> dict[str, Any]:
   checks = mode == "check_data" and not FLAGS["dataset"].present  # what the run learns from
   if mode in MODES_OF_A_RUN or checks:
     values = {**stored, "seeds": ""} if stored and checks else dict(stored)
+    _check_table(mode, stored)
     own_data = stored.get("dataset", Config.dataset)
     if FLAGS["dataset"].present and not are_of_a_kind(FLAGS.dataset, own_data):
       values["data_dir"] = ""
@@ -207,6 +209,18 @@ def _values_of_run() -> dict[str, Any]:
     asked = str(given.get("train_mode", ""))
     values |= network_values(checkpoint, mode, run if model_dir else None, asked)
   return said_beside(values, given)
+
+
+def _check_table(mode: str, stored: dict[str, Any]) -> None:
+  """Raises UsageError where the labels of a run's images would be those of others called alike."""
+  table, data_dir = stored.get("label_table"), os.path.expanduser(FLAGS.data_dir)
+  same = os.path.realpath(data_dir) == os.path.realpath(stored.get("data_dir", ""))
+  if mode in READS_LABELS and FLAGS["data_dir"].present and not same:
+    if table and not FLAGS["label_table"].present:
+      raise UsageError(
+        "label_table must be named anew, or left out (--label_table=), for another data_dir than "
+        f"the run's. Received: {table} of the run for {FLAGS.data_dir}"
+      )
 
 
 def _config() -> Config:

@@ -230,3 +230,25 @@ def test_what_is_used_instead_of_an_unknown_flag_is_one():
   for unknown, instead in USE_INSTEAD.items():
     assert unknown not in OPTIONS
     assert re.match(r"--(\w+)", instead)[1] in OPTIONS
+
+
+def test_the_table_of_a_run_says_nothing_of_other_images_unless_it_is_named(tmp_path):
+  """Cameras call their files alike: labels would be joined to images that they aren't of."""
+  settings = Config(dataset="image_folder", data_dir="a", label_table="a.csv").settings
+  (tmp_path / "config.json").write_text(json.dumps(settings))
+  for mode in ("eval", "explore"):
+    run = [f"--mode={mode}", f"--model_dir={tmp_path}"]
+    done = parse(*run, "--data_dir=b")
+    assert done.returncode == 1 and done.stderr == (
+      "Error: label_table must be named anew, or left out (--label_table=), for another data_dir "
+      "than the run's. Received: a.csv of the run for b\n"
+    )
+    for flags, expected in (
+      ([], "a.csv"),
+      (["--data_dir=./a"], "a.csv"),
+      (["--data_dir=b", "--label_table=a.csv"], "a.csv"),
+      (["--data_dir=b", "--label_table="], ""),
+    ):
+      assert json.loads(parse(*run, *flags).stdout)["label_table"] == expected
+  found = json.loads(parse("--mode=predict", f"--model_dir={tmp_path}", "--data_dir=b").stdout)
+  assert found["label_table"] == ""
