@@ -13,11 +13,12 @@ from conrec_tf.commands.evaluator import log_and_continue
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config
+from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import EVAL, display_name, format_value, is_number, supervised_metric
 from conrec_tf.run_dir.results import shown
 from conrec_tf.run_dir.results_place import write_summary_of
-from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
+from conrec_tf.run_dir.run_directory import IMAGES, SEEDS, RunDirectory, seed_folder
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def run(config: Config) -> None:
   trainings = list(_trainings(config))
   if not config.seeds:  # where there can't be such folds, nothing is left behind
     load_dataset(trainings[0][1])
+  _check_images([one for _, one in trainings])
   directory, results = RunDirectory(config.run_directory), []
   with workers.raise_on_lost_worker():
     if workers.is_chief and not directory.read("result.json"):  # whose settings stay
@@ -56,6 +58,24 @@ def run(config: Config) -> None:
   if config.seeds and config.report:
     with log_and_continue("Drawing the report, which --mode=report tries again,"):
       report.run(config)
+
+
+def _check_images(trainings: Sequence[Config]) -> None:
+  """Raises UsageError where some trainings learn from other images than others: no mean is of both.
+
+  Those that haven't begun learn from the images of now.
+  """
+  folders = [RunDirectory(one.run_directory) for one in trainings]
+  learnt = [(folder.read(IMAGES) or {}).get("digest", "") for folder in folders]
+  if any(learnt) and not all(learnt):
+    now = load_dataset(trainings[0]).digest
+    learnt = [digest or now for digest in learnt]
+  if len(set(learnt)) > 1:
+    other = folders[[digest == learnt[0] for digest in learnt].index(False)]
+    raise UsageError(
+      "model_dir must be new, or data_dir give the images that all trainings in it began with. "
+      f"Received: others for {other.path} than for {folders[0].path}"
+    )
 
 
 def _trainings(config: Config) -> Iterator[tuple[str, Config]]:

@@ -67,6 +67,28 @@ def test_each_training_gets_its_seed_and_folder(tiny, monkeypatch, caplog):
   assert "linear top 1 accuracy    60.00% ± 14.14%" in caplog.text
 
 
+def test_trainings_of_other_images_are_no_seeds_of_one_method(tiny, monkeypatch):
+  """Of a command that was killed, where images were added since: a mean would be of both."""
+  seen = []
+
+  def trained(config, strategy, workers):
+    seen.append(config.seed)
+    return {"eval/linear_top_1_accuracy": 0.5, "global_step": 7}
+
+  monkeypatch.setattr(several, "train_and_evaluate", trained)
+  config = Config(**tiny, seeds="0,2")
+  folder = pathlib.Path(tiny["model_dir"])
+  (folder / "seed_0").mkdir(parents=True)
+  (folder / "seed_0/images.json").write_text(json.dumps({"digest": "other images"}))
+  with pytest.raises(UsageError, match="images that all trainings in it began with.*seed_2 than for .*seed_0"):
+    commands.run(config)
+  assert not seen
+  (folder / "seed_2").mkdir()
+  (folder / "seed_2/images.json").write_text(json.dumps({"digest": "other images"}))
+  commands.run(config)  # all are measured on others
+  assert seen == [0, 2]
+
+
 def test_settings_are_those_of_the_numbers_and_another_kind_is_refused(tiny, monkeypatch):
   measured = {}
 
