@@ -14,15 +14,15 @@ from conrec_tf.commands.embed import (
   share_archives,
 )
 from conrec_tf.config import Config
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.label_kinds import MultiLabel
 from conrec_tf.files import csv_text, write_text
 from conrec_tf.pretrained.find import network_digest
-from conrec_tf.run_dir.classifier_file import KeptClassifier
+from conrec_tf.run_dir.classifier_file import KeptClassifier, classifiers_in, read_classifier
 from conrec_tf.run_dir.embedding_files import Manifest
 from conrec_tf.run_dir.image_table import Columns, image_columns
 from conrec_tf.run_dir.predictions_file import csv_rows
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import ELSEWHERE, RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,16 @@ def run(config: Config) -> None:
   """
   directory = RunDirectory(config.run_directory)
   config, pretrained, source, model, kept = opened(config, directory)
+  apart = _kept_apart(directory, model.digest(config.ft_proj_selector))
   if kept is None:
     raise UsageError(
       "checkpoint or model_dir must have a classifier, for mode=predict: evaluate the network on "
       "labelled images (mode=eval), or finetune it. "
       f"Received: {pretrained.path}, from whose embeddings nothing was learnt"
+      + (f" but in {apart}" if apart else "")
     )
+  if apart:
+    logger.info("Not predicted by %s", apart)
   name = folder_name(source)
   folder, path = directory.path / FOLDER / name, directory.path / FOLDER / f"{name}.csv"
   manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
@@ -63,6 +67,24 @@ def run(config: Config) -> None:
   log_pass(len(table["image"]), path, done, began)
   for line in summary(kept, table):
     logger.info("%s", line)
+
+
+def _kept_apart(directory: RunDirectory, network: str) -> str:
+  """Says in which evaluations below a folder a network's classifiers lie; nothing without any.
+
+  Args:
+    network: its digest; see `Embedder.digest`.
+  """
+  folders = [
+    str(path.parent)
+    for folder in sorted((directory.path / ELSEWHERE).glob("*"))
+    for path in classifiers_in(folder)
+    if read_classifier(path).network == network
+  ]
+  if not folders:
+    return ""
+  found = listed(list(dict.fromkeys(folders)))
+  return f"what mode=eval kept apart, {found}: name one as model_dir, with --checkpoint"
 
 
 def summary(kept: KeptClassifier, table: Columns) -> list[str]:

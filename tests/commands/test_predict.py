@@ -232,3 +232,24 @@ def test_a_checkpoint_is_of_its_run_wherever_it_is_named_from(tmp_path, monkeypa
   for folder, name in (("checkpoints", "ckpt-3"), ("", "checkpoints/ckpt-3"), ("", ".")):
     monkeypatch.chdir(tmp_path / folder)
     assert resolve_checkpoint(name).values["image_size"] == 48
+
+
+def test_what_an_evaluation_kept_apart_learnt_is_told(learnt, tmp_path, caplog):
+  """As of more labels: the same command leaves it in a folder of its own."""
+  caplog.set_level("INFO")
+  labels, run = learnt[3][1], tmp_path / "run"
+  run.mkdir()
+  apart = run / "evaluations/photos-test-0123"
+  apart.mkdir(parents=True)
+  config, _ = with_classifier(learnt, Classes(2), labels, apart)
+  config = dataclasses.replace(config, model_dir=str(run))
+  with pytest.raises(UsageError) as error:
+    prediction.run(config)
+  said = f"mode=eval kept apart, {apart}: name one as model_dir, with --checkpoint"
+  assert said in str(error.value)
+  with_classifier(learnt, Classes(2), labels, run)
+  predicted(config)
+  assert said in caplog.text
+  caplog.clear()
+  predicted(dataclasses.replace(config, model_dir=str(apart)))
+  assert said not in caplog.text
