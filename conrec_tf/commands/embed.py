@@ -93,6 +93,7 @@ def opened(
     UsageError: the network doesn't fit or can't be read.
   """
   config, pretrained, source = opened_images(config, directory)
+  pretrained.check_channels(source.channels, config.data_dir or source.name)
   model, head = open_network(config, pretrained, source.channels)
   given = images_given(config, source)
   kept = find_classifier(pretrained, model, config.ft_proj_selector, head, directory.path, given)

@@ -73,11 +73,7 @@ def _embed_files(
     in_order = [(readable(name), path) for name, path in zip(names, paths, strict=True)]
   known = pretrained.center_crop if center_crop is None else center_crop
   source = load_files(config, root, files, known).without_stand_ins
-  if pretrained.channels not in (0, source.channels):
-    raise UsageError(
-      f"images must have {pretrained.channels} channels, as the network takes. "
-      f"Received: {source.channels} in {root}"
-    )
+  pretrained.check_channels(source.channels, root)
   embeddings, _ = embed_split(model, source, source.train, config)
   assert source.train.names is not None
   row_of = {str(name): row for row, name in enumerate(source.train.names)}

@@ -96,6 +96,14 @@ class PretrainedModel:
     kept = {name: self.settings[name] for name in names if name in self.settings}
     return kept | ({"image_channels": self.channels} if self.channels in (1, 3) else {})
 
+  def check_channels(self, channels: int, where: str) -> None:
+    """Raises UsageError where images, which lie somewhere, have others than it takes, if known."""
+    if self.channels not in (0, channels):
+      raise UsageError(
+        f"images must have {self.channels} channels, as the network takes. "
+        f"Received: {channels} in {where}"
+      )
+
 
 def resolve_checkpoint(
   path: str | os.PathLike, which: str = "last", model_dir: str | os.PathLike = ""

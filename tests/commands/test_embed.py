@@ -160,6 +160,12 @@ def test_embeddings_of_images_that_changed_are_refused(photos, tmp_path):
     embed(photos)
 
 
+def test_images_of_other_channels_than_the_network_takes_are_refused(photos):
+  RunDirectory(photos.model_dir).write("images.json", {"channels": 4})
+  with pytest.raises(UsageError, match="images must have 4 channels.* Received: 3 in .*photos"):
+    embed(photos)
+
+
 def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
