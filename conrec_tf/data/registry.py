@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import logging
+import os
 
 from conrec_tf.config import Data, Experiment
 from conrec_tf.config.options.option import section_with, written
@@ -114,8 +115,11 @@ def takes_centre(eval_crop: str, center_crop: bool | None, by_data: bool) -> boo
 def _opened(data: Data, max_undecodable: str | None) -> DatasetSource:
   """Opens a dataset; None lets any number of image files fail, as `image_source` says."""
   if data.dataset in IMAGE_FILES:
-    data = section_with(type(data), data, data_dir=local_copy(data.data_dir))
-    return IMAGE_FILES[data.dataset](data, max_undecodable)
+    local = section_with(type(data), data, data_dir=local_copy(data.data_dir))
+    source = IMAGE_FILES[data.dataset](local, max_undecodable)
+    if local.data_dir == data.data_dir:
+      return source
+    return dataclasses.replace(source, name=os.path.basename(data.data_dir.rstrip("/")))
   return open_npz(data) if data.dataset == "npz" else open_tfds(data)
 
 

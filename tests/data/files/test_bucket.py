@@ -149,3 +149,4 @@ def test_a_bucket_is_the_data_set_that_a_folder_is(bucket, tmp_path, monkeypatch
   put(bucket, contents(root))
   source = load_dataset(Config(**{**values, "data_dir": ADDRESS}))
   assert source.digest == own.digest and source.class_names == own.class_names
+  assert source.name == "photos"  # after which folders of embeddings are called
