@@ -41,6 +41,7 @@ from conrec_tf.reporting.run_record import read_run_record, seed_folders, told_a
 from conrec_tf.run_dir.embedding_files import read_arrays, write_arrays
 from conrec_tf.run_dir.measurement import DIGITS, measurement
 from conrec_tf.run_dir.predictions_file import read_predictions
+from conrec_tf.run_dir.results_place import is_of_other_images
 from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
 from conrec_tf.training.evaluations import label_kind
 from conrec_tf.training.label_checks import check_labels
@@ -96,6 +97,12 @@ def run(config: Config) -> None:
   crops = known_center_crops(RunDirectory(runs[0]), config.eval_dataset)
   source = load_dataset(config, crops.training)
   eval_source = load_eval_dataset(config, source, crops.evaluation)
+  for path in runs:
+    if is_of_other_images(RunDirectory(path), source):
+      logger.warning(
+        "%s learnt from other images or labels than those of now: what is measured may be of them",
+        path,
+      )
   if not eval_source.class_names:
     raise UsageError(
       "mode=verdict needs labels, or an eval_dataset that has them. "

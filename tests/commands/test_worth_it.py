@@ -263,3 +263,12 @@ def test_seeds_are_trainings_of_one_method(simclr):
   result = read(pathlib.Path(config.model_dir) / "verdict/verdict.json")
   assert [method["trainings"] for method in result["methods"]] == [2, 2]
   assert [len(method["networks"]) for method in result["methods"]] == [2, 0]
+
+
+def test_a_verdict_on_other_images_than_the_run_learnt_from_says_so(simclr, caplog):
+  """What was held out of a folder is drawn anew where images are added."""
+  folder = written_down(simclr)
+  RunDirectory(folder).write("images.json", {"digest": "other images"})
+  with pytest.raises(UsageError):  # whose checkpoint is empty
+    commands.run(Config(**simclr, mode="verdict"))
+  assert f"{folder} learnt from other images or labels than those of now" in caplog.text
