@@ -21,7 +21,7 @@ from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError
 from conrec_tf.evaluation.embedding import check_finite, embed_images
 from conrec_tf.explore.duplicates import MOST_PAIRS
-from conrec_tf.explore.findings import Findings, explored
+from conrec_tf.explore.findings import Findings, explored, labelled
 from conrec_tf.explore.neighbours import nearest, unit_vectors
 from conrec_tf.explore.page import write_page
 from conrec_tf.explore.query import write_query_page
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "explore"
 ANSWERS = 20  # images that are nearest to a query
+ALL_LABELLED = "All of these images have a label: what to label next is chosen as though none had."
 MOST_HASHED = 200_000  # images whose hashes are compared: time grows with the square
 Part = tuple[Split, np.ndarray]  # and the places of its images that count
 
@@ -76,6 +77,9 @@ def run(config: Config) -> None:
     found = explored(vectors, labels, classes, config, by_hash, config.seed)
     if sum(pair.is_near for pair in found.pairs) >= MOST_PAIRS:
       notes.append(f"Of near-duplicates by embedding some {MOST_PAIRS:,} are listed, the nearest.")
+    if len(labelled(labels)) == len(vectors):
+      logger.info("%s", ALL_LABELLED)
+      notes.append(ALL_LABELLED)
     pictures = lambda shown: thumbnails(source, _of(parts, shown))
     page = write_page(folder, source.name, images, found, pictures, notes, config.seed)
   write_parquet(folder / "images.parquet", embeddings / PARQUET, kept, found)

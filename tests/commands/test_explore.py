@@ -51,8 +51,11 @@ def rows(options, name):
     return list(csv.DictReader(file))
 
 
-def test_a_folder_is_embedded_and_explored_in_one_call(options):
-  explore.run(Config(**options))
+def test_a_folder_is_embedded_and_explored_in_one_call(options, caplog):
+  with caplog.at_level("INFO", "conrec_tf"):
+    explore.run(Config(**options))
+  page = pathlib.Path(options["model_dir"], "explore/photos/index.html").read_text()
+  assert explore.ALL_LABELLED in page and explore.ALL_LABELLED in caplog.text
   assert sorted(row["image"][-6:] for row in rows(options, "images")) == [
     f"{number:02}.png" for number in range(16)
   ]
