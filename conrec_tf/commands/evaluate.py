@@ -177,6 +177,7 @@ def evaluate_network(config: Config) -> None:
     if config.has_supervised_head:
       check_read_as_learnt(config, pretrained.settings)
     source = source.with_class_names(pretrained.class_names)
+  pretrained.check_channels(source.channels, config.data_dir or source.name)
   eval_source = load_eval_dataset(config, source, pretrained.center_crop)
   directory = RunDirectory(config.run_directory)
   if pretrained.kind == "external":

@@ -15,6 +15,7 @@ from pyarrow import parquet
 import pytest
 
 from conrec_tf.commands import embed as embedding
+from conrec_tf.commands import evaluate
 from conrec_tf.config import Config
 from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.data.registry import load_dataset
@@ -160,10 +161,15 @@ def test_embeddings_of_images_that_changed_are_refused(photos, tmp_path):
     embed(photos)
 
 
-def test_images_of_other_channels_than_the_network_takes_are_refused(photos):
+def test_images_of_other_channels_than_the_network_takes_are_refused(photos, tmp_path):
   RunDirectory(photos.model_dir).write("images.json", {"channels": 4})
-  with pytest.raises(UsageError, match="images must have 4 channels.* Received: 3 in .*photos"):
-    embed(photos)
+  evaluated = dict(mode="eval", checkpoint=photos.model_dir, model_dir=str(tmp_path / "evaluated"))
+  for call, config in (
+    (embed, photos),
+    (evaluate.evaluate_network, dataclasses.replace(photos, **evaluated)),
+  ):
+    with pytest.raises(UsageError, match="images must have 4 channels.* Received: 3 in .*photos"):
+      call(config)
 
 
 def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):

@@ -80,7 +80,9 @@ def test_trainings_of_other_images_are_no_seeds_of_one_method(tiny, monkeypatch)
   folder = pathlib.Path(tiny["model_dir"])
   (folder / "seed_0").mkdir(parents=True)
   (folder / "seed_0/images.json").write_text(json.dumps({"digest": "other images"}))
-  with pytest.raises(UsageError, match="images that all trainings in it began with.*seed_2 than for .*seed_0"):
+  with pytest.raises(
+    UsageError, match="images that all trainings in it began with.*seed_2 than for .*seed_0"
+  ):
     commands.run(config)
   assert not seen
   (folder / "seed_2").mkdir()
