@@ -37,6 +37,7 @@ from conrec_tf.run_dir.embedding_files import (
   write_index,
 )
 from conrec_tf.run_dir.image_table import image_columns, parquet_table
+from conrec_tf.run_dir.measurement import DESCRIPTION, is_described
 from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -205,6 +206,7 @@ def _archives(
 ) -> Iterator[tuple[Split, Archive]]:
   """Yields the archives of all splits, or of some numbers; see `complete_archives`."""
   size, batch = config.evaluation_size, config.eval_batch_size
+  described = RunDirectory(folder).read(DESCRIPTION) or {}
   for role, split in source.splits.items():
 
     def make(left: np.ndarray, split: Split = split) -> Iterator[dict[str, np.ndarray]]:
@@ -215,6 +217,13 @@ def _archives(
         yield arrays | {"label": label.numpy()} if source.class_names else arrays
 
     for archive in complete_archives(
-      folder, role, split.own_index, IMAGES_PER_FILE, batch, make, takes
+      folder,
+      role,
+      split.own_index,
+      IMAGES_PER_FILE,
+      batch,
+      make,
+      takes,
+      lambda: is_described(folder, described),
     ):
       yield split, archive

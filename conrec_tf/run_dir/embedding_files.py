@@ -14,6 +14,7 @@ import numpy as np
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.files.labels import label_words
+from conrec_tf.errors import UsageError
 from conrec_tf.files import csv_text, write_bytes, write_text
 from conrec_tf.run_dir.measurement import is_described, write_description
 
@@ -74,6 +75,7 @@ def complete_archives(
   batch_size: int,
   make: Callable[[np.ndarray], Iterable[dict[str, np.ndarray]]],
   takes: Callable[[int], bool] = lambda number: True,
+  is_current: Callable[[], bool] = lambda: True,
 ) -> Iterator[Archive]:
   """Yields the archives of a split, in order; those that aren't there yet are made and written.
 
@@ -84,6 +86,10 @@ def complete_archives(
     batch_size: images of a batch; the last one may be smaller.
     make: from the places that are left to batches of `{name: array}`, in one pass over them.
     takes: tells of an archive's number whether it is one of those that are wanted.
+    is_current: tells whether the folder is still of these images.
+
+  Raises:
+    UsageError: it isn't, as another command has begun in it meanwhile, or it can't be written.
   """
   wanted = [
     (path, index[number * images_per_file :][:images_per_file])
@@ -96,8 +102,14 @@ def complete_archives(
   for path, images in wanted:
     arrays = read_arrays(path, len(images)) if path in known else None
     if is_new := arrays is None:
-      of_file = list(itertools.islice(batches, -(-len(images) // batch_size)))
-      arrays = {name: np.concatenate([each[name] for each in of_file]) for name in of_file[0]}
+      if path not in known:  # else it is gone, and there are no batches for it
+        of_file = list(itertools.islice(batches, -(-len(images) // batch_size)))
+        arrays = {name: np.concatenate([each[name] for each in of_file]) for name in of_file[0]}
+      if arrays is None or not is_current():
+        raise UsageError(
+          "model_dir must not be used by two commands at once for images of one name. "
+          f"Received: {folder}, in which another began meanwhile"
+        )
       write_arrays(path, arrays)
     yield Archive(path, images, arrays, is_new)
 

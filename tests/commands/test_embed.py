@@ -172,6 +172,24 @@ def test_images_of_other_channels_than_the_network_takes_are_refused(photos, tmp
       call(config)
 
 
+@pytest.mark.parametrize("gone", ["train-00001-of-00003.npz", ""])
+def test_two_commands_do_not_mix_their_files(photos, gone):
+  """As of two folders called alike: the second one removes what the first one has."""
+  config, pretrained, source, model, _ = embedding.opened(photos, RunDirectory(photos.model_dir))
+  folder = pathlib.Path(config.model_dir) / "embeddings/photos"
+  last = folder / "train-00002-of-00003.npz"
+  last.unlink()
+  archives = embedding.embedded_archives(config, model, source, folder)
+  next(archives)
+  if gone:
+    (folder / gone).unlink()
+  else:
+    (folder / "description.json").write_text("{}")
+  with pytest.raises(UsageError, match="two commands at once.*, in which another began meanwhile"):
+    list(archives)
+  assert not last.exists()
+
+
 def test_embeddings_of_unlabelled_images_have_no_label(photos, tmp_path):
   (tmp_path / "flat").symlink_to(tmp_path / "photos/even")
   folder = embed(Config(**{**vars(photos), "data_dir": str(tmp_path / "flat")})).with_name("flat")
