@@ -42,7 +42,7 @@ def main() -> None:
   taken = (*kind.quick_measures, *kind.final_measures)
   outputs: list[np.ndarray] = []
   parts = {
-    "logistic regression": lambda: outputs.append(kind.outputs(train, test, standardise=False)),
+    "logistic regression": lambda: outputs.append(kind.outputs(train, test[0], standardise=False)),
     "the same, standardised": lambda: kind.fit(train, standardise=True),
     "nearest neighbours": lambda: probes.knn_accuracy(train, test),
     "measures": lambda: numbers(taken, outputs[0], test[1]),

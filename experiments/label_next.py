@@ -26,7 +26,7 @@ def accuracy(train, test, chosen, count):
   learnt = train[0][chosen], train[1][chosen]
   if len(np.unique(learnt[1])) < 2:
     return float(np.mean(test[1] == learnt[1][0]))
-  outputs = Classes(count).outputs(learnt, test, standardise=True)
+  outputs = Classes(count).outputs(learnt, test[0], standardise=True)
   return float(np.mean(outputs.argmax(axis=1) == test[1]))
 
 

@@ -77,16 +77,22 @@ class LabelKind(abc.ABC):
     return float(np.mean(labels == predicted))
 
   def outputs(
-    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+    self, train: Labelled, embeddings: np.ndarray, standardise: bool, strength: float = 1.0
   ) -> np.ndarray:
-    """Returns what logistic regression says of `test`, float `[N, K]`; its labels are unused."""
-    return self.fit(train, standardise, strength).probabilities(test[0])
+    """Returns what logistic regression says of embeddings float `[N, F]`, float `[N, K]`."""
+    return self.fit(train, standardise, strength).probabilities(embeddings)
 
   def quick(
     self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
   ) -> dict[str, float]:
     """Returns the measures of every evaluation, by names without where they come from."""
-    return self.quick_of(self.outputs(train, test, standardise, strength), test[1])
+    return self.quick_of(self.outputs(train, test[0], standardise, strength), test[1])
+
+  def score(
+    self, train: Labelled, test: Labelled, standardise: bool, strength: float = 1.0
+  ) -> float:
+    """Returns the number that counts, of logistic regression; larger is better."""
+    return self.quick(train, test, standardise, strength)[self.metric.removeprefix(EVAL)]
 
   def quick_of(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns the measures of every evaluation of outputs; see `quick`."""

@@ -16,7 +16,6 @@ from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.metrics import (
-  EVAL,
   FEW_SHOTS,
   LABEL_FRACTIONS,
   scaling_prefix,
@@ -148,9 +147,8 @@ def full_evaluation(
   protocol = (evaluation.bootstrap_samples, seed, groups[1])
   metrics |= kind.measured(outputs, test[1], prefix, *protocol)
   if evaluation.label_fractions:
-    name = kind.metric.removeprefix(EVAL)
     metrics[LABEL_FRACTIONS] = few_labels.label_fraction_curve(
-      lambda subset: kind.quick(subset, test, standardise)[name],
+      lambda subset: kind.score(subset, test, standardise),
       train,
       evaluation.label_fractions,
       repeats,

@@ -9,9 +9,7 @@ import numpy as np
 from conrec_tf.data.label_subsets import share_subsets, shot_subsets
 from conrec_tf.evaluation.few_labels import directions, nearest_prototypes, shots_words
 from conrec_tf.evaluation.label_kinds import LabelKind
-from conrec_tf.evaluation.probes import Labelled
 from conrec_tf.evaluation.representation_sweep import choices
-from conrec_tf.metrics import EVAL
 
 ALL_LABELS = 1.0  # as a share
 
@@ -91,22 +89,16 @@ def predictions_by_labels(
     What is predicted from each of R subsets by the amount's key, int `[R, N]`, or of several labels
     probabilities float `[R, N, L]`; and what was chosen, as `choices` has it.
   """
-  name = kind.metric.removeprefix(EVAL)
-
-  def score(learnt: Labelled, measured: Labelled, standardise: bool, strength: float) -> float:
-    return kind.quick(learnt, measured, standardise, strength)[name]
-
-  rows = choices(score, dict(train), labels, protocol.seed, groups)
+  rows = choices(kind.score, dict(train), labels, protocol.seed, groups)
   [chosen] = [row for row in rows if row["chosen"]]
   vectors, asked = train[chosen["representation"]], test[chosen["representation"]]
-  unknown = np.zeros([len(asked), *labels.shape[1:]], labels.dtype)
   subsets = (protocol.repetitions, protocol.seed)
   found = {}
   for fraction in protocol.fractions:
     outputs = [
       kind.outputs(
         (vectors[part], labels[part]),
-        (asked, unknown),
+        asked,
         chosen["standardised"],
         chosen["strength"],
       )

@@ -88,7 +88,7 @@ class ModelInspector:
     else:
       metric = scaling_prefix(standardise)
       kind = label_kind(self.config, self.eval_source)
-      columns = kind.predictions(kind.outputs(train, test, standardise), test[1])
+      columns = kind.predictions(kind.outputs(train, test[0], standardise), test[1])
     return Predictions(
       split=self.test,
       index=np.arange(self.test.num_examples),

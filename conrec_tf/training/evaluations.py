@@ -23,7 +23,7 @@ from conrec_tf.evaluation.linear_evaluation import (
   learn,
   linear_evaluation,
 )
-from conrec_tf.evaluation.probes import MOST_KNOWN, KnownImages, Labelled
+from conrec_tf.evaluation.probes import MOST_KNOWN, KnownImages
 from conrec_tf.evaluation.representation_sweep import sweep
 from conrec_tf.evaluation.supervised_evaluation import (
   classifier_of_head,
@@ -93,17 +93,12 @@ def evaluate_linearly(
 def _swept(options: Experiment, model: Embedder, source: DatasetSource) -> dict[str, Any]:
   """Evaluates all representations of a network; see `representation_sweep.sweep`."""
   kind = label_kind(options, source)
-  name = kind.metric.removeprefix(EVAL)
-
-  def score(train: Labelled, test: Labelled, standardise: bool, strength: float) -> float:
-    return kind.quick(train, test, standardise, strength)[name]
-
   (train, train_labels), (test, labels) = (
     all_representations(model, source, split, options) for split in (source.train, source.eval)
   )
-  rows = sweep(score, train, test, (train_labels, labels), options.seed, source.train.groups)
+  rows = sweep(kind.score, train, test, (train_labels, labels), options.seed, source.train.groups)
   [chosen] = [row for row in rows if row["chosen"]]
-  return {REPRESENTATIONS: rows, CHOSEN + name: chosen["test"]}
+  return {REPRESENTATIONS: rows, CHOSEN + kind.metric.removeprefix(EVAL): chosen["test"]}
 
 
 def label_kind(data: Data, source: DatasetSource) -> LabelKind:

@@ -67,7 +67,7 @@ def report(tmp_path):
         (embed(np.array([row["image"] / 255 for row in split.records()])), label_of(split))
         for split in (source.train, source.eval)
       ]
-      columns = kind.predictions(kind.outputs(*parts, standardise), parts[1][1])
+      columns = kind.predictions(kind.outputs(parts[0], parts[1][0], standardise), parts[1][1])
     directory = RunDirectory(tmp_path)
     if columns:
       names = source.eval.names
