@@ -47,7 +47,7 @@ from conrec_tf.run_dir.measurement import EVAL as EVAL_SPLIT
 from conrec_tf.run_dir.measurement import TRAIN, Measurement
 from conrec_tf.run_dir.predictions_file import FILE as PREDICTIONS_FILE
 from conrec_tf.run_dir.predictions_file import write_predictions
-from conrec_tf.run_dir.run_directory import RESULT_FILE, RunDirectory, numbered
+from conrec_tf.run_dir.run_directory import RESULT_FILE, RunDirectory, numbered, result_name
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Results:
       result = self.measured.merged(self._alike(step), result)
     if classifier:  # first, as a result that is there isn't measured again
       write_classifier(self.directory, step, classifier)
-    self.directory.write(f"result_{step}.json", result)
+    self.directory.write(result_name(step), result)
     if classifier:
       remove_classifiers(self.directory, {step, self._best_step(self._evaluations(), step)})
     self._log(step, metrics)

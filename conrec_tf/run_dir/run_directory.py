@@ -243,15 +243,21 @@ class RunDirectory:
 
   def result(self, step: int) -> dict[str, Any]:
     """Returns the result of a step; nothing where there is none, or a copy of another step's."""
-    result = self.read(f"result_{step}.json") or {}
+    name = result_name(step)
+    result = self.read(name) or {}
     if result.get(GLOBAL_STEP, step) == step:
       return result
     logger.warning(
       "%s is of step %s, whatever its name, and doesn't count",
-      self.path / f"result_{step}.json",
+      self.path / name,
       result[GLOBAL_STEP],
     )
     return {}
+
+
+def result_name(step: int) -> str:
+  """Returns the name of the file of a step's result."""
+  return str(step).join(RESULT_FILE)
 
 
 def numbered(folder: str | os.PathLike, start: str = "", end: str = "") -> dict[int, pathlib.Path]:
