@@ -9,7 +9,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.augmentation.resizing import REDUCTIONS
 from conrec_tf.data.images import formats, header
-from conrec_tf.data.images.pixel_values import ROUNDING, converted
+from conrec_tf.data.images.pixel_values import ROUNDING, converted, too_large
 from conrec_tf.errors import UsageError
 
 NATIVE = 0
@@ -126,8 +126,8 @@ def decode_reduced(
 
 def within_limit(encoded: tf.Tensor, pixels: tf.Tensor, max_pixels: int) -> tf.Tensor:
   """Returns a file, or fails for one of too many pixels; `pixels` is an int64 scalar."""
-  too_large = f"more than {max_pixels} pixels (--max_pixels)"
-  check = tf.debugging.assert_less_equal(pixels, tf.constant(max_pixels, tf.int64), too_large)
+  limit = tf.constant(max_pixels, tf.int64)
+  check = tf.debugging.assert_less_equal(pixels, limit, too_large(max_pixels))
   with tf.control_dependencies([check] if check is not None else []):
     return tf.identity(encoded)
 
