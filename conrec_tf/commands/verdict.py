@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -39,7 +38,7 @@ from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
 from conrec_tf.reporting.run_record import read_run_record, seed_folders, told_apart
 from conrec_tf.run_dir.embedding_files import read_arrays, write_arrays
-from conrec_tf.run_dir.measurement import DIGITS, measurement
+from conrec_tf.run_dir.measurement import measurement, short_digest
 from conrec_tf.run_dir.predictions_file import read_predictions
 from conrec_tf.run_dir.results_place import is_of_other_images
 from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
@@ -199,7 +198,7 @@ class _Bench:
     """Returns what a network predicts with each amount of labels, true labels, how it was read."""
     measured = {"labels": self._kind.name, "data": self._measurement.data}
     record = {**network.record, **measured, **vars(self._protocol)}
-    path = self._folder / f"predictions-{_digest(record)}.npz"
+    path = self._folder / f"predictions-{short_digest(record)}.npz"
     arrays = read_arrays(path, self._source.eval.num_examples, LABEL)
     if arrays is None:
       logger.info("Measuring %s%s", name, f", {network.path}" if network.path else "")
@@ -250,7 +249,7 @@ class _Bench:
     read = {name: getattr(self._config, name) for name in ("eval_image_size", "eval_crops")}
     if any(read[name] != OPTIONS[name].default for name in read):
       known.append(read)
-    name = f"supervised-{_digest(known)}"
+    name = f"supervised-{short_digest(known)}"
     return self._config.from_scratch(os.path.join(VERDICT, name), *asked)
 
   def compared(self, ours: Measured, others: Sequence[Measured]) -> dict[str, Any]:
@@ -364,11 +363,6 @@ def _protocol(options: Experiment, multi_label: bool) -> Protocol:
   shots = () if multi_label else options.few_shots or SHOTS
   fractions = tuple(sorted({*map(float, shares), ALL_LABELS}))
   return Protocol(fractions, tuple(sorted(set(shots))), options.num_repeats, options.seed)
-
-
-def _digest(record: Any) -> str:
-  content = json.dumps(record, sort_keys=True)
-  return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
 
 def _log(

@@ -56,8 +56,7 @@ class Measurement:
   @property
   def digest(self) -> str:
     """A short text that tells this record from others, for tables and names of folders."""
-    content = json.dumps([self.data, named_settings(self.compared(OF_DATA))], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
+    return short_digest([self.data, named_settings(self.compared(OF_DATA))])
 
   def record(self, full: bool) -> dict[str, Any]:
     """Returns what a result, with `full` one of the end, says of itself."""
@@ -129,6 +128,12 @@ class Measurement:
     settings = self.settings | self.at_the_end
     settings = LATER | settings if settings else {}
     return {name: value for name, value in settings.items() if name not in others}
+
+
+def short_digest(record: Any) -> str:
+  """Returns a short text that tells a record of JSON's types from others."""
+  content = json.dumps(record, sort_keys=True)
+  return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
 
 def measurement(
