@@ -73,10 +73,7 @@ def replacing(path: str | os.PathLike, known_by: str = "") -> Iterator[pathlib.P
   """
   path = pathlib.Path(path)
   if known_by and path.is_dir() and any(path.iterdir()) and not (path / known_by).exists():
-    raise UsageError(
-      f"model_dir must not hold a folder {path.name} of somebody else, where this program writes "
-      f"its own. Received: {path} without {known_by}"
-    )
+    raise of_somebody_else(path.name, f"{path} without {known_by}")
   before = path.with_name(path.name + BEFORE)
   with io_as_usage_error(path.parent):
     _put_back(before)
@@ -96,6 +93,14 @@ def replacing(path: str | os.PathLike, known_by: str = "") -> Iterator[pathlib.P
   finally:
     with contextlib.suppress(OSError):
       remove(temporary)
+
+
+def of_somebody_else(name: str, received: str) -> UsageError:
+  """Returns the `UsageError` for a folder that this program hasn't written, by its name."""
+  return UsageError(
+    f"model_dir must not hold a folder {name} of somebody else, where this program writes its own. "
+    f"Received: {received}"
+  )
 
 
 def write_bytes(path: pathlib.Path, content: bytes | memoryview) -> None:

@@ -21,7 +21,13 @@ from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.summary import failing_images_named
 from conrec_tf.distribute.shards import Shards
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.files import io_as_usage_error, make_output_folder, remove_leftovers, write_bytes
+from conrec_tf.files import (
+  io_as_usage_error,
+  make_output_folder,
+  of_somebody_else,
+  remove_leftovers,
+  write_bytes,
+)
 from conrec_tf.output import progress_bar
 from conrec_tf.pretrained.find import PretrainedModel, network_digest, resolve_checkpoint
 from conrec_tf.run_dir.measurement import DESCRIPTION, is_described, write_description
@@ -200,10 +206,8 @@ class _MadeOf:
     """
     others = [name for name in self.contents if (self.folder / name).exists()]
     if others and not (self.folder / DESCRIPTION).exists():
-      raise UsageError(
-        f"model_dir must not hold a folder {FOLDER} of somebody else, where this program writes "
-        f"its own. Received: {self.folder} with {listed(others)}, without {DESCRIPTION}"
-      )
+      received = f"{self.folder} with {listed(others)}, without {DESCRIPTION}"
+      raise of_somebody_else(FOLDER, received)
     known = RunDirectory(self.folder).read(CONTENTS) or {}
     changed = [name for name in known if self.contents.get(name, known[name]) != known[name]]
     what = "masks of the same images by the same network"
