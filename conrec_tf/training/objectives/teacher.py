@@ -9,7 +9,7 @@ from conrec_tf.config import Training
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.records import TEACHER_VECTOR
 from conrec_tf.distribute import replicas
-from conrec_tf.metrics import TEACHER_LOSS
+from conrec_tf.metrics import TEACHER_LOSS, TEACHER_RELATION_LOSS
 from conrec_tf.models import ConRec, FeatureLevels, LinearHead, Outputs
 from conrec_tf.pretrained.teacher_vectors import (
   FOLDER,
@@ -20,7 +20,6 @@ from conrec_tf.pretrained.teacher_vectors import (
 )
 from conrec_tf.training.objectives.objective import Batch, Loss, PretrainingObjective
 
-RELATION_LOSS = "train/teacher_relation_loss"
 # Of angles beside distances, as the authors of arXiv 1904.05068 have it (Section 4).
 ANGLE_WEIGHT = 2.0
 NEAREST = 1e-6  # squared distance over the rows' variance; nearer ones can't be told from equal
@@ -43,7 +42,7 @@ class Teacher(PretrainingObjective):
       self.only_to_resume = {"teacher_head": self.head}
     weights = {
       TEACHER_LOSS: options.teacher_weight,
-      RELATION_LOSS: options.teacher_relation_weight,
+      TEACHER_RELATION_LOSS: options.teacher_relation_weight,
     }
     self.metrics = [name for name, weight in weights.items() if weight]
 
@@ -73,8 +72,8 @@ class Teacher(PretrainingObjective):
       total += options.teacher_weight * metrics[TEACHER_LOSS]
     if options.teacher_relation_weight:
       views = zip(tf.split(embedding, 2), tf.split(vectors, 2), strict=True)
-      metrics[RELATION_LOSS] = sum(relation_loss(*view) for view in views) / 2.0
-      total += options.teacher_relation_weight * metrics[RELATION_LOSS]
+      metrics[TEACHER_RELATION_LOSS] = sum(relation_loss(*view) for view in views) / 2.0
+      total += options.teacher_relation_weight * metrics[TEACHER_RELATION_LOSS]
     return total, metrics
 
   def _vectors(self, batch: Batch) -> tf.Tensor:
