@@ -10,10 +10,12 @@ from conrec_tf.files import is_output_folder
 
 logger = logging.getLogger(__name__)
 
+DICOM_ENDINGS = (".dcm", ".dicom")
+NIFTI_ENDINGS = (".nii", ".nii.gz")
 ENDINGS = (
   *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp"),
-  *(".tif", ".tiff", ".webp", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".dcm", ".dicom"),
-  *(".ppm", ".pgm", ".pnm", ".nii", ".nii.gz"),
+  *(".tif", ".tiff", ".webp", ".jp2", ".avif", ".heic", ".heif", ".jxl", *DICOM_ENDINGS),
+  *(".ppm", ".pgm", ".pnm", *NIFTI_ENDINGS),
 )
 # How an image begins, for files whose names have no ending, or a number for one.
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")

@@ -23,7 +23,13 @@ from conrec_tf.config import Data
 from conrec_tf.data.files.layout import Layout
 from conrec_tf.data.files.scan import SECONDS_BETWEEN_SAVES, decoders, in_cache
 from conrec_tf.data.files.store import Folder
-from conrec_tf.data.files.walk import ENDINGS, base_name, readable
+from conrec_tf.data.files.walk import (
+  DICOM_ENDINGS,
+  ENDINGS,
+  NIFTI_ENDINGS,
+  base_name,
+  readable,
+)
 from conrec_tf.data.images.bad_image import BadImage, as_bad_image
 from conrec_tf.data.images.formats import NOT_UNPACKED, is_dicom, open_frames
 from conrec_tf.data.images.frames import ALL
@@ -35,8 +41,6 @@ from conrec_tf.output import progress_bar
 logger = logging.getLogger(__name__)
 
 VERSION = 1  # of how files are unpacked
-NIFTI_ENDINGS = (".nii", ".nii.gz")
-DICOM_ENDINGS = (".dcm", ".dicom")
 INDEX, LOCK = "index.json", "lock"
 PASSES = "passes"  # of circumstances: it couldn't be read, or memory was short
 DIGITS = 4  # of the number of a frame, at least
