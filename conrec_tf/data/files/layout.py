@@ -27,6 +27,8 @@ IMAGES, MASKS, VALID_MASKS = "images", "masks", "fields"  # folders side by side
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 LABELS_ARE = {"image_folder": "folders are", "webdataset": "samples have", "parquet": "rows have"}
 
+Label = str | tuple[str, ...]  # of a sample: one, empty for none, or several
+
 
 class Layout(NamedTuple):
   """Splits and labels of the images of a folder or an archive.
@@ -143,7 +145,7 @@ def table_layout(data: Data, names: Sequence[str], rows: dict[str, Row]) -> Layo
 def sample_layout(
   data: Data,
   names: Sequence[str],
-  labels: Mapping[str, str | tuple[str, ...]],
+  labels: Mapping[str, Label],
   split_of: Mapping[str, str],
   class_names: tuple[str, ...] = (),
 ) -> Layout:

@@ -8,12 +8,11 @@ import re
 
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
-from conrec_tf.data.files.layout import Layout, has_splits, sample_layout, split_word
+from conrec_tf.data.files.layout import Label, Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.files.walk import existing_path
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.parquet_columns import (
   Chosen,
-  Label,
   chosen_columns,
   columns_of,
   labels_of,

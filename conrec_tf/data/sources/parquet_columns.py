@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 from conrec_tf.config import Data
 from conrec_tf.data.files.labels import label_text, value_text
+from conrec_tf.data.files.layout import Label
 from conrec_tf.errors import UsageError, listed
 
 NO_LABEL = ""
 USUAL_LABELS = ("label", "labels")
-
-Label = str | tuple[str, ...]  # one, or several of a list
 
 
 class Columns(NamedTuple):

@@ -14,7 +14,7 @@ import braceexpand
 from conrec_tf.config import Data
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.files.labels import label_text, value_text
-from conrec_tf.data.files.layout import Layout, has_splits, sample_layout, split_word
+from conrec_tf.data.files.layout import Label, Layout, has_splits, sample_layout, split_word
 from conrec_tf.data.files.walk import without_ending
 from conrec_tf.data.sources.image_files import image_source
 from conrec_tf.data.sources.tar_shards import ArchivedFile, TarShards, archived_files
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 CAPTIONS_AND_MORE = "are neither images nor labels"
 ARCHIVE = re.compile(r"^[^.].*\.(tar|tgz)(\.\w+)?$", re.IGNORECASE)
 LABEL_ENDINGS = (".json", ".cls")  # the first that gives a label counts
-
-Label = str | tuple[str, ...]  # one, or a list of several
 
 
 class Samples(NamedTuple):
