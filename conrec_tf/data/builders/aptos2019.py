@@ -1,17 +1,17 @@
 """APTOS 2019: photographs of retinas, graded 0 to 4 for diabetic retinopathy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 import concurrent.futures
 import contextlib
 import io
 import logging
 import os
 import pathlib
-from typing import Any
 
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from conrec_tf.data.builders.drawn import Examples
 from conrec_tf.data.files.label_table import read_lines
 from conrec_tf.errors import UsageError, as_usage_error, listed
 
@@ -23,8 +23,6 @@ ROWS = 3662  # of Kaggle's table
 TABLE, IMAGES = "train.csv", "train_images"
 COLUMNS = ("id_code", "diagnosis")
 ENDINGS = (".png", ".jpg", ".jpeg")  # Kaggle's are PNG
-
-Examples = Iterator[tuple[Any, dict[str, Any]]]  # of key and features
 
 
 class Aptos2019(tfds.core.GeneratorBasedBuilder):
