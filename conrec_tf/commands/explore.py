@@ -29,6 +29,7 @@ from conrec_tf.explore.tables import Images, write_parquet
 from conrec_tf.explore.thumbnails import thumbnails
 from conrec_tf.pretrained.find import PretrainedModel
 from conrec_tf.pretrained.load import open_network
+from conrec_tf.reporting.figures.plot_style import to_rgb
 from conrec_tf.run_dir.embedding_files import read_embedded
 from conrec_tf.run_dir.image_table import PARQUET
 from conrec_tf.run_dir.run_directory import RunDirectory
@@ -164,7 +165,8 @@ def _answer(
   for name, words, distance, _ in answers:
     logger.info("%.4f  %s%s", distance, name, f"  {words}" if words else "")
   page = folder.with_name(f"{folder.name}-query.html")
-  write_query_page(page, (os.path.basename(query), as_picture(seen)), answers)
+  picture = np.round(255 * to_rgb(seen)).astype(np.uint8)
+  write_query_page(page, (os.path.basename(query), picture), answers)
   logger.info("Page in %s", page)
 
 
@@ -213,9 +215,3 @@ def embedded_query(
   vector = embed_images(model, images, options).numpy()
   check_finite(vector, opened.train)
   return images[0].numpy(), vector
-
-
-def as_picture(image: np.ndarray) -> np.ndarray:
-  """Returns an image in [0, 1], float `[H, W, C]`, as uint8 `[H, W, 3]`."""
-  colours = image if image.shape[-1] == 3 else image.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-  return np.round(255 * colours).astype(np.uint8)
