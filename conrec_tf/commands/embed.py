@@ -42,6 +42,7 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 
+FOLDER = "embeddings"  # of a run
 IMAGES_PER_FILE = 2048  # a multiple of any batch
 
 
@@ -61,7 +62,7 @@ def run(config: Config) -> None:
   """
   directory = RunDirectory(config.run_directory)
   config, pretrained, source, model, kept = opened(config, directory)
-  folder = directory.path / "embeddings" / folder_name(source)
+  folder = directory.path / FOLDER / folder_name(source)
   manifest = Manifest.of(network_digest(pretrained), pretrained.step, config.settings, source)
   if not share_archives(config, manifest, source, model, folder):
     return

@@ -56,7 +56,7 @@ def run(config: Config) -> None:
   directory = RunDirectory(config.run_directory)
   config, pretrained, source = embed.opened_images(config, directory)
   name = embed.folder_name(source)
-  embeddings = directory.path / "embeddings" / name
+  embeddings = directory.path / embed.FOLDER / name
   embedded = read_embedded(embeddings)
   parts, kept = distinct(source)
   rows = [row for row, is_kept in zip(embedded.rows, kept, strict=True) if is_kept]

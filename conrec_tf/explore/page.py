@@ -16,9 +16,9 @@ from conrec_tf.explore.tables import Images, outliers, rounded, tables
 from conrec_tf.explore.thumbnails import ACROSS, SIDE, write_sprites
 from conrec_tf.files import csv_text, io_as_usage_error, make_output_folder, replacing, write_text
 from conrec_tf.reporting.figures.plot_style import PALETTE
-from conrec_tf.reporting.html_report import ENVIRONMENT
+from conrec_tf.reporting.html_report import ENVIRONMENT, PAGE
 
-PAGE, DATA, SPRITES = "index.html", "data.js", "sprites"
+DATA, SPRITES = "data.js", "sprites"
 MOST_SHOWN = 100_000  # images on the page; the tables hold all
 MOST_LISTED = 1_000  # of each list
 NEAREST_SHOWN = 12
