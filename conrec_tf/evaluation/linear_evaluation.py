@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from conrec_tf.config import Evaluation
-from conrec_tf.data.files.groups import held_out_share
+from conrec_tf.data.files.groups import HELD_OUT_OF, held_out_share
 from conrec_tf.evaluation import few_labels, probes
 from conrec_tf.evaluation.label_kinds import LabelKind, MultiLabel
 from conrec_tf.evaluation.logistic_regression import LinearClassifier
@@ -22,7 +22,7 @@ from conrec_tf.metrics import (
   validation_key,
 )
 
-VALIDATION_SHARE = 0.2
+VALIDATION_SHARE = 1 / HELD_OUT_OF
 
 Learnt = dict[bool, LinearClassifier]  # by whether embeddings are standardised
 

@@ -11,9 +11,8 @@ from conrec_tf.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-LABELLED_EVAL_SHARE = 0.2
+HELD_OUT_OF = 5  # one part of so many, of labelled images
 UNLABELLED_EVAL_SHARE = 0.1
-HELD_OUT_OF = 5  # one part of so many
 ALIKE = 0.02  # shares of labels in two splits, or of images from a fifth
 FEW_GROUPS = 1000
 TRIALS = 5  # partitions of few groups for each number of folds
@@ -26,7 +25,7 @@ def holdout_mask(labels: np.ndarray | None, count: int) -> np.ndarray:
     labels: int `[count]`, of which each class gives the same share but keeps a single image for
       training; or `[count, L]` of several labels each, of which any are taken; or None.
   """
-  share = UNLABELLED_EVAL_SHARE if labels is None else LABELLED_EVAL_SHARE
+  share = UNLABELLED_EVAL_SHARE if labels is None else 1 / HELD_OUT_OF
   groups = labels if labels is not None and labels.ndim == 1 else np.zeros(count, int)
   generator, held = np.random.default_rng(0), np.zeros(count, bool)
   for group in np.unique(groups):
