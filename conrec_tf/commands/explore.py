@@ -9,6 +9,7 @@ import numpy as np
 
 from conrec_tf.commands import embed
 from conrec_tf.config import Config, Experiment
+from conrec_tf.config.options.data import as_image_channels
 from conrec_tf.config.options.option import section_with
 from conrec_tf.data.dataset import DatasetSource, Split
 from conrec_tf.data.duplicates import Duplicate, find_duplicates, hashes_of
@@ -194,7 +195,7 @@ def embedded_query(
   alike = section_with(
     Experiment,
     options,
-    image_channels=source.channels if source.channels in (1, 3) else 0,
+    image_channels=as_image_channels(source.channels),
     eval_crop="center" if source.center_crop else "none",
     dicom_frames=options.dicom_frames and MIDDLE,
   )

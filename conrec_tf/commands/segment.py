@@ -14,6 +14,7 @@ import numpy as np
 
 from conrec_tf.commands.tasks import portable_network
 from conrec_tf.config import Config, Data, Segmentation, Training
+from conrec_tf.config.options.data import as_image_channels
 from conrec_tf.config.options.option import section_with
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS
 from conrec_tf.data.dataset import Split
@@ -65,7 +66,7 @@ def run(config: Config) -> None:
   _, model, head = portable_network(config, pretrained)
   assert isinstance(head, SegmentationHead)
   segmenter = Segmenter(model, head, config.tile_size, config.test_time_flips)
-  taken = pretrained.channels if pretrained.channels in (1, 3) else 0
+  taken = as_image_channels(pretrained.channels)
   source = open_images_to_segment(
     section_with(Data, config, image_channels=config.image_channels or taken)
   )

@@ -6,6 +6,7 @@ import logging
 import os
 
 from conrec_tf.config import Data, Experiment
+from conrec_tf.config.options.data import as_image_channels
 from conrec_tf.config.options.option import section_with, written
 from conrec_tf.data.augmentation.resizing import crops_centre
 from conrec_tf.data.dataset import DatasetSource
@@ -138,7 +139,7 @@ def _with_crop(
 def _eval_dataset(data: Data, channels: int) -> DatasetSource:
   """Opens `eval_dataset`, which must have labels and as many channels as the training's images."""
   try:
-    own = data.of_eval_dataset(channels if channels in (1, 3) else 0)
+    own = data.of_eval_dataset(as_image_channels(channels))
     eval_source = _opened(own, data.max_undecodable)
   except UsageError as error:  # it speaks of options that training has of the same kind
     raise UsageError(f"Of eval_dataset={data.eval_dataset}: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from conrec_tf.config.options.data import as_image_channels
 from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.models import ConRec
 
@@ -74,7 +75,7 @@ class AuthorsCheckpoint:
       "proj_head_mode": "nonlinear" if projection else "none",
       "contrastive_weight": 1.0,
       "reconstruction_weight": 100.0 if self.roles["output"] else 0.0,
-      "image_channels": self.channels if self.channels in (1, 3) else 0,
+      "image_channels": as_image_channels(self.channels),
       **(
         {"num_proj_layers": len(projection), "proj_out_dim": projection[-1][0].shape[1]}
         if projection

@@ -22,6 +22,11 @@ def are_of_a_kind(dataset: str, other: str) -> bool:
   return (dataset in OWN_DATASETS) == (other in OWN_DATASETS)
 
 
+def as_image_channels(channels: int) -> int:
+  """Returns the value of `image_channels` for images of so many: 0 but for grey and RGB."""
+  return channels if channels in (1, 3) else 0
+
+
 @section
 class Data:
   """Images."""
