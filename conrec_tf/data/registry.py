@@ -85,7 +85,7 @@ def load_eval_dataset(
   eval_source = eval_source.without_stand_ins
   if config.is_pretraining and eval_source.class_names:
     eval_source = eval_source.labelled
-  if config.mode in ("train", "train_then_eval", "eval", "verdict"):
+  if config.learns_or_measures:
     check_splits(config, eval_source, bool(config.cv_fold or config.cv_folds))
   return eval_source
 

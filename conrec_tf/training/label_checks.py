@@ -55,10 +55,9 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
       "eval_split must have at least two images, which are told from one another, without labels. "
       f"Received: 1 in {eval_source.eval.name}"
     )
-  if options.mode not in ("train", "train_then_eval", "eval", "verdict"):
+  if not options.learns_or_measures:
     return
-  learns = options.mode in ("train", "train_then_eval")
-  if options.has_supervised_head and learns:
+  if options.has_supervised_head and options.trains:
     _check_head(options, source)
   if options.train_mode == "finetune" and options.mode != "train" and not source.eval.num_examples:
     raise UsageError(

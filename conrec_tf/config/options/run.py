@@ -97,6 +97,11 @@ class Task:
     return self.mode in ("train", "train_then_eval")
 
   @property
+  def learns_or_measures(self) -> bool:
+    """True for commands by which a network or a classifier learns, or is measured anew."""
+    return self.trains or self.mode in ("eval", "verdict")
+
+  @property
   def opens_training_data(self) -> bool:
     """True for commands on the data that training learns from; others take images alone."""
     return self.mode not in ("embed", "explore", "predict", "segment", "export")
