@@ -7,7 +7,7 @@ import unicodedata
 from conrec_tf.config.options.option import option, section, section_with, setting, share
 
 # Files of the user's own; others are TFDS's.
-IN_BUCKETS = ("image_folder", "webdataset", "parquet")
+OF_IMAGE_FILES = ("image_folder", "webdataset", "parquet")  # which may lie in buckets
 OWN_DATASETS = ("image_folder", "npz", "webdataset", "parquet")
 SYNTHETIC_DATASETS = ("rectangle_triangle", "circles_square")
 # What says something of the files that training learns from, and of no others.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import os
 import re
 
-from conrec_tf.config.options.data import IN_BUCKETS, OWN_DATASETS
+from conrec_tf.config.options.data import OF_IMAGE_FILES, OWN_DATASETS
 from conrec_tf.config.options.option import Rule, written
 from conrec_tf.config.options.table import Options
 
@@ -22,7 +22,7 @@ def data_rules(config: Options) -> Iterator[Rule]:
     yield (
       dataset in OWN_DATASETS
       and "://" in path
-      and (dataset not in IN_BUCKETS or config.is_segmenting),
+      and (dataset not in OF_IMAGE_FILES or config.is_segmenting),
       f"{name} must be a path for {option}={dataset}; mount buckets, e.g. by rclone or gcsfuse",
       path,
     )
@@ -60,7 +60,7 @@ def data_rules(config: Options) -> Iterator[Rule]:
     "each image",
   )
   yield (
-    config.drop_duplicates and config.dataset not in ("image_folder", "webdataset", "parquet"),
+    config.drop_duplicates and config.dataset not in OF_IMAGE_FILES,
     "drop_duplicates must be false unless dataset is image_folder, webdataset or parquet",
     "true",
   )

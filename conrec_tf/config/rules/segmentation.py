@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import dataclasses
 
+from conrec_tf.config.options.data import OWN_DATASETS
 from conrec_tf.config.options.option import Rule, left_out
 from conrec_tf.config.options.segmentation import Segmentation
 from conrec_tf.config.options.table import Options
@@ -45,7 +46,7 @@ def segmentation_rules(config: Options) -> Iterator[Rule]:
     "encoder must be unet or another one with skip connections for train_mode=segment",
   )
   yield (
-    config.dataset in ("npz", "webdataset", "parquet"),
+    config.dataset in OWN_DATASETS and not in_folder,
     "dataset must be image_folder, a folder of images and masks, or of TensorFlow Datasets, for "
     "train_mode=segment",
   )
