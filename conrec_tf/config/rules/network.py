@@ -5,10 +5,10 @@ import math
 
 from conrec_tf.config.options.encoders import KERAS_ENCODERS, KERAS_STRIDE
 from conrec_tf.config.options.option import Rule, left_out
-from conrec_tf.config.options.table import Options
+from conrec_tf.config.options.table import OPTIONS, Options
 
 CALLS = ("eval", "embed", "explore", "predict")  # modes that somebody else's network is for
-SHORTEST_SIDE = 8
+SHORTEST_SIDE = OPTIONS["image_size"].metadata["low"]
 SHORTEST_SIDE_FOR_SSIM = 11
 SHORTEST_SIDE_FOR_CORRUPTION = 21
 
