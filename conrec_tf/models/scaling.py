@@ -4,9 +4,6 @@ import dataclasses
 
 import tensorflow as tf
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-
 
 def in_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
   """Returns grey images `[B, H, W, 1]` as RGB or RGB as grey; others, of any channels, stay."""
@@ -42,7 +39,7 @@ class Scaling:
     return (images - sum(self.mean) / 3.0) / (sum(self.deviation) / 3.0)
 
 
-IMAGENET = Scaling(IMAGENET_MEAN, IMAGENET_DEVIATION)
+IMAGENET = Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SYMMETRIC = Scaling((0.5,) * 3, (0.5,) * 3)  # -1 to 1
 NEARLY_SYMMETRIC = Scaling((128 / 255,) * 3, (128 / 255,) * 3)
 CENTRED_BYTES = Scaling((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, bgr=True)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from conrec_tf.config import Experiment
 from conrec_tf.errors import UsageError, as_usage_error, short_message
-from conrec_tf.models.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
+from conrec_tf.models.scaling import IMAGENET
 from conrec_tf.pretrained.find import PretrainedModel, network_digest
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class ExternalNetwork:
         continue
       for channels in numbers if shape[axis] is None else (shape[axis],):
         assert channels
-        if channels != len(IMAGENET_MEAN) and self._scaling == "imagenet":
+        if channels != len(IMAGENET.mean) and self._scaling == "imagenet":
           errors.append("external_scaling must not be imagenet, which is for RGB")
           continue
         try:
@@ -185,7 +185,7 @@ class ExternalNetwork:
     elif self._scaling == "bytes":
       pixels = 255.0 * pixels
     elif self._scaling == "imagenet":
-      pixels = (pixels - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_DEVIATION)
+      pixels = IMAGENET(pixels)
     if self._dtype.is_integer:
       pixels = tf.round(pixels)
     pixels = tf.cast(pixels, self._dtype)
