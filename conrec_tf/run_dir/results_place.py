@@ -230,8 +230,7 @@ def is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
 
 def _data_name(data: Data) -> str:
   """Returns a short name of what is measured, for a folder."""
-  dataset = data.eval_dataset or data.dataset
-  path = (data.eval_data_dir if data.eval_dataset else "") or data.data_dir
-  name = pathlib.PurePath(path).name if dataset in OWN_DATASETS and path else dataset
-  split = (data.eval_test_split if data.eval_dataset else "") or data.eval_split
-  return re.sub(r"[^\w.-]+", "_", f"{name}-{split}")[:LONGEST_NAME]
+  own = data.of_eval_dataset(0) if data.eval_dataset else data
+  path = own.data_dir if own.dataset in OWN_DATASETS else ""
+  name = pathlib.PurePath(path).name if path else own.dataset
+  return re.sub(r"[^\w.-]+", "_", f"{name}-{own.eval_split}")[:LONGEST_NAME]
