@@ -32,7 +32,7 @@ from conrec_tf.evaluation.protocol import (
   predictions_by_labels,
   shots_key,
 )
-from conrec_tf.evaluation.verdict import Verdict, decide, overall, sentence
+from conrec_tf.evaluation.verdict import SUPERVISED, Verdict, decide, overall, sentence
 from conrec_tf.files import make_output_folder
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
@@ -48,7 +48,7 @@ from conrec_tf.training.progress import duration
 
 logger = logging.getLogger(__name__)
 
-THIS_RUN, UNTRAINED, SUPERVISED = "this run", "untrained", "supervised from scratch"
+THIS_RUN, UNTRAINED = "this run", "untrained"
 FRACTIONS, SHOTS = (0.01, 0.1), (1, 2, 4, 8, 16)  # where none are asked for
 # Of an archive, beside predictions by amount of labels: those of either split, and how it was read.
 LABEL, LEARNT, CHOSEN = "label", "train_label", "chosen"

@@ -12,6 +12,7 @@ from conrec_tf.evaluation.comparison import Spread, compare
 from conrec_tf.evaluation.measures import LEVEL
 
 FEWEST_UNITS, MOST_TIMES = 2, 1e6  # images or groups, and times as many: where a number is sought
+SUPERVISED = "supervised from scratch"  # a method that others are compared with
 WORTH, NOT_WORTH, UNDECIDED = "worth it", "not worth it", "can't be told"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import pathlib
 from typing import Any
 
+from conrec_tf.evaluation.verdict import SUPERVISED
 from conrec_tf.metrics import GLOBAL_STEP, metric_of
 from conrec_tf.reporting.figures.difference_figures import differences_by_labels
 from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
@@ -138,7 +139,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
       f"Intervals are so wide that the {result['comparisons']} comparisons with one amount of "
       "labels all hold in 95 of 100 cases."
     )
-  if any(method["name"] == "supervised from scratch" for method in result["methods"]):
+  if any(method["name"] == SUPERVISED for method in result["methods"]):
     notes.append(
       "Supervised training from scratch learnt from one subset of each share of the labels; only "
       "with that one it is compared."
