@@ -25,7 +25,7 @@ from conrec_tf.data.summary import (
   sampled_values,
 )
 from conrec_tf.reporting.figures import data_figures
-from conrec_tf.reporting.figures.plot_style import Picture
+from conrec_tf.reporting.figures.plot_style import Picture, pixel_step
 from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
 from conrec_tf.reporting.tables import Table
 
@@ -33,7 +33,6 @@ FOLDER = "data"
 IMAGES_SHOWN, VIEWS_SHOWN, PAIRS_SHOWN = 24, 8, 12
 LINES_SHOWN = 200
 EXAMPLES = 3
-LONGEST_SIDE = 320  # pixels of a picture
 
 
 @dataclasses.dataclass
@@ -295,7 +294,7 @@ def _cut(rows: str, count: int) -> list[str]:
 
 def _small(image: np.ndarray) -> np.ndarray:
   """Returns an image as floats in [0, 1], with no more pixels than a picture shows."""
-  step = -(-max(image.shape[:2]) // LONGEST_SIDE)
+  step = pixel_step(image)
   return image[::step, ::step] / np.iinfo(image.dtype).max
 
 

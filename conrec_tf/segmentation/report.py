@@ -19,6 +19,7 @@ from conrec_tf.reporting.figures.plot_style import (
   caption,
   hide_axes,
   image_grid,
+  pixel_step,
   to_rgb,
   wrap_label,
 )
@@ -30,7 +31,6 @@ from conrec_tf.segmentation.masks import IGNORED, palette
 from conrec_tf.segmentation.measures import count_image, segmentation_measures
 from conrec_tf.segmentation.network import SegmentationHead, Segmenter
 
-LONGEST_SIDE = 320  # pixels of a picture
 SHOWN_IN_TENSORBOARD = 4
 WIDTH = 2.2  # inches of an image
 WORST = 6
@@ -101,7 +101,7 @@ class SegmentationInspector:
       probabilities = self._segmenter(image)
       counts = count_image(probabilities, true, with_distances=False)
       dice = segmentation_measures([counts], self.class_names).get(DICE, 1.0)
-      step = -(-max(image.shape[:2]) // LONGEST_SIDE)
+      step = pixel_step(image)
       small, true = to_rgb(image[::step, ::step]), true[::step, ::step]
       predicted = probabilities[::step, ::step].argmax(axis=-1).astype(np.uint8)
       assert isinstance(dice, float)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from conrec_tf.reporting.figures.plot_style import (
+  CELL,
   GREY,
   PALETTE,
   Picture,
@@ -17,7 +18,6 @@ from conrec_tf.reporting.figures.plot_style import (
   wrap_label,
 )
 
-CELL = 1.15  # inches
 LABELS_SHOWN = 40
 NAME_LENGTH = 36  # characters
 CHANNEL_COLORS = {1: (GREY,), 3: (PALETTE[1], PALETTE[2], PALETTE[0])}  # red, green, blue

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from conrec_tf.reporting.figures.plot_style import (
+  CELL,
   HEAT,
   RIGHT,
   WRONG,
@@ -20,7 +21,6 @@ from conrec_tf.reporting.figures.plot_style import (
   wrap_label,
 )
 
-CELL = 1.15  # inches
 LEAST_COLOR_MAX = 2.0  # so that even weights don't seem to differ
 
 # Image, attention weights or None, probability of the true class, predicted class or None.

@@ -29,7 +29,9 @@ OTHER_SCRIPTS = (  # families that people have, in the order of trying
 )
 Sheet = tuple[str, list[list[np.ndarray]]]  # a title, and rows of pictures float [H, W, 3]
 CHART = (4.8, 3.3)  # inches; still readable on a phone's width
+CELL = 1.15  # inches, of an image in a grid of them
 PIXELS_PER_INCH = 144
+LONGEST_SIDE = 320  # pixels of an image that is drawn
 STYLE: Any = {  # matplotlib's type for it names every setting
   "text.parse_math": False,  # a label may be $
   "font.size": 10,
@@ -171,6 +173,11 @@ def draw_frame(axes: Axes, colour: str, width: float = 2.5) -> None:
   """Draws a frame around an image."""
   for spine in axes.spines.values():
     spine.set(visible=True, color=colour, linewidth=width)
+
+
+def pixel_step(image: np.ndarray) -> int:
+  """Returns the step between pixels of `[h, w, ...]` that are drawn, `LONGEST_SIDE` at most."""
+  return -(-max(image.shape[:2]) // LONGEST_SIDE)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
