@@ -339,6 +339,9 @@ def supervised_metric(ordinal: bool) -> str:
   return LABEL_KAPPA if ordinal else LABEL_ACCURACY
 
 
+READINGS = {False: "raw", True: "standardised"}  # of embeddings
+
+
 def scaling_prefix(standardised: bool) -> str:
   """Returns what names begin with, of standardised or of raw embeddings."""
   return STANDARDISED if standardised else EVAL

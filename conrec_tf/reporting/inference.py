@@ -13,7 +13,7 @@ from conrec_tf.data.pipeline import evaluation_batches
 from conrec_tf.evaluation.embedding import embed_split
 from conrec_tf.evaluation.probes import Labelled, evaluation_folds
 from conrec_tf.evaluation.supervised_evaluation import head_kind
-from conrec_tf.metrics import LABEL, LABEL_ACCURACY, is_standardised, scaling_prefix
+from conrec_tf.metrics import LABEL, LABEL_ACCURACY, READINGS, is_standardised, scaling_prefix
 from conrec_tf.models import ConRec, LinearHead
 from conrec_tf.reporting.figures.image_grids import color_max, upsample_nearest
 from conrec_tf.reporting.figures.plot_style import Sheet, overlay_heatmap, to_rgb
@@ -207,8 +207,7 @@ def classifier_words(metric: str) -> str:
   """Returns the classifier, in words, from the name of the number that runs are compared by."""
   if metric.startswith(LABEL):
     return "the supervised head"
-  reading = "standardised" if is_standardised(metric) else "raw"
-  return f"linear evaluation of {reading} embeddings"
+  return f"linear evaluation of {READINGS[is_standardised(metric)]} embeddings"
 
 
 def _splits(options: Experiment, eval_source: DatasetSource) -> tuple[Split, Split]:

@@ -9,6 +9,7 @@ from conrec_tf.files import csv_text
 from conrec_tf.metrics import (
   BEST_STEP,
   GLOBAL_STEP,
+  READINGS,
   UNTRAINED_STRONGEST,
   UNTRAINED_STRONGEST_READING,
   best_key,
@@ -161,7 +162,7 @@ def representations_table(rows: Sequence[dict[str, Any]]) -> Table:
     [
       (
         row["representation"],
-        "standardised" if row["standardised"] else "raw",
+        READINGS[row["standardised"]],
         str(row["dimensions"]),
         f"{row['strength']:g}",
         f"{100 * row['validation']:.2f}",

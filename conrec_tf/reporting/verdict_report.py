@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from conrec_tf.evaluation.verdict import SUPERVISED
-from conrec_tf.metrics import GLOBAL_STEP, metric_of
+from conrec_tf.metrics import GLOBAL_STEP, READINGS, metric_of
 from conrec_tf.reporting.figures.difference_figures import differences_by_labels
 from conrec_tf.reporting.html_report import PAGE, Section, page_folder, write_page
 from conrec_tf.reporting.run_record import RunRecord
@@ -115,7 +115,7 @@ def readings_table(result: Mapping[str, Any]) -> Table:
       (
         method["name"],
         chosen["representation"],
-        "standardised" if chosen["standardised"] else "raw",
+        READINGS[chosen["standardised"]],
         str(chosen["dimensions"]),
         f"{chosen['strength']:g}",
         f"{100 * chosen['validation']:.2f}",

@@ -15,10 +15,10 @@ from conrec_tf.evaluation.label_kinds import LabelKind, kind_of_name
 from conrec_tf.evaluation.logistic_regression import LinearClassifier
 from conrec_tf.evaluation.probes import KnownImages
 from conrec_tf.files import write_bytes
+from conrec_tf.metrics import READINGS
 from conrec_tf.run_dir.run_directory import RunDirectory, numbered
 
 FILE = ("classifier_", ".npz")  # around the step
-READINGS = {False: "raw", True: "standardised"}
 DAMAGED = (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile)
 
 

@@ -24,6 +24,7 @@ from conrec_tf.metrics import (
   LATE_GAIN,
   MEASURED_ON,
   PREDICTIONS,
+  READINGS,
   REPRESENTATIONS,
   STANDARDISED,
   UNTRAINED_STRONGEST,
@@ -261,7 +262,7 @@ class Results:
       rows.append((words, format_value(FEW_SHOTS, row["mean"]), step, ""))
     for row in last.get(REPRESENTATIONS, ()):
       if row["chosen"]:
-        reading = "standardised" if row["standardised"] else "raw"
+        reading = READINGS[row["standardised"]]
         words = f"chosen on held-out labels: {row['representation']}, {reading}"
         note = f", C = {row['strength']:g}"
         rows.append((words, format_value(REPRESENTATIONS, row["test"]), step, note))
