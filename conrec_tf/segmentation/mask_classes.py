@@ -12,8 +12,9 @@ import numpy as np
 
 from conrec_tf.data.files.label_table import read_lines
 from conrec_tf.data.files.labels import warn_of_near_twins
+from conrec_tf.data.images.by_pillow import BYTE
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.segmentation.masks import BYTE, IGNORED, MOST_CLASSES, Mask
+from conrec_tf.segmentation.masks import IGNORED, MOST_CLASSES, Mask
 
 logger = logging.getLogger(__name__)
 

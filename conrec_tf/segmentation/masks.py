@@ -12,7 +12,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.data.images import header
 from conrec_tf.data.images.bad_image import as_bad_image
-from conrec_tf.data.images.by_pillow import opened
+from conrec_tf.data.images.by_pillow import BYTE, WORD, opened
 from conrec_tf.data.images.pixel_values import upright
 from conrec_tf.errors import UsageError, listed
 
@@ -24,7 +24,6 @@ NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 PNG_BITS_AT, PNG_COLOUR_AT = 24, 25  # bytes of its header
 LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
-BYTE = 255  # white of 8 bits
 NOISE = 16  # by which values of black and white that were saved with losses differ from them
 
 
@@ -44,7 +43,7 @@ class Mask:
 
   name: str
   pixels: np.ndarray
-  white: int = 255
+  white: int = BYTE
   palette: np.ndarray | None = None
   is_lossy: bool = False
   white_is_zero: bool = False
@@ -190,7 +189,7 @@ def _white(image: Image.Image, content: bytes) -> tuple[int, int]:
     return 1, 1
   if image.mode == "P":
     return BYTE, BYTE
-  shown = BYTE if image.mode == "L" else 65535
+  shown = BYTE if image.mode == "L" else WORD
   if image.format == "PNG" and content[PNG_COLOUR_AT] == 0:
     return 2 ** content[PNG_BITS_AT] - 1, shown
   if image.format == "TIFF":
