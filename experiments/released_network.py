@@ -56,7 +56,7 @@ def main():
   shutil.copytree(exported, folder)
   network = tf.saved_model.load(str(folder))
   width = network(tf.zeros([1, Config.image_size, Config.image_size, 3])).shape[-1]
-  machines = trained_on(directory.rows("processes.jsonl", "step"), result["global_step"])
+  machines = trained_on(directory.processes(), result["global_step"])
   (folder / "README.md").write_text(card(result, args.epochs, width, machines))
 
 

@@ -21,7 +21,7 @@ from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.environment import process_info
 from conrec_tf.run_dir.metrics_log import MetricsLog
 from conrec_tf.run_dir.results import Results
-from conrec_tf.run_dir.run_directory import METRICS_FILE, PROCESSES, RunDirectory
+from conrec_tf.run_dir.run_directory import METRICS_FILE, RunDirectory
 from conrec_tf.training.preemption import GracefulShutdown, Preempted
 from conrec_tf.training.progress import ChanceLevelNotice, hints
 from conrec_tf.training.task import TrainTask
@@ -94,7 +94,7 @@ class Evaluator:
     settings = self._config.settings
     self._feeds = [Feed(name, self._directory, settings, rows) for name in self._config.tracker]
     if self._trains:
-      self._directory.add_row(PROCESSES, process_info(self.step), "step")
+      self._directory.add_process(process_info(self.step))
     self._tensorboard = None
     if not self._config.report:
       return

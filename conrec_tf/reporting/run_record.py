@@ -28,7 +28,6 @@ from conrec_tf.run_dir.run_directory import (
   ELSEWHERE,
   IMAGES,
   METRICS_FILE,
-  PROCESSES,
   SEEDS,
   RunDirectory,
   seed_folder,
@@ -151,7 +150,7 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     evaluations,
     result,
     read_predictions(directory, result[GLOBAL_STEP]),
-    directory.rows(PROCESSES, "step"),
+    directory.processes(),
     train_images=images.get("train_images", 0),
     learnt_from=images.get("digest", ""),
   )

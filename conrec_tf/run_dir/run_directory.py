@@ -230,10 +230,14 @@ class RunDirectory:
       )
     return [row for row in rows if row is not None]
 
-  def add_row(self, name: str, row: dict[str, Any], key: str) -> None:
-    """Adds a row to a file of JSON lines."""
-    rows = [*self.rows(name, key), row]
-    write_text(self.path / name, "".join(json.dumps(each) + "\n" for each in rows))
+  def processes(self) -> list[dict[str, Any]]:
+    """Returns `{step, started, machine, versions}` of each process that trained, in order."""
+    return self.rows(PROCESSES, "step")
+
+  def add_process(self, row: dict[str, Any]) -> None:
+    """Adds one to `processes`."""
+    rows = [*self.processes(), row]
+    write_text(self.path / PROCESSES, "".join(json.dumps(each) + "\n" for each in rows))
 
   def evaluations(self, last_step: float = math.inf) -> dict[int, dict[str, Any]]:
     """Returns `{step: result}` of the evaluations made at or before `last_step`, in order."""
