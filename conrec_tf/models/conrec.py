@@ -178,9 +178,9 @@ class ConRec(tf.keras.Model):
     return found
 
   @_compiled
-  def embed(self, images: tf.Tensor, training: bool = False, layer: int = 0) -> tf.Tensor:
+  def embed(self, images: tf.Tensor, layer: int = 0) -> tf.Tensor:
     """Computes `representation` as a compiled graph, for inference."""
-    return self.representation(images, training=training, layer=layer)
+    return self.representation(images, layer=layer)
 
   @_compiled
   def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
