@@ -17,6 +17,14 @@ from conrec_tf.errors import UsageError
 LENGTH = ("train_epochs", "train_steps")
 OF_SUPERVISED = (Augmentation, Model, Optimization)  # sections that a training without others has
 OF_EVAL_DATASET = ("eval_dataset", "eval_data_dir", "eval_train_split", "eval_test_split")
+# Options that say which images are measured.
+OF_MEASURED_IMAGES = (
+  "eval_dataset",
+  "eval_train_split",
+  "eval_test_split",
+  "eval_split",
+  "eval_crop",
+)
 AT_THE_END = (
   "label_fractions",
   "few_shots",
@@ -193,11 +201,7 @@ class Config(Options):
     What determines training isn't in it.
     """
     names = (
-      "eval_dataset",
-      "eval_train_split",
-      "eval_test_split",
-      "eval_split",
-      "eval_crop",
+      *OF_MEASURED_IMAGES,
       "eval_image_size",
       "eval_crops",
       "ordinal_labels",

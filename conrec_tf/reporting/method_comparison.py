@@ -7,12 +7,13 @@ import pathlib
 
 import numpy as np
 
+from conrec_tf.config.config import OF_MEASURED_IMAGES
 from conrec_tf.evaluation.comparison import Difference, compare
 from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import LABEL_FREE, Metric, metric_of
 from conrec_tf.reporting.run_record import RunRecord, last_parts, told_apart
 from conrec_tf.reporting.tables import Table
-from conrec_tf.run_dir.measurement import OF_DATA, changed_words
+from conrec_tf.run_dir.measurement import changed_words
 from conrec_tf.run_dir.predictions_file import file_name
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,9 @@ def _obstacle(runs: Sequence[RunRecord], metric: str) -> str:
     return "without labels there are no predictions"
   kept = runs[0].predictions
   for run in runs:
-    settings = changed_words(runs[0].measured.compared(OF_DATA), run.measured.compared(OF_DATA))
+    settings = changed_words(
+      *(each.measured.compared(OF_MEASURED_IMAGES) for each in (runs[0], run))
+    )
     if settings:
       return f"{run.path} was measured with other settings, {'; '.join(settings)}"
     if run.predictions and run.predictions.measured_on not in ("", run.measured.digest):

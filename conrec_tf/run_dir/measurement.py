@@ -11,6 +11,7 @@ import logging
 import pathlib
 from typing import Any
 
+from conrec_tf.config.config import OF_MEASURED_IMAGES
 from conrec_tf.config.migrations import ADDED, current_settings, named_settings
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
@@ -21,8 +22,6 @@ from conrec_tf.run_dir.run_directory import RunDirectory
 logger = logging.getLogger(__name__)
 
 TRAIN, EVAL, VIEWS = "train", "eval", "views"  # what images are for
-# Options that say which images are measured: where a record holds their digests, those count.
-OF_DATA = ("eval_dataset", "eval_train_split", "eval_test_split", "eval_split", "eval_crop")
 # Options that change no number of a result but add some; `num_repeats` is of the first two.
 ADDITIONS = ("label_fractions", "few_shots", "sweep_representations", "bootstrap_samples")
 OF_SUBSETS = ADDITIONS[:2]
@@ -56,7 +55,7 @@ class Measurement:
   @property
   def digest(self) -> str:
     """A short text that tells this record from others, for tables and names of folders."""
-    return short_digest([self.data, named_settings(self.compared(OF_DATA))])
+    return short_digest([self.data, named_settings(self.compared(OF_MEASURED_IMAGES))])
 
   def record(self, full: bool) -> dict[str, Any]:
     """Returns what a result, with `full` one of the end, says of itself."""
@@ -78,7 +77,7 @@ class Measurement:
     settings = current_settings({"train_mode": "segment", **noted} if noted else {})
     if "label_fractions" not in noted:  # of an evaluation on the way
       settings = {name: settings[name] for name in self.settings if name in settings}
-    passed_over = OF_DATA if data and self.data else ()
+    passed_over = OF_MEASURED_IMAGES if data and self.data else ()  # their digests count
     return words + changed_words(settings, self.compared(passed_over))
 
   def other_images(self, other: "Measurement") -> list[str]:
