@@ -15,7 +15,6 @@ from conrec_tf.commands.contenders import Network, trained_network, untrained_ne
 from conrec_tf.commands.tasks import load_dataset
 from conrec_tf.commands.train import start_workers, train_and_evaluate
 from conrec_tf.config import Config, Experiment
-from conrec_tf.config.options.table import OPTIONS
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.data.registry import load_eval_dataset
 from conrec_tf.data.summary import failing_images_named
@@ -38,7 +37,7 @@ from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.pretrained.find import known_center_crops, resolve_checkpoint
 from conrec_tf.reporting.run_record import read_run_record, seed_folders, told_apart
 from conrec_tf.run_dir.embedding_files import read_arrays, write_arrays
-from conrec_tf.run_dir.measurement import measurement, short_digest
+from conrec_tf.run_dir.measurement import LATER, measurement, short_digest
 from conrec_tf.run_dir.predictions_file import read_predictions
 from conrec_tf.run_dir.results_place import is_of_other_images
 from conrec_tf.run_dir.run_directory import VERDICT, VERDICT_FILE, RunDirectory
@@ -246,8 +245,8 @@ class _Bench:
     settings = self._config.from_scratch(VERDICT, *asked).training_fingerprint
     known = [settings, steps, self._measurement.data]
     # As it is read where none of these is given, earlier versions named it.
-    read = {name: getattr(self._config, name) for name in ("eval_image_size", "eval_crops")}
-    if any(read[name] != OPTIONS[name].default for name in read):
+    read = {name: getattr(self._config, name) for name in LATER}
+    if read != LATER:
       known.append(read)
     name = f"supervised-{short_digest(known)}"
     return self._config.from_scratch(os.path.join(VERDICT, name), *asked)
