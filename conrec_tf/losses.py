@@ -68,7 +68,7 @@ def gather_views(views: tf.Tensor) -> tf.Tensor:
 def own_columns(logits: tf.Tensor) -> tf.Tensor:
   """Returns the column, int32 `[2B]`, in which each of this replica's rows meets itself."""
   images, of_all = tf.unstack(tf.shape(logits) // 2)
-  first = tf.range(images) + images * replicas.replica_id()
+  first = replicas.own_rows(images)
   return tf.concat([first, of_all + first], axis=0)
 
 

@@ -20,6 +20,14 @@ def replica_id() -> int | tf.Tensor:
   return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
+def own_rows(count: tf.Tensor) -> tf.Tensor:
+  """Returns which rows of those of all replicas are this one's, int32 `[count]`; all have as many.
+
+  They are in the order of `all_gather`.
+  """
+  return tf.range(count) + count * replica_id()
+
+
 def all_reduce_mean(values: Any) -> Any:
   """Returns means over the replicas of (a structure of) float tensors."""
   return _all_reduce(tf.distribute.ReduceOp.MEAN, values)

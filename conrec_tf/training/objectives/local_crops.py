@@ -82,7 +82,7 @@ def decoupled_from_crop_logits(logits: tf.Tensor) -> tf.Tensor:
     give 2 ln(2B - 2).
   """
   images, of_all = tf.shape(logits)[1], tf.shape(logits)[3]
-  column = tf.range(images) + images * replicas.replica_id()
+  column = replicas.own_rows(images)
   own = tf.one_hot(column, of_all, True, False)[:, tf.newaxis]
   near = tf.reduce_sum(tf.where(own, logits, 0.0), axis=[2, 3]) / 2.0
   others = tf.where(own, tf.cast(losses.MASKED, logits.dtype), logits)

@@ -156,7 +156,7 @@ def moco_logits(
     ],
     axis=0,
   )
-  own = tf.range(images) + images * replicas.replica_id()
+  own = replicas.own_rows(images)
   return logits / temperature, tf.concat([own, own], axis=0)
 
 

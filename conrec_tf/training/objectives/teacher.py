@@ -118,7 +118,7 @@ def _relations(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
   Those of a row with itself are 0. N are the rows of all replicas.
   """
-  own = tf.range(tf.shape(rows)[0]) + tf.shape(rows)[0] * replicas.replica_id()
+  own = replicas.own_rows(tf.shape(rows)[0])
   rows = replicas.all_gather(rows)
   rows = rows - tf.reduce_mean(rows, axis=0)  # so that little is lost in the differences below
   products = tf.matmul(rows, rows, transpose_b=True)
