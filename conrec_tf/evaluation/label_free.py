@@ -72,8 +72,7 @@ def rank_me(embeddings: np.ndarray) -> float:
 
 def uniformity(embeddings: np.ndarray) -> float:
   """Returns the logarithm of the mean over pairs of exp(-2 * squared distance), on the sphere."""
-  lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-  directions = embeddings / np.maximum(lengths, EPSILON)
+  directions = _on_sphere(embeddings)
   cosines = (directions @ directions.T)[np.triu_indices(len(directions), 1)]
   return float(np.log(np.mean(np.exp(-4.0 * (1.0 - cosines)))))
 
@@ -83,11 +82,13 @@ def alignment(first: np.ndarray, second: np.ndarray) -> float:
 
   It is in [0, 4]; 0 where views of an image are embedded alike, both float `[N, F]`.
   """
-  directions = [
-    views / np.maximum(np.linalg.norm(views, axis=1, keepdims=True), EPSILON)
-    for views in (first.astype(np.float64), second.astype(np.float64))
-  ]
-  return float(np.mean(np.sum((directions[0] - directions[1]) ** 2, axis=1)))
+  apart = _on_sphere(first.astype(np.float64)) - _on_sphere(second.astype(np.float64))
+  return float(np.mean(np.sum(apart**2, axis=1)))
+
+
+def _on_sphere(embeddings: np.ndarray) -> np.ndarray:
+  """Returns embeddings float `[N, F]` with length 1."""
+  return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), EPSILON)
 
 
 def warn_of_collapse(result: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ class Progress:
 
   def _parts(self, row: dict[str, Any], left: float | None, labels: dict[str, str]) -> list[str]:
     return [
-      labels["step"].format(f"{row['global_step']}/{self._last}"),
+      labels["step"].format(f"{row[GLOBAL_STEP]}/{self._last}"),
       *[form.format(row[name]) for name, form in labels.items() if name in row],
       *([] if left is None else [f"{duration(left)} left"]),
     ]
