@@ -112,7 +112,7 @@ def decode_reduced(
     ]
     index = tf.reduce_sum(tf.cast(reduction > tf.constant(REDUCTIONS[1:]), tf.int32))
     image = with_channels(tf.switch_case(index, decoders), channels)
-    return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
+    return _in_16_bits(image) if as_uint16 else image
 
   if channels in (1, 3):
     none = reduction, full_size
@@ -145,7 +145,7 @@ def of_bytes(function: Callable[[bytes], Any], encoded: tf.Tensor, dtype: tf.DTy
 def _with_channels(encoded: tf.Tensor, channels: int, bits: int, as_uint16: bool) -> tf.Tensor:
   def of_8_bits() -> tf.Tensor:
     image = tf.io.decode_image(encoded, expand_animations=False)
-    return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
+    return _in_16_bits(image) if as_uint16 else image
 
   def of_16_bits() -> tf.Tensor:
     image = tf.io.decode_png(encoded, dtype=tf.uint16)
@@ -172,7 +172,7 @@ def _with_channels(encoded: tf.Tensor, channels: int, bits: int, as_uint16: bool
 
     def of_cmyk() -> tf.Tensor:
       image = tf.io.decode_jpeg(encoded, 3)
-      return tf.cast(image, tf.uint16) * 257 if as_uint16 else image
+      return _in_16_bits(image) if as_uint16 else image
 
     image = tf.case(
       [
@@ -186,6 +186,11 @@ def _with_channels(encoded: tf.Tensor, channels: int, bits: int, as_uint16: bool
     with tf.control_dependencies([check] if check is not None else []):
       image = tf.identity(native)
   return tf.ensure_shape(image, [None, None, channels])
+
+
+def _in_16_bits(image: tf.Tensor) -> tf.Tensor:
+  """Returns uint8 as uint16, white as white; `pixel_values.converted` does so of arrays."""
+  return tf.cast(image, tf.uint16) * 257
 
 
 def fill_range(image: tf.Tensor, bits: int) -> tf.Tensor:
