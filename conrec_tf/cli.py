@@ -24,7 +24,7 @@ from conrec_tf.config.options.table import OPTIONS, SECTIONS
 from conrec_tf.errors import UsageError
 from conrec_tf.output import TerminalFormatter, outlive_readers
 from conrec_tf.pretrained.find import network_values, said_beside
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.preemption import Preempted
 
 FLAGS = flags.FLAGS
@@ -183,7 +183,7 @@ def _values_of_run() -> dict[str, Any]:
   mode = str(FLAGS.mode)
   checkpoint, model_dir = (os.path.expanduser(path) for path in (FLAGS.checkpoint, FLAGS.model_dir))
   run = RunDirectory(model_dir)
-  raw = (run.read("config.json") or {}) if model_dir else {}
+  raw = run.settings if model_dir else {}
   stored = current_settings(raw)
   values = settings_before(raw)
   checks = mode == "check_data" and not FLAGS["dataset"].present  # what the run learns from
@@ -195,7 +195,7 @@ def _values_of_run() -> dict[str, Any]:
       values["data_dir"] = ""
     if stored.get("mode") != "eval":  # else it is what was evaluated
       values["checkpoint"] = ""  # where it began
-    channels = (run.read(IMAGES) or {}).get("channels")
+    channels = run.images.get("channels")
     if mode in ("embed", "explore", "predict") and channels in (1, 3):
       values["image_channels"] = channels
     if mode == "predict" and (FLAGS["dataset"].present or FLAGS["data_dir"].present):

@@ -24,6 +24,7 @@ from conrec_tf.errors import UsageError, as_usage_error
 
 # .conrec_tf.<process>.<when it started>.<number>.<machine>
 TEMPORARY = re.compile(r"\.conrec_tf\.(\d+)\.(\d+)\.\d+\.(.+)")
+CONFIG_FILE = "config.json"  # of a run, the options that it was given
 OUTPUT = ".conrec_tf"  # a file in each model_dir, whose images are no data
 BEFORE = ".conrec_tf-before"  # ends the name of a folder that is being replaced
 SECONDS_OF_OTHERS = 24 * 60 * 60.0  # after which another machine's unchanged file is a leftover
@@ -51,7 +52,7 @@ def is_output_folder(folder: str | os.PathLike) -> bool:
   if os.path.exists(os.path.join(folder, OUTPUT)):
     return True
   try:
-    settings = json.loads(pathlib.Path(folder, "config.json").read_bytes())
+    settings = json.loads(pathlib.Path(folder, CONFIG_FILE).read_bytes())
   except (OSError, ValueError):
     return False
   return isinstance(settings, dict) and {"model_dir", "train_mode"} <= settings.keys()

@@ -89,7 +89,7 @@ def pretrain(
     for path in (values.get("checkpoint", ""), values["model_dir"])
   )
   directory = RunDirectory(folder) if folder else None
-  own = settings_before((directory.read("config.json") if directory else None) or {})
+  own = settings_before(directory.settings if directory else {})
   if start:
     own |= said_beside(network_values(start, "train", directory), options)
     values["checkpoint"] = start

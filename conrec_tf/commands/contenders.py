@@ -122,7 +122,7 @@ def untrained_network(path: str, settings: Mapping[str, Any], channels: int) -> 
     settings: `{option: value}` of all that is asked for, by which it is read.
     channels: of the images.
   """
-  stored = RunDirectory(path).read("config.json") or {}
+  stored = RunDirectory(path).settings
   given = _options(settings, READ)
   options = Description.from_settings({**stored, **given, "mixed_precision": "float32"})
 
@@ -155,7 +155,7 @@ def _opened(
     given: of `READ`, where it isn't read as it says itself.
   """
   directory = RunDirectory(path)
-  stored = directory.read("config.json") if pathlib.Path(path).is_dir() else None
+  stored = directory.settings if pathlib.Path(path).is_dir() else {}
   if stored and not directory.has_checkpoints:  # of a network that was evaluated as it is
     options = Description.from_settings(stored)
     if options.checkpoint:

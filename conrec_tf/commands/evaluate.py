@@ -25,7 +25,7 @@ from conrec_tf.pretrained.load import load_network
 from conrec_tf.run_dir.checkpoints import Checkpoints
 from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.results_place import ResultsPlace, is_of_other_images, results_place
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import RunDirectory
 from conrec_tf.training.evaluations import evaluate_linearly, main_metric
 from conrec_tf.training.label_checks import check_labels
 from conrec_tf.training.task import EvalTask, last_step_of
@@ -51,7 +51,7 @@ def run(config: Config) -> None:
     evaluate_network(config)
     return
   directory = RunDirectory(config.run_directory)
-  images = directory.read(IMAGES) or {}
+  images = directory.images
   crops = known_center_crops(directory, config.eval_dataset)
   source = load_dataset(config, crops.training)
   if images.get("channels", source.channels) != source.channels:
@@ -148,7 +148,7 @@ def _check_not_measured(place: ResultsPlace) -> None:
     UsageError: one does.
   """
   directory = place.directory
-  stored = directory.read("config.json") or {} if place.is_own else {}
+  stored = directory.settings if place.is_own else {}
   if stored.get("mode") == "train_then_eval" and directory.is_in_use:
     raise UsageError(
       "mode=eval must wait for the end of a training that evaluates itself (train_then_eval), or "

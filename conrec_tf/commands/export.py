@@ -85,7 +85,7 @@ def _result(
       otherwise than it was measured.
     crop: whether images are given to it by their centre.
   """
-  result, known = directory.result(pretrained.step), directory.read("config.json") or {}
+  result, known = directory.result(pretrained.step), directory.settings
   if Measurement.of_result(result).data.get("network") != network_digest(pretrained):
     result, known = pretrained.result, pretrained.settings
   found, own_crop = Measurement.of_result(result), pretrained.center_crop

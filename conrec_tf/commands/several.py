@@ -39,7 +39,7 @@ def run(config: Config) -> None:
   _check_images([one for _, one in trainings])
   directory, results = RunDirectory(config.run_directory), []
   with workers.raise_on_lost_worker():
-    if workers.is_chief and not directory.read("result.json"):  # whose settings stay
+    if workers.is_chief and not directory.summary:  # whose settings stay
       directory.start(config)
     directory.check_kind(config.is_of_several)
     for title, one in trainings:

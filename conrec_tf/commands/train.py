@@ -32,7 +32,6 @@ from conrec_tf.run_dir.results import Results
 from conrec_tf.run_dir.results_place import ResultsPlace, note_data, results_place
 from conrec_tf.run_dir.run_directory import (
   CHECKPOINTS,
-  IMAGES,
   RunDirectory,
   prefixes,
   step_of,
@@ -228,7 +227,7 @@ def _settled_precision(mixed_precision: str, directory: RunDirectory) -> str:
   if mixed_precision != "auto":
     return mixed_precision
   here = resolve_precision("auto")
-  precision = (directory.read("config.json") or {}).get("mixed_precision", here)
+  precision = directory.settings.get("mixed_precision", here)
   precision = here if precision == "auto" else precision  # nothing was trained yet
   logger.info(
     "Computing in %s%s",
@@ -259,7 +258,7 @@ def _start(
     config = dataclasses.replace(config, train_steps=trained)
   directory.start(config, source.digest, source.class_names, network)
   if goes_on(directory):  # what it began from may have gone on learning since
-    network = (directory.read(IMAGES) or {}).get("network", "")
+    network = directory.images.get("network", "")
   note_data(directory, source, eval_source, network)
   logger.info(
     "Run %s: %s on %s, %d training %s, %d steps",

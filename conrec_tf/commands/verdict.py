@@ -226,7 +226,7 @@ class _Bench:
       for each in self._protocol.fractions
     }
     folders = {key: RunDirectory(each.run_directory) for key, each in trainings.items()}
-    left = [key for key, folder in folders.items() if not folder.read("result.json")]
+    left = [key for key, folder in folders.items() if not folder.summary]
     if left:
       _say_how_long(run, steps, len(left))
     for key in left:

@@ -15,7 +15,6 @@ from conrec_tf.errors import UsageError, as_usage_error
 from conrec_tf.run_dir.run_directory import (
   BEST,
   CHECKPOINTS,
-  IMAGES,
   RunDirectory,
   prefixes,
   step_of,
@@ -159,7 +158,7 @@ def network_values(
   Raises:
     UsageError: there is no such network.
   """
-  stored = current_settings((run.read("config.json") if run else None) or {})
+  stored = current_settings(run.settings if run else {})
   goes_on = run and run.has_checkpoints and stored.get("checkpoint") == checkpoint
   if goes_on and mode in OF_A_TRAINING:
     return {name: stored[name] for name in ARCHITECTURE_OPTIONS if name in stored}
@@ -240,8 +239,8 @@ def _current_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _checkpoint(prefix: str) -> PretrainedModel:
   directory = RunDirectory(pathlib.Path(prefix).absolute().parent.parent)
-  step, images = step_of(prefix), directory.read(IMAGES) or {}
-  settings = _current_settings(directory.read("config.json") or {})
+  step, images = step_of(prefix), directory.images
+  settings = _current_settings(directory.settings)
   channels = images.get("channels", 0)
   return PretrainedModel(
     "checkpoint",
@@ -321,7 +320,7 @@ def known_center_crops(
     eval_dataset: the dataset of linear evaluation where it isn't the training's, or nothing.
     checkpoint: the network that the run begins from, or nothing.
   """
-  images = directory.read(IMAGES) or {}
+  images = directory.images
   training, evaluation = images.get("train_center_crop"), images.get("center_crop")
   if evaluation is None and checkpoint:
     training = evaluation = resolve_checkpoint(checkpoint).center_crop

@@ -33,7 +33,7 @@ class Run(os.PathLike[str]):
   @property
   def result(self) -> dict[str, Any]:
     """`{name: value}` of its evaluations, as `result.json` has it; nothing before the first."""
-    return RunDirectory(self.path).read("result.json") or {}
+    return RunDirectory(self.path).summary
 
   @functools.cached_property
   def network(self) -> Embedder:

@@ -26,7 +26,6 @@ from conrec_tf.run_dir.measurement import Measurement
 from conrec_tf.run_dir.predictions_file import ImagePredictions, read_predictions
 from conrec_tf.run_dir.run_directory import (
   ELSEWHERE,
-  IMAGES,
   METRICS_FILE,
   SEEDS,
   RunDirectory,
@@ -129,13 +128,13 @@ def read_run_record(path: str | os.PathLike, flag: str = "model_dir") -> RunReco
     UsageError: there is no run, or nothing that it measured.
   """
   directory = RunDirectory(path)
-  values = directory.read("config.json")
+  values = directory.settings
   if not values:
     raise UsageError(f"{flag} must be the folder of a run, for the report. Received: {path}")
   config = Description.from_settings({**values, "mode": "report"})
   evaluations = directory.evaluations()
   last = evaluations[max(evaluations)] if evaluations else {}
-  result = directory.read("result.json") or last
+  result = directory.summary or last
   rows = directory.rows(METRICS_FILE, GLOBAL_STEP)
   if GLOBAL_STEP not in result:
     raise UsageError(
@@ -160,7 +159,7 @@ def _images_learnt_from(directory: RunDirectory) -> dict[str, Any]:
   """Returns what is noted of a run's images, also of what was measured apart from its results."""
   above = directory.path.absolute().parent
   run = RunDirectory(above.parent) if above.name == ELSEWHERE else directory
-  return run.read(IMAGES) or {}
+  return run.images
 
 
 def read_other_runs(names: Sequence[str], run: RunRecord) -> list[RunRecord]:
@@ -200,7 +199,7 @@ def read_other_runs(names: Sequence[str], run: RunRecord) -> list[RunRecord]:
 
 def seed_folders(path: str | os.PathLike) -> list[pathlib.Path]:
   """Returns the folders of the runs in one of several seeds; none for any other folder."""
-  result = RunDirectory(path).read("result.json") or {}
+  result = RunDirectory(path).summary
   return [pathlib.Path(path) / seed_folder(seed) for seed in result.get(SEEDS, ())]
 
 

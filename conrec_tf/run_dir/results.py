@@ -48,7 +48,13 @@ from conrec_tf.run_dir.measurement import EVAL as EVAL_SPLIT
 from conrec_tf.run_dir.measurement import TRAIN, Measurement
 from conrec_tf.run_dir.predictions_file import FILE as PREDICTIONS_FILE
 from conrec_tf.run_dir.predictions_file import write_predictions
-from conrec_tf.run_dir.run_directory import RESULT_FILE, RunDirectory, numbered, result_name
+from conrec_tf.run_dir.run_directory import (
+  RESULT_FILE,
+  SUMMARY_FILE,
+  RunDirectory,
+  numbered,
+  result_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -197,14 +203,14 @@ class Results:
     gain = self._late_gain(evaluations, step)
     if gain:
       result[LATE_GAIN] = dataclasses.asdict(gain)
-    self.directory.write("result.json", result)
+    self.directory.write(SUMMARY_FILE, result)
     rows = self._summary_rows(evaluations, step, best_step)
     width = max((len(words) for words, *_ in rows), default=0) + 2
     lines = [f"  {words:{width}}{value:>8}   step {at}{note}" for words, value, at, note in rows]
     logger.info("%s", "\n".join(lines))
     if gain and not gain.rose:
       logger.info("%s", gain.sentence())
-    logger.info("Results in %s", self.directory.path / "result.json")
+    logger.info("Results in %s", self.directory.path / SUMMARY_FILE)
     return result
 
   @property

@@ -19,10 +19,10 @@ from conrec_tf.config.options.objective import Objective
 from conrec_tf.config.options.table import ARCHITECTURE_OPTIONS, BY_CONTENT
 from conrec_tf.data.dataset import DatasetSource
 from conrec_tf.errors import UsageError, listed
-from conrec_tf.files import make_output_folder
+from conrec_tf.files import CONFIG_FILE, make_output_folder
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 from conrec_tf.run_dir.measurement import DIGITS, EVAL, Measurement, changed_words, measurement
-from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, RunDirectory
+from conrec_tf.run_dir.run_directory import ELSEWHERE, IMAGES, SUMMARY_FILE, RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ResultsPlace:
         "; ".join(self.changed),
         directory.path,
       )
-      directory.write("config.json", self.options)
+      directory.write(CONFIG_FILE, self.options)
       note_data(directory, source, eval_source)
     elif has_results and known is None:
       logger.info(
@@ -108,7 +108,7 @@ def results_place(
     is_pretraining=config.is_pretraining,
     network=network,
   )
-  stored = current_settings(run.read("config.json") or {})
+  stored = current_settings(run.settings)
   settings = config.settings
   read = {name: settings[name] for name in READ_OF_TRAINING}
   if "auto" in (read["mixed_precision"], stored.get("mixed_precision")):
@@ -176,7 +176,7 @@ def write_summary_of(
     measured = dataclasses.replace(measured, data=measured.data | joined if all(evals) else {})
   else:
     _check_alike(directory, results)
-  if differs := measured.differences(directory.read("result.json") or {}):
+  if differs := measured.differences(directory.summary):
     directory = RunDirectory(directory.path / ELSEWHERE / measured.digest)
     logger.info(
       "Measured otherwise than before (%s), and so kept apart, in %s",
@@ -185,7 +185,7 @@ def write_summary_of(
     )
     make_output_folder(directory.path)
   record = {MEASURED_ON: measured.data, EVALUATED_WITH: measured.settings}
-  directory.write("result.json", {**summary, **{name: it for name, it in record.items() if it}})
+  directory.write(SUMMARY_FILE, {**summary, **{name: it for name, it in record.items() if it}})
   return directory
 
 
@@ -224,7 +224,7 @@ def _own_record(run: RunDirectory) -> dict[str, Any] | None:
 
 def is_of_other_images(directory: RunDirectory, source: DatasetSource) -> bool:
   """Returns whether a run began with other images or labels, as far as it is known."""
-  known = (directory.read(IMAGES) or {}).get("digest")
+  known = directory.images.get("digest")
   return bool(known) and known != source.digest
 
 

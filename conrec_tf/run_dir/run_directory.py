@@ -21,13 +21,14 @@ from conrec_tf.config.options.option import shown
 from conrec_tf.config.options.table import BY_CONTENT
 from conrec_tf.config.rules.unread import unread
 from conrec_tf.errors import UsageError, as_usage_error, listed, short_message
-from conrec_tf.files import io_as_usage_error, make_output_folder, write_text
+from conrec_tf.files import CONFIG_FILE, io_as_usage_error, make_output_folder, write_text
 from conrec_tf.metrics import EVALUATED_WITH, GLOBAL_STEP, MEASURED_ON
 
 logger = logging.getLogger(__name__)
 
 SEEDS = "seeds"  # in result.json of a folder of several
 PROCESSES, METRICS_FILE = "processes.jsonl", "metrics.jsonl"
+SUMMARY_FILE = "result.json"
 IMAGES = "images.json"
 CHECKPOINTS, BEST = "checkpoints", "best"
 VERDICT, VERDICT_FILE = "verdict", "verdict.json"  # its folder in that of a run, and what it says
@@ -61,12 +62,12 @@ class RunDirectory:
         another run, or can't be written.
     """
     above = self.path.absolute().parent
-    if above.name == ELSEWHERE and (above.parent / "config.json").exists():
+    if above.name == ELSEWHERE and (above.parent / CONFIG_FILE).exists():
       raise UsageError(
         f"model_dir must not lie in the {ELSEWHERE} of another run. Received: {self.path}"
       )
     self.check_training(config, network)
-    images = self.read(IMAGES) or {}
+    images = self.images
     known, labels = images.get("digest"), other_labels(images, class_names)
     if data and known and (known != data or labels):
       received = f"others in {config.data_dir or config.dataset}"
@@ -76,19 +77,19 @@ class RunDirectory:
         f"labels, groups, which of them can't be decoded). Received: {received} for {self.path}"
       )
     make_output_folder(self.path)
-    self.write("config.json", config.settings)
+    self.write(CONFIG_FILE, config.settings)
     write_text(self.path / "flags.cfg", flagfile(config.settings))
 
   def check_training(self, config: Config, network: str = "") -> None:
     """Raises UsageError where a run lies here whose training is another one; see `start`."""
     self.check_kind(config.is_of_several)
-    stored = current_settings(self.read("config.json") or {})
+    stored = current_settings(self.settings)
     if stored.get("mixed_precision") == "auto":  # of several trainings, or none
       del stored["mixed_precision"]
     if stored.get("image_size_schedule") == "auto":  # as what it comes to
       as_begun = Description.from_settings(stored).training_fingerprint
       stored["image_size_schedule"] = as_begun["image_size_schedule"]
-    known = (self.read(IMAGES) or {}).get("network")
+    known = self.images.get("network")
     moved = STARTS_FROM if network and known == network else ()
     passed_over = {*BY_CONTENT, *moved}.union(*(names for names, _ in unread(config)))
     changed = [
@@ -104,8 +105,8 @@ class RunDirectory:
 
   def check_kind(self, is_of_several: bool) -> None:
     """Raises UsageError where one training would write over what several left, or they over its."""
-    stored = self.read("config.json")
-    known = {name: stored[name] for name in OF_SEVERAL if name in stored} if stored else {}
+    stored = self.settings
+    known = {name: stored[name] for name in OF_SEVERAL if name in stored}
     if known and Description(**known).is_of_several != is_of_several:
       kinds = {True: "several trainings (seeds, cv_folds)", False: "one training"}
       raise UsageError(
@@ -119,7 +120,7 @@ class RunDirectory:
     So it does where a network from elsewhere was evaluated here, or another one is asked for than
     that which this run began from.
     """
-    stored = self.read("config.json")
+    stored = self.settings
     if not stored:
       raise UsageError(
         f"model_dir must be the folder of a run, for mode={mode}. Received: {self.path}"
@@ -134,6 +135,21 @@ class RunDirectory:
         f"checkpoint must be left out for mode={mode}, which is of the run in model_dir. "
         f"Received: {checkpoint}"
       )
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """`{option: value}` that the run was given, as it wrote them down; nothing without a run."""
+    return self.read(CONFIG_FILE) or {}
+
+  @property
+  def images(self) -> dict[str, Any]:
+    """What the run noted of its images when it began; nothing before."""
+    return self.read(IMAGES) or {}
+
+  @property
+  def summary(self) -> dict[str, Any]:
+    """`{name: value}` of `result.json`; nothing before the first evaluation."""
+    return self.read(SUMMARY_FILE) or {}
 
   @property
   def has_checkpoints(self) -> bool:

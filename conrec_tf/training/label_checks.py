@@ -11,7 +11,7 @@ from conrec_tf.errors import UsageError, listed
 from conrec_tf.evaluation.linear_evaluation import held_out_labels
 from conrec_tf.evaluation.probes import evaluation_folds
 from conrec_tf.pretrained.find import check_read_as_learnt
-from conrec_tf.run_dir.run_directory import IMAGES, RunDirectory, other_labels
+from conrec_tf.run_dir.run_directory import RunDirectory, other_labels
 
 NEED_LABELS = ("label_fractions", "few_shots", "sweep_representations", "cv_folds")
 
@@ -144,10 +144,10 @@ def check_learnt_labels(
     class_names: of the data to measure or draw the network on.
   """
   if options.has_supervised_head and directory.has_checkpoints:
-    check_read_as_learnt(options, current_settings(directory.read("config.json") or {}))
+    check_read_as_learnt(options, current_settings(directory.settings))
   if options.mode not in ("eval", "report") or not options.has_outputs:
     return
-  images = directory.read(IMAGES) or {}
+  images = directory.images
   labels = other_labels(images, class_names)
   if labels:
     where = options.data_dir or options.dataset

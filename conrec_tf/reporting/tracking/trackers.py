@@ -10,11 +10,11 @@ import pathlib
 from typing import Any
 
 from conrec_tf.errors import UsageError, short_message
-from conrec_tf.files import io_as_usage_error
+from conrec_tf.files import CONFIG_FILE, io_as_usage_error
 from conrec_tf.metrics import BEST, GLOBAL_STEP, is_number
 from conrec_tf.reporting.tracking.tracker import NETWORK, REPORT, Tracker
 from conrec_tf.run_dir.metrics_log import is_evaluation
-from conrec_tf.run_dir.run_directory import RunDirectory
+from conrec_tf.run_dir.run_directory import SUMMARY_FILE, RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ FOLDER = "trackers"  # in model_dir
 # Modules of this package and the classes in them, by what is named in `tracker`, which is also the
 # name of the library.
 TRACKERS = {"mlflow": "MlflowTracker", "wandb": "WandbTracker"}
-SHOWN = ("report", "result.json", "config.json", "flags.cfg")  # in model_dir
+SHOWN = ("report", SUMMARY_FILE, CONFIG_FILE, "flags.cfg")  # in model_dir
 
 
 def check_trackers(names: Sequence[str]) -> None:
