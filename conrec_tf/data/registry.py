@@ -46,7 +46,7 @@ def load_dataset(config: Experiment, center_crop: bool | None = None) -> Dataset
   data = config.with_splits(config.train_split, config.train_split) if config.cv_fold else config
   source = _opened(data, None if config.mode == "check_data" else config.max_undecodable)
   if config.opens_training_data:
-    if config.train_mode == "finetune":
+    if config.is_finetuning:
       source = source.labelled
     if config.cv_fold:
       source = with_fold_held_out(source, *config.fold)

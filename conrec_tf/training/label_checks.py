@@ -59,7 +59,7 @@ def check_labels(options: Experiment, source: DatasetSource, eval_source: Datase
     return
   if options.has_supervised_head and options.trains:
     _check_head(options, source)
-  if options.train_mode == "finetune" and options.mode != "train" and not source.eval.num_examples:
+  if options.is_finetuning and options.mode != "train" and not source.eval.num_examples:
     raise UsageError(
       "eval_split must have images with labels, which a supervised head is measured on. "
       f"Received: none in {source.eval.name}"

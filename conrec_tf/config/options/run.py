@@ -107,6 +107,11 @@ class Task:
     return self.mode not in ("embed", "explore", "predict", "segment", "export")
 
   @property
+  def is_finetuning(self) -> bool:
+    """True where the network learns from labels of images."""
+    return self.train_mode == "finetune"
+
+  @property
   def is_segmenting(self) -> bool:
     """True where the network learns from masks."""
     return self.train_mode == "segment"

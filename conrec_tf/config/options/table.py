@@ -88,7 +88,7 @@ class Training(Optimization, Objective, Model, Augmentation, Data, Task):
   @property
   def has_supervised_head(self) -> bool:
     """True where a supervised head is trained: on its own, or beside pre-training."""
-    return self.train_mode == "finetune" or self.lineareval_while_pretraining
+    return self.is_finetuning or self.lineareval_while_pretraining
 
   @property
   def has_outputs(self) -> bool:

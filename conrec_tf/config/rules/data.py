@@ -87,7 +87,7 @@ def data_rules(config: Options) -> Iterator[Rule]:
     "max_undecodable must be numbers or shares such as 1%, separated by commas",
   )
   for learns, what in (
-    (config.train_mode == "finetune", "train_mode=finetune"),
+    (config.is_finetuning, "train_mode=finetune"),
     (config.lineareval_while_pretraining, "lineareval_while_pretraining"),
   ):
     yield (

@@ -25,12 +25,12 @@ def evaluation_rules(config: Options) -> Iterator[Rule]:
   number, count = config.fold
   yield (
     config.cv_fold
-    and (count < 2 or number >= count or config.train_mode != "finetune" or bool(config.cv_folds)),
+    and (count < 2 or number >= count or not config.is_finetuning or bool(config.cv_folds)),
     "cv_fold must be a fold from 0 and how many there are, e.g. 0/5, for train_mode=finetune "
     "without cv_folds",
   )
   yield (
-    config.train_label_fraction != 1 and config.train_mode != "finetune",
+    config.train_label_fraction != 1 and not config.is_finetuning,
     "train_label_fraction must be 1 unless train_mode is finetune",
   )
   yield (

@@ -10,7 +10,7 @@ WITHOUT_KEYS = ("image_folder", "npz", "webdataset")
 
 def unread(config: Options) -> list[tuple[tuple[str, ...], str]]:
   """Returns options that change nothing in a training, and beside what: `(names, unless ...)`."""
-  finetunes, segments = config.train_mode == "finetune", config.is_segmenting
+  finetunes, segments = config.is_finetuning, config.is_segmenting
   contrasts_corrupted = config.contrastive_weight and config.corruption != "none"
   datasets = {config.dataset, config.eval_dataset or config.dataset}
   table: tuple[tuple[tuple[str, ...], object, str], ...] = (
