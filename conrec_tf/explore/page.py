@@ -53,12 +53,12 @@ def write_page(
   make_output_folder(folder.parent)
   listed = lists(found)
   shown, slots = places(len(images.names), _listed(listed), seed)
-  data = page_data(images, found, listed, shown, slots)
+  data, made = page_data(images, found, listed, shown, slots), tables(images, found)
   with replacing(folder, PAGE) as temporary, io_as_usage_error(folder):
     (temporary / SPRITES).mkdir(parents=True)
     write_sprites(temporary / SPRITES, slots, thumbnails(shown))
     write_text(temporary / DATA, f"window.conrecData = {json.dumps(data)};\n")
-    for name, rows in tables(images, found).items():
+    for name, rows in made.items():
       write_text(temporary / f"{name}.csv", csv_text(rows))
     text = TEMPLATES.get_template("explore.html.jinja").render(
       title=title,
@@ -67,7 +67,7 @@ def write_page(
       map=found.map,
       check=found.check,
       notes=notes,
-      tables=[f"{name}.csv" for name in tables(images, found)],
+      tables=[f"{name}.csv" for name in made],
       script=Markup(pathlib.Path(__file__).with_name("explore.js").read_text("utf-8")),
     )
     write_text(temporary / PAGE, text)
