@@ -120,7 +120,7 @@ def loss_of_equal_projections(method: str, images: int, queue_length: int = 0) -
   return 2.0 * math.log(compared)
 
 
-def accuracy_of_equal_projections(images: int, queue_length: int = 0) -> float:
+def accuracy_of_equal_projections(images: int, queue_length: int) -> float:
   """Returns the contrastive accuracy by chance; see `loss_of_equal_projections`."""
   return 1.0 / (1 + queue_length if queue_length else images)
 

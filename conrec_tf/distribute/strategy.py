@@ -67,7 +67,7 @@ def set_up_devices(devices: Sequence[int], deterministic: bool = False) -> None:
       tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def one_device(devices: Sequence[int] = ()) -> tf.distribute.Strategy:
+def one_device(devices: Sequence[int]) -> tf.distribute.Strategy:
   """Returns a strategy on the first GPU that isn't hidden if there is one, else on the CPU.
 
   Args:

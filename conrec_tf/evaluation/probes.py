@@ -254,7 +254,7 @@ def cross_validate(
 
 
 def evaluation_folds(
-  labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None
+  labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None
 ) -> list[np.ndarray]:
   """Returns which examples each fold holds out, bool `[N]`: plain shuffled folds, as the authors.
 

@@ -24,7 +24,7 @@ def choices(
   train: dict[str, np.ndarray],
   labels: np.ndarray,
   seed: int,
-  groups: np.ndarray | None = None,
+  groups: np.ndarray | None,
 ) -> list[dict[str, Any]]:
   """Chooses regularisation and representation, raw or standardised, on training labels alone.
 

@@ -41,7 +41,7 @@ def nearest_distance_of_copies(distance: np.ndarray) -> float:
 
 
 def near_duplicates(
-  units: np.ndarray, found: Neighbours, by_hash: Iterable[Duplicate] = ()
+  units: np.ndarray, found: Neighbours, by_hash: Iterable[Duplicate]
 ) -> list[Pair]:
   """Returns pairs that are nearly the same by vectors, by hashes or both, the nearest first.
 

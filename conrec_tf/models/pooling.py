@@ -87,9 +87,7 @@ class AttentionPooling(tf.keras.Model):
     return weighted / tf.reduce_mean(weights, axis=[1, 2])
 
 
-def seeded_dropout(
-  x: tf.Tensor, rate: float, seed: tf.Tensor | None = None, num_views: int = 1
-) -> tf.Tensor:
+def seeded_dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, num_views: int) -> tf.Tensor:
   """Applies dropout as a function of a seed and the place in the batch of all replicas.
 
   Args:

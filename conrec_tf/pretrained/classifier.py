@@ -23,9 +23,9 @@ ASSET = "classifier.npz"  # of a SavedModel
 def find_classifier(
   pretrained: PretrainedModel,
   model: Embedder,
-  layer: int = 0,
-  head: LinearHead | None = None,
-  folder: str | os.PathLike = "",
+  layer: int,
+  head: LinearHead | None,
+  folder: str | os.PathLike,
   given: Mapping[str, Any] | None = None,
 ) -> KeptClassifier | None:
   """Returns the classifier of a network, or None where nothing was learnt from its embeddings.

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 PARTS = ("encoder", "pooling", "projection_head", "decoder")
 
 
-def parts_of(model: ConRec, head: tf.keras.Model | None = None) -> dict[str, tf.keras.Model]:
+def parts_of(model: ConRec, head: tf.keras.Model | None) -> dict[str, tf.keras.Model]:
   """Returns `{name: layer}` of a network's parts that have weights."""
   parts = {name: getattr(model, name) for name in PARTS} | {"head": head}
   return {name: part for name, part in parts.items() if part and part.weights}

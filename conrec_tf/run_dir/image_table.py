@@ -29,7 +29,7 @@ def image_columns(
   source: DatasetSource,
   split: Split,
   archive: Archive,
-  kept: KeptClassifier | None = None,
+  kept: KeptClassifier | None,
   standardise: bool = True,
 ) -> Columns:
   """Returns what is known of the images of an archive, arrays `[n]` by the column's name.

@@ -80,7 +80,7 @@ class RunDirectory:
     self.write(CONFIG_FILE, config.settings)
     write_text(self.path / "flags.cfg", flagfile(config.settings))
 
-  def check_training(self, config: Config, network: str = "") -> None:
+  def check_training(self, config: Config, network: str) -> None:
     """Raises UsageError where a run lies here whose training is another one; see `start`."""
     self.check_kind(config.is_of_several)
     stored = current_settings(self.settings)
