@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from conrec_tf.errors import UsageError
+from conrec_tf.errors import UsageError, short_message
 from conrec_tf.models.encoder import Encoder
 from conrec_tf.models.normalization import replace_batch_norm
 from conrec_tf.models.scaling import in_channels
@@ -38,7 +38,7 @@ class DenseNetEncoder(Encoder):
       raise UsageError(
         "encoder_weights must be imagenet, with densenet121_weights_tf_dim_ordering_tf_kernels_"
         "notop.h5 in ~/.keras/models or a network to download it, or the path of that file. "
-        f"Received: {weights} ({str(error).splitlines()[0]})"
+        f"Received: {weights} ({short_message(error)})"
       ) from error
     network = replace_batch_norm(network, global_bn)
     if all_levels:

@@ -5,6 +5,7 @@ import tensorflow as tf
 from conrec_tf.config import Config
 from conrec_tf.errors import UsageError
 from conrec_tf.models import build_model
+from conrec_tf.models.densenet import DenseNetEncoder
 from conrec_tf.pretrained.find import resolve_checkpoint
 from conrec_tf.pretrained.warm_start import warm_start
 from conrec_tf.run_dir.checkpoints import Checkpoints
@@ -79,6 +80,15 @@ def test_weights_from_a_file(model, tmp_path):
     np.testing.assert_array_equal(a, b)
   with pytest.raises(UsageError, match="_notop.h5 in ~/.keras/models .* Received: nowhere.h5"):
     build_model(Config(**values, encoder_weights="nowhere.h5"))
+
+
+def test_what_fails_without_a_word_is_refused_in_words(monkeypatch):
+  def fail(*args, **kwargs):
+    raise EOFError
+
+  monkeypatch.setattr(tf.keras.applications, "DenseNet121", fail)
+  with pytest.raises(UsageError, match=r"Received: cut.h5 \(EOFError\)$"):
+    DenseNetEncoder("cut.h5")
 
 
 @pytest.mark.slow
