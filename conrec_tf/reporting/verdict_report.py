@@ -21,13 +21,10 @@ def read_verdict(run: pathlib.Path) -> dict[str, Any] | None:
   """Returns the verdict on a run, or on the seeds that it is one of; None where there is none."""
   for folder in (run, run.parent):
     result = RunDirectory(folder / VERDICT).read(VERDICT_FILE)
-    if result and run.name in map(_last, result["methods"][0]["networks"]):
+    networks = result["methods"][0]["networks"] if result else ()
+    if run.name in (pathlib.PurePath(path).name for path in networks):
       return result
   return None
-
-
-def _last(path: str) -> str:
-  return pathlib.PurePath(path).name
 
 
 def verdict_section(result: Mapping[str, Any], run: RunRecord) -> Section:
