@@ -18,7 +18,7 @@ from conrec_tf.evaluation.measures import mean_and_deviation
 from conrec_tf.metrics import EVAL, display_name, format_value, is_number, supervised_metric
 from conrec_tf.run_dir.results import shown
 from conrec_tf.run_dir.results_place import write_summary_of
-from conrec_tf.run_dir.run_directory import IMAGES, SEEDS, RunDirectory, seed_folder
+from conrec_tf.run_dir.run_directory import SEEDS, RunDirectory, seed_folder
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _check_images(trainings: Sequence[Config]) -> None:
   Those that haven't begun learn from the images of now.
   """
   folders = [RunDirectory(one.run_directory) for one in trainings]
-  learnt = [(folder.read(IMAGES) or {}).get("digest", "") for folder in folders]
+  learnt = [folder.images.get("digest", "") for folder in folders]
   if any(learnt) and not all(learnt):
     now = load_dataset(trainings[0]).digest
     learnt = [digest or now for digest in learnt]
