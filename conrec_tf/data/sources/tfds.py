@@ -142,11 +142,14 @@ def prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     except UsageError:  # of a dataset of ours, whose files the user has brought
       raise
     except (Exception, SystemExit) as error:  # Whatever hosts, archives and disks come up with.
-      raise UsageError(
-        f"dataset is not prepared in {builder.data_dir} and could not be "
-        f"downloaded or prepared there ({_line(error)}). "
-        f"Received: {name}"
-      ) from error
+      if not builder.is_prepared():
+        raise UsageError(
+          f"dataset is not prepared in {builder.data_dir} and could not be "
+          f"downloaded or prepared there ({_line(error)}). "
+          f"Received: {name}"
+        ) from error
+      # Two processes prepare it at once, each in a folder that is moved; this one came second.
+      builder = tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
   if not builder.info.splits:
     info = os.path.join(builder.data_dir, "dataset_info.json")
     raise damaged(builder, f"{info} ({'no splits' if tf.io.gfile.exists(info) else 'missing'})")

@@ -47,6 +47,20 @@ def opened(folder, in_memory=True, monkeypatch=None):
   )
 
 
+def test_a_dataset_that_another_process_prepares_at_once_is_taken(prepared, tmp_path, monkeypatch):
+  class_ = tfds.builder_cls("tiny_flowers")
+  prepare = class_.download_and_prepare
+
+  def overtaken(builder):
+    shutil.copytree(prepared["tfrecord"], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(class_, "download_and_prepare", prepare)
+    prepare(class_(data_dir=str(tmp_path / "own")))
+    (tmp_path / "own" / "tiny_flowers" / "1.0.0").rename(builder.data_dir)  # which is there
+
+  monkeypatch.setattr(class_, "download_and_prepare", overtaken)
+  assert opened(tmp_path).train.num_examples == opened(prepared["tfrecord"]).train.num_examples
+
+
 def cut(path):
   path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
 
