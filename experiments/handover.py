@@ -57,7 +57,8 @@ def unpack(archive, model_dir):
   """Makes the folder of a run of what `pack` returned; there must be none yet."""
   model_dir.parent.mkdir(parents=True, exist_ok=True)
   with replacing(model_dir) as folder, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-    tar.extractall(folder, filter="data")
+    tar.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+    tar.extractall(folder)
     [path] = (folder / CHECKPOINTS).iterdir()
     save(dict(np.load(path)), path.with_suffix(""))
     path.unlink()

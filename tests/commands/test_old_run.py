@@ -38,7 +38,8 @@ def images(tmp_path_factory):
 def run(tmp_path):
   """The folder of the run, anew for each test."""
   with tarfile.open(ARCHIVE) as archive:
-    archive.extractall(tmp_path / "run", filter="data")
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+    archive.extractall(tmp_path / "run")
   return tmp_path / "run"
 
 
