@@ -28,7 +28,7 @@ from experiments.table import below_mark, done, mean_and_deviation
 
 DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
   "systems_synthetic": "rectangle_triangle",
-  "systems_circles": "circles_square",
+  "recipe_circles": "circles_square",
   "recipe_flowers": "oxford_flowers102",
   "paper_synthetic": "rectangle_triangle",
 }
@@ -36,7 +36,7 @@ DATASETS = {  # what Table 1 is about, by study; Flowers is Table 2's
 LONGER = {"recipe_flowers": ("long_views_flowers", "all_three_size_schedule")}
 TITLES = {
   "systems_synthetic": "Rectangle-Triangle",
-  "systems_circles": "Circles-Square",
+  "recipe_circles": "Circles-Square",
   "recipe_flowers": "Oxford Flowers 102",
   "paper_synthetic": "Rectangle-Triangle, the paper's settings",
 }

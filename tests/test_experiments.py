@@ -412,14 +412,14 @@ def test_tables_of_systems_stand_below_their_marks(systems):
   page = systems / "page.md"
   page.write_text(
     "Above.\n\n<!-- table: systems_synthetic -->\n| old |\n| --- |\n\nBetween.\n\n"
-    "<!-- table: systems_circles -->\n\n<!-- table: recipe_flowers -->\n\nBelow.\n"
+    "<!-- table: recipe_circles -->\n\n<!-- table: recipe_flowers -->\n\nBelow.\n"
   )
   for _ in range(2):  # once more changes nothing
     table1.write_tables(page, systems)
     above, rest = page.read_text().split("\n\n<!-- table: systems_synthetic -->\n")
     synthetic, between, circles, flowers, below = rest.rstrip().split("\n\n")
     assert (above, between, below) == ("Above.", "Between.", "Below.")
-    assert circles == "<!-- table: systems_circles -->"
+    assert circles == "<!-- table: recipe_circles -->"
     assert "| untrained, at its strongest |  |  | 25.0 ± 0.0 |  |" in synthetic
     assert "| ConRec | 96.4 | 55.0 ± 7.1 | 55.0 ± 7.1 | 55.0 ± 7.1 |" in synthetic
     assert synthetic.index("| SimCLR | 85.6 | 40.0") < synthetic.index(
