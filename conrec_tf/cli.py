@@ -213,14 +213,15 @@ def _values_of_run() -> dict[str, Any]:
 
 def _check_table(mode: str, stored: dict[str, Any]) -> None:
   """Raises UsageError where the labels of a run's images would be those of others called alike."""
-  table, data_dir = stored.get("label_table"), os.path.expanduser(FLAGS.data_dir)
-  same = os.path.realpath(data_dir) == os.path.realpath(stored.get("data_dir", ""))
-  if mode in READS_LABELS and FLAGS["data_dir"].present and not same:
-    if table and not FLAGS["label_table"].present:
-      raise UsageError(
-        "label_table must be named anew, or left out (--label_table=), for another data_dir than "
-        f"the run's. Received: {table} of the run for {FLAGS.data_dir}"
-      )
+  table = stored.get("label_table")
+  if not table or mode not in READS_LABELS or FLAGS["label_table"].present:
+    return
+  paths = [stored.get("data_dir", ""), os.path.expanduser(FLAGS.data_dir)]
+  if FLAGS["data_dir"].present and len(set(map(os.path.realpath, paths))) > 1:
+    raise UsageError(
+      "label_table must be named anew, or left out (--label_table=), for another data_dir than "
+      f"the run's. Received: {table} of the run for {FLAGS.data_dir}"
+    )
 
 
 def _config() -> Config:

@@ -76,15 +76,13 @@ def _kept_apart(directory: RunDirectory, network: str) -> str:
     network: its digest; see `Embedder.digest`.
   """
   folders = [
-    str(path.parent)
+    str(folder)
     for folder in sorted((directory.path / ELSEWHERE).glob("*"))
-    for path in classifiers_in(folder)
-    if read_classifier(path).network == network
+    if any(read_classifier(path).network == network for path in classifiers_in(folder))
   ]
   if not folders:
     return ""
-  found = listed(list(dict.fromkeys(folders)))
-  return f"what mode=eval kept apart, {found}: name one as model_dir, with --checkpoint"
+  return f"what mode=eval kept apart, {listed(folders)}: name one as model_dir, with --checkpoint"
 
 
 def summary(kept: KeptClassifier, table: Columns) -> list[str]:

@@ -25,7 +25,7 @@ class MovingAverage:
     self._pairs = list(zip(averages, variables, strict=True))
     self._decay, self._iterations = decay, iterations
 
-  def update(self, counts: float | tf.Tensor = 1.0) -> None:
+  def update(self, counts: float | tf.Tensor) -> None:
     """Moves the average towards the variables; in a replica, together with the others.
 
     Args:
